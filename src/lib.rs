@@ -1,1 +1,16 @@
-//! vnet-engine.
+//! Trains V-Net, the 3-D segmentation network of Milletari, Navab and Ahmadi (2016, arXiv:1606.04797), with
+//! hand-written WGSL compute shaders.
+//!
+//! A network is a [`graph::Graph`] of operations; gradients are ordinary nodes of the same graph. [`plan`] turns the
+//! graph into a flat list of dispatches over shared buffers, [`exec`] replays that list on a wgpu device, and
+//! [`graph::interpret`] evaluates the same graph in f64 on the CPU: the oracle of the tests.
+
+pub mod exec;
+pub mod gpu;
+pub mod graph;
+pub mod kernel;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod plan;
+pub mod tensor;

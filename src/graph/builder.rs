@@ -1,0 +1,131 @@
+use super::Op;
+use crate::tensor::layout::ParameterLayout;
+use crate::tensor::{ShapeError, TensorSpec, ValueId};
+use std::sync::Arc;
+
+/// A value and where it comes from.
+#[derive(Debug)]
+pub struct Value {
+    /// Shape and element type.
+    pub spec: TensorSpec,
+    /// Name for reports: that of the input, the parameter or the node.
+    pub name: String,
+}
+
+/// An operation applied to values.
+#[derive(Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Arc<dyn Op>,
+    /// Scope in the network, e.g. `encoder.1.conv.0`.
+    pub name: String,
+    /// Arguments.
+    pub inputs: Vec<ValueId>,
+    /// Results.
+    pub outputs: Vec<ValueId>,
+}
+
+/// A trained tensor.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Name in checkpoints.
+    pub name: String,
+    /// Its value in the graph.
+    pub value: ValueId,
+    /// Order of the axes in checkpoints.
+    pub layout: ParameterLayout,
+    /// Whether weight decay applies.
+    pub decay: bool,
+}
+
+/// A network: values, and nodes in an executable order.
+#[derive(Debug, Default)]
+pub struct Graph {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    inputs: Vec<ValueId>,
+    parameters: Vec<Parameter>,
+    scope: String,
+}
+
+impl Graph {
+    /// A graph without nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an input, written before each run.
+    pub fn input(&mut self, name: &str, spec: TensorSpec) -> ValueId {
+        let id = self.value(spec, name.to_owned());
+        self.inputs.push(id);
+        id
+    }
+
+    /// Adds a trained tensor of this device shape.
+    pub fn parameter(&mut self, name: &str, shape: &[usize], layout: ParameterLayout, decay: bool) -> ValueId {
+        let id = self.value(TensorSpec::f32(shape), name.to_owned());
+        self.parameters.push(Parameter { name: name.to_owned(), value: id, layout, decay });
+        id
+    }
+
+    /// Names the nodes that are appended from here on.
+    pub fn set_scope(&mut self, scope: impl Into<String>) {
+        self.scope = scope.into();
+    }
+
+    /// Appends a node with one output.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn add(&mut self, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+        self.append(Box::new(op), inputs).map(|outputs| outputs[0])
+    }
+
+    /// Appends a node.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn append(&mut self, op: Box<dyn Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
+        let specs: Vec<&TensorSpec> = inputs.iter().map(|&v| self.spec(v)).collect();
+        let outputs: Vec<ValueId> =
+            op.infer(&specs)?.into_iter().map(|spec| self.value(spec, self.scope.clone())).collect();
+        self.nodes.push(Node {
+            op: op.into(),
+            name: self.scope.clone(),
+            inputs: inputs.to_vec(),
+            outputs: outputs.clone(),
+        });
+        Ok(outputs)
+    }
+
+    fn value(&mut self, spec: TensorSpec, name: String) -> ValueId {
+        let id = u32::try_from(self.values.len()).expect("fewer than 2^32 values");
+        self.values.push(Value { spec, name });
+        ValueId(id)
+    }
+
+    /// Spec of a value.
+    pub fn spec(&self, value: ValueId) -> &TensorSpec {
+        &self.values[value.index()].spec
+    }
+
+    /// All values, by id.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// All nodes in order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The inputs in order of creation.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The parameters in order of creation.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+}

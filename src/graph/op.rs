@@ -1,0 +1,107 @@
+use super::Vjp;
+use crate::kernel::{Cost, Dispatch, Operand, Target};
+use crate::tensor::{ELEMENT_BYTES, HostTensor, ShapeError, TensorSpec, ValueId};
+use std::fmt::Debug;
+
+/// An operation: shape rule, gradient, dispatches and definition.
+pub trait Op: Debug + Send + Sync {
+    /// Name in errors, reports and profiles.
+    fn name(&self) -> &'static str;
+
+    /// Shape rule: the only place where output shapes of this operation are derived.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the operation is not defined on these inputs.
+    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError>;
+
+    /// Appends the nodes of the vector-Jacobian product and hands the gradient of each input to
+    /// [`Vjp::contribute`]. Operations that only occur in backward passes are not differentiable again.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the appended nodes, or from operations without a gradient.
+    fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
+        Err(ShapeError::new(self.name(), "an operation that has a gradient", &[at.output_spec(0)]))
+    }
+
+    /// Emits the dispatches of this operation, in order.
+    fn lower(&self, at: &mut Lowering<'_>);
+
+    /// The definition, in f64 and plain loops.
+    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor>;
+
+    /// Useful flops; the compulsory bytes follow from the specs.
+    fn flops(&self, inputs: &[&TensorSpec]) -> u64;
+
+    /// Useful flops and compulsory bytes.
+    fn cost(&self, inputs: &[&TensorSpec], outputs: &[&TensorSpec]) -> Cost {
+        let bytes = inputs.iter().chain(outputs).map(|s| s.bytes()).sum();
+        Cost { flops: self.flops(inputs), bytes }
+    }
+}
+
+/// Where an operation emits its dispatches.
+#[derive(Debug)]
+pub struct Lowering<'a> {
+    target: &'a Target,
+    inputs: Vec<(ValueId, &'a TensorSpec)>,
+    outputs: Vec<(ValueId, &'a TensorSpec)>,
+    scratch: Vec<u64>,
+    dispatches: Vec<Dispatch>,
+}
+
+impl<'a> Lowering<'a> {
+    /// The lowering of one node on a device.
+    pub fn new(
+        target: &'a Target,
+        inputs: Vec<(ValueId, &'a TensorSpec)>,
+        outputs: Vec<(ValueId, &'a TensorSpec)>,
+    ) -> Self {
+        Self { target, inputs, outputs, scratch: Vec::new(), dispatches: Vec::new() }
+    }
+
+    /// The device that is lowered for.
+    pub fn target(&self) -> &'a Target {
+        self.target
+    }
+
+    /// Operand of input `i`.
+    pub fn input(&self, i: usize) -> Operand {
+        Operand::Value(self.inputs[i].0)
+    }
+
+    /// Spec of input `i`.
+    pub fn input_spec(&self, i: usize) -> &'a TensorSpec {
+        self.inputs[i].1
+    }
+
+    /// Number of inputs of the node.
+    pub fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Operand of output `i`.
+    pub fn output(&self, i: usize) -> Operand {
+        Operand::Value(self.outputs[i].0)
+    }
+
+    /// Spec of output `i`.
+    pub fn output_spec(&self, i: usize) -> &'a TensorSpec {
+        self.outputs[i].1
+    }
+
+    /// A temporary buffer of `elements` four-byte elements; its contents are undefined before it is written.
+    pub fn scratch(&mut self, elements: usize) -> Operand {
+        self.scratch.push(elements as u64 * ELEMENT_BYTES);
+        Operand::Scratch(self.scratch.len() - 1)
+    }
+
+    /// Appends a dispatch.
+    pub fn emit(&mut self, dispatch: Dispatch) {
+        self.dispatches.push(dispatch);
+    }
+
+    /// The dispatches, and the sizes in bytes of the scratch buffers that they refer to.
+    pub fn finish(self) -> (Vec<Dispatch>, Vec<u64>) {
+        (self.dispatches, self.scratch)
+    }
+}

@@ -1,0 +1,67 @@
+//! The table of shaders and their expansion.
+
+/// A shader name or import that is not in the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// No shader of this name.
+    #[error("no shader is named {0}")]
+    UnknownShader(String),
+    /// An `#import` of a file that is not there.
+    #[error("shader {shader} imports {import}, which does not exist")]
+    UnknownImport {
+        /// The importing file.
+        shader: String,
+        /// The name after `#import`.
+        import: String,
+    },
+}
+
+macro_rules! table {
+    ($directory:literal: $($name:ident)*) => {
+        &[$((stringify!($name), include_str!(concat!("../../shaders/", $directory, stringify!($name), ".wgsl")))),*]
+    };
+}
+
+/// Every shader: name (of the file and its entry point) and unexpanded source.
+pub const SHADERS: &[(&str, &str)] = table!("":
+    add
+    fill
+);
+
+/// Files for `#import`.
+const COMMON: &[(&str, &str)] = table!("common/":
+    grid
+);
+
+/// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.
+///
+/// # Errors
+/// [`SourceError`] when the shader or an import does not exist.
+pub fn source(shader: &str) -> Result<String, SourceError> {
+    let text = find(SHADERS, shader).ok_or_else(|| SourceError::UnknownShader(shader.to_owned()))?;
+    let mut expanded = String::new();
+    expand(shader, text, &mut Vec::new(), &mut expanded)?;
+    Ok(expanded)
+}
+
+fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    table.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+}
+
+fn expand(shader: &str, text: &str, seen: &mut Vec<String>, out: &mut String) -> Result<(), SourceError> {
+    for line in text.lines() {
+        let Some(import) = line.strip_prefix("#import ").map(str::trim) else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        if seen.iter().any(|s| s == import) {
+            continue;
+        }
+        let body = find(COMMON, import)
+            .ok_or_else(|| SourceError::UnknownImport { shader: shader.to_owned(), import: import.to_owned() })?;
+        seen.push(import.to_owned());
+        expand(import, body, seen, out)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Case objects: one per operation and shape, shared by parity tests, gradient checks and benchmarks.
+
+use crate::graph::Op;
+use crate::tensor::{HostTensor, TensorSpec};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// How the elements of an input are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Draw {
+    /// Normal with this standard deviation, rounded to f32.
+    Normal(f64),
+    /// Normal, but no element closer to zero than this: for functions with a kink there.
+    AwayFromZero(f64),
+    /// Uniform integers in `0..n`, as u32.
+    Labels(u32),
+}
+
+/// How far the device may be from the f64 definition.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// A sum of products with this many terms: `|error| <= gamma(terms) * op(|inputs|)` element by element, with
+    /// `gamma(k) = k u / (1 - k u)`, `u = 2^-24` (Higham, *Accuracy and Stability*, section 3.1). The operation must be
+    /// multilinear with positive coefficients, so that `op(|inputs|)` is the sum of the absolute products.
+    Sum {
+        /// Roundings on the way to one output element.
+        terms: usize,
+    },
+    /// `|error| <= ulps * u * max(|reference|, largest |reference|)`.
+    Relative {
+        /// Multiple of the unit roundoff, derived where the case is defined.
+        ulps: f64,
+    },
+}
+
+/// An operation with inputs to try it on.
+#[derive(Debug)]
+pub struct Case {
+    /// `operation/shape`, unique.
+    pub name: String,
+    /// The operation.
+    pub op: Box<dyn Op>,
+    /// Spec and distribution of each input.
+    pub inputs: Vec<(TensorSpec, Draw)>,
+    /// Tolerance on the device.
+    pub bound: Bound,
+    /// The operation is linear in each f32 input with integer coefficients: on small integers the device is exact.
+    pub exact_on_integers: bool,
+    /// The operation has a gradient.
+    pub differentiable: bool,
+    /// Input and output large enough for a timing to mean something; such a case is only timed.
+    pub benchmark_only: bool,
+}
+
+impl Case {
+    /// A differentiable case that is compared under `bound`.
+    pub fn new(name: impl Into<String>, op: impl Op + 'static, inputs: Vec<(TensorSpec, Draw)>, bound: Bound) -> Self {
+        Self {
+            name: name.into(),
+            op: Box::new(op),
+            inputs,
+            bound,
+            exact_on_integers: false,
+            differentiable: true,
+            benchmark_only: false,
+        }
+    }
+
+    /// Marks the case as exact on small integers.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.exact_on_integers = true;
+        self
+    }
+
+    /// Marks the operation as one that only occurs in backward passes.
+    #[must_use]
+    pub fn backward_only(mut self) -> Self {
+        self.differentiable = false;
+        self
+    }
+
+    /// Marks the case as one that is timed, not compared: its f64 reference would take too long.
+    #[must_use]
+    pub fn benchmark(mut self) -> Self {
+        self.benchmark_only = true;
+        self
+    }
+
+    /// The inputs, a pure function of `seed`.
+    pub fn draw(&self, seed: u64) -> Vec<HostTensor> {
+        self.inputs.iter().zip(seed * 1000..).map(|((spec, draw), stream)| draw_tensor(spec, *draw, stream)).collect()
+    }
+
+    /// Inputs of integers in `-3..=3` (labels stay labels), on which sums of products are exact in f32.
+    pub fn draw_integers(&self, seed: u64) -> Vec<HostTensor> {
+        let draw = |((spec, draw), stream): (&(TensorSpec, Draw), u64)| match draw {
+            Draw::Labels(_) => draw_tensor(spec, *draw, stream),
+            _ => {
+                let mut rng = ChaCha8Rng::seed_from_u64(stream);
+                let data = (0..spec.elements()).map(|_| f64::from(rng.random_range(-3..=3i32))).collect();
+                HostTensor::new(spec.clone(), data)
+            }
+        };
+        self.inputs.iter().zip(seed * 1000 + 500..).map(draw).collect()
+    }
+}
+
+fn draw_tensor(spec: &TensorSpec, draw: Draw, stream: u64) -> HostTensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(stream);
+    let mut normal = |deviation: f64| -> f64 {
+        let x: f64 = StandardNormal.sample(&mut rng);
+        f64::from((x * deviation) as f32)
+    };
+    let data = match draw {
+        Draw::Normal(deviation) => (0..spec.elements()).map(|_| normal(deviation)).collect(),
+        Draw::AwayFromZero(gap) => (0..spec.elements())
+            .map(|_| normal(1.0))
+            .map(|x| x + gap.copysign(x))
+            .map(|x| f64::from(x as f32))
+            .collect(),
+        Draw::Labels(classes) => (0..spec.elements()).map(|_| f64::from(rng.random_range(0..classes))).collect(),
+    };
+    HostTensor::new(spec.clone(), data)
+}
