@@ -1,8 +1,9 @@
 //! One orientation for training, and the way back.
 //!
-//! A network that saw the prostate only with z rising to the head fails on a volume stored the other way round. Before
-//! training and segmenting, axes are swapped and mirrored so that x, y, z rise most nearly to the Right, Anterior and
-//! Superior. No voxel is interpolated, so [`Reorientation::invert`] restores the input exactly.
+//! A network that saw the prostate only with z rising to the head fails on a volume stored the
+//! other way round. Before training and segmenting, axes are swapped and mirrored so that x, y, z
+//! rise most nearly to the Right, Anterior and Superior. No voxel is interpolated, so
+//! [`Reorientation::invert`] restores the input exactly.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,22 +21,13 @@ pub struct Reorientation {
 impl Reorientation {
     /// To the orientation nearest to RAS.
     pub fn to_ras(grid: &Grid) -> Reorientation {
-        Reorientation {
-            from: grid.extents,
-            axes: grid.closest_axes(),
-        }
+        Reorientation { from: grid.extents, axes: grid.closest_axes() }
     }
 
     /// Leaves everything where it is.
     pub fn identity(extents: [usize; 3]) -> Reorientation {
-        let axes = std::array::from_fn(|world| AxisDirection {
-            world,
-            negative: false,
-        });
-        Reorientation {
-            from: extents,
-            axes,
-        }
+        let axes = std::array::from_fn(|world| AxisDirection { world, negative: false });
+        Reorientation { from: extents, axes }
     }
 
     /// Extents of the result, x, y, z.
@@ -59,19 +51,14 @@ impl Reorientation {
         let mut out = voxels.to_vec();
         let mut next = voxels.iter();
         self.for_each_source(|source| {
-            out[source] = *next
-                .next()
-                .expect("a reorientation keeps the number of voxels");
+            out[source] = *next.next().expect("a reorientation keeps the number of voxels");
         });
         out
     }
 
     /// The grid of the result: every voxel stays where it is in the patient.
     pub fn apply_to_grid(&self, grid: &Grid) -> Grid {
-        let mut out = Grid {
-            extents: self.to(),
-            ..grid.clone()
-        };
+        let mut out = Grid { extents: self.to(), ..grid.clone() };
         for (axis, direction) in self.axes.iter().enumerate() {
             out.spacing[direction.world] = grid.spacing[axis];
             let last = self.from[axis] as f64 - 1.0;
@@ -86,7 +73,8 @@ impl Reorientation {
         out
     }
 
-    /// Calls `each` with the linear index in the input of every voxel of the result, in the result's order.
+    /// Calls `each` with the linear index in the input of every voxel of the result, in the
+    /// result's order.
     fn for_each_source(&self, mut each: impl FnMut(usize)) {
         let strides = [1, self.from[0], self.from[0] * self.from[1]];
         let extents = self.to();
@@ -118,32 +106,16 @@ mod tests {
     /// An affine whose voxel axes go along the given world axes, with a small tilt.
     fn grid(extents: [usize; 3], order: [usize; 3], negative: [bool; 3]) -> Grid {
         let spacing = [0.7, 1.9, 3.1];
-        let mut affine = [
-            [0.05, -0.03, 0.04, -12.0],
-            [0.02, 0.06, -0.05, 31.5],
-            [-0.04, 0.03, 0.02, 7.25],
-        ];
+        let mut affine = [[0.05, -0.03, 0.04, -12.0], [0.02, 0.06, -0.05, 31.5], [-0.04, 0.03, 0.02, 7.25]];
         for axis in 0..3 {
-            affine[order[axis]][axis] = if negative[axis] {
-                -spacing[axis]
-            } else {
-                spacing[axis]
-            };
+            affine[order[axis]][axis] = if negative[axis] { -spacing[axis] } else { spacing[axis] };
         }
-        Grid {
-            extents,
-            spacing,
-            affine,
-        }
+        Grid { extents, spacing, affine }
     }
 
     fn any_grid() -> impl Strategy<Value = Grid> {
         let order = Just([0usize, 1, 2]).prop_shuffle();
-        (
-            proptest::array::uniform3(1usize..6),
-            order,
-            proptest::array::uniform3(any::<bool>()),
-        )
+        (proptest::array::uniform3(1usize..6), order, proptest::array::uniform3(any::<bool>()))
             .prop_map(|(extents, order, negative)| grid(extents, order, negative))
     }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// Everything that can be wrong with volumes, data sets and splits.
 ///
-/// Every message is one line that names the file (or key) and what was expected; only [`DataError::Many`] has one line
-/// per problem.
+/// Every message is one line that names the file (or key) and what was expected; only
+/// [`DataError::Many`] has one line per problem.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused.
@@ -212,17 +212,13 @@ pub enum DataError {
         path: PathBuf,
     },
     /// Fractions that are no fractions.
-    #[error(
-        "split fractions are {found:?} (train, validation, test), expected numbers >= 0 with train > 0 and sum 1"
-    )]
+    #[error("split fractions are {found:?} (train, validation, test), expected numbers >= 0 with train > 0 and sum 1")]
     Fractions {
         /// The fractions.
         found: [f64; 3],
     },
     /// A fold that does not exist.
-    #[error(
-        "fold is {index}/{folds}, expected index < folds and 2 <= folds <= {cases} (the number of cases)"
-    )]
+    #[error("fold is {index}/{folds}, expected index < folds and 2 <= folds <= {cases} (the number of cases)")]
     Fold {
         /// Index, from 0.
         index: usize,
@@ -256,43 +252,22 @@ pub enum DataError {
 
 impl DataError {
     /// Maps an I/O error of `action` on `path`.
-    pub(crate) fn io(
-        path: &std::path::Path,
-        action: &'static str,
-    ) -> impl FnOnce(std::io::Error) -> DataError {
+    pub(crate) fn io(path: &std::path::Path, action: &'static str) -> impl FnOnce(std::io::Error) -> DataError {
         let path = path.to_path_buf();
-        move |source| DataError::Io {
-            path,
-            action,
-            source,
-        }
+        move |source| DataError::Io { path, action, source }
     }
 }
 
 fn shape_text(shape: &[usize]) -> String {
-    shape
-        .iter()
-        .map(usize::to_string)
-        .collect::<Vec<_>>()
-        .join(" x ")
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
 }
 
 /// Up to five names and how many there are beyond.
 fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut text = names
-        .iter()
-        .take(SHOWN)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
-        let _ = write!(
-            text,
-            " and {} more ({} in all)",
-            names.len() - SHOWN,
-            names.len()
-        );
+        let _ = write!(text, " and {} more ({} in all)", names.len() - SHOWN, names.len());
     }
     text
 }

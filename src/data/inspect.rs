@@ -36,8 +36,8 @@ pub struct Inspection {
     pub warnings: Vec<String>,
 }
 
-/// Reads a whole file of any number of axes. Colours and complex numbers have no minimum, maximum and mean; for them
-/// only the header is read.
+/// Reads a whole file of any number of axes. Colours and complex numbers have no minimum, maximum
+/// and mean; for them only the header is read.
 pub fn inspect(path: &Path) -> Result<Inspection, DataError> {
     let header = io::read_header(path)?;
     let mut warnings = header.warnings.clone();
@@ -45,16 +45,10 @@ pub fn inspect(path: &Path) -> Result<Inspection, DataError> {
     if header.scalar.is_real() {
         io::read_voxels(path, &header)?.visit(|value| statistics.add(value));
     } else {
-        warnings.push(format!(
-            "{} voxels are not one real number each: not usable as an image",
-            header.scalar.name()
-        ));
+        warnings.push(format!("{} voxels are not one real number each: not usable as an image", header.scalar.name()));
     }
     if statistics.nonfinite > 0 {
-        warnings.push(format!(
-            "{} voxels are NaN or infinite: not usable as an image",
-            statistics.nonfinite
-        ));
+        warnings.push(format!("{} voxels are NaN or infinite: not usable as an image", statistics.nonfinite));
     }
     if statistics.count > 0 && statistics.min == statistics.max {
         warnings.push(format!("all voxels have the value {}", statistics.min));
@@ -62,22 +56,14 @@ pub fn inspect(path: &Path) -> Result<Inspection, DataError> {
     if header.shape.iter().skip(3).any(|&extent| extent != 1) {
         warnings.push("more than three axes: not usable as an image".into());
     }
-    let grid = super::Grid {
-        extents: [1; 3],
-        spacing: header.spacing,
-        affine: header.affine,
-    };
+    let grid = super::Grid { extents: [1; 3], spacing: header.spacing, affine: header.affine };
     let finite = |value: f64| (statistics.count > 0).then_some(value);
     Ok(Inspection {
         path: path.display().to_string(),
         spacing: header.spacing[..header.shape.len().min(3)].to_vec(),
         shape: header.shape,
         dtype: header.scalar.name(),
-        byte_order: if header.byte_order == ByteOrder::Little {
-            "little"
-        } else {
-            "big"
-        },
+        byte_order: if header.byte_order == ByteOrder::Little { "little" } else { "big" },
         affine: header.affine,
         orientation: grid.orientation_code(),
         min: finite(statistics.min),
@@ -98,13 +84,7 @@ struct Statistics {
 
 impl Default for Statistics {
     fn default() -> Statistics {
-        Statistics {
-            min: f64::INFINITY,
-            max: f64::NEG_INFINITY,
-            sum: 0.0,
-            count: 0,
-            nonfinite: 0,
-        }
+        Statistics { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, count: 0, nonfinite: 0 }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Batches, made in the background while the device works.
 //!
-//! Sample number s of a training is case `permutation(seed, epoch)[s mod n]` with epoch = s div n, and batch number b
-//! holds the samples b·size … b·size + size - 1: a pure function of (seed, b). So a resumed training goes on with the
-//! batch it would have had, and any number of threads gives the same batches: worker t of T makes the batches t, t + T,
-//! …, each into its own queue, and the queues are read in turn.
+//! Sample number s of a training is case `permutation(seed, epoch)[s mod n]` with epoch = s div n,
+//! and batch number b holds the samples b·size … b·size + size - 1: a pure function of (seed, b).
+//! So a resumed training goes on with the batch it would have had, and any number of threads gives
+//! the same batches: worker t of T makes the batches t, t + T, …, each into its own queue, and the
+//! queues are read in turn.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,8 @@ use super::dataset::Case;
 use super::prepare::{Preparation, Prepared, prepare_case};
 use super::random::{Purpose, Stream};
 
-/// Prepared volumes that are kept in memory unless [`Loader::with_cache`] says otherwise: 2 GiB, which is 340 patches of
-/// 128 x 128 x 64.
+/// Prepared volumes that are kept in memory unless [`Loader::with_cache`] says otherwise: 2 GiB,
+/// which is 340 patches of 128 x 128 x 64.
 pub const DEFAULT_CACHE_BYTES: usize = 2 << 30;
 /// Batches that wait ready in each worker's queue; one more is in the worker's hands.
 const QUEUED: usize = 2;
@@ -44,7 +45,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts `threads` workers that make batches of `batch` samples from sample number `start_sample` on.
+    /// Starts `threads` workers that make batches of `batch` samples from sample number
+    /// `start_sample` on.
     pub fn new(
         cases: Vec<Case>,
         preparation: Preparation,
@@ -53,15 +55,7 @@ impl Loader {
         start_sample: u64,
         threads: usize,
     ) -> Result<Loader, DataError> {
-        Loader::with_cache(
-            cases,
-            preparation,
-            batch,
-            seed,
-            start_sample,
-            threads,
-            DEFAULT_CACHE_BYTES,
-        )
+        Loader::with_cache(cases, preparation, batch, seed, start_sample, threads, DEFAULT_CACHE_BYTES)
     }
 
     /// As [`Loader::new`], keeping prepared volumes of at most `cache_bytes` in memory.
@@ -75,25 +69,14 @@ impl Loader {
         cache_bytes: usize,
     ) -> Result<Loader, DataError> {
         let positive = |key, value: usize| match value {
-            0 => Err(DataError::Setting {
-                key,
-                found: "0".into(),
-                expected: "at least 1",
-            }),
+            0 => Err(DataError::Setting { key, found: "0".into(), expected: "at least 1" }),
             _ => Ok(()),
         };
         positive("number of training cases", cases.len())?;
         positive("batch", batch)?;
         positive("loader threads", threads)?;
         positive("patch", preparation.patch.iter().product())?;
-        let source = Arc::new(Source {
-            cases,
-            preparation,
-            batch,
-            seed,
-            start_sample,
-            cache: Cache::new(cache_bytes),
-        });
+        let source = Arc::new(Source { cases, preparation, batch, seed, start_sample, cache: Cache::new(cache_bytes) });
         let stop = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::new();
         let mut workers = Vec::new();
@@ -104,35 +87,21 @@ impl Loader {
             let worker = std::thread::Builder::new()
                 .name(format!("loader-{first}"))
                 .spawn(work)
-                .map_err(DataError::io(
-                    std::path::Path::new("loader"),
-                    "start a thread",
-                ))?;
+                .map_err(DataError::io(std::path::Path::new("loader"), "start a thread"))?;
             queues.push(receiver);
             workers.push(worker);
         }
-        Ok(Loader {
-            queues,
-            turn: 0,
-            failed: false,
-            stop,
-            workers,
-        })
+        Ok(Loader { queues, turn: 0, failed: false, stop, workers })
     }
 
     /// The next batch; waits until it is ready. After an error there are no more.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "endless, and an error is not an item: no Iterator"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "endless, and an error is not an item: no Iterator")]
     pub fn next(&mut self) -> Result<Batch, DataError> {
         if self.failed {
             return Err(DataError::LoaderStopped);
         }
         // A worker hangs up only after an error of its own, which was in the queue before.
-        let batch = self.queues[self.turn]
-            .recv()
-            .unwrap_or(Err(DataError::LoaderStopped));
+        let batch = self.queues[self.turn].recv().unwrap_or(Err(DataError::LoaderStopped));
         self.turn = (self.turn + 1) % self.queues.len();
         self.failed = batch.is_err();
         batch
@@ -169,13 +138,7 @@ struct Source {
 
 impl Source {
     /// Makes every `stride`-th batch until told to stop, or until the first error.
-    fn work(
-        &self,
-        first: u64,
-        stride: u64,
-        queue: &SyncSender<Result<Batch, DataError>>,
-        stop: &AtomicBool,
-    ) {
+    fn work(&self, first: u64, stride: u64, queue: &SyncSender<Result<Batch, DataError>>, stop: &AtomicBool) {
         let mut number = first;
         while !stop.load(Ordering::Relaxed) {
             let batch = self.make(number);
@@ -198,9 +161,7 @@ impl Source {
             let sample = self.start_sample + number * self.batch as u64 + position;
             let index = case_of_sample(self.seed, self.cases.len(), sample);
             let case = &self.cases[index];
-            let prepared = self
-                .cache
-                .get_or_make(index, || prepare_case(case, &self.preparation))?;
+            let prepared = self.cache.get_or_make(index, || prepare_case(case, &self.preparation))?;
             batch.image.extend_from_slice(&prepared.image);
             let label = prepared.label.as_ref().expect("prepare_case gives a label");
             batch.label.extend(label.iter().copied().map(u32::from));
@@ -210,8 +171,9 @@ impl Source {
     }
 }
 
-/// Prepared cases, kept from the first until the budget is spent. Nothing is thrown out: every case comes once per
-/// epoch, so a policy that replaces the oldest would have lost each case just before it is due again.
+/// Prepared cases, kept from the first until the budget is spent. Nothing is thrown out: every case
+/// comes once per epoch, so a policy that replaces the oldest would have lost each case just before
+/// it is due again.
 struct Cache {
     budget: usize,
     held: Mutex<Held>,
@@ -225,10 +187,7 @@ struct Held {
 
 impl Cache {
     fn new(budget: usize) -> Cache {
-        Cache {
-            budget,
-            held: Mutex::new(Held::default()),
-        }
+        Cache { budget, held: Mutex::new(Held::default()) }
     }
 
     fn get_or_make(

@@ -9,8 +9,9 @@
 //! | [`loader`] | batch number b, made in the background |
 //! | [`phantom`] | a data set of prostate-like volumes when there is no other |
 //!
-//! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the row-major order of
-//! (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an index (see [`random`]).
+//! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the
+//! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an
+//! index (see [`random`]).
 
 pub mod canonical;
 pub mod dataset;

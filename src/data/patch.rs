@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Brings a block of extents `from` to extents `to` about its centre, axis by axis: pads where `to` is larger, crops
-/// where it is smaller. An odd difference leaves the surplus voxel at the upper end.
+/// Brings a block of extents `from` to extents `to` about its centre, axis by axis: pads where `to`
+/// is larger, crops where it is smaller. An odd difference leaves the surplus voxel at the upper
+/// end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CenterFit {
     /// Extents before, x, y, z.
@@ -18,19 +19,12 @@ impl CenterFit {
     /// # Panics
     /// If the number of voxels is not the product of `from`.
     pub fn apply<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
-        assert_eq!(
-            voxels.len(),
-            self.from.iter().product::<usize>(),
-            "voxels of extents {:?}",
-            self.from
-        );
+        assert_eq!(voxels.len(), self.from.iter().product::<usize>(), "voxels of extents {:?}", self.from);
         let mut out = vec![fill; self.to.iter().product()];
-        let [x, y, z]: [Overlap; 3] =
-            std::array::from_fn(|axis| Overlap::new(self.from[axis], self.to[axis]));
+        let [x, y, z]: [Overlap; 3] = std::array::from_fn(|axis| Overlap::new(self.from[axis], self.to[axis]));
         for k in 0..z.count {
             for j in 0..y.count {
-                let source =
-                    ((z.source + k) * self.from[1] + y.source + j) * self.from[0] + x.source;
+                let source = ((z.source + k) * self.from[1] + y.source + j) * self.from[0] + x.source;
                 let target = ((z.target + k) * self.to[1] + y.target + j) * self.to[0] + x.target;
                 out[target..target + x.count].copy_from_slice(&voxels[source..source + x.count]);
             }
@@ -38,17 +32,13 @@ impl CenterFit {
         out
     }
 
-    /// Voxels of extents `to` back to extents `from`: exact where [`CenterFit::apply`] padded; what it cropped has the
-    /// value `fill`.
+    /// Voxels of extents `to` back to extents `from`: exact where [`CenterFit::apply`] padded; what
+    /// it cropped has the value `fill`.
     ///
     /// # Panics
     /// If the number of voxels is not the product of `to`.
     pub fn invert<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
-        CenterFit {
-            from: self.to,
-            to: self.from,
-        }
-        .apply(voxels, fill)
+        CenterFit { from: self.to, to: self.from }.apply(voxels, fill)
     }
 
     /// Index in the input (negative in the padding) of the first voxel of the output, x, y, z.
@@ -70,11 +60,7 @@ struct Overlap {
 impl Overlap {
     fn new(from: usize, to: usize) -> Overlap {
         let (source, target) = (from.saturating_sub(to) / 2, to.saturating_sub(from) / 2);
-        Overlap {
-            source,
-            target,
-            count: from.min(to),
-        }
+        Overlap { source, target, count: from.min(to) }
     }
 }
 
@@ -88,9 +74,7 @@ mod tests {
     }
 
     fn voxels(extents: [usize; 3]) -> Vec<u32> {
-        (0..extents.iter().product::<usize>() as u32)
-            .map(|v| v * 7 + 1)
-            .collect()
+        (0..extents.iter().product::<usize>() as u32).map(|v| v * 7 + 1).collect()
     }
 
     proptest! {
@@ -133,10 +117,7 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let fit = CenterFit {
-            from: [5, 1, 2],
-            to: [2, 2, 3],
-        };
+        let fit = CenterFit { from: [5, 1, 2], to: [2, 2, 3] };
         let out = fit.apply(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 0);
         assert_eq!(out, [2, 3, 0, 0, 7, 8, 0, 0, 0, 0, 0, 0]);
         assert_eq!(fit.origin(), [1, 0, 0]);

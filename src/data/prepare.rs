@@ -1,8 +1,9 @@
 //! From a file to the network's input, and from the network's output back to the file's grid.
 //!
-//! file → canonical orientation → normalised intensities → centred in the patch. Intensities are normalised over the
-//! whole volume before it is cropped, and the padding is 0: the mean of a normalised volume, and MONAI's default.
-//! Training, validation and `segment` share this path, so that none of them sees an input the others do not.
+//! file → canonical orientation → normalised intensities → centred in the patch. Intensities are
+//! normalised over the whole volume before it is cropped, and the padding is 0: the mean of a
+//! normalised volume, and MONAI's default. Training, validation and `segment` share this path, so
+//! that none of them sees an input the others do not.
 
 use std::path::Path;
 
@@ -65,36 +66,20 @@ pub struct Geometry {
 
 impl Geometry {
     fn new(input: &Grid, preparation: &Preparation, fit: Fit) -> Geometry {
-        let reorientation = if preparation.canonical {
-            Reorientation::to_ras(input)
-        } else {
-            Reorientation::identity(input.extents)
-        };
+        let reorientation =
+            if preparation.canonical { Reorientation::to_ras(input) } else { Reorientation::identity(input.extents) };
         let oriented = reorientation.apply_to_grid(input);
         let to = match fit {
             Fit::Patch => preparation.patch,
-            Fit::Whole => {
-                std::array::from_fn(|axis| oriented.extents[axis].max(preparation.patch[axis]))
-            }
+            Fit::Whole => std::array::from_fn(|axis| oriented.extents[axis].max(preparation.patch[axis])),
         };
-        let fit = CenterFit {
-            from: oriented.extents,
-            to,
-        };
+        let fit = CenterFit { from: oriented.extents, to };
         let origin = oriented.to_world(fit.origin().map(|index| index as f64));
-        let mut grid = Grid {
-            extents: to,
-            ..oriented
-        };
+        let mut grid = Grid { extents: to, ..oriented };
         for (row, position) in grid.affine.iter_mut().zip(origin) {
             row[3] = position;
         }
-        Geometry {
-            grid,
-            input: input.clone(),
-            reorientation,
-            fit,
-        }
+        Geometry { grid, input: input.clone(), reorientation, fit }
     }
 
     /// Voxels of the file's grid to voxels of the prepared grid.
@@ -102,8 +87,8 @@ impl Geometry {
         self.fit.apply(&self.reorientation.apply(voxels), fill)
     }
 
-    /// Voxels of the prepared grid (the network's output) to voxels of the file's grid; what was cropped away has the
-    /// value `fill`.
+    /// Voxels of the prepared grid (the network's output) to voxels of the file's grid; what was
+    /// cropped away has the value `fill`.
     pub fn restore<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
         self.reorientation.invert(&self.fit.invert(voxels, fill))
     }
@@ -115,35 +100,24 @@ impl Prepared {
         let geometry = Geometry::new(&volume.grid, preparation, fit);
         let mut voxels = volume.voxels;
         preparation.normalisation.apply(&mut voxels);
-        Prepared {
-            image: geometry.apply(&voxels, 0.0),
-            label: None,
-            geometry,
-        }
+        Prepared { image: geometry.apply(&voxels, 0.0), label: None, geometry }
     }
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.image.as_slice())
-            + self
-                .label
-                .as_ref()
-                .map_or(0, |label| size_of_val(label.as_slice()))
+        size_of_val(self.image.as_slice()) + self.label.as_ref().map_or(0, |label| size_of_val(label.as_slice()))
     }
 }
 
 /// Reads and prepares an image; the header is what an output in its grid is written from.
-pub fn prepare_image(
-    path: &Path,
-    preparation: &Preparation,
-    fit: Fit,
-) -> Result<(Prepared, Header), DataError> {
+pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
     let header = io::read_header(path)?;
     let prepared = Prepared::from_volume(io::read_volume(path)?, preparation, fit);
     Ok((prepared, header))
 }
 
-/// Reads and prepares image and label of a case, padded and cropped to the patch; padding has label 0.
+/// Reads and prepares image and label of a case, padded and cropped to the patch; padding has label
+/// 0.
 ///
 /// The label must lie on the image's grid and have labels below `classes`.
 pub fn prepare_case(case: &Case, preparation: &Preparation) -> Result<Prepared, DataError> {
@@ -151,11 +125,7 @@ pub fn prepare_case(case: &Case, preparation: &Preparation) -> Result<Prepared, 
 }
 
 /// As [`prepare_case`], with a choice of the fit: [`Fit::Whole`] to validate on whole volumes.
-pub fn prepare_pair(
-    case: &Case,
-    preparation: &Preparation,
-    fit: Fit,
-) -> Result<Prepared, DataError> {
+pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
     let volume = io::read_volume(&case.image)?;
     let label = read_case_label(case, &volume.grid, preparation.classes)?;
     let mut prepared = Prepared::from_volume(volume, preparation, fit);
@@ -167,19 +137,11 @@ pub fn prepare_pair(
 pub fn read_case_label(case: &Case, image: &Grid, classes: usize) -> Result<LabelMap, DataError> {
     let label = io::read_label_map(&case.label)?;
     if let Some(difference) = label.grid.difference(image) {
-        return Err(DataError::GridMismatch {
-            label: case.label.clone(),
-            image: case.image.clone(),
-            difference,
-        });
+        return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
     }
     let value = label.voxels.iter().copied().max().unwrap_or(0);
     if usize::from(value) >= classes {
-        return Err(DataError::LabelRange {
-            path: case.label.clone(),
-            value,
-            classes,
-        });
+        return Err(DataError::LabelRange { path: case.label.clone(), value, classes });
     }
     Ok(label)
 }
@@ -193,42 +155,25 @@ mod tests {
         let grid = Grid {
             extents: [3, 6, 2],
             spacing: [1.5, 0.5, 3.0],
-            affine: [
-                [-1.5, 0.0, 0.1, 20.0],
-                [0.0, -0.5, 0.0, 10.0],
-                [0.05, 0.0, 3.0, -4.0],
-            ],
+            affine: [[-1.5, 0.0, 0.1, 20.0], [0.0, -0.5, 0.0, 10.0], [0.05, 0.0, 3.0, -4.0]],
         };
-        Volume {
-            voxels: (0..36u8).map(|v| f32::from(v) * 1.25 - 9.0).collect(),
-            grid,
-        }
+        Volume { voxels: (0..36u8).map(|v| f32::from(v) * 1.25 - 9.0).collect(), grid }
     }
 
     fn preparation(canonical: bool) -> Preparation {
-        Preparation {
-            normalisation: Normalisation::None,
-            patch: [5, 4, 2],
-            classes: 3,
-            canonical,
-        }
+        Preparation { normalisation: Normalisation::None, patch: [5, 4, 2], classes: 3, canonical }
     }
 
     #[test]
     fn prepared_voxels_stay_where_they_are_in_the_patient() {
         for canonical in [false, true] {
             let volume = volume();
-            let prepared =
-                Prepared::from_volume(volume.clone(), &preparation(canonical), Fit::Patch);
+            let prepared = Prepared::from_volume(volume.clone(), &preparation(canonical), Fit::Patch);
             let geometry = &prepared.geometry;
             assert_eq!(geometry.grid.extents, [5, 4, 2]);
             // Voxel (x 1, y 2, z 1) of the file, followed through the preparation by hand.
             let world = volume.grid.to_world([1.0, 2.0, 1.0]);
-            let at = if canonical {
-                [2.0, 2.0, 1.0]
-            } else {
-                [2.0, 1.0, 1.0]
-            };
+            let at = if canonical { [2.0, 2.0, 1.0] } else { [2.0, 1.0, 1.0] };
             for (here, there) in geometry.grid.to_world(at).iter().zip(world) {
                 assert!((here - there).abs() < 1e-9, "{here} instead of {there}");
             }
@@ -242,9 +187,6 @@ mod tests {
         let volume = volume();
         let prepared = Prepared::from_volume(volume.clone(), &preparation(true), Fit::Whole);
         assert_eq!(prepared.geometry.grid.extents, [5, 6, 2]);
-        assert_eq!(
-            prepared.geometry.restore(&prepared.image, f32::NAN),
-            volume.voxels
-        );
+        assert_eq!(prepared.geometry.restore(&prepared.image, f32::NAN), volume.voxels);
     }
 }

@@ -4,7 +4,8 @@
 //! {"train": ["case_02", "case_07"], "validation": ["case_01"], "test": ["case_05"]}
 //! ```
 //!
-//! For cross-validation the file may hold `{"folds": [{"train": …, "validation": …, "test": …}, …]}`.
+//! For cross-validation the file may hold `{"folds": [{"train": …, "validation": …, "test": …},
+//! …]}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -42,13 +43,12 @@ enum SplitFile {
 impl Split {
     /// Divides cases at random, the same way for the same names and seed whatever their order.
     ///
-    /// Shares are rounded to the nearest; of three cases and more, every part with a share above 0 gets at least one.
-    /// Two cases are one to train and one to validate; a single case only trains.
+    /// Shares are rounded to the nearest; of three cases and more, every part with a share above 0
+    /// gets at least one. Two cases are one to train and one to validate; a single case only
+    /// trains.
     pub fn from_seed(names: &[String], seed: u64, fractions: [f64; 3]) -> Result<Split, DataError> {
         let sum: f64 = fractions.iter().sum();
-        if fractions.iter().any(|share| !(0.0..=1.0).contains(share))
-            || fractions[0] == 0.0
-            || (sum - 1.0).abs() > 1e-6
+        if fractions.iter().any(|share| !(0.0..=1.0).contains(share)) || fractions[0] == 0.0 || (sum - 1.0).abs() > 1e-6
         {
             return Err(DataError::Fractions { found: fractions });
         }
@@ -56,42 +56,25 @@ impl Split {
         let [validation, test] = part_counts(shuffled.len(), fractions);
         let test = shuffled.split_off(shuffled.len() - test);
         let validation = shuffled.split_off(shuffled.len() - validation);
-        Ok(Split {
-            train: shuffled,
-            validation,
-            test,
-        }
-        .sorted())
+        Ok(Split { train: shuffled, validation, test }.sorted())
     }
 
-    /// Fold `index` (from 0) of `folds`: every case validates in exactly one fold and trains in the others; none tests.
-    pub fn fold(
-        names: &[String],
-        seed: u64,
-        index: usize,
-        folds: usize,
-    ) -> Result<Split, DataError> {
+    /// Fold `index` (from 0) of `folds`: every case validates in exactly one fold and trains in the
+    /// others; none tests.
+    pub fn fold(names: &[String], seed: u64, index: usize, folds: usize) -> Result<Split, DataError> {
         if index >= folds || folds < 2 || folds > names.len() {
-            return Err(DataError::Fold {
-                index,
-                folds,
-                cases: names.len(),
-            });
+            return Err(DataError::Fold { index, folds, cases: names.len() });
         }
         let mut split = Split::default();
         for (position, name) in shuffle(names, seed).into_iter().enumerate() {
-            let part = if position % folds == index {
-                &mut split.validation
-            } else {
-                &mut split.train
-            };
+            let part = if position % folds == index { &mut split.validation } else { &mut split.train };
             part.push(name);
         }
         Ok(split.sorted())
     }
 
-    /// Reads a split and checks it against the cases of the data set; `fold` chooses among the folds of a file that
-    /// holds several (the first if none is asked for).
+    /// Reads a split and checks it against the cases of the data set; `fold` chooses among the
+    /// folds of a file that holds several (the first if none is asked for).
     pub fn load(path: &Path, names: &[String], fold: Option<usize>) -> Result<Split, DataError> {
         let text = std::fs::read_to_string(path).map_err(DataError::io(path, "read"))?;
         let expected = "an object with the lists \"train\", \"validation\", \"test\", or \"folds\": a list of those";
@@ -105,11 +88,7 @@ impl Split {
             SplitFile::Folds { mut folds } => {
                 let index = fold.unwrap_or(0);
                 if index >= folds.len() {
-                    return Err(DataError::Fold {
-                        index,
-                        folds: folds.len(),
-                        cases: names.len(),
-                    });
+                    return Err(DataError::Fold { index, folds: folds.len(), cases: names.len() });
                 }
                 folds.swap_remove(index)
             }
@@ -126,11 +105,7 @@ impl Split {
     }
 
     fn parts(&self) -> [(&'static str, &Vec<String>); 3] {
-        [
-            ("train", &self.train),
-            ("validation", &self.validation),
-            ("test", &self.test),
-        ]
+        [("train", &self.train), ("validation", &self.validation), ("test", &self.test)]
     }
 
     fn validate(&self, path: &Path, names: &[String]) -> Result<(), DataError> {
@@ -139,27 +114,16 @@ impl Split {
         for (part, cases) in self.parts() {
             for case in cases {
                 if !known.contains(case.as_str()) {
-                    return Err(DataError::SplitUnknown {
-                        path: path.to_path_buf(),
-                        part,
-                        case: case.clone(),
-                    });
+                    return Err(DataError::SplitUnknown { path: path.to_path_buf(), part, case: case.clone() });
                 }
                 if let Some(first) = seen.insert(case, part) {
                     let (path, case) = (path.to_path_buf(), case.clone());
-                    return Err(DataError::SplitOverlap {
-                        path,
-                        case,
-                        first,
-                        second: part,
-                    });
+                    return Err(DataError::SplitOverlap { path, case, first, second: part });
                 }
             }
         }
         if self.train.is_empty() {
-            return Err(DataError::SplitEmpty {
-                path: path.to_path_buf(),
-            });
+            return Err(DataError::SplitEmpty { path: path.to_path_buf() });
         }
         Ok(())
     }
@@ -176,10 +140,7 @@ fn shuffle(names: &[String], seed: u64) -> Vec<String> {
     let mut sorted = names.to_vec();
     sorted.sort();
     let order = Stream::new(seed, Purpose::Split, 0).permutation(sorted.len());
-    order
-        .into_iter()
-        .map(|index| std::mem::take(&mut sorted[index]))
-        .collect()
+    order.into_iter().map(|index| std::mem::take(&mut sorted[index])).collect()
 }
 
 /// How many of `cases` validate and test.
@@ -190,11 +151,7 @@ fn part_counts(cases: usize, fractions: [f64; 3]) -> [usize; 2] {
         _ => {
             let mut counts = [1, 2].map(|part| {
                 let nearest = (fractions[part] * cases as f64).round() as usize;
-                if fractions[part] > 0.0 {
-                    nearest.max(1)
-                } else {
-                    0
-                }
+                if fractions[part] > 0.0 { nearest.max(1) } else { 0 }
             });
             // Rounding up both must leave one to train; three cases always can.
             while counts[0] + counts[1] >= cases {
@@ -218,11 +175,7 @@ mod tests {
         for count in 1..40 {
             for fractions in [DEFAULT_FRACTIONS, [0.2, 0.4, 0.4], [0.01, 0.495, 0.495]] {
                 let split = Split::from_seed(&names(count), 3, fractions).expect("valid fractions");
-                let mut all: Vec<String> = split
-                    .parts()
-                    .iter()
-                    .flat_map(|(_, cases)| cases.iter().cloned())
-                    .collect();
+                let mut all: Vec<String> = split.parts().iter().flat_map(|(_, cases)| cases.iter().cloned()).collect();
                 all.sort();
                 assert_eq!(all, names(count));
                 assert!(!split.train.is_empty(), "{count} cases");
@@ -236,9 +189,7 @@ mod tests {
 
     #[test]
     fn seed_decides_and_order_of_names_does_not() {
-        let made = |names: &[String], seed| {
-            Split::from_seed(names, seed, DEFAULT_FRACTIONS).expect("valid fractions")
-        };
+        let made = |names: &[String], seed| Split::from_seed(names, seed, DEFAULT_FRACTIONS).expect("valid fractions");
         let reversed: Vec<String> = names(20).into_iter().rev().collect();
         assert_eq!(made(&names(20), 3), made(&reversed, 3));
         assert_ne!(made(&names(20), 3), made(&names(20), 4));
@@ -250,36 +201,20 @@ mod tests {
         for index in 0..3 {
             let split = Split::fold(&names(11), 8, index, 3).expect("a fold");
             assert_eq!(split.train.len() + split.validation.len(), 11);
-            assert!(
-                split
-                    .validation
-                    .iter()
-                    .all(|name| !split.train.contains(name))
-            );
+            assert!(split.validation.iter().all(|name| !split.train.contains(name)));
             validated.extend(split.validation);
         }
         validated.sort();
         assert_eq!(validated, names(11));
         for (index, folds) in [(3, 3), (0, 1), (0, 12)] {
-            assert!(matches!(
-                Split::fold(&names(11), 8, index, folds),
-                Err(DataError::Fold { .. })
-            ));
+            assert!(matches!(Split::fold(&names(11), 8, index, folds), Err(DataError::Fold { .. })));
         }
     }
 
     #[test]
     fn shares_must_be_shares() {
-        for fractions in [
-            [0.5, 0.1, 0.1],
-            [0.0, 0.5, 0.5],
-            [1.2, -0.1, -0.1],
-            [f64::NAN, 0.5, 0.5],
-        ] {
-            assert!(matches!(
-                Split::from_seed(&names(9), 0, fractions),
-                Err(DataError::Fractions { .. })
-            ));
+        for fractions in [[0.5, 0.1, 0.1], [0.0, 0.5, 0.5], [1.2, -0.1, -0.1], [f64::NAN, 0.5, 0.5]] {
+            assert!(matches!(Split::from_seed(&names(9), 0, fractions), Err(DataError::Fractions { .. })));
         }
     }
 
@@ -295,27 +230,16 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             Split::load(&path, &names(9), fold).map_err(|error| error.to_string())
         };
-        let message =
-            load(r#"{"train": ["case_01"], "test": ["case_99"]}"#, None).expect_err("unknown case");
+        let message = load(r#"{"train": ["case_01"], "test": ["case_99"]}"#, None).expect_err("unknown case");
         assert!(message.contains("test names case \"case_99\""), "{message}");
-        let message = load(
-            r#"{"train": ["case_01"], "test": ["case_02", "case_01"]}"#,
-            None,
-        )
-        .expect_err("overlap");
-        assert!(
-            message.contains("\"case_01\" is in train and in test"),
-            "{message}"
-        );
+        let message = load(r#"{"train": ["case_01"], "test": ["case_02", "case_01"]}"#, None).expect_err("overlap");
+        assert!(message.contains("\"case_01\" is in train and in test"), "{message}");
         let message = load(r#"{"train": []}"#, None).expect_err("empty");
         assert!(message.contains("train is empty"), "{message}");
         let message = load(r#"{"trian": []}"#, None).expect_err("misspelt");
         assert!(message.contains("\"train\""), "{message}");
         let folds = r#"{"folds": [{"train": ["case_01"]}, {"train": ["case_02"], "validation": ["case_01"]}]}"#;
-        assert_eq!(
-            load(folds, Some(1)).expect("second fold").train,
-            ["case_02"]
-        );
+        assert_eq!(load(folds, Some(1)).expect("second fold").train, ["case_02"]);
         assert!(load(folds, Some(2)).is_err());
     }
 }

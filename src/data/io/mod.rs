@@ -1,10 +1,11 @@
 //! Volumes in files: which format a file has, and what every format has in common.
 //!
-//! A reader turns a file into a [`Header`] and raw voxels; this module makes volumes and label maps of them, so that the
-//! rules (three axes, finite intensities, whole labels) are the same for every format. The file name decides the format.
+//! A reader turns a file into a [`Header`] and raw voxels; this module makes volumes and label maps
+//! of them, so that the rules (three axes, finite intensities, whole labels) are the same for every
+//! format. The file name decides the format.
 //!
-//! Images with NaN or infinite voxels are refused: no replacement is right for all of them, and one NaN ends a training.
-//! [`crate::data::inspect`] counts them instead.
+//! Images with NaN or infinite voxels are refused: no replacement is right for all of them, and one
+//! NaN ends a training. [`crate::data::inspect`] counts them instead.
 
 pub mod bytes;
 pub mod nifti;
@@ -20,8 +21,9 @@ use self::scalar::RawVoxels;
 use super::DataError;
 use super::volume::{Grid, LabelMap, Volume, position_of};
 
-/// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 · float32(1/255) is off
-/// by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very most.
+/// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 ·
+/// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
+/// most.
 const LABEL_TOLERANCE: f64 = 4e-3;
 
 /// What a file says about its voxels.
@@ -49,17 +51,10 @@ impl Header {
     /// The grid of a file with three axes (further axes of extent 1 are let pass).
     pub fn grid(&self, path: &Path) -> Result<Grid, DataError> {
         if self.shape.len() < 3 || self.shape[3..].iter().any(|&extent| extent != 1) {
-            return Err(DataError::NotThreeAxes {
-                path: path.to_path_buf(),
-                shape: self.shape.clone(),
-            });
+            return Err(DataError::NotThreeAxes { path: path.to_path_buf(), shape: self.shape.clone() });
         }
         let extents = [self.shape[0], self.shape[1], self.shape[2]];
-        Ok(Grid {
-            extents,
-            spacing: self.spacing,
-            affine: self.affine,
-        })
+        Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
     }
 
     /// The header of a new file: NIfTI-1 (NIfTI-2 above 32767 voxels along an axis), little endian.
@@ -87,21 +82,18 @@ const ENDINGS: [(&str, Format); 6] = [
 
 fn ending_of(name: &str) -> Option<(&'static str, Format)> {
     let lower = name.to_ascii_lowercase();
-    ENDINGS
-        .into_iter()
-        .find(|(ending, _)| lower.len() > ending.len() && lower.ends_with(ending))
+    ENDINGS.into_iter().find(|(ending, _)| lower.len() > ending.len() && lower.ends_with(ending))
 }
 
 fn format_of(path: &Path) -> Result<Format, DataError> {
     path.file_name()
         .and_then(|name| ending_of(&name.to_string_lossy()).map(|(_, format)| format))
-        .ok_or_else(|| DataError::UnknownFormat {
-            path: path.to_path_buf(),
-        })
+        .ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() })
 }
 
-/// The case that a file name stands for, if it is a volume's: `a.nii.gz` gives `a`. Hidden files (`._a.nii`, which macOS
-/// leaves behind) and the `.img` half of a pair are no volumes of their own.
+/// The case that a file name stands for, if it is a volume's: `a.nii.gz` gives `a`. Hidden files
+/// (`._a.nii`, which macOS leaves behind) and the `.img` half of a pair are no volumes of their
+/// own.
 pub fn case_of(file_name: &str) -> Option<&str> {
     let (ending, _) = ending_of(file_name)?;
     if file_name.starts_with('.') || ending.starts_with(".img") {
@@ -120,10 +112,7 @@ pub fn read_header(path: &Path) -> Result<Header, DataError> {
 /// Voxels as stored, of any shape; refuses colours and complex numbers.
 pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, DataError> {
     if !header.scalar.is_real() {
-        return Err(DataError::VoxelType {
-            path: path.to_path_buf(),
-            dtype: header.scalar.name(),
-        });
+        return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
     }
     match format_of(path)? {
         Format::Nifti => nifti::read_voxels(path, header),
@@ -140,25 +129,13 @@ pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
     raw.visit(|value| {
         let value = value as f32;
         if !value.is_finite() {
-            nonfinite = (
-                nonfinite.0 + 1,
-                if nonfinite.0 == 0 {
-                    voxels.len()
-                } else {
-                    nonfinite.1
-                },
-            );
+            nonfinite = (nonfinite.0 + 1, if nonfinite.0 == 0 { voxels.len() } else { nonfinite.1 });
         }
         voxels.push(value);
     });
     if nonfinite.0 > 0 {
         let at = position_of(nonfinite.1, grid.extents);
-        return Err(DataError::NonFinite {
-            path: path.to_path_buf(),
-            count: nonfinite.0,
-            voxels: voxels.len(),
-            at,
-        });
+        return Err(DataError::NonFinite { path: path.to_path_buf(), count: nonfinite.0, voxels: voxels.len(), at });
     }
     Ok(Volume { grid, voxels })
 }
@@ -168,11 +145,7 @@ pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
     let header = read_header(path)?;
     let grid = header.grid(path)?;
     let raw = read_voxels(path, &header)?;
-    let tolerance = if header.scaling.is_some() || header.scalar.is_float() {
-        LABEL_TOLERANCE
-    } else {
-        0.0
-    };
+    let tolerance = if header.scaling.is_some() || header.scalar.is_float() { LABEL_TOLERANCE } else { 0.0 };
     let mut voxels: Vec<u16> = Vec::with_capacity(raw.count());
     let mut wrong: Option<(usize, f64)> = None;
     raw.visit(|value| {
@@ -184,17 +157,14 @@ pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
         voxels.push(if good { whole as u16 } else { 0 });
     });
     if let Some((index, value)) = wrong {
-        return Err(DataError::LabelValue {
-            path: path.to_path_buf(),
-            value,
-            at: position_of(index, grid.extents),
-        });
+        return Err(DataError::LabelValue { path: path.to_path_buf(), value, at: position_of(index, grid.extents) });
     }
     Ok(LabelMap { grid, voxels })
 }
 
-/// Writes a label map in the grid of `like`, the header of the image it belongs to: same shape, affine, qform and sform
-/// codes, NIfTI version and byte order. Voxels are uint8, or uint16 if a label is above 255. The file is whole or absent.
+/// Writes a label map in the grid of `like`, the header of the image it belongs to: same shape,
+/// affine, qform and sform codes, NIfTI version and byte order. Voxels are uint8, or uint16 if a
+/// label is above 255. The file is whole or absent.
 pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<(), DataError> {
     let wide = labels.voxels.iter().any(|&label| label > 255);
     let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
@@ -205,22 +175,12 @@ pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<
 
 /// Writes an image as float32 into a new file (see [`Header::for_grid`]).
 pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
-    write_volume_as(
-        path,
-        volume,
-        Scalar::Float32,
-        &Header::for_grid(&volume.grid),
-    )
+    write_volume_as(path, volume, Scalar::Float32, &Header::for_grid(&volume.grid))
 }
 
-/// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond the type's range
-/// is an error.
-pub fn write_volume_as(
-    path: &Path,
-    volume: &Volume,
-    scalar: Scalar,
-    like: &Header,
-) -> Result<(), DataError> {
+/// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond
+/// the type's range is an error.
+pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
     match format_of(path)? {
         Format::Nifti => nifti::write(path, like, scalar, &volume.voxels),
     }

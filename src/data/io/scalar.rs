@@ -25,7 +25,8 @@ pub enum Scalar {
     Float32,
     /// IEEE 754 double precision.
     Float64,
-    /// 16 bytes, whose meaning differs between platforms (IEEE quadruple or x87 extended); never decoded.
+    /// 16 bytes, whose meaning differs between platforms (IEEE quadruple or x87 extended); never
+    /// decoded.
     Float128,
     /// Two float32.
     Complex64,
@@ -113,7 +114,8 @@ pub(crate) struct RawVoxels {
 }
 
 impl RawVoxels {
-    /// Calls `each` with every voxel in file order, scaled, as f64 (exact for all types but 64-bit integers beyond 2^53).
+    /// Calls `each` with every voxel in file order, scaled, as f64 (exact for all types but 64-bit
+    /// integers beyond 2^53).
     ///
     /// The type must be real: see [`Scalar::is_real`].
     pub(crate) fn visit(&self, mut each: impl FnMut(f64)) {
@@ -122,13 +124,9 @@ impl RawVoxels {
                 const SIZE: usize = std::mem::size_of::<$type>();
                 let (chunks, _) = self.bytes.as_chunks::<SIZE>();
                 let little = self.order == ByteOrder::Little;
-                let stored = chunks.iter().map(|chunk| {
-                    if little {
-                        <$type>::from_le_bytes(*chunk)
-                    } else {
-                        <$type>::from_be_bytes(*chunk)
-                    }
-                });
+                let stored = chunks
+                    .iter()
+                    .map(|chunk| if little { <$type>::from_le_bytes(*chunk) } else { <$type>::from_be_bytes(*chunk) });
                 match self.scaling {
                     None => stored.for_each(|value| each(value as f64)),
                     Some(Scaling { slope, intercept }) => {

@@ -1,28 +1,11 @@
-//! The pelvis of the phantom: places in mm from the centre of the field of view, x to the right, y to the front,
-//! z to the head. Sizes follow anatomy roughly; signals are T2-weighted, relative to urine.
+//! The pelvis of the phantom: places in mm from the centre of the field of view, x to the right, y
+//! to the front, z to the head. Sizes follow anatomy roughly.
 
+use super::ellipsoid::Ellipsoid;
+use super::level;
+use super::prostate::Prostate;
 use super::texture::Texture;
 use crate::data::random::Stream;
-
-/// Relative signals of tissues in T2-weighted images.
-mod level {
-    pub(super) const AIR: f64 = 0.01;
-    pub(super) const FAT: f64 = 0.74;
-    pub(super) const MUSCLE: f64 = 0.22;
-    pub(super) const CORTEX: f64 = 0.07;
-    pub(super) const MARROW: f64 = 0.52;
-    pub(super) const URINE: f64 = 1.0;
-    pub(super) const WALL: f64 = 0.28;
-    pub(super) const STOOL: f64 = 0.42;
-    pub(super) const VESICLE: f64 = 0.82;
-    pub(super) const PERIPHERAL: f64 = 0.80;
-    pub(super) const CENTRAL: f64 = 0.45;
-    pub(super) const CAPSULE: f64 = 0.24;
-    pub(super) const STROMA: f64 = 0.20;
-    pub(super) const URETHRA: f64 = 0.70;
-    pub(super) const LESION: f64 = 0.40;
-    pub(super) const VEIN: f64 = 0.95;
-}
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug)]
@@ -31,217 +14,6 @@ pub(super) struct Found {
     pub(super) signal: f64,
     /// True inside the prostate.
     pub(super) prostate: bool,
-}
-
-/// Rotation matrix about x, then y, then z by angles in radians.
-pub(super) fn rotation(angles: [f64; 3]) -> [[f64; 3]; 3] {
-    let [(sx, cx), (sy, cy), (sz, cz)] = angles.map(f64::sin_cos);
-    [
-        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-        [-sy, cy * sx, cy * cx],
-    ]
-}
-
-/// An ellipsoid in any pose.
-#[derive(Clone, Debug)]
-struct Ellipsoid {
-    centre: [f64; 3],
-    semi_axes: [f64; 3],
-    rotation: [[f64; 3]; 3],
-}
-
-impl Ellipsoid {
-    fn new(centre: [f64; 3], semi_axes: [f64; 3], angles: [f64; 3]) -> Ellipsoid {
-        Ellipsoid {
-            centre,
-            semi_axes,
-            rotation: rotation(angles),
-        }
-    }
-
-    /// Place in the ellipsoid's own axes, mm.
-    fn local(&self, place: [f64; 3]) -> [f64; 3] {
-        let d: [f64; 3] = std::array::from_fn(|axis| place[axis] - self.centre[axis]);
-        std::array::from_fn(|column| (0..3).map(|row| self.rotation[row][column] * d[row]).sum())
-    }
-
-    /// 0 at the centre, 1 on the surface.
-    fn radius(&self, place: [f64; 3]) -> f64 {
-        let local = self.local(place);
-        (0..3)
-            .map(|axis| (local[axis] / self.semi_axes[axis]).powi(2))
-            .sum::<f64>()
-            .sqrt()
-    }
-
-    /// Distance in mm from the surface, negative inside; exact for spheres.
-    fn distance(&self, place: [f64; 3]) -> f64 {
-        let mean = self.semi_axes.iter().sum::<f64>() / 3.0;
-        (self.radius(place) - 1.0) * mean
-    }
-}
-
-/// The prostate: a tapered superellipsoid whose outline is modulated by harmonics of low order.
-#[derive(Clone, Debug)]
-struct Prostate {
-    body: Ellipsoid,
-    /// 2 is an ellipsoid, more is squarer.
-    exponent: f64,
-    /// Relative widening per semi-axis towards the base (up); the apex is narrow.
-    taper: f64,
-    /// Depth of the groove along the back, relative to the semi-axis y.
-    groove: f64,
-    harmonics: [f64; 9],
-    /// The dark capsule's thickness, mm.
-    capsule: f64,
-    central: Ellipsoid,
-    nodules: Vec<(Ellipsoid, f64)>,
-    lesion: Option<Ellipsoid>,
-}
-
-impl Prostate {
-    fn draw(stream: &mut Stream) -> Prostate {
-        let centre = [
-            stream.between(-8.0, 8.0),
-            stream.between(-6.0, 8.0),
-            stream.between(-8.0, 6.0),
-        ];
-        let size = stream.between(0.85, 1.2);
-        let semi_axes = [22.0, 15.5, 18.0].map(|mm| mm * size * stream.between(0.9, 1.1));
-        let angles = [
-            stream.between(-0.25, 0.25),
-            stream.between(-0.1, 0.1),
-            stream.between(-0.12, 0.12),
-        ];
-        let body = Ellipsoid::new(centre, semi_axes, angles);
-        let [a, b, c] = semi_axes;
-        // The central gland grows with the prostate: hyperplasia is what enlarges it.
-        let share = 0.45 + 0.75 * (size - 0.85) + stream.between(0.0, 0.12);
-        let central_centre = [centre[0], centre[1] + 0.22 * b, centre[2] + 0.12 * c];
-        let central = Ellipsoid::new(
-            central_centre,
-            [a * share, b * (share + 0.06), c * (share + 0.12)],
-            angles,
-        );
-        let nodules = (0..3 + stream.below(6))
-            .map(|_| {
-                let at = std::array::from_fn(|axis| {
-                    central.centre[axis] + central.semi_axes[axis] * stream.between(-0.62, 0.62)
-                });
-                let radius = stream.between(2.5, 6.0);
-                (
-                    Ellipsoid::new(at, [radius; 3], [0.0; 3]),
-                    stream.between(0.25, 0.75),
-                )
-            })
-            .collect();
-        let side = if stream.uniform() < 0.5 { -1.0 } else { 1.0 };
-        let lesion_at = [
-            centre[0] + side * stream.between(0.35, 0.6) * a,
-            centre[1] - 0.55 * b,
-            centre[2],
-        ];
-        let lesion_size = [
-            stream.between(3.0, 6.0),
-            stream.between(2.0, 4.0),
-            stream.between(3.0, 6.0),
-        ];
-        let lesion =
-            (stream.uniform() < 0.4).then(|| Ellipsoid::new(lesion_at, lesion_size, angles));
-        Prostate {
-            body,
-            exponent: stream.between(2.0, 2.7),
-            taper: stream.between(0.05, 0.25),
-            groove: stream.between(0.0, 0.22),
-            harmonics: std::array::from_fn(|_| 0.03 * stream.normal().clamp(-2.0, 2.0)),
-            capsule: stream.between(0.8, 1.6),
-            central,
-            nodules,
-            lesion,
-        }
-    }
-
-    /// 0 at the centre, 1 on the surface.
-    fn radius(&self, place: [f64; 3]) -> f64 {
-        let local = self.body.local(place);
-        let [a, b, c] = self.body.semi_axes;
-        let z = local[2] / c;
-        let widening = 1.0 + self.taper * z.clamp(-1.3, 1.3);
-        let x = local[0] / (a * widening);
-        // Only the back is grooved: the shift fades to the front.
-        let back = (0.5 - local[1] / (2.0 * b)).clamp(0.0, 1.0);
-        let y = local[1] / (b * widening) - self.groove * back * (1.0 - 4.0 * x * x).max(0.0);
-        let round = (x * x + y * y + z * z).sqrt();
-        if !(0.2..2.0).contains(&round) {
-            return round;
-        }
-        let square = [x, y, z]
-            .iter()
-            .map(|v| v.abs().powf(self.exponent))
-            .sum::<f64>()
-            .powf(1.0 / self.exponent);
-        let [u, v, w] = [x / round, y / round, z / round];
-        let basis = [
-            2.0 * u * v,
-            2.0 * u * w,
-            2.0 * v * w,
-            u * u - v * v,
-            1.5 * w * w - 0.5,
-            u * (5.0 * w * w - 1.0) / 1.5,
-            v * (5.0 * w * w - 1.0) / 1.5,
-            u * (u * u - 3.0 * v * v),
-            v * (3.0 * u * u - v * v),
-        ];
-        let modulation: f64 = basis
-            .iter()
-            .zip(self.harmonics)
-            .map(|(basis, size)| basis * size)
-            .sum();
-        square / (1.0 + modulation)
-    }
-
-    /// Signal inside, at a place of the given radius.
-    fn signal(&self, place: [f64; 3], radius: f64, fine: f64, coarse: f64) -> f64 {
-        let local = self.body.local(place);
-        let [_, b, _] = self.body.semi_axes;
-        let central = self.central.distance(place);
-        let depth = (1.0 - radius) * b;
-        if depth < self.capsule {
-            return level::CAPSULE + 0.04 * fine;
-        }
-        if local[0].hypot(local[1] - 0.05 * b) < 2.2 {
-            return level::URETHRA + 0.05 * fine;
-        }
-        // Fibromuscular stroma: a dark shield in front, in the middle.
-        if local[1] > 0.55 * b && local[0].abs() < 0.55 * local[1] {
-            return level::STROMA + 0.05 * fine;
-        }
-        if central < 0.0 {
-            if central > -0.8 {
-                return 0.5 * (level::CAPSULE + level::CENTRAL);
-            }
-            for (nodule, signal) in &self.nodules {
-                let distance = nodule.distance(place);
-                if distance < 0.0 {
-                    return if distance > -0.8 {
-                        level::CAPSULE
-                    } else {
-                        signal + 0.08 * fine
-                    };
-                }
-            }
-            return level::CENTRAL + 0.07 * fine + 0.06 * coarse;
-        }
-        let peripheral = level::PERIPHERAL + 0.07 * fine + 0.08 * coarse;
-        match &self.lesion {
-            Some(lesion) => {
-                let share = (-lesion.distance(place) / 1.5).clamp(0.0, 1.0);
-                peripheral + share * (level::LESION - peripheral)
-            }
-            None => peripheral,
-        }
-    }
 }
 
 /// A tube from below to above: the rectum.
@@ -259,10 +31,7 @@ impl Rectum {
         let [size, length, phase] = self.bend;
         let angle = z / length + phase;
         // Above the prostate it follows the sacrum backwards.
-        [
-            self.centre[0] + size * angle.sin(),
-            self.centre[1] + 0.5 * size * angle.cos() - 0.004 * z.max(0.0).powi(2),
-        ]
+        [self.centre[0] + size * angle.sin(), self.centre[1] + 0.5 * size * angle.cos() - 0.004 * z.max(0.0).powi(2)]
     }
 
     /// Signal of wall and content, if the place is inside.
@@ -279,11 +48,7 @@ impl Rectum {
         }
         // Gas rises to the front of a patient who lies on the back.
         let gas = dy / radius > 0.5 - self.gas + 0.15 * coarse;
-        Some(if gas {
-            level::AIR
-        } else {
-            level::STOOL + 0.10 * fine + 0.05 * coarse
-        })
+        Some(if gas { level::AIR } else { level::STOOL + 0.10 * fine + 0.05 * coarse })
     }
 }
 
@@ -301,7 +66,8 @@ pub(super) struct Anatomy {
     fine: Texture,
     coarse: Texture,
     strands: Texture,
-    /// The signal of each tissue is multiplied by 1 + this times a number of its own: sequences differ.
+    /// The signal of each tissue is multiplied by 1 + this times a number of its own: sequences
+    /// differ.
     contrast: [f64; 5],
 }
 
@@ -313,40 +79,21 @@ impl Anatomy {
         let wide = stream.between(26.0, 38.0);
         let tall = stream.between(14.0, 24.0);
         let bladder = Ellipsoid::new(
-            [
-                px + stream.between(-4.0, 4.0),
-                py + stream.between(4.0, 12.0),
-                pz + c + 0.80 * tall,
-            ],
+            [px + stream.between(-4.0, 4.0), py + stream.between(4.0, 12.0), pz + c + 0.80 * tall],
             [wide, stream.between(20.0, 28.0), tall],
             [stream.between(-0.2, 0.2), stream.between(-0.1, 0.1), 0.0],
         );
         let radius = stream.between(10.0, 16.0);
         let rectum = Rectum {
-            centre: [
-                px + stream.between(-4.0, 4.0),
-                py - b - radius - stream.between(0.0, 2.5),
-            ],
+            centre: [px + stream.between(-4.0, 4.0), py - b - radius - stream.between(0.0, 2.5)],
             radius,
-            bend: [
-                stream.between(0.0, 3.5),
-                stream.between(9.0, 16.0),
-                stream.between(0.0, 6.0),
-            ],
+            bend: [stream.between(0.0, 3.5), stream.between(9.0, 16.0), stream.between(0.0, 6.0)],
             gas: stream.between(0.0, 0.9),
         };
         let vesicles = [-1.0, 1.0].map(|side| {
             Ellipsoid::new(
-                [
-                    px + side * stream.between(11.0, 15.0),
-                    py - 0.75 * b,
-                    pz + c + stream.between(-1.0, 4.0),
-                ],
-                [
-                    stream.between(11.0, 15.0),
-                    stream.between(4.0, 6.0),
-                    stream.between(5.0, 8.0),
-                ],
+                [px + side * stream.between(11.0, 15.0), py - 0.75 * b, pz + c + stream.between(-1.0, 4.0)],
+                [stream.between(11.0, 15.0), stream.between(4.0, 6.0), stream.between(5.0, 8.0)],
                 [0.0, side * -0.3, side * stream.between(0.1, 0.5)],
             )
         });
@@ -356,16 +103,8 @@ impl Anatomy {
             vesicles,
             muscles: draw_muscles(stream),
             bones: draw_bones(stream),
-            levator: Ellipsoid::new(
-                [px, py - 12.0, pz - 14.0],
-                [a + 9.0, b + 20.0, 30.0],
-                [0.1, 0.0, 0.0],
-            ),
-            skin: Ellipsoid::new(
-                [0.0, -8.0, 0.0],
-                [92.0, stream.between(62.0, 72.0), 400.0],
-                [0.0; 3],
-            ),
+            levator: Ellipsoid::new([px, py - 12.0, pz - 14.0], [a + 9.0, b + 20.0, 30.0], [0.1, 0.0, 0.0]),
+            skin: Ellipsoid::new([0.0, -8.0, 0.0], [92.0, stream.between(62.0, 72.0), 400.0], [0.0; 3]),
             fine: Texture::draw(stream, [3.0, 3.0, 4.0]),
             coarse: Texture::draw(stream, [9.0, 9.0, 12.0]),
             strands: Texture::draw(stream, [7.0, 5.0, 14.0]),
@@ -387,34 +126,22 @@ impl Anatomy {
         let radius = self.prostate.radius(place);
         if radius < 1.0 {
             let signal = self.prostate.signal(place, radius, fine, coarse) * self.contrast[0];
-            return Found {
-                signal: signal.max(0.0),
-                prostate: true,
-            };
+            return Found { signal: signal.max(0.0), prostate: true };
         }
-        Found {
-            signal: self.surroundings(place, radius, fine, coarse).max(0.0),
-            prostate: false,
-        }
+        Found { signal: self.surroundings(place, radius, fine, coarse).max(0.0), prostate: false }
     }
 
-    /// The levator ani: a thin sling behind and beside prostate and rectum, open to the front, of uneven thickness.
+    /// The levator ani: a thin sling behind and beside prostate and rectum, open to the front, of
+    /// uneven thickness.
     fn is_levator(&self, place: [f64; 3], coarse: f64) -> bool {
         let [_, py, pz] = self.prostate.body.centre;
         let radius = self.levator.radius(place) + 0.03 * coarse;
         let thickness = 0.035 + 0.025 * self.strands.at(place);
-        (radius - 0.97).abs() < thickness
-            && place[2] < pz + 12.0
-            && place[1] < py + 9.0 + 4.0 * coarse
+        (radius - 0.97).abs() < thickness && place[2] < pz + 12.0 && place[1] < py + 9.0 + 4.0 * coarse
     }
 
     fn surroundings(&self, place: [f64; 3], radius: f64, fine: f64, coarse: f64) -> f64 {
-        let [fat, muscle, marrow, fluid] = [
-            self.contrast[1],
-            self.contrast[2],
-            self.contrast[3],
-            self.contrast[4],
-        ];
+        let [fat, muscle, marrow, fluid] = [self.contrast[1], self.contrast[2], self.contrast[3], self.contrast[4]];
         if self.skin.radius(place) > 1.0 {
             return level::AIR;
         }
@@ -423,20 +150,12 @@ impl Anatomy {
         }
         let bladder = self.bladder.distance(place);
         if bladder < 0.0 {
-            return if bladder > -2.5 {
-                level::WALL + 0.04 * fine
-            } else {
-                level::URINE * fluid + 0.02 * fine
-            };
+            return if bladder > -2.5 { level::WALL + 0.04 * fine } else { level::URINE * fluid + 0.02 * fine };
         }
         for vesicle in &self.vesicles {
             if vesicle.radius(place) < 1.0 + 0.12 * coarse {
                 // Coiled tubes: bright fluid between dark walls.
-                return if fine.abs() < 0.25 {
-                    level::WALL + 0.15
-                } else {
-                    level::VESICLE * fluid + 0.06 * coarse
-                };
+                return if fine.abs() < 0.25 { level::WALL + 0.15 } else { level::VESICLE * fluid + 0.06 * coarse };
             }
         }
         if self.is_levator(place, coarse) {
@@ -473,42 +192,14 @@ fn draw_muscles(stream: &mut Stream) -> Vec<Ellipsoid> {
     for side in [-1.0, 1.0] {
         let tilt = side * stream.between(0.15, 0.35);
         let (thick, long) = (stream.between(7.0, 10.0), stream.between(24.0, 30.0));
-        let at = [
-            side * stream.between(41.0, 46.0),
-            stream.between(-4.0, 4.0),
-            0.0,
-        ];
-        muscles.push(Ellipsoid::new(
-            at,
-            [thick, long, 55.0],
-            [0.0, side * 0.15, tilt],
-        ));
-        let at = [
-            side * stream.between(34.0, 42.0),
-            stream.between(-66.0, -60.0),
-            0.0,
-        ];
-        muscles.push(Ellipsoid::new(
-            at,
-            [26.0, 13.0, 70.0],
-            [0.0, 0.0, side * 0.5],
-        ));
-        let at = [
-            side * stream.between(11.0, 14.0),
-            stream.between(50.0, 54.0),
-            18.0,
-        ];
+        let at = [side * stream.between(41.0, 46.0), stream.between(-4.0, 4.0), 0.0];
+        muscles.push(Ellipsoid::new(at, [thick, long, 55.0], [0.0, side * 0.15, tilt]));
+        let at = [side * stream.between(34.0, 42.0), stream.between(-66.0, -60.0), 0.0];
+        muscles.push(Ellipsoid::new(at, [26.0, 13.0, 70.0], [0.0, 0.0, side * 0.5]));
+        let at = [side * stream.between(11.0, 14.0), stream.between(50.0, 54.0), 18.0];
         muscles.push(Ellipsoid::new(at, [10.0, 5.0, 40.0], [0.1, 0.0, 0.0]));
-        let at = [
-            side * stream.between(40.0, 48.0),
-            stream.between(36.0, 42.0),
-            -20.0,
-        ];
-        muscles.push(Ellipsoid::new(
-            at,
-            [15.0, 9.0, 26.0],
-            [0.0, 0.0, side * -0.4],
-        ));
+        let at = [side * stream.between(40.0, 48.0), stream.between(36.0, 42.0), -20.0];
+        muscles.push(Ellipsoid::new(at, [15.0, 9.0, 26.0], [0.0, 0.0, side * -0.4]));
     }
     muscles
 }
@@ -517,32 +208,12 @@ fn draw_muscles(stream: &mut Stream) -> Vec<Ellipsoid> {
 fn draw_bones(stream: &mut Stream) -> Vec<Ellipsoid> {
     let mut bones = Vec::new();
     for side in [-1.0, 1.0] {
-        let at = [
-            side * stream.between(59.0, 64.0),
-            stream.between(2.0, 8.0),
-            4.0,
-        ];
-        bones.push(Ellipsoid::new(
-            at,
-            [11.0, stream.between(20.0, 26.0), 40.0],
-            [0.0, side * 0.1, side * 0.3],
-        ));
-        let at = [
-            side * stream.between(18.0, 21.0),
-            stream.between(37.0, 41.0),
-            -14.0,
-        ];
+        let at = [side * stream.between(59.0, 64.0), stream.between(2.0, 8.0), 4.0];
+        bones.push(Ellipsoid::new(at, [11.0, stream.between(20.0, 26.0), 40.0], [0.0, side * 0.1, side * 0.3]));
+        let at = [side * stream.between(18.0, 21.0), stream.between(37.0, 41.0), -14.0];
         let angles = [0.3, 0.0, side * stream.between(-0.5, -0.3)];
-        bones.push(Ellipsoid::new(
-            at,
-            [17.5, 7.5, stream.between(14.0, 18.0)],
-            angles,
-        ));
+        bones.push(Ellipsoid::new(at, [17.5, 7.5, stream.between(14.0, 18.0)], angles));
     }
-    bones.push(Ellipsoid::new(
-        [0.0, -62.0, 22.0],
-        [13.0, 7.0, 26.0],
-        [0.35, 0.0, 0.0],
-    ));
+    bones.push(Ellipsoid::new([0.0, -62.0, 22.0], [13.0, 7.0, 26.0], [0.35, 0.0, 0.0]));
     bones
 }

@@ -6,7 +6,8 @@ use crate::data::random::Stream;
 /// A coil, a noise level and an intensity scale.
 #[derive(Clone, Debug)]
 pub(super) struct Scanner {
-    /// Logarithm of the sensitivity: coefficients of x, y, z, x², y², xy, with places in units of 60 mm.
+    /// Logarithm of the sensitivity: coefficients of x, y, z, x², y², xy, with places in units of
+    /// 60 mm.
     slope: [f64; 6],
     /// Place of the endorectal coil, mm.
     coil: [f64; 3],
@@ -26,7 +27,7 @@ impl Scanner {
         let slope = [0.12, 0.18, 0.10, 0.10, 0.12, 0.06].map(|size| size * stream.normal());
         // A third of the scans has a coil in the rectum, as in PROMISE12.
         let has_coil = stream.uniform() < 1.0 / 3.0;
-        let gain = stream.between(0.6, 1.5);
+        let gain = stream.between(0.4, 1.1);
         let scale = 150.0 * 10f64.powf(stream.uniform());
         Scanner {
             slope,
@@ -44,14 +45,12 @@ impl Scanner {
         let [x, y, z] = place.map(|mm| mm / 60.0);
         let [cx, cy, cz, cxx, cyy, cxy] = self.slope;
         let smooth = (cx * x + cy * y + cz * z + cxx * x * x + cyy * y * y + cxy * x * y).exp();
-        let distance = (0..3)
-            .map(|axis| (place[axis] - self.coil[axis]).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        let distance = (0..3).map(|axis| (place[axis] - self.coil[axis]).powi(2)).sum::<f64>().sqrt();
         smooth * (1.0 + self.coil_gain * (-distance / self.coil_reach).exp())
     }
 
-    /// The magnitude of the signal with noise in its real and imaginary channel (Rician), scaled and rounded.
+    /// The magnitude of the signal with noise in its real and imaginary channel (Rician), scaled
+    /// and rounded.
     pub(super) fn acquire(&self, signal: &[f64]) -> Vec<f32> {
         let mut stream = self.stream.clone();
         let largest = f64::from(i16::MAX);
@@ -59,15 +58,14 @@ impl Scanner {
             .iter()
             .map(|value| {
                 let [real, imaginary] = stream.normal_pair().map(|normal| normal * self.noise);
-                ((value + real).hypot(imaginary) * self.scale)
-                    .round()
-                    .min(largest) as f32
+                ((value + real).hypot(imaginary) * self.scale).round().min(largest) as f32
             })
             .collect()
     }
 }
 
-/// Blurs every slice with weights 1/8, 3/4, 1/8 along x and y: the point spread of a truncated k-space.
+/// Blurs every slice with weights 1/8, 3/4, 1/8 along x and y: the point spread of a truncated
+/// k-space.
 pub(super) fn blur_in_plane(signal: &mut [f64], nx: usize, ny: usize) {
     for slice in signal.chunks_exact_mut(nx * ny) {
         blur_lines(slice, nx, 1, ny, nx);
@@ -75,7 +73,8 @@ pub(super) fn blur_in_plane(signal: &mut [f64], nx: usize, ny: usize) {
     }
 }
 
-/// Blurs `lines` lines of `count` values that lie `step` apart; lines begin `line_step` apart, and ends are repeated.
+/// Blurs `lines` lines of `count` values that lie `step` apart; lines begin `line_step` apart, and
+/// ends are repeated.
 fn blur_lines(slice: &mut [f64], count: usize, step: usize, lines: usize, line_step: usize) {
     for line in 0..lines {
         let start = line * line_step;
@@ -83,11 +82,7 @@ fn blur_lines(slice: &mut [f64], count: usize, step: usize, lines: usize, line_s
         for index in 0..count {
             let at = start + index * step;
             let here = slice[at];
-            let after = if index + 1 < count {
-                slice[at + step]
-            } else {
-                here
-            };
+            let after = if index + 1 < count { slice[at + step] } else { here };
             slice[at] = 0.75 * here + 0.125 * (before + after);
             before = here;
         }

@@ -5,7 +5,8 @@ use crate::data::random::Stream;
 /// Lattice points along each axis; beyond them the field repeats.
 const POINTS: usize = 32;
 
-/// A field of about zero mean: normal numbers on a cubic lattice, interpolated smoothly between the points.
+/// A field of about zero mean: normal numbers on a cubic lattice, interpolated smoothly between the
+/// points.
 #[derive(Clone, Debug)]
 pub(super) struct Texture {
     lattice: Vec<f32>,
@@ -16,14 +17,8 @@ pub(super) struct Texture {
 impl Texture {
     /// A field whose blobs measure about `size` mm along x, y, z.
     pub(super) fn draw(stream: &mut Stream, size: [f64; 3]) -> Texture {
-        let lattice = (0..POINTS * POINTS * POINTS / 2)
-            .flat_map(|_| stream.normal_pair())
-            .map(|v| v as f32)
-            .collect();
-        Texture {
-            lattice,
-            frequency: size.map(|mm| 1.0 / mm),
-        }
+        let lattice = (0..POINTS * POINTS * POINTS / 2).flat_map(|_| stream.normal_pair()).map(|v| v as f32).collect();
+        Texture { lattice, frequency: size.map(|mm| 1.0 / mm) }
     }
 
     /// Value at a place in mm.
@@ -38,8 +33,7 @@ impl Texture {
             weight[axis] = t * t * (3.0 - 2.0 * t);
         }
         let high = low.map(|index| (index + 1) % POINTS);
-        let value =
-            |x: usize, y: usize, z: usize| f64::from(self.lattice[(z * POINTS + y) * POINTS + x]);
+        let value = |x: usize, y: usize, z: usize| f64::from(self.lattice[(z * POINTS + y) * POINTS + x]);
         let mix = |a: f64, b: f64, t: f64| a + (b - a) * t;
         let row = |y: usize, z: usize| mix(value(low[0], y, z), value(high[0], y, z), weight[0]);
         let plane = |z: usize| mix(row(low[1], z), row(high[1], z), weight[1]);

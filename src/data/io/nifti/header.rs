@@ -1,8 +1,8 @@
 //! The bytes of a NIfTI-1 or NIfTI-2 header, and the fields in them.
 //!
-//! The header is kept as it was read, in its byte order; a field is decoded where it is asked for. A label map written
-//! for an image therefore keeps all of the image's header but what describes the voxels.
-//! Definitions: nifti1.h and nifti2.h, <https://nifti.nimh.nih.gov>.
+//! The header is kept as it was read, in its byte order; a field is decoded where it is asked for.
+//! A label map written for an image therefore keeps all of the image's header but what describes
+//! the voxels. Definitions: nifti1.h and nifti2.h, <https://nifti.nimh.nih.gov>.
 
 use crate::data::io::bytes::ByteOrder;
 
@@ -24,7 +24,8 @@ impl Version {
         }
     }
 
-    /// Where voxels of a `.nii` file begin at the earliest: behind the header and four bytes that announce extensions.
+    /// Where voxels of a `.nii` file begin at the earliest: behind the header and four bytes that
+    /// announce extensions.
     pub(crate) fn first_voxel(self) -> u64 {
         self.size() as u64 + 4
     }
@@ -143,21 +144,14 @@ pub(crate) enum NotNifti {
 impl RawHeader {
     /// An empty header of a version.
     pub(crate) fn new(version: Version, order: ByteOrder) -> RawHeader {
-        let mut header = RawHeader {
-            version,
-            order,
-            bytes: vec![0; version.size()],
-        };
+        let mut header = RawHeader { version, order, bytes: vec![0; version.size()] };
         header.set_integer(Field::SizeofHdr, 0, version.size() as i64);
         header
     }
 
     /// Recognises version and byte order by the first field, and checks the magic bytes.
     pub(crate) fn parse(start: &[u8]) -> Result<RawHeader, NotNifti> {
-        let first: [u8; 4] = start
-            .get(..4)
-            .and_then(|b| b.try_into().ok())
-            .ok_or(NotNifti::Short(Version::One))?;
+        let first: [u8; 4] = start.get(..4).and_then(|b| b.try_into().ok()).ok_or(NotNifti::Short(Version::One))?;
         let (version, order) = match (i32::from_le_bytes(first), i32::from_be_bytes(first)) {
             (348, _) => (Version::One, ByteOrder::Little),
             (_, 348) => (Version::One, ByteOrder::Big),
@@ -165,15 +159,8 @@ impl RawHeader {
             (_, 540) => (Version::Two, ByteOrder::Big),
             (other, _) => return Err(NotNifti::Size(other)),
         };
-        let bytes = start
-            .get(..version.size())
-            .ok_or(NotNifti::Short(version))?
-            .to_vec();
-        let header = RawHeader {
-            version,
-            order,
-            bytes,
-        };
+        let bytes = start.get(..version.size()).ok_or(NotNifti::Short(version))?.to_vec();
+        let header = RawHeader { version, order, bytes };
         let magic = header.magic();
         if magic != version.magic(true) && magic != version.magic(false) {
             return Err(NotNifti::Magic(magic.to_vec()));
@@ -240,7 +227,8 @@ impl RawHeader {
         }
     }
 
-    /// Element `index` of a field as a float; integers (the offset of the voxels in NIfTI-2) are converted.
+    /// Element `index` of a field as a float; integers (the offset of the voxels in NIfTI-2) are
+    /// converted.
     pub(crate) fn float(&self, field: Field, index: usize) -> f64 {
         let (b, kind) = self.element(field, index);
         match kind {
@@ -250,25 +238,14 @@ impl RawHeader {
         }
     }
 
-    /// Sets an integer (or, for the offset of the voxels in NIfTI-1, a float) that the field can hold.
+    /// Sets an integer (or, for the offset of the voxels in NIfTI-1, a float) that the field can
+    /// hold.
     pub(crate) fn set_integer(&mut self, field: Field, index: usize, value: i64) {
         let fits = "the caller chose the version so that the value fits";
         match field.place(self.version).1 {
-            Kind::U8 => self.set_element(
-                field,
-                index,
-                &u8::try_from(value).expect(fits).to_le_bytes(),
-            ),
-            Kind::I16 => self.set_element(
-                field,
-                index,
-                &i16::try_from(value).expect(fits).to_le_bytes(),
-            ),
-            Kind::I32 => self.set_element(
-                field,
-                index,
-                &i32::try_from(value).expect(fits).to_le_bytes(),
-            ),
+            Kind::U8 => self.set_element(field, index, &u8::try_from(value).expect(fits).to_le_bytes()),
+            Kind::I16 => self.set_element(field, index, &i16::try_from(value).expect(fits).to_le_bytes()),
+            Kind::I32 => self.set_element(field, index, &i32::try_from(value).expect(fits).to_le_bytes()),
             Kind::I64 => self.set_element(field, index, &value.to_le_bytes()),
             Kind::F32 | Kind::F64 => self.set_float(field, index, value as f64),
         }

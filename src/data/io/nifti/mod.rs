@@ -1,10 +1,12 @@
 //! NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz` and `.hdr`/`.img` pairs, both byte orders.
 //!
-//! Read here rather than through a library, because every promise of a header is checked against the length of the
-//! file before memory is asked for, NIfTI-2 is read, and the header's bytes are kept for the output.
+//! Read here rather than through a library, because every promise of a header is checked against
+//! the length of the file before memory is asked for, NIfTI-2 is read, and the header's bytes are
+//! kept for the output.
 //!
-//! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative ones as positive; units are not
-//! converted (a warning says so); see [`affine`] for the geometry. Extensions are skipped.
+//! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative
+//! ones as positive; units are not converted (a warning says so); see [`affine`] for the geometry.
+//! Extensions are skipped.
 
 mod affine;
 mod header;
@@ -45,28 +47,19 @@ const ANISOTROPY_WARNING: f64 = 5.0;
 /// Code of a millimetre in the low three bits of `xyzt_units`; 0 is unknown.
 const UNIT_MILLIMETRE: i64 = 2;
 
-/// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either may be named.
+/// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either
+/// may be named.
 pub(super) fn files_of(path: &Path) -> (PathBuf, PathBuf) {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let Some((ending, _)) = ending_of(&name) else {
         return (path.to_path_buf(), path.to_path_buf());
     };
     let written = &name[name.len() - ending.len()..];
     let other = |kind: &str| {
         // The case of the ending is kept: A.HDR belongs to A.IMG.
-        let kind = if written.starts_with(".H") || written.starts_with(".I") {
-            kind.to_uppercase()
-        } else {
-            kind.into()
-        };
-        path.with_file_name(format!(
-            "{}.{kind}{}",
-            &name[..name.len() - ending.len()],
-            &written[4..]
-        ))
+        let kind =
+            if written.starts_with(".H") || written.starts_with(".I") { kind.to_uppercase() } else { kind.into() };
+        path.with_file_name(format!("{}.{kind}{}", &name[..name.len() - ending.len()], &written[4..]))
     };
     match &ending[..4] {
         ".hdr" => (path.to_path_buf(), other("img")),
@@ -79,29 +72,14 @@ pub(super) fn files_of(path: &Path) -> (PathBuf, PathBuf) {
 pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
     let (header_file, _) = files_of(path);
     let start = read_start(&header_file, Version::Two.size() as u64)?;
-    let raw =
-        RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
-    let wrong = |field, found, expected| DataError::Header {
-        path: header_file.clone(),
-        field,
-        found,
-        expected,
-    };
+    let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
+    let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
 
-    let shape =
-        shape_of(&raw).map_err(|found| wrong("dim", found, "1 to 7 axes of extent 1 or more"))?;
+    let shape = shape_of(&raw).map_err(|found| wrong("dim", found, "1 to 7 axes of extent 1 or more"))?;
     let code = raw.integer(Field::Datatype, 0);
-    let scalar = TYPE_CODES
-        .iter()
-        .find(|(known, _)| *known == code)
-        .map(|(_, scalar)| *scalar)
-        .ok_or_else(|| {
-            wrong(
-                "datatype",
-                code.to_string(),
-                "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)",
-            )
-        })?;
+    let scalar = TYPE_CODES.iter().find(|(known, _)| *known == code).map(|(_, scalar)| *scalar).ok_or_else(|| {
+        wrong("datatype", code.to_string(), "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)")
+    })?;
     let scaling = scaling_of(&raw).map_err(|found| wrong("scl_inter", found, "a finite number"))?;
     let affine = affine::best(&raw, &shape);
     if !affine::is_regular(&affine) {
@@ -112,81 +90,35 @@ pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
         ));
     }
     let mut spacing = affine::spacing(&raw);
-    spacing
-        .iter_mut()
-        .skip(shape.len())
-        .for_each(|absent| *absent = 1.0);
+    spacing.iter_mut().skip(shape.len()).for_each(|absent| *absent = 1.0);
     if spacing.iter().any(|value| !value.is_finite()) {
-        return Err(wrong(
-            "pixdim",
-            format!("{spacing:?}"),
-            "finite spacings in mm",
-        ));
+        return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
     }
     let warnings = warnings_of(&raw, &shape, spacing, &affine);
-    Ok(Header {
-        shape,
-        scalar,
-        byte_order: raw.order,
-        scaling,
-        spacing,
-        affine,
-        warnings,
-        native: raw,
-    })
+    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: raw })
 }
 
 fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
     let path = path.to_path_buf();
     let (field, found, expected) = match reason {
-        NotNifti::Size(found) => (
-            "sizeof_hdr",
-            found.to_string(),
-            "348 (NIfTI-1) or 540 (NIfTI-2)",
-        ),
-        NotNifti::Magic(magic) if magic.iter().all(|&byte| byte == 0) => (
-            "magic",
-            "empty (ANALYZE 7.5)".into(),
-            "n+1, ni1, n+2 or ni2 (NIfTI)",
-        ),
-        NotNifti::Magic(magic) => (
-            "magic",
-            format!("{:?}", String::from_utf8_lossy(magic)),
-            "n+1, ni1, n+2 or ni2",
-        ),
+        NotNifti::Size(found) => ("sizeof_hdr", found.to_string(), "348 (NIfTI-1) or 540 (NIfTI-2)"),
+        NotNifti::Magic(magic) if magic.iter().all(|&byte| byte == 0) => {
+            ("magic", "empty (ANALYZE 7.5)".into(), "n+1, ni1, n+2 or ni2 (NIfTI)")
+        }
+        NotNifti::Magic(magic) => ("magic", format!("{:?}", String::from_utf8_lossy(magic)), "n+1, ni1, n+2 or ni2"),
         NotNifti::Short(version) => {
-            return DataError::Truncated {
-                path,
-                needed: version.size() as u64,
-                found: length as u64,
-            };
+            return DataError::Truncated { path, needed: version.size() as u64, found: length as u64 };
         }
     };
-    DataError::Header {
-        path,
-        field,
-        found,
-        expected,
-    }
+    DataError::Header { path, field, found, expected }
 }
 
 /// The extents, or dim as text if it cannot be right.
 fn shape_of(raw: &RawHeader) -> Result<Vec<usize>, String> {
     let dim: [i64; 8] = std::array::from_fn(|index| raw.integer(Field::Dim, index));
     let wrong = || format!("{dim:?}");
-    let axes = usize::try_from(dim[0])
-        .ok()
-        .filter(|axes| (1..=7).contains(axes))
-        .ok_or_else(wrong)?;
-    dim[1..=axes]
-        .iter()
-        .map(|&extent| {
-            usize::try_from(extent)
-                .ok()
-                .filter(|&e| e > 0)
-                .ok_or_else(wrong)
-        })
-        .collect()
+    let axes = usize::try_from(dim[0]).ok().filter(|axes| (1..=7).contains(axes)).ok_or_else(wrong)?;
+    dim[1..=axes].iter().map(|&extent| usize::try_from(extent).ok().filter(|&e| e > 0).ok_or_else(wrong)).collect()
 }
 
 fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
@@ -201,62 +133,35 @@ fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
     Ok((!identity).then_some(Scaling { slope, intercept }))
 }
 
-fn warnings_of(
-    raw: &RawHeader,
-    shape: &[usize],
-    spacing: [f64; 3],
-    affine: &[[f64; 4]; 3],
-) -> Vec<String> {
+fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f64; 4]; 3]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let (sform_code, qform_code) = (
-        raw.integer(Field::SformCode, 0),
-        raw.integer(Field::QformCode, 0),
-    );
+    let (sform_code, qform_code) = (raw.integer(Field::SformCode, 0), raw.integer(Field::QformCode, 0));
     if sform_code <= 0 && qform_code <= 0 {
-        warnings.push(
-            "neither sform nor qform is set: the orientation is a guess (x to the left, centred)"
-                .into(),
-        );
+        warnings.push("neither sform nor qform is set: the orientation is a guess (x to the left, centred)".into());
     }
     if sform_code > 0 && qform_code > 0 {
         let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
-        let grid = |affine| crate::data::Grid {
-            extents,
-            spacing,
-            affine,
-        };
+        let grid = |affine| crate::data::Grid { extents, spacing, affine };
         if !grid(*affine).same_grid(&grid(affine::qform(raw))) {
-            warnings.push(
-                "qform and sform disagree by more than a tenth of a voxel; the sform is used"
-                    .into(),
-            );
+            warnings.push("qform and sform disagree by more than a tenth of a voxel; the sform is used".into());
         }
     }
     let implied = affine::column_lengths(affine);
     if (0..3).any(|axis| (implied[axis] / spacing[axis] - 1.0).abs() > 0.01) {
-        warnings.push(format!(
-            "spacing {spacing:?} mm disagrees with the affine's {implied:.4?} mm"
-        ));
+        warnings.push(format!("spacing {spacing:?} mm disagrees with the affine's {implied:.4?} mm"));
     }
     if (1..=shape.len().min(3)).any(|index| raw.float(Field::Pixdim, index) <= 0.0) {
-        warnings.push(
-            "a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive"
-                .into(),
-        );
+        warnings.push("a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive".into());
     }
     let unit = raw.integer(Field::XyztUnits, 0) & 0b111;
     if unit != UNIT_MILLIMETRE && unit != 0 {
-        warnings.push(format!(
-            "xyzt_units has code {unit}, not millimetres (2); the numbers are taken as millimetres"
-        ));
+        warnings.push(format!("xyzt_units has code {unit}, not millimetres (2); the numbers are taken as millimetres"));
     }
     let present = &spacing[..shape.len().min(3)];
     let largest = present.iter().copied().fold(0.0, f64::max);
     let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
     if largest > ANISOTROPY_WARNING * smallest {
-        warnings.push(format!(
-            "anisotropic: spacings from {smallest} to {largest} mm"
-        ));
+        warnings.push(format!("anisotropic: spacings from {smallest} to {largest} mm"));
     }
     warnings
 }
@@ -265,12 +170,7 @@ fn warnings_of(
 pub(super) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, DataError> {
     let (header_file, voxel_file) = files_of(path);
     let raw = &header.native;
-    let wrong = |field, found, expected| DataError::Header {
-        path: header_file.clone(),
-        field,
-        found,
-        expected,
-    };
+    let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
     if raw.is_single() != (header_file == voxel_file) {
         let (found, expected) = if raw.is_single() {
             ("a single file's", "a pair's (ni1, ni2)")
@@ -279,39 +179,18 @@ pub(super) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, Dat
         };
         return Err(wrong("magic", found.into(), expected));
     }
-    let first = if raw.is_single() {
-        raw.version.first_voxel()
-    } else {
-        0
-    };
+    let first = if raw.is_single() { raw.version.first_voxel() } else { 0 };
     let stated = raw.float(Field::VoxOffset, 0);
     // Zero is what some programs leave in a .nii file whose voxels follow at once.
     let offset = if stated == 0.0 { first } else { stated as u64 };
     if stated != 0.0 && (stated.fract() != 0.0 || stated < first as f64) {
-        return Err(wrong(
-            "vox_offset",
-            stated.to_string(),
-            "a whole number of bytes behind the header",
-        ));
+        return Err(wrong("vox_offset", stated.to_string(), "a whole number of bytes behind the header"));
     }
     let count = header
         .shape
         .iter()
-        .try_fold(header.scalar.bytes() as u64, |product, &extent| {
-            product.checked_mul(extent as u64)
-        })
-        .ok_or_else(|| {
-            wrong(
-                "dim",
-                format!("{:?}", header.shape),
-                "a volume of less than 2^64 bytes",
-            )
-        })?;
+        .try_fold(header.scalar.bytes() as u64, |product, &extent| product.checked_mul(extent as u64))
+        .ok_or_else(|| wrong("dim", format!("{:?}", header.shape), "a volume of less than 2^64 bytes"))?;
     let bytes = read_range(&voxel_file, offset, count)?;
-    Ok(RawVoxels {
-        scalar: header.scalar,
-        order: header.byte_order,
-        scaling: header.scaling,
-        bytes,
-    })
+    Ok(RawVoxels { scalar: header.scalar, order: header.byte_order, scaling: header.scaling, bytes })
 }

@@ -16,10 +16,7 @@ const LARGEST_EXTENT_ONE: usize = 32767;
 
 /// A new header for a grid; see [`Header::for_grid`].
 pub(crate) fn header_for_grid(grid: &Grid) -> Header {
-    let fits = grid
-        .extents
-        .iter()
-        .all(|&extent| extent <= LARGEST_EXTENT_ONE);
+    let fits = grid.extents.iter().all(|&extent| extent <= LARGEST_EXTENT_ONE);
     let version = if fits { Version::One } else { Version::Two };
     let mut raw = RawHeader::new(version, ByteOrder::Little);
     affine::store(&mut raw, grid);
@@ -49,26 +46,17 @@ pub(crate) fn write<T: Copy + Into<f64>>(
     let expected = like.shape.iter().product();
     if voxels.len() != expected {
         let shape = like.shape.clone();
-        return Err(DataError::VoxelCount {
-            path: path.to_path_buf(),
-            voxels: voxels.len(),
-            expected,
-            shape,
-        });
+        return Err(DataError::VoxelCount { path: path.to_path_buf(), voxels: voxels.len(), expected, shape });
     }
-    let stored =
-        encode(voxels, scalar, like.byte_order).map_err(|value| DataError::Unwritable {
-            path: path.to_path_buf(),
-            value,
-            dtype: scalar.name(),
-        })?;
+    let stored = encode(voxels, scalar, like.byte_order).map_err(|value| DataError::Unwritable {
+        path: path.to_path_buf(),
+        value,
+        dtype: scalar.name(),
+    })?;
     let (header_file, voxel_file) = files_of(path);
     let single = header_file == voxel_file;
     let raw = header_of_output(like, scalar, single);
-    let is_gzip = |file: &Path| {
-        file.extension()
-            .is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
-    };
+    let is_gzip = |file: &Path| file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     if single {
         // Four zero bytes: no extensions follow.
         return write_whole(path, &[raw.bytes(), &[0; 4], &stored], is_gzip(path));
@@ -81,31 +69,15 @@ pub(crate) fn write<T: Copy + Into<f64>>(
 /// The header of `like` with everything that describes its voxels replaced.
 fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
     let mut raw = like.native.clone();
-    let code = TYPE_CODES
-        .iter()
-        .find(|(_, known)| *known == scalar)
-        .expect("every type has a code")
-        .0;
+    let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
     raw.set_magic(single);
     raw.set_integer(Field::Dim, 0, like.shape.len() as i64);
     for index in 0..7 {
-        raw.set_integer(
-            Field::Dim,
-            index + 1,
-            like.shape.get(index).copied().unwrap_or(1) as i64,
-        );
+        raw.set_integer(Field::Dim, index + 1, like.shape.get(index).copied().unwrap_or(1) as i64);
     }
     raw.set_integer(Field::Datatype, 0, code);
     raw.set_integer(Field::Bitpix, 0, 8 * scalar.bytes() as i64);
-    raw.set_integer(
-        Field::VoxOffset,
-        0,
-        if single {
-            raw.version.first_voxel() as i64
-        } else {
-            0
-        },
-    );
+    raw.set_integer(Field::VoxOffset, 0, if single { raw.version.first_voxel() as i64 } else { 0 });
     raw.set_float(Field::SclSlope, 0, 1.0);
     for field in [Field::SclInter, Field::CalMin, Field::CalMax] {
         raw.set_float(field, 0, 0.0);
@@ -114,11 +86,7 @@ fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
 }
 
 /// The voxels as bytes, or the first value that the type cannot hold.
-fn encode<T: Copy + Into<f64>>(
-    voxels: &[T],
-    scalar: Scalar,
-    order: ByteOrder,
-) -> Result<Vec<u8>, f64> {
+fn encode<T: Copy + Into<f64>>(voxels: &[T], scalar: Scalar, order: ByteOrder) -> Result<Vec<u8>, f64> {
     let mut bytes = Vec::with_capacity(voxels.len() * scalar.bytes());
     macro_rules! all {
         ($type:ty, $convert:expr) => {
@@ -135,7 +103,8 @@ fn encode<T: Copy + Into<f64>>(
         (integer $type:ty) => {
             all!($type, |value| {
                 let whole = value.round();
-                // The upper bound is exclusive, because 2^63 and 2^64 are floats but their predecessors are not.
+                // The upper bound is exclusive, because 2^63 and 2^64 are floats but their
+                // predecessors are not.
                 let inside = whole >= <$type>::MIN as f64 && whole < <$type>::MAX as f64 + 1.0;
                 inside.then_some(whole as $type)
             })
