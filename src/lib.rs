@@ -1,1 +1,3 @@
 //! vnet-engine.
+
+pub mod metrics;
