@@ -1,3 +1,4 @@
 //! vnet-engine.
 
 pub mod metrics;
+pub mod report;
