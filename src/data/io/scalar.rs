@@ -76,7 +76,7 @@ impl Scalar {
         }
     }
 
-    /// True if a voxel is one real number that [`RawVoxels::visit`] decodes.
+    /// True if a voxel is one real number that the reader decodes.
     pub fn is_real(self) -> bool {
         !matches!(
             self,

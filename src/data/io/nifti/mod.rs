@@ -5,7 +5,7 @@
 //! kept for the output.
 //!
 //! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative
-//! ones as positive; units are not converted (a warning says so); see [`affine`] for the geometry.
+//! ones as positive; units are not converted (a warning says so); `affine.rs` has the geometry.
 //! Extensions are skipped.
 
 mod affine;
