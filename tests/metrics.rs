@@ -58,12 +58,12 @@ fn brute_surface(labels: &[u16], class: u16, extents: [usize; 3]) -> Vec<[usize;
             && labels[index(at.map(|c| c as usize), extents)] == class
     };
     let mut surface = Vec::new();
-    for at in 0..labels.len() {
+    for (at, &label) in labels.iter().enumerate() {
         let voxel = [at % extents[0], at / extents[0] % extents[1], at / extents[0] / extents[1]];
         let centre = voxel.map(|c| c as i64);
         let steps = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]];
         let exposed = steps.iter().any(|step| !inside([0, 1, 2].map(|axis| centre[axis] + step[axis])));
-        if labels[at] == class && exposed {
+        if label == class && exposed {
             surface.push(voxel);
         }
     }

@@ -51,7 +51,7 @@ fn case_row(scores: &CaseScores) -> Row {
 
 fn summary_rows(class: &ClassSummary) -> [Row; 3] {
     let undefined = COLUMNS.iter().map(|(metric, ..)| class.scores[metric].undefined).max().unwrap_or(0);
-    let note = if undefined > 0 { format!("undefined in up to {undefined} cases, left out") } else { String::new() };
+    let note = if undefined > 0 { format!("up to {undefined} undefined, left out") } else { String::new() };
     let row = |name: &str, note: &str, statistic: fn(&Summary) -> Option<f64>| Row {
         names: [name.to_owned(), class.class_name.clone(), class.region.key().to_owned()],
         numbers: COLUMNS

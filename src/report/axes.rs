@@ -16,24 +16,34 @@ pub(crate) struct Scale {
     low: f64,
     high: f64,
     log: bool,
+    /// Ticks are no closer than this: 1 for counts and steps.
+    least_step: f64,
 }
 
 impl Scale {
-    /// A linear scale; an empty or point range is widened.
+    /// A linear scale; an empty range becomes 0 to 1, a point the middle of one.
     pub(crate) fn linear(low: f64, high: f64) -> Self {
         if high > low && (high - low).is_finite() {
-            return Self { low, high, log: false };
+            return Self { low, high, log: false, least_step: 0.0 };
         }
-        let centre = if low.is_finite() { low } else { 0.0 };
-        let half = (centre.abs() * 0.1).max(0.5);
-        Self { low: centre - half, high: centre + half, log: false }
+        let (low, high) = match low {
+            _ if !low.is_finite() => (0.0, 1.0),
+            0.0 => (-0.5, 0.5),
+            _ => (low - low.abs() * 0.5, low + low.abs() * 0.5),
+        };
+        Self { low, high, log: false, least_step: 0.0 }
+    }
+
+    /// The same scale with ticks at whole numbers only.
+    pub(crate) fn whole(self) -> Self {
+        Self { least_step: 1.0, ..self }
     }
 
     /// A scale around the finite values with a margin; logarithmic when all are positive and span over a decade.
     pub(crate) fn around(values: impl IntoIterator<Item = f64>) -> Self {
         let (low, high) = range(values);
         if low > 0.0 && high / low > 10.0 {
-            return Self { low: low / 1.2, high: high * 1.2, log: true };
+            return Self { low: low / 1.2, high: high * 1.2, log: true, least_step: 0.0 };
         }
         let margin = (high - low) * 0.05;
         Self::linear(low - margin, high + margin)
@@ -61,7 +71,7 @@ impl Scale {
         let raw = (self.high - self.low) / count.max(1) as f64;
         let magnitude = 10f64.powf(raw.log10().floor());
         let factor = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|f| f * magnitude >= raw * 0.999).unwrap_or(10.0);
-        let step = factor * magnitude;
+        let step = (factor * magnitude).max(self.least_step);
         let (first, last) = ((self.low / step - 1e-9).ceil() as i64, (self.high / step + 1e-9).floor() as i64);
         (first..=last).map(|i| i as f64 * step).map(|value| (value, label(value, step))).collect()
     }
@@ -93,8 +103,11 @@ pub(crate) fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
 
 /// A tick's label with as many decimals as the step between ticks needs.
 fn label(value: f64, step: f64) -> String {
+    if value == 0.0 && step >= 1.0 {
+        return "0".to_owned();
+    }
     let exponent = step.abs().log10().floor() as i32;
-    if value != 0.0 && (step >= 1e6 || step < 1e-4) {
+    if !(1e-4..1e6).contains(&step) {
         return format!("{value:.1e}");
     }
     if step >= 1000.0 || (value.abs() >= 10_000.0 && step >= 100.0) {

@@ -204,6 +204,17 @@ impl Canvas {
         }
     }
 
+    /// Draws a text with a rim, to be read on any ground.
+    pub(crate) fn text_rimmed(&mut self, text: &str, (x, y): (f32, f32), size: f32, anchor: Anchor, colours: [Rgb; 2]) {
+        let [ink, rim] = colours;
+        for (dx, dy) in
+            [(-1.5, 0.0), (1.5, 0.0), (0.0, -1.5), (0.0, 1.5), (-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)]
+        {
+            self.text(text, (x + dx, y + dy), size, anchor, rim);
+        }
+        self.text(text, (x, y), size, anchor, ink);
+    }
+
     /// Draws a text, shortened with an ellipsis where it would be wider than `width`.
     pub(crate) fn text_within(&mut self, text: &str, at: (f32, f32), size: f32, width: f32, colour: Rgb) {
         let mut shown = text.to_owned();

@@ -43,7 +43,7 @@ pub fn write_curves(path: &Path, curves: &Curves) -> Result<(), ReportError> {
 fn step_scale(curves: &Curves) -> Scale {
     let train = curves.train.iter().chain(&curves.learning_rate).map(|point| point.0);
     let (low, high) = range(train.chain(curves.validation.iter().map(|point| point.0)).map(|step| step as f64));
-    Scale::linear(low, high)
+    Scale::linear(low, high).whole()
 }
 
 fn draw_loss(canvas: &mut Canvas, area: Rect, x: Scale, train: &[(u64, f64)]) {
@@ -57,7 +57,7 @@ fn draw_loss(canvas: &mut Canvas, area: Rect, x: Scale, train: &[(u64, f64)]) {
     let every = Paint::line(OKABE_ITO[5], 1.2).faint(0.55);
     let smooth = Paint::line(OKABE_ITO[0], 3.0);
     panel.draw_curve(canvas, &thinned(&points, area.width() as usize), every);
-    let span = (points.len() / 40).max(1);
+    let span = (points.len() / 40).max(5);
     panel.draw_curve(canvas, &thinned(&moving_average(&points, span), area.width() as usize), smooth);
     let mut legend = vec![
         LegendLine { name: "every step".to_owned(), paint: every },
@@ -70,7 +70,7 @@ fn draw_loss(canvas: &mut Canvas, area: Rect, x: Scale, train: &[(u64, f64)]) {
             let (x, _) = panel.at(step, 1.0);
             canvas.line((x, area.bottom - 14.0), (x, area.bottom), paint);
         }
-        legend.push(LegendLine { name: format!("not finite: {} steps", broken.len()), paint });
+        legend.push(LegendLine { name: format!("not finite: {} of {} steps", broken.len(), points.len()), paint });
     }
     draw_legend(canvas, area, if points.is_empty() { &[] } else { &legend }, true);
 }

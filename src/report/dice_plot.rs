@@ -51,6 +51,8 @@ fn draw_boxes(canvas: &mut Canvas, area: Rect, y: Scale, classes: &[ClassDice<'_
     let panel = Panel { area, x: Scale::linear(0.0, classes.len().max(1) as f64), y };
     panel.draw_title(canvas, "Dice per case");
     panel.draw_y_axis(canvas);
+    let key = "box: quartiles, line: median, ring: mean";
+    canvas.text(key, (area.right, area.top - 24.0), 18.0, Anchor::Right, GREY);
     if classes.iter().all(|class| class.cases.is_empty()) {
         panel.draw_absence(canvas, "no defined Dice");
     }
@@ -98,16 +100,17 @@ fn draw_box(canvas: &mut Canvas, panel: &Panel, class: &ClassDice<'_>, centre: f
     }
 }
 
-/// Every case as a dot, spread sideways by the golden ratio so that equal values stay apart; the lowest is named.
+/// Every case as a dot, spread sideways by the golden ratio so that equal values stay apart; the lowest is named below.
 fn draw_cases(canvas: &mut Canvas, panel: &Panel, class: &ClassDice<'_>, centre: f32, width: f32) {
     const GOLDEN: f32 = 0.618_034;
-    for (rank, &(case, dice)) in class.cases.iter().enumerate() {
+    for (rank, &(_, dice)) in class.cases.iter().enumerate() {
         let spread = ((rank as f32 * GOLDEN).fract() - 0.5) * width * 0.7;
         let at = (centre + spread, panel.at(0.0, dice).1);
         canvas.disc(at, 4.5, class.colour, 0.75);
-        if rank == 0 {
-            canvas.text_within(case, (at.0 + 10.0, at.1), 17.0, panel.area.right - at.0 - 10.0, GREY);
-        }
+    }
+    if let Some(&(case, dice)) = class.cases.first() {
+        let below = (centre, panel.at(0.0, dice).1 + 20.0);
+        canvas.text(case, below, 17.0, Anchor::Centre, GREY);
     }
 }
 
@@ -115,8 +118,8 @@ fn draw_histogram(canvas: &mut Canvas, area: Rect, low: f64, classes: &[ClassDic
     let width = if low >= 0.7 { 0.02 } else { 0.05 };
     let bins = ((1.0 - low) / width).round().max(1.0) as usize;
     let counts: Vec<Vec<usize>> = classes.iter().map(|class| histogram(&class.cases, low, width, bins)).collect();
-    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    let panel = Panel { area, x: Scale::linear(low, 1.0), y: Scale::linear(0.0, most as f64 * 1.1) };
+    let most = counts.iter().flatten().copied().max().unwrap_or(0);
+    let panel = Panel { area, x: Scale::linear(low, 1.0), y: Scale::linear(0.0, most.max(1) as f64 * 1.1).whole() };
     panel.draw_frame(canvas, "Number of cases", "Dice");
     let bar = 1.0 / classes.len().max(1) as f64;
     let mut legend = Vec::new();
@@ -132,7 +135,6 @@ fn draw_histogram(canvas: &mut Canvas, area: Rect, low: f64, classes: &[ClassDic
         let mean = summary.mean.map_or_else(|| "undefined".to_owned(), |mean| format!("{mean:.3}{spread}"));
         legend.push(LegendLine { name: format!("{}: {mean}", class.name), paint: Paint::line(class.colour, 10.0) });
     }
-    panel.draw_y_axis(canvas);
     let left_half = Rect { right: area.left + area.width() * 0.62, ..area };
     draw_legend(canvas, left_half, &legend, true);
 }

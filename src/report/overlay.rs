@@ -39,7 +39,7 @@ pub struct OverlayCase<'a> {
     pub extents: [usize; 3],
     /// Spacing x, y, z in mm.
     pub spacing: [f64; 3],
-    /// Names of the foreground classes; the first names label 1.
+    /// Names of the foreground classes; the first names label 1. Labels without a name are not outlined.
     pub class_names: &'a [String],
 }
 
@@ -204,20 +204,22 @@ fn draw_panel(
 fn draw_annotations(canvas: &mut Canvas, view: &SliceView, area: Rect, square: Rect) {
     let middle = ((area.left + area.right) / 2.0, (area.top + area.bottom) / 2.0);
     let [left, right, top, bottom] = view.plane.directions();
-    canvas.text(left, (area.left + 8.0, middle.1), 20.0, Anchor::Left, DIM);
-    canvas.text(right, (area.right - 8.0, middle.1), 20.0, Anchor::Right, DIM);
-    canvas.text(top, (middle.0, area.top + 14.0), 20.0, Anchor::Centre, DIM);
-    canvas.text(bottom, (middle.0, area.bottom - 14.0), 20.0, Anchor::Centre, DIM);
+    let inks = [LIGHT, BACKGROUND];
+    canvas.text_rimmed(left, (area.left + 8.0, middle.1), 20.0, Anchor::Left, inks);
+    canvas.text_rimmed(right, (area.right - 8.0, middle.1), 20.0, Anchor::Right, inks);
+    canvas.text_rimmed(top, (middle.0, area.top + 14.0), 20.0, Anchor::Centre, inks);
+    canvas.text_rimmed(bottom, (middle.0, area.bottom - 14.0), 20.0, Anchor::Centre, inks);
     let axis = ["x", "y", "z"][view.plane.axes()[2]];
     let caption = format!("{}, {axis} = {}", view.plane.name(), view.position);
-    canvas.text(&caption, (square.left + 8.0, square.bottom - 16.0), 20.0, Anchor::Left, LIGHT);
+    canvas.text_rimmed(&caption, (square.left + 8.0, square.bottom - 16.0), 20.0, Anchor::Left, inks);
     let lengths = [100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0];
     let fitting = lengths.into_iter().find(|mm| mm * view.scale <= square.width() as f64 / 3.0);
     if let Some(mm) = fitting {
         let (end, y) = (square.right - 10.0, square.bottom - 14.0);
         let start = end - (mm * view.scale) as f32;
+        canvas.line((start, y), (end, y), Paint::line(BACKGROUND, 6.0));
         canvas.line((start, y), (end, y), Paint::line(LIGHT, 3.0));
-        canvas.text(&format!("{mm} mm"), (start - 8.0, y - 2.0), 18.0, Anchor::Right, LIGHT);
+        canvas.text_rimmed(&format!("{mm} mm"), (start - 8.0, y - 2.0), 18.0, Anchor::Right, inks);
     }
 }
 

@@ -39,7 +39,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--dim:#a0a6ac;--ground:#16181a;--card:#1f2225;--line:#383c41;\
 --mark:#56b4e9}}\
 *{box-sizing:border-box}\
-body{margin:0 auto;max-width:1200px;padding:1.5rem clamp(.9rem,3vw,2.5rem) 3rem;color:var(--ink);\
+body{margin:0 auto;max-width:1400px;padding:1.5rem clamp(.9rem,3vw,2.5rem) 3rem;color:var(--ink);\
 background:var(--ground);font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Ubuntu,sans-serif}\
 h1{font-size:1.7rem;line-height:1.25;margin:.4rem 0 1rem;overflow-wrap:anywhere}\
 h2{font-size:1.2rem;margin:2.2rem 0 .7rem;padding-bottom:.3rem;border-bottom:2px solid var(--mark)}\
@@ -52,7 +52,7 @@ th,td{padding:.35rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px
 th{color:var(--dim);font-weight:600;background:var(--card)}\
 th.name,td.name{text-align:left}td.note{text-align:left;color:var(--dim)}\
 tbody tr:last-child td{border-bottom:0}\
-figure{margin:0 0 1.5rem}figure img{display:block;width:100%;height:auto;border-radius:6px}\
+figure{margin:0 0 1.5rem}figure img{display:block;width:100%;min-width:44rem;height:auto}\
 figcaption{color:var(--dim);font-size:.9rem;margin:.35rem 0 0;overflow-wrap:anywhere}\
 .explain{color:var(--dim);font-size:.85rem}";
 
@@ -171,7 +171,7 @@ fn figure(caption: &str, image: &Path) -> Result<String, ReportError> {
     let bytes = std::fs::read(image).map_err(|source| ReportError::Read { path: image.to_owned(), source })?;
     let (caption, encoded) = (escaped(caption), STANDARD.encode(bytes));
     Ok(format!(
-        "<figure><img alt=\"{caption}\" src=\"data:{media_type};base64,{encoded}\">\
+        "<figure><div class=\"scroll\"><img alt=\"{caption}\" src=\"data:{media_type};base64,{encoded}\"></div>\
          <figcaption>{caption}</figcaption></figure>\n"
     ))
 }
