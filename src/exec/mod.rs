@@ -1,1 +1,293 @@
-//! placeholder
+//! Runs a [`Plan`]: allocates its buffers, builds its pipelines and bind groups once, and replays its programs.
+
+mod profile;
+
+pub use profile::{Timing, by_step};
+
+use crate::gpu::{Gpu, GpuError, Readback};
+use crate::kernel::{Access, Arena};
+use crate::plan::{BufferRole, Plan, PlannedDispatch, Window};
+use crate::tensor::{ELEMENT_BYTES, HostTensor, TensorSpec, ValueId};
+use std::sync::Arc;
+
+/// Uniform blocks start at multiples of this: the largest alignment that WebGPU allows a device to ask for.
+const UNIFORM_ALIGNMENT: usize = 256;
+
+/// Direct flops after which a submission is closed, so that none runs into the 2 s watchdog of desktop systems: half a
+/// second at 0.2 TFLOP/s.
+const FLOPS_PER_SUBMISSION: u64 = 100_000_000_000;
+
+/// A plan on a device, ready to run.
+#[derive(Debug)]
+pub struct Executor {
+    gpu: Arc<Gpu>,
+    plan: Plan,
+    buffers: Vec<wgpu::Buffer>,
+    programs: Vec<Vec<Prepared>>,
+}
+
+/// A dispatch with its wgpu objects.
+#[derive(Debug)]
+struct Prepared {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 3],
+    /// Close the submission behind this dispatch.
+    last_of_submission: bool,
+}
+
+impl Executor {
+    /// Allocates and builds everything that the plan needs.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory runs out or a shader is rejected.
+    pub fn new(gpu: Arc<Gpu>, plan: Plan) -> Result<Self, GpuError> {
+        Self::build(gpu, plan, None)
+    }
+
+    /// Like [`Executor::new`], but in the parameter arena of `other` and, where they are large enough, in its slots: for
+    /// validation between training steps. The two must not run at once, and each overwrites the other's activations.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory runs out or a shader is rejected.
+    ///
+    /// # Panics
+    /// When the parameters of the two plans are laid out differently.
+    pub fn sharing(other: &Self, plan: Plan) -> Result<Self, GpuError> {
+        assert_eq!(plan.arena, other.plan.arena, "networks that share parameters have the same parameters");
+        Self::build(Arc::clone(&other.gpu), plan, Some(other))
+    }
+
+    fn build(gpu: Arc<Gpu>, plan: Plan, lender: Option<&Self>) -> Result<Self, GpuError> {
+        let buffers = allocate(&gpu, &plan, lender)?;
+        let pipelines = build_pipelines(&gpu, &plan)?;
+        let uniforms = upload_uniforms(&gpu, &plan)?;
+        let mut block = 0;
+        let mut programs = Vec::new();
+        for program in &plan.programs {
+            let mut flops = 0;
+            let mut prepared = Vec::new();
+            for (i, dispatch) in program.dispatches.iter().enumerate() {
+                let next = program.dispatches.get(i + 1);
+                if next.is_none_or(|n| n.step != dispatch.step) {
+                    flops += program.steps[dispatch.step].cost.flops;
+                }
+                let last = next.is_none() || flops >= FLOPS_PER_SUBMISSION;
+                flops = if last { 0 } else { flops };
+                let pipeline = &pipelines[dispatch.kernel];
+                let bind_group = bind(&gpu, pipeline, &buffers, &uniforms, block, dispatch)?;
+                block += uniform_bytes(dispatch);
+                prepared.push(Prepared {
+                    pipeline: pipeline.pipeline.clone(),
+                    bind_group,
+                    grid: dispatch.grid,
+                    last_of_submission: last,
+                });
+            }
+            programs.push(prepared);
+        }
+        Ok(Self { gpu, plan, buffers, programs })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// The plan that is run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Replays a program (0: the graph, then the stages in order); returns before the device is done.
+    ///
+    /// # Errors
+    /// An error that the device reported earlier.
+    pub fn run(&self, program: usize) -> Result<(), GpuError> {
+        let mut rest = &self.programs[program][..];
+        while !rest.is_empty() {
+            let count = rest.iter().position(|p| p.last_of_submission).map_or(rest.len(), |i| i + 1);
+            let (now, later) = rest.split_at(count);
+            let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for dispatch in now {
+                    dispatch.encode(&mut pass);
+                }
+            }
+            self.gpu.queue.submit([encoder.finish()]);
+            rest = later;
+        }
+        self.gpu.check()
+    }
+
+    /// Writes an input or parameter.
+    ///
+    /// # Panics
+    /// When the value has no place in the plan or another size.
+    pub fn write(&self, value: ValueId, bytes: &[u8]) {
+        let window = self.plan.places[&value];
+        assert_eq!(window.bytes, bytes.len() as u64, "size of the written value");
+        self.gpu.queue.write_buffer(&self.buffers[window.buffer], window.offset, bytes);
+    }
+
+    /// Writes the scalars of the next step.
+    ///
+    /// # Panics
+    /// When no dispatch of the plan reads them.
+    pub fn write_step_scalars(&self, bytes: &[u8]) {
+        let buffer = self.buffer_of(BufferRole::StepScalars).expect("the plan has a stage that reads step scalars");
+        self.gpu.queue.write_buffer(&self.buffers[buffer], 0, bytes);
+    }
+
+    /// Reads a value that the plan keeps.
+    ///
+    /// # Errors
+    /// [`GpuError`] when the device failed.
+    pub fn read(&self, value: ValueId, spec: &TensorSpec) -> Result<HostTensor, GpuError> {
+        let bytes = self.read_windows(&[self.plan.places[&value]])?.wait(&self.gpu)?;
+        Ok(HostTensor::from_device_bytes(spec.clone(), &bytes))
+    }
+
+    /// Starts to copy windows of buffers to the host, one behind the other.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory runs out.
+    pub fn read_windows(&self, windows: &[Window]) -> Result<Readback, GpuError> {
+        let ranges: Vec<_> = windows.iter().map(|w| (&self.buffers[w.buffer], w.offset, w.bytes)).collect();
+        self.gpu.read_back(&ranges)
+    }
+
+    /// Reads a whole arena.
+    ///
+    /// # Errors
+    /// [`GpuError`] when the device failed.
+    ///
+    /// # Panics
+    /// When the plan has no such arena.
+    pub fn read_arena(&self, arena: Arena) -> Result<Vec<f32>, GpuError> {
+        let buffer = self.buffer_of(BufferRole::Arena(arena)).expect("an arena of the plan");
+        let bytes = self.plan.arena.elements as u64 * ELEMENT_BYTES;
+        let bytes = self.read_windows(&[Window { buffer, offset: 0, bytes }])?.wait(&self.gpu)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Writes a whole arena.
+    ///
+    /// # Panics
+    /// When the plan has no such arena or it has another size.
+    pub fn write_arena(&self, arena: Arena, elements: &[f32]) {
+        let buffer = self.buffer_of(BufferRole::Arena(arena)).expect("an arena of the plan");
+        assert_eq!(elements.len(), self.plan.arena.elements, "elements of an arena");
+        self.gpu.queue.write_buffer(&self.buffers[buffer], 0, bytemuck::cast_slice(elements));
+    }
+
+    fn buffer_of(&self, role: BufferRole) -> Option<usize> {
+        self.plan.buffers.iter().position(|b| b.role == role)
+    }
+}
+
+impl Prepared {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+    }
+}
+
+fn allocate(gpu: &Gpu, plan: &Plan, lender: Option<&Executor>) -> Result<Vec<wgpu::Buffer>, GpuError> {
+    let mut free: Vec<(u64, wgpu::Buffer)> = lender.map_or_else(Vec::new, Executor::slots);
+    free.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let mut buffers = Vec::new();
+    for spec in &plan.buffers {
+        let lent = match (spec.role, lender) {
+            (BufferRole::Arena(Arena::Parameters), Some(l)) => l.buffer_of(spec.role).map(|i| l.buffers[i].clone()),
+            // Slots of both plans fall in size, so taking the largest that is left wastes nothing.
+            (BufferRole::Slot, _) if free.first().is_some_and(|(bytes, _)| *bytes >= spec.bytes) => {
+                Some(free.remove(0).1)
+            }
+            _ => None,
+        };
+        let buffer = match lent {
+            Some(buffer) => buffer,
+            None => gpu.scoped(|| {
+                gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: None,
+                    size: spec.bytes.max(16),
+                    usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+                    mapped_at_creation: false,
+                })
+            })?,
+        };
+        buffers.push(buffer);
+    }
+    Ok(buffers)
+}
+
+impl Executor {
+    fn slots(&self) -> Vec<(u64, wgpu::Buffer)> {
+        let specs = self.plan.buffers.iter().zip(&self.buffers);
+        specs.filter(|(s, _)| s.role == BufferRole::Slot).map(|(s, b)| (s.bytes, b.clone())).collect()
+    }
+}
+
+/// Builds the pipelines on all cores: software drivers take up to seconds for each.
+fn build_pipelines(gpu: &Gpu, plan: &Plan) -> Result<Vec<crate::gpu::Pipeline>, GpuError> {
+    use rayon::prelude::*;
+    let accesses: Vec<Vec<Access>> = (0..plan.kernels.len())
+        .map(|kernel| {
+            let mut dispatches = plan.programs.iter().flat_map(|p| &p.dispatches);
+            let user = dispatches.find(|d| d.kernel == kernel).expect("every kernel is used");
+            user.bindings.iter().map(|(_, access)| *access).collect()
+        })
+        .collect();
+    plan.kernels.par_iter().zip(accesses).map(|(kernel, accesses)| gpu.pipeline(kernel, &accesses)).collect()
+}
+
+fn uniform_bytes(dispatch: &PlannedDispatch) -> usize {
+    (dispatch.params.len() * 4).next_multiple_of(UNIFORM_ALIGNMENT).max(UNIFORM_ALIGNMENT)
+}
+
+/// One buffer with the uniform blocks of all dispatches, in order.
+fn upload_uniforms(gpu: &Gpu, plan: &Plan) -> Result<wgpu::Buffer, GpuError> {
+    let mut bytes = Vec::new();
+    for dispatch in plan.programs.iter().flat_map(|p| &p.dispatches) {
+        let start = bytes.len();
+        bytes.extend_from_slice(bytemuck::cast_slice(&dispatch.params));
+        bytes.resize(start + uniform_bytes(dispatch), 0);
+    }
+    bytes.resize(bytes.len().max(UNIFORM_ALIGNMENT), 0);
+    let buffer = gpu.scoped(|| {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("uniforms"),
+            size: bytes.len() as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    })?;
+    gpu.queue.write_buffer(&buffer, 0, &bytes);
+    Ok(buffer)
+}
+
+fn bind(
+    gpu: &Gpu,
+    pipeline: &crate::gpu::Pipeline,
+    buffers: &[wgpu::Buffer],
+    uniforms: &wgpu::Buffer,
+    block: usize,
+    dispatch: &PlannedDispatch,
+) -> Result<wgpu::BindGroup, GpuError> {
+    let binding = |buffer, offset, bytes: u64| {
+        let size = std::num::NonZeroU64::new(bytes);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
+    };
+    let uniform = binding(uniforms, block as u64, uniform_bytes(dispatch) as u64);
+    let storage = dispatch.bindings.iter().map(|(w, _)| binding(&buffers[w.buffer], w.offset, w.bytes));
+    let entries: Vec<wgpu::BindGroupEntry<'_>> = std::iter::once(uniform)
+        .chain(storage)
+        .enumerate()
+        .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
+        .collect();
+    let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
+    gpu.scoped(|| gpu.device.create_bind_group(&descriptor)).map_err(GpuError::from)
+}

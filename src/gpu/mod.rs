@@ -1,1 +1,219 @@
-//! placeholder
+//! The device: choosing an adapter, opening it with all its limits, building pipelines, reading buffers back.
+//!
+//! wgpu is named here and in [`crate::exec`] only.
+
+mod adapters;
+mod pipeline;
+mod readback;
+
+pub use adapters::{AdapterDescription, DeviceChoice, adapters};
+pub(crate) use pipeline::Pipeline;
+pub use readback::Readback;
+
+use crate::kernel::{Algorithms, Target};
+use std::sync::{Arc, Mutex};
+
+/// The device cannot be used, or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GpuError {
+    /// No adapter at all.
+    #[error(
+        "no GPU adapter found: install a Vulkan driver (software: Debian and Ubuntu mesa-vulkan-drivers, Fedora \
+         mesa-vulkan-drivers, Arch vulkan-swrast) or run through tools/with-adapter"
+    )]
+    NoAdapter,
+    /// No adapter of the wanted name or index.
+    #[error("no GPU adapter matches {wanted:?}; there are: {}", .present.join(", "))]
+    NoSuchAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// Names of the adapters.
+        present: Vec<String>,
+    },
+    /// The adapter refused to open a device.
+    #[error("{adapter}: the device cannot be opened: {reason}")]
+    Open {
+        /// Name of the adapter.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// A shader was rejected.
+    #[error("shader {shader}: {reason}")]
+    Pipeline {
+        /// Name of the shader.
+        shader: String,
+        /// The compiler's words.
+        reason: String,
+    },
+    /// The device has not enough memory.
+    #[error("the device is out of memory: {reason}")]
+    OutOfMemory {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The device was lost or reported an error while running.
+    #[error("the device failed: {reason}")]
+    Failed {
+        /// The driver's words.
+        reason: String,
+    },
+}
+
+/// How a device is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Which adapter.
+    pub choice: DeviceChoice,
+    /// Ask only for WebGPU's default limits and no features: what every adapter can do.
+    pub webgpu_limits: bool,
+    /// Let wgpu add bounds checks to the shaders.
+    pub checked_shaders: bool,
+    /// Which implementations to choose.
+    pub algorithms: Algorithms,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self { choice: DeviceChoice::Auto, webgpu_limits: false, checked_shaders: false, algorithms: Algorithms::Tuned }
+    }
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct Gpu {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    description: AdapterDescription,
+    target: Target,
+    timestamps: bool,
+    checked_shaders: bool,
+    failure: Arc<Mutex<Option<GpuError>>>,
+}
+
+impl Gpu {
+    /// Opens a device.
+    ///
+    /// # Errors
+    /// [`GpuError`] when no adapter matches or the device cannot be opened.
+    pub fn open(options: &GpuOptions) -> Result<Self, GpuError> {
+        let adapter = adapters::choose(&options.choice)?;
+        let description = AdapterDescription::new(&adapter);
+        let limits = if options.webgpu_limits { wgpu::Limits::default() } else { adapter.limits() };
+        let features = if options.webgpu_limits { wgpu::Features::empty() } else { wanted_features(&adapter) };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("vnet-engine"),
+            required_features: features,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let opened = pollster::block_on(adapter.request_device(&descriptor));
+        let (device, queue) =
+            opened.map_err(|e| GpuError::Open { adapter: description.name.clone(), reason: e.to_string() })?;
+        let failure = watch(&device);
+        let target = target(&adapter, &limits, features, options.algorithms);
+        let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+        let checked_shaders = options.checked_shaders;
+        Ok(Self { device, queue, description, target, timestamps, checked_shaders, failure })
+    }
+
+    /// What lowering must know of this device.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Name, driver and kind of the adapter.
+    pub fn description(&self) -> &AdapterDescription {
+        &self.description
+    }
+
+    /// Whether dispatches can be timed on the device.
+    pub fn has_timestamps(&self) -> bool {
+        self.timestamps
+    }
+
+    /// The first error that the device reported outside an error scope.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(&self) -> Result<(), GpuError> {
+        match self.failure.lock().expect("no panic while the lock is held").clone() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything that was submitted is done.
+    ///
+    /// # Errors
+    /// [`GpuError::Failed`] when the device was lost or reported an error.
+    pub fn wait(&self) -> Result<(), GpuError> {
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        polled.map(|_| ()).map_err(|e| GpuError::Failed { reason: e.to_string() })
+    }
+
+    /// Runs `work` and returns what validation or allocation had to say about it.
+    pub(crate) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = work();
+        let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
+        match errors.into_iter().flatten().next() {
+            Some(error) => Err(error),
+            None => Ok(result),
+        }
+    }
+}
+
+impl From<wgpu::Error> for GpuError {
+    fn from(error: wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { source } => Self::OutOfMemory { reason: source.to_string() },
+            other => Self::Failed { reason: other.to_string() },
+        }
+    }
+}
+
+fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    let useful = wgpu::Features::SUBGROUP
+        | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
+        | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+    adapter.features() & useful
+}
+
+/// Keeps the first error that no scope catches, instead of wgpu's panic.
+fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<GpuError>>> {
+    let failure = Arc::new(Mutex::new(None));
+    let keep = |slot: &Mutex<Option<GpuError>>, error: GpuError| {
+        slot.lock().expect("no panic while the lock is held").get_or_insert(error);
+    };
+    let uncaptured = Arc::clone(&failure);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| keep(&uncaptured, error.into())));
+    let lost = Arc::clone(&failure);
+    device.set_device_lost_callback(move |reason, message| {
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            keep(&lost, GpuError::Failed { reason: format!("device lost: {message}") });
+        }
+    });
+    failure
+}
+
+fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features, algorithms: Algorithms) -> Target {
+    let facts = adapter.get_info();
+    let uniform_size = facts.subgroup_min_size == facts.subgroup_max_size;
+    let subgroups = features.contains(wgpu::Features::SUBGROUP) && uniform_size;
+    Target {
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        max_buffer_bytes: limits.max_buffer_size,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        subgroup: subgroups.then_some(facts.subgroup_min_size),
+        software: facts.device_type == wgpu::DeviceType::Cpu,
+        algorithms,
+    }
+}

@@ -11,6 +11,9 @@ pub use target::{Algorithms, Target};
 
 use crate::tensor::ValueId;
 
+/// Size of the buffer behind [`Operand::StepScalars`].
+pub const STEP_SCALAR_BYTES: u64 = 64;
+
 /// A compute pipeline: a shader and the values of its `override` constants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {

@@ -1,0 +1,373 @@
+use super::{
+    ArenaLayout, BufferRole, BufferSpec, Lifetime, MemoryReport, Plan, PlanError, PlannedDispatch, Program, Step,
+    Window, assign_slots, lower_bound,
+};
+use crate::graph::{Graph, Lowering};
+use crate::kernel::{Arena, Cost, Dispatch, Kernel, Operand, Target};
+use crate::tensor::{ELEMENT_BYTES, TensorSpec, ValueId};
+use std::collections::HashMap;
+
+/// How a gradient is added to its window of the gradient arena: `(gradient, window, elements, target)`.
+pub type Accumulate = fn(Operand, Operand, usize, &Target) -> Dispatch;
+
+/// Dispatches outside the graph that run after it, such as the optimiser's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Name of the program.
+    pub name: &'static str,
+    /// The dispatches; they may refer to arenas, to the step scalars and to their own scratch buffers.
+    pub dispatches: Vec<Dispatch>,
+    /// Sizes of the scratch buffers in bytes.
+    pub scratch: Vec<u64>,
+    /// Useful work.
+    pub cost: Cost,
+}
+
+/// What to plan.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The network.
+    pub graph: &'a Graph,
+    /// Values that the host reads after a run.
+    pub outputs: &'a [ValueId],
+    /// Keep every value of the graph: for tests that compare them all.
+    pub keep_all: bool,
+    /// Gradient of each parameter, by index of the parameter; empty for inference.
+    pub gradients: &'a [ValueId],
+    /// Add gradients to the arena instead of replacing its contents: for gradient accumulation.
+    pub accumulate: Option<Accumulate>,
+    /// Programs after the graph's own.
+    pub stages: Vec<Stage>,
+    /// Arenas to allocate besides those that dispatches refer to.
+    pub arenas: &'a [Arena],
+}
+
+impl<'a> Request<'a> {
+    /// A forward run that keeps `outputs`.
+    pub fn inference(graph: &'a Graph, outputs: &'a [ValueId]) -> Self {
+        Self { graph, outputs, keep_all: false, gradients: &[], accumulate: None, stages: Vec::new(), arenas: &[] }
+    }
+}
+
+/// Plans a graph for a device.
+///
+/// # Errors
+/// [`PlanError`] when a value, buffer or dispatch exceeds a limit of the device.
+pub fn plan(request: &Request<'_>, target: &Target) -> Result<Plan, PlanError> {
+    let mut builder = Builder::new(request, target);
+    let lowered = builder.lower_nodes();
+    builder.place_inputs_and_parameters();
+    builder.place_gradients();
+    builder.place_values(&lowered);
+    let mut programs = vec![builder.graph_program(lowered)?];
+    let mut stage_scratch = Vec::new();
+    for stage in &request.stages {
+        let (program, scratch) = builder.stage_program(stage)?;
+        programs.push(program);
+        stage_scratch.push(scratch);
+    }
+    builder.check_buffers()?;
+    let memory = builder.memory(&programs);
+    Ok(Plan {
+        buffers: builder.buffers,
+        kernels: builder.kernels,
+        programs,
+        places: builder.places,
+        stage_scratch,
+        arena: builder.arena,
+        memory,
+    })
+}
+
+/// A node that is needed, with its dispatches and the sizes of its scratch buffers.
+struct Lowered {
+    node: usize,
+    dispatches: Vec<Dispatch>,
+    scratch: Vec<u64>,
+}
+
+struct Builder<'a> {
+    request: &'a Request<'a>,
+    target: &'a Target,
+    arena: ArenaLayout,
+    buffers: Vec<BufferSpec>,
+    kernels: Vec<Kernel>,
+    places: HashMap<ValueId, Window>,
+    scratch_places: HashMap<(usize, usize), Window>,
+    arenas: HashMap<Arena, usize>,
+    step_scalars: Option<usize>,
+    lower_bound: u64,
+    unshared: u64,
+}
+
+impl<'a> Builder<'a> {
+    fn new(request: &'a Request<'a>, target: &'a Target) -> Self {
+        Self {
+            request,
+            target,
+            arena: ArenaLayout::new(request.graph),
+            buffers: Vec::new(),
+            kernels: Vec::new(),
+            places: HashMap::new(),
+            scratch_places: HashMap::new(),
+            arenas: HashMap::new(),
+            step_scalars: None,
+            lower_bound: 0,
+            unshared: 0,
+        }
+    }
+
+    /// Lowers the nodes that an output or a gradient depends on.
+    fn lower_nodes(&self) -> Vec<Lowered> {
+        let graph = self.request.graph;
+        let mut needed = vec![self.request.keep_all; graph.values().len()];
+        for value in self.request.outputs.iter().chain(self.request.gradients) {
+            needed[value.index()] = true;
+        }
+        let mut lowered = Vec::new();
+        for (index, node) in graph.nodes().iter().enumerate().rev() {
+            if !node.outputs.iter().any(|o| needed[o.index()]) {
+                continue;
+            }
+            node.inputs.iter().for_each(|i| needed[i.index()] = true);
+            let specs = |values: &[ValueId]| -> Vec<(ValueId, &TensorSpec)> {
+                values.iter().map(|&v| (v, graph.spec(v))).collect()
+            };
+            let mut at = Lowering::new(self.target, specs(&node.inputs), specs(&node.outputs));
+            node.op.lower(&mut at);
+            let (dispatches, scratch) = at.finish();
+            lowered.push(Lowered { node: index, dispatches, scratch });
+        }
+        lowered.reverse();
+        lowered
+    }
+
+    fn buffer(&mut self, role: BufferRole, bytes: u64) -> usize {
+        self.buffers.push(BufferSpec { role, bytes });
+        self.buffers.len() - 1
+    }
+
+    fn arena_window(&mut self, arena: Arena, start: usize, len: usize) -> Window {
+        let bytes = self.arena.elements as u64 * ELEMENT_BYTES;
+        let buffer = match self.arenas.get(&arena) {
+            Some(&buffer) => buffer,
+            None => {
+                let buffer = self.buffer(BufferRole::Arena(arena), bytes);
+                self.arenas.insert(arena, buffer);
+                buffer
+            }
+        };
+        Window { buffer, offset: start as u64 * ELEMENT_BYTES, bytes: len as u64 * ELEMENT_BYTES }
+    }
+
+    fn place_inputs_and_parameters(&mut self) {
+        let graph = self.request.graph;
+        for &input in graph.inputs() {
+            let bytes = graph.spec(input).bytes();
+            let buffer = self.buffer(BufferRole::Input, bytes);
+            self.places.insert(input, Window { buffer, offset: 0, bytes });
+        }
+        for (i, parameter) in graph.parameters().iter().enumerate() {
+            let window = self.arena.windows[i];
+            let place = self.arena_window(Arena::Parameters, window.start, window.len);
+            self.places.insert(parameter.value, place);
+        }
+        for &arena in self.request.arenas {
+            self.arena_window(arena, 0, 0);
+        }
+    }
+
+    /// Gradients go straight to their arena, unless they accumulate there or are wanted in two places.
+    fn place_gradients(&mut self) {
+        for (i, gradient) in self.request.gradients.iter().enumerate() {
+            let window = self.arena.windows[i];
+            let place = self.arena_window(Arena::Gradients, window.start, window.len);
+            if self.request.accumulate.is_none() && !self.places.contains_key(gradient) {
+                self.places.insert(*gradient, place);
+            }
+        }
+    }
+
+    fn place_values(&mut self, lowered: &[Lowered]) {
+        let graph = self.request.graph;
+        let end = lowered.len() + 1;
+        let mut lifetimes: Vec<Lifetime> = Vec::new();
+        let mut owners = Vec::new();
+        let mut last = vec![0; graph.values().len()];
+        for (at, l) in lowered.iter().enumerate() {
+            graph.nodes()[l.node].inputs.iter().for_each(|i| last[i.index()] = at);
+        }
+        for value in self.request.outputs {
+            last[value.index()] = end;
+        }
+        if self.request.accumulate.is_some() {
+            // Accumulated right behind the node that makes them.
+            for (at, l) in lowered.iter().enumerate() {
+                let outputs = graph.nodes()[l.node].outputs.iter();
+                outputs
+                    .filter(|o| self.request.gradients.contains(o))
+                    .for_each(|o| last[o.index()] = last[o.index()].max(at));
+            }
+        }
+        for (at, l) in lowered.iter().enumerate() {
+            for &output in graph.nodes()[l.node].outputs.iter().filter(|o| !self.places.contains_key(o)) {
+                let last = if self.request.keep_all { end } else { last[output.index()].max(at) };
+                lifetimes.push(Lifetime { first: at, last, bytes: graph.spec(output).bytes() });
+                owners.push(Owner::Value(output));
+            }
+            for (i, &bytes) in l.scratch.iter().enumerate() {
+                lifetimes.push(Lifetime { first: at, last: at, bytes });
+                owners.push(Owner::Scratch(l.node, i));
+            }
+        }
+        let assignment = assign_slots(&lifetimes);
+        let first = self.buffers.len();
+        for &bytes in &assignment.bytes {
+            self.buffer(BufferRole::Slot, bytes);
+        }
+        for ((owner, lifetime), slot) in owners.into_iter().zip(&lifetimes).zip(assignment.slots) {
+            let window = Window { buffer: first + slot, offset: 0, bytes: lifetime.bytes };
+            match owner {
+                Owner::Value(value) => self.places.insert(value, window),
+                Owner::Scratch(node, i) => self.scratch_places.insert((node, i), window),
+            };
+        }
+        self.lower_bound = lower_bound(&lifetimes);
+        self.unshared = lifetimes.iter().map(|l| l.bytes).sum();
+    }
+
+    fn graph_program(&mut self, lowered: Vec<Lowered>) -> Result<Program, PlanError> {
+        let graph = self.request.graph;
+        let mut program = Program { name: "graph", steps: Vec::new(), dispatches: Vec::new() };
+        for l in lowered {
+            let node = &graph.nodes()[l.node];
+            let specs = |values: &[ValueId]| -> Vec<&TensorSpec> { values.iter().map(|&v| graph.spec(v)).collect() };
+            let cost = node.op.cost(&specs(&node.inputs), &specs(&node.outputs));
+            program.steps.push(Step { name: node.name.clone(), op: node.op.name(), cost });
+            for dispatch in l.dispatches {
+                let planned = self.resolve(dispatch, l.node, program.steps.len() - 1)?;
+                program.dispatches.push(planned);
+            }
+            if let Some(accumulate) = self.request.accumulate {
+                for &output in &node.outputs {
+                    self.accumulate(accumulate, output, &mut program)?;
+                }
+            }
+        }
+        Ok(program)
+    }
+
+    fn accumulate(
+        &mut self,
+        accumulate: Accumulate,
+        gradient: ValueId,
+        program: &mut Program,
+    ) -> Result<(), PlanError> {
+        let parameters: Vec<usize> =
+            (0..self.request.gradients.len()).filter(|&i| self.request.gradients[i] == gradient).collect();
+        for parameter in parameters {
+            let window = self.arena.windows[parameter];
+            let into = Operand::Window { arena: Arena::Gradients, start: window.start, len: window.len };
+            let dispatch = accumulate(Operand::Value(gradient), into, window.len, self.target);
+            let planned = self.resolve(dispatch, usize::MAX, program.steps.len() - 1)?;
+            program.dispatches.push(planned);
+        }
+        Ok(())
+    }
+
+    fn stage_program(&mut self, stage: &Stage) -> Result<(Program, Vec<Window>), PlanError> {
+        // Scratch buffers of stages are keyed behind the nodes of the graph.
+        let key = self.request.graph.nodes().len() + self.scratch_places.len();
+        let mut scratch = Vec::new();
+        for (i, &bytes) in stage.scratch.iter().enumerate() {
+            let buffer = self.buffer(BufferRole::Scratch, bytes);
+            let window = Window { buffer, offset: 0, bytes };
+            self.scratch_places.insert((key, i), window);
+            scratch.push(window);
+        }
+        let step = Step { name: stage.name.to_owned(), op: stage.name, cost: stage.cost };
+        let dispatches =
+            stage.dispatches.iter().map(|d| self.resolve(d.clone(), key, 0)).collect::<Result<Vec<_>, _>>()?;
+        Ok((Program { name: stage.name, steps: vec![step], dispatches }, scratch))
+    }
+
+    fn resolve(&mut self, dispatch: Dispatch, node: usize, step: usize) -> Result<PlannedDispatch, PlanError> {
+        let shader = dispatch.kernel.shader;
+        if dispatch.bindings.len() > self.target.max_storage_buffers as usize {
+            let (count, limit) = (dispatch.bindings.len(), self.target.max_storage_buffers);
+            return Err(PlanError::StorageBuffers { shader, count, limit });
+        }
+        let mut bindings = Vec::with_capacity(dispatch.bindings.len());
+        for (operand, access) in dispatch.bindings {
+            let window = self.window(operand, node);
+            if window.bytes > self.target.max_binding_bytes {
+                return Err(self.binding_error(operand, shader, window.bytes));
+            }
+            bindings.push((window, access));
+        }
+        let kernel = self.kernels.iter().position(|k| *k == dispatch.kernel).unwrap_or_else(|| {
+            self.kernels.push(dispatch.kernel);
+            self.kernels.len() - 1
+        });
+        Ok(PlannedDispatch { kernel, params: dispatch.params, bindings, grid: dispatch.grid, step })
+    }
+
+    fn window(&mut self, operand: Operand, node: usize) -> Window {
+        match operand {
+            Operand::Value(value) => self.places[&value],
+            Operand::Scratch(i) => self.scratch_places[&(node, i)],
+            Operand::Window { arena, start, len } => self.arena_window(arena, start, len),
+            Operand::StepScalars => {
+                let bytes = crate::kernel::STEP_SCALAR_BYTES;
+                let buffer = match self.step_scalars {
+                    Some(buffer) => buffer,
+                    None => self.buffer(BufferRole::StepScalars, bytes),
+                };
+                self.step_scalars = Some(buffer);
+                Window { buffer, offset: 0, bytes }
+            }
+        }
+    }
+
+    fn binding_error(&self, operand: Operand, shader: &str, bytes: u64) -> PlanError {
+        let (name, spec) = match operand {
+            Operand::Value(v) => {
+                let value = &self.request.graph.values()[v.index()];
+                (value.name.clone(), value.spec.to_string())
+            }
+            other => (shader.to_owned(), format!("{other:?}")),
+        };
+        PlanError::Binding { name, spec, bytes, limit: self.target.max_binding_bytes }
+    }
+
+    fn check_buffers(&self) -> Result<(), PlanError> {
+        match self.buffers.iter().find(|b| b.bytes > self.target.max_buffer_bytes) {
+            None => Ok(()),
+            Some(b) => Err(PlanError::Buffer {
+                name: format!("{:?}", b.role),
+                bytes: b.bytes,
+                limit: self.target.max_buffer_bytes,
+            }),
+        }
+    }
+
+    fn memory(&self, programs: &[Program]) -> MemoryReport {
+        let sum = |wanted: fn(BufferRole) -> bool| -> u64 {
+            self.buffers.iter().filter(|b| wanted(b.role)).map(|b| b.bytes).sum()
+        };
+        let dispatches: usize = programs.iter().map(|p| p.dispatches.len()).sum();
+        MemoryReport {
+            inputs: sum(|r| r == BufferRole::Input),
+            slots: sum(|r| r == BufferRole::Slot),
+            slots_lower_bound: self.lower_bound,
+            values_unshared: self.unshared,
+            arenas: sum(|r| matches!(r, BufferRole::Arena(_))),
+            other: sum(|r| matches!(r, BufferRole::Scratch | BufferRole::StepScalars)) + 256 * dispatches as u64,
+        }
+    }
+}
+
+enum Owner {
+    Value(ValueId),
+    Scratch(usize, usize),
+}
