@@ -25,12 +25,30 @@ macro_rules! table {
 /// Every shader: name (of the file and its entry point) and unexpanded source.
 pub const SHADERS: &[(&str, &str)] = table!("":
     add
+    channel_copy
+    channel_sum
+    cross_entropy_counts
+    cross_entropy_grad
+    cross_entropy_loss
+    cross_entropy_weights
     fill
+    prelu
+    prelu_grad_input
+    prelu_grad_slope
+    soft_dice_grad
+    soft_dice_loss
+    soft_dice_sums
+    softmax
+    softmax_grad
+    tile_channels
+    tile_channels_grad
 );
 
 /// Files for `#import`.
 const COMMON: &[(&str, &str)] = table!("common/":
     grid
+    reduce
+    rows
 );
 
 /// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.

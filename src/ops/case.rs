@@ -13,6 +13,8 @@ pub enum Draw {
     Normal(f64),
     /// Normal, but no element closer to zero than this: for functions with a kink there.
     AwayFromZero(f64),
+    /// Uniform between the two, rounded to f32.
+    Uniform(f64, f64),
     /// Uniform integers in `0..n`, as u32.
     Labels(u32),
 }
@@ -120,6 +122,9 @@ fn draw_tensor(spec: &TensorSpec, draw: Draw, stream: u64) -> HostTensor {
             .map(|x| x + gap.copysign(x))
             .map(|x| f64::from(x as f32))
             .collect(),
+        Draw::Uniform(low, high) => {
+            (0..spec.elements()).map(|_| f64::from(rng.random_range(low..high) as f32)).collect()
+        }
         Draw::Labels(classes) => (0..spec.elements()).map(|_| f64::from(rng.random_range(0..classes))).collect(),
     };
     HostTensor::new(spec.clone(), data)

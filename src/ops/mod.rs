@@ -2,10 +2,25 @@
 
 mod add;
 pub mod case;
+mod channel_sum;
+mod concat;
+mod cross_entropy;
 mod fill;
+mod prelu;
+pub(crate) mod rows;
+mod soft_dice;
+mod softmax;
+mod tile_channels;
 
 pub use add::Add;
+pub use channel_sum::ChannelSum;
+pub use concat::{ConcatChannels, SliceChannels};
+pub use cross_entropy::{CrossEntropyGrad, CrossEntropyLoss};
 pub use fill::Fill;
+pub use prelu::{Prelu, PreluGradInput, PreluGradSlope};
+pub use soft_dice::{DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
+pub use softmax::{Softmax, SoftmaxGrad};
+pub use tile_channels::{TileChannels, TileChannelsGrad};
 
 use crate::graph::GradientOps;
 use case::Case;
@@ -16,5 +31,18 @@ pub const GRADIENT_OPS: GradientOps =
 
 /// The cases of every operation, in the order of the modules.
 pub fn cases() -> Vec<Case> {
-    [fill::cases(), add::cases()].into_iter().flatten().collect()
+    [
+        fill::cases(),
+        add::cases(),
+        channel_sum::cases(),
+        prelu::cases(),
+        tile_channels::cases(),
+        concat::cases(),
+        softmax::cases(),
+        soft_dice::cases(),
+        cross_entropy::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,0 +1,33 @@
+// output[row, output_start + channel] = input[row, input_start + channel]: one argument of a concatenation, or a slice.
+//
+// Layout   input: [rows, input_channels]; output: [rows, output_channels]
+// Grid     rows.wgsl over the channels that are copied, four rows per invocation
+// Traffic  8 bytes per element copied
+// Oracle   ops::ConcatChannels::reference, ops::SliceChannels::reference
+#import rows
+
+struct Params {
+    rows: Rows,
+    input_channels: u32,
+    input_start: u32,
+    output_channels: u32,
+    output_start: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn channel_copy(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+    let from_channel = params.input_start + at.channel;
+    let to_channel = params.output_start + at.channel;
+    for (var row = at.row; row < at.end; row += params.rows.groups) {
+        output[row * params.output_channels + to_channel] = input[row * params.input_channels + from_channel];
+    }
+}

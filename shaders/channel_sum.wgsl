@@ -1,0 +1,35 @@
+// output[sample, tile, channel] = sum over the rows of the tile of input[sample, row, channel]: a whole sum where a
+// sample is one tile, else partial sums that a second dispatch of this shader adds up.
+//
+// Layout   input: [samples, rows, channels]; output: [samples, tiles, channels]
+// Grid     rows.wgsl, one workgroup per tile and block of channels
+// Shared   1 KiB
+// Traffic  4 bytes per element
+// Oracle   ops::ChannelSum::reference
+#import rows
+#import reduce
+
+struct Params {
+    rows: Rows,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn channel_sum(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+    var sum = 0.0;
+    for (var row = at.row; row < at.end; row += params.rows.groups) {
+        sum += input[row * params.rows.channels + at.channel];
+    }
+    let total = sum_groups(local, params.rows.lanes, params.rows.groups, sum);
+    if at.leads {
+        output[at.tile * params.rows.channels + at.channel] = total;
+    }
+}

@@ -1,0 +1,19 @@
+// Sums within a workgroup of 256 in a fixed order.
+var<workgroup> partial_sums: array<f32, 256>;
+
+// The sum of `value` over the invocations local, local + lanes, …, local + (groups - 1) * lanes, by halves, for
+// local < lanes; what the others get means nothing. Needs lanes * groups <= 256 and uniform control flow.
+fn sum_groups(local: u32, lanes: u32, groups: u32, value: f32) -> f32 {
+    partial_sums[local] = value;
+    for (var remaining = groups; remaining > 1u;) {
+        workgroupBarrier();
+        let half = (remaining + 1u) / 2u;
+        if local < (remaining - half) * lanes {
+            partial_sums[local] += partial_sums[local + half * lanes];
+        }
+        remaining = half;
+    }
+    let total = partial_sums[local];
+    workgroupBarrier();
+    return total;
+}

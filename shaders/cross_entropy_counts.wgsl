@@ -1,0 +1,35 @@
+// partial[tile, channel] = number of voxels of the tile whose label is the channel. Counts are exact in f32 below 2^24
+// voxels per sample.
+//
+// Layout   labels: [samples, voxels]; partial: [samples, tiles, channels]
+// Grid     rows.wgsl, one workgroup per tile and block of classes
+// Shared   1 KiB
+// Traffic  4 bytes per voxel and class
+// Oracle   ops::CrossEntropyLoss::reference
+#import rows
+#import reduce
+
+struct Params {
+    rows: Rows,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn cross_entropy_counts(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+    var count = 0.0;
+    for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
+        count += select(0.0, 1.0, labels[voxel] == at.channel);
+    }
+    let total = sum_groups(local, params.rows.lanes, params.rows.groups, count);
+    if at.leads {
+        partial[at.tile * params.rows.channels + at.channel] = total;
+    }
+}

@@ -1,0 +1,33 @@
+// grad_input[row, channel] = sum over r of grad_output[row, channel + r * channels].
+//
+// Layout   grad_output: [rows, repeats * channels]; grad_input: [rows, channels]
+// Grid     rows.wgsl over grad_input, four rows per invocation
+// Traffic  4 bytes per element of both
+// Oracle   ops::TileChannelsGrad::reference
+#import rows
+
+struct Params {
+    rows: Rows,
+    repeats: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn tile_channels_grad(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+    for (var row = at.row; row < at.end; row += params.rows.groups) {
+        let first = row * params.repeats * params.rows.channels + at.channel;
+        var sum = 0.0;
+        for (var r = 0u; r < params.repeats; r++) {
+            sum += grad_output[first + r * params.rows.channels];
+        }
+        grad_input[row * params.rows.channels + at.channel] = sum;
+    }
+}

@@ -1,0 +1,151 @@
+//! How workgroups cover matrices `[samples, rows, channels]`, and sums over their rows: the host side of
+//! `shaders/common/{rows,reduce}.wgsl`.
+//!
+//! Sums are taken in a fixed order that depends on the shape alone: serially by each invocation over its rows, by halves
+//! over the invocations of a workgroup, and the same again over the partial sums of the workgroups.
+
+use crate::graph::Lowering;
+use crate::kernel::{Dispatch, Operand, Target};
+use crate::tensor::{ELEMENT_BYTES, TensorSpec};
+
+/// Invocations of a workgroup.
+const WORKGROUP: usize = 256;
+
+/// Rows of one invocation of an elementwise kernel: enough to pay for finding its place.
+const ELEMENTWISE_ROWS: usize = 4;
+
+/// Least rows of one invocation of a sum, where there are that many.
+const SUMMED_ROWS: usize = 16;
+
+/// Most partial sums of one channel: enough workgroups for a large device, few enough to be summed by one.
+const MAX_PARTIALS: usize = 512;
+
+/// The division of a matrix among workgroups; see `Rows` in `rows.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rows {
+    samples: usize,
+    rows: usize,
+    channels: usize,
+    lanes: usize,
+    groups: usize,
+    blocks: usize,
+    tile: usize,
+    tiles: usize,
+}
+
+impl Rows {
+    /// For kernels that write every element.
+    pub(crate) fn elementwise(samples: usize, rows: usize, channels: usize) -> Self {
+        Self::new(samples, rows, channels, |groups| groups * ELEMENTWISE_ROWS)
+    }
+
+    /// For kernels that sum over the rows of each sample.
+    pub(crate) fn summed(samples: usize, rows: usize, channels: usize) -> Self {
+        let per_sample = (MAX_PARTIALS / samples.max(1)).max(1);
+        Self::new(samples, rows, channels, |groups| {
+            rows.div_ceil(per_sample).max(groups * SUMMED_ROWS).next_multiple_of(groups)
+        })
+    }
+
+    /// The rest of a sum: one workgroup per sample and block of channels.
+    fn whole(samples: usize, rows: usize, channels: usize) -> Self {
+        Self::new(samples, rows, channels, |_| rows.max(1))
+    }
+
+    fn new(samples: usize, rows: usize, channels: usize, tile: impl FnOnce(usize) -> usize) -> Self {
+        let blocks = channels.div_ceil(WORKGROUP).max(1);
+        let lanes = channels.div_ceil(blocks).max(1);
+        let groups = WORKGROUP / lanes;
+        let tile = tile(groups);
+        Self { samples, rows, channels, lanes, groups, blocks, tile, tiles: rows.div_ceil(tile).max(1) }
+    }
+
+    /// A dispatch over the matrix: `rows` is the first member of the shader's uniform.
+    pub(crate) fn dispatch(&self, shader: &'static str, target: &Target) -> Dispatch {
+        let Self { samples, rows, channels, lanes, groups, blocks, tile, tiles } = *self;
+        Dispatch::new(shader)
+            .params(&[samples, rows, channels, lanes, groups, blocks, tile, tiles])
+            .linear_grid(samples * tiles * blocks, target)
+    }
+
+    /// Roundings on the way to one element of a sum over rows: serial, by halves, and both once more over partial sums.
+    pub(super) fn summed_roundings(&self) -> usize {
+        let stage = |rows: usize| rows.div_ceil(self.groups) + self.groups.next_power_of_two().ilog2() as usize;
+        stage(self.tile.min(self.rows)) + stage(self.tiles)
+    }
+}
+
+/// Number of rows and channels of a tensor whose last axis is channels.
+pub(super) fn matrix(spec: &TensorSpec) -> (usize, usize) {
+    let channels = spec.channels();
+    (spec.elements() / channels.max(1), channels)
+}
+
+/// The columns that a sum over rows leaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Columns {
+    /// Sums per channel.
+    pub(super) per_channel: usize,
+    /// Sum over the samples too.
+    pub(super) over_samples: bool,
+}
+
+/// Emits `partial`, which lacks its last binding, to write one row of sums per tile of `rows`, and a `channel_sum` over
+/// these where a sample has more than one. `output` becomes `[samples, columns]`, or `[columns]` over all samples.
+pub(super) fn emit_sum(at: &mut Lowering<'_>, rows: &Rows, columns: Columns, partial: Dispatch, output: Operand) {
+    let (samples, tiles) = match columns.over_samples {
+        true => (1, rows.samples * rows.tiles),
+        false => (rows.samples, rows.tiles),
+    };
+    let width = rows.channels * columns.per_channel;
+    if tiles == 1 {
+        at.emit(partial.write(output));
+        return;
+    }
+    let partials = at.scratch(samples * tiles * width);
+    at.emit(partial.write(partials));
+    let rest = Rows::whole(samples, tiles, width).dispatch("channel_sum", at.target());
+    at.emit(rest.read(partials).write(output));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `share` of `rows.wgsl` for every invocation of the grid: each element once, in the right sample.
+    #[test]
+    fn every_element_belongs_to_one_invocation() {
+        let shapes = [(1, 1, 1), (2, 105, 3), (3, 7, 5), (1, 1000, 1), (2, 40, 257), (1, 3, 512), (2, 9, 130)];
+        for (samples, rows, channels) in shapes {
+            for r in [Rows::elementwise(samples, rows, channels), Rows::summed(samples, rows, channels)] {
+                assert!(r.lanes * r.groups <= WORKGROUP);
+                let mut visits = vec![0; samples * rows * channels];
+                for workgroup in 0..samples * r.tiles * r.blocks {
+                    for local in 0..WORKGROUP {
+                        let tile = workgroup / r.blocks;
+                        let sample = tile / r.tiles;
+                        let channel = workgroup % r.blocks * r.lanes + local % r.lanes;
+                        let group = local / r.lanes;
+                        if channel >= channels || group >= r.groups {
+                            continue;
+                        }
+                        let start = tile % r.tiles * r.tile;
+                        for row in (start + group..(start + r.tile).min(rows)).step_by(r.groups) {
+                            visits[(sample * rows + row) * channels + channel] += 1;
+                        }
+                    }
+                }
+                assert!(visits.iter().all(|&v| v == 1), "{r:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_have_few_partials() {
+        for (rows, channels) in [(2 << 20, 32), (100, 256), (1 << 24, 1), (512, 512)] {
+            let r = Rows::summed(2, rows / 2, channels);
+            assert!(2 * r.tiles <= MAX_PARTIALS, "{r:?}");
+            assert!((r.samples * r.tiles * channels) as u64 * ELEMENT_BYTES <= 1 << 20);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+use super::case::{Bound, Case, Draw};
+use super::rows::{Rows, matrix};
+use crate::graph::{Lowering, Op, Vjp};
+use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+
+/// Repeats the channels of `[.., Cin]` to `[.., channels]`: output channel `c` is input channel `c mod Cin`. `channels`
+/// must be a multiple of `Cin`.
+#[derive(Debug, Clone, Copy)]
+pub struct TileChannels {
+    /// Channels of the output.
+    pub channels: usize,
+}
+
+/// Gradient of [`TileChannels`]: sums `[.., repeats * channels]` over the repeats to `[.., channels]`.
+#[derive(Debug, Clone, Copy)]
+pub struct TileChannelsGrad {
+    /// Channels of the output.
+    pub channels: usize,
+}
+
+/// `spec` with another number of channels.
+fn with_channels(spec: &TensorSpec, channels: usize) -> TensorSpec {
+    let mut shape = spec.shape.clone();
+    if let Some(last) = shape.last_mut() {
+        *last = channels;
+    }
+    TensorSpec { shape, dtype: spec.dtype }
+}
+
+impl Op for TileChannels {
+    fn name(&self) -> &'static str {
+        "tile_channels"
+    }
+
+    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
+        match inputs {
+            [input] if input.dtype == DType::F32 && divides(input, self.channels) => {
+                Ok(vec![with_channels(input, self.channels)])
+            }
+            _ => {
+                let expected = format!("one f32 tensor [.., C] with C a divisor of {}", self.channels);
+                Err(ShapeError::new(self.name(), expected, inputs))
+            }
+        }
+    }
+
+    fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
+        if at.needs(0) {
+            let channels = at.input_spec(0).channels();
+            let grad_input = at.add(TileChannelsGrad { channels }, &[at.grad_output()])?;
+            at.contribute(0, grad_input);
+        }
+        Ok(())
+    }
+
+    fn lower(&self, at: &mut Lowering<'_>) {
+        let (rows, channels) = matrix(at.input_spec(0));
+        let dispatch = Rows::elementwise(1, rows, self.channels).dispatch("tile_channels", at.target());
+        at.emit(dispatch.param(channels).read(at.input(0)).write(at.output(0)));
+    }
+
+    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
+        let channels = inputs[0].spec.channels();
+        let row = |row: &[f64]| -> Vec<f64> { (0..self.channels).map(|c| row[c % channels]).collect() };
+        let data = inputs[0].data.chunks_exact(channels).flat_map(row).collect();
+        vec![HostTensor::new(with_channels(&inputs[0].spec, self.channels), data)]
+    }
+
+    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
+        0
+    }
+}
+
+fn divides(input: &TensorSpec, channels: usize) -> bool {
+    !input.shape.is_empty() && input.channels() > 0 && channels > 0 && channels.is_multiple_of(input.channels())
+}
+
+impl Op for TileChannelsGrad {
+    fn name(&self) -> &'static str {
+        "tile_channels_grad"
+    }
+
+    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
+        match inputs {
+            [grad] if grad.dtype == DType::F32 && is_multiple(grad, self.channels) => {
+                Ok(vec![with_channels(grad, self.channels)])
+            }
+            _ => {
+                let expected = format!("one f32 tensor [.., C] with C a multiple of {}", self.channels);
+                Err(ShapeError::new(self.name(), expected, inputs))
+            }
+        }
+    }
+
+    fn lower(&self, at: &mut Lowering<'_>) {
+        let (rows, channels) = matrix(at.input_spec(0));
+        let dispatch = Rows::elementwise(1, rows, self.channels).dispatch("tile_channels_grad", at.target());
+        at.emit(dispatch.param(channels / self.channels).read(at.input(0)).write(at.output(0)));
+    }
+
+    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
+        let mut sums = HostTensor::zeros(with_channels(&inputs[0].spec, self.channels));
+        let rows = inputs[0].data.chunks_exact(inputs[0].spec.channels());
+        for (row, sums) in rows.zip(sums.data.chunks_exact_mut(self.channels)) {
+            row.iter().enumerate().for_each(|(c, g)| sums[c % self.channels] += g);
+        }
+        vec![sums]
+    }
+
+    fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
+        inputs[0].elements() as u64
+    }
+}
+
+fn is_multiple(grad: &TensorSpec, channels: usize) -> bool {
+    !grad.shape.is_empty() && channels > 0 && grad.channels().is_multiple_of(channels)
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let tile = |name: &str, shape: &[usize], channels: usize| {
+        let input = (TensorSpec::f32(shape), Draw::Normal(1.0));
+        Case::new(name, TileChannels { channels }, vec![input], Bound::Sum { terms: 0 }).exact()
+    };
+    let grad = |name: &str, shape: &[usize], channels: usize| {
+        let input = (TensorSpec::f32(shape), Draw::Normal(1.0));
+        let terms = shape[shape.len() - 1] / channels;
+        Case::new(name, TileChannelsGrad { channels }, vec![input], Bound::Sum { terms }).backward_only().exact()
+    };
+    vec![
+        tile("tile_channels/2x3x5x7x1-16", &[2, 3, 5, 7, 1], 16),
+        tile("tile_channels/2x3x5x7x3-12", &[2, 3, 5, 7, 3], 12),
+        tile("tile_channels/1x3x5x7x4-4", &[1, 3, 5, 7, 4], 4),
+        tile("tile_channels/1x32x64x64x1-16", &[1, 32, 64, 64, 1], 16).benchmark(),
+        grad("tile_channels_grad/2x3x5x7x16-1", &[2, 3, 5, 7, 16], 1),
+        grad("tile_channels_grad/2x3x5x7x12-3", &[2, 3, 5, 7, 12], 3),
+        grad("tile_channels_grad/1x32x64x64x16-1", &[1, 32, 64, 64, 16], 1).benchmark(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_must_be_a_multiple() {
+        let op = TileChannels { channels: 16 };
+        assert!(op.infer(&[&TensorSpec::f32([1, 2, 3])]).is_err());
+        assert_eq!(op.infer(&[&TensorSpec::f32([1, 2, 4])]), Ok(vec![TensorSpec::f32([1, 2, 16])]));
+    }
+}
