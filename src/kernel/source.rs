@@ -25,11 +25,16 @@ macro_rules! table {
 /// Every shader: name (of the file and its entry point) and unexpanded source.
 pub const SHADERS: &[(&str, &str)] = table!("":
     add
+    channel_sum_stub
+    conv3d_grad_input_naive
+    conv3d_grad_weight_naive
+    conv3d_naive
     fill
 );
 
 /// Files for `#import`.
 const COMMON: &[(&str, &str)] = table!("common/":
+    conv3d_geometry
     grid
 );
 

@@ -2,9 +2,15 @@
 
 mod add;
 pub mod case;
+mod channel_sum;
+mod conv3d;
+mod conv_transpose3d;
 mod fill;
 
 pub use add::Add;
+pub use channel_sum::ChannelSum;
+pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
+pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight};
 pub use fill::Fill;
 
 use crate::graph::GradientOps;
@@ -16,5 +22,5 @@ pub const GRADIENT_OPS: GradientOps =
 
 /// The cases of every operation, in the order of the modules.
 pub fn cases() -> Vec<Case> {
-    [fill::cases(), add::cases()].into_iter().flatten().collect()
+    [fill::cases(), add::cases(), conv3d::cases(), conv_transpose3d::cases()].into_iter().flatten().collect()
 }
