@@ -31,7 +31,11 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     cross_entropy_grad
     cross_entropy_loss
     cross_entropy_weights
+    conv3d_grad_input_naive
+    conv3d_grad_weight_naive
+    conv3d_naive
     fill
+    pad_crop
     prelu
     prelu_grad_input
     prelu_grad_slope
@@ -46,6 +50,7 @@ pub const SHADERS: &[(&str, &str)] = table!("":
 
 /// Files for `#import`.
 const COMMON: &[(&str, &str)] = table!("common/":
+    conv3d_geometry
     grid
     reduce
     rows

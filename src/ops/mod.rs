@@ -5,7 +5,10 @@ pub mod case;
 mod channel_sum;
 mod concat;
 mod cross_entropy;
+mod conv3d;
+mod conv_transpose3d;
 mod fill;
+mod pad_crop;
 mod prelu;
 pub(crate) mod rows;
 mod soft_dice;
@@ -16,7 +19,10 @@ pub use add::Add;
 pub use channel_sum::ChannelSum;
 pub use concat::{ConcatChannels, SliceChannels};
 pub use cross_entropy::{CrossEntropyGrad, CrossEntropyLoss};
+pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
+pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight};
 pub use fill::Fill;
+pub use pad_crop::PadCrop;
 pub use prelu::{Prelu, PreluGradInput, PreluGradSlope};
 pub use soft_dice::{DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
 pub use softmax::{Softmax, SoftmaxGrad};
@@ -41,6 +47,9 @@ pub fn cases() -> Vec<Case> {
         softmax::cases(),
         soft_dice::cases(),
         cross_entropy::cases(),
+        pad_crop::cases(),
+        conv3d::cases(),
+        conv_transpose3d::cases(),
     ]
     .into_iter()
     .flatten()

@@ -6,7 +6,7 @@
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::tensor::{ELEMENT_BYTES, TensorSpec};
+use crate::tensor::TensorSpec;
 
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 256;

@@ -1,0 +1,123 @@
+//! Cases of the convolution and its gradients; the module documentation of each family of kernels says which case
+//! reaches which kernel.
+
+use super::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Geometry};
+use crate::ops::case::{Bound, Case, Draw};
+use crate::tensor::TensorSpec;
+
+/// One convolution, by its input `[N, D, H, W, Cin]`.
+#[derive(Debug, Clone, Copy)]
+struct Layer {
+    input: [usize; 5],
+    cout: usize,
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+    bias: bool,
+}
+
+impl Layer {
+    /// 5x5x5, stride 1, padding 2.
+    fn same5(input: [usize; 5], cout: usize, bias: bool) -> Self {
+        Self { input, cout, kernel: [5; 3], stride: [1; 3], padding: [2; 3], bias }
+    }
+
+    /// Windows without overlap.
+    fn windows(extent: usize, input: [usize; 5], cout: usize, bias: bool) -> Self {
+        Self { input, cout, kernel: [extent; 3], stride: [extent; 3], padding: [0; 3], bias }
+    }
+
+    fn name(&self, op: &str) -> String {
+        let triple = |[z, y, x]: [usize; 3]| format!("{z}x{y}x{x}");
+        let [n, d, h, w, cin] = self.input;
+        let Self { cout, kernel, stride, padding, bias, .. } = *self;
+        let suffix = if bias { "+bias" } else { "" };
+        let window = format!("k{}s{}p{}", triple(kernel), triple(stride), triple(padding));
+        format!("{op}/{window}/{n}x{d}x{h}x{w}/{cin}to{cout}{suffix}")
+    }
+
+    /// Forward, input gradient and weight gradient.
+    fn cases(&self) -> [Case; 3] {
+        let Self { input, cout, kernel: [kd, kh, kw], stride, padding, .. } = *self;
+        let [n, d, h, w, cin] = input;
+        let (input, weight) = (TensorSpec::f32(input), TensorSpec::f32([kd, kh, kw, cin, cout]));
+        let g = Geometry::of_conv3d("case", stride, padding, &input, &weight).expect("cases are valid");
+        let drawn = |spec: &TensorSpec| (spec.clone(), Draw::Normal(1.0));
+        let output = TensorSpec::f32([n, g.coarse[0], g.coarse[1], g.coarse[2], cout]);
+        let mut inputs = vec![drawn(&input), drawn(&weight)];
+        if self.bias {
+            inputs.push(drawn(&TensorSpec::f32([cout])));
+        }
+        let terms = g.taps() * cin + usize::from(self.bias);
+        let backward = |op: &str, case: Case| Case { name: self.name(op), ..case }.exact().backward_only();
+        let grad_input = Conv3dGradInput { stride, padding, input: [d, h, w] };
+        let grad_weight = Conv3dGradWeight { stride, padding, kernel: [kd, kh, kw] };
+        let sum = |terms| Bound::Sum { terms };
+        [
+            Case::new(self.name("conv3d"), Conv3d { stride, padding }, inputs, sum(terms)).exact(),
+            backward(
+                "conv3d_grad_input",
+                Case::new("", grad_input, vec![drawn(&output), drawn(&weight)], sum(g.taps() * cout)),
+            ),
+            backward(
+                "conv3d_grad_weight",
+                Case::new("", grad_weight, vec![drawn(&input), drawn(&output)], sum(g.coarse_voxels())),
+            ),
+        ]
+    }
+}
+
+/// Layers that are compared with the reference.
+fn compared() -> Vec<Layer> {
+    let general = |input, cout, kernel, stride, padding, bias| Layer { input, cout, kernel, stride, padding, bias };
+    vec![
+        Layer::same5([2, 3, 5, 7, 1], 4, true),
+        Layer::same5([1, 9, 6, 11, 2], 3, false),
+        Layer::same5([1, 4, 3, 10, 3], 5, true),
+        Layer::same5([2, 3, 5, 7, 4], 8, true),
+        Layer::same5([1, 9, 6, 11, 8], 8, false),
+        Layer::same5([1, 3, 5, 19, 16], 16, true),
+        Layer::same5([1, 4, 3, 6, 33], 17, true),
+        Layer::same5([1, 5, 4, 9, 32], 32, true),
+        Layer::same5([1, 1, 1, 1, 4], 4, true),
+        Layer::windows(2, [2, 6, 4, 10, 3], 5, true),
+        Layer::windows(2, [1, 2, 2, 2, 1], 2, false),
+        Layer::windows(2, [2, 6, 10, 8, 4], 8, true),
+        Layer::windows(2, [1, 10, 6, 14, 8], 16, false),
+        Layer::windows(2, [1, 8, 14, 18, 17], 33, true),
+        Layer::windows(2, [2, 10, 12, 14, 32], 64, true),
+        Layer::windows(1, [2, 3, 5, 7, 8], 2, true),
+        Layer::windows(1, [1, 9, 6, 11, 32], 3, true),
+        Layer::windows(1, [1, 5, 4, 9, 16], 16, false),
+        general([2, 3, 5, 7, 3], 5, [3, 3, 3], [2, 2, 2], [1, 1, 1], true),
+        general([1, 9, 6, 11, 2], 4, [1, 3, 5], [1, 2, 3], [0, 1, 2], false),
+        general([1, 6, 7, 5, 4], 3, [2, 3, 1], [1, 1, 2], [1, 0, 1], true),
+        general([1, 5, 6, 7, 2], 3, [5, 5, 5], [2, 1, 1], [2, 2, 2], true),
+    ]
+}
+
+/// The layers of the networks: base 16 at 128 x 128 x 64, and base 4 at 40 x 56 x 40.
+fn timed() -> Vec<Layer> {
+    vec![
+        Layer::same5([1, 32, 64, 64, 32], 32, true),
+        Layer::same5([1, 16, 32, 32, 64], 64, true),
+        Layer::same5([1, 8, 16, 16, 128], 128, true),
+        Layer::same5([1, 40, 56, 40, 1], 4, true),
+        Layer::same5([1, 40, 56, 40, 4], 4, true),
+        Layer::same5([1, 40, 56, 40, 8], 8, true),
+        Layer::same5([1, 20, 28, 20, 16], 16, true),
+        Layer::same5([1, 10, 14, 10, 32], 32, true),
+        Layer::same5([1, 5, 7, 5, 32], 32, true),
+        Layer::windows(2, [1, 64, 128, 128, 16], 32, true),
+        Layer::windows(2, [1, 32, 64, 64, 32], 64, true),
+        Layer::windows(2, [1, 40, 56, 40, 4], 8, true),
+        Layer::windows(1, [1, 64, 128, 128, 32], 2, true),
+        Layer::windows(1, [1, 40, 56, 40, 8], 2, true),
+    ]
+}
+
+pub(in crate::ops) fn cases() -> Vec<Case> {
+    let compared = compared().iter().flat_map(Layer::cases).collect::<Vec<_>>();
+    let timed = timed().iter().flat_map(Layer::cases).map(Case::benchmark).collect::<Vec<_>>();
+    compared.into_iter().chain(timed).collect()
+}

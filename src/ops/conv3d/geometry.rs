@@ -1,0 +1,141 @@
+use crate::kernel::Dispatch;
+use crate::tensor::{ShapeError, TensorSpec};
+
+/// Order of the two channel axes of weights, which both follow the taps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ops) enum WeightOrder {
+    /// `[k, fine channel, coarse channel]`: a convolution, from its fine input to its coarse output.
+    FineFirst,
+    /// `[k, coarse channel, fine channel]`: a transposed convolution, from its coarse input to its fine output.
+    CoarseFirst,
+}
+
+impl WeightOrder {
+    /// Steps between neighbouring fine and coarse channels.
+    fn steps(self, g: &Geometry) -> [usize; 2] {
+        match self {
+            Self::FineFirst => [g.coarse_channels, 1],
+            Self::CoarseFirst => [1, g.fine_channels],
+        }
+    }
+}
+
+/// Extents of a convolution: how the fine side (the input) and the coarse side (the output) of its windows correspond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ops) struct Geometry {
+    pub batch: usize,
+    /// Extents of the side that windows are cut from: the input of a convolution, the output of a transposed one.
+    pub fine: [usize; 3],
+    /// Extents of the side with one voxel per window.
+    pub coarse: [usize; 3],
+    pub kernel: [usize; 3],
+    pub stride: [usize; 3],
+    pub padding: [usize; 3],
+    pub fine_channels: usize,
+    pub coarse_channels: usize,
+}
+
+impl Geometry {
+    /// Number of taps of the window.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Voxels of the fine side, over the batch.
+    pub fn fine_voxels(&self) -> usize {
+        self.batch * self.fine.iter().product::<usize>()
+    }
+
+    /// Voxels of the coarse side, over the batch.
+    pub fn coarse_voxels(&self) -> usize {
+        self.batch * self.coarse.iter().product::<usize>()
+    }
+
+    /// Number of weights.
+    pub fn weights(&self) -> usize {
+        self.taps() * self.fine_channels * self.coarse_channels
+    }
+
+    /// Flops of the direct form, taps in the padding included.
+    pub fn flops(&self) -> u64 {
+        2 * self.coarse_voxels() as u64 * self.weights() as u64
+    }
+
+    /// Whether the windows tile the fine side: a matrix product with an index map.
+    pub fn windows_tile(&self) -> bool {
+        self.kernel == self.stride && self.padding == [0; 3]
+    }
+
+    /// Whether this is the 5x5x5 convolution of stride 1 that keeps the extents.
+    pub fn is_same_5(&self) -> bool {
+        self.kernel == [5; 3] && self.stride == [1; 3] && self.padding == [2; 3]
+    }
+
+    /// Appends the fields of `Geometry` in `shaders/common/conv3d_geometry.wgsl`.
+    pub fn write(&self, dispatch: Dispatch, order: WeightOrder) -> Dispatch {
+        dispatch
+            .param(self.batch)
+            .params(&self.fine)
+            .params(&self.coarse)
+            .params(&self.kernel)
+            .params(&self.stride)
+            .params(&self.padding)
+            .params(&[self.fine_channels, self.coarse_channels])
+            .params(&order.steps(self))
+    }
+
+    /// The geometry of a convolution of these specs.
+    pub fn of_conv3d(
+        op: &'static str,
+        stride: [usize; 3],
+        padding: [usize; 3],
+        input: &TensorSpec,
+        weight: &TensorSpec,
+    ) -> Result<Self, ShapeError> {
+        let error = |expected: &str| ShapeError::new(op, expected, &[input, weight]);
+        let ([batch, d, h, w, channels], [kd, kh, kw, cin, cout]) = (axes(op, input)?, axes(op, weight)?);
+        let (fine, kernel) = ([d, h, w], [kd, kh, kw]);
+        if channels != cin {
+            return Err(error("weights [kD, kH, kW, Cin, Cout] with the channels of the input"));
+        }
+        if stride.contains(&0) || kernel.contains(&0) {
+            return Err(error("a stride and a kernel of at least one"));
+        }
+        let mut coarse = [0; 3];
+        for axis in 0..3 {
+            coarse[axis] = (fine[axis] + 2 * padding[axis])
+                .checked_sub(kernel[axis])
+                .map(|room| room / stride[axis] + 1)
+                .ok_or_else(|| error("a kernel that fits into the padded input"))?;
+        }
+        let geometry = Self { batch, fine, coarse, kernel, stride, padding, fine_channels: cin, coarse_channels: cout };
+        if geometry.windows_tile() && (0..3).any(|axis| fine[axis] % stride[axis] != 0) {
+            return Err(error("extents that windows without overlap divide"));
+        }
+        Ok(geometry)
+    }
+}
+
+/// The five extents of an activation or of weights.
+pub(in crate::ops) fn axes(op: &'static str, spec: &TensorSpec) -> Result<[usize; 5], ShapeError> {
+    spec.shape[..].try_into().map_err(|_| ShapeError::new(op, "tensors of five axes", &[spec]))
+}
+
+/// Checks the optional bias of an operation with this many output channels.
+pub(in crate::ops) fn check_bias(
+    op: &'static str,
+    bias: Option<&TensorSpec>,
+    channels: usize,
+) -> Result<(), ShapeError> {
+    match bias {
+        Some(spec) if spec.shape[..] != [channels] => {
+            Err(ShapeError::new(op, format!("a bias of {channels} channels"), &[spec]))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shape of an activation.
+pub(in crate::ops) fn activation(batch: usize, [d, h, w]: [usize; 3], channels: usize) -> TensorSpec {
+    TensorSpec::f32([batch, d, h, w, channels])
+}
