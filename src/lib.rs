@@ -5,12 +5,15 @@
 //! graph into a flat list of dispatches over shared buffers, [`exec`] replays that list on a wgpu device, and
 //! [`graph::interpret`] evaluates the same graph in f64 on the CPU: the oracle of the tests.
 
+pub mod data;
 pub mod exec;
 pub mod gpu;
 pub mod graph;
 pub mod kernel;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod plan;
+pub mod report;
 pub mod tensor;

@@ -1,0 +1,280 @@
+//! What can be wrong with a user's files.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Everything that can be wrong with volumes, data sets and splits.
+///
+/// Every message is one line that names the file (or key) and what was expected; only
+/// [`DataError::Many`] has one line per problem.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What was tried, as a verb phrase: "open", "write".
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file name says nothing about the format.
+    #[error("{}: no known volume format; expected a file name that ends in .nii, .nii.gz, .hdr or .img", .path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A header field has a value that cannot be right.
+    #[error("{}: {field} is {found}, expected {expected}", .path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The field, named as in the format's definition.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The file ends before its last voxel.
+    #[error("{}: the file is cut short: {needed} bytes are expected, {found} are there", .path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes up to the last voxel.
+        needed: u64,
+        /// Bytes that are there (for gzip: at most).
+        found: u64,
+    },
+    /// The compressed stream ends early or its checksum is wrong.
+    #[error("{}: the gzip stream is damaged or cut short: {found} of {needed} bytes could be read ({source})", .path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// Decompressed bytes up to the last voxel.
+        needed: u64,
+        /// Decompressed bytes before the damage.
+        found: u64,
+        /// The decoder's reason.
+        source: std::io::Error,
+    },
+    /// Voxels that are not one real number each.
+    #[error("{}: voxels are of type {dtype}, expected one real number per voxel (integer, float32 or float64)", .path.display())]
+    VoxelType {
+        /// The file.
+        path: PathBuf,
+        /// Its type.
+        dtype: &'static str,
+    },
+    /// Not one three-dimensional volume.
+    #[error("{}: shape is {}, expected three axes (x, y, z); further axes only of extent 1", .path.display(), shape_text(.shape))]
+    NotThreeAxes {
+        /// The file.
+        path: PathBuf,
+        /// Its extents, x first.
+        shape: Vec<usize>,
+    },
+    /// NaN or infinite voxels.
+    #[error("{}: {count} of {voxels} voxels are NaN or infinite (first at x, y, z = {at:?}), expected finite numbers", .path.display())]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// Out of how many.
+        voxels: usize,
+        /// The first one, x, y, z.
+        at: [usize; 3],
+    },
+    /// A label that is not a whole number from 0 to 65535.
+    #[error("{}: voxel x, y, z = {at:?} is {value}, expected a label: a whole number from 0 to 65535", .path.display())]
+    LabelValue {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: f64,
+        /// Where, x, y, z.
+        at: [usize; 3],
+    },
+    /// A label that the model has no class for.
+    #[error("{}: label {value} occurs, expected labels from 0 to {} ({classes} classes)", .path.display(), .classes.saturating_sub(1))]
+    LabelRange {
+        /// The file.
+        path: PathBuf,
+        /// The largest label.
+        value: u16,
+        /// Number of classes, background included.
+        classes: usize,
+    },
+    /// A value that the file's type cannot hold.
+    #[error("{}: value {value} cannot be written as {dtype}", .path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: f64,
+        /// The type.
+        dtype: &'static str,
+    },
+    /// A number of voxels that does not belong to the grid.
+    #[error("{}: {voxels} voxels to write, expected {expected} ({})", .path.display(), shape_text(.shape))]
+    VoxelCount {
+        /// The file.
+        path: PathBuf,
+        /// How many voxels there are.
+        voxels: usize,
+        /// How many the shape asks for.
+        expected: usize,
+        /// The shape, x first.
+        shape: Vec<usize>,
+    },
+    /// Image and label do not lie on one grid.
+    #[error("{}: {difference}; expected the grid of {}", .label.display(), .image.display())]
+    GridMismatch {
+        /// Label file.
+        label: PathBuf,
+        /// Image file.
+        image: PathBuf,
+        /// What differs, with both values.
+        difference: String,
+    },
+    /// A folder without a known layout.
+    #[error("{}: no data set; expected the folders images/ and labels/, or imagesTr/ and labelsTr/", .dir.display())]
+    NoDataset {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A folder without volumes.
+    #[error("{}: no volumes; expected files that end in .nii, .nii.gz or .hdr", .dir.display())]
+    NoVolumes {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Volumes without a partner of the same name.
+    #[error("{}: no {missing} for {}", .dir.display(), some_of(.names))]
+    Unpaired {
+        /// The folder where the partner is missing.
+        dir: PathBuf,
+        /// "image" or "label".
+        missing: &'static str,
+        /// All cases without a partner.
+        names: Vec<String>,
+    },
+    /// Two files of one folder that stand for one case.
+    #[error("{}: {first} and {second} are both volumes of case {case}, expected one", .dir.display())]
+    DuplicateCase {
+        /// The folder.
+        dir: PathBuf,
+        /// The case.
+        case: String,
+        /// A file name.
+        first: String,
+        /// The other file name.
+        second: String,
+    },
+    /// A JSON file that does not hold what it should.
+    #[error("{}: {source}; expected {expected}", .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The parser's reason, with line and column.
+        source: serde_json::Error,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A split names a case that the data set lacks.
+    #[error("{}: {part} names case {case:?}, which the data set does not have", .path.display())]
+    SplitUnknown {
+        /// The split file.
+        path: PathBuf,
+        /// "train", "validation" or "test".
+        part: &'static str,
+        /// The case.
+        case: String,
+    },
+    /// A split names a case twice.
+    #[error("{}: case {case:?} is in {first} and in {second}, expected once", .path.display())]
+    SplitOverlap {
+        /// The split file.
+        path: PathBuf,
+        /// The case.
+        case: String,
+        /// A part.
+        first: &'static str,
+        /// The same or another part.
+        second: &'static str,
+    },
+    /// A split without training cases.
+    #[error("{}: train is empty, expected at least one case", .path.display())]
+    SplitEmpty {
+        /// The split file.
+        path: PathBuf,
+    },
+    /// Fractions that are no fractions.
+    #[error("split fractions are {found:?} (train, validation, test), expected numbers >= 0 with train > 0 and sum 1")]
+    Fractions {
+        /// The fractions.
+        found: [f64; 3],
+    },
+    /// A fold that does not exist.
+    #[error("fold is {index}/{folds}, expected index < folds and 2 <= folds <= {cases} (the number of cases)")]
+    Fold {
+        /// Index, from 0.
+        index: usize,
+        /// Number of folds.
+        folds: usize,
+        /// Number of cases.
+        cases: usize,
+    },
+    /// Settings that no batch can be made with.
+    #[error("{key} is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The loader gave an error before; there are no more batches.
+    #[error("the loader has stopped after an earlier error, expected no further request")]
+    LoaderStopped,
+    /// Several problems of one data set, found in one pass.
+    #[error("{}: {} problems{}", .dir.display(), .problems.len(), lines_of(.problems))]
+    Many {
+        /// The data set.
+        dir: PathBuf,
+        /// All problems, in the order of the cases.
+        problems: Vec<DataError>,
+    },
+}
+
+impl DataError {
+    /// Maps an I/O error of `action` on `path`.
+    pub(crate) fn io(path: &std::path::Path, action: &'static str) -> impl FnOnce(std::io::Error) -> DataError {
+        let path = path.to_path_buf();
+        move |source| DataError::Io { path, action, source }
+    }
+}
+
+fn shape_text(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
+}
+
+/// Up to five names and how many there are beyond.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        let _ = write!(text, " and {} more ({} in all)", names.len() - SHOWN, names.len());
+    }
+    text
+}
+
+fn lines_of(problems: &[DataError]) -> String {
+    problems.iter().fold(String::new(), |mut text, problem| {
+        let _ = write!(text, "\n  {problem}");
+        text
+    })
+}

@@ -1,0 +1,187 @@
+//! Volumes in files: which format a file has, and what every format has in common.
+//!
+//! A reader turns a file into a [`Header`] and raw voxels; this module makes volumes and label maps
+//! of them, so that the rules (three axes, finite intensities, whole labels) are the same for every
+//! format. The file name decides the format.
+//!
+//! Images with NaN or infinite voxels are refused: no replacement is right for all of them, and one
+//! NaN ends a training. [`crate::data::inspect`] counts them instead.
+
+pub mod bytes;
+pub mod nifti;
+pub mod scalar;
+
+use std::path::Path;
+
+pub use bytes::ByteOrder;
+pub use scalar::{Scalar, Scaling};
+
+use self::nifti::RawHeader;
+use self::scalar::RawVoxels;
+use super::DataError;
+use super::volume::{Grid, LabelMap, Volume, position_of};
+
+/// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 ·
+/// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
+/// most.
+const LABEL_TOLERANCE: f64 = 4e-3;
+
+/// What a file says about its voxels.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Extents as stored, x first; three axes or fewer or more.
+    pub shape: Vec<usize>,
+    /// Type of a voxel in the file.
+    pub scalar: Scalar,
+    /// Byte order of the file.
+    pub byte_order: ByteOrder,
+    /// Scaling from stored to real values, where there is one.
+    pub scaling: Option<Scaling>,
+    /// Distance of neighbouring voxels along x, y, z in mm; 1 for axes that are not there.
+    pub spacing: [f64; 3],
+    /// Voxel indices to RAS+ mm.
+    pub affine: [[f64; 4]; 3],
+    /// Oddities that a user should know of; none of them keeps the file from being read.
+    pub warnings: Vec<String>,
+    /// The format's own header, from which an output in the same grid is made.
+    pub(crate) native: RawHeader,
+}
+
+impl Header {
+    /// The grid of a file with three axes (further axes of extent 1 are let pass).
+    pub fn grid(&self, path: &Path) -> Result<Grid, DataError> {
+        if self.shape.len() < 3 || self.shape[3..].iter().any(|&extent| extent != 1) {
+            return Err(DataError::NotThreeAxes { path: path.to_path_buf(), shape: self.shape.clone() });
+        }
+        let extents = [self.shape[0], self.shape[1], self.shape[2]];
+        Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
+    }
+
+    /// The header of a new file: NIfTI-1 (NIfTI-2 above 32767 voxels along an axis), little endian.
+    pub fn for_grid(grid: &Grid) -> Header {
+        nifti::header_for_grid(grid)
+    }
+}
+
+/// The formats, told apart by file name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// `.nii`, `.nii.gz`, and pairs of `.hdr` and `.img` (each also `.gz`).
+    Nifti,
+}
+
+/// Endings of file names (in lower case), the longer first.
+const ENDINGS: [(&str, Format); 6] = [
+    (".nii.gz", Format::Nifti),
+    (".nii", Format::Nifti),
+    (".hdr.gz", Format::Nifti),
+    (".hdr", Format::Nifti),
+    (".img.gz", Format::Nifti),
+    (".img", Format::Nifti),
+];
+
+fn ending_of(name: &str) -> Option<(&'static str, Format)> {
+    let lower = name.to_ascii_lowercase();
+    ENDINGS.into_iter().find(|(ending, _)| lower.len() > ending.len() && lower.ends_with(ending))
+}
+
+fn format_of(path: &Path) -> Result<Format, DataError> {
+    path.file_name()
+        .and_then(|name| ending_of(&name.to_string_lossy()).map(|(_, format)| format))
+        .ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() })
+}
+
+/// The case that a file name stands for, if it is a volume's: `a.nii.gz` gives `a`. Hidden files
+/// (`._a.nii`, which macOS leaves behind) and the `.img` half of a pair are no volumes of their
+/// own.
+pub fn case_of(file_name: &str) -> Option<&str> {
+    let (ending, _) = ending_of(file_name)?;
+    if file_name.starts_with('.') || ending.starts_with(".img") {
+        return None;
+    }
+    Some(&file_name[..file_name.len() - ending.len()])
+}
+
+/// Reads only the header: cheap, of a compressed file no more than the beginning.
+pub fn read_header(path: &Path) -> Result<Header, DataError> {
+    match format_of(path)? {
+        Format::Nifti => nifti::read_header(path),
+    }
+}
+
+/// Voxels as stored, of any shape; refuses colours and complex numbers.
+pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, DataError> {
+    if !header.scalar.is_real() {
+        return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
+    }
+    match format_of(path)? {
+        Format::Nifti => nifti::read_voxels(path, header),
+    }
+}
+
+/// Reads an image; its voxels are finite.
+pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
+    let header = read_header(path)?;
+    let grid = header.grid(path)?;
+    let raw = read_voxels(path, &header)?;
+    let mut voxels = Vec::with_capacity(raw.count());
+    let mut nonfinite = (0, 0);
+    raw.visit(|value| {
+        let value = value as f32;
+        if !value.is_finite() {
+            nonfinite = (nonfinite.0 + 1, if nonfinite.0 == 0 { voxels.len() } else { nonfinite.1 });
+        }
+        voxels.push(value);
+    });
+    if nonfinite.0 > 0 {
+        let at = position_of(nonfinite.1, grid.extents);
+        return Err(DataError::NonFinite { path: path.to_path_buf(), count: nonfinite.0, voxels: voxels.len(), at });
+    }
+    Ok(Volume { grid, voxels })
+}
+
+/// Reads a label map: whole numbers from 0 to 65535, in whatever type they are stored.
+pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
+    let header = read_header(path)?;
+    let grid = header.grid(path)?;
+    let raw = read_voxels(path, &header)?;
+    let tolerance = if header.scaling.is_some() || header.scalar.is_float() { LABEL_TOLERANCE } else { 0.0 };
+    let mut voxels: Vec<u16> = Vec::with_capacity(raw.count());
+    let mut wrong: Option<(usize, f64)> = None;
+    raw.visit(|value| {
+        let whole = value.round();
+        let good = (value - whole).abs() <= tolerance && (0.0..=65535.0).contains(&whole);
+        if !good && wrong.is_none() {
+            wrong = Some((voxels.len(), value));
+        }
+        voxels.push(if good { whole as u16 } else { 0 });
+    });
+    if let Some((index, value)) = wrong {
+        return Err(DataError::LabelValue { path: path.to_path_buf(), value, at: position_of(index, grid.extents) });
+    }
+    Ok(LabelMap { grid, voxels })
+}
+
+/// Writes a label map in the grid of `like`, the header of the image it belongs to: same shape,
+/// affine, qform and sform codes, NIfTI version and byte order. Voxels are uint8, or uint16 if a
+/// label is above 255. The file is whole or absent.
+pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<(), DataError> {
+    let wide = labels.voxels.iter().any(|&label| label > 255);
+    let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
+    match format_of(path)? {
+        Format::Nifti => nifti::write(path, like, scalar, &labels.voxels),
+    }
+}
+
+/// Writes an image as float32 into a new file (see [`Header::for_grid`]).
+pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
+    write_volume_as(path, volume, Scalar::Float32, &Header::for_grid(&volume.grid))
+}
+
+/// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond
+/// the type's range is an error.
+pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
+    match format_of(path)? {
+        Format::Nifti => nifti::write(path, like, scalar, &volume.voxels),
+    }
+}

@@ -1,0 +1,171 @@
+//! From the three descriptions of the geometry in a NIfTI header to the one affine, and back.
+//!
+//! As nibabel: the sform if its code is above 0, else the qform if its code is above 0, else the
+//! extents and spacings alone, centred on the origin, with x running to the left
+//! (`Nifti1Header.get_base_affine`).
+
+use super::header::{Field, RawHeader};
+use crate::data::volume::Grid;
+
+type Affine = [[f64; 4]; 3];
+
+/// Spacing of x, y, z: magnitudes of `pixdim`, and 1 where it is zero, as nibabel mends them.
+pub(super) fn spacing(raw: &RawHeader) -> [f64; 3] {
+    std::array::from_fn(|axis| match raw.float(Field::Pixdim, axis + 1).abs() {
+        0.0 => 1.0,
+        spacing => spacing,
+    })
+}
+
+/// The affine by precedence.
+pub(super) fn best(raw: &RawHeader, shape: &[usize]) -> Affine {
+    if raw.integer(Field::SformCode, 0) > 0 {
+        sform(raw)
+    } else if raw.integer(Field::QformCode, 0) > 0 {
+        qform(raw)
+    } else {
+        centred(shape, spacing(raw))
+    }
+}
+
+/// The rows as they stand.
+pub(super) fn sform(raw: &RawHeader) -> Affine {
+    std::array::from_fn(|row| std::array::from_fn(|column| raw.float(Field::Srow, row * 4 + column)))
+}
+
+/// Rotation by a unit quaternion (a, b, c, d), of which b, c, d are stored, times the spacings; z
+/// is mirrored where `pixdim[0]` (qfac) is -1. A vector part longer than 1 by rounding is
+/// shortened, as nifti1_io does.
+pub(super) fn qform(raw: &RawHeader) -> Affine {
+    let [mut b, mut c, mut d]: [f64; 3] = std::array::from_fn(|index| raw.float(Field::Quatern, index));
+    let squared = b * b + c * c + d * d;
+    let mut a = (1.0 - squared).max(0.0).sqrt();
+    // nibabel's threshold (3 float32 eps below zero still counts as zero) and nifti1_io's agree up
+    // to here.
+    if 1.0 - squared < 1e-7 {
+        let length = squared.sqrt();
+        (a, b, c, d) = (0.0, b / length, c / length, d / length);
+    }
+    let rotation = [
+        [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
+        [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
+        [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ];
+    let mut scale = spacing(raw);
+    if raw.float(Field::Pixdim, 0) == -1.0 {
+        scale[2] = -scale[2];
+    }
+    std::array::from_fn(|row| {
+        let [x, y, z]: [f64; 3] = std::array::from_fn(|column| rotation[row][column] * scale[column]);
+        [x, y, z, raw.float(Field::Qoffset, row)]
+    })
+}
+
+/// Without sform and qform.
+fn centred(shape: &[usize], spacing: [f64; 3]) -> Affine {
+    let mut affine = [[0.0; 4]; 3];
+    for axis in 0..3 {
+        let step = if axis == 0 { -spacing[axis] } else { spacing[axis] };
+        let extent = shape.get(axis).copied().unwrap_or(1);
+        affine[axis][axis] = step;
+        affine[axis][3] = -step * (extent as f64 - 1.0) / 2.0;
+    }
+    affine
+}
+
+/// Writes the geometry of a grid: the sform always, the qform too if the axes are orthogonal (a
+/// quaternion holds no shear); both with code 1, scanner coordinates.
+pub(super) fn store(raw: &mut RawHeader, grid: &Grid) {
+    for (axis, spacing) in grid.spacing.into_iter().enumerate() {
+        raw.set_float(Field::Pixdim, axis + 1, spacing);
+    }
+    raw.set_float(Field::Pixdim, 0, 1.0);
+    raw.set_integer(Field::SformCode, 0, 1);
+    for (row, values) in grid.affine.iter().enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            raw.set_float(Field::Srow, row * 4 + column, *value);
+        }
+        raw.set_float(Field::Qoffset, row, values[3]);
+    }
+    let Some((quaternion, qfac)) = quaternion_of(grid) else {
+        raw.set_integer(Field::QformCode, 0, 0);
+        return;
+    };
+    raw.set_integer(Field::QformCode, 0, 1);
+    raw.set_float(Field::Pixdim, 0, qfac);
+    for (index, part) in quaternion.into_iter().enumerate() {
+        raw.set_float(Field::Quatern, index, part);
+    }
+}
+
+/// Vector part (b, c, d) of the rotation's quaternion with scalar part >= 0, and qfac; none if
+/// affine / spacing is not a rotation or a mirrored one. The branches avoid dividing by a small
+/// number (nifti_mat44_to_quatern of nifti1_io.c).
+fn quaternion_of(grid: &Grid) -> Option<([f64; 3], f64)> {
+    let mut r: [[f64; 3]; 3] =
+        std::array::from_fn(|row| std::array::from_fn(|column| grid.affine[row][column] / grid.spacing[column]));
+    for first in 0..3 {
+        for second in first..3 {
+            let dot: f64 = (0..3).map(|row| r[row][first] * r[row][second]).sum();
+            let expected = if first == second { 1.0 } else { 0.0 };
+            if (dot - expected).abs() > 1e-4 {
+                return None;
+            }
+        }
+    }
+    let qfac = if determinant(&r) < 0.0 { -1.0 } else { 1.0 };
+    for row in &mut r {
+        row[2] *= qfac;
+    }
+    let trace = 1.0 + r[0][0] + r[1][1] + r[2][2];
+    let [mut a, mut b, mut c, mut d];
+    if trace > 0.5 {
+        a = 0.5 * trace.sqrt();
+        b = 0.25 * (r[2][1] - r[1][2]) / a;
+        c = 0.25 * (r[0][2] - r[2][0]) / a;
+        d = 0.25 * (r[1][0] - r[0][1]) / a;
+    } else {
+        let xd = 1.0 + r[0][0] - (r[1][1] + r[2][2]);
+        let yd = 1.0 + r[1][1] - (r[0][0] + r[2][2]);
+        let zd = 1.0 + r[2][2] - (r[0][0] + r[1][1]);
+        if xd > 1.0 {
+            b = 0.5 * xd.sqrt();
+            c = 0.25 * (r[0][1] + r[1][0]) / b;
+            d = 0.25 * (r[0][2] + r[2][0]) / b;
+            a = 0.25 * (r[2][1] - r[1][2]) / b;
+        } else if yd > 1.0 {
+            c = 0.5 * yd.sqrt();
+            b = 0.25 * (r[0][1] + r[1][0]) / c;
+            d = 0.25 * (r[1][2] + r[2][1]) / c;
+            a = 0.25 * (r[0][2] - r[2][0]) / c;
+        } else {
+            d = 0.5 * zd.sqrt();
+            b = 0.25 * (r[0][2] + r[2][0]) / d;
+            c = 0.25 * (r[1][2] + r[2][1]) / d;
+            a = 0.25 * (r[1][0] - r[0][1]) / d;
+        }
+    }
+    if a < 0.0 {
+        [a, b, c, d] = [-a, -b, -c, -d];
+    }
+    debug_assert!(a >= 0.0, "the scalar part is not stored, so it must not be negative");
+    Some(([b, c, d], qfac))
+}
+
+fn determinant(m: &[[f64; 3]; 3]) -> f64 {
+    m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+        + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
+}
+
+/// True if the three columns span space: the volume of the unit cell is not negligible against
+/// their lengths.
+pub(super) fn is_regular(affine: &Affine) -> bool {
+    let linear: [[f64; 3]; 3] = std::array::from_fn(|row| [affine[row][0], affine[row][1], affine[row][2]]);
+    let lengths: f64 = column_lengths(affine).iter().product();
+    affine.iter().flatten().all(|v| v.is_finite()) && determinant(&linear).abs() > 1e-6 * lengths
+}
+
+/// Length of the three columns: the spacings that the affine implies, mm.
+pub(super) fn column_lengths(affine: &Affine) -> [f64; 3] {
+    std::array::from_fn(|column| affine.iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt())
+}

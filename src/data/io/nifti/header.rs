@@ -1,0 +1,262 @@
+//! The bytes of a NIfTI-1 or NIfTI-2 header, and the fields in them.
+//!
+//! The header is kept as it was read, in its byte order; a field is decoded where it is asked for.
+//! A label map written for an image therefore keeps all of the image's header but what describes
+//! the voxels. Definitions: nifti1.h and nifti2.h, <https://nifti.nimh.nih.gov>.
+
+use crate::data::io::bytes::ByteOrder;
+
+/// The two versions of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 348 bytes, extents up to 32767, float32 geometry.
+    One,
+    /// 540 bytes, 64-bit extents, float64 geometry.
+    Two,
+}
+
+impl Version {
+    /// Bytes of the header, which is also the value of its first field.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Version::One => 348,
+            Version::Two => 540,
+        }
+    }
+
+    /// Where voxels of a `.nii` file begin at the earliest: behind the header and four bytes that
+    /// announce extensions.
+    pub(crate) fn first_voxel(self) -> u64 {
+        self.size() as u64 + 4
+    }
+
+    /// The magic bytes of a single `.nii` file and of a `.hdr`/`.img` pair.
+    fn magic(self, single: bool) -> &'static [u8] {
+        match (self, single) {
+            (Version::One, true) => b"n+1\0",
+            (Version::One, false) => b"ni1\0",
+            (Version::Two, true) => b"n+2\0\r\n\x1a\n",
+            (Version::Two, false) => b"ni2\0\r\n\x1a\n",
+        }
+    }
+}
+
+/// The fields that are read or written; the names are those of nifti1.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    SizeofHdr,
+    Dim,
+    Datatype,
+    Bitpix,
+    Pixdim,
+    VoxOffset,
+    SclSlope,
+    SclInter,
+    CalMax,
+    CalMin,
+    XyztUnits,
+    QformCode,
+    SformCode,
+    Quatern,
+    Qoffset,
+    Srow,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    U8,
+    I16,
+    I32,
+    I64,
+    F32,
+    F64,
+}
+
+impl Kind {
+    fn bytes(self) -> usize {
+        match self {
+            Kind::U8 => 1,
+            Kind::I16 => 2,
+            Kind::I32 | Kind::F32 => 4,
+            Kind::I64 | Kind::F64 => 8,
+        }
+    }
+}
+
+impl Field {
+    /// Offset and type in the header.
+    fn place(self, version: Version) -> (usize, Kind) {
+        match (self, version) {
+            (Field::SizeofHdr, _) => (0, Kind::I32),
+            (Field::Dim, Version::One) => (40, Kind::I16),
+            (Field::Dim, Version::Two) => (16, Kind::I64),
+            (Field::Datatype, Version::One) => (70, Kind::I16),
+            (Field::Datatype, Version::Two) => (12, Kind::I16),
+            (Field::Bitpix, Version::One) => (72, Kind::I16),
+            (Field::Bitpix, Version::Two) => (14, Kind::I16),
+            (Field::Pixdim, Version::One) => (76, Kind::F32),
+            (Field::Pixdim, Version::Two) => (104, Kind::F64),
+            (Field::VoxOffset, Version::One) => (108, Kind::F32),
+            (Field::VoxOffset, Version::Two) => (168, Kind::I64),
+            (Field::SclSlope, Version::One) => (112, Kind::F32),
+            (Field::SclSlope, Version::Two) => (176, Kind::F64),
+            (Field::SclInter, Version::One) => (116, Kind::F32),
+            (Field::SclInter, Version::Two) => (184, Kind::F64),
+            (Field::CalMax, Version::One) => (124, Kind::F32),
+            (Field::CalMax, Version::Two) => (192, Kind::F64),
+            (Field::CalMin, Version::One) => (128, Kind::F32),
+            (Field::CalMin, Version::Two) => (200, Kind::F64),
+            (Field::XyztUnits, Version::One) => (123, Kind::U8),
+            (Field::XyztUnits, Version::Two) => (500, Kind::I32),
+            (Field::QformCode, Version::One) => (252, Kind::I16),
+            (Field::QformCode, Version::Two) => (344, Kind::I32),
+            (Field::SformCode, Version::One) => (254, Kind::I16),
+            (Field::SformCode, Version::Two) => (348, Kind::I32),
+            (Field::Quatern, Version::One) => (256, Kind::F32),
+            (Field::Quatern, Version::Two) => (352, Kind::F64),
+            (Field::Qoffset, Version::One) => (268, Kind::F32),
+            (Field::Qoffset, Version::Two) => (376, Kind::F64),
+            (Field::Srow, Version::One) => (280, Kind::F32),
+            (Field::Srow, Version::Two) => (400, Kind::F64),
+        }
+    }
+}
+
+/// A header as it lies in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawHeader {
+    pub(crate) version: Version,
+    pub(crate) order: ByteOrder,
+    bytes: Vec<u8>,
+}
+
+/// Why bytes are not a NIfTI header.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum NotNifti {
+    /// The first field is neither 348 nor 540 in either byte order.
+    Size(i32),
+    /// The file is shorter than its header.
+    Short(Version),
+    /// The magic bytes are wrong (`[0; 4]` in ANALYZE 7.5, from which NIfTI-1 descends).
+    Magic(Vec<u8>),
+}
+
+impl RawHeader {
+    /// An empty header of a version.
+    pub(crate) fn new(version: Version, order: ByteOrder) -> RawHeader {
+        let mut header = RawHeader { version, order, bytes: vec![0; version.size()] };
+        header.set_integer(Field::SizeofHdr, 0, version.size() as i64);
+        header
+    }
+
+    /// Recognises version and byte order by the first field, and checks the magic bytes.
+    pub(crate) fn parse(start: &[u8]) -> Result<RawHeader, NotNifti> {
+        let first: [u8; 4] = start.get(..4).and_then(|b| b.try_into().ok()).ok_or(NotNifti::Short(Version::One))?;
+        let (version, order) = match (i32::from_le_bytes(first), i32::from_be_bytes(first)) {
+            (348, _) => (Version::One, ByteOrder::Little),
+            (_, 348) => (Version::One, ByteOrder::Big),
+            (540, _) => (Version::Two, ByteOrder::Little),
+            (_, 540) => (Version::Two, ByteOrder::Big),
+            (other, _) => return Err(NotNifti::Size(other)),
+        };
+        let bytes = start.get(..version.size()).ok_or(NotNifti::Short(version))?.to_vec();
+        let header = RawHeader { version, order, bytes };
+        let magic = header.magic();
+        if magic != version.magic(true) && magic != version.magic(false) {
+            return Err(NotNifti::Magic(magic.to_vec()));
+        }
+        Ok(header)
+    }
+
+    fn magic(&self) -> &[u8] {
+        match self.version {
+            Version::One => &self.bytes[344..348],
+            Version::Two => &self.bytes[4..12],
+        }
+    }
+
+    /// True if the voxels follow in the same file.
+    pub(crate) fn is_single(&self) -> bool {
+        self.magic() == self.version.magic(true)
+    }
+
+    pub(crate) fn set_magic(&mut self, single: bool) {
+        let magic = self.version.magic(single);
+        let start = match self.version {
+            Version::One => 344,
+            Version::Two => 4,
+        };
+        self.bytes[start..start + magic.len()].copy_from_slice(magic);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes of element `index` of a field, least significant first, padded with zeros.
+    fn element(&self, field: Field, index: usize) -> ([u8; 8], Kind) {
+        let (offset, kind) = field.place(self.version);
+        let start = offset + index * kind.bytes();
+        let mut element = [0; 8];
+        element[..kind.bytes()].copy_from_slice(&self.bytes[start..start + kind.bytes()]);
+        if self.order == ByteOrder::Big {
+            element[..kind.bytes()].reverse();
+        }
+        (element, kind)
+    }
+
+    fn set_element(&mut self, field: Field, index: usize, little: &[u8]) {
+        let (offset, kind) = field.place(self.version);
+        let start = offset + index * kind.bytes();
+        let target = &mut self.bytes[start..start + kind.bytes()];
+        target.copy_from_slice(little);
+        if self.order == ByteOrder::Big {
+            target.reverse();
+        }
+    }
+
+    /// Element `index` of an integer field.
+    pub(crate) fn integer(&self, field: Field, index: usize) -> i64 {
+        let (b, kind) = self.element(field, index);
+        match kind {
+            Kind::U8 => i64::from(b[0]),
+            Kind::I16 => i64::from(i16::from_le_bytes([b[0], b[1]])),
+            Kind::I32 => i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            Kind::I64 => i64::from_le_bytes(b),
+            Kind::F32 | Kind::F64 => unreachable!("{field:?} is not an integer field"),
+        }
+    }
+
+    /// Element `index` of a field as a float; integers (the offset of the voxels in NIfTI-2) are
+    /// converted.
+    pub(crate) fn float(&self, field: Field, index: usize) -> f64 {
+        let (b, kind) = self.element(field, index);
+        match kind {
+            Kind::F32 => f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            Kind::F64 => f64::from_le_bytes(b),
+            _ => self.integer(field, index) as f64,
+        }
+    }
+
+    /// Sets an integer (or, for the offset of the voxels in NIfTI-1, a float) that the field can
+    /// hold.
+    pub(crate) fn set_integer(&mut self, field: Field, index: usize, value: i64) {
+        let fits = "the caller chose the version so that the value fits";
+        match field.place(self.version).1 {
+            Kind::U8 => self.set_element(field, index, &u8::try_from(value).expect(fits).to_le_bytes()),
+            Kind::I16 => self.set_element(field, index, &i16::try_from(value).expect(fits).to_le_bytes()),
+            Kind::I32 => self.set_element(field, index, &i32::try_from(value).expect(fits).to_le_bytes()),
+            Kind::I64 => self.set_element(field, index, &value.to_le_bytes()),
+            Kind::F32 | Kind::F64 => self.set_float(field, index, value as f64),
+        }
+    }
+
+    /// Sets a float, rounded to float32 in NIfTI-1.
+    pub(crate) fn set_float(&mut self, field: Field, index: usize, value: f64) {
+        match field.place(self.version).1 {
+            Kind::F32 => self.set_element(field, index, &(value as f32).to_le_bytes()),
+            Kind::F64 => self.set_element(field, index, &value.to_le_bytes()),
+            _ => unreachable!("{field:?} is not a float field"),
+        }
+    }
+}

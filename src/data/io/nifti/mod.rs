@@ -1,0 +1,196 @@
+//! NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz` and `.hdr`/`.img` pairs, both byte orders.
+//!
+//! Read here rather than through a library, because every promise of a header is checked against
+//! the length of the file before memory is asked for, NIfTI-2 is read, and the header's bytes are
+//! kept for the output.
+//!
+//! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative
+//! ones as positive; units are not converted (a warning says so); `affine.rs` has the geometry.
+//! Extensions are skipped.
+
+mod affine;
+mod header;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use header::RawHeader;
+pub(super) use write::{header_for_grid, write};
+
+use self::header::{Field, NotNifti, Version};
+use super::bytes::{read_range, read_start};
+use super::scalar::{RawVoxels, Scalar, Scaling};
+use super::{Header, ending_of};
+use crate::data::DataError;
+
+/// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
+const TYPE_CODES: [(i64, Scalar); 16] = [
+    (2, Scalar::Uint8),
+    (4, Scalar::Int16),
+    (8, Scalar::Int32),
+    (16, Scalar::Float32),
+    (32, Scalar::Complex64),
+    (64, Scalar::Float64),
+    (128, Scalar::Rgb24),
+    (256, Scalar::Int8),
+    (512, Scalar::Uint16),
+    (768, Scalar::Uint32),
+    (1024, Scalar::Int64),
+    (1280, Scalar::Uint64),
+    (1536, Scalar::Float128),
+    (1792, Scalar::Complex128),
+    (2048, Scalar::Complex256),
+    (2304, Scalar::Rgba32),
+];
+/// Spacings further apart than this ratio make a volume anisotropic enough to warn.
+const ANISOTROPY_WARNING: f64 = 5.0;
+/// Code of a millimetre in the low three bits of `xyzt_units`; 0 is unknown.
+const UNIT_MILLIMETRE: i64 = 2;
+
+/// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either
+/// may be named.
+pub(super) fn files_of(path: &Path) -> (PathBuf, PathBuf) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some((ending, _)) = ending_of(&name) else {
+        return (path.to_path_buf(), path.to_path_buf());
+    };
+    let written = &name[name.len() - ending.len()..];
+    let other = |kind: &str| {
+        // The case of the ending is kept: A.HDR belongs to A.IMG.
+        let kind =
+            if written.starts_with(".H") || written.starts_with(".I") { kind.to_uppercase() } else { kind.into() };
+        path.with_file_name(format!("{}.{kind}{}", &name[..name.len() - ending.len()], &written[4..]))
+    };
+    match &ending[..4] {
+        ".hdr" => (path.to_path_buf(), other("img")),
+        ".img" => (other("hdr"), path.to_path_buf()),
+        _ => (path.to_path_buf(), path.to_path_buf()),
+    }
+}
+
+/// Reads and checks the header.
+pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
+    let (header_file, _) = files_of(path);
+    let start = read_start(&header_file, Version::Two.size() as u64)?;
+    let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
+    let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
+
+    let shape = shape_of(&raw).map_err(|found| wrong("dim", found, "1 to 7 axes of extent 1 or more"))?;
+    let code = raw.integer(Field::Datatype, 0);
+    let scalar = TYPE_CODES.iter().find(|(known, _)| *known == code).map(|(_, scalar)| *scalar).ok_or_else(|| {
+        wrong("datatype", code.to_string(), "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)")
+    })?;
+    let scaling = scaling_of(&raw).map_err(|found| wrong("scl_inter", found, "a finite number"))?;
+    let affine = affine::best(&raw, &shape);
+    if !affine::is_regular(&affine) {
+        return Err(wrong(
+            "the affine (sform, qform or pixdim)",
+            format!("{affine:?}"),
+            "three independent finite axes",
+        ));
+    }
+    let mut spacing = affine::spacing(&raw);
+    spacing.iter_mut().skip(shape.len()).for_each(|absent| *absent = 1.0);
+    if spacing.iter().any(|value| !value.is_finite()) {
+        return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
+    }
+    let warnings = warnings_of(&raw, &shape, spacing, &affine);
+    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: raw })
+}
+
+fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
+    let path = path.to_path_buf();
+    let (field, found, expected) = match reason {
+        NotNifti::Size(found) => ("sizeof_hdr", found.to_string(), "348 (NIfTI-1) or 540 (NIfTI-2)"),
+        NotNifti::Magic(magic) if magic.iter().all(|&byte| byte == 0) => {
+            ("magic", "empty (ANALYZE 7.5)".into(), "n+1, ni1, n+2 or ni2 (NIfTI)")
+        }
+        NotNifti::Magic(magic) => ("magic", format!("{:?}", String::from_utf8_lossy(magic)), "n+1, ni1, n+2 or ni2"),
+        NotNifti::Short(version) => {
+            return DataError::Truncated { path, needed: version.size() as u64, found: length as u64 };
+        }
+    };
+    DataError::Header { path, field, found, expected }
+}
+
+/// The extents, or dim as text if it cannot be right.
+fn shape_of(raw: &RawHeader) -> Result<Vec<usize>, String> {
+    let dim: [i64; 8] = std::array::from_fn(|index| raw.integer(Field::Dim, index));
+    let wrong = || format!("{dim:?}");
+    let axes = usize::try_from(dim[0]).ok().filter(|axes| (1..=7).contains(axes)).ok_or_else(wrong)?;
+    dim[1..=axes].iter().map(|&extent| usize::try_from(extent).ok().filter(|&e| e > 0).ok_or_else(wrong)).collect()
+}
+
+fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
+    let (slope, intercept) = (raw.float(Field::SclSlope, 0), raw.float(Field::SclInter, 0));
+    if slope == 0.0 || !slope.is_finite() {
+        return Ok(None);
+    }
+    if !intercept.is_finite() {
+        return Err(intercept.to_string());
+    }
+    let identity = slope == 1.0 && intercept == 0.0;
+    Ok((!identity).then_some(Scaling { slope, intercept }))
+}
+
+fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f64; 4]; 3]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (sform_code, qform_code) = (raw.integer(Field::SformCode, 0), raw.integer(Field::QformCode, 0));
+    if sform_code <= 0 && qform_code <= 0 {
+        warnings.push("neither sform nor qform is set: the orientation is a guess (x to the left, centred)".into());
+    }
+    if sform_code > 0 && qform_code > 0 {
+        let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
+        let grid = |affine| crate::data::Grid { extents, spacing, affine };
+        if !grid(*affine).same_grid(&grid(affine::qform(raw))) {
+            warnings.push("qform and sform disagree by more than a tenth of a voxel; the sform is used".into());
+        }
+    }
+    let implied = affine::column_lengths(affine);
+    if (0..3).any(|axis| (implied[axis] / spacing[axis] - 1.0).abs() > 0.01) {
+        warnings.push(format!("spacing {spacing:?} mm disagrees with the affine's {implied:.4?} mm"));
+    }
+    if (1..=shape.len().min(3)).any(|index| raw.float(Field::Pixdim, index) <= 0.0) {
+        warnings.push("a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive".into());
+    }
+    let unit = raw.integer(Field::XyztUnits, 0) & 0b111;
+    if unit != UNIT_MILLIMETRE && unit != 0 {
+        warnings.push(format!("xyzt_units has code {unit}, not millimetres (2); the numbers are taken as millimetres"));
+    }
+    let present = &spacing[..shape.len().min(3)];
+    let largest = present.iter().copied().fold(0.0, f64::max);
+    let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
+    if largest > ANISOTROPY_WARNING * smallest {
+        warnings.push(format!("anisotropic: spacings from {smallest} to {largest} mm"));
+    }
+    warnings
+}
+
+/// Reads the voxels that `header`, of the same file, promises.
+pub(super) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, DataError> {
+    let (header_file, voxel_file) = files_of(path);
+    let raw = &header.native;
+    let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
+    if raw.is_single() != (header_file == voxel_file) {
+        let (found, expected) = if raw.is_single() {
+            ("a single file's", "a pair's (ni1, ni2)")
+        } else {
+            ("a pair's", "a single file's (n+1, n+2)")
+        };
+        return Err(wrong("magic", found.into(), expected));
+    }
+    let first = if raw.is_single() { raw.version.first_voxel() } else { 0 };
+    let stated = raw.float(Field::VoxOffset, 0);
+    // Zero is what some programs leave in a .nii file whose voxels follow at once.
+    let offset = if stated == 0.0 { first } else { stated as u64 };
+    if stated != 0.0 && (stated.fract() != 0.0 || stated < first as f64) {
+        return Err(wrong("vox_offset", stated.to_string(), "a whole number of bytes behind the header"));
+    }
+    let count = header
+        .shape
+        .iter()
+        .try_fold(header.scalar.bytes() as u64, |product, &extent| product.checked_mul(extent as u64))
+        .ok_or_else(|| wrong("dim", format!("{:?}", header.shape), "a volume of less than 2^64 bytes"))?;
+    let bytes = read_range(&voxel_file, offset, count)?;
+    Ok(RawVoxels { scalar: header.scalar, order: header.byte_order, scaling: header.scaling, bytes })
+}

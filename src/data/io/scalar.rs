@@ -1,0 +1,157 @@
+//! The types a voxel can have in a file, and their decoding.
+
+use super::bytes::ByteOrder;
+
+/// The type of a voxel in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// Unsigned 8-bit integer.
+    Uint8,
+    /// Signed 8-bit integer.
+    Int8,
+    /// Unsigned 16-bit integer.
+    Uint16,
+    /// Signed 16-bit integer.
+    Int16,
+    /// Unsigned 32-bit integer.
+    Uint32,
+    /// Signed 32-bit integer.
+    Int32,
+    /// Unsigned 64-bit integer.
+    Uint64,
+    /// Signed 64-bit integer.
+    Int64,
+    /// IEEE 754 single precision.
+    Float32,
+    /// IEEE 754 double precision.
+    Float64,
+    /// 16 bytes, whose meaning differs between platforms (IEEE quadruple or x87 extended); never
+    /// decoded.
+    Float128,
+    /// Two float32.
+    Complex64,
+    /// Two float64.
+    Complex128,
+    /// Two float128.
+    Complex256,
+    /// Three uint8: red, green, blue.
+    Rgb24,
+    /// Four uint8: red, green, blue, alpha.
+    Rgba32,
+}
+
+impl Scalar {
+    /// Name as numpy has it; `rgb24` and `rgba32` for colours.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scalar::Uint8 => "uint8",
+            Scalar::Int8 => "int8",
+            Scalar::Uint16 => "uint16",
+            Scalar::Int16 => "int16",
+            Scalar::Uint32 => "uint32",
+            Scalar::Int32 => "int32",
+            Scalar::Uint64 => "uint64",
+            Scalar::Int64 => "int64",
+            Scalar::Float32 => "float32",
+            Scalar::Float64 => "float64",
+            Scalar::Float128 => "float128",
+            Scalar::Complex64 => "complex64",
+            Scalar::Complex128 => "complex128",
+            Scalar::Complex256 => "complex256",
+            Scalar::Rgb24 => "rgb24",
+            Scalar::Rgba32 => "rgba32",
+        }
+    }
+
+    /// Bytes per voxel.
+    pub fn bytes(self) -> usize {
+        match self {
+            Scalar::Uint8 | Scalar::Int8 => 1,
+            Scalar::Uint16 | Scalar::Int16 => 2,
+            Scalar::Rgb24 => 3,
+            Scalar::Uint32 | Scalar::Int32 | Scalar::Float32 | Scalar::Rgba32 => 4,
+            Scalar::Uint64 | Scalar::Int64 | Scalar::Float64 | Scalar::Complex64 => 8,
+            Scalar::Float128 | Scalar::Complex128 => 16,
+            Scalar::Complex256 => 32,
+        }
+    }
+
+    /// True if a voxel is one real number that the reader decodes.
+    pub fn is_real(self) -> bool {
+        !matches!(
+            self,
+            Scalar::Float128
+                | Scalar::Complex64
+                | Scalar::Complex128
+                | Scalar::Complex256
+                | Scalar::Rgb24
+                | Scalar::Rgba32
+        )
+    }
+
+    /// True for float32 and float64.
+    pub fn is_float(self) -> bool {
+        matches!(self, Scalar::Float32 | Scalar::Float64)
+    }
+}
+
+/// Value = slope · stored + intercept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaling {
+    /// Factor, neither zero nor infinite.
+    pub slope: f64,
+    /// Summand.
+    pub intercept: f64,
+}
+
+/// Voxels as they lie in a file.
+#[derive(Debug)]
+pub(crate) struct RawVoxels {
+    pub(crate) scalar: Scalar,
+    pub(crate) order: ByteOrder,
+    pub(crate) scaling: Option<Scaling>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl RawVoxels {
+    /// Calls `each` with every voxel in file order, scaled, as f64 (exact for all types but 64-bit
+    /// integers beyond 2^53).
+    ///
+    /// The type must be real: see [`Scalar::is_real`].
+    pub(crate) fn visit(&self, mut each: impl FnMut(f64)) {
+        macro_rules! all {
+            ($type:ty) => {{
+                const SIZE: usize = std::mem::size_of::<$type>();
+                let (chunks, _) = self.bytes.as_chunks::<SIZE>();
+                let little = self.order == ByteOrder::Little;
+                let stored = chunks
+                    .iter()
+                    .map(|chunk| if little { <$type>::from_le_bytes(*chunk) } else { <$type>::from_be_bytes(*chunk) });
+                match self.scaling {
+                    None => stored.for_each(|value| each(value as f64)),
+                    Some(Scaling { slope, intercept }) => {
+                        stored.for_each(|value| each(value as f64 * slope + intercept));
+                    }
+                }
+            }};
+        }
+        match self.scalar {
+            Scalar::Uint8 => all!(u8),
+            Scalar::Int8 => all!(i8),
+            Scalar::Uint16 => all!(u16),
+            Scalar::Int16 => all!(i16),
+            Scalar::Uint32 => all!(u32),
+            Scalar::Int32 => all!(i32),
+            Scalar::Uint64 => all!(u64),
+            Scalar::Int64 => all!(i64),
+            Scalar::Float32 => all!(f32),
+            Scalar::Float64 => all!(f64),
+            other => unreachable!("callers check is_real, got {}", other.name()),
+        }
+    }
+
+    /// Number of voxels.
+    pub(crate) fn count(&self) -> usize {
+        self.bytes.len() / self.scalar.bytes()
+    }
+}

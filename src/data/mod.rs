@@ -1,0 +1,36 @@
+//! Volumes, data sets and the batches made of them.
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`volume`], [`canonical`] | where a voxel lies in the patient |
+//! | [`io`], [`inspect`] | what is in a file, and how to write one that others read |
+//! | [`dataset`], [`split`] | which cases there are, and which of them train |
+//! | [`normalise`], [`patch`], [`prepare`] | from a file to the network's input, and the way back |
+//! | [`loader`] | batch number b, made in the background |
+//! | [`phantom`] | a data set of prostate-like volumes when there is no other |
+//!
+//! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the
+//! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an
+//! index (see [`random`]).
+
+pub mod canonical;
+pub mod dataset;
+mod error;
+pub mod inspect;
+pub mod io;
+pub mod loader;
+pub mod normalise;
+pub mod patch;
+pub mod phantom;
+pub mod prepare;
+pub mod random;
+pub mod split;
+pub mod volume;
+
+pub use dataset::{Case, Dataset};
+pub use error::DataError;
+pub use loader::{Batch, Loader};
+pub use normalise::Normalisation;
+pub use prepare::{Geometry, Preparation, Prepared};
+pub use split::Split;
+pub use volume::{Grid, LabelMap, Volume};

@@ -1,0 +1,125 @@
+//! Centred padding and cropping to the extents that a network takes, and back.
+
+use serde::{Deserialize, Serialize};
+
+/// Brings a block of extents `from` to extents `to` about its centre, axis by axis: pads where `to`
+/// is larger, crops where it is smaller. An odd difference leaves the surplus voxel at the upper
+/// end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CenterFit {
+    /// Extents before, x, y, z.
+    pub from: [usize; 3],
+    /// Extents after, x, y, z.
+    pub to: [usize; 3],
+}
+
+impl CenterFit {
+    /// Voxels (x fastest) of extents `from` to extents `to`; padding has the value `fill`.
+    ///
+    /// # Panics
+    /// If the number of voxels is not the product of `from`.
+    pub fn apply<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
+        assert_eq!(voxels.len(), self.from.iter().product::<usize>(), "voxels of extents {:?}", self.from);
+        let mut out = vec![fill; self.to.iter().product()];
+        let [x, y, z]: [Overlap; 3] = std::array::from_fn(|axis| Overlap::new(self.from[axis], self.to[axis]));
+        for k in 0..z.count {
+            for j in 0..y.count {
+                let source = ((z.source + k) * self.from[1] + y.source + j) * self.from[0] + x.source;
+                let target = ((z.target + k) * self.to[1] + y.target + j) * self.to[0] + x.target;
+                out[target..target + x.count].copy_from_slice(&voxels[source..source + x.count]);
+            }
+        }
+        out
+    }
+
+    /// Voxels of extents `to` back to extents `from`: exact where [`CenterFit::apply`] padded; what
+    /// it cropped has the value `fill`.
+    ///
+    /// # Panics
+    /// If the number of voxels is not the product of `to`.
+    pub fn invert<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
+        CenterFit { from: self.to, to: self.from }.apply(voxels, fill)
+    }
+
+    /// Index in the input (negative in the padding) of the first voxel of the output, x, y, z.
+    pub fn origin(&self) -> [i64; 3] {
+        std::array::from_fn(|axis| {
+            let overlap = Overlap::new(self.from[axis], self.to[axis]);
+            overlap.source as i64 - overlap.target as i64
+        })
+    }
+}
+
+/// The part of an axis that input and output share.
+struct Overlap {
+    source: usize,
+    target: usize,
+    count: usize,
+}
+
+impl Overlap {
+    fn new(from: usize, to: usize) -> Overlap {
+        let (source, target) = (from.saturating_sub(to) / 2, to.saturating_sub(from) / 2);
+        Overlap { source, target, count: from.min(to) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn extents() -> impl Strategy<Value = [usize; 3]> {
+        proptest::array::uniform3(1usize..9)
+    }
+
+    fn voxels(extents: [usize; 3]) -> Vec<u32> {
+        (0..extents.iter().product::<usize>() as u32).map(|v| v * 7 + 1).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn padding_round_trips(from in extents(), more in proptest::array::uniform3(0usize..7)) {
+            let to = std::array::from_fn(|axis| from[axis] + more[axis]);
+            let fit = CenterFit { from, to };
+            prop_assert_eq!(fit.invert(&fit.apply(&voxels(from), 0), 0), voxels(from));
+        }
+
+        #[test]
+        fn every_voxel_is_where_origin_says(from in extents(), to in extents()) {
+            let fit = CenterFit { from, to };
+            let (source, out, origin) = (voxels(from), fit.apply(&voxels(from), 0), fit.origin());
+            for (index, value) in out.iter().enumerate() {
+                let at: [i64; 3] = {
+                    let here = crate::data::volume::position_of(index, to);
+                    std::array::from_fn(|axis| here[axis] as i64 + origin[axis])
+                };
+                let inside = (0..3).all(|axis| (0..from[axis] as i64).contains(&at[axis]));
+                let expected = if inside {
+                    source[((at[2] * from[1] as i64 + at[1]) * from[0] as i64 + at[0]) as usize]
+                } else {
+                    0
+                };
+                prop_assert_eq!(*value, expected, "at {:?}", at);
+            }
+        }
+
+        #[test]
+        fn inverse_keeps_what_was_not_cropped(from in extents(), to in extents()) {
+            let fit = CenterFit { from, to };
+            let back = fit.invert(&fit.apply(&voxels(from), 0), 0);
+            let kept = back.iter().zip(voxels(from)).filter(|(value, expected)| **value == *expected).count();
+            let shared: usize = (0..3).map(|axis| from[axis].min(to[axis])).product();
+            prop_assert_eq!(kept, shared);
+            prop_assert_eq!(back.iter().filter(|value| **value == 0).count(), back.len() - shared);
+        }
+    }
+
+    #[test]
+    fn by_hand() {
+        let fit = CenterFit { from: [5, 1, 2], to: [2, 2, 3] };
+        let out = fit.apply(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 0);
+        assert_eq!(out, [2, 3, 0, 0, 7, 8, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(fit.origin(), [1, 0, 0]);
+    }
+}

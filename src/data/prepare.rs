@@ -1,0 +1,192 @@
+//! From a file to the network's input, and from the network's output back to the file's grid.
+//!
+//! file → canonical orientation → normalised intensities → centred in the patch. Intensities are
+//! normalised over the whole volume before it is cropped, and the padding is 0: the mean of a
+//! normalised volume, and MONAI's default. Training, validation and `segment` share this path, so
+//! that none of them sees an input the others do not.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::canonical::Reorientation;
+use super::dataset::Case;
+use super::io::{self, Header};
+use super::normalise::Normalisation;
+use super::patch::CenterFit;
+use super::volume::{Grid, Volume};
+use super::{DataError, LabelMap};
+
+/// How a volume becomes an input of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preparation {
+    /// How intensities are brought to a common scale.
+    pub normalisation: Normalisation,
+    /// Extents of the network's input, x, y, z.
+    pub patch: [usize; 3],
+    /// Number of classes, background included.
+    pub classes: usize,
+    /// True to bring every volume to the orientation nearest to RAS first.
+    pub canonical: bool,
+}
+
+/// What happens to a volume whose extents are not those of the patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Padded and cropped to the patch.
+    Patch,
+    /// Padded to at least the patch, never cropped: for a sliding window.
+    Whole,
+}
+
+/// A volume ready for the network.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Normalised intensities, x fastest, of the extents `geometry.grid.extents`.
+    pub image: Vec<f32>,
+    /// Labels of the same voxels; none for an image alone.
+    pub label: Option<Vec<u16>>,
+    /// Where the voxels came from.
+    pub geometry: Geometry,
+}
+
+/// The way of a volume from its file to the network.
+#[derive(Clone, Debug)]
+pub struct Geometry {
+    /// Grid of the prepared volume.
+    pub grid: Grid,
+    /// Grid of the file.
+    pub input: Grid,
+    /// From the file's orientation to the network's.
+    pub reorientation: Reorientation,
+    /// Padding and cropping after it.
+    pub fit: CenterFit,
+}
+
+impl Geometry {
+    fn new(input: &Grid, preparation: &Preparation, fit: Fit) -> Geometry {
+        let reorientation =
+            if preparation.canonical { Reorientation::to_ras(input) } else { Reorientation::identity(input.extents) };
+        let oriented = reorientation.apply_to_grid(input);
+        let to = match fit {
+            Fit::Patch => preparation.patch,
+            Fit::Whole => std::array::from_fn(|axis| oriented.extents[axis].max(preparation.patch[axis])),
+        };
+        let fit = CenterFit { from: oriented.extents, to };
+        let origin = oriented.to_world(fit.origin().map(|index| index as f64));
+        let mut grid = Grid { extents: to, ..oriented };
+        for (row, position) in grid.affine.iter_mut().zip(origin) {
+            row[3] = position;
+        }
+        Geometry { grid, input: input.clone(), reorientation, fit }
+    }
+
+    /// Voxels of the file's grid to voxels of the prepared grid.
+    pub fn apply<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
+        self.fit.apply(&self.reorientation.apply(voxels), fill)
+    }
+
+    /// Voxels of the prepared grid (the network's output) to voxels of the file's grid; what was
+    /// cropped away has the value `fill`.
+    pub fn restore<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
+        self.reorientation.invert(&self.fit.invert(voxels, fill))
+    }
+}
+
+impl Prepared {
+    /// Prepares a volume that is in memory.
+    pub fn from_volume(volume: Volume, preparation: &Preparation, fit: Fit) -> Prepared {
+        let geometry = Geometry::new(&volume.grid, preparation, fit);
+        let mut voxels = volume.voxels;
+        preparation.normalisation.apply(&mut voxels);
+        Prepared { image: geometry.apply(&voxels, 0.0), label: None, geometry }
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.image.as_slice()) + self.label.as_ref().map_or(0, |label| size_of_val(label.as_slice()))
+    }
+}
+
+/// Reads and prepares an image; the header is what an output in its grid is written from.
+pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
+    let header = io::read_header(path)?;
+    let prepared = Prepared::from_volume(io::read_volume(path)?, preparation, fit);
+    Ok((prepared, header))
+}
+
+/// Reads and prepares image and label of a case, padded and cropped to the patch; padding has label
+/// 0.
+///
+/// The label must lie on the image's grid and have labels below `classes`.
+pub fn prepare_case(case: &Case, preparation: &Preparation) -> Result<Prepared, DataError> {
+    prepare_pair(case, preparation, Fit::Patch)
+}
+
+/// As [`prepare_case`], with a choice of the fit: [`Fit::Whole`] to validate on whole volumes.
+pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
+    let volume = io::read_volume(&case.image)?;
+    let label = read_case_label(case, &volume.grid, preparation.classes)?;
+    let mut prepared = Prepared::from_volume(volume, preparation, fit);
+    prepared.label = Some(prepared.geometry.apply(&label.voxels, 0));
+    Ok(prepared)
+}
+
+/// Reads the label of a case and checks it against the grid of its image and the number of classes.
+pub fn read_case_label(case: &Case, image: &Grid, classes: usize) -> Result<LabelMap, DataError> {
+    let label = io::read_label_map(&case.label)?;
+    if let Some(difference) = label.grid.difference(image) {
+        return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
+    }
+    let value = label.voxels.iter().copied().max().unwrap_or(0);
+    if usize::from(value) >= classes {
+        return Err(DataError::LabelRange { path: case.label.clone(), value, classes });
+    }
+    Ok(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume() -> Volume {
+        // Left, posterior, superior; smaller than the patch along x, larger along y.
+        let grid = Grid {
+            extents: [3, 6, 2],
+            spacing: [1.5, 0.5, 3.0],
+            affine: [[-1.5, 0.0, 0.1, 20.0], [0.0, -0.5, 0.0, 10.0], [0.05, 0.0, 3.0, -4.0]],
+        };
+        Volume { voxels: (0..36u8).map(|v| f32::from(v) * 1.25 - 9.0).collect(), grid }
+    }
+
+    fn preparation(canonical: bool) -> Preparation {
+        Preparation { normalisation: Normalisation::None, patch: [5, 4, 2], classes: 3, canonical }
+    }
+
+    #[test]
+    fn prepared_voxels_stay_where_they_are_in_the_patient() {
+        for canonical in [false, true] {
+            let volume = volume();
+            let prepared = Prepared::from_volume(volume.clone(), &preparation(canonical), Fit::Patch);
+            let geometry = &prepared.geometry;
+            assert_eq!(geometry.grid.extents, [5, 4, 2]);
+            // Voxel (x 1, y 2, z 1) of the file, followed through the preparation by hand.
+            let world = volume.grid.to_world([1.0, 2.0, 1.0]);
+            let at = if canonical { [2.0, 2.0, 1.0] } else { [2.0, 1.0, 1.0] };
+            for (here, there) in geometry.grid.to_world(at).iter().zip(world) {
+                assert!((here - there).abs() < 1e-9, "{here} instead of {there}");
+            }
+            let index = (at[2] as usize * 4 + at[1] as usize) * 5 + at[0] as usize;
+            assert_eq!(prepared.image[index], volume.voxels[(6 + 2) * 3 + 1]);
+        }
+    }
+
+    #[test]
+    fn whole_fit_restores_every_voxel() {
+        let volume = volume();
+        let prepared = Prepared::from_volume(volume.clone(), &preparation(true), Fit::Whole);
+        assert_eq!(prepared.geometry.grid.extents, [5, 6, 2]);
+        assert_eq!(prepared.geometry.restore(&prepared.image, f32::NAN), volume.voxels);
+    }
+}

@@ -1,0 +1,245 @@
+//! Which cases train, validate and test: made from a seed, or read from `split.json`.
+//!
+//! ```json
+//! {"train": ["case_02", "case_07"], "validation": ["case_01"], "test": ["case_05"]}
+//! ```
+//!
+//! For cross-validation the file may hold `{"folds": [{"train": …, "validation": …, "test": …},
+//! …]}`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+use super::io::bytes::write_whole;
+use super::random::{Purpose, Stream};
+
+/// Shares of train, validation and test where the user says nothing.
+pub const DEFAULT_FRACTIONS: [f64; 3] = [0.7, 0.1, 0.2];
+
+/// Names of the cases for each purpose. Parts that are missing in a file are empty, except `train`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Cases whose gradients are followed.
+    pub train: Vec<String>,
+    /// Cases that choose the best model.
+    #[serde(default)]
+    pub validation: Vec<String>,
+    /// Cases that are never looked at before the end.
+    #[serde(default)]
+    pub test: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SplitFile {
+    Folds { folds: Vec<Split> },
+    One(Split),
+}
+
+impl Split {
+    /// Divides cases at random, the same way for the same names and seed whatever their order.
+    ///
+    /// Shares are rounded to the nearest; of three cases and more, every part with a share above 0
+    /// gets at least one. Two cases are one to train and one to validate; a single case only
+    /// trains.
+    pub fn from_seed(names: &[String], seed: u64, fractions: [f64; 3]) -> Result<Split, DataError> {
+        let sum: f64 = fractions.iter().sum();
+        if fractions.iter().any(|share| !(0.0..=1.0).contains(share)) || fractions[0] == 0.0 || (sum - 1.0).abs() > 1e-6
+        {
+            return Err(DataError::Fractions { found: fractions });
+        }
+        let mut shuffled = shuffle(names, seed);
+        let [validation, test] = part_counts(shuffled.len(), fractions);
+        let test = shuffled.split_off(shuffled.len() - test);
+        let validation = shuffled.split_off(shuffled.len() - validation);
+        Ok(Split { train: shuffled, validation, test }.sorted())
+    }
+
+    /// Fold `index` (from 0) of `folds`: every case validates in exactly one fold and trains in the
+    /// others; none tests.
+    pub fn fold(names: &[String], seed: u64, index: usize, folds: usize) -> Result<Split, DataError> {
+        if index >= folds || folds < 2 || folds > names.len() {
+            return Err(DataError::Fold { index, folds, cases: names.len() });
+        }
+        let mut split = Split::default();
+        for (position, name) in shuffle(names, seed).into_iter().enumerate() {
+            let part = if position % folds == index { &mut split.validation } else { &mut split.train };
+            part.push(name);
+        }
+        Ok(split.sorted())
+    }
+
+    /// Reads a split and checks it against the cases of the data set; `fold` chooses among the
+    /// folds of a file that holds several (the first if none is asked for).
+    pub fn load(path: &Path, names: &[String], fold: Option<usize>) -> Result<Split, DataError> {
+        let text = std::fs::read_to_string(path).map_err(DataError::io(path, "read"))?;
+        let expected = "an object with the lists \"train\", \"validation\", \"test\", or \"folds\": a list of those";
+        let file: SplitFile = serde_json::from_str(&text).map_err(|source| DataError::Json {
+            path: path.to_path_buf(),
+            source,
+            expected,
+        })?;
+        let split = match file {
+            SplitFile::One(split) => split,
+            SplitFile::Folds { mut folds } => {
+                let index = fold.unwrap_or(0);
+                if index >= folds.len() {
+                    return Err(DataError::Fold { index, folds: folds.len(), cases: names.len() });
+                }
+                folds.swap_remove(index)
+            }
+        };
+        split.validate(path, names)?;
+        Ok(split)
+    }
+
+    /// Writes the split, whole or not at all.
+    pub fn store(&self, path: &Path) -> Result<(), DataError> {
+        let mut text = serde_json::to_string_pretty(self).expect("lists of names are always JSON");
+        text.push('\n');
+        write_whole(path, &[text.as_bytes()], false)
+    }
+
+    fn parts(&self) -> [(&'static str, &Vec<String>); 3] {
+        [("train", &self.train), ("validation", &self.validation), ("test", &self.test)]
+    }
+
+    fn validate(&self, path: &Path, names: &[String]) -> Result<(), DataError> {
+        let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let mut seen: BTreeMap<&str, &'static str> = BTreeMap::new();
+        for (part, cases) in self.parts() {
+            for case in cases {
+                if !known.contains(case.as_str()) {
+                    return Err(DataError::SplitUnknown { path: path.to_path_buf(), part, case: case.clone() });
+                }
+                if let Some(first) = seen.insert(case, part) {
+                    let (path, case) = (path.to_path_buf(), case.clone());
+                    return Err(DataError::SplitOverlap { path, case, first, second: part });
+                }
+            }
+        }
+        if self.train.is_empty() {
+            return Err(DataError::SplitEmpty { path: path.to_path_buf() });
+        }
+        Ok(())
+    }
+
+    fn sorted(mut self) -> Split {
+        self.train.sort();
+        self.validation.sort();
+        self.test.sort();
+        self
+    }
+}
+
+fn shuffle(names: &[String], seed: u64) -> Vec<String> {
+    let mut sorted = names.to_vec();
+    sorted.sort();
+    let order = Stream::new(seed, Purpose::Split, 0).permutation(sorted.len());
+    order.into_iter().map(|index| std::mem::take(&mut sorted[index])).collect()
+}
+
+/// How many of `cases` validate and test.
+fn part_counts(cases: usize, fractions: [f64; 3]) -> [usize; 2] {
+    match cases {
+        0 | 1 => [0, 0],
+        2 => [1, 0],
+        _ => {
+            let mut counts = [1, 2].map(|part| {
+                let nearest = (fractions[part] * cases as f64).round() as usize;
+                if fractions[part] > 0.0 { nearest.max(1) } else { 0 }
+            });
+            // Rounding up both must leave one to train; three cases always can.
+            while counts[0] + counts[1] >= cases {
+                counts[usize::from(counts[1] >= counts[0])] -= 1;
+            }
+            counts
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|index| format!("case_{index:02}")).collect()
+    }
+
+    #[test]
+    fn parts_cover_every_case_once() {
+        for count in 1..40 {
+            for fractions in [DEFAULT_FRACTIONS, [0.2, 0.4, 0.4], [0.01, 0.495, 0.495]] {
+                let split = Split::from_seed(&names(count), 3, fractions).expect("valid fractions");
+                let mut all: Vec<String> = split.parts().iter().flat_map(|(_, cases)| cases.iter().cloned()).collect();
+                all.sort();
+                assert_eq!(all, names(count));
+                assert!(!split.train.is_empty(), "{count} cases");
+                assert!(count < 2 || !split.validation.is_empty(), "{count} cases");
+                assert!(count < 3 || !split.test.is_empty(), "{count} cases");
+            }
+        }
+        let split = Split::from_seed(&names(20), 3, DEFAULT_FRACTIONS).expect("valid fractions");
+        assert_eq!(split.parts().map(|(_, cases)| cases.len()), [14, 2, 4]);
+    }
+
+    #[test]
+    fn seed_decides_and_order_of_names_does_not() {
+        let made = |names: &[String], seed| Split::from_seed(names, seed, DEFAULT_FRACTIONS).expect("valid fractions");
+        let reversed: Vec<String> = names(20).into_iter().rev().collect();
+        assert_eq!(made(&names(20), 3), made(&reversed, 3));
+        assert_ne!(made(&names(20), 3), made(&names(20), 4));
+    }
+
+    #[test]
+    fn every_case_validates_in_one_fold() {
+        let mut validated = Vec::new();
+        for index in 0..3 {
+            let split = Split::fold(&names(11), 8, index, 3).expect("a fold");
+            assert_eq!(split.train.len() + split.validation.len(), 11);
+            assert!(split.validation.iter().all(|name| !split.train.contains(name)));
+            validated.extend(split.validation);
+        }
+        validated.sort();
+        assert_eq!(validated, names(11));
+        for (index, folds) in [(3, 3), (0, 1), (0, 12)] {
+            assert!(matches!(Split::fold(&names(11), 8, index, folds), Err(DataError::Fold { .. })));
+        }
+    }
+
+    #[test]
+    fn shares_must_be_shares() {
+        for fractions in [[0.5, 0.1, 0.1], [0.0, 0.5, 0.5], [1.2, -0.1, -0.1], [f64::NAN, 0.5, 0.5]] {
+            assert!(matches!(Split::from_seed(&names(9), 0, fractions), Err(DataError::Fractions { .. })));
+        }
+    }
+
+    #[test]
+    fn files_are_checked() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("split.json");
+        let made = Split::from_seed(&names(9), 2, DEFAULT_FRACTIONS).expect("valid fractions");
+        made.store(&path).expect("stored");
+        assert_eq!(Split::load(&path, &names(9), None).expect("loaded"), made);
+
+        let load = |text: &str, fold| {
+            std::fs::write(&path, text).expect("written");
+            Split::load(&path, &names(9), fold).map_err(|error| error.to_string())
+        };
+        let message = load(r#"{"train": ["case_01"], "test": ["case_99"]}"#, None).expect_err("unknown case");
+        assert!(message.contains("test names case \"case_99\""), "{message}");
+        let message = load(r#"{"train": ["case_01"], "test": ["case_02", "case_01"]}"#, None).expect_err("overlap");
+        assert!(message.contains("\"case_01\" is in train and in test"), "{message}");
+        let message = load(r#"{"train": []}"#, None).expect_err("empty");
+        assert!(message.contains("train is empty"), "{message}");
+        let message = load(r#"{"trian": []}"#, None).expect_err("misspelt");
+        assert!(message.contains("\"train\""), "{message}");
+        let folds = r#"{"folds": [{"train": ["case_01"]}, {"train": ["case_02"], "validation": ["case_01"]}]}"#;
+        assert_eq!(load(folds, Some(1)).expect("second fold").train, ["case_02"]);
+        assert!(load(folds, Some(2)).is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! The scores of a set of cases with their statistics, and the files they are kept in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CaseScores, Metric, MetricError, Region, Summary, replace_file};
+
+/// Statistics of one class and region over cases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassSummary {
+    /// Label of the class, from 1.
+    pub class: u16,
+    /// Name of the class.
+    pub class_name: String,
+    /// Part of the organ.
+    pub region: Region,
+    /// Statistics of every metric.
+    pub scores: BTreeMap<Metric, Summary>,
+}
+
+/// Scores of every case, their statistics per class and region, and the mean over foreground classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// One record per case, class and region, in the order given.
+    pub cases: Vec<CaseScores>,
+    /// One record per region and class, in that order.
+    pub summary: Vec<ClassSummary>,
+    /// Mean over the foreground classes of the class means, whole organ (nnU-Net's `foreground_mean`); classes without
+    /// a defined mean are left out.
+    pub mean_foreground: BTreeMap<Metric, Option<f64>>,
+}
+
+impl Evaluation {
+    /// Computes the statistics of scored cases.
+    pub fn new(cases: Vec<CaseScores>) -> Self {
+        let groups: BTreeSet<(Region, u16)> = cases.iter().map(|scores| (scores.region, scores.class)).collect();
+        let summary: Vec<ClassSummary> =
+            groups.into_iter().filter_map(|(region, class)| summarise(&cases, region, class)).collect();
+        let whole: Vec<&ClassSummary> = summary.iter().filter(|class| class.region == Region::Whole).collect();
+        let mean = |metric| Summary::of(whole.iter().filter_map(|class| class.scores[&metric].mean).map(Some)).mean;
+        let mean_foreground = Metric::ALL.into_iter().map(|metric| (metric, mean(metric))).collect();
+        Self { cases, summary, mean_foreground }
+    }
+
+    /// The statistics of one class in one region.
+    pub fn class_summary(&self, class: u16, region: Region) -> Option<&ClassSummary> {
+        self.summary.iter().find(|summary| summary.class == class && summary.region == region)
+    }
+
+    /// The scores as comma-separated values (RFC 4180, one header line): case, class, every [`Metric`], region, note.
+    /// An undefined score is an empty field, and the note says why.
+    pub fn to_csv(&self) -> String {
+        let metrics: Vec<&str> = Metric::ALL.iter().map(|metric| metric.key()).collect();
+        let mut csv = format!("case,class,{},region,note\n", metrics.join(","));
+        for scores in &self.cases {
+            let values: Vec<String> = Metric::ALL
+                .iter()
+                .map(|&metric| scores.value(metric).map_or_else(String::new, |value| value.to_string()))
+                .collect();
+            let (case, region, note) = (quoted(&scores.case), scores.region.key(), scores.presence.note());
+            csv += &format!("{case},{},{},{region},{note}\n", scores.class, values.join(","));
+        }
+        csv
+    }
+
+    /// Writes [`Self::to_csv`], replacing `path` in one step.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_csv(&self, path: &Path) -> Result<(), MetricError> {
+        write(path, self.to_csv().as_bytes())
+    }
+
+    /// Writes cases, summaries and foreground mean as JSON, undefined scores as `null`, replacing `path` in one step.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_json(&self, path: &Path) -> Result<(), MetricError> {
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| MetricError::Write { path: path.to_owned(), source: error.into() })?;
+        json.push(b'\n');
+        write(path, &json)
+    }
+}
+
+fn summarise(cases: &[CaseScores], region: Region, class: u16) -> Option<ClassSummary> {
+    let group: Vec<&CaseScores> =
+        cases.iter().filter(|scores| (scores.region, scores.class) == (region, class)).collect();
+    let scores = Metric::ALL
+        .into_iter()
+        .map(|metric| (metric, Summary::of(group.iter().map(|scores| scores.value(metric)))))
+        .collect();
+    let class_name = group.first()?.class_name.clone();
+    Some(ClassSummary { class, class_name, region, scores })
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<(), MetricError> {
+    replace_file(path, contents).map_err(|source| MetricError::Write { path: path.to_owned(), source })
+}
+
+/// A CSV field, quoted where it has to be.
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}

@@ -1,0 +1,75 @@
+//! How good a segmentation is: overlap, surface distances and volumes, per case and over cases.
+//!
+//! ```text
+//! label maps ──► Overlap  ┐
+//!            └─► surface  ┴─► CaseScores (case, class, region) ──► Evaluation ──► CSV, JSON, table
+//! ```
+//!
+//! Label maps are plain `&[u16]` with x fastest, their extents (x, y, z) in voxels and their spacing (x, y, z) in mm.
+//! A score that does not exist (a distance to an empty surface, a ratio 0/0) is `None`, never 0, NaN or infinity, and
+//! [`Presence`] says why; summaries count such cases instead of averaging them away.
+
+mod evaluation;
+mod output;
+mod overlap;
+mod score;
+mod summary;
+mod surface;
+mod table;
+
+use std::path::PathBuf;
+
+pub use evaluation::{ClassSummary, Evaluation};
+pub(crate) use output::replace_file;
+pub use overlap::{Overlap, Presence};
+pub use score::{CaseScores, LabelPair, Metric, Region, score_case};
+pub use summary::{Summary, percentile};
+pub use surface::{SurfaceDistances, surface_distances};
+pub use table::render_table;
+
+/// What can go wrong while scoring or writing scores.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricError {
+    /// Prediction and reference do not have the voxel count of the grid.
+    #[error("{what} has {found} voxels, but extents {extents:?} (x, y, z) hold {expected}")]
+    VoxelCount {
+        /// `prediction` or `reference`.
+        what: &'static str,
+        /// Voxels in the slice that was given.
+        found: usize,
+        /// Voxels that the extents hold.
+        expected: usize,
+        /// Extents x, y, z in voxels.
+        extents: [usize; 3],
+    },
+    /// The spacing is not three positive finite lengths.
+    #[error("voxel spacing {spacing:?} mm (x, y, z): expected three positive finite numbers")]
+    Spacing {
+        /// The spacing that was given, x, y, z in mm.
+        spacing: [f64; 3],
+    },
+    /// A result could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Checks that a label map fills its grid.
+fn check_voxels(what: &'static str, labels: &[u16], extents: [usize; 3]) -> Result<(), MetricError> {
+    let expected = extents.iter().product();
+    if labels.len() == expected {
+        Ok(())
+    } else {
+        Err(MetricError::VoxelCount { what, found: labels.len(), expected, extents })
+    }
+}
+
+/// Checks that a spacing is three lengths.
+fn check_spacing(spacing: [f64; 3]) -> Result<(), MetricError> {
+    if spacing.iter().all(|s| s.is_finite() && *s > 0.0) { Ok(()) } else { Err(MetricError::Spacing { spacing }) }
+}

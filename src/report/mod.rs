@@ -1,0 +1,75 @@
+//! Pictures and pages that a person reads: training curves, overlays, Dice plots and a report in one HTML file.
+//!
+//! Everything is drawn on a small anti-aliased canvas with a typeface inside the program, so a machine without fonts
+//! or display draws the same pixels. Colours are the colour-blind safe set of Okabe and Ito (2008,
+//! <https://jfly.uni-koeln.de/color/>). Files are replaced in one step.
+
+mod axes;
+mod canvas;
+mod curves;
+mod dice_plot;
+mod overlay;
+mod page;
+mod slice;
+
+use std::path::PathBuf;
+
+pub use curves::{Curves, write_curves};
+pub use dice_plot::write_dice_plot;
+pub use overlay::{HEADER, MARGIN, OverlayCase, PANEL, prediction_colour, reference_colour, write_overlay};
+pub use page::{Report, write_report};
+
+/// Red, green, blue, 0 to 255.
+pub type Rgb = [u8; 3];
+
+/// The palette of Okabe and Ito without black and yellow (invisible on white), in the order of use for classes.
+const OKABE_ITO: [Rgb; 6] =
+    [[0, 114, 178], [213, 94, 0], [0, 158, 115], [230, 159, 0], [204, 121, 167], [86, 180, 233]];
+
+/// What can go wrong while drawing or writing a report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A picture for the report could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file that was to be read.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A picture for the report is in a format that browsers do not show.
+    #[error("{}: expected a .png, .jpg or .svg picture", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An image or label map does not have the voxel count of the grid.
+    #[error("{what} has {found} voxels, but extents {extents:?} (x, y, z) hold {expected}")]
+    VoxelCount {
+        /// `image`, `reference` or `prediction`.
+        what: &'static str,
+        /// Voxels in the slice that was given.
+        found: usize,
+        /// Voxels that the extents hold.
+        expected: usize,
+        /// Extents x, y, z in voxels.
+        extents: [usize; 3],
+    },
+    /// There is nothing to draw.
+    #[error("cannot draw a volume of extents {extents:?} (x, y, z) and spacing {spacing:?} mm")]
+    Grid {
+        /// Extents x, y, z in voxels.
+        extents: [usize; 3],
+        /// Spacing x, y, z in mm.
+        spacing: [f64; 3],
+    },
+}

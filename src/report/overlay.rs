@@ -1,0 +1,246 @@
+//! A case as one picture: axial, sagittal and coronal slices with the outlines of reference and prediction (as Fig. 4
+//! and 6 of the V-Net paper).
+//!
+//! The slices go through the centroid of the reference, else of the prediction, else the volume's centre. All three
+//! share one scale; the part shown is centred on the labels and twice their size, so a label far from the rest widens
+//! the view and is seen. Intensities are windowed between the 1st and 99th percentile of the volume.
+
+use std::path::Path;
+
+use super::canvas::{Anchor, Canvas, Paint, Rect};
+use super::slice::{Plane, SliceView, outline};
+use super::{ReportError, Rgb};
+use crate::metrics::Overlap;
+
+/// Side in pixels of the square that each panel is centred in.
+pub const PANEL: usize = 512;
+/// Space in pixels around and between panels.
+pub const MARGIN: usize = 16;
+/// Height in pixels of the title above the panels.
+pub const HEADER: usize = 56;
+
+const LEGEND_ROW: usize = 34;
+const BACKGROUND: Rgb = [18, 18, 20];
+const LIGHT: Rgb = [225, 225, 225];
+const DIM: Rgb = [165, 165, 165];
+
+/// An image with its segmentation, in canonical orientation (RAS+), x fastest.
+#[derive(Debug, Clone, Copy)]
+pub struct OverlayCase<'a> {
+    /// Title above the picture.
+    pub title: &'a str,
+    /// Intensities in any unit.
+    pub image: &'a [f32],
+    /// Reference labels, where there are some.
+    pub reference: Option<&'a [u16]>,
+    /// Predicted labels.
+    pub prediction: &'a [u16],
+    /// Extents x, y, z in voxels.
+    pub extents: [usize; 3],
+    /// Spacing x, y, z in mm.
+    pub spacing: [f64; 3],
+    /// Names of the foreground classes; the first names label 1. Labels without a name are not outlined.
+    pub class_names: &'a [String],
+}
+
+/// Colour of the reference's outline of a class (label from 1): cool colours.
+pub fn reference_colour(class: u16) -> Rgb {
+    const COOL: [Rgb; 3] = [[86, 180, 233], [0, 158, 115], [130, 130, 255]];
+    COOL[usize::from(class.max(1) - 1) % COOL.len()]
+}
+
+/// Colour of the prediction's outline of a class (label from 1): warm colours.
+pub fn prediction_colour(class: u16) -> Rgb {
+    const WARM: [Rgb; 3] = [[240, 150, 0], [240, 228, 66], [235, 90, 40]];
+    WARM[usize::from(class.max(1) - 1) % WARM.len()]
+}
+
+/// Draws a case to a PNG, replacing `path` in one step.
+///
+/// Panels are [`PANEL`] pixels along the longest side shown, [`MARGIN`] apart, below a title of [`HEADER`] pixels. The
+/// reference's outline is two pixels wide, the prediction's one, drawn over it; both lie inside their shape.
+///
+/// # Errors
+/// When a map does not fill the extents, the volume is empty, or the file cannot be written.
+pub fn write_overlay(path: &Path, case: &OverlayCase<'_>) -> Result<(), ReportError> {
+    check(case)?;
+    let rows = case.class_names.len();
+    let width = 3 * PANEL + 4 * MARGIN;
+    let height = HEADER + PANEL + MARGIN + rows * LEGEND_ROW + if rows > 0 { MARGIN } else { 0 };
+    let mut canvas = Canvas::new(width, height, BACKGROUND);
+    let (left, title_width) = (MARGIN as f32, (width - 2 * MARGIN) as f32);
+    canvas.text_within(case.title, (left, HEADER as f32 / 2.0), 28.0, title_width, LIGHT);
+    let focus = Focus::of(case);
+    let window = window(case.image);
+    for (column, plane) in Plane::ALL.into_iter().enumerate() {
+        let view = SliceView { plane, position: focus.voxel[plane.axes()[2]], shown: focus.shown, scale: focus.scale };
+        let square = (MARGIN + column * (PANEL + MARGIN), HEADER);
+        draw_panel(&mut canvas, case, &view, square, window);
+    }
+    for row in 0..rows {
+        draw_legend(&mut canvas, case, row);
+    }
+    canvas.write_png(path)
+}
+
+fn check(case: &OverlayCase<'_>) -> Result<(), ReportError> {
+    let (extents, spacing) = (case.extents, case.spacing);
+    if extents.contains(&0) || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
+        return Err(ReportError::Grid { extents, spacing });
+    }
+    let expected = extents.iter().product();
+    let reference = case.reference.map_or(expected, <[u16]>::len);
+    let lengths = [("image", case.image.len()), ("reference", reference), ("prediction", case.prediction.len())];
+    match lengths.into_iter().find(|(_, found)| *found != expected) {
+        Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
+        None => Ok(()),
+    }
+}
+
+/// Where to look.
+struct Focus {
+    /// The voxel that the three slices share.
+    voxel: [usize; 3],
+    /// Part shown per axis, in mm.
+    shown: [(f64, f64); 3],
+    /// Pixels per mm.
+    scale: f64,
+}
+
+impl Focus {
+    fn of(case: &OverlayCase<'_>) -> Self {
+        let reference = case.reference.and_then(|labels| Spread::of(labels, case.extents));
+        let prediction = Spread::of(case.prediction, case.extents);
+        let centre = case.extents.map(|n| n / 2);
+        let voxel = reference.as_ref().or(prediction.as_ref()).map_or(centre, |spread| spread.centroid);
+        let both: Vec<Spread> = reference.into_iter().chain(prediction).collect();
+        let size = |axis: usize| case.extents[axis] as f64 * case.spacing[axis];
+        let labelled: Option<[(f64, f64); 3]> = (!both.is_empty()).then(|| {
+            std::array::from_fn(|axis| {
+                let low = both.iter().map(|spread| spread.first[axis]).min().unwrap_or(0);
+                let high = both.iter().map(|spread| spread.last[axis] + 1).max().unwrap_or(0);
+                (low as f64 * case.spacing[axis], high as f64 * case.spacing[axis])
+            })
+        });
+        let largest = |ranges: &[(f64, f64); 3]| ranges.iter().map(|(low, high)| high - low).fold(0.0, f64::max);
+        let shown = std::array::from_fn(|axis| match &labelled {
+            None => (0.0, size(axis)),
+            Some(ranges) => {
+                let side = (2.0 * largest(ranges)).min(size(axis));
+                let start = (ranges[axis].0 + ranges[axis].1 - side) / 2.0;
+                let start = start.clamp(0.0, size(axis) - side);
+                (start, start + side)
+            }
+        });
+        Self { voxel, shown, scale: PANEL as f64 / largest(&shown) }
+    }
+}
+
+/// Centroid and box of all foreground voxels.
+struct Spread {
+    centroid: [usize; 3],
+    first: [usize; 3],
+    last: [usize; 3],
+}
+
+impl Spread {
+    fn of(labels: &[u16], extents: [usize; 3]) -> Option<Self> {
+        let (mut sum, mut count) = ([0u64; 3], 0u64);
+        let (mut first, mut last) = (extents, [0; 3]);
+        for at in (0..labels.len()).filter(|&at| labels[at] != 0) {
+            let voxel = [at % extents[0], at / extents[0] % extents[1], at / (extents[0] * extents[1])];
+            for axis in 0..3 {
+                sum[axis] += voxel[axis] as u64;
+                first[axis] = first[axis].min(voxel[axis]);
+                last[axis] = last[axis].max(voxel[axis]);
+            }
+            count += 1;
+        }
+        let rounded = |total: u64| ((total + count / 2) / count) as usize;
+        (count > 0).then(|| Self { centroid: sum.map(rounded), first, last })
+    }
+}
+
+/// The 1st and 99th percentile of the finite intensities; a constant image becomes black.
+fn window(image: &[f32]) -> (f32, f32) {
+    let mut finite: Vec<f32> = image.iter().copied().filter(|value| value.is_finite()).collect();
+    let Some(last) = finite.len().checked_sub(1) else { return (0.0, 1.0) };
+    let mut percentile = |percent: usize| *finite.select_nth_unstable_by(last * percent / 100, f32::total_cmp).1;
+    let (low, high) = (percentile(1), percentile(99));
+    if high > low { (low, high) } else { (low, low + 1.0) }
+}
+
+fn draw_panel(
+    canvas: &mut Canvas,
+    case: &OverlayCase<'_>,
+    view: &SliceView,
+    (square_left, square_top): (usize, usize),
+    (low, high): (f32, f32),
+) {
+    let (width, height) = view.size();
+    let (left, top) = (square_left + (PANEL - width.min(PANEL)) / 2, square_top + (PANEL - height.min(PANEL)) / 2);
+    for (at, intensity) in view.intensities(case.image, case.extents, case.spacing).into_iter().enumerate() {
+        // NaN becomes 0: black.
+        let grey = ((intensity - low) / (high - low) * 255.0).round() as u8;
+        canvas.set(left + at % width, top + at / width, [grey; 3]);
+    }
+    let drawn =
+        [(case.reference, 2, reference_colour as fn(u16) -> Rgb), (Some(case.prediction), 1, prediction_colour)];
+    for (labels, thickness, colour) in drawn {
+        let Some(labels) = labels else { continue };
+        let labels = view.labels(labels, case.extents, case.spacing);
+        for (class, _) in (1..=u16::MAX).zip(case.class_names) {
+            for (x, y) in outline(&labels, width, class, thickness) {
+                canvas.set(left + x, top + y, colour(class));
+            }
+        }
+    }
+    let area = Rect::new(left as f32, top as f32, width as f32, height as f32);
+    let square = Rect::new(square_left as f32, square_top as f32, PANEL as f32, PANEL as f32);
+    draw_annotations(canvas, view, area, square);
+}
+
+/// Patient directions at the slice's edges; plane, slice number and a length bar at the square's foot.
+fn draw_annotations(canvas: &mut Canvas, view: &SliceView, area: Rect, square: Rect) {
+    let middle = ((area.left + area.right) / 2.0, (area.top + area.bottom) / 2.0);
+    let [left, right, top, bottom] = view.plane.directions();
+    let inks = [LIGHT, BACKGROUND];
+    canvas.text_rimmed(left, (area.left + 8.0, middle.1), 20.0, Anchor::Left, inks);
+    canvas.text_rimmed(right, (area.right - 8.0, middle.1), 20.0, Anchor::Right, inks);
+    canvas.text_rimmed(top, (middle.0, area.top + 14.0), 20.0, Anchor::Centre, inks);
+    canvas.text_rimmed(bottom, (middle.0, area.bottom - 14.0), 20.0, Anchor::Centre, inks);
+    let axis = ["x", "y", "z"][view.plane.axes()[2]];
+    let caption = format!("{}, {axis} = {}", view.plane.name(), view.position);
+    canvas.text_rimmed(&caption, (square.left + 8.0, square.bottom - 16.0), 20.0, Anchor::Left, inks);
+    let lengths = [100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0];
+    let fitting = lengths.into_iter().find(|mm| mm * view.scale <= square.width() as f64 / 3.0);
+    if let Some(mm) = fitting {
+        let (end, y) = (square.right - 10.0, square.bottom - 14.0);
+        let start = end - (mm * view.scale) as f32;
+        canvas.line((start, y), (end, y), Paint::line(BACKGROUND, 6.0));
+        canvas.line((start, y), (end, y), Paint::line(LIGHT, 3.0));
+        canvas.text_rimmed(&format!("{mm} mm"), (start - 8.0, y - 2.0), 18.0, Anchor::Right, inks);
+    }
+}
+
+/// One class: the colours of its outlines, its name and its Dice over the whole volume.
+fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, row: usize) {
+    let class = row as u16 + 1;
+    let y = (HEADER + PANEL + MARGIN + row * LEGEND_ROW + LEGEND_ROW / 2) as f32;
+    let mut x = MARGIN as f32;
+    let mut entries = vec![("prediction", prediction_colour(class))];
+    if case.reference.is_some() {
+        entries.insert(0, ("reference", reference_colour(class)));
+    }
+    for (text, colour) in entries {
+        canvas.line((x, y), (x + 30.0, y), Paint::line(colour, 4.0));
+        canvas.text(text, (x + 40.0, y), 20.0, Anchor::Left, DIM);
+        x += 66.0 + canvas.text_width(text, 20.0);
+    }
+    let dice = case.reference.map(|reference| {
+        let overlap = Overlap::count(case.prediction, reference, class).expect("lengths were checked");
+        overlap.dice().map_or_else(|| "absent from both".to_owned(), |dice| format!("Dice {dice:.3}"))
+    });
+    let text = [Some(case.class_names[row].clone()), dice].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    canvas.text_within(&text, (x, y), 22.0, (3 * PANEL + 3 * MARGIN) as f32 - x, LIGHT);
+}
