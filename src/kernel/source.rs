@@ -24,6 +24,8 @@ macro_rules! table {
 
 /// Every shader: name (of the file and its entry point) and unexpanded source.
 pub const SHADERS: &[(&str, &str)] = table!("":
+    accumulate
+    adam
     add
     channel_copy
     channel_sum
@@ -36,14 +38,17 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_naive
     fill
     pad_crop
+    gradient_norm
     prelu
     prelu_grad_input
     prelu_grad_slope
+    sgd
     soft_dice_grad
     soft_dice_loss
     soft_dice_sums
     softmax
     softmax_grad
+    squares
     tile_channels
     tile_channels_grad
 );
@@ -54,6 +59,7 @@ const COMMON: &[(&str, &str)] = table!("common/":
     grid
     reduce
     rows
+    step
 );
 
 /// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.

@@ -41,7 +41,7 @@ impl Op for SoftDiceLoss {
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         if let [p, labels] = inputs
             && let Some([samples, _, classes]) = labelled(p, labels)
-            && classes >= 2
+            && classes > 1
         {
             return Ok(vec![TensorSpec::f32([1]), TensorSpec::f32([samples, classes - 1, 3])]);
         }
@@ -109,7 +109,7 @@ impl Op for SoftDiceGrad {
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         if let [p, labels, sums, grad_output] = inputs
             && let Some([samples, _, classes]) = labelled(p, labels)
-            && classes >= 2
+            && classes > 1
             && **sums == TensorSpec::f32([samples, classes - 1, 3])
             && **grad_output == TensorSpec::f32([1])
         {
