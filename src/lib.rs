@@ -6,9 +6,11 @@
 //! [`graph::interpret`] evaluates the same graph in f64 on the CPU: the oracle of the tests.
 
 pub mod data;
+pub mod evaluate;
 pub mod exec;
 pub mod gpu;
 pub mod graph;
+pub mod infer;
 pub mod kernel;
 pub mod metrics;
 pub mod nn;
@@ -17,3 +19,4 @@ pub mod optim;
 pub mod plan;
 pub mod report;
 pub mod tensor;
+pub mod train;

@@ -27,10 +27,12 @@ pub mod random;
 pub mod split;
 pub mod volume;
 
-pub use dataset::{Case, Dataset};
+pub use canonical::Reorientation;
+pub use dataset::{Case, Dataset, images_only};
 pub use error::DataError;
+pub use inspect::inspect;
 pub use loader::{Batch, Loader};
 pub use normalise::Normalisation;
-pub use prepare::{Geometry, Preparation, Prepared};
+pub use prepare::{Fit, Geometry, Preparation, Prepared, prepare_case, prepare_image, prepare_pair, read_case_label};
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};

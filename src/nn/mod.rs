@@ -1,1 +1,17 @@
-//! placeholder
+//! Networks built from operations: V-Net, its initialisation, its losses and its checkpoints' tensors.
+
+mod init;
+mod loss;
+pub mod model;
+mod network;
+mod receptive_field;
+mod training;
+mod vnet;
+
+pub use init::initialise;
+pub use loss::Loss;
+pub use model::{Model, ModelError};
+pub use network::{Network, NetworkError};
+pub use receptive_field::{Layer, LayerKind, ReceptiveField, receptive_fields};
+pub use training::{InferenceGraph, TrainingGraph};
+pub use vnet::{VNet, vnet};

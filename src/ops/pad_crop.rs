@@ -69,9 +69,9 @@ impl Op for PadCrop {
             usize::try_from(i as i64 + i64::from(self.offset[axis])).ok().filter(|&s| s < extent)
         };
         let mut position = 0;
-        for (sample, z, y, x) in (0..n).flat_map(|s| {
-            (0..od).flat_map(move |z| (0..oh).flat_map(move |y| (0..ow).map(move |x| (s, z, y, x))))
-        }) {
+        for (sample, z, y, x) in (0..n)
+            .flat_map(|s| (0..od).flat_map(move |z| (0..oh).flat_map(move |y| (0..ow).map(move |x| (s, z, y, x)))))
+        {
             if let (Some(z), Some(y), Some(x)) = (source(z, 0, d), source(y, 1, h), source(x, 2, w)) {
                 let start = (((sample * d + z) * h + y) * w + x) * c;
                 output.data[position..position + c].copy_from_slice(&inputs[0].data[start..start + c]);

@@ -1,0 +1,163 @@
+use super::progress::{TrainProgress, bar};
+use super::status::WrongInput;
+use super::{DemoArguments, PhantomArguments, open_gpu};
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
+use vnet_engine::data::{Fit, images_only, io, prepare_image};
+use vnet_engine::evaluate::{evaluate_folders, mean_dice};
+use vnet_engine::gpu::DeviceChoice;
+use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
+use vnet_engine::metrics::{Evaluation, render_table};
+use vnet_engine::nn::Model;
+use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
+use vnet_engine::train::{Config, Preset, RunSettings, train};
+
+/// Steps of the demonstration's training.
+pub const STEPS: u64 = 150;
+
+/// Cases to train and validate on, and cases that are never seen before the end.
+const KNOWN: usize = 20;
+const UNSEEN: usize = 6;
+
+pub fn phantom(arguments: &PhantomArguments) -> Result<()> {
+    let mut settings = PhantomSettings { cases: arguments.cases, seed: arguments.seed, ..PhantomSettings::default() };
+    settings.extents = arguments.extents.unwrap_or(settings.extents);
+    settings.spacing = arguments.spacing.unwrap_or(settings.spacing);
+    if arguments.out.join("images").exists() {
+        return Err(WrongInput(format!("{}: holds a data set already", arguments.out.display())).into());
+    }
+    write_phantoms(&arguments.out, &settings)?;
+    println!("{} cases in {}", settings.cases, arguments.out.display());
+    Ok(())
+}
+
+fn write_phantoms(out: &Path, settings: &PhantomSettings) -> Result<()> {
+    let bar = bar(settings.cases, "phantoms");
+    write_dataset(out, settings, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+pub fn demo(arguments: &DemoArguments, device: DeviceChoice) -> Result<()> {
+    let start = Instant::now();
+    let out = match &arguments.out {
+        Some(out) if out.exists() => {
+            return Err(WrongInput(format!("{}: exists already; give another --out", out.display())).into());
+        }
+        Some(out) => out.clone(),
+        None => free_folder(),
+    };
+    let gpu = open_gpu(device)?;
+    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let folder = |name: &str| out.join(name);
+    let shown = |name: &str| folder(name).display().to_string();
+
+    eprintln!("\n$ vnet-engine phantom --out {} --cases {KNOWN}", shown("data"));
+    write_phantoms(&folder("data"), &PhantomSettings { cases: KNOWN, ..PhantomSettings::default() })?;
+    eprintln!("$ vnet-engine phantom --out {} --cases {UNSEEN} --seed 1", shown("unseen"));
+    write_phantoms(&folder("unseen"), &PhantomSettings { cases: UNSEEN, seed: 1, ..PhantomSettings::default() })?;
+
+    let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.9,0.1,0.0]".to_owned()];
+    eprintln!(
+        "\n$ vnet-engine train --data {} --out {} --preset tiny --set {}",
+        shown("data"),
+        shown("run"),
+        keys.join(" --set ")
+    );
+    let settings = RunSettings {
+        data: folder("data"),
+        out: folder("run"),
+        config: Config::load(Preset::Tiny, None, &keys)?,
+        resume: false,
+        fold: None,
+        init: None,
+    };
+    let mut progress = TrainProgress::new();
+    let trained = train(&gpu, &settings, &mut progress);
+    progress.finish();
+    trained?;
+
+    eprintln!(
+        "\n$ vnet-engine segment --model {} --input {} --output {}",
+        shown("run"),
+        folder("unseen").join("images").display(),
+        shown("predictions")
+    );
+    let model = Model::read(&folder("run").join("model.safetensors"))?;
+    let preprocessing = Preprocessing::of(&model)?;
+    let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
+    let evaluation = predict(&predictor, &preprocessing, &model, &out)?;
+    eprintln!(
+        "$ vnet-engine evaluate --predictions {} --labels {} --out {}",
+        shown("predictions"),
+        folder("unseen").join("labels").display(),
+        shown("scores")
+    );
+    super::evaluate::write(&evaluation, &folder("scores"))?;
+    println!("{}", render_table(&evaluation));
+    let images = draw(&preprocessing, &model, &out)?;
+    let mean = mean_dice(&evaluation).unwrap_or(f64::NAN);
+    let facts = vec![
+        ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
+        ("Data".to_owned(), format!("{KNOWN} synthetic cases to train on, {UNSEEN} unseen ones to score")),
+        ("Steps".to_owned(), arguments.steps.to_string()),
+        ("Mean Dice on unseen cases".to_owned(), format!("{mean:.3}")),
+    ];
+    let title = "V-Net on synthetic prostate volumes";
+    let report = Report { title, facts: &facts, images: &images, evaluation: Some(&evaluation) };
+    write_report(&folder("report.html"), &report)?;
+    println!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
+    println!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
+    println!("report:   {}", shown("report.html"));
+    Ok(())
+}
+
+fn free_folder() -> PathBuf {
+    let first = PathBuf::from("vnet-demo");
+    let numbered = (2..).map(|n| PathBuf::from(format!("vnet-demo-{n}")));
+    std::iter::once(first).chain(numbered).find(|p| !p.exists()).expect("a free number is found")
+}
+
+fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Evaluation> {
+    let predictions = out.join("predictions");
+    std::fs::create_dir_all(&predictions)?;
+    let preparation = preprocessing.preparation(model.network.classes);
+    for input in images_only(&out.join("unseen").join("images"))? {
+        let output = predictions.join(input.file_name().unwrap_or_default());
+        segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), || ())?;
+    }
+    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None)?)
+}
+
+/// One overlay per unseen case; returns captions and paths for the report.
+fn draw(preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let overlays = out.join("overlays");
+    std::fs::create_dir_all(&overlays)?;
+    let names = preprocessing.foreground_names(model.network.classes);
+    let preparation = preprocessing.preparation(model.network.classes);
+    let mut images = vec![("Training".to_owned(), out.join("run").join("curves.png"))];
+    images.push(("Dice of the unseen cases".to_owned(), out.join("scores").join("dice.png")));
+    for input in images_only(&out.join("unseen").join("images"))? {
+        let file = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = io::case_of(&file).unwrap_or(&file).to_owned();
+        let (prepared, _) = prepare_image(&input, &preparation, Fit::Whole)?;
+        let labels = |folder: PathBuf| -> Result<Vec<u16>> {
+            Ok(prepared.geometry.apply(&io::read_label_map(&folder.join(&file))?.voxels, 0))
+        };
+        let path = overlays.join(format!("{name}.png"));
+        let case = OverlayCase {
+            title: &name,
+            image: &prepared.image,
+            reference: Some(&labels(out.join("unseen").join("labels"))?),
+            prediction: &labels(out.join("predictions"))?,
+            extents: prepared.geometry.grid.extents,
+            spacing: prepared.geometry.grid.spacing,
+            class_names: &names,
+        };
+        write_overlay(&path, &case)?;
+        images.push((name, path));
+    }
+    Ok(images)
+}

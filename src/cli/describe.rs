@@ -1,0 +1,194 @@
+use super::segment::model_path;
+use super::status::WrongInput;
+use super::{InfoArguments, InspectArguments, open_gpu};
+use anyhow::Result;
+use vnet_engine::data::inspect as inspect_volume;
+use vnet_engine::gpu::{DeviceChoice, Gpu, GpuOptions, adapters};
+use vnet_engine::infer::Preprocessing;
+use vnet_engine::kernel::Target;
+use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
+use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
+use vnet_engine::train::{Config, Preset, Trainer};
+
+pub fn devices(choice: &DeviceChoice, json: bool) -> Result<()> {
+    let found = adapters();
+    // Fails with the list of adapters when nothing matches.
+    let gpu = Gpu::open(&GpuOptions { choice: choice.clone(), ..GpuOptions::default() })?;
+    let used = found.iter().position(|a| a == gpu.description());
+    if json {
+        println!("{}", serde_json::json!({ "adapters": found, "used": used }));
+        return Ok(());
+    }
+    for (i, a) in found.iter().enumerate() {
+        let mark = if Some(i) == used { "*" } else { " " };
+        println!("{mark} {i}  {} ({}, {}, {})", a.name, a.kind, a.backend, a.driver);
+        println!(
+            "       binding {}, buffer {}, workgroup memory {}, {} invocations, subgroup {} to {}, {}",
+            human_bytes(a.max_binding_bytes),
+            human_bytes(a.max_buffer_bytes),
+            human_bytes(u64::from(a.max_workgroup_bytes)),
+            a.max_invocations,
+            a.subgroup[0],
+            a.subgroup[1],
+            a.features.join(", ")
+        );
+    }
+    println!("* is used; choose with --device");
+    Ok(())
+}
+
+pub fn inspect(arguments: &InspectArguments) -> Result<()> {
+    let mut wrong = 0;
+    for path in &arguments.volumes {
+        match (inspect_volume(path), arguments.json) {
+            (Ok(i), true) => println!("{}", serde_json::to_string(&i)?),
+            (Err(e), true) => {
+                wrong += 1;
+                println!("{}", serde_json::json!({ "path": path.display().to_string(), "error": e.to_string() }));
+            }
+            (Err(e), false) => {
+                wrong += 1;
+                println!("{}\n  error: {e}", path.display());
+            }
+            (Ok(i), false) => {
+                let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.6}"));
+                println!("{}", i.path);
+                println!("  shape {:?}, {} {}, spacing {:?} mm", i.shape, i.byte_order, i.dtype, i.spacing);
+                println!("  orientation {}, affine {:?}", i.orientation, i.affine);
+                println!("  min {}, max {}, mean {}", number(i.min), number(i.max), number(i.mean));
+                if i.nonfinite > 0 {
+                    println!("  {} voxels are NaN or infinite", i.nonfinite);
+                }
+                i.warnings.iter().for_each(|w| println!("  warning: {w}"));
+            }
+        }
+    }
+    match wrong {
+        0 => Ok(()),
+        n => Err(WrongInput(format!("{n} of {} volumes cannot be read", arguments.volumes.len())).into()),
+    }
+}
+
+pub fn info(arguments: &InfoArguments, device: DeviceChoice) -> Result<()> {
+    let (title, network, mut config, patch) = subject(arguments)?;
+    network.validate().map_err(|e| WrongInput(e.to_string()))?;
+    let [x, y, z] = arguments.patch.unwrap_or(patch);
+    config.training.batch = arguments.batch.unwrap_or(config.training.batch);
+    // Plans need no device: without one they are made for WebGPU's default limits.
+    let (target, name) = match open_gpu(device) {
+        Ok(gpu) => (gpu.target().clone(), gpu.description().name.clone()),
+        Err(_) => (Target { max_buffer_bytes: 1 << 31, ..Target::webgpu() }, "WebGPU's default limits".to_owned()),
+    };
+    let inference = InferenceGraph::new(&network, 1, [z, y, x])?;
+    let forward = plan(&Request::inference(&inference.graph, &[inference.probabilities]), &target);
+    let training = Trainer::plan_for(&network, &config, [z, y, x], &target);
+    let fields = receptive_fields(&inference.layers);
+    let parameters: usize = inference.layers.iter().map(|l| l.parameters).sum();
+    let flops: u64 = inference.layers.iter().map(|l| l.flops).sum();
+    if arguments.json {
+        let memory = training.as_ref().ok().map(|(_, plan, _)| plan.memory);
+        println!(
+            "{}",
+            serde_json::json!({
+                "network": network, "patch": [x, y, z], "parameters": parameters, "flops": flops,
+                "layers": inference.layers, "receptive_fields": fields,
+                "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
+            })
+        );
+        return Ok(());
+    }
+    println!("{title}: base {}, {} classes, input {x} x {y} x {z}\n", network.base, network.classes);
+    print_layers(&inference.layers);
+    println!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
+    println!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
+    for field in &fields {
+        println!("  {:<12}{:>5}", field.stage, field.voxels);
+    }
+    println!("\nmemory on {name}:");
+    match &forward {
+        Ok(plan) => print_memory("segmentation, one patch", &plan.memory),
+        Err(e) => println!("  segmentation: {e}"),
+    }
+    match &training {
+        Ok((_, plan, passes)) => {
+            let batch = config.training.batch;
+            let split = if *passes > 1 { format!(" in {passes} passes") } else { String::new() };
+            print_memory(&format!("training, batch {batch}{split}"), &plan.memory);
+        }
+        Err(e) => println!("  training: {e}"),
+    }
+    Ok(())
+}
+
+/// Title, network, configuration for the plan, and patch x, y, z.
+fn subject(arguments: &InfoArguments) -> Result<(String, Network, Config, [usize; 3])> {
+    if let Some(preset) = arguments.preset {
+        let config = preset.config();
+        let patch = match config.data.patch {
+            vnet_engine::train::config::Patch::Fixed(patch) => patch,
+            vnet_engine::train::config::Patch::Auto(_) => [64, 64, 24],
+        };
+        return Ok((format!("preset {preset:?}").to_lowercase(), config.network(arguments.classes), config, patch));
+    }
+    let given = arguments.model.as_deref().expect("clap asks for a model or a preset");
+    let path = model_path(given);
+    let model = Model::read(&path)?;
+    let preprocessing = Preprocessing::of(&model)
+        .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
+    let stored = given.join("config.toml");
+    let config = if stored.exists() { Config::read(&stored)? } else { Preset::Tiny.config() };
+    Ok((path.display().to_string(), model.network, config, preprocessing.patch))
+}
+
+fn print_layers(layers: &[Layer]) {
+    println!(
+        "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10}",
+        "layer", "kind", "channels", "output z,y,x", "parameters", "GFLOP"
+    );
+    for l in layers {
+        let kind = match l.kind {
+            LayerKind::Convolution { kernel } => format!("{kernel}^3 convolution"),
+            LayerKind::Down => "2^3 down".to_owned(),
+            LayerKind::Up => "2^3 up".to_owned(),
+        };
+        let [d, h, w] = l.extents;
+        println!(
+            "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10.3}",
+            l.name,
+            kind,
+            format!("{}->{}", l.in_channels, l.out_channels),
+            format!("{d}x{h}x{w}"),
+            grouped(l.parameters),
+            l.flops as f64 / 1e9
+        );
+    }
+}
+
+fn print_memory(title: &str, memory: &MemoryReport) {
+    println!("  {title}: {}", human_bytes(memory.total()));
+    println!(
+        "    activations and gradients {} (at least {} are live at once; {} without sharing)",
+        human_bytes(memory.slots),
+        human_bytes(memory.slots_lower_bound),
+        human_bytes(memory.values_unshared)
+    );
+    println!(
+        "    parameters, their gradients and moments {}, inputs {}, other {}",
+        human_bytes(memory.arenas),
+        human_bytes(memory.inputs),
+        human_bytes(memory.other)
+    );
+}
+
+/// `65,175,314`.
+fn grouped(value: usize) -> String {
+    let digits = value.to_string();
+    let mut result = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            result.push(',');
+        }
+        result.push(c);
+    }
+    result
+}

@@ -1,0 +1,228 @@
+//! Arguments, and one module per group of commands.
+
+mod demo;
+mod describe;
+mod evaluate;
+mod progress;
+mod segment;
+mod status;
+mod train;
+
+pub use status::exit_status;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::sync::Arc;
+use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
+use vnet_engine::train::Preset;
+
+/// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Arguments {
+    /// Adapter to use: auto, part of its name, or its number in `vnet-engine devices`
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network on a folder of volumes with labels
+    Train(TrainArguments),
+    /// Segment a volume, or every volume of a folder
+    Segment(SegmentArguments),
+    /// Score predictions against labels
+    Evaluate(EvaluateArguments),
+    /// Write a synthetic prostate-MR-like data set
+    Phantom(PhantomArguments),
+    /// Phantoms, training, segmentation and scores in one go, as a first look
+    Demo(DemoArguments),
+    /// Layers, parameters, receptive fields and memory plan of a network
+    Info(InfoArguments),
+    /// Shape, type, spacing, orientation and intensities of volumes
+    Inspect(InspectArguments),
+    /// The adapters of this machine and which one is used
+    Devices {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct TrainArguments {
+    /// Data set: images/ and labels/ with equal file names, or imagesTr/ and labelsTr/
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Run folder to create (or to go on with, see --resume)
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Configuration to start from
+    #[arg(long, value_enum, default_value = "small")]
+    preset: Preset,
+    /// TOML file whose keys replace those of the preset
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replace one key, e.g. --set optimiser.learning_rate=3e-4; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Go on from the run folder's checkpoint, with its configuration
+    #[arg(long, conflicts_with_all = ["preset", "config", "init", "fold"])]
+    resume: bool,
+    /// Optimiser steps (training.steps)
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Seed of split, initial weights and order (seed)
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Validate on fold i of k (counted from 0) and train on the others
+    #[arg(long, value_name = "I/K", value_parser = parse_fold)]
+    fold: Option<(usize, usize)>,
+    /// Start from the parameters of this model
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Check data, configuration and memory, and stop before the first step
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct SegmentArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// Volume, or folder of volumes
+    #[arg(long, value_name = "PATH")]
+    input: PathBuf,
+    /// Label map to write, or folder for them
+    #[arg(long, value_name = "PATH")]
+    output: PathBuf,
+    /// Also write one volume of probabilities per foreground class
+    #[arg(long)]
+    probabilities: bool,
+    /// Average over the eight mirror images (eight times slower)
+    #[arg(long)]
+    tta: bool,
+    /// Replace outputs that exist
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct EvaluateArguments {
+    /// Folder of predicted label maps
+    #[arg(long, value_name = "DIR")]
+    predictions: PathBuf,
+    /// Folder of reference label maps with the same file names
+    #[arg(long, value_name = "DIR")]
+    labels: PathBuf,
+    /// Folder for scores.csv, scores.json and dice.png
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct PhantomArguments {
+    /// Folder to create
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Number of cases
+    #[arg(long, default_value_t = 20)]
+    cases: usize,
+    /// Seed; equal seeds give equal volumes
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Extents in voxels
+    #[arg(long, value_name = "X,Y,Z", value_parser = parse_extents)]
+    extents: Option<[usize; 3]>,
+    /// Spacing in mm
+    #[arg(long, value_name = "X,Y,Z", value_parser = parse_spacing)]
+    spacing: Option<[f64; 3]>,
+}
+
+#[derive(Debug, Args)]
+struct DemoArguments {
+    /// Folder to create [default: vnet-demo, or the first of vnet-demo-2, vnet-demo-3, … that is free]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Optimiser steps
+    #[arg(long, default_value_t = demo::STEPS)]
+    steps: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+struct InfoArguments {
+    /// Run folder or .safetensors file
+    #[arg(value_name = "MODEL", group = "what")]
+    model: Option<PathBuf>,
+    /// A preset's network
+    #[arg(long, value_enum, group = "what")]
+    preset: Option<Preset>,
+    /// Extents of the network's input
+    #[arg(long, value_name = "X,Y,Z", value_parser = parse_extents)]
+    patch: Option<[usize; 3]>,
+    /// Samples per step
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Classes of a preset's network
+    #[arg(long, default_value_t = 2)]
+    classes: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct InspectArguments {
+    /// Volumes
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<PathBuf>,
+    /// Print one JSON object per volume
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_fold(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('/').and_then(|(i, k)| Some((i.parse().ok()?, k.parse().ok()?)));
+    parsed.filter(|(i, k)| i < k).ok_or_else(|| "expected i/k with i from 0 to k-1, e.g. 0/5".to_owned())
+}
+
+fn parse_triple<T: std::str::FromStr>(text: &str) -> Option<[T; 3]> {
+    let parts: Vec<T> = text.split(',').map(|p| p.trim().parse().ok()).collect::<Option<_>>()?;
+    parts.try_into().ok()
+}
+
+fn parse_extents(text: &str) -> Result<[usize; 3], String> {
+    parse_triple(text)
+        .filter(|e| e.iter().all(|&v| (1..=4096).contains(&v)))
+        .ok_or_else(|| "expected three extents from 1 to 4096, e.g. 128,128,64".to_owned())
+}
+
+fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
+    parse_triple(text)
+        .filter(|s: &[f64; 3]| s.iter().all(|&v| v > 0.0 && v.is_finite()))
+        .ok_or_else(|| "expected three positive numbers, e.g. 1,1,1.5".to_owned())
+}
+
+/// Runs a command.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let device = arguments.device;
+    match arguments.command {
+        Command::Train(a) => train::train(&a, device),
+        Command::Segment(a) => segment::segment(&a, device),
+        Command::Evaluate(a) => evaluate::evaluate(&a),
+        Command::Phantom(a) => demo::phantom(&a),
+        Command::Demo(a) => demo::demo(&a, device),
+        Command::Info(a) => describe::info(&a, device),
+        Command::Inspect(a) => describe::inspect(&a),
+        Command::Devices { json } => describe::devices(&device, json),
+    }
+}
+
+fn open_gpu(choice: DeviceChoice) -> Result<Arc<Gpu>, GpuError> {
+    Ok(Arc::new(Gpu::open(&GpuOptions { choice, ..GpuOptions::default() })?))
+}

@@ -1,0 +1,128 @@
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+use vnet_engine::plan::human_bytes;
+use vnet_engine::train::{Progress, Started, StepResult};
+
+/// Seconds between lines where stderr is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A bar on stderr, or plain lines where it is no terminal.
+pub struct TrainProgress {
+    bar: Option<ProgressBar>,
+    start: Instant,
+    last_line: Option<Instant>,
+    first: u64,
+    steps: u64,
+    voxels: u64,
+    loss: Option<f64>,
+}
+
+impl TrainProgress {
+    pub fn new() -> Self {
+        let start = Instant::now();
+        Self { bar: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Voxels per second since the first step.
+    fn rate(&self, step: u64) -> f64 {
+        let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
+        ((step - self.first) * self.voxels) as f64 / seconds
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `1.3 M`, `420 k`.
+fn short(value: f64) -> String {
+    match value {
+        v if v >= 1e9 => format!("{:.1} G", v / 1e9),
+        v if v >= 1e6 => format!("{:.1} M", v / 1e6),
+        v if v >= 1e3 => format!("{:.0} k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+impl Progress for TrainProgress {
+    fn started(&mut self, run: &Started<'_>) {
+        let [x, y, z] = run.patch;
+        let [training, validation, test] = run.cases;
+        let n = run.network;
+        self.say(&format!(
+            "V-Net base {}, {} levels, {} classes; patch {x} x {y} x {z}, batch {}{}; device memory {}",
+            n.base,
+            n.levels(),
+            n.classes,
+            run.batch,
+            if run.passes > 1 { format!(" in {} passes", run.passes) } else { String::new() },
+            human_bytes(run.device_bytes),
+        ));
+        self.say(&format!("{training} cases to train, {validation} to validate, {test} to test"));
+        self.start = Instant::now();
+        (self.first, self.steps) = (run.step, run.steps);
+        self.voxels = (x * y * z * run.batch) as u64;
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(run.steps).with_position(run.step);
+            let style = "{bar:32.cyan/blue} {pos}/{len} steps  {msg}  {elapsed} elapsed, {eta} left";
+            bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
+            bar.enable_steady_tick(Duration::from_millis(250));
+            self.bar = Some(bar);
+        }
+    }
+
+    fn step(&mut self, result: &StepResult) {
+        let smooth = self.loss.map_or(result.loss, |l| 0.9 * l + 0.1 * result.loss);
+        self.loss = Some(smooth);
+        let rate = self.rate(result.step);
+        let message = format!("loss {smooth:.4}  {} voxels/s", short(rate));
+        if let Some(bar) = &self.bar {
+            bar.set_position(result.step);
+            bar.set_message(message);
+        } else if self.last_line.is_none_or(|t| t.elapsed() >= PLAIN_INTERVAL) || result.step == self.steps {
+            self.last_line = Some(Instant::now());
+            let left = (self.steps - result.step) as f64 * self.voxels as f64 / rate.max(1e-9);
+            eprintln!("step {}/{}  {message}  {} left", result.step, self.steps, duration(left));
+        }
+    }
+
+    fn validated(&mut self, step: u64, dice: &[Option<f64>], mean_dice: Option<f64>, best: bool) {
+        let number = |d: &Option<f64>| d.map_or_else(|| "-".to_owned(), |d| format!("{d:.3}"));
+        let classes: Vec<String> = dice.iter().map(number).collect();
+        let detail = if classes.len() > 1 { format!(" ({})", classes.join(", ")) } else { String::new() };
+        let mark = if best { ", best so far" } else { "" };
+        self.say(&format!("validation after {step} steps: Dice {}{detail}{mark}", number(&mean_dice)));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.say(&format!("note: {text}"));
+    }
+}
+
+/// `1 h 02 min`, `3 min 20 s`, `12 s`.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A bar over a known number of things on stderr; hidden where it is no terminal.
+pub fn bar(length: usize, unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    let style = format!("{{bar:32.cyan/blue}} {{pos}}/{{len}} {unit}  {{msg}}  {{eta}} left");
+    bar.set_style(ProgressStyle::with_template(&style).expect("the template is valid"));
+    bar
+}

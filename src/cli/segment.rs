@@ -1,0 +1,80 @@
+use super::progress::bar;
+use super::status::WrongInput;
+use super::{SegmentArguments, open_gpu};
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use vnet_engine::data::images_only;
+use vnet_engine::gpu::DeviceChoice;
+use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
+use vnet_engine::nn::Model;
+
+pub fn segment(arguments: &SegmentArguments, device: DeviceChoice) -> Result<()> {
+    let path = model_path(&arguments.model);
+    let model = Model::read(&path)?;
+    let preprocessing = Preprocessing::of(&model)
+        .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
+    let pairs = pairs(arguments)?;
+    check_outputs(arguments, &pairs, model.network.classes)?;
+    let gpu = open_gpu(device)?;
+    let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?.with_mirroring(arguments.tta);
+    let preparation = preprocessing.preparation(model.network.classes);
+    let options = SegmentOptions { probabilities: arguments.probabilities };
+    let bar = bar(pairs.len(), "volumes");
+    for (input, output) in &pairs {
+        bar.set_message(input.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        segment_file(&predictor, &preparation, input, output, options, || bar.tick())?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    for (_, output) in &pairs {
+        println!("{}", output.display());
+    }
+    Ok(())
+}
+
+/// The model file of a run folder, or the path itself.
+pub fn model_path(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
+}
+
+/// Inputs and outputs: a folder gives a folder with the same file names.
+fn pairs(arguments: &SegmentArguments) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let (input, output) = (&arguments.input, &arguments.output);
+    if input.is_dir() {
+        let inputs = images_only(input)?;
+        std::fs::create_dir_all(output)
+            .map_err(|e| WrongInput(format!("{}: cannot create the output folder: {e}", output.display())))?;
+        return Ok(inputs
+            .into_iter()
+            .map(|path| {
+                let to = output.join(path.file_name().unwrap_or_default());
+                (path, to)
+            })
+            .collect());
+    }
+    let output = match output.is_dir() {
+        true => output.join(input.file_name().unwrap_or_default()),
+        false => output.clone(),
+    };
+    Ok(vec![(input.clone(), output)])
+}
+
+/// Nothing is overwritten without `--force`, and an input never.
+fn check_outputs(arguments: &SegmentArguments, pairs: &[(PathBuf, PathBuf)], classes: usize) -> Result<()> {
+    for (input, output) in pairs {
+        if output.exists() && same_file(input, output) {
+            return Err(WrongInput(format!("{}: is the input; give another --output", output.display())).into());
+        }
+        let extra = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(output, c));
+        if let Some(present) = std::iter::once(output.clone()).chain(extra).find(|p| p.exists())
+            && !arguments.force
+        {
+            return Err(WrongInput(format!("{}: exists; --force replaces it", present.display())).into());
+        }
+    }
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,47 @@
+use vnet_engine::data::DataError;
+use vnet_engine::evaluate::EvaluateError;
+use vnet_engine::gpu::GpuError;
+use vnet_engine::infer::InferError;
+use vnet_engine::metrics::MetricError;
+use vnet_engine::nn::ModelError;
+use vnet_engine::plan::PlanError;
+use vnet_engine::train::{ConfigError, TrainError};
+
+/// Wrong input or usage, as opposed to a failure of the machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongInput(pub String);
+
+/// 2 for wrong usage and wrong input, 1 for other failures.
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    let user = error.chain().any(|cause| {
+        if let Some(gpu) = cause.downcast_ref::<GpuError>() {
+            return is_choice(gpu);
+        }
+        if let Some(train) = cause.downcast_ref::<TrainError>() {
+            return match train {
+                TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
+                TrainError::Report(_) => false,
+                _ => true,
+            };
+        }
+        if let Some(infer) = cause.downcast_ref::<InferError>() {
+            return match infer {
+                InferError::Gpu(gpu) => is_choice(gpu),
+                _ => true,
+            };
+        }
+        cause.is::<WrongInput>()
+            || cause.is::<DataError>()
+            || cause.is::<ConfigError>()
+            || cause.is::<ModelError>()
+            || cause.is::<PlanError>()
+            || cause.is::<MetricError>()
+            || cause.is::<EvaluateError>()
+    });
+    if user { 2 } else { 1 }
+}
+
+fn is_choice(error: &GpuError) -> bool {
+    matches!(error, GpuError::NoAdapter | GpuError::NoSuchAdapter { .. })
+}

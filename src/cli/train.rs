@@ -1,0 +1,73 @@
+use super::progress::TrainProgress;
+use super::status::WrongInput;
+use super::{TrainArguments, open_gpu};
+use anyhow::Result;
+use vnet_engine::data::Dataset;
+use vnet_engine::gpu::DeviceChoice;
+use vnet_engine::metrics::render_table;
+use vnet_engine::plan::human_bytes;
+use vnet_engine::train::{Config, RunSettings, Trainer, choose_patch, train as run_training};
+
+pub fn train(arguments: &TrainArguments, device: DeviceChoice) -> Result<()> {
+    let settings = settings(arguments)?;
+    if arguments.dry_run {
+        return dry_run(&settings, device);
+    }
+    // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
+    Dataset::open(&settings.data)?;
+    let gpu = open_gpu(device)?;
+    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let mut progress = TrainProgress::new();
+    let summary = run_training(&gpu, &settings, &mut progress);
+    progress.finish();
+    let summary = summary?;
+    if let Some(test) = &summary.test {
+        println!("{}", render_table(test));
+    }
+    if let Some((dice, step)) = summary.best {
+        println!("best validation Dice {dice:.4} after {step} steps");
+    }
+    let out = settings.out.display();
+    println!("model   {out}/model.safetensors\ncurves  {out}/curves.png\nreport  {out}/report.html");
+    Ok(())
+}
+
+fn settings(arguments: &TrainArguments) -> Result<RunSettings> {
+    let mut overrides = arguments.settings.clone();
+    overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
+    overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
+    let stored = arguments.out.join("config.toml");
+    let config = match arguments.resume {
+        true if !stored.exists() => {
+            let text = format!("{}: no run to resume: config.toml is missing", arguments.out.display());
+            return Err(WrongInput(text).into());
+        }
+        true => Config::load(arguments.preset, Some(&stored), &overrides)?,
+        false => Config::load(arguments.preset, arguments.config.as_deref(), &overrides)?,
+    };
+    Ok(RunSettings {
+        data: arguments.data.clone(),
+        out: arguments.out.clone(),
+        config,
+        resume: arguments.resume,
+        fold: arguments.fold,
+        init: arguments.init.clone(),
+    })
+}
+
+/// Everything that can be wrong before the first step, without writing anything.
+fn dry_run(settings: &RunSettings, device: DeviceChoice) -> Result<()> {
+    let dataset = Dataset::open(&settings.data)?;
+    let classes = dataset.check(None)?.max(2);
+    let network = settings.config.network(classes);
+    let patch = choose_patch(&settings.config, &dataset.cases, network.divisor())?;
+    let gpu = open_gpu(device)?;
+    let [x, y, z] = patch;
+    let (_, plan, passes) = Trainer::plan_for(&network, &settings.config, [z, y, x], gpu.target())?;
+    println!("data      {} cases, {classes} classes", dataset.cases.len());
+    println!("patch     {x} x {y} x {z}");
+    println!("device    {}, {}", gpu.description().name, gpu.description().driver);
+    println!("memory    {} in {passes} passes per step", human_bytes(plan.memory.total()));
+    println!("\n{}", settings.config.to_toml());
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Prediction: a sliding window over a prepared volume, and back to the grid of the file.
+
+mod predictor;
+mod preprocessing;
+mod segment;
+mod window;
+
+pub use predictor::{InferError, Predictor};
+pub use preprocessing::Preprocessing;
+pub use segment::{SegmentOptions, probability_path, segment_file};
+pub use window::{gaussian_weights, window_starts};

@@ -1,0 +1,272 @@
+//! Models on disk: safetensors with PyTorch's names, shapes and axis orders, and a description of the network.
+
+use super::{Network, NetworkError, initialise};
+use crate::graph::Graph;
+use crate::plan::ArenaLayout;
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Key of the safetensors metadata that describes the network.
+pub const METADATA_KEY: &str = "vnet_engine";
+
+/// Version of the description.
+const FORMAT: u32 = 1;
+
+/// A tensor in PyTorch's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// PyTorch's shape.
+    pub shape: Vec<usize>,
+    /// Elements, last axis fastest.
+    pub data: Vec<f32>,
+}
+
+/// The description in the metadata of a model file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Version of this description.
+    pub format: u32,
+    /// The network.
+    pub network: Network,
+    /// How volumes are prepared; `None`: at their own spacing, zero mean and unit variance over all voxels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<serde_json::Value>,
+}
+
+/// A trained network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The network.
+    pub network: Network,
+    /// How volumes are prepared for it.
+    pub preprocessing: Option<serde_json::Value>,
+    /// Parameters by name.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// A model file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file.
+    #[error("{}: not a safetensors file: {source}", .path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        source: SafeTensorError,
+    },
+    /// The description of the network is missing or not understood.
+    #[error("{}: metadata key {METADATA_KEY}: {reason}", .path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The network cannot be built.
+    #[error("{}: {source}", .path.display())]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NetworkError,
+    },
+    /// A parameter is missing, superfluous or of another shape or type.
+    #[error("{}: tensor {name}: expected {expected}, found {found}", .path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// Type and shape that the network needs.
+        expected: String,
+        /// Type and shape in the file.
+        found: String,
+    },
+}
+
+impl Model {
+    /// Collects a model from the parameter arena.
+    pub fn from_arena(
+        graph: &Graph,
+        layout: &ArenaLayout,
+        arena: &[f32],
+        network: &Network,
+        preprocessing: Option<serde_json::Value>,
+    ) -> Self {
+        let tensors = tensors_from_arena(graph, layout, arena);
+        Self { network: network.clone(), preprocessing, tensors }
+    }
+
+    /// Reads a model file and checks that it holds exactly the parameters that its network needs.
+    ///
+    /// # Errors
+    /// [`ModelError`] that names the file and what differs.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let (metadata, tensors) = decode(path, &bytes)?;
+        let description = metadata.get(METADATA_KEY).ok_or_else(|| ModelError::Description {
+            path: path.to_owned(),
+            reason: "missing; expected JSON with the network's shape".to_owned(),
+        })?;
+        let description: Description = serde_json::from_str(description)
+            .map_err(|e| ModelError::Description { path: path.to_owned(), reason: e.to_string() })?;
+        if description.format != FORMAT {
+            let reason = format!("format {} is not known, expected {FORMAT}", description.format);
+            return Err(ModelError::Description { path: path.to_owned(), reason });
+        }
+        let network = description.network;
+        network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
+        check(path, &network, &tensors)?;
+        Ok(Self { network, preprocessing: description.preprocessing, tensors })
+    }
+
+    /// Writes a model file: to a temporary file in the same folder first, then renamed, so that `path` is never half
+    /// written.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] when the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), ModelError> {
+        let description =
+            Description { format: FORMAT, network: self.network.clone(), preprocessing: self.preprocessing.clone() };
+        let json = serde_json::to_string(&description).expect("a description is always JSON");
+        write_tensors(path, &self.tensors, HashMap::from([(METADATA_KEY.to_owned(), json)]))
+    }
+
+    /// The elements of the parameter arena of a graph of this model's network.
+    ///
+    /// # Panics
+    /// When the graph is of another network: a model that was read was checked against its own.
+    pub fn to_arena(&self, graph: &Graph, layout: &ArenaLayout) -> Vec<f32> {
+        tensors_to_arena(graph, layout, &self.tensors)
+    }
+}
+
+/// Parameters (or gradients or moments, which have the same layout) by name, in PyTorch's order.
+pub fn tensors_from_arena(graph: &Graph, layout: &ArenaLayout, arena: &[f32]) -> BTreeMap<String, Tensor> {
+    let tensor = |(parameter, window): (&crate::graph::Parameter, &crate::plan::ParameterWindow)| {
+        let shape = &graph.spec(parameter.value).shape;
+        let data = parameter.layout.to_torch(&arena[window.start..window.start + window.len], shape);
+        (parameter.name.clone(), Tensor { shape: parameter.layout.torch_shape(shape), data })
+    };
+    graph.parameters().iter().zip(&layout.windows).map(tensor).collect()
+}
+
+/// The inverse of [`tensors_from_arena`].
+///
+/// # Panics
+/// When a parameter is missing or has another number of elements.
+pub fn tensors_to_arena(graph: &Graph, layout: &ArenaLayout, tensors: &BTreeMap<String, Tensor>) -> Vec<f32> {
+    let mut arena = vec![0.0; layout.elements];
+    for (parameter, window) in graph.parameters().iter().zip(&layout.windows) {
+        let tensor = &tensors[&parameter.name];
+        let data = parameter.layout.from_torch(&tensor.data, &graph.spec(parameter.value).shape);
+        arena[window.start..window.start + window.len].copy_from_slice(&data);
+    }
+    arena
+}
+
+/// The parameter arena of a new network.
+pub fn initial_arena(graph: &Graph, layout: &ArenaLayout, seed: u64, head_gain: f32) -> Vec<f32> {
+    let mut arena = vec![0.0; layout.elements];
+    for (position, window) in layout.windows.iter().enumerate() {
+        arena[window.start..window.start + window.len].copy_from_slice(&initialise(graph, position, seed, head_gain));
+    }
+    arena
+}
+
+/// Reads the f32 tensors and the metadata of a safetensors file.
+///
+/// # Errors
+/// [`ModelError`] when it is not one, or holds tensors of another type.
+pub fn decode(path: &Path, bytes: &[u8]) -> Result<(HashMap<String, String>, BTreeMap<String, Tensor>), ModelError> {
+    let format = |source| ModelError::Format { path: path.to_owned(), source };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(format)?;
+    let file = SafeTensors::deserialize(bytes).map_err(format)?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(ModelError::Tensor {
+                path: path.to_owned(),
+                name: name.to_owned(),
+                expected: "F32".to_owned(),
+                found: format!("{:?}", view.dtype()),
+            });
+        }
+        let data = bytemuck::pod_collect_to_vec(view.data());
+        tensors.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), data });
+    }
+    Ok((metadata.metadata().clone().unwrap_or_default(), tensors))
+}
+
+/// Writes tensors and metadata as a safetensors file, atomically.
+///
+/// # Errors
+/// [`ModelError::Io`] when the file cannot be written.
+pub fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: HashMap<String, String>,
+) -> Result<(), ModelError> {
+    let views = tensors.iter().map(|(name, t)| {
+        let bytes = bytemuck::cast_slice(&t.data);
+        let view = TensorView::new(Dtype::F32, t.shape.clone(), bytes).expect("shape and data agree");
+        (name.as_str(), view)
+    });
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
+    replace(path, &bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}
+
+/// Writes a file in one step: a temporary file beside it, synchronised, then renamed.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Checks that the tensors are exactly the network's parameters.
+fn check(path: &Path, network: &Network, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    let expected = parameter_shapes(network);
+    let describe = |shape: &[usize]| format!("F32 {shape:?}");
+    let wrong = |name: &str, expected: String, found: String| {
+        Err(ModelError::Tensor { path: path.to_owned(), name: name.to_owned(), expected, found })
+    };
+    for (name, shape) in &expected {
+        match tensors.get(name) {
+            Some(t) if t.shape == *shape => {}
+            Some(t) => return wrong(name, describe(shape), describe(&t.shape)),
+            None => return wrong(name, describe(shape), "no such tensor".to_owned()),
+        }
+    }
+    match tensors.iter().find(|(name, _)| !expected.contains_key(*name)) {
+        Some((name, t)) => wrong(name, "no such tensor in this network".to_owned(), describe(&t.shape)),
+        None => Ok(()),
+    }
+}
+
+/// PyTorch's shapes of all parameters of a network.
+pub fn parameter_shapes(network: &Network) -> BTreeMap<String, Vec<usize>> {
+    let mut graph = Graph::new();
+    let extent = network.divisor();
+    let shape = [1, extent, extent, extent, network.in_channels];
+    let image = graph.input("image", crate::tensor::TensorSpec::f32(shape));
+    super::vnet(&mut graph, network, image).expect("a valid network on a cube of its divisor");
+    let shape = |p: &crate::graph::Parameter| p.layout.torch_shape(&graph.spec(p.value).shape);
+    graph.parameters().iter().map(|p| (p.name.clone(), shape(p))).collect()
+}

@@ -1,0 +1,82 @@
+use super::{Layer, Loss, Network, vnet};
+use crate::graph::{Graph, gradients};
+use crate::ops::{GRADIENT_OPS, Softmax};
+use crate::tensor::{ShapeError, TensorSpec, ValueId};
+
+/// A network with its loss and the gradient of every parameter.
+#[derive(Debug)]
+pub struct TrainingGraph {
+    /// Forward and backward pass.
+    pub graph: Graph,
+    /// Image `[N, D, H, W, in_channels]`.
+    pub image: ValueId,
+    /// Labels `[N, D, H, W]`.
+    pub labels: ValueId,
+    /// Logits `[N, D, H, W, classes]`.
+    pub logits: ValueId,
+    /// Loss `[1]`: the mean over the samples.
+    pub loss: ValueId,
+    /// Gradient of each parameter, in the graph's order.
+    pub gradients: Vec<ValueId>,
+    /// Layers with weights.
+    pub layers: Vec<Layer>,
+}
+
+impl TrainingGraph {
+    /// The graph for `batch` samples of `extents` `[D, H, W]`. Gradients are those of `loss * scale`: with gradient
+    /// accumulation over k batches, `scale` is 1/k.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when an operation is not defined on the shapes that come up.
+    pub fn new(
+        network: &Network,
+        loss: Loss,
+        batch: usize,
+        extents: [usize; 3],
+        scale: f32,
+    ) -> Result<Self, ShapeError> {
+        let mut graph = Graph::new();
+        let [d, h, w] = extents;
+        let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
+        let labels = graph.input("labels", TensorSpec::u32([batch, d, h, w]));
+        let net = vnet(&mut graph, network, image)?;
+        let loss = loss.append(&mut graph, net.logits, labels)?;
+        let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
+        let gradients = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?
+            .into_iter()
+            .map(|g| g.expect("the loss depends on every parameter"))
+            .collect();
+        Ok(Self { graph, image, labels, logits: net.logits, loss, gradients, layers: net.layers })
+    }
+}
+
+/// A network that predicts.
+#[derive(Debug)]
+pub struct InferenceGraph {
+    /// Forward pass.
+    pub graph: Graph,
+    /// Image `[N, D, H, W, in_channels]`.
+    pub image: ValueId,
+    /// Logits `[N, D, H, W, classes]`.
+    pub logits: ValueId,
+    /// Softmax of the logits.
+    pub probabilities: ValueId,
+    /// Layers with weights.
+    pub layers: Vec<Layer>,
+}
+
+impl InferenceGraph {
+    /// The graph for `batch` samples of `extents` `[D, H, W]`.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when an operation is not defined on the shapes that come up.
+    pub fn new(network: &Network, batch: usize, extents: [usize; 3]) -> Result<Self, ShapeError> {
+        let mut graph = Graph::new();
+        let [d, h, w] = extents;
+        let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
+        let net = vnet(&mut graph, network, image)?;
+        graph.set_scope("softmax");
+        let probabilities = graph.add(Softmax, &[net.logits])?;
+        Ok(Self { graph, image, logits: net.logits, probabilities, layers: net.layers })
+    }
+}

@@ -1,0 +1,476 @@
+//! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
+
+use crate::data::{Normalisation, Preparation};
+use crate::nn::{Loss, Network, NetworkError};
+use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Everything that determines a training besides its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Seed of the split, the initial weights and the order of the cases.
+    pub seed: u64,
+    /// Shape of the network.
+    pub network: NetworkConfig,
+    /// How volumes are prepared.
+    pub data: DataConfig,
+    /// Length, loss and rhythm.
+    pub training: TrainingConfig,
+    /// Update rule.
+    pub optimiser: OptimiserConfig,
+    /// Learning rate over the steps.
+    pub schedule: ScheduleConfig,
+}
+
+/// `[network]`; channels of the image and classes come from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// Channels of level 0.
+    pub base: usize,
+    /// Convolutions of the encoder's stages.
+    pub encoder: Vec<usize>,
+    /// Convolutions of the decoder's stages, level 0 first.
+    pub decoder: Vec<usize>,
+    /// Factor on the He weights of the last layer.
+    pub head_gain: f32,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataConfig {
+    /// Extents x, y, z of the network's input, or `"auto"`: the training volumes' median, rounded up to the network's
+    /// divisor and, where it exceeds `max_patch_voxels`, reduced along its longest axes.
+    pub patch: Patch,
+    /// Limit for an automatic patch.
+    pub max_patch_voxels: usize,
+    /// Intensities.
+    pub normalisation: Normalisation,
+    /// Bring volumes to the orientation nearest to RAS.
+    pub canonical: bool,
+    /// Shares of training, validation and test when there is no `split.json`.
+    pub split: [f64; 3],
+}
+
+/// `[x, y, z]` or `"auto"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Patch {
+    /// Fixed extents x, y, z.
+    Fixed([usize; 3]),
+    /// Chosen from the data.
+    Auto(Auto),
+}
+
+/// The word `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auto {
+    /// Chosen from the data.
+    Auto,
+}
+
+/// `[training]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Samples of a step. Where they do not fit the device at once, gradients are accumulated over smaller batches.
+    pub batch: usize,
+    /// What is minimised.
+    pub loss: Loss,
+    /// Steps between validations; 0: only at the end.
+    pub validate_every: u64,
+    /// Steps between checkpoints; 0: only at the end.
+    pub checkpoint_every: u64,
+    /// Threads that prepare batches.
+    pub loader_threads: usize,
+}
+
+/// `[optimiser]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OptimiserConfig {
+    /// Update rule.
+    pub kind: OptimiserKind,
+    /// Learning rate before the schedule.
+    pub learning_rate: f64,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Nesterov's momentum for SGD.
+    pub nesterov: bool,
+    /// Decay of Adam's first moment.
+    pub beta1: f64,
+    /// Decay of Adam's second moment.
+    pub beta2: f64,
+    /// Added to Adam's denominator.
+    pub epsilon: f64,
+    /// Weight decay; biases and PReLU slopes have none.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient; 0: no clipping.
+    pub clip_norm: f64,
+}
+
+/// Update rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimiserKind {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Kingma and Ba 2015.
+    Adam,
+    /// Loshchilov and Hutter 2019.
+    AdamW,
+}
+
+/// `[schedule]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleConfig {
+    /// `constant`, `step`, `poly` or `cosine`.
+    pub kind: ScheduleKind,
+    /// Steps over which the learning rate rises linearly from 0.
+    pub warm_up: u64,
+    /// `step`: steps between reductions.
+    pub every: u64,
+    /// `step`: factor at each reduction.
+    pub factor: f64,
+    /// `poly`: exponent.
+    pub power: f64,
+}
+
+/// Course of the learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// The same throughout.
+    Constant,
+    /// Multiplied by a factor at intervals.
+    Step,
+    /// `(1 - step / steps)^power`.
+    Poly,
+    /// Half a cosine down to 0.
+    Cosine,
+}
+
+/// A named configuration to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// The paper's network and protocol: 65 million parameters, patch 128 x 128 x 64, batch 2, SGD.
+    Paper,
+    /// Half the paper's channels and a level less: for one small GPU.
+    Small,
+    /// A quarter of the paper's channels, four levels: trains on a CPU in minutes.
+    Tiny,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("{origin}: {reason}")]
+    Syntax {
+        /// File, or `--set`.
+        origin: String,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A key that does not exist.
+    #[error("{origin}: unknown key {key}; did you mean {nearest}?")]
+    UnknownKey {
+        /// File, or `--set`.
+        origin: String,
+        /// The key.
+        key: String,
+        /// The most similar one that exists.
+        nearest: String,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("{origin}: key {key}: expected {expected}, found {found}")]
+    Value {
+        /// File, `--set`, or `configuration`.
+        origin: String,
+        /// The key.
+        key: String,
+        /// What it takes.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+impl Preset {
+    /// The configuration of this name.
+    pub fn config(self) -> Config {
+        let (base, encoder, decoder) = match self {
+            Self::Paper => (16, vec![1, 2, 3, 3, 3], vec![1, 2, 3, 3]),
+            Self::Small => (8, vec![1, 2, 3, 3], vec![1, 2, 3]),
+            Self::Tiny => (4, vec![1, 2, 3, 3], vec![1, 2, 3]),
+        };
+        let paper = self == Self::Paper;
+        let auto = Patch::Auto(Auto::Auto);
+        Config {
+            seed: 0,
+            network: NetworkConfig { base, encoder, decoder, head_gain: 0.05 },
+            data: DataConfig {
+                patch: if paper { Patch::Fixed([128, 128, 64]) } else { auto },
+                max_patch_voxels: if self == Self::Tiny { 100_000 } else { 1 << 20 },
+                normalisation: if paper { Normalisation::ZScoreNonZero } else { Normalisation::ZScoreAll },
+                canonical: true,
+                split: [0.7, 0.1, 0.2],
+            },
+            training: TrainingConfig {
+                steps: match self {
+                    Self::Paper => 30_000,
+                    Self::Small => 4_000,
+                    Self::Tiny => 300,
+                },
+                batch: if self == Self::Tiny { 1 } else { 2 },
+                loss: Loss::Dice,
+                validate_every: if self == Self::Tiny { 50 } else { 500 },
+                checkpoint_every: if self == Self::Tiny { 50 } else { 250 },
+                loader_threads: 1,
+            },
+            optimiser: OptimiserConfig {
+                kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },
+                learning_rate: if paper { 1e-4 } else { 1e-3 },
+                momentum: 0.99,
+                nesterov: false,
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                weight_decay: if paper { 5e-4 } else { 0.0 },
+                clip_norm: if paper { 0.0 } else { 12.0 },
+            },
+            schedule: ScheduleConfig {
+                kind: if paper { ScheduleKind::Step } else { ScheduleKind::Poly },
+                warm_up: 0,
+                every: 25_000,
+                factor: 0.1,
+                power: 0.9,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// A preset, overlaid by a file and by `key=value` settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the file and key.
+    pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
+        let preset = preset.config();
+        let mut table = Table::try_from(&preset).expect("a configuration is a table");
+        if let Some(path) = file {
+            let text =
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+            let origin = path.display().to_string();
+            overlay(&mut table, parse(&origin, &text)?, &origin, "")?;
+        }
+        for setting in settings {
+            let origin = format!("--set {setting}");
+            overlay(&mut table, parse_setting(&origin, setting)?, &origin, "")?;
+        }
+        let config = Self::try_from_table(table)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads the effective configuration of a run.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the file and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(Preset::Tiny, Some(path), &[])
+    }
+
+    /// The configuration as a TOML document.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a configuration is a table")
+    }
+
+    fn try_from_table(table: Table) -> Result<Self, ConfigError> {
+        table.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax {
+            origin: "configuration".to_owned(),
+            reason: e.to_string().trim().replace('\n', " "),
+        })
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.network(2).validate()?;
+        let wrong = |key: &str, expected: &str, found: String| {
+            Err(ConfigError::Value {
+                origin: "configuration".to_owned(),
+                key: key.to_owned(),
+                expected: expected.to_owned(),
+                found,
+            })
+        };
+        let (training, optimiser) = (&self.training, &self.optimiser);
+        if training.steps == 0 {
+            return wrong("training.steps", "at least 1", "0".to_owned());
+        }
+        if !(1..=64).contains(&training.batch) {
+            return wrong("training.batch", "1 to 64", training.batch.to_string());
+        }
+        if !(1..=64).contains(&training.loader_threads) {
+            return wrong("training.loader_threads", "1 to 64", training.loader_threads.to_string());
+        }
+        if let Patch::Fixed(patch) = self.data.patch
+            && !patch.iter().all(|e| (1..=4096).contains(e))
+        {
+            return wrong("data.patch", "three extents from 1 to 4096", format!("{patch:?}"));
+        }
+        let fraction = 0.0..1.0;
+        for (key, value) in [
+            ("optimiser.momentum", optimiser.momentum),
+            ("optimiser.beta1", optimiser.beta1),
+            ("optimiser.beta2", optimiser.beta2),
+        ] {
+            if !fraction.contains(&value) {
+                return wrong(key, "0 up to, not including, 1", value.to_string());
+            }
+        }
+        if !(optimiser.learning_rate > 0.0 && optimiser.learning_rate.is_finite()) {
+            return wrong("optimiser.learning_rate", "a positive number", optimiser.learning_rate.to_string());
+        }
+        for (key, value) in
+            [("optimiser.weight_decay", optimiser.weight_decay), ("optimiser.clip_norm", optimiser.clip_norm)]
+        {
+            if !(value >= 0.0 && value.is_finite()) {
+                return wrong(key, "a number not below 0", value.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// The network for this number of classes.
+    pub fn network(&self, classes: usize) -> Network {
+        let NetworkConfig { base, encoder, decoder, .. } = self.network.clone();
+        Network { in_channels: 1, classes, base, encoder, decoder }
+    }
+
+    /// How volumes are prepared for a patch x, y, z.
+    pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
+        Preparation { normalisation: self.data.normalisation, patch, classes, canonical: self.data.canonical }
+    }
+
+    /// The optimiser's constants.
+    pub fn optimiser_settings(&self) -> OptimiserSettings {
+        let o = &self.optimiser;
+        let (beta1, beta2, epsilon) = (o.beta1, o.beta2, o.epsilon);
+        let optimiser = match o.kind {
+            OptimiserKind::Sgd => Optimiser::Sgd { momentum: o.momentum, nesterov: o.nesterov },
+            OptimiserKind::Adam => Optimiser::Adam { beta1, beta2, epsilon },
+            OptimiserKind::AdamW => Optimiser::AdamW { beta1, beta2, epsilon },
+        };
+        let clip_norm = (o.clip_norm > 0.0).then_some(o.clip_norm);
+        OptimiserSettings { optimiser, weight_decay: o.weight_decay, clip_norm }
+    }
+
+    /// Learning rate of a step, counted from 0.
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let s = &self.schedule;
+        let schedule = match s.kind {
+            ScheduleKind::Constant => Schedule::Constant,
+            ScheduleKind::Step => Schedule::Step { every: s.every, factor: s.factor },
+            ScheduleKind::Poly => Schedule::Poly { power: s.power },
+            ScheduleKind::Cosine => Schedule::Cosine { minimum: 0.0 },
+        };
+        let rate = LearningRate { base: self.optimiser.learning_rate, warm_up: s.warm_up, schedule };
+        rate.at(step, self.training.steps)
+    }
+}
+
+fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse::<Table>().map_err(|e| {
+        let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        ConfigError::Syntax { origin: format!("{origin}:{line}"), reason: e.message().to_owned() }
+    })
+}
+
+/// `a.b=value`, where a value that is not TOML is taken as a string.
+fn parse_setting(origin: &str, setting: &str) -> Result<Table, ConfigError> {
+    let (key, value) = setting.split_once('=').ok_or_else(|| ConfigError::Syntax {
+        origin: origin.to_owned(),
+        reason: "expected key=value, e.g. training.steps=500".to_owned(),
+    })?;
+    let value = format!("v = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
+    let text = setting[key.len() + 1..].to_owned();
+    let mut table = Table::new();
+    let mut parts = key.trim().rsplit('.');
+    table.insert(parts.next().unwrap_or_default().to_owned(), value.unwrap_or(Value::String(text)));
+    for part in parts {
+        table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
+    }
+    Ok(table)
+}
+
+/// Replaces values of `table` by those of `other`, whose keys must exist.
+fn overlay(table: &mut Table, other: Table, origin: &str, prefix: &str) -> Result<(), ConfigError> {
+    for (key, value) in other {
+        let path = format!("{prefix}{key}");
+        let Some(present) = table.get_mut(&key) else {
+            return Err(ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(&path), key: path });
+        };
+        match (present, value) {
+            (Value::Table(present), Value::Table(value)) => overlay(present, value, origin, &format!("{path}."))?,
+            (present, value) => *present = convert(present, value, origin, &path)?,
+        }
+    }
+    Ok(())
+}
+
+/// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
+fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
+    let patch = key == "data.patch";
+    match (present, &value) {
+        (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(*i as f64)),
+        (Value::Integer(_), Value::Integer(i)) if *i >= 0 => Ok(value),
+        (Value::Integer(_), _) => Err(mismatch(origin, key, "a whole number, 0 or more", &value)),
+        (_, Value::Array(_)) if patch => Ok(value),
+        (_, Value::String(s)) if patch && s == "auto" => Ok(value),
+        _ if patch => Err(mismatch(origin, key, "\"auto\" or [x, y, z]", &value)),
+        _ if present.same_type(&value) => Ok(value),
+        _ => Err(mismatch(origin, key, &format!("a value like {present}"), &value)),
+    }
+}
+
+fn mismatch(origin: &str, key: &str, expected: &str, found: &Value) -> ConfigError {
+    ConfigError::Value {
+        origin: origin.to_owned(),
+        key: key.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_string(),
+    }
+}
+
+/// The existing key that is most similar.
+fn nearest(key: &str) -> String {
+    fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+        for (key, value) in table {
+            match value {
+                Value::Table(inner) => collect(inner, &format!("{prefix}{key}."), keys),
+                _ => keys.push(format!("{prefix}{key}")),
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    collect(&Table::try_from(Preset::Tiny.config()).expect("a configuration is a table"), "", &mut keys);
+    let similarity = |candidate: &String| {
+        let last = candidate.rsplit('.').next().unwrap_or(candidate);
+        strsim::jaro_winkler(candidate, key).max(strsim::jaro_winkler(last, key))
+    };
+    keys.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).unwrap_or_default()
+}

@@ -1,0 +1,59 @@
+use crate::data::DataError;
+use crate::gpu::GpuError;
+use crate::infer::InferError;
+use crate::metrics::MetricError;
+use crate::nn::ModelError;
+use crate::plan::PlanError;
+use crate::report::ReportError;
+use crate::tensor::ShapeError;
+use std::path::PathBuf;
+
+/// A training cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] super::ConfigError),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network on this patch.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The network does not fit the device.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// A model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A score.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A picture.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A prediction.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// A file of the run folder.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The run folder holds something already, or not what is needed.
+    #[error("{}: {reason}", .path.display())]
+    RunFolder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}

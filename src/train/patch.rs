@@ -1,0 +1,56 @@
+use super::TrainError;
+use super::config::{Config, Patch};
+use crate::data::io::read_header;
+use crate::data::{Case, Reorientation};
+
+/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes, rounded up
+/// to multiples of `divisor`, the longest axes reduced until `max_patch_voxels` is kept.
+///
+/// # Errors
+/// [`TrainError::Data`] when a header cannot be read.
+pub fn choose_patch(config: &Config, cases: &[Case], divisor: usize) -> Result<[usize; 3], TrainError> {
+    if let Patch::Fixed(patch) = config.data.patch {
+        return Ok(patch);
+    }
+    let mut extents: [Vec<usize>; 3] = Default::default();
+    for case in cases {
+        let grid = read_header(&case.image)?.grid(&case.image)?;
+        let oriented = if config.data.canonical { Reorientation::to_ras(&grid).to() } else { grid.extents };
+        for (axis, extent) in extents.iter_mut().zip(oriented) {
+            axis.push(extent);
+        }
+    }
+    Ok(fit_patch(extents.map(median), divisor, config.data.max_patch_voxels))
+}
+
+fn median(mut values: Vec<usize>) -> usize {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(1)
+}
+
+/// Rounds up to multiples of `divisor`, then takes the longest axis down step by step.
+fn fit_patch(extents: [usize; 3], divisor: usize, max_voxels: usize) -> [usize; 3] {
+    let mut patch = extents.map(|e| e.max(1).next_multiple_of(divisor));
+    while patch.iter().product::<usize>() > max_voxels {
+        let longest = (0..3).max_by_key(|&axis| patch[axis]).expect("three axes");
+        if patch[longest] <= divisor {
+            break;
+        }
+        patch[longest] -= divisor;
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_are_multiples_within_the_limit() {
+        assert_eq!(fit_patch([36, 50, 35], 8, 100_000), [40, 56, 40]);
+        assert_eq!(fit_patch([64, 64, 24], 8, 100_000), [64, 64, 24]);
+        assert_eq!(fit_patch([320, 320, 30], 8, 100_000), [56, 48, 32]);
+        assert_eq!(fit_patch([9, 1, 1], 16, 1), [16, 16, 16]);
+        assert_eq!(median(vec![5, 1, 9]), 5);
+    }
+}

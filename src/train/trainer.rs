@@ -1,0 +1,272 @@
+use super::{Config, TrainError};
+use crate::data::Batch;
+use crate::exec::Executor;
+use crate::gpu::{Gpu, Readback};
+use crate::kernel::{Arena, Operand, Target};
+use crate::nn::{Network, TrainingGraph};
+use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, update};
+use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, Window, plan};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Results that may be on their way to the host before a step waits for the oldest: enough to keep the device busy, few
+/// enough that a failure is noticed soon.
+const MOST_IN_FLIGHT: usize = 3;
+
+/// Program numbers of the plan.
+const GRADIENTS: usize = 0;
+const UPDATE: usize = 1;
+
+/// The device's part of a training: gradients of batches and updates of the parameters.
+#[derive(Debug)]
+pub struct Trainer {
+    training: TrainingGraph,
+    executor: Executor,
+    settings: OptimiserSettings,
+    /// Samples of one pass.
+    batch: usize,
+    /// Passes of one step.
+    passes: usize,
+    step: u64,
+    in_flight: VecDeque<InFlight>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    step: u64,
+    learning_rate: f64,
+    cases: Vec<String>,
+    /// One loss per pass, the last with the norm of the gradient behind it.
+    readbacks: Vec<Readback>,
+}
+
+/// What a step gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepResult {
+    /// Counted from 1.
+    pub step: u64,
+    /// Mean loss over the samples.
+    pub loss: f64,
+    /// Global norm of the gradient, before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Names of the samples' cases.
+    pub cases: Vec<String>,
+}
+
+impl Trainer {
+    /// Plans and allocates a training for inputs of `extents` `[D, H, W]`. Where the batch does not fit the device at
+    /// once, the largest share of it that does is repeated and gradients are accumulated.
+    ///
+    /// # Errors
+    /// [`TrainError`] when not even a single sample fits.
+    pub fn new(gpu: &Arc<Gpu>, network: &Network, config: &Config, extents: [usize; 3]) -> Result<Self, TrainError> {
+        let settings = config.optimiser_settings();
+        let (training, plan, passes) = fit(network, config, extents, gpu.target())?;
+        let executor = Executor::new(Arc::clone(gpu), plan)?;
+        let batch = config.training.batch / passes;
+        Ok(Self { training, executor, settings, batch, passes, step: 0, in_flight: VecDeque::new() })
+    }
+
+    /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
+    ///
+    /// # Errors
+    /// [`TrainError`] when not even a single sample fits the target.
+    pub fn plan_for(
+        network: &Network,
+        config: &Config,
+        extents: [usize; 3],
+        target: &Target,
+    ) -> Result<(TrainingGraph, Plan, usize), TrainError> {
+        fit(network, config, extents, target)
+    }
+
+    /// The graph with loss and gradients.
+    pub fn training(&self) -> &TrainingGraph {
+        &self.training
+    }
+
+    /// The executor, whose parameters a [`crate::infer::Predictor`] can share.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Layout of the arenas.
+    pub fn layout(&self) -> &ArenaLayout {
+        &self.executor.plan().arena
+    }
+
+    /// Samples of one pass.
+    pub fn pass_batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Passes of one step.
+    pub fn passes(&self) -> usize {
+        self.passes
+    }
+
+    /// Steps done.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// Sets the parameters.
+    pub fn set_parameters(&mut self, arena: &[f32]) {
+        self.executor.write_arena(Arena::Parameters, arena);
+    }
+
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    pub fn parameters(&self) -> Result<Vec<f32>, TrainError> {
+        Ok(self.executor.read_arena(Arena::Parameters)?)
+    }
+
+    /// First and second moments; the second is absent for SGD.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    pub fn moments(&self) -> Result<(Vec<f32>, Option<Vec<f32>>), TrainError> {
+        let second = self.has_second_moment().then(|| self.executor.read_arena(Arena::Moment2)).transpose()?;
+        Ok((self.executor.read_arena(Arena::Moment1)?, second))
+    }
+
+    /// Puts the trainer into the state of a checkpoint.
+    pub fn restore(&mut self, step: u64, parameters: &[f32], moment1: &[f32], moment2: Option<&[f32]>) {
+        self.step = step;
+        self.executor.write_arena(Arena::Parameters, parameters);
+        self.executor.write_arena(Arena::Moment1, moment1);
+        if let Some(moment2) = moment2.filter(|_| self.has_second_moment()) {
+            self.executor.write_arena(Arena::Moment2, moment2);
+        }
+    }
+
+    fn has_second_moment(&self) -> bool {
+        !matches!(self.settings.optimiser, Optimiser::Sgd { .. })
+    }
+
+    /// One optimiser step on `passes` batches; returns results that have arrived, oldest first.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    ///
+    /// # Panics
+    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for.
+    pub fn step(&mut self, batches: &[Batch], learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
+        assert_eq!(batches.len(), self.passes, "one batch per pass");
+        self.step += 1;
+        let mut readbacks = Vec::new();
+        let loss = self.executor.plan().places[&self.training.loss];
+        for (pass, batch) in batches.iter().enumerate() {
+            let scalars = StepScalars::new(&self.settings, self.step, learning_rate).in_micro_step(pass);
+            self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
+            self.executor.write(self.training.image, bytemuck::cast_slice(&batch.image));
+            self.executor.write(self.training.labels, bytemuck::cast_slice(&batch.label));
+            self.executor.run(GRADIENTS)?;
+            if pass + 1 < self.passes {
+                readbacks.push(self.executor.read_windows(&[loss])?);
+            }
+        }
+        self.executor.run(UPDATE)?;
+        readbacks.push(self.executor.read_windows(&[loss, self.norm_window()])?);
+        let cases = batches.iter().flat_map(|b| b.cases.iter().cloned()).collect();
+        self.in_flight.push_back(InFlight { step: self.step, learning_rate, cases, readbacks });
+        self.collect(MOST_IN_FLIGHT)
+    }
+
+    /// Results of all steps so far, after waiting for them.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    pub fn finish(&mut self) -> Result<Vec<StepResult>, TrainError> {
+        self.collect(0)
+    }
+
+    fn norm_window(&self) -> Window {
+        self.executor.plan().stage_scratch[0][NORM_SCRATCH]
+    }
+
+    /// Takes results from the front: waits while more than `keep` are in flight, then takes what has arrived.
+    fn collect(&mut self, keep: usize) -> Result<Vec<StepResult>, TrainError> {
+        let gpu = Arc::clone(self.executor.gpu());
+        let mut results = Vec::new();
+        while let Some(oldest) = self.in_flight.front() {
+            let last = oldest.readbacks.last().expect("every step reads its loss");
+            let values = match last.poll(&gpu)? {
+                Some(values) => values,
+                None if self.in_flight.len() > keep => last.wait(&gpu)?,
+                None => break,
+            };
+            let step = self.in_flight.pop_front().expect("the front was there");
+            results.push(step.result(&gpu, &values)?);
+        }
+        Ok(results)
+    }
+}
+
+impl InFlight {
+    fn result(self, gpu: &Gpu, last: &[u8]) -> Result<StepResult, TrainError> {
+        let last: Vec<f32> = bytemuck::pod_collect_to_vec(last);
+        let (loss, gradient_norm) = (f64::from(last[0]), f64::from(last[1]));
+        let mut sum = loss;
+        for earlier in &self.readbacks[..self.readbacks.len() - 1] {
+            let loss: Vec<f32> = bytemuck::pod_collect_to_vec(&earlier.wait(gpu)?);
+            sum += f64::from(loss[0]);
+        }
+        Ok(StepResult {
+            step: self.step,
+            loss: sum / self.readbacks.len() as f64,
+            gradient_norm,
+            learning_rate: self.learning_rate,
+            cases: self.cases,
+        })
+    }
+}
+
+/// Position of the gradient's norm among the scratch buffers of the update.
+const NORM_SCRATCH: usize = 1;
+
+/// Plans with the largest share of the batch that fits the target.
+fn fit(
+    network: &Network,
+    config: &Config,
+    extents: [usize; 3],
+    target: &Target,
+) -> Result<(TrainingGraph, Plan, usize), TrainError> {
+    let total = config.training.batch;
+    let mut failure = None;
+    for passes in (1..=total).filter(|p| total.is_multiple_of(*p)) {
+        let scale = 1.0 / passes as f32;
+        let training = TrainingGraph::new(network, config.training.loss, total / passes, extents, scale)?;
+        match plan_training(&training, &config.optimiser_settings(), passes > 1, target) {
+            Ok(plan) => return Ok((training, plan, passes)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.expect("a batch of at least one sample was tried").into())
+}
+
+fn plan_training(
+    training: &TrainingGraph,
+    settings: &OptimiserSettings,
+    accumulating: bool,
+    target: &Target,
+) -> Result<Plan, PlanError> {
+    let layout = ArenaLayout::new(&training.graph);
+    let update = update(settings, layout.elements, layout.decayed, target);
+    assert_eq!(update.grad_norm, Operand::Scratch(NORM_SCRATCH), "the norm lies where the trainer reads it");
+    let stage = Stage { name: "update", dispatches: update.dispatches, scratch: update.scratch, cost: update.cost };
+    let request = Request {
+        graph: &training.graph,
+        outputs: &[training.loss],
+        keep_all: false,
+        gradients: &training.gradients,
+        accumulate: accumulating.then_some(accumulate as crate::plan::Accumulate),
+        stages: vec![stage],
+        arenas: &[],
+    };
+    plan(&request, target)
+}

@@ -1,0 +1,135 @@
+//! The shape of the house and of the network: dependencies run one way, and the network is the paper's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use vnet_engine::nn::{InferenceGraph, Network, receptive_fields};
+use vnet_engine::tensor::TensorSpec;
+
+/// What each module may use of the others.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("tensor", &[]),
+    ("kernel", &["tensor"]),
+    ("graph", &["tensor", "kernel"]),
+    ("ops", &["tensor", "kernel", "graph"]),
+    ("optim", &["tensor", "kernel"]),
+    ("plan", &["tensor", "kernel", "graph"]),
+    ("gpu", &["kernel"]),
+    ("exec", &["tensor", "kernel", "plan", "gpu"]),
+    ("nn", &["tensor", "kernel", "graph", "ops", "plan"]),
+    ("data", &[]),
+    ("metrics", &[]),
+    ("report", &["metrics"]),
+    ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
+    ("evaluate", &["data", "metrics"]),
+    (
+        "train",
+        &[
+            "tensor", "kernel", "plan", "gpu", "exec", "nn", "optim", "data", "metrics", "report", "infer", "evaluate",
+            "graph",
+        ],
+    ),
+];
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a source folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&root, &mut files);
+    let read = |path: PathBuf| {
+        let first = path.strip_prefix(&root).expect("below src").components().next().expect("a name");
+        let module = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let text = fs::read_to_string(&path).expect("a source file");
+        (module, path, text)
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let mut seen = 0;
+    for (module, path, text) in sources() {
+        let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == module) else {
+            assert!(["lib", "main", "cli"].contains(&module.as_str()), "{}: a module without a place", path.display());
+            continue;
+        };
+        for (i, _) in text.match_indices("crate::") {
+            let used: String = text[i + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if ALLOWED.iter().any(|(name, _)| *name == used) {
+                seen += 1;
+                assert!(used == module || allowed.contains(&used.as_str()), "{} uses {used}", path.display());
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} uses were found");
+}
+
+#[test]
+fn wgpu_is_named_in_gpu_and_exec_only() {
+    for (module, path, text) in sources() {
+        if module != "gpu" && module != "exec" {
+            let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+            assert!(!code.clone().any(|l| l.contains("wgpu::")), "{} names wgpu", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_program_prints() {
+    for (module, path, text) in sources() {
+        let prints = text.contains("println!(") || text.contains("print!(");
+        assert!(!prints || ["main", "cli"].contains(&module.as_str()), "{} prints", path.display());
+    }
+}
+
+#[test]
+fn the_papers_network_has_its_parameters_and_receptive_fields() {
+    let graph = InferenceGraph::new(&Network::paper(1, 2), 1, [64, 128, 128]).expect("the paper's input");
+    assert_eq!(graph.layers.iter().map(|l| l.parameters).sum::<usize>(), 65_175_314);
+    let parameters = graph.graph.parameters().iter().map(|p| graph.graph.spec(p.value).elements());
+    assert_eq!(parameters.sum::<usize>(), 65_175_314);
+    let fields: Vec<(String, usize)> =
+        receptive_fields(&graph.layers).into_iter().map(|f| (f.stage, f.voxels)).collect();
+    let table1 = [
+        ("encoder.0", 5),
+        ("encoder.1", 22),
+        ("encoder.2", 72),
+        ("encoder.3", 172),
+        ("encoder.4", 372),
+        ("decoder.3", 476),
+        ("decoder.2", 528),
+        ("decoder.1", 546),
+        ("decoder.0", 551),
+        ("head", 551),
+    ];
+    assert_eq!(fields, table1.map(|(stage, voxels)| (stage.to_owned(), voxels)));
+    assert_eq!(*graph.graph.spec(graph.logits), TensorSpec::f32([1, 64, 128, 128, 2]));
+}
+
+#[test]
+fn parameters_have_pytorchs_names_and_shapes() {
+    let network = Network { in_channels: 1, classes: 3, base: 4, encoder: vec![1, 2, 3], decoder: vec![1, 2] };
+    let shapes = vnet_engine::nn::model::parameter_shapes(&network);
+    let expect = |name: &str, shape: &[usize]| assert_eq!(shapes.get(name).map(Vec::as_slice), Some(shape), "{name}");
+    expect("encoder.0.conv.0.weight", &[4, 1, 5, 5, 5]);
+    expect("encoder.1.down.weight", &[8, 4, 2, 2, 2]);
+    expect("encoder.1.down_act.weight", &[8]);
+    expect("encoder.2.conv.2.bias", &[16]);
+    expect("decoder.1.up.weight", &[16, 8, 2, 2, 2]);
+    expect("decoder.1.conv.1.weight", &[16, 16, 5, 5, 5]);
+    expect("decoder.0.up.weight", &[16, 4, 2, 2, 2]);
+    expect("decoder.0.up_act.weight", &[4]);
+    expect("decoder.0.act.0.weight", &[8]);
+    expect("head.weight", &[3, 8, 1, 1, 1]);
+    expect("head.bias", &[3]);
+    assert_eq!(shapes.len(), 1 * 3 + (3 + 2 * 3) + (3 + 3 * 3) + (3 + 2 * 3) + (3 + 3) + 2);
+}

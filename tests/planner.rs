@@ -1,0 +1,126 @@
+//! Plans are legal: live values share no slot, no dispatch reads and writes one buffer, limits hold, little is wasted.
+
+use proptest::prelude::*;
+use std::collections::HashMap;
+use vnet_engine::kernel::{Access, Target};
+use vnet_engine::nn::{InferenceGraph, Loss, Network, TrainingGraph};
+use vnet_engine::plan::{Lifetime, Plan, PlanError, Request, assign_slots, lower_bound, plan};
+use vnet_engine::train::{Preset, Trainer};
+
+fn lifetimes() -> impl Strategy<Value = Vec<Lifetime>> {
+    let one = (0usize..60, 0usize..25, 1u64..1000).prop_map(|(first, length, bytes)| Lifetime {
+        first,
+        last: first + length,
+        bytes,
+    });
+    prop::collection::vec(one, 1..80)
+}
+
+proptest! {
+    #[test]
+    fn live_values_share_no_slot_and_fit_it(lifetimes in lifetimes()) {
+        let assignment = assign_slots(&lifetimes);
+        for (i, a) in lifetimes.iter().enumerate() {
+            prop_assert!(a.bytes <= assignment.bytes[assignment.slots[i]]);
+            for (j, b) in lifetimes.iter().enumerate().skip(i + 1) {
+                let overlap = a.first <= b.last && b.first <= a.last;
+                prop_assert!(!(overlap && assignment.slots[i] == assignment.slots[j]), "{a:?} and {b:?} share a slot");
+            }
+        }
+        let total: u64 = assignment.bytes.iter().sum();
+        prop_assert!(total >= lower_bound(&lifetimes));
+        // The bound itself, by definition.
+        let live = |t: usize| lifetimes.iter().filter(|l| l.first <= t && t <= l.last).map(|l| l.bytes).sum::<u64>();
+        prop_assert_eq!(lower_bound(&lifetimes), (0..90).map(live).max().unwrap_or(0));
+    }
+}
+
+fn check(plan: &Plan, target: &Target) {
+    for dispatch in plan.programs.iter().flat_map(|p| &p.dispatches) {
+        let mut uses: HashMap<usize, Access> = HashMap::new();
+        for (window, access) in &dispatch.bindings {
+            assert!(window.bytes <= target.max_binding_bytes);
+            assert!(window.offset.is_multiple_of(256));
+            assert!(window.offset + window.bytes <= plan.buffers[window.buffer].bytes);
+            let before = uses.insert(window.buffer, *access);
+            let clash = before.is_some_and(|b| b == Access::Write || *access == Access::Write);
+            assert!(!clash, "{:?} binds buffer {} twice", plan.kernels[dispatch.kernel], window.buffer);
+        }
+        assert!(dispatch.bindings.len() <= target.max_storage_buffers as usize);
+        assert!(dispatch.grid.iter().all(|g| (1..=target.max_workgroups).contains(g)));
+    }
+    assert!(plan.buffers.iter().all(|b| b.bytes <= target.max_buffer_bytes));
+}
+
+fn llvmpipe() -> Target {
+    Target {
+        max_buffer_bytes: (1 << 31) - 1,
+        max_invocations: 1024,
+        max_workgroup_bytes: 32_768,
+        max_storage_buffers: 32,
+        subgroup: Some(8),
+        software: true,
+        ..Target::webgpu()
+    }
+}
+
+#[test]
+fn presets_plan_legally_on_every_kind_of_device() {
+    let gpu = Target { max_binding_bytes: (1 << 31) - 4, subgroup: Some(32), software: false, ..llvmpipe() };
+    let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
+    for target in [webgpu, llvmpipe(), gpu] {
+        for (preset, patch) in
+            [(Preset::Tiny, [40, 56, 40]), (Preset::Small, [64, 64, 24]), (Preset::Paper, [64, 128, 128])]
+        {
+            for classes in [2, 3] {
+                let config = preset.config();
+                let network = config.network(classes);
+                let (_, plan, _) = Trainer::plan_for(&network, &config, patch, &target).expect("the preset fits");
+                check(&plan, &target);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_papers_network_stays_within_ten_percent_of_the_lower_bound() {
+    for batch in [1, 2] {
+        let mut config = Preset::Paper.config();
+        config.training.batch = batch;
+        let target = Target { max_binding_bytes: 1 << 31, ..llvmpipe() };
+        let (_, plan, passes) =
+            Trainer::plan_for(&config.network(2), &config, [64, 128, 128], &target).expect("it fits");
+        assert_eq!(passes, 1);
+        let m = plan.memory;
+        assert!(m.slots_lower_bound <= m.slots && m.slots as f64 <= 1.1 * m.slots_lower_bound as f64, "{m:?}");
+        assert!(m.slots * 2 < m.values_unshared, "{m:?}");
+    }
+}
+
+#[test]
+fn a_batch_that_exceeds_the_binding_limit_is_accumulated() {
+    // 32 channels at 128 x 128 x 64 are exactly 128 MiB.
+    let config = Preset::Paper.config();
+    let (_, _, passes) = Trainer::plan_for(&config.network(2), &config, [64, 128, 128], &llvmpipe()).expect("it fits");
+    assert_eq!((config.training.batch, passes), (2, 2));
+}
+
+#[test]
+fn a_value_that_exceeds_the_binding_limit_is_named() {
+    let graph = InferenceGraph::new(&Network::paper(1, 2), 1, [80, 128, 128]).expect("divisible extents");
+    let error = plan(&Request::inference(&graph.graph, &[graph.probabilities]), &llvmpipe()).expect_err("too large");
+    let text = error.to_string();
+    assert!(matches!(error, PlanError::Binding { .. }));
+    assert!(text.contains("decoder.0") && text.contains("160.0 MiB") && text.contains("128.0 MiB"), "{text}");
+}
+
+#[test]
+fn nodes_that_nothing_depends_on_are_not_run() {
+    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let forward = plan(&Request::inference(&t.graph, &[t.logits]), &llvmpipe()).expect("it fits");
+    let all = plan(&Request { gradients: &t.gradients, ..Request::inference(&t.graph, &[t.loss]) }, &llvmpipe());
+    let all = all.expect("it fits");
+    assert!(forward.programs[0].steps.iter().all(|s| !s.name.ends_with(".grad")));
+    assert!(forward.programs[0].steps.len() < all.programs[0].steps.len() / 2);
+}

@@ -1,0 +1,117 @@
+//! Every shader, with every specialisation that the presets use on every kind of device, translates through naga to
+//! SPIR-V (Vulkan), MSL (Metal) and HLSL (DirectX 12).
+
+use naga::back::{PipelineConstants, hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use std::collections::HashSet;
+use vnet_engine::kernel::{Algorithms, Kernel, SHADERS, Target, source};
+use vnet_engine::train::{Preset, Trainer};
+
+/// The kernels of the presets' training plans, of every operation's test cases, and every shader without overrides.
+fn kernels() -> Vec<Kernel> {
+    let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
+    let software = Target {
+        software: true,
+        subgroup: Some(8),
+        max_invocations: 1024,
+        max_workgroup_bytes: 32_768,
+        ..webgpu.clone()
+    };
+    let gpu = Target { software: false, subgroup: Some(32), ..software.clone() };
+    let mut kernels: Vec<Kernel> = Vec::new();
+    for base in [webgpu, software, gpu] {
+        for algorithms in [Algorithms::Naive, Algorithms::Tuned] {
+            let target = Target { algorithms, ..base.clone() };
+            for (preset, patch) in
+                [(Preset::Tiny, [40, 56, 40]), (Preset::Small, [64, 64, 24]), (Preset::Paper, [64, 128, 128])]
+            {
+                for classes in [2, 3] {
+                    let mut config = preset.config();
+                    for loss in ["dice_cross_entropy", "weighted_cross_entropy"] {
+                        config.training.loss = serde_json::from_value(loss.into()).expect("a loss");
+                        let network = config.network(classes);
+                        let planned = Trainer::plan_for(&network, &config, patch, &target);
+                        kernels.extend(planned.expect("the preset fits").1.kernels);
+                    }
+                }
+            }
+            kernels.extend(case_kernels(&target));
+        }
+    }
+    let mut seen = HashSet::new();
+    kernels.retain(|k| seen.insert(format!("{k:?}")));
+    kernels
+}
+
+fn case_kernels(target: &Target) -> Vec<Kernel> {
+    use vnet_engine::graph::Graph;
+    use vnet_engine::plan::{Request, plan};
+    let mut kernels = Vec::new();
+    for case in vnet_engine::ops::cases() {
+        let mut graph = Graph::new();
+        let inputs: Vec<_> = case.inputs.iter().map(|(spec, _)| graph.input("input", spec.clone())).collect();
+        let outputs = graph.append(case.op, &inputs).expect("a case is well-formed");
+        if let Ok(plan) = plan(&Request::inference(&graph, &outputs), target) {
+            kernels.extend(plan.kernels);
+        }
+    }
+    kernels
+}
+
+#[test]
+fn every_specialisation_translates_to_spirv_msl_and_hlsl() {
+    let kernels = kernels();
+    for kernel in &kernels {
+        let name = format!("{kernel:?}");
+        let text = source(kernel.shader).expect("a shader of the table");
+        let module =
+            naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
+        let capabilities = Capabilities::SUBGROUP;
+        let checked = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+        let module_info = checked.unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let constants: PipelineConstants =
+            kernel.constants.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+        let entry = Some((naga::ShaderStage::Compute, kernel.shader));
+        let (module, module_info) =
+            naga::back::pipeline_constants::process_overrides(&module, &module_info, entry, &constants)
+                .unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        translate(&name, kernel.shader, &module, &module_info);
+    }
+    let translated: HashSet<&str> = kernels.iter().map(|k| k.shader).collect();
+    let unused: Vec<&str> = SHADERS.iter().map(|(n, _)| *n).filter(|n| !translated.contains(n)).collect();
+    // The optimisers that no preset uses are planned in tests/optim.rs.
+    assert!(unused.len() <= 2, "no plan uses {unused:?}");
+}
+
+fn translate(name: &str, entry: &str, module: &naga::Module, module_info: &ModuleInfo) {
+    let options = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: entry.to_owned() };
+    let words = spv::write_vec(
+        module,
+        module_info,
+        &spv::Options { lang_version: (1, 3), ..Default::default() },
+        Some(&options),
+    );
+    assert!(!words.unwrap_or_else(|e| panic!("{name}: SPIR-V: {e:?}")).is_empty());
+
+    let mut options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    options.zero_initialize_workgroup_memory = false;
+    let text = msl::write_string(module, module_info, &options, &msl::PipelineOptions::default());
+    assert!(text.unwrap_or_else(|e| panic!("{name}: MSL: {e:?}")).0.contains("kernel void"));
+
+    let options =
+        hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, fake_missing_bindings: true, ..Default::default() };
+    let mut text = String::new();
+    let pipeline = hlsl::PipelineOptions::default();
+    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+    writer.write(module, module_info, None).unwrap_or_else(|e| panic!("{name}: HLSL: {e:?}"));
+    assert!(text.contains("numthreads"));
+}
+
+#[test]
+fn headers_name_the_file_and_every_shader_has_an_entry_point_of_its_name() {
+    for (name, text) in SHADERS {
+        assert!(text.starts_with("// "), "{name} has no header");
+        assert!(text.contains("Oracle"), "the header of {name} names no oracle");
+        assert!(text.contains(&format!("fn {name}(")), "{name} has no entry point of its name");
+    }
+}
