@@ -1,6 +1,6 @@
-// grad_input[row, channel] = sum over r of grad_output[row, channel + r * channels].
+// grad_input[row, channel] = sum of grad_output[row, c] over the c that are channel modulo the number of channels.
 //
-// Layout   grad_output: [rows, repeats * channels]; grad_input: [rows, channels]
+// Layout   grad_output: [rows, tiled_channels]; grad_input: [rows, channels]
 // Grid     rows.wgsl over grad_input, four rows per invocation
 // Traffic  4 bytes per element of both
 // Oracle   ops::TileChannelsGrad::reference
@@ -8,7 +8,7 @@
 
 struct Params {
     rows: Rows,
-    repeats: u32,
+    tiled_channels: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,10 +23,10 @@ fn tile_channels_grad(
 ) {
     let at = share(params.rows, linear_workgroup(workgroup, grid), local);
     for (var row = at.row; row < at.end; row += params.rows.groups) {
-        let first = row * params.repeats * params.rows.channels + at.channel;
+        let first = row * params.tiled_channels;
         var sum = 0.0;
-        for (var r = 0u; r < params.repeats; r++) {
-            sum += grad_output[first + r * params.rows.channels];
+        for (var c = at.channel; c < params.tiled_channels; c += params.rows.channels) {
+            sum += grad_output[first + c];
         }
         grad_input[row * params.rows.channels + at.channel] = sum;
     }

@@ -62,8 +62,10 @@ fn dependencies_run_one_way() {
             assert!(["lib", "main", "cli"].contains(&module.as_str()), "{}: a module without a place", path.display());
             continue;
         };
-        for (i, _) in text.match_indices("crate::") {
-            let used: String = text[i + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        // Documentation may point anywhere.
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        for (i, _) in code.match_indices("crate::") {
+            let used: String = code[i + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if ALLOWED.iter().any(|(name, _)| *name == used) {
                 seen += 1;
                 assert!(used == module || allowed.contains(&used.as_str()), "{} uses {used}", path.display());
@@ -131,5 +133,5 @@ fn parameters_have_pytorchs_names_and_shapes() {
     expect("decoder.0.act.0.weight", &[8]);
     expect("head.weight", &[3, 8, 1, 1, 1]);
     expect("head.bias", &[3]);
-    assert_eq!(shapes.len(), 1 * 3 + (3 + 2 * 3) + (3 + 3 * 3) + (3 + 2 * 3) + (3 + 3) + 2);
+    assert_eq!(shapes.len(), 3 + (3 + 6) + (3 + 9) + (3 + 6) + (3 + 3) + 2);
 }

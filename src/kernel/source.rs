@@ -36,6 +36,9 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_grad_input_naive
     conv3d_grad_weight_naive
     conv3d_naive
+    conv3d_same5
+    conv3d_same5_grad_weight
+    conv3d_sum_shares
     fill
     pad_crop
     gradient_norm
@@ -58,6 +61,7 @@ const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
     grid
     reduce
+    row_tile
     rows
     step
 );

@@ -186,11 +186,14 @@ pub fn initial_arena(graph: &Graph, layout: &ArenaLayout, seed: u64, head_gain: 
     arena
 }
 
+/// Metadata and tensors of a safetensors file.
+pub type Contents = (HashMap<String, String>, BTreeMap<String, Tensor>);
+
 /// Reads the f32 tensors and the metadata of a safetensors file.
 ///
 /// # Errors
 /// [`ModelError`] when it is not one, or holds tensors of another type.
-pub fn decode(path: &Path, bytes: &[u8]) -> Result<(HashMap<String, String>, BTreeMap<String, Tensor>), ModelError> {
+pub fn decode(path: &Path, bytes: &[u8]) -> Result<Contents, ModelError> {
     let format = |source| ModelError::Format { path: path.to_owned(), source };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(format)?;
     let file = SafeTensors::deserialize(bytes).map_err(format)?;

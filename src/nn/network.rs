@@ -85,8 +85,8 @@ impl Network {
         if !(1..=64).contains(&self.in_channels) {
             return number("in_channels", self.in_channels.to_string(), "1 to 64");
         }
-        if !(1..=256).contains(&self.base) || self.base % self.in_channels != 0 {
-            return number("base", self.base.to_string(), "1 to 256, a multiple of in_channels");
+        if !(1..=256).contains(&self.base) || self.in_channels > self.base {
+            return number("base", self.base.to_string(), "1 to 256, at least in_channels");
         }
         Ok(())
     }

@@ -69,11 +69,11 @@ impl Op for SoftDiceLoss {
         let [samples, voxels, classes] = labelled(&inputs[0].spec, &inputs[1].spec).expect("of these shapes");
         let mut sums = HostTensor::zeros(TensorSpec::f32([samples, classes - 1, 3]));
         for (i, (p, label)) in inputs[0].data.chunks_exact(classes).zip(&inputs[1].data).enumerate() {
-            for k in 1..classes {
+            for (k, &p) in p.iter().enumerate().skip(1) {
                 let g = f64::from(u8::from(*label == k as f64));
                 let at = 3 * (i / voxels * (classes - 1) + k - 1);
-                sums.data[at] += p[k] * g;
-                sums.data[at + 1] += p[k] * p[k];
+                sums.data[at] += p * g;
+                sums.data[at + 1] += p * p;
                 sums.data[at + 2] += g * g;
             }
         }

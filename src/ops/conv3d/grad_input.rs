@@ -1,6 +1,8 @@
 use super::geometry::{Geometry, WeightOrder, activation, axes};
+use super::same5::{self, Direction};
 use super::{naive, reference};
 use crate::graph::{Lowering, Op};
+use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Gradient of [`super::Conv3d`] with respect to its input, from `grad_output [N, d, h, w, Cout]` and
@@ -42,7 +44,12 @@ impl Op for Conv3dGradInput {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst);
+        match at.target().algorithms {
+            Algorithms::Tuned if g.is_same_5() => {
+                same5::product(at, &g, Direction::Backward, [at.input(0), at.input(1)], None);
+            }
+            _ => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst),
+        }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

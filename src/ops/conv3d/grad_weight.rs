@@ -1,6 +1,7 @@
 use super::geometry::{Geometry, WeightOrder, axes};
-use super::{naive, reference};
+use super::{naive, reference, same5};
 use crate::graph::{Lowering, Op};
+use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Gradient of [`super::Conv3d`] with respect to its weight, from `input [N, D, H, W, Cin]` and
@@ -44,7 +45,10 @@ impl Op for Conv3dGradWeight {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst);
+        match at.target().algorithms {
+            Algorithms::Tuned if g.is_same_5() => same5::grad_weight(at, &g, at.input(0), at.input(1)),
+            _ => naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
+        }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

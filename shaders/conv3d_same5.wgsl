@@ -1,0 +1,172 @@
+// output[n, v, o] = bias[o] + sum over k, i of input[n, v + k - 2, i] * weight[tap(k), i, o], a 5x5x5 convolution that
+// keeps the extents; tap(k) is k, or 124 - k for the gradient with respect to the input.
+//
+// Layout     input [N, D, H, W, I], output [N, D, H, W, O], bias [O]; weight: 125 taps of `tap_step` elements, with a step
+//            per channel axis: (O, 1) forward; (1, I) for the input gradient, where I and O change places
+// Grid       one workgroup per eight voxels along x, eight output channels and LANES rows (n, z, y), folded
+// Workgroup  LANES invocations: one row each, a register tile of 8 voxels x 8 channels
+// Shared     the taps along x of CHUNK input channels: 2560 bytes
+// Traffic    12 loads from memory and 10 vec4 from workgroup memory per 320 fused multiply-adds
+// Bounds     any extents and channels; voxels outside are zero
+// Oracle     conv3d_naive, conv3d_grad_input_naive
+#import grid
+#import row_tile
+
+override LANES: u32;
+
+const CHUNK = 16u;
+const STAGED = CHUNK * 10u;
+
+struct Params {
+    rows: u32,
+    depth: u32,
+    height: u32,
+    width: u32,
+    in_channels: u32,
+    out_channels: u32,
+    tap_step: u32,
+    in_step: u32,
+    out_step: u32,
+    flip: u32,
+    with_bias: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+
+// [channel of the chunk][tap along x][half of the output channels]
+var<workgroup> staged: array<vec4<f32>, STAGED>;
+
+fn weight_at(base: u32, channel: u32) -> f32 {
+    if channel < params.out_channels {
+        return weight[base + channel * params.out_step];
+    }
+    return 0.0;
+}
+
+// Stages the five taps of plane and row `kzy` for CHUNK input channels from `first` on.
+fn stage(kzy: u32, first: u32, out_channel: u32, lane: u32) {
+    for (var i = lane; i < STAGED; i += LANES) {
+        let channel = first + i / 10u;
+        let k = kzy * 5u + i % 10u / 2u;
+        let tap = select(k, 124u - k, params.flip != 0u);
+        let o = out_channel + i % 2u * 4u;
+        var value = vec4(0.0);
+        if channel < params.in_channels {
+            let base = tap * params.tap_step + channel * params.in_step;
+            value = vec4(weight_at(base, o), weight_at(base, o + 1u), weight_at(base, o + 2u), weight_at(base, o + 3u));
+        }
+        staged[i] = value;
+    }
+}
+
+fn taps(channel: u32, half: u32) -> Taps {
+    let i = channel * 10u + half;
+    return Taps(staged[i], staged[i + 2u], staged[i + 4u], staged[i + 6u], staged[i + 8u]);
+}
+
+fn gather(base: u32, offsets: vec4<u32>, inside: vec4<bool>) -> vec4<f32> {
+    let at = vec4(base) + offsets;
+    return select(vec4(0.0), vec4(input[at.x], input[at.y], input[at.z], input[at.w]), inside);
+}
+
+fn bias_at(channel: u32) -> f32 {
+    if params.with_bias != 0u && channel < params.out_channels {
+        return bias[channel];
+    }
+    return 0.0;
+}
+
+fn biases(channel: u32) -> vec4<f32> {
+    return vec4(bias_at(channel), bias_at(channel + 1u), bias_at(channel + 2u), bias_at(channel + 3u));
+}
+
+fn store(row: u32, x: u32, channel: u32, values: vec4<f32>) {
+    if x >= params.width {
+        return;
+    }
+    let at = (row * params.width + x) * params.out_channels + channel;
+    let count = params.out_channels - min(channel, params.out_channels);
+    if count > 0u {
+        output[at] = values.x;
+    }
+    if count > 1u {
+        output[at + 1u] = values.y;
+    }
+    if count > 2u {
+        output[at + 2u] = values.z;
+    }
+    if count > 3u {
+        output[at + 3u] = values.w;
+    }
+}
+
+fn store_tile(row: u32, x: u32, channel: u32, tile: Tile) {
+    store(row, x, channel, tile.a0);
+    store(row, x + 1u, channel, tile.a1);
+    store(row, x + 2u, channel, tile.a2);
+    store(row, x + 3u, channel, tile.a3);
+    store(row, x + 4u, channel, tile.a4);
+    store(row, x + 5u, channel, tile.a5);
+    store(row, x + 6u, channel, tile.a6);
+    store(row, x + 7u, channel, tile.a7);
+}
+
+@compute @workgroup_size(LANES)
+fn conv3d_same5(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = linear_workgroup(workgroup, grid);
+    let tiles = (params.width + 7u) / 8u;
+    let blocks = (params.out_channels + 7u) / 8u;
+    let x = number % tiles * 8u;
+    let out_channel = number / tiles % blocks * 8u;
+    let row = number / (tiles * blocks) * LANES + lane;
+    let plane = row / params.height;
+    let y = row % params.height;
+    let z = plane % params.depth;
+
+    // Voxels below zero wrap to more than any extent.
+    let xa = vec4(x) + vec4(0u, 1u, 2u, 3u) - 2u;
+    let last = vec4(params.width - 1u);
+    let inside_a = xa <= last;
+    let inside_b = xa + 4u <= last;
+    let inside_c = xa + 8u <= last;
+    let offset_a = select(vec4(0u), xa, inside_a) * params.in_channels;
+    let offset_b = select(vec4(0u), xa + 4u, inside_b) * params.in_channels;
+    let offset_c = select(vec4(0u), xa + 8u, inside_c) * params.in_channels;
+
+    var low = filled(biases(out_channel));
+    var high = filled(biases(out_channel + 4u));
+    for (var kzy = 0u; kzy < 25u; kzy += 1u) {
+        let iz = z + kzy / 5u - 2u;
+        let iy = y + kzy % 5u - 2u;
+        let present = row < params.rows && iz < params.depth && iy < params.height;
+        let source_row = select(0u, (plane - z + iz) * params.height + iy, present);
+        let source = source_row * params.width * params.in_channels;
+        let a = inside_a & vec4(present);
+        let b = inside_b & vec4(present);
+        let c = inside_c & vec4(present);
+        for (var first = 0u; first < params.in_channels; first += CHUNK) {
+            workgroupBarrier();
+            stage(kzy, first, out_channel, lane);
+            workgroupBarrier();
+            let count = min(CHUNK, params.in_channels - first);
+            for (var i = 0u; i < count; i += 1u) {
+                let base = source + first + i;
+                let inputs = Row(gather(base, offset_a, a), gather(base, offset_b, b), gather(base, offset_c, c));
+                accumulate(&low, inputs, taps(i, 0u));
+                accumulate(&high, inputs, taps(i, 1u));
+            }
+        }
+    }
+    if row < params.rows {
+        store_tile(row, x, out_channel, low);
+        store_tile(row, x, out_channel + 4u, high);
+    }
+}

@@ -1,0 +1,210 @@
+// partial[s, k, i, o] = sum over the rows of share s and over x of input[row + k - 2, x + kx - 2, i] * grad_output[row, x, o]
+// for the 5x5x5 convolution that keeps the extents; the shares are summed by conv3d_sum_shares.
+//
+// Layout     input [N, D, H, W, I], grad_output [N, D, H, W, O], partial [shares, 125, I, O]
+// Grid       one workgroup per (kz, ky), IN_BLOCKS * 4 input channels, OUT_BLOCKS * 4 output channels and group of ROWS
+//            shares, folded
+// Workgroup  ROWS * IN_BLOCKS * OUT_BLOCKS invocations: each owns 5 taps x 4 x 4 channels of one share in registers
+// Shared     SEGMENT voxels of grad_output and SEGMENT + 4 of the input for each of ROWS rows
+// Traffic    2 vec4 from workgroup memory per 80 fused multiply-adds
+// Bounds     any extents and channels; voxels outside are zero. Rows are added in ascending order: no atomics
+// Oracle     conv3d_grad_weight_naive
+#import grid
+
+override ROWS: u32;
+override IN_BLOCKS: u32;
+override OUT_BLOCKS: u32;
+override LANES: u32;
+// ROWS * IN_BLOCKS * (SEGMENT + 4) and ROWS * OUT_BLOCKS * SEGMENT
+override INPUTS: u32;
+override GRADS: u32;
+
+const SEGMENT = 8u;
+
+struct Params {
+    rows: u32,
+    depth: u32,
+    height: u32,
+    width: u32,
+    in_channels: u32,
+    out_channels: u32,
+    // Groups of ROWS shares; share s has the rows s, s + shares, s + 2 * shares, ...
+    groups: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
+
+// [row][voxel][block of four channels]
+var<workgroup> inputs: array<vec4<f32>, INPUTS>;
+var<workgroup> grads: array<vec4<f32>, GRADS>;
+
+fn input_at(at: u32, channel: u32) -> f32 {
+    if channel < params.in_channels {
+        return input[at + channel];
+    }
+    return 0.0;
+}
+
+fn grad_at(at: u32, channel: u32) -> f32 {
+    if channel < params.out_channels {
+        return grad_output[at + channel];
+    }
+    return 0.0;
+}
+
+// The input row that row `row` meets at tap row `kzy`, or `rows` when that lies outside.
+fn source_row(row: u32, kzy: u32) -> u32 {
+    let plane = row / params.height;
+    let z = plane % params.depth;
+    let iz = z + kzy / 5u - 2u;
+    let iy = row % params.height + kzy % 5u - 2u;
+    if row < params.rows && iz < params.depth && iy < params.height {
+        return (plane - z + iz) * params.height + iy;
+    }
+    return params.rows;
+}
+
+fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, lane: u32) {
+    for (var i = lane; i < INPUTS; i += LANES) {
+        let channel = in_channel + i % IN_BLOCKS * 4u;
+        // Voxels below zero wrap to more than any extent.
+        let ix = x + i / IN_BLOCKS % (SEGMENT + 4u) - 2u;
+        let row = source_row(first_row + i / (IN_BLOCKS * (SEGMENT + 4u)), kzy);
+        var value = vec4(0.0);
+        if row < params.rows && ix < params.width {
+            let at = (row * params.width + ix) * params.in_channels;
+            value = vec4(
+                input_at(at, channel),
+                input_at(at, channel + 1u),
+                input_at(at, channel + 2u),
+                input_at(at, channel + 3u),
+            );
+        }
+        inputs[i] = value;
+    }
+    for (var i = lane; i < GRADS; i += LANES) {
+        let channel = out_channel + i % OUT_BLOCKS * 4u;
+        let ox = x + i / OUT_BLOCKS % SEGMENT;
+        let row = first_row + i / (OUT_BLOCKS * SEGMENT);
+        var value = vec4(0.0);
+        if row < params.rows && ox < params.width {
+            let at = (row * params.width + ox) * params.out_channels;
+            value = vec4(
+                grad_at(at, channel),
+                grad_at(at, channel + 1u),
+                grad_at(at, channel + 2u),
+                grad_at(at, channel + 3u),
+            );
+        }
+        grads[i] = value;
+    }
+}
+
+// sum + x * transpose(g): rows are input channels.
+fn outer(sum: mat4x4<f32>, x: vec4<f32>, g: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4(
+        fma(vec4(x.x), g, sum[0]),
+        fma(vec4(x.y), g, sum[1]),
+        fma(vec4(x.z), g, sum[2]),
+        fma(vec4(x.w), g, sum[3]),
+    );
+}
+
+fn store_row(at: u32, out_channel: u32, values: vec4<f32>) {
+    let count = params.out_channels - min(out_channel, params.out_channels);
+    if count > 0u {
+        partial[at] = values.x;
+    }
+    if count > 1u {
+        partial[at + 1u] = values.y;
+    }
+    if count > 2u {
+        partial[at + 2u] = values.z;
+    }
+    if count > 3u {
+        partial[at + 3u] = values.w;
+    }
+}
+
+fn store(share: u32, tap: u32, in_channel: u32, out_channel: u32, sum: mat4x4<f32>) {
+    let first = ((share * 125u + tap) * params.in_channels + in_channel) * params.out_channels + out_channel;
+    let count = params.in_channels - min(in_channel, params.in_channels);
+    if count > 0u {
+        store_row(first, out_channel, sum[0]);
+    }
+    if count > 1u {
+        store_row(first + params.out_channels, out_channel, sum[1]);
+    }
+    if count > 2u {
+        store_row(first + 2u * params.out_channels, out_channel, sum[2]);
+    }
+    if count > 3u {
+        store_row(first + 3u * params.out_channels, out_channel, sum[3]);
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn conv3d_same5_grad_weight(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let in_tiles = (params.in_channels + 4u * IN_BLOCKS - 1u) / (4u * IN_BLOCKS);
+    let out_tiles = (params.out_channels + 4u * OUT_BLOCKS - 1u) / (4u * OUT_BLOCKS);
+    var number = linear_workgroup(workgroup, grid);
+    let out_channel = number % out_tiles * 4u * OUT_BLOCKS;
+    number /= out_tiles;
+    let in_channel = number % in_tiles * 4u * IN_BLOCKS;
+    number /= in_tiles;
+    let kzy = number % 25u;
+    let group = number / 25u;
+
+    let out_block = lane % OUT_BLOCKS;
+    let in_block = lane / OUT_BLOCKS % IN_BLOCKS;
+    let r = lane / (OUT_BLOCKS * IN_BLOCKS);
+    let from_input = r * (SEGMENT + 4u) * IN_BLOCKS + in_block;
+    let from_grad = r * SEGMENT * OUT_BLOCKS + out_block;
+    var k0 = mat4x4<f32>();
+    var k1 = mat4x4<f32>();
+    var k2 = mat4x4<f32>();
+    var k3 = mat4x4<f32>();
+    var k4 = mat4x4<f32>();
+    for (var first = group * ROWS; first < params.rows; first += params.groups * ROWS) {
+        for (var x = 0u; x < params.width; x += SEGMENT) {
+            workgroupBarrier();
+            stage(first, kzy, x, in_channel, out_channel, lane);
+            workgroupBarrier();
+            var x0 = inputs[from_input];
+            var x1 = inputs[from_input + IN_BLOCKS];
+            var x2 = inputs[from_input + 2u * IN_BLOCKS];
+            var x3 = inputs[from_input + 3u * IN_BLOCKS];
+            for (var i = 0u; i < SEGMENT; i += 1u) {
+                let x4 = inputs[from_input + (i + 4u) * IN_BLOCKS];
+                let g = grads[from_grad + i * OUT_BLOCKS];
+                k0 = outer(k0, x0, g);
+                k1 = outer(k1, x1, g);
+                k2 = outer(k2, x2, g);
+                k3 = outer(k3, x3, g);
+                k4 = outer(k4, x4, g);
+                x0 = x1;
+                x1 = x2;
+                x2 = x3;
+                x3 = x4;
+            }
+        }
+    }
+    // The workgroups of a folded grid's surplus have a group that does not exist.
+    if group < params.groups {
+        let share = group * ROWS + r;
+        let i = in_channel + in_block * 4u;
+        let o = out_channel + out_block * 4u;
+        store(share, kzy * 5u, i, o, k0);
+        store(share, kzy * 5u + 1u, i, o, k1);
+        store(share, kzy * 5u + 2u, i, o, k2);
+        store(share, kzy * 5u + 3u, i, o, k3);
+        store(share, kzy * 5u + 4u, i, o, k4);
+    }
+}
