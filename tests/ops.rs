@@ -255,7 +255,7 @@ fn dot_abs(a: &HostTensor, b: &HostTensor) -> f64 {
 /// A random direction, or (odd trials) a single element.
 fn direction(gradient: &HostTensor, trial: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
     let len = gradient.data.len();
-    if trial % 2 == 0 {
+    if trial.is_multiple_of(2) {
         return (0..len).map(|_| rng.random_range(-1.0..1.0)).collect();
     }
     let mut single = vec![0.0; len];
