@@ -11,6 +11,7 @@
 // Oracle     conv3d_naive, conv3d_grad_input_naive
 #import grid
 #import row_tile
+#import tile_output
 
 override LANES: u32;
 
@@ -40,13 +41,6 @@ struct Params {
 // [channel of the chunk][tap along x][half of the output channels]
 var<workgroup> staged: array<vec4<f32>, STAGED>;
 
-fn weight_at(base: u32, channel: u32) -> f32 {
-    if channel < params.out_channels {
-        return weight[base + channel * params.out_step];
-    }
-    return 0.0;
-}
-
 // Stages the five taps of plane and row `kzy` for CHUNK input channels from `first` on.
 fn stage(kzy: u32, first: u32, out_channel: u32, lane: u32) {
     for (var i = lane; i < STAGED; i += LANES) {
@@ -57,7 +51,7 @@ fn stage(kzy: u32, first: u32, out_channel: u32, lane: u32) {
         var value = vec4(0.0);
         if channel < params.in_channels {
             let base = tap * params.tap_step + channel * params.in_step;
-            value = vec4(weight_at(base, o), weight_at(base, o + 1u), weight_at(base, o + 2u), weight_at(base, o + 3u));
+            value = weights_at(base, o);
         }
         staged[i] = value;
     }
@@ -73,34 +67,9 @@ fn gather(base: u32, offsets: vec4<u32>, inside: vec4<bool>) -> vec4<f32> {
     return select(vec4(0.0), vec4(input[at.x], input[at.y], input[at.z], input[at.w]), inside);
 }
 
-fn bias_at(channel: u32) -> f32 {
-    if params.with_bias != 0u && channel < params.out_channels {
-        return bias[channel];
-    }
-    return 0.0;
-}
-
-fn biases(channel: u32) -> vec4<f32> {
-    return vec4(bias_at(channel), bias_at(channel + 1u), bias_at(channel + 2u), bias_at(channel + 3u));
-}
-
 fn store(row: u32, x: u32, channel: u32, values: vec4<f32>) {
-    if x >= params.width {
-        return;
-    }
-    let at = (row * params.width + x) * params.out_channels + channel;
-    let count = params.out_channels - min(channel, params.out_channels);
-    if count > 0u {
-        output[at] = values.x;
-    }
-    if count > 1u {
-        output[at + 1u] = values.y;
-    }
-    if count > 2u {
-        output[at + 2u] = values.z;
-    }
-    if count > 3u {
-        output[at + 3u] = values.w;
+    if x < params.width {
+        store_channels(row * params.width + x, channel, values);
     }
 }
 
@@ -141,8 +110,8 @@ fn conv3d_same5(
     let offset_b = select(vec4(0u), xa + 4u, inside_b) * params.in_channels;
     let offset_c = select(vec4(0u), xa + 8u, inside_c) * params.in_channels;
 
-    var low = filled(biases(out_channel));
-    var high = filled(biases(out_channel + 4u));
+    var low = filled(biases_at(out_channel));
+    var high = filled(biases_at(out_channel + 4u));
     for (var kzy = 0u; kzy < 25u; kzy += 1u) {
         let iz = z + kzy / 5u - 2u;
         let iy = y + kzy % 5u - 2u;

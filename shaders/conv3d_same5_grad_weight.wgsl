@@ -10,6 +10,7 @@
 // Bounds     any extents and channels; voxels outside are zero. Rows are added in ascending order: no atomics
 // Oracle     conv3d_grad_weight_naive
 #import grid
+#import outer_product
 
 override ROWS: u32;
 override IN_BLOCKS: u32;
@@ -103,47 +104,9 @@ fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, la
     }
 }
 
-// sum + x * transpose(g): rows are input channels.
-fn outer(sum: mat4x4<f32>, x: vec4<f32>, g: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4(
-        fma(vec4(x.x), g, sum[0]),
-        fma(vec4(x.y), g, sum[1]),
-        fma(vec4(x.z), g, sum[2]),
-        fma(vec4(x.w), g, sum[3]),
-    );
-}
-
-fn store_row(at: u32, out_channel: u32, values: vec4<f32>) {
-    let count = params.out_channels - min(out_channel, params.out_channels);
-    if count > 0u {
-        partial[at] = values.x;
-    }
-    if count > 1u {
-        partial[at + 1u] = values.y;
-    }
-    if count > 2u {
-        partial[at + 2u] = values.z;
-    }
-    if count > 3u {
-        partial[at + 3u] = values.w;
-    }
-}
-
-fn store(share: u32, tap: u32, in_channel: u32, out_channel: u32, sum: mat4x4<f32>) {
-    let first = ((share * 125u + tap) * params.in_channels + in_channel) * params.out_channels + out_channel;
-    let count = params.in_channels - min(in_channel, params.in_channels);
-    if count > 0u {
-        store_row(first, out_channel, sum[0]);
-    }
-    if count > 1u {
-        store_row(first + params.out_channels, out_channel, sum[1]);
-    }
-    if count > 2u {
-        store_row(first + 2u * params.out_channels, out_channel, sum[2]);
-    }
-    if count > 3u {
-        store_row(first + 3u * params.out_channels, out_channel, sum[3]);
-    }
+fn store(share: u32, tap: u32, channels: vec2<u32>, sum: mat4x4<f32>) {
+    let first = (share * 125u + tap) * params.in_channels * params.out_channels;
+    store_products(first, vec2(params.out_channels, 1u), channels, sum);
 }
 
 @compute @workgroup_size(LANES)
@@ -199,12 +162,11 @@ fn conv3d_same5_grad_weight(
     // The workgroups of a folded grid's surplus have a group that does not exist.
     if group < params.groups {
         let share = group * ROWS + r;
-        let i = in_channel + in_block * 4u;
-        let o = out_channel + out_block * 4u;
-        store(share, kzy * 5u, i, o, k0);
-        store(share, kzy * 5u + 1u, i, o, k1);
-        store(share, kzy * 5u + 2u, i, o, k2);
-        store(share, kzy * 5u + 3u, i, o, k3);
-        store(share, kzy * 5u + 4u, i, o, k4);
+        let channels = vec2(in_channel + in_block * 4u, out_channel + out_block * 4u);
+        store(share, kzy * 5u, channels, k0);
+        store(share, kzy * 5u + 1u, channels, k1);
+        store(share, kzy * 5u + 2u, channels, k2);
+        store(share, kzy * 5u + 3u, channels, k3);
+        store(share, kzy * 5u + 4u, channels, k4);
     }
 }

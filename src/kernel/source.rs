@@ -39,6 +39,8 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_same5
     conv3d_same5_grad_weight
     conv3d_sum_shares
+    conv3d_window
+    conv3d_window_grad_weight
     fill
     pad_crop
     gradient_norm
@@ -60,10 +62,13 @@ pub const SHADERS: &[(&str, &str)] = table!("":
 const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
     grid
+    outer_product
     reduce
     row_tile
     rows
     step
+    tile_output
+    window
 );
 
 /// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.

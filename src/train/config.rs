@@ -234,12 +234,12 @@ impl Preset {
                 steps: match self {
                     Self::Paper => 30_000,
                     Self::Small => 4_000,
-                    Self::Tiny => 300,
+                    Self::Tiny => 400,
                 },
                 batch: if self == Self::Tiny { 1 } else { 2 },
                 loss: Loss::Dice,
-                validate_every: if self == Self::Tiny { 50 } else { 500 },
-                checkpoint_every: if self == Self::Tiny { 50 } else { 250 },
+                validate_every: if self == Self::Tiny { 100 } else { 500 },
+                checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
                 loader_threads: 1,
             },
             optimiser: OptimiserConfig {

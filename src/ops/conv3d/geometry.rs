@@ -12,7 +12,7 @@ pub(in crate::ops) enum WeightOrder {
 
 impl WeightOrder {
     /// Steps between neighbouring fine and coarse channels.
-    fn steps(self, g: &Geometry) -> [usize; 2] {
+    pub fn steps(self, g: &Geometry) -> [usize; 2] {
         match self {
             Self::FineFirst => [g.coarse_channels, 1],
             Self::CoarseFirst => [1, g.fine_channels],

@@ -1,6 +1,7 @@
 use super::geometry::{Geometry, WeightOrder, activation, axes};
 use super::same5::{self, Direction};
-use super::{naive, reference};
+use super::shares::Product;
+use super::{naive, reference, window};
 use crate::graph::{Lowering, Op};
 use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -44,9 +45,11 @@ impl Op for Conv3dGradInput {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
+        let product = Product { source: at.input(0), weight: at.input(1), bias: None };
         match at.target().algorithms {
-            Algorithms::Tuned if g.is_same_5() => {
-                same5::product(at, &g, Direction::Backward, [at.input(0), at.input(1)], None);
+            Algorithms::Tuned if g.is_same_5() => same5::product(at, &g, Direction::Backward, product),
+            Algorithms::Tuned if g.windows_tile() => {
+                window::fine_from_coarse(at, &g, product, WeightOrder::FineFirst);
             }
             _ => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst),
         }

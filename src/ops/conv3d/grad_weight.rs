@@ -1,5 +1,5 @@
 use super::geometry::{Geometry, WeightOrder, axes};
-use super::{naive, reference, same5};
+use super::{naive, reference, same5, window};
 use crate::graph::{Lowering, Op};
 use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -47,6 +47,9 @@ impl Op for Conv3dGradWeight {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         match at.target().algorithms {
             Algorithms::Tuned if g.is_same_5() => same5::grad_weight(at, &g, at.input(0), at.input(1)),
+            Algorithms::Tuned if g.windows_tile() => {
+                window::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst);
+            }
             _ => naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
         }
     }

@@ -21,6 +21,8 @@ mod grad_weight;
 pub(super) mod naive;
 pub(super) mod reference;
 mod same5;
+pub(super) mod shares;
+pub(super) mod window;
 
 pub(super) use cases::cases;
 pub use grad_input::Conv3dGradInput;
@@ -32,6 +34,7 @@ use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 use geometry::{Geometry, WeightOrder, activation, axes, check_bias};
 use same5::Direction;
+use shares::Product;
 
 /// Convolution of `input [N, D, H, W, Cin]` with `weight [kD, kH, kW, Cin, Cout]`, plus an optional `bias [Cout]` as
 /// third input. Output extents are PyTorch's: `(extent + 2 padding - kernel) / stride + 1`, rounded down; windows that
@@ -101,11 +104,12 @@ impl Op for Conv3d {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let bias = (at.input_count() == 3).then(|| at.input(2));
+        let product = Product { source: at.input(0), weight: at.input(1), bias };
+        let order = WeightOrder::FineFirst;
         match at.target().algorithms {
-            Algorithms::Tuned if g.is_same_5() => {
-                same5::product(at, &g, Direction::Forward, [at.input(0), at.input(1)], bias);
-            }
-            _ => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), bias, WeightOrder::FineFirst),
+            Algorithms::Tuned if g.is_same_5() => same5::product(at, &g, Direction::Forward, product),
+            Algorithms::Tuned if g.windows_tile() => window::coarse_from_fine(at, &g, product, order),
+            _ => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), bias, order),
         }
     }
 

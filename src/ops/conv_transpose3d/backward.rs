@@ -1,7 +1,9 @@
 use super::geometry;
 use crate::graph::{Lowering, Op};
+use crate::kernel::Algorithms;
 use crate::ops::conv3d::geometry::{Geometry, WeightOrder, activation, axes};
-use crate::ops::conv3d::{naive, reference};
+use crate::ops::conv3d::shares::Product;
+use crate::ops::conv3d::{naive, reference, window};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Gradient of [`super::ConvTranspose3d`] with respect to its input, from `grad_output [N, 2D, 2H, 2W, Cout]` and
@@ -59,7 +61,14 @@ impl Op for ConvTranspose3dGradInput {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        naive::coarse_from_fine(at, &g, at.input(0), at.input(1), None, WeightOrder::CoarseFirst);
+        let order = WeightOrder::CoarseFirst;
+        match at.target().algorithms {
+            Algorithms::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), None, order),
+            Algorithms::Tuned => {
+                let product = Product { source: at.input(0), weight: at.input(1), bias: None };
+                window::coarse_from_fine(at, &g, product, order);
+            }
+        }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
@@ -87,7 +96,11 @@ impl Op for ConvTranspose3dGradWeight {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        naive::weight(at, &g, at.input(1), at.input(0), WeightOrder::CoarseFirst);
+        let (fine, coarse) = (at.input(1), at.input(0));
+        match at.target().algorithms {
+            Algorithms::Naive => naive::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
+            Algorithms::Tuned => window::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
+        }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -17,8 +17,10 @@ pub(super) use cases::cases;
 
 use super::ChannelSum;
 use super::conv3d::geometry::{Geometry, WeightOrder, activation, axes, check_bias};
-use super::conv3d::{naive, reference};
+use super::conv3d::shares::Product;
+use super::conv3d::{naive, reference, window};
 use crate::graph::{Lowering, Op, Vjp};
+use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Transposed convolution of `input [N, D, H, W, Cin]` with `weight [2, 2, 2, Cin, Cout]`, stride 2, plus an optional
@@ -81,7 +83,14 @@ impl Op for ConvTranspose3d {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = geometry(self.name(), at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let bias = (at.input_count() == 3).then(|| at.input(2));
-        naive::fine_from_coarse(at, &g, at.input(0), at.input(1), bias, WeightOrder::CoarseFirst);
+        let order = WeightOrder::CoarseFirst;
+        match at.target().algorithms {
+            Algorithms::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), bias, order),
+            Algorithms::Tuned => {
+                let product = Product { source: at.input(0), weight: at.input(1), bias };
+                window::fine_from_coarse(at, &g, product, order);
+            }
+        }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

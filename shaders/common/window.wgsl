@@ -1,0 +1,24 @@
+// Windows that tile the fine side of a convolution: one coarse voxel corresponds to a window of fine ones.
+struct Window {
+    // Coarse voxels, over the batch, and coarse extents along y and x. Windows never reach over the end of a row, so the
+    // depth and the batch count as one axis.
+    voxels: u32,
+    height: u32,
+    width: u32,
+    // Extents of a window.
+    size_z: u32,
+    size_y: u32,
+    size_x: u32,
+    // Voxels of one plane of a window, and of a whole one. (A uniform's inner struct fills multiples of 16 bytes.)
+    plane: u32,
+    taps: u32,
+}
+
+// Fine voxel of a tap (z, y, x in this order, x fastest) of a coarse voxel's window.
+fn fine_voxel(w: Window, voxel: u32, tap: u32) -> u32 {
+    let x = voxel % w.width * w.size_x + tap % w.size_x;
+    let row = voxel / w.width;
+    let y = row % w.height * w.size_y + tap / w.size_x % w.size_y;
+    let z = row / w.height * w.size_z + tap / w.plane;
+    return (z * w.height * w.size_y + y) * w.width * w.size_x + x;
+}
