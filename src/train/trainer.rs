@@ -62,8 +62,23 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`] when not even a single sample fits.
     pub fn new(gpu: &Arc<Gpu>, network: &Network, config: &Config, extents: [usize; 3]) -> Result<Self, TrainError> {
+        Self::in_passes(gpu, network, config, extents, gpu.target())
+    }
+
+    /// Like [`Trainer::new`] under the limits of `target`, which may be narrower than the device's: a smaller binding
+    /// limit gives more and smaller passes.
+    ///
+    /// # Errors
+    /// [`TrainError`] when not even a single sample fits.
+    pub fn in_passes(
+        gpu: &Arc<Gpu>,
+        network: &Network,
+        config: &Config,
+        extents: [usize; 3],
+        target: &Target,
+    ) -> Result<Self, TrainError> {
         let settings = config.optimiser_settings();
-        let (training, plan, passes) = fit(network, config, extents, gpu.target())?;
+        let (training, plan, passes) = fit(network, config, extents, target)?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
         let batch = config.training.batch / passes;
         Ok(Self { training, executor, settings, batch, passes, step: 0, in_flight: VecDeque::new() })

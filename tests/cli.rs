@@ -1,0 +1,213 @@
+//! The program as a person meets it: wrong input gives one clear line and exit status 2.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
+
+fn program(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vnet-engine"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("the program starts")
+}
+
+/// Runs, expects exit status 2 and one line on stderr that holds every one of `words`.
+fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
+    let output = program(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+    let errors: Vec<&str> = text.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{arguments:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{arguments:?}: {word:?} is not in {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+fn phantoms(folder: &Path, cases: usize) {
+    let settings = PhantomSettings { cases, seed: 2, extents: [24, 20, 16], spacing: [5.0, 5.5, 4.5] };
+    write_dataset(folder, &settings, |_| ()).expect("written");
+}
+
+fn train(folder: &Path, extra: &[&str], words: &[&str]) {
+    let mut arguments = vec!["train", "--data", "data", "--out", "run", "--preset", "tiny"];
+    arguments.extend(extra);
+    refused(folder, &arguments, words);
+    assert!(!folder.join("run").join("model.safetensors").exists());
+}
+
+fn fresh() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    train(fresh().path(), &[], &["data"]);
+}
+
+#[test]
+fn a_folder_without_volumes_is_named() {
+    let folder = fresh();
+    std::fs::create_dir_all(folder.path().join("data/images")).expect("created");
+    std::fs::create_dir_all(folder.path().join("data/labels")).expect("created");
+    train(folder.path(), &[], &["images"]);
+    let empty = fresh();
+    std::fs::create_dir(empty.path().join("data")).expect("created");
+    train(empty.path(), &[], &["data", "images"]);
+}
+
+#[test]
+fn a_label_without_an_image_is_named() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 3);
+    std::fs::remove_file(folder.path().join("data/images/phantom_001.nii.gz")).expect("removed");
+    train(folder.path(), &[], &["phantom_001"]);
+}
+
+#[test]
+fn shapes_that_differ_are_named() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let other = PhantomSettings { cases: 1, seed: 3, extents: [20, 20, 16], spacing: [5.5, 5.5, 4.5] };
+    write_dataset(&folder.path().join("other"), &other, |_| ()).expect("written");
+    let label = "labels/phantom_000.nii.gz";
+    std::fs::copy(folder.path().join("other").join(label), folder.path().join("data").join(label)).expect("copied");
+    train(folder.path(), &[], &["phantom_000", "20", "24"]);
+}
+
+#[test]
+fn a_label_outside_the_classes_of_the_model_is_named() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let path = folder.path().join("data/labels/phantom_001.nii.gz");
+    let mut labels = vnet_engine::data::io::read_label_map(&path).expect("read");
+    let header = vnet_engine::data::io::read_header(&path).expect("read");
+    labels.voxels[5] = 300;
+    vnet_engine::data::io::write_label_map(&path, &labels, &header).expect("written");
+    train(folder.path(), &[], &["301"]);
+}
+
+#[test]
+fn a_truncated_volume_is_named() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let path = folder.path().join("data/labels/phantom_001.nii.gz");
+    let bytes = std::fs::read(&path).expect("read");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+    train(folder.path(), &[], &["phantom_001", "cut short"]);
+    refused(folder.path(), &["inspect", "data/labels/phantom_001.nii.gz"], &["1 of 1"]);
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_known_one() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    std::fs::write(folder.path().join("c.toml"), "[optimiser]\nlerning_rate = 0.1\n").expect("written");
+    train(folder.path(), &["--config", "c.toml"], &["c.toml", "optimiser.lerning_rate", "optimiser.learning_rate"]);
+    train(folder.path(), &["--set", "training.stepz=4"], &["training.stepz", "training.steps"]);
+    train(folder.path(), &["--set", "training.steps=many"], &["training.steps", "whole number", "many"]);
+    train(folder.path(), &["--set", "data.patch=[1,2]"], &["configuration"]);
+    train(folder.path(), &["--set", "network.base=0"], &["base", "0"]);
+    std::fs::write(folder.path().join("d.toml"), "seed = 1\n[optimiser\n").expect("written");
+    train(folder.path(), &["--config", "d.toml"], &["d.toml:2"]);
+}
+
+#[test]
+fn no_adapter_says_what_to_install() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let output = Command::new(env!("CARGO_BIN_EXE_vnet-engine"))
+        .args(["train", "--data", "data", "--out", "run", "--preset", "tiny"])
+        .current_dir(folder.path())
+        .env("VK_DRIVER_FILES", "/nonexistent.json")
+        .env("VK_ICD_FILENAMES", "/nonexistent.json")
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    // On systems without Vulkan these variables mean nothing, and there is an adapter.
+    if cfg!(target_os = "linux") {
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("no GPU adapter") && text.contains("mesa-vulkan-drivers"), "{text}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named() {
+    if vnet_engine::gpu::adapters().is_empty() {
+        return;
+    }
+    refused(fresh().path(), &["devices", "--device", "abacus"], &["abacus"]);
+}
+
+#[test]
+fn models_that_are_none_are_named() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 1);
+    std::fs::write(folder.path().join("m.safetensors"), b"this is no model").expect("written");
+    let segment = |model: &str, words: &[&str]| {
+        refused(folder.path(), &["segment", "--model", model, "--input", "data/images", "--output", "out"], words);
+    };
+    segment("m.safetensors", &["m.safetensors", "safetensors"]);
+    segment("absent.safetensors", &["absent.safetensors"]);
+    refused(folder.path(), &["info", "m.safetensors"], &["m.safetensors"]);
+}
+
+#[test]
+fn predictions_without_labels_are_named() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    std::fs::remove_file(folder.path().join("data/labels/phantom_000.nii.gz")).expect("removed");
+    let arguments = ["evaluate", "--predictions", "data/images", "--labels", "data/labels", "--out", "scores"];
+    refused(folder.path(), &arguments, &["phantom_000"]);
+}
+
+#[test]
+fn evaluation_of_labels_against_themselves_is_perfect() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let arguments = ["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "scores"];
+    let output = program(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let csv = std::fs::read_to_string(folder.path().join("scores/scores.csv")).expect("scores");
+    let rows: Vec<&str> = csv.lines().skip(1).collect();
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|r| r.split(',').nth(2) == Some("1")), "{csv}");
+    assert!(folder.path().join("scores/scores.json").exists() && folder.path().join("scores/dice.png").exists());
+}
+
+#[test]
+fn a_run_folder_in_use_is_not_overwritten() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    std::fs::create_dir(folder.path().join("run")).expect("created");
+    std::fs::write(folder.path().join("run/log.jsonl"), "precious\n").expect("written");
+    if vnet_engine::gpu::adapters().is_empty() {
+        return;
+    }
+    train(folder.path(), &[], &["run", "--resume"]);
+    assert_eq!(std::fs::read_to_string(folder.path().join("run/log.jsonl")).expect("kept"), "precious\n");
+    refused(
+        folder.path(),
+        &["train", "--data", "data", "--out", "elsewhere", "--resume"],
+        &["elsewhere", "no run to resume"],
+    );
+}
+
+#[test]
+fn wrong_usage_has_status_2_and_help_has_status_0() {
+    let folder = fresh();
+    assert_eq!(program(folder.path(), &["train"]).status.code(), Some(2));
+    assert_eq!(program(folder.path(), &["info"]).status.code(), Some(2));
+    assert_eq!(program(folder.path(), &["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn info_prints_the_papers_figures() {
+    let output = program(fresh().path(), &["info", "--preset", "paper"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0));
+    for word in ["65,175,314 parameters", "encoder.4     372", "decoder.0     551", "training, batch 2"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}

@@ -1,0 +1,271 @@
+//! Whole networks on the device: value by value against the f64 interpreter, learning, and the same bits twice.
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use support::{GPU, WEBGPU, execute};
+use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
+use vnet_engine::data::{Batch, Loader, Preparation, prepare_case};
+use vnet_engine::exec::Executor;
+use vnet_engine::gpu::Gpu;
+use vnet_engine::graph::interpret;
+use vnet_engine::kernel::{Arena, Target};
+use vnet_engine::nn::model::initial_arena;
+use vnet_engine::nn::{Loss, Network, TrainingGraph};
+use vnet_engine::plan::{Request, plan};
+use vnet_engine::tensor::{DType, HostTensor, ValueId};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, Trainer, train};
+
+fn gpu() -> Option<&'static Arc<Gpu>> {
+    let gpu = GPU.as_ref();
+    if gpu.is_none() {
+        eprintln!("ignored: no adapter");
+    }
+    gpu
+}
+
+fn small() -> Network {
+    Network { in_channels: 1, classes: 3, base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] }
+}
+
+/// A deterministic number in (-1, 1) that no index pattern explains.
+fn noise(i: usize) -> f64 {
+    let x = ((i as f64 + 1.0) * 12.9898).sin() * 43_758.547;
+    2.0 * (x - x.floor()) - 1.0
+}
+
+/// Every value of forward and backward pass, from the device and in f64. The first that departs is named.
+fn compare_all_values(gpu: &Arc<Gpu>) {
+    let t = TrainingGraph::new(&small(), Loss::DiceCrossEntropy, 2, [5, 9, 7], 1.0).expect("valid");
+    let target = gpu.target();
+    let request = Request { keep_all: true, gradients: &[], ..Request::inference(&t.graph, &[]) };
+    let executor = Executor::new(Arc::clone(gpu), plan(&request, target).expect("it fits")).expect("it fits");
+    let tensor = |value: ValueId, f: &dyn Fn(usize) -> f64| {
+        let spec = t.graph.spec(value).clone();
+        let data = (0..spec.elements()).map(|i| f64::from(f(i) as f32)).collect();
+        (value, HostTensor::new(spec, data))
+    };
+    let mut feeds = vec![tensor(t.image, &|i| 1.5 * noise(i)), tensor(t.labels, &|i| ((i / 3) % 7 % 3) as f64)];
+    let layout = &executor.plan().arena;
+    let arena = initial_arena(&t.graph, layout, 5, 0.3);
+    for (p, w) in t.graph.parameters().iter().zip(&layout.windows) {
+        let slope = p.name.contains("act");
+        feeds.push(tensor(p.value, &|i| f64::from(arena[w.start + i]) + if slope { 0.1 * noise(i) } else { 0.0 }));
+    }
+    let wanted: Vec<ValueId> = t.graph.nodes().iter().flat_map(|n| n.outputs.clone()).collect();
+    let found = execute(&executor, &t.graph, &feeds, &wanted);
+    let expected = interpret(&t.graph, &feeds.into_iter().collect::<HashMap<_, _>>()).expect("every input is fed");
+    for node in t.graph.nodes() {
+        for output in &node.outputs {
+            let f = &found[wanted.iter().position(|w| w == output).expect("wanted")];
+            let e = &expected[output.index()];
+            // The golden networks' bound (docs/numerics.md) on logits and gradients of this depth, for every value.
+            let bound = 1e-4 * e.max_abs();
+            if let Err(message) = support::compare(f, e, |_| bound) {
+                panic!("{} ({}) is the first value to depart: {message}", node.name, node.op.name());
+            }
+        }
+    }
+    assert!(wanted.len() > 60);
+}
+
+#[test]
+fn every_value_agrees_with_the_f64_interpreter() {
+    gpu().into_iter().for_each(compare_all_values);
+}
+
+#[test]
+fn every_value_agrees_within_webgpus_default_limits() {
+    if let Some(gpu) = WEBGPU.as_ref() {
+        assert_eq!(gpu.target().subgroup, None);
+        assert_eq!((gpu.target().max_invocations, gpu.target().max_workgroup_bytes), (256, 16_384));
+        assert_eq!(gpu.target().max_storage_buffers, 8);
+        compare_all_values(gpu);
+    }
+}
+
+/// A ball in noise, and its label.
+fn ball(seed: usize, extents: [usize; 3]) -> Batch {
+    let [d, h, w] = extents;
+    let mut image = Vec::new();
+    let mut label = Vec::new();
+    for i in 0..d * h * w {
+        let (z, y, x) = (i / (h * w), i / w % h, i % w);
+        let distance = ((z as f64 - 4.0).powi(2) + (y as f64 - 5.0).powi(2) + (x as f64 - 7.0).powi(2)).sqrt();
+        let inside = distance < 3.2;
+        label.push(u32::from(inside));
+        image.push((noise(i + seed * 7919) * 0.5 + if inside { 1.0 } else { -0.2 }) as f32);
+    }
+    Batch { image, label, cases: vec![format!("ball{seed}")] }
+}
+
+fn tiny_config(steps: u64) -> Config {
+    let settings = [
+        format!("training.steps={steps}"),
+        "network.encoder=[1,1]".to_owned(),
+        "network.decoder=[1]".to_owned(),
+        "optimiser.learning_rate=1e-2".to_owned(),
+    ];
+    Config::load(Preset::Tiny, None, &settings).expect("valid")
+}
+
+fn trained(gpu: &Arc<Gpu>, config: &Config, steps: u64) -> (Vec<StepResult>, Vec<f32>, Trainer) {
+    let mut trainer = Trainer::new(gpu, &config.network(2), config, [8, 10, 14]).expect("it fits");
+    let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
+    trainer.set_parameters(&arena);
+    let mut results = Vec::new();
+    for step in 0..steps {
+        let first = step as usize * trainer.passes();
+        let batches: Vec<Batch> = (0..trainer.passes()).map(|p| ball((first + p) % 4, [8, 10, 14])).collect();
+        results.extend(trainer.step(&batches, config.learning_rate(step)).expect("a step"));
+    }
+    results.extend(trainer.finish().expect("the device answers"));
+    let parameters = trainer.parameters().expect("the device answers");
+    (results, parameters, trainer)
+}
+
+#[test]
+fn a_network_learns_a_ball() {
+    let Some(gpu) = gpu() else { return };
+    let (results, _, _) = trained(gpu, &tiny_config(60), 60);
+    assert_eq!(results.len(), 60);
+    assert!(results[0].loss > 0.7, "starts at {}", results[0].loss);
+    assert!(results[59].loss < 0.1, "ends at {}", results[59].loss);
+}
+
+#[test]
+fn two_runs_give_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let bits = |p: &[f32]| p.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let (a, b) = (trained(gpu, &tiny_config(12), 12), trained(gpu, &tiny_config(12), 12));
+    assert_eq!(a.0, b.0);
+    assert_eq!(bits(&a.1), bits(&b.1));
+}
+
+#[test]
+fn accumulated_gradients_are_those_of_the_whole_batch() {
+    let Some(gpu) = gpu() else { return };
+    let mut config = tiny_config(1);
+    config.training.batch = 2;
+    let network = config.network(2);
+    // A target on which two samples do not fit one binding, but one does: 8 channels of 1120 voxels.
+    let narrow = Target { max_binding_bytes: 8 * 1120 * 4 + 256, ..gpu.target().clone() };
+    let (_, _, passes) = Trainer::plan_for(&network, &config, [8, 10, 14], &narrow).expect("it fits");
+    assert_eq!(passes, 2);
+    let [one, two] = [1, 2].map(|seed| ball(seed, [8, 10, 14]));
+    let join = |a: &Batch, b: &Batch| Batch {
+        image: [&a.image[..], &b.image].concat(),
+        label: [&a.label[..], &b.label].concat(),
+        cases: vec!["both".to_owned(); 2],
+    };
+    let start = |trainer: &mut Trainer| {
+        let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.3);
+        trainer.set_parameters(&arena);
+    };
+    let mut whole = Trainer::new(gpu, &network, &config, [8, 10, 14]).expect("it fits");
+    start(&mut whole);
+    whole.step(&[join(&one, &two)], 1e-3).expect("a step");
+    let mut parts = Trainer::in_passes(gpu, &network, &config, [8, 10, 14], &narrow).expect("it fits");
+    start(&mut parts);
+    parts.step(&[one, two], 1e-3).expect("a step");
+    let [w, p] = [&mut whole, &mut parts].map(|t| t.finish().expect("the device answers").swap_remove(0));
+    assert!((w.loss - p.loss).abs() < 1e-6 && w.loss > 0.1, "{} and {}", w.loss, p.loss);
+    let gradients = |t: &Trainer| t.executor().read_arena(Arena::Gradients).expect("the device answers");
+    let (w, p) = (gradients(&whole), gradients(&parts));
+    let largest = w.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let worst = w.iter().zip(&p).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(largest > 0.0 && worst <= 3e-5 * largest, "{worst} of {largest}");
+}
+
+struct Silent(Vec<f64>);
+
+impl Progress for Silent {
+    fn started(&mut self, _run: &Started<'_>) {}
+    fn step(&mut self, result: &StepResult) {
+        self.0.push(result.loss);
+    }
+    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
+    fn note(&mut self, _text: &str) {}
+}
+
+fn dataset(folder: &Path) {
+    let settings = PhantomSettings { cases: 6, seed: 4, extents: [32, 32, 16], spacing: [4.0, 4.0, 4.5] };
+    write_dataset(folder, &settings, |_| ()).expect("written");
+}
+
+fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
+    let keys = [
+        format!("training.steps={steps}"),
+        "training.validate_every=3".to_owned(),
+        "training.checkpoint_every=2".to_owned(),
+        "network.encoder=[1,1]".to_owned(),
+        "network.decoder=[1]".to_owned(),
+    ];
+    RunSettings {
+        data: folder.join("data"),
+        out: folder.join(out),
+        config: Config::load(Preset::Tiny, None, &keys).expect("valid"),
+        resume: false,
+        fold: None,
+        init: None,
+    }
+}
+
+#[test]
+fn a_run_that_was_interrupted_ends_with_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataset(&folder.path().join("data"));
+    let whole = run_settings(folder.path(), "whole", 6);
+    train(gpu, &whole, &mut Silent(Vec::new())).expect("a run");
+    // The schedule is that of six steps; the run is cut behind step 4 by restoring its checkpoint alone.
+    let mut cut = run_settings(folder.path(), "cut", 6);
+    cut.config.training.checkpoint_every = 4;
+    cut.config.training.steps = 4;
+    cut.config.schedule.kind = vnet_engine::train::config::ScheduleKind::Constant;
+    let mut constant = whole.clone();
+    constant.out = folder.path().join("constant");
+    constant.config.schedule.kind = vnet_engine::train::config::ScheduleKind::Constant;
+    let mut expected = Silent(Vec::new());
+    train(gpu, &constant, &mut expected).expect("a run");
+    train(gpu, &cut, &mut Silent(Vec::new())).expect("a run");
+    cut.config.training.steps = 6;
+    cut.resume = true;
+    let mut resumed = Silent(Vec::new());
+    train(gpu, &cut, &mut resumed).expect("a run that goes on");
+    assert_eq!(resumed.0, expected.0[4..]);
+    let tensors = |out: &Path| std::fs::read(out.join("checkpoint/state.safetensors")).expect("a checkpoint");
+    let (a, b) = (tensors(&constant.out), tensors(&cut.out));
+    let data = |bytes: &[u8]| {
+        let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");
+        let mut all: Vec<(String, Vec<u8>)> = file.iter().map(|(n, v)| (n.to_owned(), v.data().to_vec())).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(data(&a), data(&b));
+    for file in ["config.toml", "split.json", "log.jsonl", "model.safetensors", "curves.png", "report.html"] {
+        assert!(whole.out.join(file).exists(), "{file}");
+    }
+    assert!(whole.out.join("overlays").read_dir().expect("overlays").count() == 2);
+    let log = std::fs::read_to_string(cut.out.join("log.jsonl")).expect("a log");
+    assert_eq!(log.lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 6);
+}
+
+#[test]
+fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataset(folder.path());
+    let dataset = vnet_engine::data::Dataset::open(folder.path()).expect("a data set");
+    let config = tiny_config(1);
+    let preparation: Preparation = config.preparation([24, 40, 16], 2);
+    let prepared = prepare_case(&dataset.cases[0], &preparation).expect("prepared");
+    assert_eq!(prepared.image.len(), 24 * 40 * 16);
+    let mut loader = Loader::new(dataset.cases, preparation, 2, 0, 0, 1).expect("a loader");
+    let batch = loader.next().expect("a batch");
+    let graph = TrainingGraph::new(&config.network(2), Loss::Dice, 2, [16, 40, 24], 1.0).expect("valid");
+    assert_eq!(graph.graph.spec(graph.image).elements(), batch.image.len());
+    assert_eq!(graph.graph.spec(graph.labels).elements(), batch.label.len());
+    assert_eq!(graph.graph.spec(graph.labels).dtype, DType::U32);
+}
