@@ -131,7 +131,7 @@ fn a_network_learns_a_ball() {
     let Some(gpu) = gpu() else { return };
     let (results, _, _) = trained(gpu, &tiny_config(60), 60);
     assert_eq!(results.len(), 60);
-    assert!(results[0].loss > 0.7, "starts at {}", results[0].loss);
+    assert!(results[0].loss > 0.5, "starts at {}", results[0].loss);
     assert!(results[59].loss < 0.1, "ends at {}", results[59].loss);
 }
 
@@ -150,11 +150,12 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     let mut config = tiny_config(1);
     config.training.batch = 2;
     let network = config.network(2);
-    // A target on which two samples do not fit one binding, but one does: 8 channels of 1120 voxels.
-    let narrow = Target { max_binding_bytes: 8 * 1120 * 4 + 256, ..gpu.target().clone() };
-    let (_, _, passes) = Trainer::plan_for(&network, &config, [8, 10, 14], &narrow).expect("it fits");
+    // A target on which one sample's 8 channels of 4096 voxels fit a binding, and two samples' do not.
+    let narrow = Target { max_binding_bytes: 260_000, ..gpu.target().clone() };
+    let extents = [16, 16, 16];
+    let (_, _, passes) = Trainer::plan_for(&network, &config, extents, &narrow).expect("it fits");
     assert_eq!(passes, 2);
-    let [one, two] = [1, 2].map(|seed| ball(seed, [8, 10, 14]));
+    let [one, two] = [1, 2].map(|seed| ball(seed, extents));
     let join = |a: &Batch, b: &Batch| Batch {
         image: [&a.image[..], &b.image].concat(),
         label: [&a.label[..], &b.label].concat(),
@@ -164,13 +165,15 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
         let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.3);
         trainer.set_parameters(&arena);
     };
-    let mut whole = Trainer::new(gpu, &network, &config, [8, 10, 14]).expect("it fits");
+    let mut whole = Trainer::new(gpu, &network, &config, extents).expect("it fits");
     start(&mut whole);
-    whole.step(&[join(&one, &two)], 1e-3).expect("a step");
-    let mut parts = Trainer::in_passes(gpu, &network, &config, [8, 10, 14], &narrow).expect("it fits");
+    let mut w = whole.step(&[join(&one, &two)], 1e-3).expect("a step");
+    let mut parts = Trainer::in_passes(gpu, &network, &config, extents, &narrow).expect("it fits");
     start(&mut parts);
-    parts.step(&[one, two], 1e-3).expect("a step");
-    let [w, p] = [&mut whole, &mut parts].map(|t| t.finish().expect("the device answers").swap_remove(0));
+    let mut p = parts.step(&[one, two], 1e-3).expect("a step");
+    w.extend(whole.finish().expect("the device answers"));
+    p.extend(parts.finish().expect("the device answers"));
+    let (w, p) = (&w[0], &p[0]);
     assert!((w.loss - p.loss).abs() < 1e-6 && w.loss > 0.1, "{} and {}", w.loss, p.loss);
     let gradients = |t: &Trainer| t.executor().read_arena(Arena::Gradients).expect("the device answers");
     let (w, p) = (gradients(&whole), gradients(&parts));
