@@ -41,19 +41,14 @@ struct Params {
 // [channel of the chunk][tap along x][half of the output channels]
 var<workgroup> staged: array<vec4<f32>, STAGED>;
 
-// Stages the five taps of plane and row `kzy` for CHUNK input channels from `first` on.
-fn stage(kzy: u32, first: u32, out_channel: u32, lane: u32) {
-    for (var i = lane; i < STAGED; i += LANES) {
+// Stages the five taps of plane and row `kzy` for `count` input channels from `first` on.
+fn stage(kzy: u32, first: u32, count: u32, out_channel: u32, lane: u32) {
+    for (var i = lane; i < count * 10u; i += LANES) {
         let channel = first + i / 10u;
         let k = kzy * 5u + i % 10u / 2u;
         let tap = select(k, 124u - k, params.flip != 0u);
         let o = out_channel + i % 2u * 4u;
-        var value = vec4(0.0);
-        if channel < params.in_channels {
-            let base = tap * params.tap_step + channel * params.in_step;
-            value = weights_at(base, o);
-        }
-        staged[i] = value;
+        staged[i] = weights_at(tap * params.tap_step + channel * params.in_step, o);
     }
 }
 
@@ -122,10 +117,10 @@ fn conv3d_same5(
         let b = inside_b & vec4(present);
         let c = inside_c & vec4(present);
         for (var first = 0u; first < params.in_channels; first += CHUNK) {
-            workgroupBarrier();
-            stage(kzy, first, out_channel, lane);
-            workgroupBarrier();
             let count = min(CHUNK, params.in_channels - first);
+            workgroupBarrier();
+            stage(kzy, first, count, out_channel, lane);
+            workgroupBarrier();
             for (var i = 0u; i < count; i += 1u) {
                 let base = source + first + i;
                 let inputs = Row(gather(base, offset_a, a), gather(base, offset_b, b), gather(base, offset_c, c));
