@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Messages name their cause themselves.
+            eprintln!("error: {error}");
             ExitCode::from(cli::exit_status(&error))
         }
     }

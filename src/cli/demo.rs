@@ -15,11 +15,15 @@ use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
 
 /// Steps of the demonstration's training.
-pub const STEPS: u64 = 150;
+pub const STEPS: u64 = 300;
 
 /// Cases to train and validate on, and cases that are never seen before the end.
-const KNOWN: usize = 20;
+const KNOWN: usize = 60;
 const UNSEEN: usize = 6;
+
+/// Extents in voxels and spacing in mm: small enough for a CPU.
+const EXTENTS: [usize; 3] = [48, 48, 24];
+const SPACING: [f64; 3] = [2.5, 2.5, 3.0];
 
 pub fn phantom(arguments: &PhantomArguments) -> Result<()> {
     let mut settings = PhantomSettings { cases: arguments.cases, seed: arguments.seed, ..PhantomSettings::default() };
@@ -54,10 +58,15 @@ pub fn demo(arguments: &DemoArguments, device: DeviceChoice) -> Result<()> {
     let folder = |name: &str| out.join(name);
     let shown = |name: &str| folder(name).display().to_string();
 
-    eprintln!("\n$ vnet-engine phantom --out {} --cases {KNOWN}", shown("data"));
-    write_phantoms(&folder("data"), &PhantomSettings { cases: KNOWN, ..PhantomSettings::default() })?;
-    eprintln!("$ vnet-engine phantom --out {} --cases {UNSEEN} --seed 1", shown("unseen"));
-    write_phantoms(&folder("unseen"), &PhantomSettings { cases: UNSEEN, seed: 1, ..PhantomSettings::default() })?;
+    for (name, cases, seed) in [("data", KNOWN, 0), ("unseen", UNSEEN, 1)] {
+        eprintln!(
+            "$ vnet-engine phantom --out {} --cases {cases} --seed {seed} --extents {} --spacing {}",
+            shown(name),
+            EXTENTS.map(|e| e.to_string()).join(","),
+            SPACING.map(|s| s.to_string()).join(",")
+        );
+        write_phantoms(&folder(name), &PhantomSettings { cases, seed, extents: EXTENTS, spacing: SPACING })?;
+    }
 
     let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.9,0.1,0.0]".to_owned()];
     eprintln!(

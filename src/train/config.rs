@@ -237,7 +237,9 @@ impl Preset {
                     Self::Tiny => 400,
                 },
                 batch: if self == Self::Tiny { 1 } else { 2 },
-                loss: Loss::Dice,
+                // Without normalisation a small network may collapse to background under Dice alone, whose gradient
+                // vanishes there; cross-entropy's does not.
+                loss: if paper { Loss::Dice } else { Loss::DiceCrossEntropy },
                 validate_every: if self == Self::Tiny { 100 } else { 500 },
                 checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
                 loader_threads: 1,
@@ -255,7 +257,7 @@ impl Preset {
             },
             schedule: ScheduleConfig {
                 kind: if paper { ScheduleKind::Step } else { ScheduleKind::Poly },
-                warm_up: 0,
+                warm_up: if paper { 0 } else { 20 },
                 every: 25_000,
                 factor: 0.1,
                 power: 0.9,
