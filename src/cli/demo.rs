@@ -15,10 +15,10 @@ use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
 
 /// Steps of the demonstration's training.
-pub const STEPS: u64 = 300;
+pub const STEPS: u64 = 340;
 
 /// Cases to train and validate on, and cases that are never seen before the end.
-const KNOWN: usize = 60;
+const KNOWN: usize = 100;
 const UNSEEN: usize = 6;
 
 /// Extents in voxels and spacing in mm: small enough for a CPU.
@@ -68,7 +68,7 @@ pub fn demo(arguments: &DemoArguments, device: DeviceChoice) -> Result<()> {
         write_phantoms(&folder(name), &PhantomSettings { cases, seed, extents: EXTENTS, spacing: SPACING })?;
     }
 
-    let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.9,0.1,0.0]".to_owned()];
+    let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.95,0.05,0.0]".to_owned()];
     eprintln!(
         "\n$ vnet-engine train --data {} --out {} --preset tiny --set {}",
         shown("data"),
