@@ -7,10 +7,8 @@ mod support;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use support::GPU;
+use support::gpu;
 use vnet_engine::data::Batch;
-use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::Graph;
 use vnet_engine::nn::model::Tensor;
 use vnet_engine::nn::{InferenceGraph, Loss, Model, Network, TrainingGraph};
@@ -18,6 +16,20 @@ use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::HostTensor;
 use vnet_engine::tensor::layout::permute;
 use vnet_engine::train::{Config, Preset, Trainer};
+
+fn main() {
+    support::run_trials(&[
+        ("hash_matches_the_worked_examples", false, hash_matches_the_worked_examples),
+        ("three_levels_two_classes", true, three_levels_two_classes),
+        ("four_levels_three_classes", true, four_levels_three_classes),
+        ("odd_channels_four_classes", true, odd_channels_four_classes),
+        ("ten_steps_of_sgd", true, ten_steps_of_sgd),
+        ("ten_steps_of_nesterov_with_clipping", true, ten_steps_of_nesterov_with_clipping),
+        ("ten_steps_of_adam", true, ten_steps_of_adam),
+        ("ten_steps_of_adamw", true, ten_steps_of_adamw),
+        ("a_checkpoint_gives_back_what_was_written", false, a_checkpoint_gives_back_what_was_written),
+    ]);
+}
 
 const CASES: [&str; 3] = ["three_levels", "four_levels", "odd_channels"];
 
@@ -102,20 +114,11 @@ fn unit(h: u32) -> f32 {
     (2 * (h >> 8) as i32 + 1 - (1 << 24)) as f32 / (1 << 24) as f32
 }
 
-#[test]
 fn hash_matches_the_worked_examples() {
     let hash = |name: &str, i: u32, salt: u32| fmix32(fmix32(fnv1a32(name.bytes()) ^ salt).wrapping_add(i));
     assert_eq!(hash("encoder.0.conv.0.weight", 0, 1), 0x7B61_0F17);
     assert_eq!(hash("decoder.1.up_act.weight", 3, 7), 0x33E4_193B);
     assert_eq!(unit(hash("image", 1000, 12)).to_bits(), 0xBF12_493B);
-}
-
-fn gpu() -> Option<&'static Arc<Gpu>> {
-    let gpu = GPU.as_ref();
-    if gpu.is_none() {
-        eprintln!("ignored: no adapter");
-    }
-    gpu
 }
 
 fn loss(name: &str) -> Loss {
@@ -130,7 +133,7 @@ fn worst(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 fn compare_forward_and_backward(name: &str) {
-    let Some(gpu) = gpu() else { return };
+    let gpu = gpu();
     let golden = Golden::load(name);
     let (model, batch) = (golden.model(), golden.batch());
     let bounds = &golden.sidecar["bounds"];
@@ -176,17 +179,14 @@ fn feeds(
     feeds
 }
 
-#[test]
 fn three_levels_two_classes() {
     compare_forward_and_backward("three_levels");
 }
 
-#[test]
 fn four_levels_three_classes() {
     compare_forward_and_backward("four_levels");
 }
 
-#[test]
 fn odd_channels_four_classes() {
     compare_forward_and_backward("odd_channels");
 }
@@ -213,7 +213,7 @@ fn config(golden: &Golden, recipe: &Value) -> Config {
 }
 
 fn compare_training(name: &str, recipe_name: &str) {
-    let Some(gpu) = gpu() else { return };
+    let gpu = gpu();
     let golden = Golden::load(name);
     let recipe = &golden.sidecar["trajectories"][recipe_name];
     let bounds = &golden.sidecar["bounds"]["trajectories"][recipe_name];
@@ -251,27 +251,22 @@ fn compare_training(name: &str, recipe_name: &str) {
     }
 }
 
-#[test]
 fn ten_steps_of_sgd() {
     CASES.iter().for_each(|case| compare_training(case, "sgd"));
 }
 
-#[test]
 fn ten_steps_of_nesterov_with_clipping() {
     CASES.iter().for_each(|case| compare_training(case, "nesterov"));
 }
 
-#[test]
 fn ten_steps_of_adam() {
     CASES.iter().for_each(|case| compare_training(case, "adam"));
 }
 
-#[test]
 fn ten_steps_of_adamw() {
     CASES.iter().for_each(|case| compare_training(case, "adamw"));
 }
 
-#[test]
 fn a_checkpoint_gives_back_what_was_written() {
     let golden = Golden::load("odd_channels");
     let model = golden.model();

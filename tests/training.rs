@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use support::{GPU, WEBGPU, execute};
+use support::{WEBGPU, execute, gpu};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{Batch, Loader, Preparation, prepare_case};
 use vnet_engine::exec::Executor;
@@ -18,12 +18,28 @@ use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, Trainer, train};
 
-fn gpu() -> Option<&'static Arc<Gpu>> {
-    let gpu = GPU.as_ref();
-    if gpu.is_none() {
-        eprintln!("ignored: no adapter");
-    }
-    gpu
+fn main() {
+    support::run_trials(&[
+        ("every_value_agrees_with_the_f64_interpreter", true, every_value_agrees_with_the_f64_interpreter),
+        ("every_value_agrees_within_webgpus_default_limits", true, every_value_agrees_within_webgpus_default_limits),
+        ("a_network_learns_a_ball", true, a_network_learns_a_ball),
+        ("two_runs_give_the_same_bits", true, two_runs_give_the_same_bits),
+        (
+            "accumulated_gradients_are_those_of_the_whole_batch",
+            true,
+            accumulated_gradients_are_those_of_the_whole_batch,
+        ),
+        (
+            "a_run_that_was_interrupted_ends_with_the_same_bits",
+            true,
+            a_run_that_was_interrupted_ends_with_the_same_bits,
+        ),
+        (
+            "the_loader_feeds_the_shapes_that_the_trainer_takes",
+            false,
+            the_loader_feeds_the_shapes_that_the_trainer_takes,
+        ),
+    ]);
 }
 
 fn small() -> Network {
@@ -71,19 +87,16 @@ fn compare_all_values(gpu: &Arc<Gpu>) {
     assert!(wanted.len() > 60);
 }
 
-#[test]
 fn every_value_agrees_with_the_f64_interpreter() {
-    gpu().into_iter().for_each(compare_all_values);
+    compare_all_values(gpu());
 }
 
-#[test]
 fn every_value_agrees_within_webgpus_default_limits() {
-    if let Some(gpu) = WEBGPU.as_ref() {
-        assert_eq!(gpu.target().subgroup, None);
-        assert_eq!((gpu.target().max_invocations, gpu.target().max_workgroup_bytes), (256, 16_384));
-        assert_eq!(gpu.target().max_storage_buffers, 8);
-        compare_all_values(gpu);
-    }
+    let gpu = WEBGPU.as_ref().expect("ignored without an adapter");
+    assert_eq!(gpu.target().subgroup, None);
+    assert_eq!((gpu.target().max_invocations, gpu.target().max_workgroup_bytes), (256, 16_384));
+    assert_eq!(gpu.target().max_storage_buffers, 8);
+    compare_all_values(gpu);
 }
 
 /// A ball in noise, and its label.
@@ -126,27 +139,24 @@ fn trained(gpu: &Arc<Gpu>, config: &Config, steps: u64) -> (Vec<StepResult>, Vec
     (results, parameters, trainer)
 }
 
-#[test]
 fn a_network_learns_a_ball() {
-    let Some(gpu) = gpu() else { return };
+    let gpu = gpu();
     let (results, _, _) = trained(gpu, &tiny_config(60), 60);
     assert_eq!(results.len(), 60);
     assert!(results[0].loss > 0.5, "starts at {}", results[0].loss);
     assert!(results[59].loss < 0.1, "ends at {}", results[59].loss);
 }
 
-#[test]
 fn two_runs_give_the_same_bits() {
-    let Some(gpu) = gpu() else { return };
+    let gpu = gpu();
     let bits = |p: &[f32]| p.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     let (a, b) = (trained(gpu, &tiny_config(12), 12), trained(gpu, &tiny_config(12), 12));
     assert_eq!(a.0, b.0);
     assert_eq!(bits(&a.1), bits(&b.1));
 }
 
-#[test]
 fn accumulated_gradients_are_those_of_the_whole_batch() {
-    let Some(gpu) = gpu() else { return };
+    let gpu = gpu();
     let mut config = tiny_config(1);
     config.training.batch = 2;
     let network = config.network(2);
@@ -216,9 +226,8 @@ fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
     }
 }
 
-#[test]
 fn a_run_that_was_interrupted_ends_with_the_same_bits() {
-    let Some(gpu) = gpu() else { return };
+    let gpu = gpu();
     let folder = tempfile::tempdir().expect("a temporary folder");
     dataset(&folder.path().join("data"));
     let whole = run_settings(folder.path(), "whole", 6);
@@ -256,7 +265,6 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     assert_eq!(log.lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 6);
 }
 
-#[test]
 fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     dataset(folder.path());

@@ -302,6 +302,17 @@ impl Config {
         toml::to_string_pretty(self).expect("a configuration is a table")
     }
 
+    /// The configuration for people: a line for each table, named like it.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let table = Table::try_from(self).expect("a configuration is a table");
+        let line = |(key, value): (&String, &Value)| format!("{key} {value}");
+        let of = |(name, value): (String, Value)| match value {
+            Value::Table(inner) => (name, inner.iter().map(line).collect::<Vec<_>>().join("; ")),
+            value => (name, value.to_string()),
+        };
+        table.into_iter().map(of).collect()
+    }
+
     fn try_from_table(table: Table) -> Result<Self, ConfigError> {
         table.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax {
             origin: "configuration".to_owned(),

@@ -314,7 +314,7 @@ impl<P: Progress> Run<'_, P> {
     /// `report.html`: configuration, curves, the last overlay and the test scores in one file.
     fn report(&self, gpu: &Gpu, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
         let out = &self.settings.out;
-        let facts = vec![
+        let mut facts = vec![
             (
                 "Program".to_owned(),
                 format!("vnet-engine {} ({})", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT")),
@@ -322,8 +322,8 @@ impl<P: Progress> Run<'_, P> {
             ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
             ("Steps".to_owned(), self.trainer.step_count().to_string()),
             ("Patch".to_owned(), format!("{:?} voxels", self.preprocessing.patch)),
-            ("Configuration".to_owned(), self.settings.config.to_toml()),
         ];
+        facts.extend(self.settings.config.facts());
         let mut overlays: Vec<PathBuf> = std::fs::read_dir(out.join("overlays"))
             .map_err(|source| TrainError::Io { path: out.join("overlays"), action: "list", source })?
             .filter_map(|entry| entry.ok().map(|e| e.path()))

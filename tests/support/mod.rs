@@ -97,3 +97,21 @@ fn index(mut flat: usize, shape: &[usize]) -> Vec<usize> {
     }
     position
 }
+
+/// Test functions as trials: those of the device are ignored, and say so, where there is no adapter.
+pub fn run_trials(tests: &[(&'static str, bool, fn())]) -> ! {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let trial = |&(name, device, test): &(&'static str, bool, fn())| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        libtest_mimic::Trial::test(name, run).with_ignored_flag(device && GPU.is_none())
+    };
+    libtest_mimic::run(&arguments, tests.iter().map(trial).collect()).exit()
+}
+
+/// The device of tests that are ignored without one.
+pub fn gpu() -> &'static Arc<Gpu> {
+    GPU.as_ref().expect("ignored without an adapter")
+}
