@@ -3,7 +3,7 @@
 //! | module | what it answers |
 //! |---|---|
 //! | [`volume`], [`canonical`] | where a voxel lies in the patient |
-//! | [`io`], [`inspect`] | what is in a file, and how to write one that others read |
+//! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
 //! | [`normalise`], [`patch`], [`prepare`] | from a file to the network's input, and the way back |
 //! | [`loader`] | batch number b, made in the background |

@@ -7,8 +7,8 @@ use rand_distr::{Distribution, StandardNormal};
 /// Initial slope of every PReLU (He et al. 2015, *Delving Deep into Rectifiers*).
 const SLOPE: f32 = 0.25;
 
-/// Initial values of a parameter in device order: weights He normal with the fan-in (He et al. 2015, equation 15, for
-/// slope [`SLOPE`]'s predecessor ReLU as PyTorch's `kaiming_normal_` defaults to), biases zero, slopes 0.25.
+/// Initial values of a parameter in device order: weights He normal with the fan-in (He et al. 2015, equation 10, as
+/// PyTorch's `kaiming_normal_`), biases zero, slopes 0.25.
 ///
 /// Without normalisation layers He weights give logits with a standard deviation near 9, where softmax saturates and
 /// soft Dice has no gradient; `head_gain` scales the last layer's weights down against that.

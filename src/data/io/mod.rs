@@ -5,7 +5,7 @@
 //! format. The file name decides the format.
 //!
 //! Images with NaN or infinite voxels are refused: no replacement is right for all of them, and one
-//! NaN ends a training. [`crate::data::inspect`] counts them instead.
+//! NaN ends a training. [`crate::data::inspect()`] counts them instead.
 
 pub mod bytes;
 pub mod nifti;
