@@ -234,7 +234,7 @@ impl Preset {
                 steps: match self {
                     Self::Paper => 30_000,
                     Self::Small => 4_000,
-                    Self::Tiny => 400,
+                    Self::Tiny => 350,
                 },
                 batch: if self == Self::Tiny { 1 } else { 2 },
                 // Without normalisation a small network may collapse to background under Dice alone, whose gradient
