@@ -22,7 +22,7 @@ fn main() {
     let mut trials = Vec::new();
     for i in (0..count).filter(|&i| !cases()[i].benchmark_only) {
         let case = &cases()[i];
-        for variant in [Variant::Tuned, Variant::Naive, Variant::WebGpu] {
+        for &variant in Variant::of(case) {
             let trial = Trial::test(format!("{}/{variant:?}", case.name), move || on_device(&cases()[i], variant));
             trials.push(trial.with_ignored_flag(variant.gpu().is_none()));
         }
@@ -36,24 +36,43 @@ fn main() {
 /// Which kernels a case runs on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Variant {
-    /// The fastest that the adapter supports.
-    Tuned,
+    /// The fastest direct kernels that the adapter supports.
+    Direct,
     /// The oracle.
     Naive,
-    /// The fastest within WebGPU's default limits, without optional features.
+    /// The fastest direct kernels within WebGPU's default limits, without optional features.
     WebGpu,
+    /// Winograd's kernels.
+    Winograd,
+    /// Winograd's kernels within WebGPU's default limits, without optional features.
+    WinogradWebGpu,
 }
 
 impl Variant {
+    fn of(case: &Case) -> &'static [Self] {
+        match case.winograd {
+            None => &[Self::Direct, Self::Naive, Self::WebGpu],
+            Some(_) => &[Self::Direct, Self::Naive, Self::WebGpu, Self::Winograd, Self::WinogradWebGpu],
+        }
+    }
+
+    fn is_winograd(self) -> bool {
+        matches!(self, Self::Winograd | Self::WinogradWebGpu)
+    }
+
     fn gpu(self) -> Option<&'static Arc<Gpu>> {
         match self {
-            Self::WebGpu => WEBGPU.as_ref(),
+            Self::WebGpu | Self::WinogradWebGpu => WEBGPU.as_ref(),
             _ => GPU.as_ref(),
         }
     }
 
     fn target(self, gpu: &Gpu) -> Target {
-        let algorithms = if self == Self::Naive { Algorithms::Naive } else { Algorithms::Tuned };
+        let algorithms = match self {
+            Self::Naive => Algorithms::Naive,
+            Self::Direct | Self::WebGpu => Algorithms::Direct,
+            Self::Winograd | Self::WinogradWebGpu => Algorithms::Winograd,
+        };
         Target { algorithms, ..gpu.target().clone() }
     }
 }
@@ -82,6 +101,14 @@ fn on_device(case: &Case, variant: Variant) -> Result<(), Failed> {
     let tensors = case.draw(1);
     let expected = case.op.reference(&tensors.iter().collect::<Vec<_>>());
     let found = execute(&executor, &graph, &feed(tensors.clone()), &outputs);
+    if let (Some(error), true) = (case.winograd, variant.is_winograd()) {
+        let kernels = &executor.plan().kernels;
+        assert!(kernels.iter().any(|k| k.shader.starts_with("winograd")), "{kernels:?}");
+        for (f, e) in found.iter().zip(&expected) {
+            compare(f, e, |_| error).map_err(|m| format!("{}: {m}", case.name))?;
+        }
+        return Ok(());
+    }
     for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
         within(case, i, &tensors, f, e).map_err(|m| format!("{} output {i}: {m}", case.name))?;
     }

@@ -20,7 +20,7 @@ fn kernels() -> Vec<Kernel> {
     let gpu = Target { software: false, subgroup: Some(32), ..software.clone() };
     let mut kernels: Vec<Kernel> = Vec::new();
     for base in [webgpu, software, gpu] {
-        for algorithms in [Algorithms::Naive, Algorithms::Tuned] {
+        for algorithms in [Algorithms::Naive, Algorithms::Direct, Algorithms::Winograd, Algorithms::Auto] {
             let target = Target { algorithms, ..base.clone() };
             for (preset, patch) in
                 [(Preset::Tiny, [40, 56, 40]), (Preset::Small, [64, 64, 24]), (Preset::Paper, [64, 128, 128])]

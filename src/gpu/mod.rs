@@ -75,7 +75,7 @@ pub struct GpuOptions {
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { choice: DeviceChoice::Auto, webgpu_limits: false, checked_shaders: false, algorithms: Algorithms::Tuned }
+        Self { choice: DeviceChoice::Auto, webgpu_limits: false, checked_shaders: false, algorithms: Algorithms::Auto }
     }
 }
 

@@ -42,6 +42,9 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_window
     conv3d_window_grad_weight
     fill
+    matmul_subgroup
+    matmul_subgroup_transposed
+    matmul_tiled
     pad_crop
     gradient_norm
     prelu
@@ -56,12 +59,24 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     squares
     tile_channels
     tile_channels_grad
+    winograd_grad_depth
+    winograd_grad_plane
+    winograd_grad_weight_depth
+    winograd_grad_weight_plane
+    winograd_output_depth
+    winograd_output_plane
+    winograd_source_depth
+    winograd_source_plane
+    winograd_weight_depth
+    winograd_weight_plane
 );
 
 /// Files for `#import`.
 const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
     grid
+    lane_tile
+    matmul
     outer_product
     reduce
     row_tile
@@ -69,6 +84,11 @@ const COMMON: &[(&str, &str)] = table!("common/":
     step
     tile_output
     window
+    winograd
+    winograd_load
+    winograd_plane
+    winograd_store
+    winograd_tiles
 );
 
 /// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.

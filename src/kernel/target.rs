@@ -3,9 +3,13 @@
 pub enum Algorithms {
     /// The plain kernels that follow the definition: the oracle of the others.
     Naive,
-    /// The fastest kernel that the device supports.
+    /// The fastest direct kernels: every product of the definition.
+    Direct,
+    /// Winograd's algorithm for every 5x5x5 convolution that it can be used for.
+    Winograd,
+    /// The fastest by the cost model.
     #[default]
-    Tuned,
+    Auto,
 }
 
 /// What lowering must know of a device: WebGPU limits and the kind of processor.
@@ -43,7 +47,7 @@ impl Target {
             max_storage_buffers: 8,
             subgroup: None,
             software: false,
-            algorithms: Algorithms::Tuned,
+            algorithms: Algorithms::Auto,
         }
     }
 

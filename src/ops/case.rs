@@ -47,6 +47,8 @@ pub struct Case {
     pub inputs: Vec<(TensorSpec, Draw)>,
     /// Tolerance on the device.
     pub bound: Bound,
+    /// Tolerance of Winograd's kernels, where the operation has them.
+    pub winograd: Option<f64>,
     /// The operation is linear in each f32 input with integer coefficients: on small integers the device is exact.
     pub exact_on_integers: bool,
     /// The operation has a gradient.
@@ -63,6 +65,7 @@ impl Case {
             op: Box::new(op),
             inputs,
             bound,
+            winograd: None,
             exact_on_integers: false,
             differentiable: true,
             benchmark_only: false,
@@ -73,6 +76,13 @@ impl Case {
     #[must_use]
     pub fn exact(mut self) -> Self {
         self.exact_on_integers = true;
+        self
+    }
+
+    /// Gives the largest error of Winograd's kernels on this distribution of inputs.
+    #[must_use]
+    pub fn winograd(mut self, error: f64) -> Self {
+        self.winograd = Some(error);
         self
     }
 

@@ -53,7 +53,7 @@ impl Layer {
         let grad_input = Conv3dGradInput { stride, padding, input: [d, h, w] };
         let grad_weight = Conv3dGradWeight { stride, padding, kernel: [kd, kh, kw] };
         let sum = |terms| Bound::Sum { terms };
-        [
+        let cases = [
             Case::new(self.name("conv3d"), Conv3d { stride, padding }, inputs, sum(terms)).exact(),
             backward(
                 "conv3d_grad_input",
@@ -63,8 +63,30 @@ impl Layer {
                 "conv3d_grad_weight",
                 Case::new("", grad_weight, vec![drawn(&input), drawn(&output)], sum(g.coarse_voxels())),
             ),
+        ];
+        if !g.is_same_5() {
+            return cases;
+        }
+        let tiles = batch_tiles(&g);
+        let [forward, grad_input, grad_weight] = cases;
+        [
+            forward.winograd(winograd_error(5.4547, cin, 125)),
+            grad_input.winograd(winograd_error(5.4547, cout, 125)),
+            grad_weight.winograd(winograd_error(5.9952, tiles, 64)),
         ]
     }
+}
+
+fn batch_tiles(g: &Geometry) -> usize {
+    g.batch * g.fine.map(|e| e.div_ceil(4)).iter().product::<usize>()
+}
+
+/// Largest error of Winograd's kernels on normal inputs of deviation 1 (docs/numerics.md, section 1): sums of `sums`
+/// products between the transforms, `terms` products of the direct form for each of them, and `omega`, by which the
+/// transforms of one axis raise the relative noise. 4.5 standard deviations: the largest of a few thousand.
+fn winograd_error(omega: f64, sums: usize, terms: usize) -> f64 {
+    let unit = f64::powi(2.0, -24);
+    4.5 * omega.powi(3) * unit * ((sums + 24) as f64).sqrt() * ((sums * terms) as f64).sqrt()
 }
 
 /// Layers that are compared with the reference.

@@ -1,9 +1,9 @@
+use super::choice::{Family, family};
 use super::geometry::{Geometry, WeightOrder, activation, axes};
 use super::same5::{self, Direction};
 use super::shares::Product;
-use super::{naive, reference, window};
+use super::{naive, reference, window, winograd};
 use crate::graph::{Lowering, Op};
-use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Gradient of [`super::Conv3d`] with respect to its input, from `grad_output [N, d, h, w, Cout]` and
@@ -46,12 +46,11 @@ impl Op for Conv3dGradInput {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let product = Product { source: at.input(0), weight: at.input(1), bias: None };
-        match at.target().algorithms {
-            Algorithms::Tuned if g.is_same_5() => same5::product(at, &g, Direction::Backward, product),
-            Algorithms::Tuned if g.windows_tile() => {
-                window::fine_from_coarse(at, &g, product, WeightOrder::FineFirst);
-            }
-            _ => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst),
+        match family(&g, at.target()) {
+            Family::Winograd => winograd::product(at, &g, Direction::Backward, product),
+            Family::Same5 => same5::product(at, &g, Direction::Backward, product),
+            Family::Window => window::fine_from_coarse(at, &g, product, WeightOrder::FineFirst),
+            Family::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst),
         }
     }
 

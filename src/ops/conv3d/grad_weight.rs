@@ -1,7 +1,7 @@
+use super::choice::{Family, family};
 use super::geometry::{Geometry, WeightOrder, axes};
-use super::{naive, reference, same5, window};
+use super::{naive, reference, same5, window, winograd};
 use crate::graph::{Lowering, Op};
-use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Gradient of [`super::Conv3d`] with respect to its weight, from `input [N, D, H, W, Cin]` and
@@ -45,12 +45,11 @@ impl Op for Conv3dGradWeight {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        match at.target().algorithms {
-            Algorithms::Tuned if g.is_same_5() => same5::grad_weight(at, &g, at.input(0), at.input(1)),
-            Algorithms::Tuned if g.windows_tile() => {
-                window::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst);
-            }
-            _ => naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
+        match family(&g, at.target()) {
+            Family::Winograd => winograd::grad_weight(at, &g, at.input(0), at.input(1)),
+            Family::Same5 => same5::grad_weight(at, &g, at.input(0), at.input(1)),
+            Family::Window => window::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
+            Family::Naive => naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
         }
     }
 

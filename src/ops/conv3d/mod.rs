@@ -8,13 +8,15 @@
 //!
 //! `o`, `i` and `k` are triples (z, y, x); the input is zero outside its extents. Which kernels are used:
 //!
-//! | convolution | [`Algorithms::Tuned`](crate::kernel::Algorithms) | where |
+//! | convolution | kernels | where |
 //! |---|---|---|
-//! | 5x5x5, stride 1, padding 2 | rows of voxels in registers | `same5` |
+//! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `winograd` |
+//! | the same, where the cost model prefers it | rows of voxels in registers | `same5` |
 //! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | matrix products with an index map | `window` |
-//! | any other | the naive kernels | `naive` |
+//! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `naive` |
 
 mod cases;
+mod choice;
 pub(super) mod geometry;
 mod grad_input;
 mod grad_weight;
@@ -23,6 +25,7 @@ pub(super) mod reference;
 mod same5;
 pub(super) mod shares;
 pub(super) mod window;
+mod winograd;
 
 pub(super) use cases::cases;
 pub use grad_input::Conv3dGradInput;
@@ -30,8 +33,8 @@ pub use grad_weight::Conv3dGradWeight;
 
 use super::ChannelSum;
 use crate::graph::{Lowering, Op, Vjp};
-use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
+use choice::{Family, family};
 use geometry::{Geometry, WeightOrder, activation, axes, check_bias};
 use same5::Direction;
 use shares::Product;
@@ -106,10 +109,11 @@ impl Op for Conv3d {
         let bias = (at.input_count() == 3).then(|| at.input(2));
         let product = Product { source: at.input(0), weight: at.input(1), bias };
         let order = WeightOrder::FineFirst;
-        match at.target().algorithms {
-            Algorithms::Tuned if g.is_same_5() => same5::product(at, &g, Direction::Forward, product),
-            Algorithms::Tuned if g.windows_tile() => window::coarse_from_fine(at, &g, product, order),
-            _ => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), bias, order),
+        match family(&g, at.target()) {
+            Family::Winograd => winograd::product(at, &g, Direction::Forward, product),
+            Family::Same5 => same5::product(at, &g, Direction::Forward, product),
+            Family::Window => window::coarse_from_fine(at, &g, product, order),
+            Family::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), bias, order),
         }
     }
 

@@ -64,7 +64,7 @@ impl Op for ConvTranspose3dGradInput {
         let order = WeightOrder::CoarseFirst;
         match at.target().algorithms {
             Algorithms::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), None, order),
-            Algorithms::Tuned => {
+            _ => {
                 let product = Product { source: at.input(0), weight: at.input(1), bias: None };
                 window::coarse_from_fine(at, &g, product, order);
             }
@@ -99,7 +99,7 @@ impl Op for ConvTranspose3dGradWeight {
         let (fine, coarse) = (at.input(1), at.input(0));
         match at.target().algorithms {
             Algorithms::Naive => naive::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
-            Algorithms::Tuned => window::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
+            _ => window::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
         }
     }
 

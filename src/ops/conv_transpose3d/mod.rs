@@ -86,7 +86,7 @@ impl Op for ConvTranspose3d {
         let order = WeightOrder::CoarseFirst;
         match at.target().algorithms {
             Algorithms::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), bias, order),
-            Algorithms::Tuned => {
+            _ => {
                 let product = Product { source: at.input(0), weight: at.input(1), bias };
                 window::fine_from_coarse(at, &g, product, order);
             }

@@ -1,0 +1,29 @@
+// How tiles of 4 x 4 x 4 voxels cover an activation, and the chunk of them that one dispatch works on. A slab is all
+// tiles of one sample and one tile position along z; a chunk is `rows` rows of tiles from `first_row` on, of each of the
+// slabs from `first_slab` on. Tiles of a chunk are numbered x fastest, then row, then slab.
+struct Tiles {
+    depth: u32,
+    height: u32,
+    width: u32,
+    channels: u32,
+    padded_channels: u32, // of the frequencies
+    tiles_z: u32,
+    tiles_x: u32,
+    first_slab: u32,
+    first_row: u32,
+    rows: u32,
+    frequency_step: u32,  // elements from one frequency to the next
+    with_bias: u32,
+}
+
+// First of `tile`'s voxels along z, and the sample's first plane.
+struct Slab {
+    z: u32,
+    first_plane: u32,
+}
+
+fn slab(t: Tiles, number: u32) -> Slab {
+    let global = t.first_slab + number;
+    let sample = global / t.tiles_z;
+    return Slab((global - sample * t.tiles_z) * 4u, sample * t.depth);
+}

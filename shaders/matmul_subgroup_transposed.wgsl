@@ -1,0 +1,245 @@
+// A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by columns, as sums
+// over voxels need it.
+//
+// Layout     a, b, c by the steps in Products, a_row 1; rows in multiples of ROWS, columns of COLUMNS
+// Grid       (COLUMNS columns, ROWS rows, batches)
+// Workgroup  one subgroup: a register tile of ROWS rows x COLUMNS columns
+// Traffic    per eight k, 16 rows and 16 columns: 32 loads per 256 multiply-adds
+// Bounds     any inner extent
+// Oracle     matmul_tiled
+#import matmul
+#import lane_tile
+
+override ROWS: u32;
+
+@group(0) @binding(0) var<uniform> params: Products;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+
+fn a_at(first: u32, k: u32) -> f32 {
+    let inside = k < params.inner;
+    return select(0.0, a[first + select(0u, k, inside) * params.a_inner], inside);
+}
+
+fn b_at(first: u32, k: u32) -> vec2<f32> {
+    let inside = k < params.inner;
+    return select(vec2(0.0), pair_at(first + select(0u, k, inside) * params.b_inner), inside);
+}
+
+fn slice_at(first: u32, k: u32) -> Slice {
+    return Slice(
+        a_at(first, k + 0u),
+        a_at(first, k + 1u),
+        a_at(first, k + 2u),
+        a_at(first, k + 3u),
+        a_at(first, k + 4u),
+        a_at(first, k + 5u),
+        a_at(first, k + 6u),
+        a_at(first, k + 7u),
+    );
+}
+
+// One row of the eight that the lanes loaded.
+fn lane_0(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 0u),
+        subgroupBroadcast(x.k1, 0u),
+        subgroupBroadcast(x.k2, 0u),
+        subgroupBroadcast(x.k3, 0u),
+        subgroupBroadcast(x.k4, 0u),
+        subgroupBroadcast(x.k5, 0u),
+        subgroupBroadcast(x.k6, 0u),
+        subgroupBroadcast(x.k7, 0u),
+    );
+}
+
+fn lane_1(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 1u),
+        subgroupBroadcast(x.k1, 1u),
+        subgroupBroadcast(x.k2, 1u),
+        subgroupBroadcast(x.k3, 1u),
+        subgroupBroadcast(x.k4, 1u),
+        subgroupBroadcast(x.k5, 1u),
+        subgroupBroadcast(x.k6, 1u),
+        subgroupBroadcast(x.k7, 1u),
+    );
+}
+
+fn lane_2(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 2u),
+        subgroupBroadcast(x.k1, 2u),
+        subgroupBroadcast(x.k2, 2u),
+        subgroupBroadcast(x.k3, 2u),
+        subgroupBroadcast(x.k4, 2u),
+        subgroupBroadcast(x.k5, 2u),
+        subgroupBroadcast(x.k6, 2u),
+        subgroupBroadcast(x.k7, 2u),
+    );
+}
+
+fn lane_3(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 3u),
+        subgroupBroadcast(x.k1, 3u),
+        subgroupBroadcast(x.k2, 3u),
+        subgroupBroadcast(x.k3, 3u),
+        subgroupBroadcast(x.k4, 3u),
+        subgroupBroadcast(x.k5, 3u),
+        subgroupBroadcast(x.k6, 3u),
+        subgroupBroadcast(x.k7, 3u),
+    );
+}
+
+fn lane_4(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 4u),
+        subgroupBroadcast(x.k1, 4u),
+        subgroupBroadcast(x.k2, 4u),
+        subgroupBroadcast(x.k3, 4u),
+        subgroupBroadcast(x.k4, 4u),
+        subgroupBroadcast(x.k5, 4u),
+        subgroupBroadcast(x.k6, 4u),
+        subgroupBroadcast(x.k7, 4u),
+    );
+}
+
+fn lane_5(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 5u),
+        subgroupBroadcast(x.k1, 5u),
+        subgroupBroadcast(x.k2, 5u),
+        subgroupBroadcast(x.k3, 5u),
+        subgroupBroadcast(x.k4, 5u),
+        subgroupBroadcast(x.k5, 5u),
+        subgroupBroadcast(x.k6, 5u),
+        subgroupBroadcast(x.k7, 5u),
+    );
+}
+
+fn lane_6(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 6u),
+        subgroupBroadcast(x.k1, 6u),
+        subgroupBroadcast(x.k2, 6u),
+        subgroupBroadcast(x.k3, 6u),
+        subgroupBroadcast(x.k4, 6u),
+        subgroupBroadcast(x.k5, 6u),
+        subgroupBroadcast(x.k6, 6u),
+        subgroupBroadcast(x.k7, 6u),
+    );
+}
+
+fn lane_7(x: Slice) -> Slice {
+    return Slice(
+        subgroupBroadcast(x.k0, 7u),
+        subgroupBroadcast(x.k1, 7u),
+        subgroupBroadcast(x.k2, 7u),
+        subgroupBroadcast(x.k3, 7u),
+        subgroupBroadcast(x.k4, 7u),
+        subgroupBroadcast(x.k5, 7u),
+        subgroupBroadcast(x.k6, 7u),
+        subgroupBroadcast(x.k7, 7u),
+    );
+}
+
+fn held(at: u32) -> vec2<f32> {
+    if params.add == 0u {
+        return vec2(0.0);
+    }
+    if COLUMNS == 16u {
+        return vec2(c[at], c[at + 8u]);
+    }
+    return vec2(c[at], 0.0);
+}
+
+@compute @workgroup_size(8)
+fn matmul_subgroup_transposed(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let row = workgroup.y * ROWS;
+    let column = workgroup.x * COLUMNS + lane;
+    let from_a = workgroup.z * params.a_batch + row + lane;
+    let from_b = workgroup.z * params.b_batch + column;
+    let to = workgroup.z * params.c_batch + row * params.c_row + column;
+    let step = params.c_row;
+    var s0 = held(to);
+    var s1 = held(to + 1u * step);
+    var s2 = held(to + 2u * step);
+    var s3 = held(to + 3u * step);
+    var s4 = held(to + 4u * step);
+    var s5 = held(to + 5u * step);
+    var s6 = held(to + 6u * step);
+    var s7 = held(to + 7u * step);
+    var s8 = vec2<f32>();
+    var s9 = vec2<f32>();
+    var s10 = vec2<f32>();
+    var s11 = vec2<f32>();
+    var s12 = vec2<f32>();
+    var s13 = vec2<f32>();
+    var s14 = vec2<f32>();
+    var s15 = vec2<f32>();
+    if ROWS == 16u {
+        s8 = held(to + 8u * step);
+        s9 = held(to + 9u * step);
+        s10 = held(to + 10u * step);
+        s11 = held(to + 11u * step);
+        s12 = held(to + 12u * step);
+        s13 = held(to + 13u * step);
+        s14 = held(to + 14u * step);
+        s15 = held(to + 15u * step);
+    }
+    for (var k = 0u; k < params.inner; k += 8u) {
+        let y = Pairs(
+            b_at(from_b, k + 0u),
+            b_at(from_b, k + 1u),
+            b_at(from_b, k + 2u),
+            b_at(from_b, k + 3u),
+            b_at(from_b, k + 4u),
+            b_at(from_b, k + 5u),
+            b_at(from_b, k + 6u),
+            b_at(from_b, k + 7u),
+        );
+        let upper = slice_at(from_a, k);
+        s0 = products(s0, lane_0(upper), y);
+        s1 = products(s1, lane_1(upper), y);
+        s2 = products(s2, lane_2(upper), y);
+        s3 = products(s3, lane_3(upper), y);
+        s4 = products(s4, lane_4(upper), y);
+        s5 = products(s5, lane_5(upper), y);
+        s6 = products(s6, lane_6(upper), y);
+        s7 = products(s7, lane_7(upper), y);
+        if ROWS == 16u {
+            let lower = slice_at(from_a + 8u, k);
+            s8 = products(s8, lane_0(lower), y);
+            s9 = products(s9, lane_1(lower), y);
+            s10 = products(s10, lane_2(lower), y);
+            s11 = products(s11, lane_3(lower), y);
+            s12 = products(s12, lane_4(lower), y);
+            s13 = products(s13, lane_5(lower), y);
+            s14 = products(s14, lane_6(lower), y);
+            s15 = products(s15, lane_7(lower), y);
+        }
+    }
+    store_pair(to, s0);
+    store_pair(to + 1u * step, s1);
+    store_pair(to + 2u * step, s2);
+    store_pair(to + 3u * step, s3);
+    store_pair(to + 4u * step, s4);
+    store_pair(to + 5u * step, s5);
+    store_pair(to + 6u * step, s6);
+    store_pair(to + 7u * step, s7);
+    if ROWS == 16u {
+        store_pair(to + 8u * step, s8);
+        store_pair(to + 9u * step, s9);
+        store_pair(to + 10u * step, s10);
+        store_pair(to + 11u * step, s11);
+        store_pair(to + 12u * step, s12);
+        store_pair(to + 13u * step, s13);
+        store_pair(to + 14u * step, s14);
+        store_pair(to + 15u * step, s15);
+    }
+}

@@ -1,0 +1,44 @@
+// The weight gradient's transform along z, behind winograd_grad_weight_plane: grad_weight[25 k + t, e] = sum over f of
+// G^T[k, f] * partial[f, t, e].
+//
+// Layout   partial [8, 25, elements], grad_weight [5, 25, elements], an element being a pair of channels
+// Grid     (64 elements, 25 taps)
+// Traffic  eight loads and five stores per element
+// Oracle   conv3d_grad_weight_naive, through the weight gradient
+#import winograd
+
+struct Params {
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> partial: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_weight: array<f32>;
+
+@compute @workgroup_size(64)
+fn winograd_grad_weight_depth(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let element = workgroup.x * 64u + local;
+    if element >= params.elements {
+        return;
+    }
+    let at = workgroup.y * params.elements + element;
+    let step = 25u * params.elements;
+    let result = transform_grad_weight(Eight(
+        vec4(partial[at], 0.0, 0.0, 0.0),
+        vec4(partial[at + step], 0.0, 0.0, 0.0),
+        vec4(partial[at + 2u * step], 0.0, 0.0, 0.0),
+        vec4(partial[at + 3u * step], 0.0, 0.0, 0.0),
+        vec4(partial[at + 4u * step], 0.0, 0.0, 0.0),
+        vec4(partial[at + 5u * step], 0.0, 0.0, 0.0),
+        vec4(partial[at + 6u * step], 0.0, 0.0, 0.0),
+        vec4(partial[at + 7u * step], 0.0, 0.0, 0.0),
+    ));
+    grad_weight[at] = result.a.x;
+    grad_weight[at + step] = result.b.x;
+    grad_weight[at + 2u * step] = result.c.x;
+    grad_weight[at + 3u * step] = result.d.x;
+    grad_weight[at + 4u * step] = result.e.x;
+}
