@@ -1,12 +1,18 @@
-// A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows.
+// A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows. A lane keeps its
+// columns of up to 64 rows of b while it goes through all rows of a.
 //
-// Layout     a, b, c by the steps in Products, a_inner 1; rows in multiples of 16, columns of COLUMNS, inner of 8
-// Grid       (COLUMNS columns, 16 rows, batches)
-// Workgroup  one subgroup: a register tile of 16 rows x COLUMNS columns
-// Traffic    per eight k and COLUMNS 16: 32 loads per 256 multiply-adds
+// Layout     a, b, c by the steps in Products, a_inner 1; rows in multiples of 2, columns of COLUMNS, inner of 8
+// Grid       (COLUMNS columns, blocks of `BLOCK` rows, batches)
+// Workgroup  one subgroup: lane l has columns l and, where COLUMNS is 16, l + 8
+// Traffic    per row, 64 k and COLUMNS 16: 8 loads of a, and where INNER is exceeded 4 of c, per 128 multiply-adds
 // Oracle     matmul_tiled
 #import matmul
 #import lane_tile
+
+// Part of the inner extent that is kept: 8, 16, 32, 48 or 64.
+override INNER: u32;
+
+const BLOCK = 256u;
 
 @group(0) @binding(0) var<uniform> params: Products;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -27,76 +33,80 @@ fn spread(x: f32) -> Slice {
     );
 }
 
+// This lane's columns of eight rows of b, where they are kept.
+fn slice_at(first: u32, k: u32) -> Pairs {
+    if k >= INNER {
+        return Pairs();
+    }
+    let at = first + k * params.b_inner;
+    return Pairs(
+        pair_at(at),
+        pair_at(at + 1u * params.b_inner),
+        pair_at(at + 2u * params.b_inner),
+        pair_at(at + 3u * params.b_inner),
+        pair_at(at + 4u * params.b_inner),
+        pair_at(at + 5u * params.b_inner),
+        pair_at(at + 6u * params.b_inner),
+        pair_at(at + 7u * params.b_inner),
+    );
+}
+
+fn slice_products(sum: vec2<f32>, at: u32, k: u32, y: Pairs) -> vec2<f32> {
+    if k >= INNER {
+        return sum;
+    }
+    return products(sum, spread(a[at + k]), y);
+}
+
 @compute @workgroup_size(8)
 fn matmul_subgroup(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let row = workgroup.y * 16u;
+    let first = workgroup.y * BLOCK;
+    let end = min(first + BLOCK, params.rows);
     let column = workgroup.x * COLUMNS + lane;
-    let from_a = workgroup.z * params.a_batch + row * params.a_row + lane;
-    let from_b = workgroup.z * params.b_batch + column;
-    var s0 = vec2<f32>();
-    var s1 = vec2<f32>();
-    var s2 = vec2<f32>();
-    var s3 = vec2<f32>();
-    var s4 = vec2<f32>();
-    var s5 = vec2<f32>();
-    var s6 = vec2<f32>();
-    var s7 = vec2<f32>();
-    var s8 = vec2<f32>();
-    var s9 = vec2<f32>();
-    var s10 = vec2<f32>();
-    var s11 = vec2<f32>();
-    var s12 = vec2<f32>();
-    var s13 = vec2<f32>();
-    var s14 = vec2<f32>();
-    var s15 = vec2<f32>();
-    for (var k = 0u; k < params.inner; k += 8u) {
-        let at = from_b + k * params.b_inner;
-        let y = Pairs(
-            pair_at(at),
-            pair_at(at + 1u * params.b_inner),
-            pair_at(at + 2u * params.b_inner),
-            pair_at(at + 3u * params.b_inner),
-            pair_at(at + 4u * params.b_inner),
-            pair_at(at + 5u * params.b_inner),
-            pair_at(at + 6u * params.b_inner),
-            pair_at(at + 7u * params.b_inner),
-        );
-        let x = from_a + k;
-        s0 = products(s0, spread(a[x]), y);
-        s1 = products(s1, spread(a[x + 1u * params.a_row]), y);
-        s2 = products(s2, spread(a[x + 2u * params.a_row]), y);
-        s3 = products(s3, spread(a[x + 3u * params.a_row]), y);
-        s4 = products(s4, spread(a[x + 4u * params.a_row]), y);
-        s5 = products(s5, spread(a[x + 5u * params.a_row]), y);
-        s6 = products(s6, spread(a[x + 6u * params.a_row]), y);
-        s7 = products(s7, spread(a[x + 7u * params.a_row]), y);
-        s8 = products(s8, spread(a[x + 8u * params.a_row]), y);
-        s9 = products(s9, spread(a[x + 9u * params.a_row]), y);
-        s10 = products(s10, spread(a[x + 10u * params.a_row]), y);
-        s11 = products(s11, spread(a[x + 11u * params.a_row]), y);
-        s12 = products(s12, spread(a[x + 12u * params.a_row]), y);
-        s13 = products(s13, spread(a[x + 13u * params.a_row]), y);
-        s14 = products(s14, spread(a[x + 14u * params.a_row]), y);
-        s15 = products(s15, spread(a[x + 15u * params.a_row]), y);
+    let in_a = workgroup.z * params.a_batch + lane;
+    let in_b = params.b_first + workgroup.z * params.b_batch + column;
+    let in_c = params.c_first + workgroup.z * params.c_batch + column;
+    for (var k0 = 0u; k0 < params.inner; k0 += INNER) {
+        let at = in_b + k0 * params.b_inner;
+        let y0 = slice_at(at, 0u);
+        let y1 = slice_at(at, 8u);
+        let y2 = slice_at(at, 16u);
+        let y3 = slice_at(at, 24u);
+        let y4 = slice_at(at, 32u);
+        let y5 = slice_at(at, 40u);
+        let y6 = slice_at(at, 48u);
+        let y7 = slice_at(at, 56u);
+        for (var row = first; row < end; row += 2u) {
+            let x = in_a + in_panels(row, params.a_row, params.a_row_panel) + k0;
+            let next = x + params.a_row;
+            let to = in_c + in_panels(row, params.c_row, params.c_row_panel);
+            var s = vec2<f32>();
+            var t = vec2<f32>();
+            if k0 > 0u {
+                s = held_pair(to);
+                t = held_pair(to + params.c_row);
+            }
+            s = slice_products(s, x, 0u, y0);
+            t = slice_products(t, next, 0u, y0);
+            s = slice_products(s, x, 8u, y1);
+            t = slice_products(t, next, 8u, y1);
+            s = slice_products(s, x, 16u, y2);
+            t = slice_products(t, next, 16u, y2);
+            s = slice_products(s, x, 24u, y3);
+            t = slice_products(t, next, 24u, y3);
+            s = slice_products(s, x, 32u, y4);
+            t = slice_products(t, next, 32u, y4);
+            s = slice_products(s, x, 40u, y5);
+            t = slice_products(t, next, 40u, y5);
+            s = slice_products(s, x, 48u, y6);
+            t = slice_products(t, next, 48u, y6);
+            s = slice_products(s, x, 56u, y7);
+            t = slice_products(t, next, 56u, y7);
+            store_pair(to, s);
+            store_pair(to + params.c_row, t);
+        }
     }
-    let to = workgroup.z * params.c_batch + row * params.c_row + column;
-    store_pair(to, s0);
-    store_pair(to + 1u * params.c_row, s1);
-    store_pair(to + 2u * params.c_row, s2);
-    store_pair(to + 3u * params.c_row, s3);
-    store_pair(to + 4u * params.c_row, s4);
-    store_pair(to + 5u * params.c_row, s5);
-    store_pair(to + 6u * params.c_row, s6);
-    store_pair(to + 7u * params.c_row, s7);
-    store_pair(to + 8u * params.c_row, s8);
-    store_pair(to + 9u * params.c_row, s9);
-    store_pair(to + 10u * params.c_row, s10);
-    store_pair(to + 11u * params.c_row, s11);
-    store_pair(to + 12u * params.c_row, s12);
-    store_pair(to + 13u * params.c_row, s13);
-    store_pair(to + 14u * params.c_row, s14);
-    store_pair(to + 15u * params.c_row, s15);
 }

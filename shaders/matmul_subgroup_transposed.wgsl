@@ -19,12 +19,14 @@ override ROWS: u32;
 
 fn a_at(first: u32, k: u32) -> f32 {
     let inside = k < params.inner;
-    return select(0.0, a[first + select(0u, k, inside) * params.a_inner], inside);
+    let at = in_panels(select(0u, k, inside), params.a_inner, params.a_inner_panel);
+    return select(0.0, a[first + at], inside);
 }
 
 fn b_at(first: u32, k: u32) -> vec2<f32> {
     let inside = k < params.inner;
-    return select(vec2(0.0), pair_at(first + select(0u, k, inside) * params.b_inner), inside);
+    let at = in_panels(select(0u, k, inside), params.b_inner, params.b_inner_panel);
+    return select(vec2(0.0), pair_at(first + at), inside);
 }
 
 fn slice_at(first: u32, k: u32) -> Slice {
@@ -149,10 +151,7 @@ fn held(at: u32) -> vec2<f32> {
     if params.add == 0u {
         return vec2(0.0);
     }
-    if COLUMNS == 16u {
-        return vec2(c[at], c[at + 8u]);
-    }
-    return vec2(c[at], 0.0);
+    return held_pair(at);
 }
 
 @compute @workgroup_size(8)
@@ -163,8 +162,8 @@ fn matmul_subgroup_transposed(
     let row = workgroup.y * ROWS;
     let column = workgroup.x * COLUMNS + lane;
     let from_a = workgroup.z * params.a_batch + row + lane;
-    let from_b = workgroup.z * params.b_batch + column;
-    let to = workgroup.z * params.c_batch + row * params.c_row + column;
+    let from_b = params.b_first + workgroup.z * params.b_batch + column;
+    let to = params.c_first + workgroup.z * params.c_batch + row * params.c_row + column;
     let step = params.c_row;
     var s0 = held(to);
     var s1 = held(to + 1u * step);

@@ -22,14 +22,15 @@ var<workgroup> staged_b: array<vec4<f32>, 128>;
 
 fn a_at(first: u32, row: u32, k: u32) -> f32 {
     if row < params.rows && k < params.inner {
-        return a[first + row * params.a_row + k * params.a_inner];
+        let in_row = in_panels(row, params.a_row, params.a_row_panel);
+        return a[first + in_row + in_panels(k, params.a_inner, params.a_inner_panel)];
     }
     return 0.0;
 }
 
 fn b_at(first: u32, k: u32, column: u32) -> f32 {
     if k < params.inner && column < params.columns {
-        return b[first + k * params.b_inner + column];
+        return b[first + in_panels(k, params.b_inner, params.b_inner_panel) + column];
     }
     return 0.0;
 }
@@ -40,7 +41,7 @@ fn store(first: u32, row: u32, column: u32, values: vec4<f32>) {
     }
     for (var i = 0u; i < 4u; i += 1u) {
         if column + i < params.columns {
-            let at = first + row * params.c_row + column + i;
+            let at = first + in_panels(row, params.c_row, params.c_row_panel) + column + i;
             var value = values[i];
             if params.add != 0u {
                 value += c[at];
@@ -58,7 +59,7 @@ fn matmul_tiled(
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 32u;
     let from_a = workgroup.z * params.a_batch;
-    let from_b = workgroup.z * params.b_batch;
+    let from_b = params.b_first + workgroup.z * params.b_batch;
     let column = local % 8u;
     let row = local / 8u;
     // Neighbouring invocations read neighbouring elements of a.
@@ -104,7 +105,7 @@ fn matmul_tiled(
             s7 = fma(vec4(y.w), w, s7);
         }
     }
-    let to = workgroup.z * params.c_batch;
+    let to = params.c_first + workgroup.z * params.c_batch;
     let m = first_row + row * 8u;
     let n = first_column + column * 4u;
     store(to, m, n, s0);

@@ -1,8 +1,8 @@
 // The output gradient's transform along y and x, behind winograd_grad_depth: 8 x 8 frequencies of each tile, channel and
 // frequency along z.
 //
-// Layout   partial [slabs, 8, 4 rows, W, C], frequencies [8, 8, 8, tiles of the chunk, padded channels]
-// Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), 8)
+// Layout   partial [slabs, 8, 4 rows, W, C], frequencies [panels, frequencies, 16, padded channels]
+// Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), frequencies along z)
 // Traffic  16 loads and 64 stores per 64 frequencies
 // Bounds   voxels outside the output and padded channels are zero
 // Oracle   as winograd_grad_depth
@@ -34,7 +34,7 @@ fn winograd_grad_plane(
     let slab_number = workgroup.y / params.rows;
     let tile_y = workgroup.y - slab_number * params.rows;
     let line = params.width * params.channels;
-    let first = ((slab_number * 8u + workgroup.z) * params.rows * 4u + tile_y * 4u) * line;
+    let first = ((slab_number * 8u + params.first_frequency + workgroup.z) * params.rows * 4u + tile_y * 4u) * line;
     let y = (params.first_row + tile_y) * 4u;
     let x = tile_x * 4u;
     let columns = transform_grad(Four(
@@ -45,8 +45,7 @@ fn winograd_grad_plane(
     ));
     let up = transpose(mat4x4(columns.a, columns.b, columns.c, columns.d));
     let low = transpose(mat4x4(columns.e, columns.f, columns.g, columns.h));
-    let at = workgroup.z * 64u * params.frequency_step
-        + (workgroup.y * params.tiles_x + tile_x) * params.padded_channels + channel;
+    let at = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
     store_plane(
         at,
         params.frequency_step,

@@ -1,7 +1,7 @@
 // The weight gradient's transform along y and x: 5 x 5 taps of each pair of channels and frequency along z.
 //
-// Layout   frequencies [8, 8, 8, I, O], padded; partial [8, 25, I, O]
-// Grid     (64 elements (i, o), 8)
+// Layout   frequencies [.., 8, 8, I, O], padded; partial [8, 25, I, O]
+// Grid     (64 elements (i, o), frequencies along z)
 // Traffic  64 loads and 25 stores per 64 frequencies
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
 #import winograd_load
@@ -10,6 +10,7 @@ struct Params {
     in_channels: u32,
     out_channels: u32,
     padded_out: u32,
+    first_frequency: u32, // along z
     frequency_step: u32,
 }
 
@@ -48,7 +49,7 @@ fn winograd_grad_weight_plane(
     let zero = vec4(0.0);
     let fifth = transform_grad_weight(turned(mat4x4(left.e, zero, zero, zero), mat4x4(right.e, zero, zero, zero)));
     let lines = transpose(mat4x4(four.a, four.b, four.c, four.d));
-    let at = workgroup.y * 25u * step + element;
+    let at = (params.first_frequency + workgroup.y) * 25u * step + element;
     store_line(at, step, lines[0], four.e.x);
     store_line(at + 5u * step, step, lines[1], four.e.y);
     store_line(at + 10u * step, step, lines[2], four.e.z);

@@ -1,9 +1,9 @@
 // The product's transform along y and x: 4 x 4 outputs of each tile, channel and frequency along z. A bias is added at the
 // frequency of point 1, which counts once in every output.
 //
-// Layout   frequencies [8, 8, 8, tiles of the chunk, padded channels], bias [C],
+// Layout   frequencies [panels, frequencies, 16, padded channels], bias [C],
 //          partial [slabs, 8, 4 rows, 4 tiles_x, C]
-// Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), 8)
+// Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), frequencies along z)
 // Traffic  64 loads and 16 stores per 64 frequencies
 // Oracle   conv3d_naive and conv3d_grad_input_naive, through the convolutions
 #import winograd_tiles
@@ -32,10 +32,10 @@ fn winograd_output_plane(
         return;
     }
     let channel = element - tile_x * params.channels;
-    let base = workgroup.z * 64u * params.frequency_step
-        + (workgroup.y * params.tiles_x + tile_x) * params.padded_channels + channel;
+    let base = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
+    let z = params.first_frequency + workgroup.z;
     var plane = load_plane(base, params.frequency_step);
-    if params.with_bias != 0u && workgroup.z == 1u {
+    if params.with_bias != 0u && z == 1u {
         plane.left.b.y += bias[channel];
     }
     // Along y: four lines of eight.
@@ -49,7 +49,7 @@ fn winograd_output_plane(
     let slab_number = workgroup.y / params.rows;
     let tile_y = workgroup.y - slab_number * params.rows;
     let line = params.tiles_x * 4u * params.channels;
-    let at = ((slab_number * 8u + workgroup.z) * params.rows + tile_y) * 4u * line
+    let at = ((slab_number * 8u + z) * params.rows + tile_y) * 4u * line
         + tile_x * 4u * params.channels + channel;
     store_line(at, lines[0]);
     store_line(at + line, lines[1]);

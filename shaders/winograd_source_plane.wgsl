@@ -1,8 +1,8 @@
 // The input's transform along y and x, behind winograd_source_depth: 8 x 8 frequencies of each tile, channel and
 // frequency along z.
 //
-// Layout   partial [slabs, 8, 4 rows + 4, W, C], frequencies [8, 8, 8, tiles of the chunk, padded channels]
-// Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), 8)
+// Layout   partial [slabs, 8, 4 rows + 4, W, C], frequencies [panels, frequencies, 16, padded channels]
+// Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), frequencies along z)
 // Traffic  64 loads and stores per 64 frequencies
 // Bounds   voxels outside the input and padded channels are zero
 // Oracle   as winograd_source_depth
@@ -64,14 +64,13 @@ fn winograd_source_plane(
     let tile_y = workgroup.y - slab_number * params.rows;
     let line = params.width * params.channels;
     let lines = params.rows * 4u + 4u;
-    let first = ((slab_number * 8u + workgroup.z) * lines + tile_y * 4u) * line;
+    let first = ((slab_number * 8u + params.first_frequency + workgroup.z) * lines + tile_y * 4u) * line;
     let y = (params.first_row + tile_y) * 4u - 2u;
     let x = tile_x * 4u - 2u;
     let result = Plane(
         transform_source(half(first, y, line, columns(x, channel))),
         transform_source(half(first, y, line, columns(x + 4u, channel))),
     );
-    let at = workgroup.z * 64u * params.frequency_step
-        + (workgroup.y * params.tiles_x + tile_x) * params.padded_channels + channel;
+    let at = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
     store_plane(at, params.frequency_step, transform_source(upper(result)), transform_source(lower(result)));
 }

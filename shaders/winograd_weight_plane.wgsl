@@ -2,8 +2,8 @@
 // frequency along z. For the gradient with respect to the input the taps are taken from the other end and the channels
 // change places.
 //
-// Layout   partial [8, 25, I, O], frequencies [8, 8, 8, from, to], padded, with (from, to) = (I, O) or (O, I)
-// Grid     (64 elements (from, to), 8)
+// Layout   partial [8, 25, I, O], frequencies [.., 8, 8, from, to], padded, with (from, to) = (I, O) or (O, I)
+// Grid     (64 elements (from, to), frequencies along z)
 // Traffic  25 loads and 64 stores per 64 frequencies
 // Bounds   padded channels are zero
 // Oracle   as winograd_weight_depth
@@ -16,6 +16,7 @@ struct Params {
     padded_to: u32,
     from_step: u32,       // elements between neighbouring channels of the partial
     to_step: u32,
+    first_frequency: u32, // along z
     frequency_step: u32,
     mirrored: u32,
 }
@@ -56,7 +57,7 @@ fn winograd_weight_plane(
     let step = params.from_channels * params.to_channels;
     let inside = from_channel < params.from_channels && to_channel < params.to_channels;
     let pair = select(0u, from_channel * params.from_step + to_channel * params.to_step, inside);
-    let first = workgroup.y * 25u * step + pair;
+    let first = (params.first_frequency + workgroup.y) * 25u * step + pair;
     let left = transform_weight(Five(
         left_at(first, step, 0u),
         left_at(first, step, 1u),

@@ -39,6 +39,13 @@ fn pair_at(at: u32) -> vec2<f32> {
     return vec2(b[at], 0.0);
 }
 
+fn held_pair(at: u32) -> vec2<f32> {
+    if COLUMNS == 16u {
+        return vec2(c[at], c[at + 8u]);
+    }
+    return vec2(c[at], 0.0);
+}
+
 fn store_pair(at: u32, value: vec2<f32>) {
     c[at] = value.x;
     if COLUMNS == 16u {

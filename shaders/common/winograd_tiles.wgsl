@@ -1,6 +1,7 @@
 // How tiles of 4 x 4 x 4 voxels cover an activation, and the chunk of them that one dispatch works on. A slab is all
 // tiles of one sample and one tile position along z; a chunk is `rows` rows of tiles from `first_row` on, of each of the
-// slabs from `first_slab` on. Tiles of a chunk are numbered x fastest, then row, then slab.
+// slabs from `first_slab` on. Tiles of a chunk are numbered x fastest, then row, then slab. Their frequencies lie in
+// panels of 16 tiles: [panel, frequency, 16, padded channels], so that what one tile writes lies close together.
 struct Tiles {
     depth: u32,
     height: u32,
@@ -12,7 +13,9 @@ struct Tiles {
     first_slab: u32,
     first_row: u32,
     rows: u32,
-    frequency_step: u32,  // elements from one frequency to the next
+    first_frequency: u32, // along z
+    frequency_step: u32,  // elements from one frequency of a panel to the next
+    panel_step: u32,      // elements from one panel to the next
     with_bias: u32,
 }
 
@@ -26,4 +29,9 @@ fn slab(t: Tiles, number: u32) -> Slab {
     let global = t.first_slab + number;
     let sample = global / t.tiles_z;
     return Slab((global - sample * t.tiles_z) * 4u, sample * t.depth);
+}
+
+// Where the frequencies of a tile and channel start, for the frequency `z` of those that the chunk holds.
+fn frequencies_of(t: Tiles, tile: u32, z: u32, channel: u32) -> u32 {
+    return tile / 16u * t.panel_step + z * 64u * t.frequency_step + tile % 16u * t.padded_channels + channel;
 }

@@ -43,6 +43,7 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_window_grad_weight
     fill
     matmul_subgroup
+    matmul_subgroup_tile
     matmul_subgroup_transposed
     matmul_tiled
     pad_crop

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! with every transform nested over z, y and x. Along z it is a pass of its own over whole lines, along y and x one over
-//! planes of a tile; between them stand 512 independent matrix products, one per frequency. Tiles are worked on in chunks,
-//! so that their frequencies, eight times the activation, stay small.
+//! planes of a tile; between them stands one matrix product per frequency. Frequencies take eight times the space of an
+//! activation and four times that of weights, so they are worked on in parts: chunks of tiles, and slices of the eight
+//! frequencies along z.
 
 mod tiling;
 
@@ -18,55 +19,93 @@ use super::same5::Direction;
 use super::shares::Product;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::ops::matmul::{Products, padded_channels};
+use crate::ops::matmul::{Batch, Products, Steps, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
-use tiling::{Chunk, FREQUENCIES, Frequencies, TILE, Tiling};
+use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, TILE, Tiling};
 
-/// Frequencies of one side of a chunk take about this much.
-const CHUNK_BYTES: usize = 16 << 20;
+/// Frequencies of one part take about this much: what the last cache of a processor, or the second of a GPU, holds.
+const PART_BYTES: usize = 8 << 20;
 
-/// The weights' frequencies `[512, from, to]`, padded.
+/// Weights whose frequencies take no more are transformed at once; others slice by slice.
+const MOST_WEIGHT_BYTES: usize = 16 << 20;
+
+/// The weights' frequencies, `[64 count, from, to]`, padded.
 #[derive(Debug, Clone, Copy)]
 struct WeightFrequencies {
     from: usize,
     to: usize,
+    /// Frequencies along z that are kept at a time.
+    count: usize,
 }
 
 impl WeightFrequencies {
-    fn new(from: usize, to: usize) -> Self {
-        Self { from: padded_channels(from), to: padded_channels(to) }
-    }
-
+    /// Elements from one frequency to the next.
     fn step(&self) -> usize {
         self.from * self.to
     }
 
     fn elements(&self) -> usize {
-        FREQUENCIES * self.step()
+        PLANE * self.count * self.step()
+    }
+
+    /// Where the frequencies of a slice start.
+    fn batch(&self, slice: Slice) -> Batch {
+        Batch { first: slice.first % self.count * PLANE * self.step(), step: self.step() }
     }
 }
 
-/// Whether the weights' frequencies can be bound.
+/// How a convolution is divided.
+#[derive(Debug)]
+struct Division {
+    tiling: Tiling,
+    chunks: Vec<Chunk>,
+    /// Frequencies along z of a slice.
+    count: usize,
+    weights: WeightFrequencies,
+}
+
+impl Division {
+    fn new(g: &Geometry, from: usize, to: usize) -> Self {
+        let tiling = Tiling::new(g);
+        let weights = WeightFrequencies { from: padded_channels(from), to: padded_channels(to), count: DEPTH };
+        let plane_bytes = PLANE * weights.from.max(weights.to) * ELEMENT_BYTES as usize;
+        if weights.elements() * ELEMENT_BYTES as usize > MOST_WEIGHT_BYTES {
+            // One chunk, so that no slice of the weights is transformed twice.
+            let chunks = tiling.chunks(tiling.tiles());
+            return Self { tiling, chunks, count: 1, weights: WeightFrequencies { count: 1, ..weights } };
+        }
+        let most = (PART_BYTES / plane_bytes).max(1);
+        let count = if tiling.tiles() * DEPTH <= most { DEPTH } else { 1 };
+        Self { tiling, chunks: tiling.chunks(most), count, weights }
+    }
+
+    /// The largest of what a buffer holds in turn.
+    fn largest(&self, elements: impl Fn(&Chunk) -> usize) -> usize {
+        self.chunks.iter().map(elements).max().unwrap_or(0)
+    }
+
+    /// The largest frequencies of a part.
+    fn frequencies(&self, channels: usize) -> usize {
+        let slice = Slice { first: 0, count: self.count };
+        self.largest(|c| self.tiling.frequencies(c, slice, channels).elements())
+    }
+
+    /// The largest buffer, for any pass of the convolution.
+    fn largest_buffer(&self, channels: [usize; 2]) -> usize {
+        let of_channels = |c: usize| {
+            let lines = self.largest(|k| self.tiling.source_elements(k, c).max(self.tiling.output_elements(k, c)));
+            lines.max(self.frequencies(c))
+        };
+        let partial_weights = 25 * DEPTH * channels[0] * channels[1];
+        channels.map(of_channels).into_iter().max().unwrap_or(0).max(self.weights.elements()).max(partial_weights)
+    }
+}
+
+/// Whether every buffer can be bound.
 pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
-    let weights = WeightFrequencies::new(g.fine_channels, g.coarse_channels);
-    weights.elements() as u64 * ELEMENT_BYTES <= target.max_binding_bytes
-}
-
-/// Tiles, and multiply-adds of the products between the transforms.
-pub(super) fn work(g: &Geometry) -> [usize; 2] {
-    let tiles = Tiling::new(g).tiles();
-    let weights = WeightFrequencies::new(g.fine_channels, g.coarse_channels);
-    [tiles, tiles * weights.elements()]
-}
-
-fn chunks(tiling: &Tiling, channels: usize) -> Vec<Chunk> {
-    let tile = FREQUENCIES * padded_channels(channels) * ELEMENT_BYTES as usize;
-    tiling.chunks((CHUNK_BYTES / tile).max(1))
-}
-
-/// The largest of what a buffer holds in turn.
-fn largest(chunks: &[Chunk], elements: impl Fn(&Chunk) -> usize) -> usize {
-    chunks.iter().map(elements).max().unwrap_or(0)
+    let channels = [g.fine_channels, g.coarse_channels];
+    let largest = Division::new(g, channels[0], channels[1]).largest_buffer(channels);
+    largest as u64 * ELEMENT_BYTES <= target.max_binding_bytes
 }
 
 /// Emits the convolution in either direction.
@@ -76,38 +115,55 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
         Direction::Forward => [g.fine_channels, g.coarse_channels],
         Direction::Backward => [g.coarse_channels, g.fine_channels],
     };
-    let tiling = Tiling::new(g);
-    let chunks = chunks(&tiling, from.max(to));
-    let weights = WeightFrequencies::new(from, to);
-    let partial_weights = 8 * 25 * from * to;
-    let sources = largest(&chunks, |c| tiling.frequencies(c, from).elements());
-    let outputs = largest(&chunks, |c| tiling.frequencies(c, to).elements());
-    let partial = at.scratch(largest(&chunks, |c| tiling.partial_elements(c, from, to)));
-    let source = at.scratch(sources.max(partial_weights));
-    let result = at.scratch(outputs);
+    let division = Division::new(g, from, to);
+    let Division { tiling, weights, .. } = &division;
+    let partial_weight = at.scratch(25 * DEPTH * from * to);
     let weight = at.scratch(weights.elements());
+    let before = at.scratch(division.largest(|c| tiling.source_elements(c, from)));
+    let source = at.scratch(division.frequencies(from));
+    let result = at.scratch(division.frequencies(to));
+    let behind = at.scratch(division.largest(|c| tiling.output_elements(c, to)));
 
-    emit_weights(at, g, mirrored, product.weight, source, weight);
-    let output = at.output(0);
-    for chunk in &chunks {
-        let f = tiling.frequencies(chunk, from);
-        emit_source(at, &tiling, chunk, &f, [product.source, partial, source]);
-        let r = tiling.frequencies(chunk, to);
-        let products = Products {
-            batch: FREQUENCIES,
-            extents: [tiling.tiles_of(chunk), r.padded, f.padded],
-            a: [f.step, f.padded, 1],
-            b: [weights.step(), weights.to],
-            c: [r.step, r.padded],
-            add: false,
-        };
-        products.emit(at, source, weight, result);
-        let dispatch = tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, product.bias.is_some());
-        // Every binding must be bound: without a bias, that one is not read.
-        let dispatch = dispatch.read(result).read(product.bias.unwrap_or(product.weight)).write(partial);
-        at.emit(dispatch.grid(tiling.plane_grid(chunk, to)));
-        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &r, false);
-        let dispatch = dispatch.read(partial).write(output);
+    let dispatch = Dispatch::new("winograd_weight_depth").params(&[from * to, usize::from(mirrored)]);
+    let dispatch = dispatch.read(product.weight).write(partial_weight);
+    at.emit(dispatch.grid(pairs_grid(from * to, 25)));
+    let at_once = weights.count == DEPTH;
+    if at_once {
+        emit_weights(at, g, mirrored, Slice { first: 0, count: DEPTH }, [partial_weight, weight]);
+    }
+    for chunk in &division.chunks {
+        let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, from);
+        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, false);
+        let dispatch = dispatch.read(product.source).write(before);
+        at.emit(dispatch.grid(tiling.depth_grid(chunk, from, chunk.rows * TILE + 4)));
+        for slice in Slice::parts(division.count) {
+            if !at_once {
+                emit_weights(at, g, mirrored, slice, [partial_weight, weight]);
+            }
+            let f = tiling.frequencies(chunk, slice, from);
+            let r = tiling.frequencies(chunk, slice, to);
+            emit_plane(at, "winograd_source_plane", tiling, chunk, &f, [before, source]);
+            let products = Products {
+                batch: PLANE * slice.count,
+                extents: [tiling.tiles_of(chunk), r.padded, f.padded],
+                a: f.step(),
+                a_rows: f.tiles(),
+                a_inner: Steps::plain(1),
+                b: weights.batch(slice),
+                b_inner: Steps::plain(weights.to),
+                c: Batch { first: 0, step: r.step() },
+                c_rows: r.tiles(),
+                add: false,
+            };
+            products.emit(at, source, weight, result);
+            let dispatch = tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, product.bias.is_some());
+            // Every binding must be bound: without a bias, that one is not read.
+            let dispatch = dispatch.read(result).read(product.bias.unwrap_or(product.weight)).write(behind);
+            at.emit(dispatch.grid(tiling.plane_grid(chunk, slice, to)));
+        }
+        let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, to);
+        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &whole, false);
+        let dispatch = dispatch.read(behind).write(at.output(0));
         at.emit(dispatch.grid(tiling.depth_grid(chunk, to, chunk.rows * TILE)));
     }
 }
@@ -115,78 +171,106 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
 /// Emits the gradient with respect to the weight.
 pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
     let [cin, cout] = [g.fine_channels, g.coarse_channels];
-    let tiling = Tiling::new(g);
-    let chunks = chunks(&tiling, cin.max(cout));
-    let weights = WeightFrequencies::new(cin, cout);
-    let partial_weights = 8 * 25 * cin * cout;
-    let sources = largest(&chunks, |c| tiling.frequencies(c, cin).elements());
-    let partial = at.scratch(largest(&chunks, |c| tiling.partial_elements(c, cin, cout)));
-    let source = at.scratch(sources.max(partial_weights));
-    let grads = at.scratch(largest(&chunks, |c| tiling.frequencies(c, cout).elements()));
+    let division = Division::new(g, cin, cout);
+    let Division { tiling, weights, .. } = &division;
+    let before = at.scratch(division.largest(|c| tiling.source_elements(c, cin)));
+    let before_grads = at.scratch(division.largest(|c| tiling.output_elements(c, cout)));
+    let source = at.scratch(division.frequencies(cin));
+    let grads = at.scratch(division.frequencies(cout));
     let sum = at.scratch(weights.elements());
+    let partial_weight = at.scratch(25 * DEPTH * cin * cout);
 
-    for (i, chunk) in chunks.iter().enumerate() {
-        let f = tiling.frequencies(chunk, cin);
-        emit_source(at, &tiling, chunk, &f, [input, partial, source]);
-        let y = tiling.frequencies(chunk, cout);
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &y, false);
-        let dispatch = dispatch.read(grad_output).write(partial);
+    for (i, chunk) in division.chunks.iter().enumerate() {
+        let all = Slice { first: 0, count: DEPTH };
+        let whole = tiling.frequencies(chunk, all, cin);
+        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, false);
+        let dispatch = dispatch.read(input).write(before);
+        at.emit(dispatch.grid(tiling.depth_grid(chunk, cin, chunk.rows * TILE + 4)));
+        let whole = tiling.frequencies(chunk, all, cout);
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &whole, false);
+        let dispatch = dispatch.read(grad_output).write(before_grads);
         at.emit(dispatch.grid(tiling.depth_grid(chunk, cout, chunk.rows * TILE)));
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, &y, false);
-        let dispatch = dispatch.read(partial).write(grads);
-        at.emit(dispatch.grid(tiling.plane_grid(chunk, y.padded)));
-        let products = Products {
-            batch: FREQUENCIES,
-            extents: [f.padded, y.padded, tiling.tiles_of(chunk)],
-            a: [f.step, 1, f.padded],
-            b: [y.step, y.padded],
-            c: [weights.step(), weights.to],
-            add: i > 0,
-        };
-        products.emit(at, source, grads, sum);
+        for slice in Slice::parts(division.count) {
+            let f = tiling.frequencies(chunk, slice, cin);
+            let y = tiling.frequencies(chunk, slice, cout);
+            emit_plane(at, "winograd_source_plane", tiling, chunk, &f, [before, source]);
+            emit_plane(at, "winograd_grad_plane", tiling, chunk, &y, [before_grads, grads]);
+            let products = Products {
+                batch: PLANE * slice.count,
+                extents: [f.padded, y.padded, tiling.tiles_of(chunk)],
+                a: f.step(),
+                a_rows: Steps::plain(1),
+                a_inner: f.tiles(),
+                b: Batch { first: 0, step: y.step() },
+                b_inner: y.tiles(),
+                c: weights.batch(slice),
+                c_rows: Steps::plain(weights.to),
+                add: i > 0,
+            };
+            products.emit(at, source, grads, sum);
+            if weights.count < DEPTH {
+                emit_grad_weights(at, g, weights, slice, [sum, partial_weight]);
+            }
+        }
     }
-    let dispatch =
-        Dispatch::new("winograd_grad_weight_plane").params(&[cin, cout, weights.to, weights.step()]).read(sum);
-    at.emit(dispatch.write(source).grid([(cin * cout).div_ceil(64) as u32, 8, 1]));
-    let dispatch = Dispatch::new("winograd_grad_weight_depth").param(cin * cout).read(source).write(at.output(0));
-    at.emit(dispatch.grid([(cin * cout).div_ceil(64) as u32, 25, 1]));
+    if weights.count == DEPTH {
+        emit_grad_weights(at, g, weights, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
+    }
+    let dispatch = Dispatch::new("winograd_grad_weight_depth").param(cin * cout);
+    let dispatch = dispatch.read(partial_weight).write(at.output(0));
+    at.emit(dispatch.grid(pairs_grid(cin * cout, 25)));
 }
 
-/// Emits the transform of a chunk of the input, through a partial result, to frequencies.
-fn emit_source(
+/// Workgroups over pairs of channels and another axis.
+fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
+    [pairs.div_ceil(64) as u32, other as u32, 1]
+}
+
+/// Emits a transform along y and x to frequencies.
+fn emit_plane(
     at: &mut Lowering<'_>,
+    shader: &'static str,
     tiling: &Tiling,
     chunk: &Chunk,
     f: &Frequencies,
-    [input, partial, frequencies]: [Operand; 3],
+    [partial, frequencies]: [Operand; 2],
 ) {
-    let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, f, false).read(input).write(partial);
-    at.emit(dispatch.grid(tiling.depth_grid(chunk, f.channels, chunk.rows * TILE + 4)));
-    let dispatch =
-        tiling.write(Dispatch::new("winograd_source_plane"), chunk, f, false).read(partial).write(frequencies);
-    at.emit(dispatch.grid(tiling.plane_grid(chunk, f.padded)));
+    let dispatch = tiling.write(Dispatch::new(shader), chunk, f, false).read(partial).write(frequencies);
+    at.emit(dispatch.grid(tiling.plane_grid(chunk, f.slice, f.padded)));
 }
 
-/// Emits the transform of the weights, through a partial result, to frequencies.
+/// Emits the transform of the weights along y and x for a slice of the frequencies.
 fn emit_weights(
     at: &mut Lowering<'_>,
     g: &Geometry,
     mirrored: bool,
-    weight: Operand,
-    partial: Operand,
-    frequencies: Operand,
+    slice: Slice,
+    [partial, frequencies]: [Operand; 2],
 ) {
     let [cin, cout] = [g.fine_channels, g.coarse_channels];
     let ([from, to], steps) = if mirrored { ([cout, cin], [1, cout]) } else { ([cin, cout], [cout, 1]) };
-    let padded = WeightFrequencies::new(from, to);
-    let dispatch = Dispatch::new("winograd_weight_depth").params(&[cin * cout, usize::from(mirrored)]);
-    let dispatch = dispatch.read(weight).write(partial);
-    at.emit(dispatch.grid([(cin * cout).div_ceil(64) as u32, 25, 1]));
+    let padded = [from, to].map(padded_channels);
+    let step = padded[0] * padded[1];
     let dispatch = Dispatch::new("winograd_weight_plane")
-        .params(&[from, to, padded.from, padded.to])
+        .params(&[from, to])
+        .params(&padded)
         .params(&steps)
-        .params(&[padded.step(), usize::from(mirrored)])
+        .params(&[slice.first, step, usize::from(mirrored)])
         .read(partial)
         .write(frequencies);
-    at.emit(dispatch.grid([padded.step().div_ceil(64) as u32, 8, 1]));
+    at.emit(dispatch.grid(pairs_grid(step, slice.count)));
+}
+
+/// Emits the transform of the weight gradient along y and x for a slice of the frequencies.
+fn emit_grad_weights(
+    at: &mut Lowering<'_>,
+    g: &Geometry,
+    weights: &WeightFrequencies,
+    slice: Slice,
+    [frequencies, partial]: [Operand; 2],
+) {
+    let [cin, cout] = [g.fine_channels, g.coarse_channels];
+    let dispatch =
+        Dispatch::new("winograd_grad_weight_plane").params(&[cin, cout, weights.to, slice.first, weights.step()]);
+    at.emit(dispatch.read(frequencies).write(partial).grid(pairs_grid(cin * cout, slice.count)));
 }

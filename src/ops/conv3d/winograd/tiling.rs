@@ -1,15 +1,18 @@
 use super::super::geometry::Geometry;
 use crate::kernel::Dispatch;
-use crate::ops::matmul::{ROW_ALIGNMENT, padded_channels};
+use crate::ops::matmul::{PANEL, Steps, padded_channels};
 
-/// Frequencies of a tile: 8 x 8 x 8.
-pub(super) const FREQUENCIES: usize = 512;
+/// Frequencies of a tile along z.
+pub(super) const DEPTH: usize = 8;
+
+/// Frequencies of a plane of a tile: 8 x 8.
+pub(super) const PLANE: usize = 64;
 
 /// Outputs of a tile along each axis.
 pub(super) const TILE: usize = 4;
 
-/// Elements between the ends of a frequency and the start of the next: 64 bytes more than a power of two, so that the 64
-/// frequencies which one invocation writes do not fall on one set of a cache.
+/// Elements between the end of a frequency of a panel and the start of the next, so that the 64 frequencies which one
+/// invocation writes do not fall on one set of a cache.
 const SKEW: usize = 16;
 
 /// How tiles cover a batch of activations.
@@ -30,19 +33,48 @@ pub(super) struct Chunk {
     pub rows: usize,
 }
 
-/// One side's frequencies of a chunk, `[512, tiles, padded channels]`.
+/// Frequencies along z that are worked on at a time: `count` from `first` on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    pub first: usize,
+    pub count: usize,
+}
+
+impl Slice {
+    /// All frequencies in parts of `count`, which divides their number.
+    pub fn parts(count: usize) -> impl Iterator<Item = Self> {
+        (0..DEPTH).step_by(count).map(move |first| Self { first, count })
+    }
+}
+
+/// One side's frequencies of a chunk and slice, `[panels, 64 count, 16 tiles, padded channels]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frequencies {
     pub channels: usize,
     pub padded: usize,
-    /// Elements from one frequency to the next.
-    pub step: usize,
+    pub panels: usize,
+    pub slice: Slice,
 }
 
 impl Frequencies {
+    /// Elements from one frequency of a panel to the next.
+    pub fn step(&self) -> usize {
+        PANEL * self.padded + SKEW
+    }
+
+    /// Elements from one panel to the next.
+    pub fn panel_step(&self) -> usize {
+        PLANE * self.slice.count * self.step()
+    }
+
     /// Elements of the buffer.
     pub fn elements(&self) -> usize {
-        FREQUENCIES * self.step
+        self.panels * self.panel_step()
+    }
+
+    /// Where tiles lie.
+    pub fn tiles(&self) -> Steps {
+        Steps { step: self.padded, panel: self.panel_step() }
     }
 }
 
@@ -86,17 +118,19 @@ impl Tiling {
     }
 
     /// The frequencies of a chunk with this many channels.
-    pub fn frequencies(&self, chunk: &Chunk, channels: usize) -> Frequencies {
-        let padded = padded_channels(channels);
-        let step = self.tiles_of(chunk).next_multiple_of(ROW_ALIGNMENT) * padded + SKEW;
-        Frequencies { channels, padded, step }
+    pub fn frequencies(&self, chunk: &Chunk, slice: Slice, channels: usize) -> Frequencies {
+        let panels = self.tiles_of(chunk).div_ceil(PANEL);
+        Frequencies { channels, padded: padded_channels(channels), panels, slice }
     }
 
-    /// Elements behind the transform along z: of the input, with the lines that neighbouring tiles share, or of the output.
-    pub fn partial_elements(&self, chunk: &Chunk, source: usize, output: usize) -> usize {
-        let line = self.tiles[2] * TILE;
-        let [from, to] = [(chunk.rows * TILE + 4) * self.extents[2] * source, chunk.rows * TILE * line * output];
-        chunk.slabs * 8 * from.max(to)
+    /// Elements of the input behind its transform along z, with the lines that neighbouring tiles share.
+    pub fn source_elements(&self, chunk: &Chunk, channels: usize) -> usize {
+        chunk.slabs * DEPTH * (chunk.rows * TILE + 4) * self.extents[2] * channels
+    }
+
+    /// Elements of the output, or of its gradient, on the far side of the transform along z.
+    pub fn output_elements(&self, chunk: &Chunk, channels: usize) -> usize {
+        chunk.slabs * DEPTH * chunk.rows * TILE * self.tiles[2] * TILE * channels
     }
 
     /// Appends `Tiles` of `shaders/common/winograd_tiles.wgsl`.
@@ -104,7 +138,8 @@ impl Tiling {
         dispatch
             .params(&self.extents)
             .params(&[f.channels, f.padded, self.tiles[0], self.tiles[2]])
-            .params(&[chunk.first_slab, chunk.first_row, chunk.rows, f.step])
+            .params(&[chunk.first_slab, chunk.first_row, chunk.rows, f.slice.first])
+            .params(&[f.step(), f.panel_step()])
             .param(usize::from(with_bias))
     }
 
@@ -114,8 +149,8 @@ impl Tiling {
     }
 
     /// Workgroups of a transform of planes: over the elements of a row of tiles, rows of tiles and frequencies along z.
-    pub fn plane_grid(&self, chunk: &Chunk, channels: usize) -> [u32; 3] {
-        [(self.tiles[2] * channels).div_ceil(64) as u32, (chunk.slabs * chunk.rows) as u32, 8]
+    pub fn plane_grid(&self, chunk: &Chunk, slice: Slice, channels: usize) -> [u32; 3] {
+        [(self.tiles[2] * channels).div_ceil(64) as u32, (chunk.slabs * chunk.rows) as u32, slice.count as u32]
     }
 }
 
