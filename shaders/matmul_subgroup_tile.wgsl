@@ -1,7 +1,7 @@
 // A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows, few rows, or a
 // large inner extent. A lane keeps a tile of c while it goes along k.
 //
-// Layout     a, b, c by the steps in Products, a_inner 1; rows in multiples of 16, columns of COLUMNS, inner of 8
+// Layout     a, b, c by the steps in Products, a_inner 1; rows in panels of 16, columns of COLUMNS, inner of 8
 // Grid       (COLUMNS columns, 16 rows, batches)
 // Workgroup  one subgroup: a register tile of 16 rows x COLUMNS columns
 // Traffic    per eight k and COLUMNS 16: 32 loads per 256 multiply-adds
@@ -34,7 +34,7 @@ fn matmul_subgroup_tile(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
         let column = workgroup.x * COLUMNS + lane;
-    let from_a = workgroup.z * params.a_batch + workgroup.y * params.a_row_panel + lane;
+    let from_a = params.a_first + workgroup.z * params.a_batch + workgroup.y * params.a_row_panel + lane;
     let from_b = params.b_first + workgroup.z * params.b_batch + column;
     var s0 = vec2<f32>();
     var s1 = vec2<f32>();

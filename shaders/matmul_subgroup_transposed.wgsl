@@ -1,12 +1,12 @@
 // A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by columns, as sums
-// over voxels need it.
+// over voxels need it. A lane keeps a tile of c while it goes along k.
 //
 // Layout     a, b, c by the steps in Products, a_row 1; rows in multiples of ROWS, columns of COLUMNS
 // Grid       (COLUMNS columns, ROWS rows, batches)
-// Workgroup  one subgroup: a register tile of ROWS rows x COLUMNS columns
+// Workgroup  one subgroup: a register tile of ROWS (8 or 16) rows x COLUMNS columns
 // Traffic    per eight k, 16 rows and 16 columns: 32 loads per 256 multiply-adds
 // Bounds     any inner extent
-// Oracle     matmul_tiled
+// Oracle     matmul_tiled, and conv3d_grad_weight_naive through the convolutions without overlap
 #import matmul
 #import lane_tile
 
@@ -17,28 +17,25 @@ override ROWS: u32;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
 
-fn a_at(first: u32, k: u32) -> f32 {
-    let inside = k < params.inner;
-    let at = in_panels(select(0u, k, inside), params.a_inner, params.a_inner_panel);
-    return select(0.0, a[first + at], inside);
+// Element k of `count`, or zero behind them.
+fn a_at(at: u32, k: u32, count: u32) -> f32 {
+    return select(0.0, a[at + min(k, count - 1u) * params.a_inner], k < count);
 }
 
-fn b_at(first: u32, k: u32) -> vec2<f32> {
-    let inside = k < params.inner;
-    let at = in_panels(select(0u, k, inside), params.b_inner, params.b_inner_panel);
-    return select(vec2(0.0), pair_at(first + at), inside);
+fn b_at(at: u32, k: u32, count: u32) -> vec2<f32> {
+    return select(vec2(0.0), pair_at(at + min(k, count - 1u) * params.b_inner), k < count);
 }
 
-fn slice_at(first: u32, k: u32) -> Slice {
+fn slice_at(at: u32, count: u32) -> Slice {
     return Slice(
-        a_at(first, k + 0u),
-        a_at(first, k + 1u),
-        a_at(first, k + 2u),
-        a_at(first, k + 3u),
-        a_at(first, k + 4u),
-        a_at(first, k + 5u),
-        a_at(first, k + 6u),
-        a_at(first, k + 7u),
+        a_at(at, 0u, count),
+        a_at(at, 1u, count),
+        a_at(at, 2u, count),
+        a_at(at, 3u, count),
+        a_at(at, 4u, count),
+        a_at(at, 5u, count),
+        a_at(at, 6u, count),
+        a_at(at, 7u, count),
     );
 }
 
@@ -161,8 +158,8 @@ fn matmul_subgroup_transposed(
 ) {
     let row = workgroup.y * ROWS;
     let column = workgroup.x * COLUMNS + lane;
-    let from_a = workgroup.z * params.a_batch + row + lane;
-    let from_b = params.b_first + workgroup.z * params.b_batch + column;
+    let in_a = params.a_first + workgroup.z * params.a_batch + row + lane;
+    let in_b = params.b_first + workgroup.z * params.b_batch + column;
     let to = params.c_first + workgroup.z * params.c_batch + row * params.c_row + column;
     let step = params.c_row;
     var s0 = held(to);
@@ -191,36 +188,44 @@ fn matmul_subgroup_transposed(
         s14 = held(to + 14u * step);
         s15 = held(to + 15u * step);
     }
-    for (var k = 0u; k < params.inner; k += 8u) {
-        let y = Pairs(
-            b_at(from_b, k + 0u),
-            b_at(from_b, k + 1u),
-            b_at(from_b, k + 2u),
-            b_at(from_b, k + 3u),
-            b_at(from_b, k + 4u),
-            b_at(from_b, k + 5u),
-            b_at(from_b, k + 6u),
-            b_at(from_b, k + 7u),
-        );
-        let upper = slice_at(from_a, k);
-        s0 = products(s0, lane_0(upper), y);
-        s1 = products(s1, lane_1(upper), y);
-        s2 = products(s2, lane_2(upper), y);
-        s3 = products(s3, lane_3(upper), y);
-        s4 = products(s4, lane_4(upper), y);
-        s5 = products(s5, lane_5(upper), y);
-        s6 = products(s6, lane_6(upper), y);
-        s7 = products(s7, lane_7(upper), y);
-        if ROWS == 16u {
-            let lower = slice_at(from_a + 8u, k);
-            s8 = products(s8, lane_0(lower), y);
-            s9 = products(s9, lane_1(lower), y);
-            s10 = products(s10, lane_2(lower), y);
-            s11 = products(s11, lane_3(lower), y);
-            s12 = products(s12, lane_4(lower), y);
-            s13 = products(s13, lane_5(lower), y);
-            s14 = products(s14, lane_6(lower), y);
-            s15 = products(s15, lane_7(lower), y);
+    let length = params.inner_length;
+    for (var first = 0u; first < params.inner; first += length) {
+        let panel = first / length;
+        let here = min(length, params.inner - first);
+        for (var k = 0u; k < here; k += 8u) {
+            let count = min(here - k, 8u);
+            let at_b = in_b + panel * params.b_inner_panel + k * params.b_inner;
+            let y = Pairs(
+                b_at(at_b, 0u, count),
+                b_at(at_b, 1u, count),
+                b_at(at_b, 2u, count),
+                b_at(at_b, 3u, count),
+                b_at(at_b, 4u, count),
+                b_at(at_b, 5u, count),
+                b_at(at_b, 6u, count),
+                b_at(at_b, 7u, count),
+            );
+            let at_a = in_a + panel * params.a_inner_panel + k * params.a_inner;
+            let upper = slice_at(at_a, count);
+            s0 = products(s0, lane_0(upper), y);
+            s1 = products(s1, lane_1(upper), y);
+            s2 = products(s2, lane_2(upper), y);
+            s3 = products(s3, lane_3(upper), y);
+            s4 = products(s4, lane_4(upper), y);
+            s5 = products(s5, lane_5(upper), y);
+            s6 = products(s6, lane_6(upper), y);
+            s7 = products(s7, lane_7(upper), y);
+            if ROWS == 16u {
+                let lower = slice_at(at_a + 8u, count);
+                s8 = products(s8, lane_0(lower), y);
+                s9 = products(s9, lane_1(lower), y);
+                s10 = products(s10, lane_2(lower), y);
+                s11 = products(s11, lane_3(lower), y);
+                s12 = products(s12, lane_4(lower), y);
+                s13 = products(s13, lane_5(lower), y);
+                s14 = products(s14, lane_6(lower), y);
+                s15 = products(s15, lane_7(lower), y);
+            }
         }
     }
     store_pair(to, s0);

@@ -5,9 +5,13 @@
 // Workgroup  64 invocations: a register tile of 8 rows x 4 columns each
 // Shared     64 x 16 of a and 16 x 32 of b: 6 KiB
 // Traffic    per k: three vec4 from workgroup memory per 32 fused multiply-adds
-// Bounds     any rows, columns and inner extent
+// Bounds     any rows, columns and inner extent; panels of 16
 // Oracle     conv3d_naive and its gradients, through Winograd's convolutions
 #import matmul
+
+fn in_panels(index: u32, step: u32, panel: u32) -> u32 {
+    return index / 16u * panel + index % 16u * step;
+}
 
 @group(0) @binding(0) var<uniform> params: Products;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -58,7 +62,7 @@ fn matmul_tiled(
 ) {
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 32u;
-    let from_a = workgroup.z * params.a_batch;
+    let from_a = params.a_first + workgroup.z * params.a_batch;
     let from_b = params.b_first + workgroup.z * params.b_batch;
     let column = local % 8u;
     let row = local / 8u;

@@ -34,7 +34,7 @@ fn products(sum: vec2<f32>, x: Slice, y: Pairs) -> vec2<f32> {
 
 fn pair_at(at: u32) -> vec2<f32> {
     if COLUMNS == 16u {
-        return vec2(b[at], b[at + 8u]);
+        return vec2(b[at], b[at + 8u * params.b_column]);
     }
     return vec2(b[at], 0.0);
 }

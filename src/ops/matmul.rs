@@ -1,12 +1,13 @@
-//! Batches of matrix products: the inner loop of Winograd's convolutions.
+//! Batches of matrix products: the inner loop of Winograd's convolutions and of those without overlap.
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 
-/// Rows of a panel.
+/// Rows of a panel of Winograd's tiles.
 pub(super) const PANEL: usize = 16;
 
-/// Where an index lies: `index / 16 * panel + index % 16 * step`, in elements.
+/// Where an index lies: `index / length * panel + index % length * step`, in elements; the length is that of the whole
+/// product.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Steps {
     /// From one index of a panel to the next.
@@ -16,28 +17,30 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Indices without panels.
+    /// An index without panels.
     pub fn plain(step: usize) -> Self {
         Self { step, panel: PANEL * step }
     }
 }
 
-/// One of the two arguments or the result: its first element, and steps from one product of the batch to the next.
+/// First element of an argument or of the result, and steps from one product of the batch to the next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
     pub first: usize,
     pub step: usize,
 }
 
-/// `c[i, m, n] = Σ_k a[i, m, k] * b[i, k, n]` for every `i` of the batch; `n` is contiguous in b and c.
+/// `c[i, m, n] = Σ_k a[i, m, k] * b[i, k, n]` for every `i` of the batch; `n` is contiguous in c.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Products {
     /// Number of products.
     pub batch: usize,
     /// Extents m, n and k.
     pub extents: [usize; 3],
-    /// Elements from one product's a to the next one's.
-    pub a: usize,
+    /// Indices of a panel of rows, and of the inner index.
+    pub lengths: [usize; 2],
+    /// a.
+    pub a: Batch,
     /// Rows m of a.
     pub a_rows: Steps,
     /// Inner index k of a: contiguous, unless the rows are.
@@ -46,6 +49,8 @@ pub(super) struct Products {
     pub b: Batch,
     /// Inner index k of b.
     pub b_inner: Steps,
+    /// Columns n of b.
+    pub b_column: usize,
     /// c.
     pub c: Batch,
     /// Rows m of c.
@@ -61,39 +66,57 @@ pub(super) fn padded_channels(channels: usize) -> usize {
 
 impl Products {
     /// Emits the products. Columns must be [`padded_channels`], and so must rows that are contiguous in a; otherwise a and
-    /// c must have whole [`PANEL`]s of rows, and the inner extent must be in multiples of 8 and b without panels.
+    /// c must have whole panels of rows, and the inner extent must be in multiples of 8 and b without panels.
     pub fn emit(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, c: Operand) {
-        let dispatch = if has_lane_tiles(at.target()) { self.lane_tiles() } else { self.workgroup_tiles() };
-        let dispatch = dispatch
-            .params(&self.extents)
-            .params(&[self.a, self.a_rows.step, self.a_rows.panel, self.a_inner.step, self.a_inner.panel])
-            .params(&[self.b.first, self.b.step, self.b_inner.step, self.b_inner.panel])
-            .params(&[self.c.first, self.c.step, self.c_rows.step, self.c_rows.panel])
-            .param(usize::from(self.add))
-            .read(a)
-            .read(b)
-            .write(c);
-        at.emit(dispatch);
-    }
-
-    fn lane_tiles(&self) -> Dispatch {
+        if !has_lane_tiles(at.target()) {
+            assert_eq!((self.lengths, self.b_column), ([PANEL; 2], 1), "the kernel for workgroup tiles");
+            let dispatch = self.params(Dispatch::new("matmul_tiled").grid(self.grid(64, 32)), false);
+            at.emit(dispatch.read(a).read(b).write(c));
+            return;
+        }
         let [rows, columns, inner] = self.extents;
         let width = columns.min(16);
-        let columns_of = |shader| Dispatch::new(shader).constant("COLUMNS", width as u32);
-        if self.a_rows.step == 1 {
-            let height = rows.min(16);
-            let dispatch = columns_of("matmul_subgroup_transposed").constant("ROWS", height as u32);
-            return dispatch.grid(self.grid(height, width));
-        }
         // Few rows do not repay the loading of b.
-        if rows <= 64 && inner > 64 {
-            return columns_of("matmul_subgroup_tile").grid(self.grid(PANEL, width));
-        }
-        columns_of("matmul_subgroup").constant("INNER", kept(inner) as u32).grid(self.grid(256, width))
+        let dispatch = if self.a_rows.step == 1 {
+            let height = rows.min(16);
+            let dispatch = Dispatch::new("matmul_subgroup_transposed").constant("ROWS", height as u32);
+            dispatch.grid(self.grid(height, width))
+        } else if rows <= 64 && inner > 64 && self.lengths[0] == PANEL {
+            Dispatch::new("matmul_subgroup_tile").grid(self.grid(PANEL, width))
+        } else {
+            self.emit_with_bias(at, a, b, None, c);
+            return;
+        };
+        let dispatch = self.params(dispatch.constant("COLUMNS", width as u32), false);
+        at.emit(dispatch.read(a).read(b).write(c));
     }
 
-    fn workgroup_tiles(&self) -> Dispatch {
-        Dispatch::new("matmul_tiled").grid(self.grid(64, 32))
+    /// Emits the products of a by rows, which start from a bias, for devices with [`has_lane_tiles`].
+    pub fn emit_with_bias(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) {
+        let [rows, columns, inner] = self.extents;
+        let width = columns.min(16);
+        let part = kept(inner);
+        let panels = rows / self.lengths[0];
+        let blocks = rows.div_ceil(256).min(panels);
+        let dispatch = Dispatch::new("matmul_subgroup")
+            .constant("COLUMNS", width as u32)
+            .constant("INNER", part as u32)
+            .constant("HELD", u32::from(self.add || inner > part))
+            .grid([columns.div_ceil(width) as u32, blocks as u32, self.batch as u32]);
+        // Every binding must be bound: without a bias, that one is not read.
+        let dispatch = self.params(dispatch, bias.is_some()).read(a).read(b).read(bias.unwrap_or(b));
+        at.emit(dispatch.write(c));
+    }
+
+    fn params(&self, dispatch: Dispatch, with_bias: bool) -> Dispatch {
+        dispatch
+            .params(&self.extents)
+            .params(&self.lengths)
+            .params(&[self.a.first, self.a.step])
+            .params(&[self.a_rows.step, self.a_rows.panel, self.a_inner.step, self.a_inner.panel])
+            .params(&[self.b.first, self.b.step, self.b_inner.step, self.b_inner.panel, self.b_column])
+            .params(&[self.c.first, self.c.step, self.c_rows.step, self.c_rows.panel])
+            .params(&[usize::from(self.add), usize::from(with_bias)])
     }
 
     fn grid(&self, height: usize, width: usize) -> [u32; 3] {
@@ -109,6 +132,6 @@ fn kept(inner: usize) -> usize {
 
 /// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,
 /// but whose broadcasts cost next to nothing.
-fn has_lane_tiles(target: &Target) -> bool {
+pub(super) fn has_lane_tiles(target: &Target) -> bool {
     target.software && target.subgroup == Some(8)
 }

@@ -25,6 +25,7 @@ pub(super) mod reference;
 mod same5;
 pub(super) mod shares;
 pub(super) mod window;
+mod window_lanes;
 mod winograd;
 
 pub(super) use cases::cases;

@@ -6,7 +6,7 @@ use crate::kernel::{Dispatch, Operand, Target};
 use crate::tensor::ELEMENT_BYTES;
 
 /// Partial sums of a weight gradient take at most this much memory.
-const MOST_PARTIAL_BYTES: u64 = 32 << 20;
+pub(super) const MOST_PARTIAL_BYTES: u64 = 32 << 20;
 
 /// Invocations of a workgroup and shares: a workgroup has `rows` shares, one invocation for each of `in_blocks *
 /// out_blocks` blocks of 4 x 4 channels, and there are `groups` times `rows` shares.
@@ -57,11 +57,15 @@ impl Shares {
             .linear_grid(self.tiles * self.groups, at.target());
         at.emit(dispatch);
         if shares > 1 {
-            let sum = Dispatch::new("conv3d_sum_shares").params(&[g.weights(), shares]);
-            let sum = sum.read(partial).write(at.output(0));
-            at.emit(sum.linear_grid(g.weights().div_ceil(64), at.target()));
+            emit_sum(at, g.weights(), shares, partial);
         }
     }
+}
+
+/// Emits the sum of `shares` times `elements` partial sums to the output.
+pub(super) fn emit_sum(at: &mut Lowering<'_>, elements: usize, shares: usize, partial: Operand) {
+    let sum = Dispatch::new("conv3d_sum_shares").params(&[elements, shares]).read(partial).write(at.output(0));
+    at.emit(sum.linear_grid(elements.div_ceil(64), at.target()));
 }
 
 /// Rows of one invocation each in a workgroup. A software device runs a workgroup on one core: small ones leave none idle.

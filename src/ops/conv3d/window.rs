@@ -2,6 +2,7 @@
 
 use super::geometry::{Geometry, WeightOrder};
 use super::shares::{Product, Shares, lanes};
+use super::window_lanes;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand};
 
@@ -18,12 +19,18 @@ fn extents(dispatch: Dispatch, g: &Geometry) -> Dispatch {
 
 /// `coarse[v, a] = bias[a] + Σ_{k, f} fine[window(v, k), f] * weight[k, f, a]`.
 pub(in crate::ops) fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+    if window_lanes::fits(g, order, at.target()) {
+        return window_lanes::coarse_from_fine(at, g, product, order);
+    }
     let [fine_step, coarse_step] = order.steps(g);
     emit(at, g, product, [g.fine_channels, g.coarse_channels], [fine_step, coarse_step], false);
 }
 
 /// `fine[window(v, k), f] = bias[f] + Σ_a coarse[v, a] * weight[k, f, a]`.
 pub(in crate::ops) fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+    if window_lanes::fits(g, order, at.target()) {
+        return window_lanes::fine_from_coarse(at, g, product, order);
+    }
     let [fine_step, coarse_step] = order.steps(g);
     emit(at, g, product, [g.coarse_channels, g.fine_channels], [coarse_step, fine_step], true);
 }
@@ -45,6 +52,9 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, product: Product, channels: [usize;
 
 /// `weight[k, f, a] = Σ_v fine[window(v, k), f] * coarse[v, a]`.
 pub(in crate::ops) fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse: Operand, order: WeightOrder) {
+    if window_lanes::fits(g, order, at.target()) {
+        return window_lanes::weight(at, g, fine, coarse, order);
+    }
     let shares = Shares::new(g, g.taps(), g.coarse_voxels().div_ceil(SEGMENT), at.target());
     let dispatch = extents(Dispatch::new("conv3d_window_grad_weight"), g)
         .params(&[g.fine_channels, g.coarse_channels])

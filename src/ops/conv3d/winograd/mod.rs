@@ -19,7 +19,7 @@ use super::same5::Direction;
 use super::shares::Product;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::ops::matmul::{Batch, Products, Steps, padded_channels};
+use crate::ops::matmul::{Batch, PANEL, Products, Steps, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
 use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, TILE, Tiling};
 
@@ -145,12 +145,14 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
             emit_plane(at, "winograd_source_plane", tiling, chunk, &f, [before, source]);
             let products = Products {
                 batch: PLANE * slice.count,
-                extents: [tiling.tiles_of(chunk), r.padded, f.padded],
-                a: f.step(),
+                extents: [r.panels * PANEL, r.padded, f.padded],
+                lengths: [PANEL; 2],
+                a: Batch { first: 0, step: f.step() },
                 a_rows: f.tiles(),
                 a_inner: Steps::plain(1),
                 b: weights.batch(slice),
                 b_inner: Steps::plain(weights.to),
+                b_column: 1,
                 c: Batch { first: 0, step: r.step() },
                 c_rows: r.tiles(),
                 add: false,
@@ -198,11 +200,13 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
             let products = Products {
                 batch: PLANE * slice.count,
                 extents: [f.padded, y.padded, tiling.tiles_of(chunk)],
-                a: f.step(),
+                lengths: [PANEL; 2],
+                a: Batch { first: 0, step: f.step() },
                 a_rows: Steps::plain(1),
                 a_inner: f.tiles(),
                 b: Batch { first: 0, step: y.step() },
                 b_inner: y.tiles(),
+                b_column: 1,
                 c: weights.batch(slice),
                 c_rows: Steps::plain(weights.to),
                 add: i > 0,
