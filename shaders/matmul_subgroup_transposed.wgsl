@@ -11,6 +11,8 @@
 #import lane_tile
 
 override ROWS: u32;
+// 1 where panels, and the inner extent, are in multiples of eight.
+override WHOLE: u32;
 
 @group(0) @binding(0) var<uniform> params: Products;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -19,10 +21,16 @@ override ROWS: u32;
 
 // Element k of `count`, or zero behind them.
 fn a_at(at: u32, k: u32, count: u32) -> f32 {
+    if WHOLE == 1u {
+        return a[at + k * params.a_inner];
+    }
     return select(0.0, a[at + min(k, count - 1u) * params.a_inner], k < count);
 }
 
 fn b_at(at: u32, k: u32, count: u32) -> vec2<f32> {
+    if WHOLE == 1u {
+        return pair_at(at + k * params.b_inner);
+    }
     return select(vec2(0.0), pair_at(at + min(k, count - 1u) * params.b_inner), k < count);
 }
 
@@ -188,45 +196,51 @@ fn matmul_subgroup_transposed(
         s14 = held(to + 14u * step);
         s15 = held(to + 15u * step);
     }
+    // One loop over pieces of eight, within panels and from panel to panel: a second level would carry the sums as well.
     let length = params.inner_length;
-    for (var first = 0u; first < params.inner; first += length) {
-        let panel = first / length;
-        let here = min(length, params.inner - first);
-        for (var k = 0u; k < here; k += 8u) {
-            let count = min(here - k, 8u);
-            let at_b = in_b + panel * params.b_inner_panel + k * params.b_inner;
-            let y = Pairs(
-                b_at(at_b, 0u, count),
-                b_at(at_b, 1u, count),
-                b_at(at_b, 2u, count),
-                b_at(at_b, 3u, count),
-                b_at(at_b, 4u, count),
-                b_at(at_b, 5u, count),
-                b_at(at_b, 6u, count),
-                b_at(at_b, 7u, count),
-            );
-            let at_a = in_a + panel * params.a_inner_panel + k * params.a_inner;
-            let upper = slice_at(at_a, count);
-            s0 = products(s0, lane_0(upper), y);
-            s1 = products(s1, lane_1(upper), y);
-            s2 = products(s2, lane_2(upper), y);
-            s3 = products(s3, lane_3(upper), y);
-            s4 = products(s4, lane_4(upper), y);
-            s5 = products(s5, lane_5(upper), y);
-            s6 = products(s6, lane_6(upper), y);
-            s7 = products(s7, lane_7(upper), y);
-            if ROWS == 16u {
-                let lower = slice_at(at_a + 8u, count);
-                s8 = products(s8, lane_0(lower), y);
-                s9 = products(s9, lane_1(lower), y);
-                s10 = products(s10, lane_2(lower), y);
-                s11 = products(s11, lane_3(lower), y);
-                s12 = products(s12, lane_4(lower), y);
-                s13 = products(s13, lane_5(lower), y);
-                s14 = products(s14, lane_6(lower), y);
-                s15 = products(s15, lane_7(lower), y);
-            }
+    let last = params.inner % length;
+    let panels = params.inner / length;
+    let pieces = panels * ((length + 7u) / 8u) + (last + 7u) / 8u;
+    var panel = 0u;
+    var k = 0u;
+    for (var piece = 0u; piece < pieces; piece += 1u) {
+        let here = select(last, length, panel < panels);
+        let count = min(here - k, 8u);
+        let at_b = in_b + panel * params.b_inner_panel + k * params.b_inner;
+        let y = Pairs(
+            b_at(at_b, 0u, count),
+            b_at(at_b, 1u, count),
+            b_at(at_b, 2u, count),
+            b_at(at_b, 3u, count),
+            b_at(at_b, 4u, count),
+            b_at(at_b, 5u, count),
+            b_at(at_b, 6u, count),
+            b_at(at_b, 7u, count),
+        );
+        let at_a = in_a + panel * params.a_inner_panel + k * params.a_inner;
+        let upper = slice_at(at_a, count);
+        s0 = products(s0, lane_0(upper), y);
+        s1 = products(s1, lane_1(upper), y);
+        s2 = products(s2, lane_2(upper), y);
+        s3 = products(s3, lane_3(upper), y);
+        s4 = products(s4, lane_4(upper), y);
+        s5 = products(s5, lane_5(upper), y);
+        s6 = products(s6, lane_6(upper), y);
+        s7 = products(s7, lane_7(upper), y);
+        if ROWS == 16u {
+            let lower = slice_at(at_a + 8u, count);
+            s8 = products(s8, lane_0(lower), y);
+            s9 = products(s9, lane_1(lower), y);
+            s10 = products(s10, lane_2(lower), y);
+            s11 = products(s11, lane_3(lower), y);
+            s12 = products(s12, lane_4(lower), y);
+            s13 = products(s13, lane_5(lower), y);
+            s14 = products(s14, lane_6(lower), y);
+            s15 = products(s15, lane_7(lower), y);
         }
+        let ends = k + 8u >= here;
+        panel += select(0u, 1u, ends);
+        k = select(k + 8u, 0u, ends);
     }
     store_pair(to, s0);
     store_pair(to + 1u * step, s1);

@@ -4,7 +4,7 @@
 // Layout   partial [slabs, 8, 4 rows, W, C], frequencies [panels, frequencies, 16, padded channels]
 // Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), frequencies along z)
 // Traffic  16 loads and 64 stores per 64 frequencies
-// Bounds   voxels outside the output and padded channels are zero
+// Bounds   voxels outside the output, padded channels and tiles that do not exist are zero
 // Oracle   as winograd_grad_depth
 #import winograd_tiles
 #import winograd_store
@@ -27,7 +27,8 @@ fn winograd_grad_plane(
 ) {
     let element = workgroup.x * 64u + local;
     let tile_x = element / params.padded_channels;
-    if tile_x >= params.tiles_x {
+    let tile = workgroup.y * params.tiles_x + tile_x;
+    if tile_x >= params.tiles_x || tile >= params.panels * 16u {
         return;
     }
     let channel = element - tile_x * params.padded_channels;
@@ -35,7 +36,8 @@ fn winograd_grad_plane(
     let tile_y = workgroup.y - slab_number * params.rows;
     let line = params.width * params.channels;
     let first = ((slab_number * 8u + params.first_frequency + workgroup.z) * params.rows * 4u + tile_y * 4u) * line;
-    let y = (params.first_row + tile_y) * 4u;
+    // Lines of tiles that do not exist are outside.
+    let y = select(params.height, (params.first_row + tile_y) * 4u, workgroup.y < params.tile_rows);
     let x = tile_x * 4u;
     let columns = transform_grad(Four(
         quad(first, y < params.height, x, channel),
@@ -45,7 +47,7 @@ fn winograd_grad_plane(
     ));
     let up = transpose(mat4x4(columns.a, columns.b, columns.c, columns.d));
     let low = transpose(mat4x4(columns.e, columns.f, columns.g, columns.h));
-    let at = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
+    let at = frequencies_of(params, tile, workgroup.z, channel);
     store_plane(
         at,
         params.frequency_step,

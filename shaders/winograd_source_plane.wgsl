@@ -4,7 +4,7 @@
 // Layout   partial [slabs, 8, 4 rows + 4, W, C], frequencies [panels, frequencies, 16, padded channels]
 // Grid     (64 elements of a row of tiles (tx, c), rows of tiles (slab, ty), frequencies along z)
 // Traffic  64 loads and stores per 64 frequencies
-// Bounds   voxels outside the input and padded channels are zero
+// Bounds   voxels outside the input, padded channels and tiles that do not exist are zero
 // Oracle   as winograd_source_depth
 #import winograd_tiles
 #import winograd_store
@@ -56,7 +56,8 @@ fn winograd_source_plane(
 ) {
     let element = workgroup.x * 64u + local;
     let tile_x = element / params.padded_channels;
-    if tile_x >= params.tiles_x {
+    let tile = workgroup.y * params.tiles_x + tile_x;
+    if tile_x >= params.tiles_x || tile >= params.panels * 16u {
         return;
     }
     let channel = element - tile_x * params.padded_channels;
@@ -65,12 +66,13 @@ fn winograd_source_plane(
     let line = params.width * params.channels;
     let lines = params.rows * 4u + 4u;
     let first = ((slab_number * 8u + params.first_frequency + workgroup.z) * lines + tile_y * 4u) * line;
-    let y = (params.first_row + tile_y) * 4u - 2u;
+    // Lines of tiles that do not exist are outside.
+    let y = select(params.height, (params.first_row + tile_y) * 4u - 2u, workgroup.y < params.tile_rows);
     let x = tile_x * 4u - 2u;
     let result = Plane(
         transform_source(half(first, y, line, columns(x, channel))),
         transform_source(half(first, y, line, columns(x + 4u, channel))),
     );
-    let at = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
+    let at = frequencies_of(params, tile, workgroup.z, channel);
     store_plane(at, params.frequency_step, transform_source(upper(result)), transform_source(lower(result)));
 }

@@ -1,7 +1,8 @@
 // How tiles of 4 x 4 x 4 voxels cover an activation, and the chunk of them that one dispatch works on. A slab is all
 // tiles of one sample and one tile position along z; a chunk is `rows` rows of tiles from `first_row` on, of each of the
 // slabs from `first_slab` on. Tiles of a chunk are numbered x fastest, then row, then slab. Their frequencies lie in
-// panels of 16 tiles: [panel, frequency, 16, padded channels], so that what one tile writes lies close together.
+// panels of 16 tiles: [panel, frequency, 16, padded channels], so that what one tile writes lies close together. Where
+// sums over tiles need it, more rows of tiles than there are fill the last panel with zeros.
 struct Tiles {
     depth: u32,
     height: u32,
@@ -13,6 +14,8 @@ struct Tiles {
     first_slab: u32,
     first_row: u32,
     rows: u32,
+    tile_rows: u32,       // of all slabs of the chunk
+    panels: u32,
     first_frequency: u32, // along z
     frequency_step: u32,  // elements from one frequency of a panel to the next
     panel_step: u32,      // elements from one panel to the next

@@ -79,7 +79,10 @@ impl Products {
         // Few rows do not repay the loading of b.
         let dispatch = if self.a_rows.step == 1 {
             let height = rows.min(16);
-            let dispatch = Dispatch::new("matmul_subgroup_transposed").constant("ROWS", height as u32);
+            let whole = inner.is_multiple_of(8) && self.lengths[1].is_multiple_of(8);
+            let dispatch = Dispatch::new("matmul_subgroup_transposed")
+                .constant("ROWS", height as u32)
+                .constant("WHOLE", u32::from(whole));
             dispatch.grid(self.grid(height, width))
         } else if rows <= 64 && inner > 64 && self.lengths[0] == PANEL {
             Dispatch::new("matmul_subgroup_tile").grid(self.grid(PANEL, width))

@@ -23,8 +23,11 @@ use crate::ops::matmul::{Batch, PANEL, Products, Steps, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
 use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, TILE, Tiling};
 
-/// Frequencies of one part take about this much: what the last cache of a processor, or the second of a GPU, holds.
-const PART_BYTES: usize = 8 << 20;
+/// Frequencies of one side of a part take about this much, so that the caches of a processor's cores, or the second cache
+/// of a GPU, hold a part.
+fn part_bytes(target: &Target) -> usize {
+    if target.software { 2 << 20 } else { 16 << 20 }
+}
 
 /// Weights whose frequencies take no more are transformed at once; others slice by slice.
 const MOST_WEIGHT_BYTES: usize = 16 << 20;
@@ -65,7 +68,7 @@ struct Division {
 }
 
 impl Division {
-    fn new(g: &Geometry, from: usize, to: usize) -> Self {
+    fn new(g: &Geometry, from: usize, to: usize, target: &Target) -> Self {
         let tiling = Tiling::new(g);
         let weights = WeightFrequencies { from: padded_channels(from), to: padded_channels(to), count: DEPTH };
         let plane_bytes = PLANE * weights.from.max(weights.to) * ELEMENT_BYTES as usize;
@@ -74,7 +77,7 @@ impl Division {
             let chunks = tiling.chunks(tiling.tiles());
             return Self { tiling, chunks, count: 1, weights: WeightFrequencies { count: 1, ..weights } };
         }
-        let most = (PART_BYTES / plane_bytes).max(1);
+        let most = (part_bytes(target) / plane_bytes).max(1);
         let count = if tiling.tiles() * DEPTH <= most { DEPTH } else { 1 };
         Self { tiling, chunks: tiling.chunks(most), count, weights }
     }
@@ -104,7 +107,7 @@ impl Division {
 /// Whether every buffer can be bound.
 pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
     let channels = [g.fine_channels, g.coarse_channels];
-    let largest = Division::new(g, channels[0], channels[1]).largest_buffer(channels);
+    let largest = Division::new(g, channels[0], channels[1], target).largest_buffer(channels);
     largest as u64 * ELEMENT_BYTES <= target.max_binding_bytes
 }
 
@@ -115,7 +118,7 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
         Direction::Forward => [g.fine_channels, g.coarse_channels],
         Direction::Backward => [g.coarse_channels, g.fine_channels],
     };
-    let division = Division::new(g, from, to);
+    let division = Division::new(g, from, to, at.target());
     let Division { tiling, weights, .. } = &division;
     let partial_weight = at.scratch(25 * DEPTH * from * to);
     let weight = at.scratch(weights.elements());
@@ -173,7 +176,7 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
 /// Emits the gradient with respect to the weight.
 pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
     let [cin, cout] = [g.fine_channels, g.coarse_channels];
-    let division = Division::new(g, cin, cout);
+    let division = Division::new(g, cin, cout, at.target());
     let Division { tiling, weights, .. } = &division;
     let before = at.scratch(division.largest(|c| tiling.source_elements(c, cin)));
     let before_grads = at.scratch(division.largest(|c| tiling.output_elements(c, cout)));
@@ -199,7 +202,7 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
             emit_plane(at, "winograd_grad_plane", tiling, chunk, &y, [before_grads, grads]);
             let products = Products {
                 batch: PLANE * slice.count,
-                extents: [f.padded, y.padded, tiling.tiles_of(chunk)],
+                extents: [f.padded, y.padded, f.panels * PANEL],
                 lengths: [PANEL; 2],
                 a: Batch { first: 0, step: f.step() },
                 a_rows: Steps::plain(1),
@@ -240,7 +243,7 @@ fn emit_plane(
     [partial, frequencies]: [Operand; 2],
 ) {
     let dispatch = tiling.write(Dispatch::new(shader), chunk, f, false).read(partial).write(frequencies);
-    at.emit(dispatch.grid(tiling.plane_grid(chunk, f.slice, f.padded)));
+    at.emit(dispatch.grid(tiling.padded_plane_grid(f)));
 }
 
 /// Emits the transform of the weights along y and x for a slice of the frequencies.

@@ -138,7 +138,7 @@ impl Tiling {
         dispatch
             .params(&self.extents)
             .params(&[f.channels, f.padded, self.tiles[0], self.tiles[2]])
-            .params(&[chunk.first_slab, chunk.first_row, chunk.rows, f.slice.first])
+            .params(&[chunk.first_slab, chunk.first_row, chunk.rows, chunk.slabs * chunk.rows, f.panels, f.slice.first])
             .params(&[f.step(), f.panel_step()])
             .param(usize::from(with_bias))
     }
@@ -150,7 +150,16 @@ impl Tiling {
 
     /// Workgroups of a transform of planes: over the elements of a row of tiles, rows of tiles and frequencies along z.
     pub fn plane_grid(&self, chunk: &Chunk, slice: Slice, channels: usize) -> [u32; 3] {
-        [(self.tiles[2] * channels).div_ceil(64) as u32, (chunk.slabs * chunk.rows) as u32, slice.count as u32]
+        self.grid_of_rows(chunk.slabs * chunk.rows, slice, channels)
+    }
+
+    /// Like [`Tiling::plane_grid`], with rows of tiles that do not exist to fill the last panel.
+    pub fn padded_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
+        self.grid_of_rows((f.panels * PANEL).div_ceil(self.tiles[2]), f.slice, f.padded)
+    }
+
+    fn grid_of_rows(&self, rows: usize, slice: Slice, channels: usize) -> [u32; 3] {
+        [(self.tiles[2] * channels).div_ceil(64) as u32, rows as u32, slice.count as u32]
     }
 }
 
