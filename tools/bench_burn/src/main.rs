@@ -17,9 +17,6 @@ use engine::Engine;
 use layer::{BurnLayer, Layer, Seconds};
 use serde_json::{Value, json};
 
-/// The release of burn that Cargo.lock pins.
-const BURN: &str = "0.22.1";
-
 /// The runs that are compared, and their names in the engine's document.
 const RUNS: [(&str, &str); 2] = [("forward", "forward"), ("forward and backward", "forward_and_backward")];
 
@@ -36,7 +33,7 @@ fn main() -> std::process::ExitCode {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let device = arguments.device();
     let mut rows = Vec::new();
-    let mut about = json!({ "burn": format!("{} ({device:?})", BURN) });
+    let mut about = json!({ "burn": format!("{} ({device:?})", burn_version()) });
     for &layer in &arguments.layers {
         eprintln!("{layer}: warming burn up");
         let burn = BurnLayer::new(layer, &device)?;
@@ -65,6 +62,12 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         std::fs::write(path, text).map_err(|e| format!("--json {}: {e}", path.display()))?;
     }
     Ok(())
+}
+
+/// The release of burn that this was built with.
+fn burn_version() -> &'static str {
+    let lock = include_str!("../Cargo.lock").split_once("name = \"burn\"\nversion = \"");
+    lock.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown")
 }
 
 fn row(layer: Layer, name: &str, run: usize, burn: &[f64], engine: &[f64]) -> Value {
