@@ -5,6 +5,7 @@
 //! graph into a flat list of dispatches over shared buffers, [`exec`] replays that list on a wgpu device, and
 //! [`graph::interpret`] evaluates the same graph in f64 on the CPU: the oracle of the tests.
 
+pub mod bench;
 pub mod data;
 pub mod evaluate;
 pub mod exec;
@@ -17,6 +18,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod plan;
+pub mod profile;
 pub mod report;
 pub mod tensor;
 pub mod train;

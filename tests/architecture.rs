@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plan", &["tensor", "kernel", "graph"]),
     ("gpu", &["kernel"]),
     ("exec", &["tensor", "kernel", "plan", "gpu"]),
+    ("profile", &["tensor", "kernel", "graph", "plan", "gpu", "exec"]),
     ("nn", &["tensor", "kernel", "graph", "ops", "plan"]),
     ("data", &[]),
     ("metrics", &[]),
@@ -25,9 +26,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "train",
         &[
             "tensor", "kernel", "plan", "gpu", "exec", "nn", "optim", "data", "metrics", "report", "infer", "evaluate",
-            "graph",
+            "graph", "profile",
         ],
     ),
+    ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,5 +1,6 @@
 //! The program as a person meets it: wrong input gives one clear line and exit status 2.
 
+use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
@@ -210,4 +211,128 @@ fn info_prints_the_papers_figures() {
     for word in ["65,175,314 parameters", "encoder.4     372", "decoder.0     551", "training, batch 2"] {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
+}
+
+fn has_adapter() -> bool {
+    !vnet_engine::gpu::adapters().is_empty()
+}
+
+/// Runs a command that prints one JSON document.
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let output = program(folder, arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+fn positive(value: &Value) {
+    assert!(value.as_f64().is_some_and(|v| v > 0.0), "{value}");
+}
+
+#[test]
+fn bench_times_layers_kernels_and_whole_runs_beside_the_roof() {
+    if !has_adapter() {
+        return;
+    }
+    let folder = fresh();
+    let network = ["bench", "--preset", "tiny", "--patch", "12,10,8", "--steps", "1"];
+    let arguments = |more: &[&'static str]| [&network[..], more].concat();
+    let all = json(folder.path(), &arguments(&["--json"]));
+    positive(&all["roof"]["copy_gb_per_s"]);
+    positive(&all["roof"]["fma_gflop_per_s"]);
+    assert_eq!(all["patch"], serde_json::json!([12, 10, 8]));
+    for kind in ["forward", "training"] {
+        let run = &all[kind];
+        for key in ["seconds", "flops", "gflop_per_s", "gb_per_s", "roof_share", "voxels_per_s", "memory_bytes"] {
+            positive(&run[key]);
+        }
+        let rows = |of: &str| run[of].as_array().expect("rows").clone();
+        for row in rows("layers").iter().chain(&rows("kernels")) {
+            positive(&row["dispatches"]);
+            assert!(row["seconds"].as_f64().is_some_and(|s| s >= 0.0), "{row}");
+        }
+        let has = |layer: &str, pass: &str| rows("layers").iter().any(|r| r["layer"] == layer && r["pass"] == pass);
+        assert!(["encoder.0.conv.0", "encoder.3.conv.2", "decoder.1.up", "head"].iter().all(|l| has(l, "forward")));
+        assert_eq!(has("encoder.1.conv.0", "backward"), kind == "training");
+        assert_eq!(has("update", "update"), kind == "training");
+        assert!(rows("kernels").iter().any(|r| r["op"] == "conv3d"));
+    }
+    let part = json(folder.path(), &arguments(&["--json", "--forward-only", "--layer", "decoder.1"]));
+    assert!(part["training"].is_null());
+    let layers = part["forward"]["layers"].as_array().expect("rows");
+    assert!(!layers.is_empty() && layers.iter().all(|r| r["layer"].as_str().is_some_and(|l| l.contains("decoder.1"))));
+    let whole = json(folder.path(), &arguments(&["--json", "--forward-only", "--whole"]));
+    assert!(whole["forward"]["layers"].is_null());
+    let output = program(folder.path(), &arguments(&["--forward-only"]));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for word in ["roof of", "GFLOP/s", "forward by layer", "encoder.2.conv.1", "forward by kernel", "voxels/s"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+#[test]
+fn bench_times_one_convolution() {
+    if !has_adapter() {
+        return;
+    }
+    let layer = json(fresh().path(), &["bench", "--conv", "3,5,4x7x6", "--steps", "2", "--json"]);
+    assert_eq!(layer["convolution"]["extents"], serde_json::json!([4, 7, 6]));
+    for kind in ["forward", "input_gradient", "weight_gradient", "forward_and_backward"] {
+        positive(&layer[kind]["seconds"]);
+        positive(&layer[kind]["gflop_per_s"]);
+        assert_eq!(layer[kind]["all_seconds"].as_array().map(Vec::len), Some(2));
+    }
+}
+
+#[test]
+fn bench_names_what_is_wrong() {
+    let folder = fresh();
+    let bench = |arguments: &[&str], words: &[&str]| {
+        refused(folder.path(), &[&["bench"], arguments].concat(), words);
+    };
+    bench(&["--conv", "32,32"], &["--conv", "32,32,32x64x64"]);
+    bench(&["--conv", "0,32,4x4x4"], &["--conv"]);
+    bench(&["--steps", "0"], &["--steps", "1 to 10000"]);
+    bench(&["--preset", "tiny", "--conv", "1,2,3x3x3"], &["--preset", "--conv"]);
+    bench(&["--model", "absent.safetensors"], &["absent.safetensors"]);
+    bench(&["--preset", "tiny", "--layer", "encoder.9"], &["encoder.9", "encoder.0.conv.0"]);
+    if has_adapter() {
+        bench(&["--preset", "tiny", "--patch", "4096,4096,4096", "--whole"], &["smaller patch"]);
+    }
+}
+
+#[test]
+fn train_profile_writes_a_trace_and_a_table_and_goes_on() {
+    if !has_adapter() {
+        return;
+    }
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 4);
+    let set = ["network.encoder=[1,1]", "network.decoder=[1]", "data.patch=[16,16,8]", "training.steps=4"];
+    let mut arguments = vec!["train", "--data", "data", "--out", "run", "--preset", "tiny", "--profile"];
+    set.iter().for_each(|key| arguments.extend(["--set", key]));
+    let output = program(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("run").join(name)).expect(name);
+    let trace: Value = serde_json::from_str(&read("profile.json")).expect("JSON");
+    assert_eq!(trace["otherData"]["step"], 3);
+    let events: Vec<&Value> =
+        trace["traceEvents"].as_array().expect("events").iter().filter(|e| e["ph"] == "X").collect();
+    for event in &events {
+        assert!(event["ts"].as_f64().is_some_and(|t| t >= 0.0) && event["dur"].as_f64().is_some_and(|d| d >= 0.0));
+    }
+    let of = |name: &str, category: &str| events.iter().filter(|e| e["name"] == name && e["cat"] == category).count();
+    assert_eq!([of("forward", "pass"), of("backward", "pass"), of("update", "pass")], [1, 1, 1]);
+    assert_eq!(of("encoder.1.conv.0", "conv3d"), 1);
+    assert_eq!(of("encoder.1.conv.0", "conv3d_grad_weight"), 1);
+    assert!(events.iter().any(|e| e["cat"] == "kernel"));
+    let table = read("profile.txt");
+    for word in ["step 3 on", "encoder.1.conv.0", "update", "conv3d_grad_weight", "roof"] {
+        assert!(table.contains(word), "{word:?} is not in {table}");
+    }
+    assert_eq!(read("log.jsonl").lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 4);
+    refused(
+        folder.path(),
+        &["train", "--data", "data", "--out", "other", "--profile", "--dry-run"],
+        &["--profile", "--dry-run"],
+    );
 }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use vnet_engine::kernel::{Algorithms, Kernel, SHADERS, Target, source};
 use vnet_engine::train::{Preset, Trainer};
 
-/// The kernels of the presets' training plans, of every operation's test cases, and every shader without overrides.
+/// The kernels of the presets' training plans, of every operation's test cases, and the loops of the roof.
 fn kernels() -> Vec<Kernel> {
     let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
     let software = Target {
@@ -36,6 +36,7 @@ fn kernels() -> Vec<Kernel> {
                 }
             }
             kernels.extend(case_kernels(&target));
+            kernels.extend(vnet_engine::profile::roof_cases(&target).into_iter().flat_map(|case| case.plan.kernels));
         }
     }
     let mut seen = HashSet::new();

@@ -223,6 +223,7 @@ fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
         resume: false,
         fold: None,
         init: None,
+        profile: false,
     }
 }
 

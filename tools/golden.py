@@ -121,6 +121,11 @@ def padding(extents, levels):
     return [(p // 2, p - p // 2) for p in totals]
 
 
+def tiled(x, channels):
+    """Channel c takes c mod Cin. A single channel is left to broadcasting, which copies nothing."""
+    return x if x.shape[1] in (1, channels) else x[:, torch.arange(channels) % x.shape[1]]
+
+
 class Stage(nn.Module):
     """n times 5^3 convolution and PReLU; the input is added before the last PReLU, tiled: channel c takes c mod Cin."""
 
@@ -135,7 +140,7 @@ class Stage(nn.Module):
         for conv, act in zip(self.conv[:-1], self.act[:-1]):
             y = act(conv(y))
         y = self.conv[-1](y)
-        return self.act[-1](y + x[:, torch.arange(y.shape[1]) % x.shape[1]])
+        return self.act[-1](y + tiled(x, y.shape[1]))
 
 
 class Encoder(Stage):

@@ -82,6 +82,7 @@ pub fn demo(arguments: &DemoArguments, device: DeviceChoice) -> Result<()> {
         resume: false,
         fold: None,
         init: None,
+        profile: false,
     };
     let mut progress = TrainProgress::new();
     let trained = train(&gpu, &settings, &mut progress);

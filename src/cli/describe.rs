@@ -2,6 +2,7 @@ use super::segment::model_path;
 use super::status::WrongInput;
 use super::{InfoArguments, InspectArguments, open_gpu};
 use anyhow::Result;
+use std::path::Path;
 use vnet_engine::data::inspect as inspect_volume;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuOptions, adapters};
 use vnet_engine::infer::Preprocessing;
@@ -70,7 +71,8 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
 }
 
 pub fn info(arguments: &InfoArguments, device: DeviceChoice) -> Result<()> {
-    let (title, network, mut config, patch) = subject(arguments)?;
+    let Subject { title, network, mut config, patch, .. } =
+        subject(arguments.preset, arguments.model.as_deref(), arguments.classes)?;
     network.validate().map_err(|e| WrongInput(e.to_string()))?;
     let [x, y, z] = arguments.patch.unwrap_or(patch);
     config.training.batch = arguments.batch.unwrap_or(config.training.batch);
@@ -120,24 +122,38 @@ pub fn info(arguments: &InfoArguments, device: DeviceChoice) -> Result<()> {
     Ok(())
 }
 
-/// Title, network, configuration for the plan, and patch x, y, z.
-fn subject(arguments: &InfoArguments) -> Result<(String, Network, Config, [usize; 3])> {
-    if let Some(preset) = arguments.preset {
+/// What a command is about: a preset's network or a model's.
+pub struct Subject {
+    pub title: String,
+    pub network: Network,
+    /// For the plan of a training.
+    pub config: Config,
+    /// Extents x, y, z of the input.
+    pub patch: [usize; 3],
+    /// The model, where it is one.
+    pub model: Option<Model>,
+}
+
+/// The network of a preset with this number of classes, or of a run folder or model file.
+pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> Result<Subject> {
+    if let Some(preset) = preset {
         let config = preset.config();
         let patch = match config.data.patch {
             vnet_engine::train::config::Patch::Fixed(patch) => patch,
             vnet_engine::train::config::Patch::Auto(_) => [64, 64, 24],
         };
-        return Ok((format!("preset {preset:?}").to_lowercase(), config.network(arguments.classes), config, patch));
+        let title = format!("preset {preset:?}").to_lowercase();
+        return Ok(Subject { title, network: config.network(classes), config, patch, model: None });
     }
-    let given = arguments.model.as_deref().expect("clap asks for a model or a preset");
+    let given = model.expect("there is a model or a preset");
     let path = model_path(given);
     let model = Model::read(&path)?;
     let preprocessing = Preprocessing::of(&model)
         .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
     let stored = given.join("config.toml");
     let config = if stored.exists() { Config::read(&stored)? } else { Preset::Tiny.config() };
-    Ok((path.display().to_string(), model.network, config, preprocessing.patch))
+    let title = path.display().to_string();
+    Ok(Subject { title, network: model.network.clone(), config, patch: preprocessing.patch, model: Some(model) })
 }
 
 fn print_layers(layers: &[Layer]) {

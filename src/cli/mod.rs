@@ -1,5 +1,6 @@
 //! Arguments, and one module per group of commands.
 
+mod bench;
 mod demo;
 mod describe;
 mod evaluate;
@@ -14,6 +15,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::Arc;
+use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
 use vnet_engine::train::Preset;
 
@@ -44,6 +46,8 @@ enum Command {
     Info(InfoArguments),
     /// Shape, type, spacing, orientation and intensities of volumes
     Inspect(InspectArguments),
+    /// Time a network's layers, kernels and whole runs beside what the device can do at best
+    Bench(BenchArguments),
     /// The adapters of this machine and which one is used
     Devices {
         /// Print JSON
@@ -84,6 +88,9 @@ struct TrainArguments {
     /// Start from the parameters of this model
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Time every dispatch of one step: profile.json (a Chrome trace) and profile.txt (by layer and kernel)
+    #[arg(long, conflicts_with = "dry_run")]
+    profile: bool,
     /// Check data, configuration and memory, and stop before the first step
     #[arg(long)]
     dry_run: bool,
@@ -186,6 +193,67 @@ struct InspectArguments {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct BenchArguments {
+    /// A preset's network [default: small]
+    #[arg(long, value_enum, conflicts_with = "model")]
+    preset: Option<Preset>,
+    /// Run folder or .safetensors file, whose network and parameters are taken
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Extents of the network's input
+    #[arg(long, value_name = "X,Y,Z", value_parser = parse_extents)]
+    patch: Option<[usize; 3]>,
+    /// The same, outermost axis first
+    #[arg(long, value_name = "D,H,W", value_parser = parse_extents, conflicts_with = "patch")]
+    shape: Option<[usize; 3]>,
+    /// Samples of a run [default: those of the configuration]
+    #[arg(long, value_parser = parse_count)]
+    batch: Option<usize>,
+    /// Classes of a preset's network
+    #[arg(long, default_value_t = 2)]
+    classes: usize,
+    /// Runs of each kind that count, after one that does not [default: 3; with --conv: 10]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    steps: Option<usize>,
+    /// No training step
+    #[arg(long)]
+    forward_only: bool,
+    /// Whole runs only, without the tables by layer and kernel
+    #[arg(long, conflicts_with = "layer")]
+    whole: bool,
+    /// Only layers with this in their name
+    #[arg(long, value_name = "NAME")]
+    layer: Option<String>,
+    /// One 5x5x5 convolution instead of a network: output, both gradients, and all of them in one run
+    #[arg(
+        long,
+        value_name = "CIN,COUT,DxHxW",
+        value_parser = parse_convolution,
+        conflicts_with_all = ["preset", "model", "patch", "shape", "forward_only", "whole", "layer"]
+    )]
+    conv: Option<ConvolutionLayer>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|n| (1..=10_000).contains(n));
+    count.ok_or_else(|| "expected a whole number from 1 to 10000".to_owned())
+}
+
+fn parse_convolution(text: &str) -> Result<ConvolutionLayer, String> {
+    let parse = || {
+        let [in_channels, out_channels, extents] = parse_triple::<String>(text)?;
+        let channels = |text: String| text.parse().ok().filter(|c| (1..=4096).contains(c));
+        let extents = parse_extents(&extents.replace('x', ",")).ok()?;
+        let (in_channels, out_channels) = (channels(in_channels)?, channels(out_channels)?);
+        Some(ConvolutionLayer { in_channels, out_channels, extents, batch: 1 })
+    };
+    parse().ok_or_else(|| "expected channels in and out and extents, e.g. 32,32,32x64x64".to_owned())
+}
+
 fn parse_fold(text: &str) -> Result<(usize, usize), String> {
     let parsed = text.split_once('/').and_then(|(i, k)| Some((i.parse().ok()?, k.parse().ok()?)));
     parsed.filter(|(i, k)| i < k).ok_or_else(|| "expected i/k with i from 0 to k-1, e.g. 0/5".to_owned())
@@ -219,6 +287,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Demo(a) => demo::demo(&a, device),
         Command::Info(a) => describe::info(&a, device),
         Command::Inspect(a) => describe::inspect(&a),
+        Command::Bench(a) => bench::bench(&a, device),
         Command::Devices { json } => describe::devices(&device, json),
     }
 }

@@ -1,3 +1,4 @@
+use vnet_engine::bench::BenchError;
 use vnet_engine::data::DataError;
 use vnet_engine::evaluate::EvaluateError;
 use vnet_engine::gpu::GpuError;
@@ -19,16 +20,17 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
             return is_choice(gpu);
         }
         if let Some(train) = cause.downcast_ref::<TrainError>() {
-            return match train {
-                TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
-                TrainError::Report(_) => false,
-                _ => true,
-            };
+            return is_wrong_training(train);
         }
         if let Some(infer) = cause.downcast_ref::<InferError>() {
-            return match infer {
-                InferError::Gpu(gpu) => is_choice(gpu),
-                _ => true,
+            return is_wrong_prediction(infer);
+        }
+        if let Some(bench) = cause.downcast_ref::<BenchError>() {
+            return match bench {
+                BenchError::Shape(_) | BenchError::Plan(_) => true,
+                BenchError::Gpu(gpu) => is_choice(gpu),
+                BenchError::Infer(infer) => is_wrong_prediction(infer),
+                BenchError::Train(train) => is_wrong_training(train),
             };
         }
         cause.is::<WrongInput>()
@@ -40,6 +42,21 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
             || cause.is::<EvaluateError>()
     });
     if user { 2 } else { 1 }
+}
+
+fn is_wrong_training(error: &TrainError) -> bool {
+    match error {
+        TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
+        TrainError::Report(_) => false,
+        _ => true,
+    }
+}
+
+fn is_wrong_prediction(error: &InferError) -> bool {
+    match error {
+        InferError::Gpu(gpu) => is_choice(gpu),
+        _ => true,
+    }
 }
 
 fn is_choice(error: &GpuError) -> bool {

@@ -29,6 +29,9 @@ pub fn train(arguments: &TrainArguments, device: DeviceChoice) -> Result<()> {
     }
     let out = settings.out.display();
     println!("model   {out}/model.safetensors\ncurves  {out}/curves.png\nreport  {out}/report.html");
+    if arguments.profile && settings.out.join("profile.txt").exists() {
+        println!("profile {out}/profile.txt, {out}/profile.json (chrome://tracing, ui.perfetto.dev)");
+    }
     Ok(())
 }
 
@@ -52,6 +55,7 @@ fn settings(arguments: &TrainArguments) -> Result<RunSettings> {
         resume: arguments.resume,
         fold: arguments.fold,
         init: arguments.init.clone(),
+        profile: arguments.profile,
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod profile;
 
-pub use profile::{Timing, by_step};
+pub use profile::Timing;
 
 use crate::gpu::{Gpu, GpuError, Readback};
 use crate::kernel::{Access, Arena};
@@ -104,21 +104,22 @@ impl Executor {
     /// # Errors
     /// An error that the device reported earlier.
     pub fn run(&self, program: usize) -> Result<(), GpuError> {
-        let mut rest = &self.programs[program][..];
-        while !rest.is_empty() {
-            let count = rest.iter().position(|p| p.last_of_submission).map_or(rest.len(), |i| i + 1);
-            let (now, later) = rest.split_at(count);
+        for submission in self.submissions(program) {
             let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for dispatch in now {
+                for dispatch in submission {
                     dispatch.encode(&mut pass);
                 }
             }
             self.gpu.queue.submit([encoder.finish()]);
-            rest = later;
         }
         self.gpu.check()
+    }
+
+    /// The dispatches of a program, by submission.
+    fn submissions(&self, program: usize) -> impl Iterator<Item = &[Prepared]> {
+        self.programs[program].chunk_by(|dispatch, _| !dispatch.last_of_submission)
     }
 
     /// Writes an input or parameter.

@@ -1,7 +1,9 @@
-use super::Executor;
+use super::{Executor, Prepared};
 use crate::gpu::GpuError;
-use crate::plan::Step;
 use std::time::Instant;
+
+/// Most timestamps of a query set.
+const MOST_QUERIES: usize = 4096;
 
 /// Device time of one dispatch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,31 +12,50 @@ pub struct Timing {
     pub step: usize,
     /// Index into [`crate::plan::Plan::kernels`].
     pub kernel: usize,
-    /// Seconds.
+    /// Seconds from the start of the program to the start of the dispatch.
+    pub start: f64,
+    /// Seconds that it took.
     pub seconds: f64,
 }
 
 impl Executor {
     /// Runs a program and times each dispatch: by timestamps on the device where it has them, else by waiting for each
-    /// dispatch on its own.
+    /// dispatch on its own. What is computed is the same as by [`Executor::run`].
     ///
     /// # Errors
     /// [`GpuError`] when the device failed.
     pub fn profile(&self, program: usize) -> Result<Vec<Timing>, GpuError> {
-        // A query set holds at most 4096 timestamps.
-        let timestamps = self.gpu.has_timestamps() && self.programs[program].len() < 4096;
-        let seconds = if timestamps { self.stamped(program)? } else { self.clocked(program)? };
+        let times = if self.gpu.has_timestamps() { self.stamped(program)? } else { self.clocked(program)? };
         let dispatches = &self.plan.programs[program].dispatches;
-        Ok(dispatches
-            .iter()
-            .zip(seconds)
-            .map(|(d, seconds)| Timing { step: d.step, kernel: d.kernel, seconds })
-            .collect())
+        let timing = |(d, (start, end)): (&crate::plan::PlannedDispatch, (f64, f64))| Timing {
+            step: d.step,
+            kernel: d.kernel,
+            start,
+            seconds: end - start,
+        };
+        Ok(dispatches.iter().zip(times).map(timing).collect())
     }
 
-    fn stamped(&self, program: usize) -> Result<Vec<f64>, GpuError> {
+    /// Start and end of each dispatch by the device's clock, in the submissions of [`Executor::run`].
+    fn stamped(&self, program: usize) -> Result<Vec<(f64, f64)>, GpuError> {
+        let submissions = self.submissions(program).flat_map(|s| s.chunks(MOST_QUERIES - 1));
+        let resolved: Vec<wgpu::Buffer> = submissions.map(|s| self.stamp(s)).collect();
+        let mut times = Vec::new();
+        let mut origin = None;
+        let period = f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9;
+        for buffer in resolved {
+            let bytes = self.gpu.read_back(&[(&buffer, 0, buffer.size())])?.wait(&self.gpu)?;
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+            let origin = *origin.get_or_insert(ticks[0]);
+            let seconds = |tick: u64| tick.saturating_sub(origin) as f64 * period;
+            times.extend(ticks.windows(2).map(|w| (seconds(w[0]), seconds(w[1].max(w[0])))));
+        }
+        Ok(times)
+    }
+
+    /// Submits dispatches with a timestamp before the first and one behind each; returns where they are written to.
+    fn stamp(&self, dispatches: &[Prepared]) -> wgpu::Buffer {
         let device = &self.gpu.device;
-        let dispatches = &self.programs[program];
         let count = dispatches.len() as u32 + 1;
         let set =
             device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
@@ -55,31 +76,22 @@ impl Executor {
         }
         encoder.resolve_query_set(&set, 0..count, &resolved, 0);
         self.gpu.queue.submit([encoder.finish()]);
-        let bytes = self.gpu.read_back(&[(&resolved, 0, u64::from(count) * 8)])?.wait(&self.gpu)?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
-        let period = f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9;
-        Ok(ticks.windows(2).map(|w| w[1].saturating_sub(w[0]) as f64 * period).collect())
+        resolved
     }
 
-    fn clocked(&self, program: usize) -> Result<Vec<f64>, GpuError> {
-        let mut seconds = Vec::new();
+    /// Start and end of each dispatch by the host's clock, each submitted on its own.
+    fn clocked(&self, program: usize) -> Result<Vec<(f64, f64)>, GpuError> {
+        self.gpu.wait()?;
+        let origin = Instant::now();
+        let mut times = Vec::new();
         for dispatch in &self.programs[program] {
             let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             dispatch.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-            let start = Instant::now();
+            let start = origin.elapsed().as_secs_f64();
             self.gpu.queue.submit([encoder.finish()]);
             self.gpu.wait()?;
-            seconds.push(start.elapsed().as_secs_f64());
+            times.push((start, origin.elapsed().as_secs_f64()));
         }
-        Ok(seconds)
+        Ok(times)
     }
-}
-
-/// Sums the dispatches of each step: `(step, seconds)` in order.
-pub fn by_step<'a>(steps: &'a [Step], timings: &[Timing]) -> Vec<(&'a Step, f64)> {
-    let mut sums = vec![0.0; steps.len()];
-    for timing in timings {
-        sums[timing.step] += timing.seconds;
-    }
-    steps.iter().zip(sums).collect()
 }

@@ -2,8 +2,9 @@ use super::{gaussian_weights, window_starts};
 use crate::data::{DataError, Prepared};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
+use crate::kernel::{Arena, Target};
 use crate::nn::{InferenceGraph, Model, Network};
-use crate::plan::{PlanError, Request, plan};
+use crate::plan::{Plan, PlanError, Request, plan};
 use crate::tensor::ShapeError;
 use std::sync::Arc;
 
@@ -40,9 +41,10 @@ impl Predictor {
     /// # Errors
     /// [`InferError`] when the network does not fit the device.
     pub fn new(gpu: &Arc<Gpu>, model: &Model, patch: [usize; 3]) -> Result<Self, InferError> {
-        let (graph, plan) = planned(gpu, &model.network, patch)?;
+        let [x, y, z] = patch;
+        let (graph, plan) = Self::plan_for(&model.network, 1, [z, y, x], gpu.target())?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
-        executor.write_arena(crate::kernel::Arena::Parameters, &model.to_arena(&graph.graph, &executor.plan().arena));
+        executor.write_arena(Arena::Parameters, &model.to_arena(&graph.graph, &executor.plan().arena));
         Ok(Self { executor, graph, patch, classes: model.network.classes, mirror: false })
     }
 
@@ -51,9 +53,25 @@ impl Predictor {
     /// # Errors
     /// [`InferError`] when the network does not fit the device.
     pub fn sharing(training: &Executor, network: &Network, patch: [usize; 3]) -> Result<Self, InferError> {
-        let (graph, plan) = planned(training.gpu(), network, patch)?;
+        let [x, y, z] = patch;
+        let (graph, plan) = Self::plan_for(network, 1, [z, y, x], training.gpu().target())?;
         let executor = Executor::sharing(training, plan)?;
         Ok(Self { executor, graph, patch, classes: network.classes, mirror: false })
+    }
+
+    /// The plan of predicting `batch` patches of `extents` `[D, H, W]` at once, which keeps their probabilities.
+    ///
+    /// # Errors
+    /// [`InferError`] when the network does not fit the target.
+    pub fn plan_for(
+        network: &Network,
+        batch: usize,
+        extents: [usize; 3],
+        target: &Target,
+    ) -> Result<(InferenceGraph, Plan), InferError> {
+        let graph = InferenceGraph::new(network, batch, extents)?;
+        let plan = plan(&Request::inference(&graph.graph, &[graph.probabilities]), target)?;
+        Ok((graph, plan))
     }
 
     /// Averages over the eight mirror images of each window (test-time augmentation).
@@ -148,13 +166,6 @@ impl Predictor {
         }
         Ok(sum)
     }
-}
-
-fn planned(gpu: &Gpu, network: &Network, patch: [usize; 3]) -> Result<(InferenceGraph, crate::plan::Plan), InferError> {
-    let [x, y, z] = patch;
-    let graph = InferenceGraph::new(network, 1, [z, y, x])?;
-    let plan = plan(&Request::inference(&graph.graph, &[graph.probabilities]), gpu.target())?;
-    Ok((graph, plan))
 }
 
 /// Flips the axes whose bits (x: 1, y: 2, z: 4) are set; its own inverse.

@@ -27,6 +27,8 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     accumulate
     adam
     add
+    bench_copy
+    bench_fma
     channel_copy
     channel_sum
     cross_entropy_counts

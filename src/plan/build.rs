@@ -55,7 +55,7 @@ impl<'a> Request<'a> {
 /// [`PlanError`] when a value, buffer or dispatch exceeds a limit of the device.
 pub fn plan(request: &Request<'_>, target: &Target) -> Result<Plan, PlanError> {
     let mut builder = Builder::new(request, target);
-    let lowered = builder.lower_nodes();
+    let lowered = builder.lower_nodes()?;
     builder.place_inputs_and_parameters();
     builder.place_gradients();
     builder.place_values(&lowered);
@@ -118,7 +118,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Lowers the nodes that an output or a gradient depends on.
-    fn lower_nodes(&self) -> Vec<Lowered> {
+    fn lower_nodes(&self) -> Result<Vec<Lowered>, PlanError> {
         let graph = self.request.graph;
         let mut needed = vec![self.request.keep_all; graph.values().len()];
         for value in self.request.outputs.iter().chain(self.request.gradients) {
@@ -130,6 +130,13 @@ impl<'a> Builder<'a> {
                 continue;
             }
             node.inputs.iter().for_each(|i| needed[i.index()] = true);
+            // Before lowering, whose arithmetic is that of values that fit the device.
+            for &value in node.inputs.iter().chain(&node.outputs) {
+                let bytes = graph.spec(value).bytes();
+                if bytes > self.target.max_binding_bytes {
+                    return Err(self.binding_error(Operand::Value(value), node.op.name(), bytes));
+                }
+            }
             let specs = |values: &[ValueId]| -> Vec<(ValueId, &TensorSpec)> {
                 values.iter().map(|&v| (v, graph.spec(v))).collect()
             };
@@ -139,7 +146,7 @@ impl<'a> Builder<'a> {
             lowered.push(Lowered { node: index, dispatches, scratch });
         }
         lowered.reverse();
-        lowered
+        Ok(lowered)
     }
 
     fn buffer(&mut self, role: BufferRole, bytes: u64) -> usize {

@@ -6,6 +6,7 @@ mod error;
 mod history;
 mod log;
 mod patch;
+mod profiler;
 mod run;
 mod trainer;
 mod validation;

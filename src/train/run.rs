@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, State};
 use super::history::History;
+use super::profiler::StepProfiler;
 use super::validation::{class_means, mean};
 use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, choose_patch};
 use crate::data::{Batch, Case, Dataset, Loader, Split};
@@ -11,6 +12,7 @@ use crate::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
 use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
+use crate::profile::Roof;
 use crate::report::{OverlayCase, write_curves, write_overlay};
 use crate::train::config::Patch;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ pub struct RunSettings {
     pub fold: Option<(usize, usize)>,
     /// Parameters to start from.
     pub init: Option<PathBuf>,
+    /// Time every dispatch of one step, and write `profile.json` and `profile.txt`.
+    pub profile: bool,
 }
 
 /// What a training tells while it runs.
@@ -87,6 +91,8 @@ struct Run<'a, P: Progress> {
     log: Log,
     history: History,
     best: Option<(f64, u64)>,
+    /// Until its step has been profiled.
+    profiler: Option<StepProfiler>,
 }
 
 /// Trains, validates, keeps the best model and predicts the test cases with it.
@@ -107,6 +113,8 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         None => choose_patch(&settings.config, &training, network.divisor())?,
     };
     store_config(settings, patch)?;
+    // Measured first, while the device has memory to spare.
+    let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
     let [x, y, z] = patch;
     let mut trainer = Trainer::new(gpu, &network, &settings.config, [z, y, x])?;
     let mut best = None;
@@ -117,6 +125,7 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         }
         None => trainer.set_parameters(&initial_parameters(settings, &network, &trainer)?),
     }
+    let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
     let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
     let preparation = settings.config.preparation(patch, classes);
     let predictor = Predictor::sharing(trainer.executor(), &network, patch)?;
@@ -136,8 +145,19 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         settings.config.training.loader_threads,
     )?;
     let cases = [training.len(), split.validation.len(), test.len()];
-    let mut run =
-        Run { settings, progress, trainer, predictor, validation, network, preprocessing, log, history, best };
+    let mut run = Run {
+        settings,
+        progress,
+        trainer,
+        predictor,
+        validation,
+        network,
+        preprocessing,
+        log,
+        history,
+        best,
+        profiler,
+    };
     run.announce(gpu, cases)?;
     run.steps(loader)?;
     let test = run.test(gpu, &test)?;
@@ -176,7 +196,10 @@ impl<P: Progress> Run<'_, P> {
         while self.trainer.step_count() < steps {
             let learning_rate = self.settings.config.learning_rate(self.trainer.step_count());
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
-            let results = self.trainer.step(&batches, learning_rate)?;
+            let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
+                Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
+                None => self.trainer.step(&batches, learning_rate)?,
+            };
             self.record(results)?;
             let step = self.trainer.step_count();
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
@@ -192,6 +215,21 @@ impl<P: Progress> Run<'_, P> {
             }
         }
         Ok(())
+    }
+
+    fn profile(
+        &mut self,
+        profiler: &StepProfiler,
+        batches: &[Batch],
+        learning_rate: f64,
+    ) -> Result<Vec<StepResult>, TrainError> {
+        // The device is idle before, so that nothing else is in the times.
+        let mut results = self.trainer.finish()?;
+        let (newer, timings) = self.trainer.profile_step(batches, learning_rate)?;
+        results.extend(newer);
+        profiler.write(&self.settings.out, self.trainer.executor(), self.trainer.step_count(), &timings)?;
+        self.progress.note(&format!("step {} is profiled in profile.json and profile.txt", self.trainer.step_count()));
+        Ok(results)
     }
 
     fn record(&mut self, results: Vec<StepResult>) -> Result<(), TrainError> {

@@ -1,11 +1,12 @@
 use super::{Config, TrainError};
 use crate::data::Batch;
 use crate::exec::Executor;
-use crate::gpu::{Gpu, Readback};
+use crate::gpu::{Gpu, GpuError, Readback};
 use crate::kernel::{Arena, Operand, Target};
 use crate::nn::{Network, TrainingGraph};
 use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, update};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, Window, plan};
+use crate::profile::ProgramTimings;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -171,6 +172,36 @@ impl Trainer {
     /// # Panics
     /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for.
     pub fn step(&mut self, batches: &[Batch], learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
+        self.advance(batches, learning_rate, Executor::run)
+    }
+
+    /// Like [`Trainer::step`], with the same results, but times each dispatch.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    ///
+    /// # Panics
+    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for.
+    pub fn profile_step(
+        &mut self,
+        batches: &[Batch],
+        learning_rate: f64,
+    ) -> Result<(Vec<StepResult>, ProgramTimings), TrainError> {
+        let mut timings = Vec::new();
+        let results = self.advance(batches, learning_rate, |executor, program| {
+            timings.push((program, executor.profile(program)?));
+            Ok(())
+        })?;
+        Ok((results, timings))
+    }
+
+    /// A step whose programs are run by `run`.
+    fn advance(
+        &mut self,
+        batches: &[Batch],
+        learning_rate: f64,
+        mut run: impl FnMut(&Executor, usize) -> Result<(), GpuError>,
+    ) -> Result<Vec<StepResult>, TrainError> {
         assert_eq!(batches.len(), self.passes, "one batch per pass");
         self.step += 1;
         let mut readbacks = Vec::new();
@@ -180,12 +211,12 @@ impl Trainer {
             self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
             self.executor.write(self.training.image, bytemuck::cast_slice(&batch.image));
             self.executor.write(self.training.labels, bytemuck::cast_slice(&batch.label));
-            self.executor.run(GRADIENTS)?;
+            run(&self.executor, GRADIENTS)?;
             if pass + 1 < self.passes {
                 readbacks.push(self.executor.read_windows(&[loss])?);
             }
         }
-        self.executor.run(UPDATE)?;
+        run(&self.executor, UPDATE)?;
         readbacks.push(self.executor.read_windows(&[loss, self.norm_window()])?);
         let cases = batches.iter().flat_map(|b| b.cases.iter().cloned()).collect();
         self.in_flight.push_back(InFlight { step: self.step, learning_rate, cases, readbacks });

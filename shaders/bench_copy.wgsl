@@ -1,0 +1,27 @@
+// output[i] = input[i]: what the memory of the device gives to a shader at best.
+//
+// Layout   input, output: vectors of four elements
+// Grid     four vectors per invocation, 64 apart, 256 per workgroup of 64, folded
+// Traffic  32 bytes per vector
+// Oracle   profile::CopyLoop::reference
+#import grid
+
+struct Params {
+    vectors: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn bench_copy(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let first = linear_workgroup(workgroup, grid) * 256u + local;
+    for (var i = first; i < min(first + 256u, params.vectors); i += 64u) {
+        output[i] = input[i];
+    }
+}

@@ -1,0 +1,88 @@
+//! Times of whole networks and of single convolutions over random inputs: what `vnet-engine bench` prints.
+//!
+//! Whole runs are timed by the host's clock from submission to completion, after a run that does not count; the parts of
+//! a run by [`crate::profile`].
+
+mod convolution;
+mod network;
+
+pub use convolution::{ConvolutionLayer, ConvolutionTimes, bench_convolution};
+pub use network::{NetworkBench, NetworkTimes};
+
+use crate::exec::Executor;
+use crate::gpu::GpuError;
+use crate::infer::InferError;
+use crate::kernel::Cost;
+use crate::plan::{Plan, PlanError};
+use crate::profile::{Measure, Roof, median};
+use crate::tensor::ShapeError;
+use crate::train::TrainError;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use std::time::Instant;
+
+/// A benchmark cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// An operation is not defined on the shapes.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// It does not fit the device.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The device failed.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The forward run.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// The training step.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+/// Repetitions of the same work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeated {
+    /// Seconds of each, in order.
+    pub seconds: Vec<f64>,
+    /// Useful work of one: direct flops and compulsory bytes.
+    pub cost: Cost,
+}
+
+impl Repeated {
+    /// The median time beside the work; its part of the roof is that of the steps of `plan`, each run as often as its
+    /// program in `programs`.
+    fn measure(&self, roof: &Roof, plan: &Plan, programs: &[usize]) -> Measure {
+        let steps = || programs.iter().flat_map(|&p| &plan.programs[p].steps);
+        Measure {
+            seconds: median(self.seconds.clone()),
+            flops: self.cost.flops as f64,
+            bytes: self.cost.bytes as f64,
+            roof_seconds: steps().map(|s| roof.seconds(s.cost.flops as f64, s.cost.bytes as f64)).sum(),
+            dispatches: programs.iter().map(|&p| plan.programs[p].dispatches.len()).sum(),
+        }
+    }
+}
+
+/// Work of programs that run one behind the other.
+fn cost(plan: &Plan, programs: &[usize]) -> Cost {
+    let steps = programs.iter().flat_map(|&p| &plan.programs[p].steps);
+    steps.fold(Cost::default(), |sum, s| Cost { flops: sum.flops + s.cost.flops, bytes: sum.bytes + s.cost.bytes })
+}
+
+/// Seconds of a run of the graph's program, from submission to completion.
+fn timed_run(executor: &Executor) -> Result<f64, GpuError> {
+    let start = Instant::now();
+    executor.run(0)?;
+    executor.gpu().wait()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Normal numbers with this standard deviation, the same for the same seed.
+fn normal(elements: usize, deviation: f32, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = || -> f32 { StandardNormal.sample(&mut rng) };
+    (0..elements).map(|_| draw() * deviation).collect()
+}

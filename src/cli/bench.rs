@@ -1,0 +1,184 @@
+use super::describe::{Subject, subject};
+use super::status::WrongInput;
+use super::{BenchArguments, open_gpu};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use vnet_engine::bench::{ConvolutionLayer, NetworkBench, NetworkTimes, bench_convolution};
+use vnet_engine::gpu::{DeviceChoice, Gpu};
+use vnet_engine::nn::InferenceGraph;
+use vnet_engine::plan::human_bytes;
+use vnet_engine::profile::{LayerMeasure, Measure, Passes, Roof, kernel_table, layer_table};
+use vnet_engine::train::Preset;
+
+/// Runs that count of a network and of a single layer, where `--steps` says nothing.
+const NETWORK_RUNS: usize = 3;
+const LAYER_RUNS: usize = 10;
+
+pub fn bench(arguments: &BenchArguments, device: DeviceChoice) -> Result<()> {
+    match arguments.conv {
+        Some(layer) => bench_layer(arguments, layer, device),
+        None => bench_network(arguments, device),
+    }
+}
+
+/// Opens the device and measures its roof.
+fn start(arguments: &BenchArguments, device: DeviceChoice) -> Result<(Arc<Gpu>, Roof)> {
+    let gpu = open_gpu(device)?;
+    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let roof = Roof::measure(&gpu)?;
+    if !arguments.json {
+        println!("roof of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
+        println!("  copy {:>10.1} GB/s\n  fma  {:>10.1} GFLOP/s\n", roof.copy_gb_per_s, roof.fma_gflop_per_s);
+    }
+    Ok((gpu, roof))
+}
+
+/// What every JSON document begins with.
+fn document(gpu: &Gpu, roof: &Roof, repetitions: usize) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "device": gpu.description(),
+        "clock": if gpu.has_timestamps() { "device" } else { "host" }, "roof": roof, "repetitions": repetitions,
+    })
+}
+
+fn bench_network(arguments: &BenchArguments, device: DeviceChoice) -> Result<()> {
+    let preset = arguments.preset.or(arguments.model.is_none().then_some(Preset::Small));
+    let Subject { title, network, mut config, patch: [x, y, z], model } =
+        subject(preset, arguments.model.as_deref(), arguments.classes)?;
+    network.validate().map_err(|e| WrongInput(e.to_string()))?;
+    config.training.batch = arguments.batch.unwrap_or(config.training.batch);
+    let extents = arguments.patch.map(|[x, y, z]| [z, y, x]).or(arguments.shape).unwrap_or([z, y, x]);
+    let [d, h, w] = extents;
+    check_layer(arguments, &InferenceGraph::new(&network, 1, extents)?)?;
+    let bench = NetworkBench {
+        network: &network,
+        config: &config,
+        model: model.as_ref(),
+        extents,
+        repetitions: arguments.steps.unwrap_or(NETWORK_RUNS),
+        profiled: !arguments.whole,
+    };
+    let (gpu, roof) = start(arguments, device)?;
+    let mut json = document(&gpu, &roof, bench.repetitions);
+    let batch = config.training.batch;
+    json["title"] = title.as_str().into();
+    json["network"] = serde_json::to_value(&network)?;
+    json["patch"] = json!([w, h, d]);
+    json["batch"] = batch.into();
+    json["loss"] = serde_json::to_value(config.training.loss)?;
+    json["optimiser"] = serde_json::to_value(&config.optimiser)?;
+    if !arguments.json {
+        let classes = network.classes;
+        println!("{title}: base {}, {classes} classes, input {w} x {h} x {d}, batch {batch}\n", network.base);
+    }
+    let mut whole = Vec::new();
+    let kinds = [("forward", Passes::Forward), ("training", Passes::Training)];
+    for (name, passes) in kinds.into_iter().take(if arguments.forward_only { 1 } else { 2 }) {
+        eprintln!("timing {name}");
+        let times = match passes {
+            Passes::Forward => bench.forward(&gpu, &roof)?,
+            Passes::Training => bench.training_step(&gpu, &roof)?,
+        };
+        whole.push(whole_line(name, &times));
+        if arguments.json {
+            json[name] = times_json(&times, &roof, arguments)?;
+        } else {
+            print_parts(name, &times, &roof, passes, arguments);
+        }
+    }
+    if arguments.json {
+        println!("{json}");
+    } else {
+        println!("whole runs, median of {} after one that does not count:", bench.repetitions);
+        whole.iter().for_each(|line| println!("{line}"));
+    }
+    Ok(())
+}
+
+/// Whether the table has a row for this scope.
+fn shown(arguments: &BenchArguments, layer: &str) -> bool {
+    arguments.layer.as_ref().is_none_or(|part| layer.contains(part.as_str()))
+}
+
+fn check_layer(arguments: &BenchArguments, graph: &InferenceGraph) -> Result<()> {
+    if graph.graph.nodes().iter().any(|node| shown(arguments, &node.name)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = graph.layers.iter().map(|l| l.name.as_str()).collect();
+    let wanted = arguments.layer.as_deref().unwrap_or_default();
+    Err(WrongInput(format!("--layer {wanted}: no layer has this in its name; there are {}", names.join(", "))).into())
+}
+
+fn layers(times: &NetworkTimes, roof: &Roof, arguments: &BenchArguments) -> Vec<LayerMeasure> {
+    let layers = times.profile.iter().flat_map(|p| p.layers(roof));
+    layers.filter(|l| shown(arguments, &l.layer)).collect()
+}
+
+fn times_json(times: &NetworkTimes, roof: &Roof, arguments: &BenchArguments) -> Result<Value> {
+    let mut json = times.measure.to_json();
+    json["all_seconds"] = json!(times.whole.seconds);
+    json["voxels_per_s"] = times.voxels_per_s().into();
+    json["memory_bytes"] = times.memory_bytes.into();
+    json["passes"] = times.passes.into();
+    if let Some(profile) = &times.profile {
+        json["profiled_seconds"] = profile.seconds().into();
+        json["layers"] = serde_json::to_value(layers(times, roof, arguments))?;
+        json["kernels"] = serde_json::to_value(profile.kernels(roof))?;
+    }
+    Ok(json)
+}
+
+fn print_parts(name: &str, times: &NetworkTimes, roof: &Roof, passes: Passes, arguments: &BenchArguments) {
+    let Some(profile) = &times.profile else { return };
+    let split = if times.passes > 1 { format!(", {} passes", times.passes) } else { String::new() };
+    println!("{name} by layer{split}\n\n{}", layer_table(&layers(times, roof, arguments), roof, passes));
+    println!("{name} by kernel{split}\n\n{}", kernel_table(&profile.kernels(roof)));
+}
+
+fn whole_line(name: &str, times: &NetworkTimes) -> String {
+    format!(
+        "{}  {:>10.4} M voxels/s  device memory {}",
+        measure_line(name, &times.measure),
+        times.voxels_per_s() / 1e6,
+        human_bytes(times.memory_bytes)
+    )
+}
+
+fn measure_line(name: &str, m: &Measure) -> String {
+    format!(
+        "  {name:<20} {:>12.3} ms  {:>10.2} GFLOP/s  {:>4.0}% of the roof",
+        m.seconds * 1e3,
+        m.gflop_per_s(),
+        100.0 * m.roof_share()
+    )
+}
+
+fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: DeviceChoice) -> Result<()> {
+    let layer = ConvolutionLayer { batch: arguments.batch.unwrap_or(1), ..layer };
+    let repetitions = arguments.steps.unwrap_or(LAYER_RUNS);
+    let (gpu, roof) = start(arguments, device)?;
+    let times = bench_convolution(&gpu, &roof, layer, repetitions)?;
+    let ConvolutionLayer { in_channels, out_channels, extents: [d, h, w], batch } = layer;
+    if arguments.json {
+        let mut json = document(&gpu, &roof, repetitions);
+        json["convolution"] = json!({
+            "kernel": 5, "in_channels": in_channels, "out_channels": out_channels, "extents": [d, h, w], "batch": batch,
+        });
+        for t in &times {
+            let mut row = t.measure.to_json();
+            row["all_seconds"] = json!(t.repeated.seconds);
+            row["kernels"] = json!(t.kernels);
+            json[t.name.replace(' ', "_")] = row;
+        }
+        println!("{json}");
+        return Ok(());
+    }
+    println!(
+        "5^3 convolution {in_channels} -> {out_channels}, {d} x {h} x {w}, batch {batch}, median of {repetitions}:"
+    );
+    for t in &times {
+        println!("{}  {}", measure_line(t.name, &t.measure), t.kernels.join(", "));
+    }
+    Ok(())
+}

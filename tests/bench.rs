@@ -1,0 +1,136 @@
+//! The loops of the roof against their definitions, and profiled runs against plain ones.
+
+mod support;
+
+use std::sync::Arc;
+use support::{compare, gpu};
+use vnet_engine::bench::{ConvolutionLayer, NetworkBench, bench_convolution};
+use vnet_engine::data::Batch;
+use vnet_engine::graph::{Graph, Op};
+use vnet_engine::nn::model::initial_arena;
+use vnet_engine::profile::{CopyLoop, FmaLoop, Pass, Profile, Roof};
+use vnet_engine::tensor::HostTensor;
+use vnet_engine::train::{Config, Preset, Trainer};
+
+fn main() {
+    support::run_trials(&[
+        ("the_loops_compute_what_they_say", true, the_loops_compute_what_they_say),
+        ("a_profiled_step_gives_the_same_bits", true, a_profiled_step_gives_the_same_bits),
+        ("parts_add_up_to_the_whole", true, parts_add_up_to_the_whole),
+        ("a_layer_has_four_kinds_of_run", true, a_layer_has_four_kinds_of_run),
+    ]);
+}
+
+/// A number that no index pattern explains, exact in f32.
+fn noise(i: usize) -> f64 {
+    let x = ((i as f64 + 1.0) * 12.9898).sin() * 43_758.547;
+    f64::from((2.0 * (x - x.floor()) - 1.0) as f32)
+}
+
+fn same(op: impl Op + Clone + 'static, inputs: &[HostTensor]) {
+    let expected = op.reference(&inputs.iter().collect::<Vec<_>>()).remove(0);
+    let mut graph = Graph::new();
+    let values: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
+    let output = graph.add(op, &values).expect("valid");
+    let feeds: Vec<_> = values.into_iter().zip(inputs.iter().cloned()).collect();
+    let found = support::run(gpu(), gpu().target(), &graph, &feeds, &[output]).remove(0);
+    // Both are exact in f32.
+    compare(&found, &expected, |_| 0.0).unwrap_or_else(|e| panic!("{e}"));
+}
+
+fn the_loops_compute_what_they_say() {
+    same(CopyLoop, &[HostTensor::from_fn([7, 113, 4], noise)]);
+    same(FmaLoop { elements: 1000, iterations: 1 }, &[]);
+    same(FmaLoop { elements: 77, iterations: 0 }, &[]);
+}
+
+fn config() -> Config {
+    let keys = ["network.encoder=[1,2]", "network.decoder=[1]", "training.batch=2"].map(str::to_owned);
+    Config::load(Preset::Tiny, None, &keys).expect("valid")
+}
+
+fn batch(voxels: usize) -> Batch {
+    Batch {
+        image: (0..voxels).map(|i| noise(i) as f32).collect(),
+        label: (0..voxels).map(|i| u32::from(noise(i + 7) > 0.3)).collect(),
+        cases: vec!["a".to_owned(), "b".to_owned()],
+    }
+}
+
+fn a_profiled_step_gives_the_same_bits() {
+    let (config, extents) = (config(), [6, 10, 7]);
+    let batches = [batch(2 * 6 * 10 * 7)];
+    let mut ends = Vec::new();
+    for profiled in [false, true] {
+        let mut trainer = Trainer::new(gpu(), &config.network(2), &config, extents).expect("it fits");
+        let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
+        trainer.set_parameters(&arena);
+        for _ in 0..2 {
+            if profiled {
+                let (_, timings) = trainer.profile_step(&batches, 1e-2).expect("a step");
+                let profile = Profile::new(trainer.executor().plan(), &timings);
+                let starts: Vec<f64> = profile.steps.iter().flat_map(|s| &s.dispatches).map(|d| d.start).collect();
+                assert!(starts.is_sorted() && profile.seconds() > 0.0);
+                assert!(
+                    [Pass::Forward, Pass::Backward, Pass::Update].map(|p| profile.steps.iter().any(|s| s.pass == p))
+                        == [true; 3]
+                );
+            } else {
+                trainer.step(&batches, 1e-2).expect("a step");
+            }
+        }
+        let losses: Vec<f64> = trainer.finish().expect("results").into_iter().map(|r| r.loss).collect();
+        ends.push((losses.last().copied(), trainer.parameters().expect("parameters")));
+    }
+    assert!(ends[0] == ends[1]);
+}
+
+fn roof(gpu: &Arc<vnet_engine::gpu::Gpu>) -> Roof {
+    let roof = Roof::measure(gpu).expect("the device answers");
+    assert!(roof.copy_gb_per_s > 0.0 && roof.copy_gb_per_s.is_finite());
+    assert!(roof.fma_gflop_per_s > 0.0 && roof.fma_gflop_per_s.is_finite());
+    roof
+}
+
+fn parts_add_up_to_the_whole() {
+    let (config, roof) = (config(), roof(gpu()));
+    let network = config.network(3);
+    let extents = [6, 10, 7];
+    let bench =
+        NetworkBench { network: &network, config: &config, model: None, extents, repetitions: 2, profiled: true };
+    let forward = bench.forward(gpu(), &roof).expect("it runs");
+    let training = bench.training_step(gpu(), &roof).expect("it runs");
+    for times in [&forward, &training] {
+        assert_eq!(times.voxels, 2 * 6 * 10 * 7);
+        assert_eq!(times.whole.seconds.len(), 2);
+        let profile = times.profile.as_ref().expect("asked for");
+        let total = profile.total(&roof);
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
+        let (layers, kernels) = (profile.layers(&roof), profile.kernels(&roof));
+        for sums in [
+            layers.iter().map(|l| l.measure).collect::<Vec<_>>(),
+            kernels.iter().map(|k| k.measure).collect::<Vec<_>>(),
+        ] {
+            assert!(near(sums.iter().map(|m| m.flops).sum(), times.measure.flops));
+            assert!(near(sums.iter().map(|m| m.bytes).sum(), times.measure.bytes));
+            assert!(near(sums.iter().map(|m| m.seconds).sum(), total.seconds));
+            assert!(near(sums.iter().map(|m| m.roof_seconds).sum(), times.measure.roof_seconds));
+            assert_eq!(sums.iter().map(|m| m.dispatches).sum::<usize>(), times.measure.dispatches);
+        }
+    }
+    assert!(training.measure.flops > 2.5 * forward.measure.flops);
+}
+
+fn a_layer_has_four_kinds_of_run() {
+    let layer = ConvolutionLayer { in_channels: 3, out_channels: 5, extents: [4, 7, 6], batch: 2 };
+    let times = bench_convolution(gpu(), &roof(gpu()), layer, 2).expect("it runs");
+    let names: Vec<&str> = times.iter().map(|t| t.name).collect();
+    assert_eq!(names, ["forward", "input gradient", "weight gradient", "forward and backward"]);
+    // 2 flops per tap, voxel, input and output channel.
+    let direct = (2 * 125 * 2 * 4 * 7 * 6 * 3 * 5) as f64;
+    for t in &times[..3] {
+        assert!(t.measure.flops >= direct && t.measure.flops < 1.05 * direct, "{t:?}");
+        assert!(t.repeated.seconds.len() == 2 && t.measure.seconds > 0.0);
+    }
+    assert!(times[3].measure.flops >= 3.0 * direct);
+}
