@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use vnet_engine::bench::{ConvolutionLayer, NetworkBench, NetworkTimes, bench_convolution};
-use vnet_engine::gpu::{DeviceChoice, Gpu};
+use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::nn::InferenceGraph;
 use vnet_engine::plan::human_bytes;
 use vnet_engine::profile::{LayerMeasure, Measure, Passes, Roof, kernel_table, layer_table};
@@ -15,7 +15,7 @@ use vnet_engine::train::Preset;
 const NETWORK_RUNS: usize = 3;
 const LAYER_RUNS: usize = 10;
 
-pub fn bench(arguments: &BenchArguments, device: DeviceChoice) -> Result<()> {
+pub fn bench(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
     match arguments.conv {
         Some(layer) => bench_layer(arguments, layer, device),
         None => bench_network(arguments, device),
@@ -23,7 +23,7 @@ pub fn bench(arguments: &BenchArguments, device: DeviceChoice) -> Result<()> {
 }
 
 /// Opens the device and measures its roof.
-fn start(arguments: &BenchArguments, device: DeviceChoice) -> Result<(Arc<Gpu>, Roof)> {
+fn start(arguments: &BenchArguments, device: &GpuOptions) -> Result<(Arc<Gpu>, Roof)> {
     let gpu = open_gpu(device)?;
     eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
     let roof = Roof::measure(&gpu)?;
@@ -42,7 +42,7 @@ fn document(gpu: &Gpu, roof: &Roof, repetitions: usize) -> Value {
     })
 }
 
-fn bench_network(arguments: &BenchArguments, device: DeviceChoice) -> Result<()> {
+fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
     let preset = arguments.preset.or(arguments.model.is_none().then_some(Preset::Small));
     let Subject { title, network, mut config, patch: [x, y, z], model } =
         subject(preset, arguments.model.as_deref(), arguments.classes)?;
@@ -154,7 +154,7 @@ fn measure_line(name: &str, m: &Measure) -> String {
     )
 }
 
-fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: DeviceChoice) -> Result<()> {
+fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &GpuOptions) -> Result<()> {
     let layer = ConvolutionLayer { batch: arguments.batch.unwrap_or(1), ..layer };
     let repetitions = arguments.steps.unwrap_or(LAYER_RUNS);
     let (gpu, roof) = start(arguments, device)?;

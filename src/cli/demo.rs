@@ -7,7 +7,7 @@ use std::time::Instant;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{Fit, images_only, io, prepare_image};
 use vnet_engine::evaluate::{evaluate_folders, mean_dice};
-use vnet_engine::gpu::DeviceChoice;
+use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
 use vnet_engine::metrics::{Evaluation, render_table};
 use vnet_engine::nn::Model;
@@ -44,7 +44,7 @@ fn write_phantoms(out: &Path, settings: &PhantomSettings) -> Result<()> {
     Ok(())
 }
 
-pub fn demo(arguments: &DemoArguments, device: DeviceChoice) -> Result<()> {
+pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let start = Instant::now();
     let out = match &arguments.out {
         Some(out) if out.exists() => {
@@ -78,7 +78,7 @@ pub fn demo(arguments: &DemoArguments, device: DeviceChoice) -> Result<()> {
     let settings = RunSettings {
         data: folder("data"),
         out: folder("run"),
-        config: Config::load(Preset::Tiny, None, &keys)?,
+        config: Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? },
         resume: false,
         fold: None,
         init: None,

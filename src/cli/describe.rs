@@ -4,17 +4,17 @@ use super::{InfoArguments, InspectArguments, open_gpu};
 use anyhow::Result;
 use std::path::Path;
 use vnet_engine::data::inspect as inspect_volume;
-use vnet_engine::gpu::{DeviceChoice, Gpu, GpuOptions, adapters};
+use vnet_engine::gpu::{Gpu, GpuOptions, adapters};
 use vnet_engine::infer::Preprocessing;
 use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
 use vnet_engine::train::{Config, Preset, Trainer};
 
-pub fn devices(choice: &DeviceChoice, json: bool) -> Result<()> {
+pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
     // Fails with the list of adapters when nothing matches.
-    let gpu = Gpu::open(&GpuOptions { choice: choice.clone(), ..GpuOptions::default() })?;
+    let gpu = Gpu::open(device)?;
     let used = found.iter().position(|a| a == gpu.description());
     if json {
         println!("{}", serde_json::json!({ "adapters": found, "used": used }));
@@ -70,7 +70,7 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
     }
 }
 
-pub fn info(arguments: &InfoArguments, device: DeviceChoice) -> Result<()> {
+pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let Subject { title, network, mut config, patch, .. } =
         subject(arguments.preset, arguments.model.as_deref(), arguments.classes)?;
     network.validate().map_err(|e| WrongInput(e.to_string()))?;
@@ -100,7 +100,8 @@ pub fn info(arguments: &InfoArguments, device: DeviceChoice) -> Result<()> {
         return Ok(());
     }
     println!("{title}: base {}, {} classes, input {x} x {y} x {z}\n", network.base, network.classes);
-    print_layers(&inference.layers);
+    let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
+    print_layers(&inference.layers, kernels);
     println!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
     println!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
     for field in &fields {
@@ -156,9 +157,9 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
     Ok(Subject { title, network: model.network.clone(), config, patch: preprocessing.patch, model: Some(model) })
 }
 
-fn print_layers(layers: &[Layer]) {
+fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'static str>>) {
     println!(
-        "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10}",
+        "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10}  kernels",
         "layer", "kind", "channels", "output z,y,x", "parameters", "GFLOP"
     );
     for l in layers {
@@ -169,14 +170,31 @@ fn print_layers(layers: &[Layer]) {
         };
         let [d, h, w] = l.extents;
         println!(
-            "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10.3}",
+            "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10.3}  {}",
             l.name,
             kind,
             format!("{}->{}", l.in_channels, l.out_channels),
             format!("{d}x{h}x{w}"),
             grouped(l.parameters),
-            l.flops as f64 / 1e9
+            l.flops as f64 / 1e9,
+            kernels(l).map_or("-", family)
         );
+    }
+}
+
+/// The kernels of a layer in a word.
+fn family(kernels: Vec<&'static str>) -> &'static str {
+    let any = |prefix: &str| kernels.iter().any(|k| k.starts_with(prefix));
+    if any("winograd") {
+        "winograd"
+    } else if any("conv3d_same5") {
+        "direct"
+    } else if any("matmul") {
+        "matrix products"
+    } else if any("conv3d_window") {
+        "windows"
+    } else {
+        "naive"
     }
 }
 

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
+use vnet_engine::kernel::Algorithms;
 use vnet_engine::train::Preset;
 
 /// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
@@ -26,8 +27,35 @@ pub struct Arguments {
     /// Adapter to use: auto, part of its name, or its number in `vnet-engine devices`
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
+    /// Kernels of the 5x5x5 convolutions [default: auto, or what the run folder says]
+    #[arg(long, global = true, value_name = "KERNELS")]
+    kernels: Option<Kernels>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// `--kernels`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Kernels {
+    /// The fastest by the cost model
+    Auto,
+    /// Every product of the definition
+    Direct,
+    /// Winograd's algorithm wherever it can be used
+    Winograd,
+    /// The definition in plain loops: slow, what the others are tested against
+    Naive,
+}
+
+impl From<Kernels> for Algorithms {
+    fn from(kernels: Kernels) -> Self {
+        match kernels {
+            Kernels::Auto => Self::Auto,
+            Kernels::Direct => Self::Direct,
+            Kernels::Winograd => Self::Winograd,
+            Kernels::Naive => Self::Naive,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -278,20 +306,22 @@ fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
 
 /// Runs a command.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let device = arguments.device;
+    let kernels = arguments.kernels.map(Algorithms::from);
+    let device =
+        GpuOptions { choice: arguments.device, algorithms: kernels.unwrap_or_default(), ..GpuOptions::default() };
     match arguments.command {
-        Command::Train(a) => train::train(&a, device),
-        Command::Segment(a) => segment::segment(&a, device),
+        Command::Train(a) => train::train(&a, kernels, device),
+        Command::Segment(a) => segment::segment(&a, &device),
         Command::Evaluate(a) => evaluate::evaluate(&a),
         Command::Phantom(a) => demo::phantom(&a),
-        Command::Demo(a) => demo::demo(&a, device),
-        Command::Info(a) => describe::info(&a, device),
+        Command::Demo(a) => demo::demo(&a, &device),
+        Command::Info(a) => describe::info(&a, &device),
         Command::Inspect(a) => describe::inspect(&a),
-        Command::Bench(a) => bench::bench(&a, device),
+        Command::Bench(a) => bench::bench(&a, &device),
         Command::Devices { json } => describe::devices(&device, json),
     }
 }
 
-fn open_gpu(choice: DeviceChoice) -> Result<Arc<Gpu>, GpuError> {
-    Ok(Arc::new(Gpu::open(&GpuOptions { choice, ..GpuOptions::default() })?))
+fn open_gpu(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
+    Ok(Arc::new(Gpu::open(options)?))
 }

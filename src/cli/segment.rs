@@ -4,11 +4,11 @@ use super::{SegmentArguments, open_gpu};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use vnet_engine::data::images_only;
-use vnet_engine::gpu::DeviceChoice;
+use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
 use vnet_engine::nn::Model;
 
-pub fn segment(arguments: &SegmentArguments, device: DeviceChoice) -> Result<()> {
+pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let path = model_path(&arguments.model);
     let model = Model::read(&path)?;
     let preprocessing = Preprocessing::of(&model)

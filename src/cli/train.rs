@@ -3,13 +3,15 @@ use super::status::WrongInput;
 use super::{TrainArguments, open_gpu};
 use anyhow::Result;
 use vnet_engine::data::Dataset;
-use vnet_engine::gpu::DeviceChoice;
+use vnet_engine::gpu::GpuOptions;
+use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
 use vnet_engine::plan::human_bytes;
 use vnet_engine::train::{Config, RunSettings, Trainer, choose_patch, train as run_training};
 
-pub fn train(arguments: &TrainArguments, device: DeviceChoice) -> Result<()> {
-    let settings = settings(arguments)?;
+pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
+    let settings = settings(arguments, kernels)?;
+    let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
     if arguments.dry_run {
         return dry_run(&settings, device);
     }
@@ -35,8 +37,9 @@ pub fn train(arguments: &TrainArguments, device: DeviceChoice) -> Result<()> {
     Ok(())
 }
 
-fn settings(arguments: &TrainArguments) -> Result<RunSettings> {
+fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>) -> Result<RunSettings> {
     let mut overrides = arguments.settings.clone();
+    overrides.extend(kernels.map(|k| format!("kernels={k}")));
     overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
     overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
     let stored = arguments.out.join("config.toml");
@@ -60,7 +63,7 @@ fn settings(arguments: &TrainArguments) -> Result<RunSettings> {
 }
 
 /// Everything that can be wrong before the first step, without writing anything.
-fn dry_run(settings: &RunSettings, device: DeviceChoice) -> Result<()> {
+fn dry_run(settings: &RunSettings, device: &GpuOptions) -> Result<()> {
     let dataset = Dataset::open(&settings.data)?;
     let classes = dataset.check(None)?.max(2);
     let network = settings.config.network(classes);

@@ -1,5 +1,6 @@
 /// Which implementation of an operation is chosen where there is more than one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Algorithms {
     /// The plain kernels that follow the definition: the oracle of the others.
     Naive,
@@ -10,6 +11,17 @@ pub enum Algorithms {
     /// The fastest by the cost model.
     #[default]
     Auto,
+}
+
+impl std::fmt::Display for Algorithms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Naive => "naive",
+            Self::Direct => "direct",
+            Self::Winograd => "winograd",
+            Self::Auto => "auto",
+        })
+    }
 }
 
 /// What lowering must know of a device: WebGPU limits and the kind of processor.

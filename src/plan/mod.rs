@@ -110,6 +110,21 @@ pub struct Plan {
     pub memory: MemoryReport,
 }
 
+impl Plan {
+    /// Shaders that the nodes of a scope of the graph run on, in order and without repetition.
+    pub fn kernels_of(&self, scope: &str) -> Vec<&'static str> {
+        let program = &self.programs[0];
+        let mut shaders = Vec::new();
+        for dispatch in program.dispatches.iter().filter(|d| program.steps[d.step].name == scope) {
+            let shader = self.kernels[dispatch.kernel].shader;
+            if !shaders.contains(&shader) {
+                shaders.push(shader);
+            }
+        }
+        shaders
+    }
+}
+
 /// A graph cannot run on a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {

@@ -1,6 +1,7 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
 use crate::data::{Normalisation, Preparation};
+use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use toml::{Table, Value};
 pub struct Config {
     /// Seed of the split, the initial weights and the order of the cases.
     pub seed: u64,
+    /// Which kernels the 5x5x5 convolutions run on: `auto`, `direct`, `winograd`, or `naive`, the slow oracle.
+    pub kernels: Algorithms,
     /// Shape of the network.
     pub network: NetworkConfig,
     /// How volumes are prepared.
@@ -222,6 +225,7 @@ impl Preset {
         let auto = Patch::Auto(Auto::Auto);
         Config {
             seed: 0,
+            kernels: Algorithms::Auto,
             network: NetworkConfig { base, encoder, decoder, head_gain: 0.05 },
             data: DataConfig {
                 patch: if paper { Patch::Fixed([128, 128, 64]) } else { auto },

@@ -104,6 +104,11 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     let classes = dataset.check(None)?.max(2);
     let network = settings.config.network(classes);
     network.validate().map_err(super::ConfigError::from)?;
+    if settings.config.kernels != gpu.target().algorithms {
+        let (expected, found) = (settings.config.kernels, gpu.target().algorithms);
+        let reason = format!("key kernels is {expected}, but the device was opened for {found}");
+        return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
+    }
     prepare_folder(settings)?;
     let split = choose_split(settings, &dataset)?;
     let [training, validation, test] = [&split.train, &split.validation, &split.test].map(|n| dataset.select(n));

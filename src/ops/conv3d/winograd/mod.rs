@@ -111,6 +111,28 @@ pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
     largest as u64 * ELEMENT_BYTES <= target.max_binding_bytes
 }
 
+/// What a convolution costs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    /// Flops of the products between the transforms.
+    pub product_flops: usize,
+    /// Frequencies of input and output.
+    pub activation_frequencies: usize,
+    /// Frequencies of the weights.
+    pub weight_frequencies: usize,
+}
+
+/// The work of a convolution, or of one of its gradients.
+pub(super) fn work(g: &Geometry) -> Work {
+    let (frequencies, tiles) = (DEPTH * PLANE, Tiling::new(g).tiles());
+    let [from, to] = [g.fine_channels, g.coarse_channels].map(padded_channels);
+    Work {
+        product_flops: 2 * frequencies * tiles.next_multiple_of(PANEL) * from * to,
+        activation_frequencies: frequencies * tiles * (from + to),
+        weight_frequencies: frequencies * from * to,
+    }
+}
+
 /// Emits the convolution in either direction.
 pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
     let mirrored = direction == Direction::Backward;
