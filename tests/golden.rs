@@ -1,4 +1,5 @@
-//! The engine against PyTorch: logits, losses, every gradient, and ten steps of four optimisers.
+//! The engine's direct kernels against PyTorch: logits, losses, every gradient, and ten steps of four optimisers; and the
+//! logits of Winograd's kernels.
 //!
 //! `tools/golden.py` made the files in `tests/golden` in float64; docs/numerics.md derives the bounds in them.
 
@@ -7,9 +8,10 @@ mod support;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::gpu;
+use support::DIRECT;
 use vnet_engine::data::Batch;
 use vnet_engine::graph::Graph;
+use vnet_engine::kernel::{Algorithms, Target};
 use vnet_engine::nn::model::Tensor;
 use vnet_engine::nn::{InferenceGraph, Loss, Model, Network, TrainingGraph};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
@@ -23,6 +25,7 @@ fn main() {
         ("three_levels_two_classes", true, three_levels_two_classes),
         ("four_levels_three_classes", true, four_levels_three_classes),
         ("odd_channels_four_classes", true, odd_channels_four_classes),
+        ("logits_by_winograd", true, logits_by_winograd),
         ("ten_steps_of_sgd", true, ten_steps_of_sgd),
         ("ten_steps_of_nesterov_with_clipping", true, ten_steps_of_nesterov_with_clipping),
         ("ten_steps_of_adam", true, ten_steps_of_adam),
@@ -133,7 +136,7 @@ fn worst(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 fn compare_forward_and_backward(name: &str) {
-    let gpu = gpu();
+    let gpu = DIRECT.as_ref().expect("ignored without an adapter");
     let golden = Golden::load(name);
     let (model, batch) = (golden.model(), golden.batch());
     let bounds = &golden.sidecar["bounds"];
@@ -158,6 +161,22 @@ fn compare_forward_and_backward(name: &str) {
             let error = worst(&found, &golden.tensors[&key].1);
             assert!(error <= bound, "{name} {key}: off by {error:e} of the largest, bound {bound:e}");
         }
+    }
+}
+
+/// Winograd's kernels may move a PReLU input across its kink, so gradients are compared by operation (tests/ops.rs).
+fn logits_by_winograd() {
+    let gpu = DIRECT.as_ref().expect("ignored without an adapter");
+    let target = Target { algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+    for name in CASES {
+        let golden = Golden::load(name);
+        let graph = InferenceGraph::new(&golden.network, golden.batch, golden.extents).expect("valid");
+        let feeds = feeds(&graph.graph, &golden.model(), &golden.batch(), &[graph.image]);
+        let values = support::run(gpu, &target, &graph.graph, &feeds, &[graph.logits]);
+        let error = worst(&values[0].data, &golden.channels_last("logits"));
+        let bound = golden.sidecar["bounds"]["logits_winograd"].as_f64().expect("a bound");
+        println!("{name}: logits {error:.1e} of {bound:.1e}");
+        assert!(error <= bound, "{name}: logits are off by {error:e} of the largest, bound {bound:e}");
     }
 }
 
@@ -213,7 +232,7 @@ fn config(golden: &Golden, recipe: &Value) -> Config {
 }
 
 fn compare_training(name: &str, recipe_name: &str) {
-    let gpu = gpu();
+    let gpu = DIRECT.as_ref().expect("ignored without an adapter");
     let golden = Golden::load(name);
     let recipe = &golden.sidecar["trajectories"][recipe_name];
     let bounds = &golden.sidecar["bounds"]["trajectories"][recipe_name];
@@ -278,7 +297,7 @@ fn a_checkpoint_gives_back_what_was_written() {
     let layout = ArenaLayout::new(&graph.graph);
     let arena = model.to_arena(&graph.graph, &layout);
     assert_eq!(Model::from_arena(&graph.graph, &layout, &arena, &golden.network, None), model);
-    let target = vnet_engine::kernel::Target::webgpu();
+    let target = Target::webgpu();
     let plan = plan(&Request::inference(&graph.graph, &[graph.logits]), &target).expect("it fits");
     assert_eq!(plan.arena, layout);
 }

@@ -5,13 +5,13 @@ mod support;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use support::{WEBGPU, execute, gpu};
+use support::{DIRECT, WEBGPU, execute, gpu};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{Batch, Loader, Preparation, prepare_case};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::interpret;
-use vnet_engine::kernel::{Arena, Target};
+use vnet_engine::kernel::{Algorithms, Arena, Target};
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::nn::{Loss, Network, TrainingGraph};
 use vnet_engine::plan::{Request, plan};
@@ -55,7 +55,8 @@ fn noise(i: usize) -> f64 {
 /// Every value of forward and backward pass, from the device and in f64. The first that departs is named.
 fn compare_all_values(gpu: &Arc<Gpu>) {
     let t = TrainingGraph::new(&small(), Loss::DiceCrossEntropy, 2, [5, 9, 7], 1.0).expect("valid");
-    let target = gpu.target();
+    // Winograd's errors are compared by operation (tests/ops.rs).
+    let target = &Target { algorithms: Algorithms::Direct, ..gpu.target().clone() };
     let request = Request { keep_all: true, gradients: &[], ..Request::inference(&t.graph, &[]) };
     let executor = Executor::new(Arc::clone(gpu), plan(&request, target).expect("it fits")).expect("it fits");
     let tensor = |value: ValueId, f: &dyn Fn(usize) -> f64| {
@@ -124,8 +125,8 @@ fn tiny_config(steps: u64) -> Config {
     Config::load(Preset::Tiny, None, &settings).expect("valid")
 }
 
-fn trained(gpu: &Arc<Gpu>, config: &Config, steps: u64) -> (Vec<StepResult>, Vec<f32>, Trainer) {
-    let mut trainer = Trainer::new(gpu, &config.network(2), config, [8, 10, 14]).expect("it fits");
+fn trained(gpu: &Arc<Gpu>, target: &Target, config: &Config, steps: u64) -> (Vec<StepResult>, Vec<f32>, Trainer) {
+    let mut trainer = Trainer::in_passes(gpu, &config.network(2), config, [8, 10, 14], target).expect("it fits");
     let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
     trainer.set_parameters(&arena);
     let mut results = Vec::new();
@@ -141,7 +142,7 @@ fn trained(gpu: &Arc<Gpu>, config: &Config, steps: u64) -> (Vec<StepResult>, Vec
 
 fn a_network_learns_a_ball() {
     let gpu = gpu();
-    let (results, _, _) = trained(gpu, &tiny_config(60), 60);
+    let (results, _, _) = trained(gpu, gpu.target(), &tiny_config(60), 60);
     assert_eq!(results.len(), 60);
     assert!(results[0].loss > 0.5, "starts at {}", results[0].loss);
     assert!(results[59].loss < 0.1, "ends at {}", results[59].loss);
@@ -150,13 +151,21 @@ fn a_network_learns_a_ball() {
 fn two_runs_give_the_same_bits() {
     let gpu = gpu();
     let bits = |p: &[f32]| p.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    let (a, b) = (trained(gpu, &tiny_config(12), 12), trained(gpu, &tiny_config(12), 12));
-    assert_eq!(a.0, b.0);
-    assert_eq!(bits(&a.1), bits(&b.1));
+    let mut ends = Vec::new();
+    for algorithms in [Algorithms::Naive, Algorithms::Direct, Algorithms::Winograd, Algorithms::Auto] {
+        let target = Target { algorithms, ..gpu.target().clone() };
+        let run = || trained(gpu, &target, &tiny_config(50), 50);
+        let (a, b) = (run(), run());
+        assert_eq!(a.0, b.0, "{algorithms}");
+        assert_eq!(bits(&a.1), bits(&b.1), "{algorithms}");
+        ends.push(bits(&a.1));
+    }
+    // The choices differ, in the last bits at least.
+    assert!(ends[0] != ends[1] && ends[1] != ends[2]);
 }
 
 fn accumulated_gradients_are_those_of_the_whole_batch() {
-    let gpu = gpu();
+    let gpu = DIRECT.as_ref().expect("ignored without an adapter");
     let mut config = tiny_config(1);
     config.training.batch = 2;
     let network = config.network(2);

@@ -5,15 +5,16 @@ use std::sync::{Arc, LazyLock};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuError, GpuOptions};
 use vnet_engine::graph::Graph;
-use vnet_engine::kernel::Target;
+use vnet_engine::kernel::{Algorithms, Target};
 use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{HostTensor, ValueId};
 
 /// Unit roundoff of f32.
 pub const U: f64 = 1.0 / (1u64 << 24) as f64;
 
-fn open(webgpu_limits: bool) -> Option<Arc<Gpu>> {
-    match Gpu::open(&GpuOptions { webgpu_limits, checked_shaders: true, ..GpuOptions::default() }) {
+fn open(webgpu_limits: bool, algorithms: Algorithms) -> Option<Arc<Gpu>> {
+    let options = GpuOptions { webgpu_limits, checked_shaders: true, algorithms, ..GpuOptions::default() };
+    match Gpu::open(&options) {
         Ok(gpu) => Some(Arc::new(gpu)),
         Err(GpuError::NoAdapter) if std::env::var_os("VNET_REQUIRE_GPU").is_none() => None,
         Err(error) => panic!("{error}"),
@@ -21,10 +22,13 @@ fn open(webgpu_limits: bool) -> Option<Arc<Gpu>> {
 }
 
 /// The device with all that its adapter offers; `None` without an adapter, unless VNET_REQUIRE_GPU is set.
-pub static GPU: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(false));
+pub static GPU: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(false, Algorithms::Auto));
 
 /// A device with WebGPU's default limits and no optional feature.
-pub static WEBGPU: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(true));
+pub static WEBGPU: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(true, Algorithms::Auto));
+
+/// The device with direct kernels only.
+pub static DIRECT: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(false, Algorithms::Direct));
 
 /// Runs a graph on the device and returns the wanted values.
 pub fn run(
