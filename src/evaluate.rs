@@ -1,10 +1,10 @@
 //! Scores of a folder of predictions against a folder of labels.
 
-use crate::data::io::{case_of, read_label_map};
-use crate::data::{DataError, images_only};
+use crate::data::DataError;
+use crate::data::dataset::{label_of, volumes_of};
+use crate::data::io::read_label_map;
 use crate::metrics::{Evaluation, LabelPair, MetricError, Region, score_case};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Predictions that cannot be scored.
@@ -31,7 +31,7 @@ pub enum EvaluateError {
     },
 }
 
-/// Scores every prediction against the label of the same name, for each foreground class: those named, else all that
+/// Scores every prediction against the label of the same name (or `NAME_segmentation`, as in PROMISE12), for each foreground class: those named, else all that
 /// occur in a label or a prediction.
 ///
 /// # Errors
@@ -41,20 +41,15 @@ pub fn evaluate_folders(
     labels: &Path,
     class_names: Option<&[String]>,
 ) -> Result<Evaluation, EvaluateError> {
-    let by_case = |files: Vec<PathBuf>| -> BTreeMap<String, PathBuf> {
-        let case = |p: &PathBuf| case_of(&p.file_name().unwrap_or_default().to_string_lossy()).map(str::to_owned);
-        files.into_iter().filter_map(|p| case(&p).map(|c| (c, p))).collect()
-    };
     // Probabilities lie beside the label maps that `segment` writes; they are not predictions of their own.
-    let mut predicted = by_case(images_only(predictions)?);
+    let mut predicted = volumes_of(predictions)?;
     let names: Vec<String> = predicted.keys().cloned().collect();
     predicted.retain(|case, _| !names.iter().any(|n| is_probability_of(case, n)));
-    let references = by_case(images_only(labels)?);
+    let references = volumes_of(labels)?;
     let pairs = predicted
         .par_iter()
         .map(|(case, path)| {
-            let reference = references
-                .get(case)
+            let reference = label_of(&references, case)
                 .ok_or_else(|| EvaluateError::NoLabel { labels: labels.to_owned(), case: case.clone() })?;
             let (prediction, label) = (read_label_map(path)?, read_label_map(reference)?);
             if let Some(difference) = prediction.grid.difference(&label.grid) {

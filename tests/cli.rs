@@ -176,6 +176,34 @@ fn evaluation_of_labels_against_themselves_is_perfect() {
     assert!(folder.path().join("scores/scores.json").exists() && folder.path().join("scores/dice.png").exists());
 }
 
+/// Predictions in one format, labels in another, in PROMISE12's layout.
+#[test]
+fn formats_mix_in_an_evaluation() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    std::fs::create_dir(folder.path().join("promise")).expect("created");
+    for case in ["phantom_000", "phantom_001"] {
+        let path = folder.path().join(format!("data/labels/{case}.nii.gz"));
+        let labels = vnet_engine::data::io::read_label_map(&path).expect("read");
+        let header = vnet_engine::data::io::read_header(&path).expect("read");
+        let to = folder.path().join(format!("promise/{case}_segmentation.mhd"));
+        vnet_engine::data::io::write_label_map(&to, &labels, &header).expect("written");
+        let image = folder.path().join(format!("data/images/{case}.nii.gz"));
+        let volume = vnet_engine::data::io::read_volume(&image).expect("read");
+        let to = folder.path().join(format!("promise/{case}.mha"));
+        vnet_engine::data::io::write_volume(&to, &volume).expect("written");
+    }
+    let arguments = ["evaluate", "--predictions", "data/labels", "--labels", "promise", "--out", "scores"];
+    let output = program(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let csv = std::fs::read_to_string(folder.path().join("scores/scores.csv")).expect("scores");
+    assert_eq!(csv.lines().skip(1).filter(|r| r.split(',').nth(2) == Some("1")).count(), 2, "{csv}");
+    let output = program(folder.path(), &["inspect", "--json", "promise/phantom_000.mha"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&json["dtype"], &json["shape"]), (&"float32".into(), &serde_json::json!([24, 20, 16])));
+    refused(folder.path(), &["inspect", "promise"], &["1 of 1 volumes cannot be read"]);
+}
+
 #[test]
 fn a_run_folder_in_use_is_not_overwritten() {
     let folder = fresh();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use vnet_engine::data::dataset::images_only;
+use vnet_engine::data::dataset::{images_only, label_of, volumes_of};
 use vnet_engine::data::io::{Header, read_label_map, read_volume, write_label_map, write_volume};
 use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
@@ -90,6 +90,35 @@ fn decathlon() {
     let dataset = open(r#"{"labels": {"background": 0, "TZ": 2, "whole": [1, 2]}}"#).expect("a data set");
     assert_eq!(dataset.class_names, ["background", "class 1", "TZ"]);
     assert!(matches!(open("{"), Err(DataError::Json { .. })));
+}
+
+/// MetaImage volumes with their labels in one folder, as PROMISE12 ships.
+#[test]
+fn promise12() {
+    let dir = folder();
+    for (name, seed) in [("Case01", 1), ("Case00", 2)] {
+        write_image(dir.path(), &format!("{name}.mhd"), &grid(), seed);
+        write_label(dir.path(), &format!("{name}_segmentation.mhd"), &grid(), 2);
+    }
+    let dataset = Dataset::open(dir.path()).expect("a data set");
+    assert_eq!(dataset.names(), ["Case00", "Case01"]);
+    assert!(dataset.cases[0].label.ends_with("Case00_segmentation.mhd"));
+    assert_eq!(dataset.check(None).expect("sound"), 3);
+    let volume = read_volume(&dataset.cases[1].image).expect("an image");
+    assert!(volume.grid.same_grid(&grid()) && volume.grid.orientation_code() == "LAS");
+    // Only the images are to be segmented.
+    let images = images_only(dir.path()).expect("images");
+    assert_eq!(images, [dir.path().join("Case00.mhd"), dir.path().join("Case01.mhd")]);
+    let volumes = volumes_of(dir.path()).expect("volumes");
+    assert_eq!(label_of(&volumes, "Case01"), Some(&dir.path().join("Case01_segmentation.mhd")));
+    assert_eq!(label_of(&volumes, "Case01_segmentation"), Some(&dir.path().join("Case01_segmentation.mhd")));
+    assert_eq!(label_of(&volumes, "Case02"), None);
+    write_image(dir.path(), "Case02.mhd", &grid(), 2);
+    let error = Dataset::open(dir.path()).expect_err("a label is missing").to_string();
+    assert!(error.ends_with("no label for Case02"), "{error}");
+    // Formats may be mixed: the ending is not part of the name.
+    write_label(dir.path(), "Case02_segmentation.nii.gz", &grid(), 2);
+    assert_eq!(Dataset::open(dir.path()).expect("a data set").check(None).expect("sound"), 3);
 }
 
 #[test]

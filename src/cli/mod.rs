@@ -54,7 +54,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct TrainArguments {
-    /// Data set: images/ and labels/ with equal file names, or imagesTr/ and labelsTr/
+    /// Data set: images/ and labels/ with equal file names, imagesTr/ and labelsTr/, or NAME with NAME_segmentation
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Run folder to create (or to go on with, see --resume)
@@ -94,7 +94,7 @@ struct SegmentArguments {
     /// Run folder or .safetensors file
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// Volume, or folder of volumes
+    /// Volume (NIfTI, MetaImage, folder of a DICOM series), or folder of volumes
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// Label map to write, or folder for them
@@ -116,7 +116,7 @@ struct EvaluateArguments {
     /// Folder of predicted label maps
     #[arg(long, value_name = "DIR")]
     predictions: PathBuf,
-    /// Folder of reference label maps with the same file names
+    /// Folder of reference label maps with the same names, or these with _segmentation
     #[arg(long, value_name = "DIR")]
     labels: PathBuf,
     /// Folder for scores.csv, scores.json and dice.png
@@ -178,7 +178,7 @@ struct InfoArguments {
 
 #[derive(Debug, Args)]
 struct InspectArguments {
-    /// Volumes
+    /// Volumes: NIfTI, MetaImage, or the folder of a DICOM series
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<PathBuf>,
     /// Print one JSON object per volume

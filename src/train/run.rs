@@ -4,6 +4,7 @@ use super::checkpoint::{self, State};
 use super::history::History;
 use super::validation::{class_means, mean};
 use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, choose_patch};
+use crate::data::io::output_name;
 use crate::data::{Batch, Case, Dataset, Loader, Split};
 use crate::evaluate::{EvaluateError, evaluate_folders};
 use crate::gpu::Gpu;
@@ -292,8 +293,7 @@ impl<P: Progress> Run<'_, P> {
         let predictor = Predictor::new(gpu, &model, self.preprocessing.patch)?;
         let preparation = self.preprocessing.preparation(self.network.classes);
         for case in cases {
-            let name = case.image.file_name().unwrap_or_default();
-            let output = predictions.join(name);
+            let output = predictions.join(output_name(&case.image));
             segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), || ())?;
         }
         let labels = cases[0].label.parent().unwrap_or(Path::new("."));
