@@ -109,6 +109,11 @@ fn an_unknown_key_names_the_nearest_known_one() {
     train(folder.path(), &["--set", "training.steps=many"], &["training.steps", "whole number", "many"]);
     train(folder.path(), &["--set", "data.patch=[1,2]"], &["configuration"]);
     train(folder.path(), &["--set", "network.base=0"], &["base", "0"]);
+    train(folder.path(), &["--set", "data.spacing=[1, 1, 0]"], &["data.spacing", "0.01 to 100", "0.0"]);
+    train(folder.path(), &["--set", "data.spacing=own"], &["data.spacing", "\"native\" or [x, y, z] in mm", "own"]);
+    train(folder.path(), &["--set", "data.interpolation=quintic"], &["quintic", "cubic"]);
+    train(folder.path(), &["--set", "data.ct_window=[3, 1, 2, 1]"], &["data.ct_window", "lower < upper"]);
+    train(folder.path(), &["--set", "data.normalisation=ct"], &["`ct`", "ct_window"]);
     std::fs::write(folder.path().join("d.toml"), "seed = 1\n[optimiser\n").expect("written");
     train(folder.path(), &["--config", "d.toml"], &["d.toml:2"]);
 }

@@ -51,7 +51,7 @@ fn small_dataset(count: usize) -> (TempDir, Dataset) {
 }
 
 fn preparation() -> Preparation {
-    Preparation { normalisation: Normalisation::ZScoreAll, patch: [8, 4, 4], classes: 3, canonical: true }
+    Preparation { patch: [8, 4, 4], classes: 3, canonical: true, ..Preparation::native(Normalisation::ZScoreAll) }
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn prepared_case_returns_to_its_own_grid() {
     assert_eq!(prepared.geometry.grid.orientation_code(), "RAS");
     // y is cropped from 5 to 4, at its upper end; all other labels come back.
     let label = read_label_map(&case.label).expect("a label");
-    let back = prepared.geometry.restore(prepared.label.as_ref().expect("a label"), 99);
+    let back = prepared.geometry.restore_labels(prepared.label.as_ref().expect("a label"), 99);
     for (index, (got, expected)) in back.iter().zip(&label.voxels).enumerate() {
         let cropped = index / EXTENTS[0] % EXTENTS[1] == 4;
         assert_eq!(*got, if cropped { 99 } else { *expected }, "voxel {index}");
@@ -199,7 +199,7 @@ fn prepared_case_returns_to_its_own_grid() {
     let whole = Preparation { normalisation: Normalisation::None, ..preparation() };
     let (prepared, _header) = prepare_image(&case.image, &whole, Fit::Whole).expect("prepared");
     let voxels = read_volume(&case.image).expect("an image").voxels;
-    assert_eq!(prepared.geometry.restore(&prepared.image, f32::NAN), voxels);
+    assert_eq!(prepared.geometry.restore_image(&prepared.image, f32::NAN), voxels);
 }
 
 fn batches(

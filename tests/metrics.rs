@@ -1,5 +1,8 @@
 //! Metrics against hand-counted values and brute force on shapes without symmetry.
 
+#[path = "metrics/golden.rs"]
+mod golden;
+
 use approx::assert_relative_eq;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -153,7 +153,7 @@ fn draw(preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Vec<
         let name = io::case_of(&file).unwrap_or(&file).to_owned();
         let (prepared, _) = prepare_image(&input, &preparation, Fit::Whole)?;
         let labels = |folder: PathBuf| -> Result<Vec<u16>> {
-            Ok(prepared.geometry.apply(&io::read_label_map(&folder.join(&file))?.voxels, 0))
+            Ok(prepared.geometry.apply_labels(&io::read_label_map(&folder.join(&file))?.voxels, 0))
         };
         let path = overlays.join(format!("{name}.png"));
         let case = OverlayCase {

@@ -25,7 +25,7 @@ pub fn segment_file(
     let (prepared, header) = prepare_image(input, preparation, Fit::Whole)?;
     let probabilities = predictor.predict(&prepared, progress)?;
     let geometry = &prepared.geometry;
-    let labels = geometry.restore(&predictor.labels(&probabilities), 0);
+    let labels = geometry.restore_classes(&probabilities, preparation.classes);
     let map = LabelMap { grid: geometry.input.clone(), voxels: labels };
     if options.probabilities {
         for class in 1..preparation.classes {
@@ -51,7 +51,7 @@ pub fn probability_path(output: &Path, class: usize) -> PathBuf {
 
 fn probability(geometry: &Geometry, probabilities: &[f32], class: usize, classes: usize) -> Volume {
     let voxels: Vec<f32> = probabilities.iter().skip(class).step_by(classes).copied().collect();
-    Volume { grid: geometry.input.clone(), voxels: geometry.restore(&voxels, 0.0) }
+    Volume { grid: geometry.input.clone(), voxels: geometry.restore_image(&voxels, 0.0) }
 }
 
 #[cfg(test)]

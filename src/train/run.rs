@@ -13,7 +13,7 @@ use crate::metrics::Evaluation;
 use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
 use crate::report::{OverlayCase, write_curves, write_overlay};
-use crate::train::config::Patch;
+use crate::train::data_config::Patch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,7 +107,10 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         Some(loaded) => loaded.state.patch,
         None => choose_patch(&settings.config, &training, network.divisor())?,
     };
-    store_config(settings, patch)?;
+    let mut config = settings.config.clone();
+    config.data.patch = Patch::Fixed(patch);
+    config.data.resolve(&training)?;
+    store_config(settings, &config)?;
     let [x, y, z] = patch;
     let mut trainer = Trainer::new(gpu, &network, &settings.config, [z, y, x])?;
     let mut best = None;
@@ -119,10 +122,13 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         None => trainer.set_parameters(&initial_parameters(settings, &network, &trainer)?),
     }
     let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
-    let preparation = settings.config.preparation(patch, classes);
+    let preparation = config.preparation(patch, classes);
     let predictor = Predictor::sharing(trainer.executor(), &network, patch)?;
     let preprocessing = Preprocessing {
         normalisation: preparation.normalisation,
+        intensities: preparation.intensities,
+        spacing: preparation.spacing,
+        interpolation: preparation.interpolation,
         patch,
         canonical: preparation.canonical,
         class_names: dataset.class_names.clone(),
@@ -378,10 +384,8 @@ fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, Trai
     Ok(split)
 }
 
-/// Stores the effective configuration, with the patch that was chosen.
-fn store_config(settings: &RunSettings, patch: [usize; 3]) -> Result<(), TrainError> {
-    let mut config = settings.config.clone();
-    config.data.patch = Patch::Fixed(patch);
+/// Stores the effective configuration, with what was chosen from the data.
+fn store_config(settings: &RunSettings, config: &Config) -> Result<(), TrainError> {
     let path = settings.out.join("config.toml");
     std::fs::write(&path, config.to_toml()).map_err(|source| TrainError::Io { path, action: "write", source })
 }

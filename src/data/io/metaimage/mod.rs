@@ -109,7 +109,9 @@ fn scalar_of(text: &Text) -> Result<Scalar, DataError> {
 }
 
 /// Affine to RAS, spacing, and what is missing.
-fn geometry_of(text: &Text, axes: usize) -> Result<([[f64; 4]; 3], [f64; 3], Vec<String>), DataError> {
+type Geometry = ([[f64; 4]; 3], [f64; 3], Vec<String>);
+
+fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
     let mut warnings = Vec::new();
     let expected = "one positive number of mm per axis";
     let spacing = text.numbers_of(&["ElementSpacing", "ElementSize"], axes, expected)?.unwrap_or_else(|| {
