@@ -4,7 +4,7 @@ use super::{SegmentArguments, open_gpu};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use vnet_engine::data::images_only;
-use vnet_engine::data::io::{files_written, is_series, output_name};
+use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
 use vnet_engine::gpu::DeviceChoice;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
 use vnet_engine::nn::Model;
@@ -63,6 +63,7 @@ fn pairs(arguments: &SegmentArguments) -> Result<Vec<(PathBuf, PathBuf)>> {
 /// Nothing is overwritten without `--force`, and an input never.
 fn check_outputs(arguments: &SegmentArguments, pairs: &[(PathBuf, PathBuf)], classes: usize) -> Result<()> {
     for (input, output) in pairs {
+        check_output(output)?;
         // Both files of a pair: a.mha and a.mhd differ, their voxels need not.
         let read = files_written(input);
         if files_written(output).iter().any(|file| read.iter().any(|i| same_file(i, file))) {

@@ -258,6 +258,16 @@ fn formats_convert_into_each_other() {
         assert_eq!(scalar, if top > 255 { Scalar::Uint16 } else { Scalar::Uint8 });
     }
     assert_eq!(output_name(&image), "image.mha");
+    // A matrix printed with six digits, as scanners' files have it, comes back digit for digit.
+    let printed = HEADER
+        .replace("0 1 0 -1 0 0 0 0 1", "0.997416 -0.0150985 0.0702438 0 0.97767 0.210144 -0.071848 -0.2096 0.97514");
+    let text = format!("{printed}ElementType = MET_SHORT\nElementDataFile = LOCAL\n");
+    let header = read_header(&write(&dir, "printed.mha", &text, &shorts(false))).expect("readable");
+    let labels = LabelMap { grid: header.grid(&image).expect("three axes"), voxels: vec![1; VOXELS] };
+    write_label_map(&dir.path().join("printed_label.mha"), &labels, &header).expect("written");
+    let back = read_header(&dir.path().join("printed_label.mha")).expect("readable");
+    assert_eq!(back.spacing, [0.5, 1.25, 3.0]);
+    close(&back.affine, &header.affine, 1e-15);
 }
 
 /// A volume whose first voxels look like the beginning of a gzip stream.

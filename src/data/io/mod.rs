@@ -147,6 +147,18 @@ pub fn output_name(input: &Path) -> String {
     if ending_of(&name).is_some() { name } else { format!("{name}.nii.gz") }
 }
 
+/// Whether a file of this name can be written: to be asked before there is anything to write.
+///
+/// # Errors
+/// [`DataError::UnknownFormat`] or [`DataError::ReadOnlyFormat`].
+pub fn check_output(path: &Path) -> Result<(), DataError> {
+    match format_of_name(path) {
+        Some(Format::Nifti | Format::MetaImage) => Ok(()),
+        _ if path.is_dir() => Err(DataError::ReadOnlyFormat { path: path.to_path_buf(), format: "DICOM" }),
+        _ => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
+    }
+}
+
 /// All files that are written for the output `path`: two for a pair of header and voxels.
 pub fn files_written(path: &Path) -> Vec<std::path::PathBuf> {
     let (header, voxels) = match format_of_name(path) {
@@ -254,10 +266,9 @@ pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Head
 
 /// Writes voxels in the format of the file name, whatever the format of `like`.
 fn write<T: Copy + Into<f64>>(path: &Path, like: &Header, scalar: Scalar, voxels: &[T]) -> Result<(), DataError> {
+    check_output(path)?;
     match format_of_name(path) {
-        Some(Format::Nifti) => nifti::write(path, like, scalar, voxels),
         Some(Format::MetaImage) => metaimage::write(path, like, scalar, voxels),
-        _ if path.is_dir() => Err(DataError::ReadOnlyFormat { path: path.to_path_buf(), format: "DICOM" }),
-        _ => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
+        _ => nifti::write(path, like, scalar, voxels),
     }
 }
