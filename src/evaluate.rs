@@ -1,8 +1,8 @@
 //! Scores of a folder of predictions against a folder of labels.
 
-use crate::data::DataError;
 use crate::data::dataset::{label_of, volumes_of};
 use crate::data::io::read_label_map;
+use crate::data::{DataError, Reorientation};
 use crate::metrics::{Evaluation, LabelPair, MetricError, Region, score_case};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ pub enum EvaluateError {
 }
 
 /// Scores every prediction against the label of the same name (or `NAME_segmentation`, as in PROMISE12), for each foreground class: those named, else all that
-/// occur in a label or a prediction.
+/// occur in a label or a prediction. Apex and base are along the axis that rises to the head, whichever that is in the
+/// file.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.
@@ -40,6 +41,7 @@ pub fn evaluate_folders(
     predictions: &Path,
     labels: &Path,
     class_names: Option<&[String]>,
+    regions: &[Region],
 ) -> Result<Evaluation, EvaluateError> {
     // Probabilities lie beside the label maps that `segment` writes; they are not predictions of their own.
     let mut predicted = volumes_of(predictions)?;
@@ -67,13 +69,16 @@ pub fn evaluate_folders(
     let scores = pairs
         .par_iter()
         .map(|(case, prediction, label)| {
+            // Regions are thirds along z, which must rise to the head; no voxel is interpolated.
+            let upright = Reorientation::to_ras(&label.grid);
+            let grid = upright.apply_to_grid(&label.grid);
             let pair = LabelPair {
-                prediction: &prediction.voxels,
-                reference: &label.voxels,
-                extents: label.grid.extents,
-                spacing: label.grid.spacing,
+                prediction: &upright.apply(&prediction.voxels),
+                reference: &upright.apply(&label.voxels),
+                extents: grid.extents,
+                spacing: grid.spacing,
             };
-            let scored = score_case(case, &pair, &class_names, &[Region::Whole]);
+            let scored = score_case(case, &pair, &class_names, regions);
             scored.map_err(|source| EvaluateError::Metric { case: case.clone(), source })
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -181,6 +181,26 @@ fn evaluation_of_labels_against_themselves_is_perfect() {
     assert!(folder.path().join("scores/scores.json").exists() && folder.path().join("scores/dice.png").exists());
 }
 
+#[test]
+fn the_challenges_score_is_100_for_labels_against_themselves() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let means = "dice = 0.9\nassd_mm = 2\nhd95_mm = 5\nabsolute_relative_volume_difference = 0.1\n";
+    let text = ["whole", "apex", "base"].map(|region| format!("[{region}]\n{means}")).concat();
+    std::fs::write(folder.path().join("observer.toml"), text).expect("written");
+    let mut arguments = vec!["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "scores"];
+    arguments.extend(["--observer", "observer.toml"]);
+    let output = program(folder.path(), &arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("PROMISE12 score 100.00 ± 0.00 (2 cases, 0 undefined)"), "{text}");
+    let csv = std::fs::read_to_string(folder.path().join("scores/promise12.csv")).expect("scores");
+    assert_eq!(csv, "case,score\nphantom_000,100\nphantom_001,100\n");
+    let scores = std::fs::read_to_string(folder.path().join("scores/scores.csv")).expect("scores");
+    assert_eq!(["whole", "apex", "base"].map(|region| scores.matches(&format!(",{region},")).count()), [2, 2, 2]);
+    std::fs::write(folder.path().join("observer.toml"), "[whole]\n").expect("written");
+    refused(folder.path(), &arguments, &["observer.toml", "dice"]);
+}
+
 /// Predictions in one format, labels in another, in PROMISE12's layout.
 #[test]
 fn formats_mix_in_an_evaluation() {

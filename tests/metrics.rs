@@ -2,6 +2,8 @@
 
 #[path = "metrics/golden.rs"]
 mod golden;
+#[path = "metrics/promise12.rs"]
+mod promise12;
 
 use approx::assert_relative_eq;
 use rand::{RngExt, SeedableRng};

@@ -9,7 +9,7 @@ use vnet_engine::data::{Fit, images_only, io, prepare_image};
 use vnet_engine::evaluate::{evaluate_folders, mean_dice};
 use vnet_engine::gpu::DeviceChoice;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
-use vnet_engine::metrics::{Evaluation, render_table};
+use vnet_engine::metrics::{Evaluation, Region, render_table};
 use vnet_engine::nn::Model;
 use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
@@ -137,7 +137,7 @@ fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, 
         let output = predictions.join(input.file_name().unwrap_or_default());
         segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), || ())?;
     }
-    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None)?)
+    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None, &[Region::Whole])?)
 }
 
 /// One overlay per unseen case; returns captions and paths for the report.

@@ -106,6 +106,12 @@ struct SegmentArguments {
     /// Average over the eight mirror images (eight times slower)
     #[arg(long)]
     tta: bool,
+    /// Keep only the largest component of each class
+    #[arg(long)]
+    largest_component: bool,
+    /// Fill the holes of each class
+    #[arg(long)]
+    fill_holes: bool,
     /// Replace outputs that exist
     #[arg(long)]
     force: bool,
@@ -122,6 +128,13 @@ struct EvaluateArguments {
     /// Folder for scores.csv, scores.json and dice.png
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Also score apex and base, the thirds nearest to feet and head
+    #[arg(long)]
+    regions: bool,
+    /// PROMISE12 score against a second observer's means: TOML tables whole, apex, base with dice, assd_mm, hd95_mm,
+    /// absolute_relative_volume_difference
+    #[arg(long, value_name = "FILE")]
+    observer: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

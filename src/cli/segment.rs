@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use vnet_engine::data::images_only;
 use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
 use vnet_engine::gpu::DeviceChoice;
-use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
+use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
 use vnet_engine::nn::Model;
 
 pub fn segment(arguments: &SegmentArguments, device: DeviceChoice) -> Result<()> {
@@ -19,7 +19,9 @@ pub fn segment(arguments: &SegmentArguments, device: DeviceChoice) -> Result<()>
     let gpu = open_gpu(device)?;
     let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?.with_mirroring(arguments.tta);
     let preparation = preprocessing.preparation(model.network.classes);
-    let options = SegmentOptions { probabilities: arguments.probabilities };
+    let post_processing =
+        PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
+    let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
     let bar = bar(pairs.len(), "volumes");
     for (input, output) in &pairs {
         bar.set_message(input.file_name().unwrap_or_default().to_string_lossy().into_owned());

@@ -1,4 +1,4 @@
-use super::{InferError, Predictor};
+use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, case_of};
 use crate::data::{Fit, Geometry, LabelMap, Preparation, Volume, prepare_image};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct SegmentOptions {
     /// Also one float32 volume of probabilities per foreground class.
     pub probabilities: bool,
+    /// What is mended in the label map.
+    pub post_processing: PostProcessing,
 }
 
 /// Segments a volume and writes the label map, and on request the probabilities, in the grid of the input.
@@ -26,7 +28,8 @@ pub fn segment_file(
     let probabilities = predictor.predict(&prepared, progress)?;
     let geometry = &prepared.geometry;
     let labels = geometry.restore_classes(&probabilities, preparation.classes);
-    let map = LabelMap { grid: geometry.input.clone(), voxels: labels };
+    let mut map = LabelMap { grid: geometry.input.clone(), voxels: labels };
+    options.post_processing.apply(&mut map);
     if options.probabilities {
         for class in 1..preparation.classes {
             let path = probability_path(output, class);

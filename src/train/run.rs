@@ -9,7 +9,7 @@ use crate::data::{Batch, Case, Dataset, Loader, Split};
 use crate::evaluate::{EvaluateError, evaluate_folders};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Region};
 use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
 use crate::report::{OverlayCase, write_curves, write_overlay};
@@ -304,13 +304,14 @@ impl<P: Progress> Run<'_, P> {
         }
         let labels = cases[0].label.parent().unwrap_or(Path::new("."));
         let names = self.preprocessing.foreground_names(self.network.classes);
-        let evaluation = evaluate_folders(&predictions, labels, Some(&names)).map_err(|e| match e {
-            EvaluateError::Data(e) => TrainError::Data(e),
-            EvaluateError::Metric { source, .. } => TrainError::Metric(source),
-            e @ EvaluateError::NoLabel { .. } => {
-                TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() }
-            }
-        })?;
+        let evaluation =
+            evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole]).map_err(|e| match e {
+                EvaluateError::Data(e) => TrainError::Data(e),
+                EvaluateError::Metric { source, .. } => TrainError::Metric(source),
+                e @ EvaluateError::NoLabel { .. } => {
+                    TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() }
+                }
+            })?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
         self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) })?;
