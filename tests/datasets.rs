@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use vnet_engine::data::TargetSpacing;
 use vnet_engine::data::dataset::{images_only, label_of, volumes_of};
 use vnet_engine::data::io::{Header, read_label_map, read_volume, write_label_map, write_volume};
 use vnet_engine::data::loader::case_of_sample;
@@ -200,6 +201,20 @@ fn prepared_case_returns_to_its_own_grid() {
     let (prepared, _header) = prepare_image(&case.image, &whole, Fit::Whole).expect("prepared");
     let voxels = read_volume(&case.image).expect("an image").voxels;
     assert_eq!(prepared.geometry.restore_image(&prepared.image, f32::NAN), voxels);
+}
+
+/// A spacing that is a thousandth of what was meant asks for no memory.
+#[test]
+fn volumes_that_would_be_too_large_are_named() {
+    let (_dir, dataset) = small_dataset(1);
+    let fine = Preparation { spacing: TargetSpacing::Millimetres([0.001, 0.001, 0.001]), ..preparation() };
+    for error in [
+        prepare_case(&dataset.cases[0], &fine).expect_err("too large"),
+        prepare_image(&dataset.cases[0].image, &fine, Fit::Whole).expect_err("too large"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("c.nii.gz: 5400 x 6000 x 7500 voxels at the training spacing"), "{text}");
+    }
 }
 
 fn batches(

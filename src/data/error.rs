@@ -113,6 +113,16 @@ pub enum DataError {
         /// The first one, x, y, z.
         at: [usize; 3],
     },
+    /// A volume that would become too large at the training spacing.
+    #[error("{}: {} voxels at the training spacing, expected at most {limit} voxels: data.spacing is too fine", .path.display(), shape_text(.shape))]
+    Resampled {
+        /// The file.
+        path: PathBuf,
+        /// Extents after resampling, x first.
+        shape: Vec<usize>,
+        /// Most voxels.
+        limit: usize,
+    },
     /// A label that is not a whole number from 0 to 65535.
     #[error("{}: voxel x, y, z = {at:?} is {value}, expected a label: a whole number from 0 to 65535", .path.display())]
     LabelValue {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use vnet_engine::data::inspect::inspect;
 use vnet_engine::data::io::{Scalar, is_series, output_name, read_header, read_volume, write_label_map, write_volume};
 use vnet_engine::data::{DataError, LabelMap};
@@ -66,6 +67,30 @@ fn element(group: u16, number: u16, kind: &str, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// RLE lossless.
+const RLE: &str = "1.2.840.10008.1.2.5";
+
+/// Pixel data of one frame: an empty offset table and a fragment with the high and the low bytes as literal runs.
+fn encapsulated(pixels: &[u16]) -> Vec<u8> {
+    let segment = |shift: u16| {
+        let mut bytes = vec![u8::try_from(pixels.len() - 1).expect("one literal run")];
+        bytes.extend(pixels.iter().map(|pixel| (pixel >> shift) as u8));
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        bytes
+    };
+    let (high, low) = (segment(8), segment(0));
+    let mut header = vec![2u32, 64, 64 + high.len() as u32];
+    header.resize(16, 0);
+    let fragment: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).chain(high).chain(low).collect();
+    let item =
+        |number: u16, length: u32| [0xFEu8, 0xFF].into_iter().chain(number.to_le_bytes()).chain(length.to_le_bytes());
+    let mut bytes = vec![0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+    bytes.extend(item(0xE000, 0));
+    bytes.extend(item(0xE000, fragment.len() as u32).chain(fragment));
+    bytes.extend(item(0xE0DD, 0));
+    bytes
+}
+
 impl Slice {
     fn write(&self, dir: &Path, name: &str) -> PathBuf {
         let meta = [
@@ -103,7 +128,9 @@ impl Slice {
             bytes.extend(element(0x28, 0x1052, "DS", intercept.as_bytes()));
             bytes.extend(element(0x28, 0x1053, "DS", slope.as_bytes()));
         }
-        if self.allocated == 8 {
+        if self.syntax == RLE {
+            bytes.extend(encapsulated(&self.pixels));
+        } else if self.allocated == 8 {
             let cells: Vec<u8> = self.pixels.iter().map(|&pixel| pixel as u8).collect();
             bytes.extend(element(0x7FE0, 0x10, "OB", &cells));
         } else {
@@ -255,5 +282,36 @@ fn series_that_are_none() {
         let error = read_volume(dir.path()).expect_err("cut");
         assert!(!matches!(error, DataError::Io { .. }), "{error}");
         assert!(error.to_string().contains("single.dcm"), "{error}");
+    }
+}
+
+#[test]
+fn run_lengths_are_decoded() {
+    let dir = folder();
+    let packed: Vec<Slice> = (0..3).map(|number| Slice { syntax: RLE, ..slice(number) }).collect();
+    write_series(dir.path(), &packed);
+    let expected: Vec<f32> = (0..3).flat_map(|number| slice(number).pixels).map(f32::from).collect();
+    assert_eq!(read_volume(dir.path()).expect("readable").voxels, expected);
+}
+
+proptest! {
+    /// Whatever stands in a file, reading ends in a volume or an error.
+    #[test]
+    fn no_file_makes_the_reader_panic(
+        changes in proptest::collection::vec((128usize..640, any::<u8>()), 1..6),
+        packed in any::<bool>(),
+    ) {
+        let dir = folder();
+        let syntax = if packed { RLE } else { slice(0).syntax };
+        let path = Slice { syntax, ..slice(0) }.write(dir.path(), "a");
+        let mut bytes = std::fs::read(&path).expect("a file");
+        for (at, value) in changes {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        std::fs::write(&path, &bytes).expect("written");
+        if let Ok(volume) = read_volume(dir.path()) {
+            prop_assert_eq!(volume.voxels.len(), volume.grid.voxel_count());
+        }
     }
 }

@@ -16,6 +16,8 @@
 //! (baseline, extended, lossless). Not read: JPEG 2000, JPEG-LS, files of several frames. Other files of the folder
 //! (without a preamble) and `DICOMDIR` are passed over.
 
+mod lengths;
+mod rle;
 mod slice;
 
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag, open_file};
 use dicom_pixeldata::PixelDecoder;
 
+use super::{lengths, rle};
 use crate::data::DataError;
 use crate::data::io::scalar::{Scalar, Scaling};
 
@@ -30,6 +31,9 @@ mod tags {
     pub(super) const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
     pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 }
+
+/// Transfer syntax of run lengths.
+const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
 /// What one file says.
 #[derive(Clone, Debug)]
@@ -126,6 +130,7 @@ impl Attributes<'_> {
 impl Slice {
     /// Reads the attributes of a file, not its pixels.
     pub(super) fn read(path: &Path) -> Result<Slice, DataError> {
+        lengths::check(path)?;
         let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
         let object = object.map_err(|error| failed(path, &error))?;
         let of = Attributes { path, object };
@@ -187,23 +192,34 @@ impl Slice {
     pub(super) fn pixels(&self) -> Result<Vec<u8>, DataError> {
         let path = &self.path;
         let object = open_file(path).map_err(|error| failed(path, &error))?;
+        let count = self.extents[0] * self.extents[1];
+        let needed = count * self.scalar.bytes();
+        if object.meta().transfer_syntax().trim_end_matches('\0') == RLE_LOSSLESS {
+            let element = object.element(tags::PIXEL_DATA).map_err(|error| failed(path, &error))?;
+            let data = element.value().fragments().map(|fragments| fragments.concat()).unwrap_or_default();
+            let cells = rle::decode(&data, count, self.scalar.bytes()).ok_or_else(|| DataError::Dicom {
+                path: path.clone(),
+                reason: format!("run lengths are damaged or cut short, expected {count} pixels"),
+            })?;
+            return Ok(self.samples(&cells, |cell| u16::from_le_bytes(*cell)));
+        }
         let decoded = object.decode_pixel_data().map_err(|error| failed(path, &error))?;
         let bytes = decoded.data();
-        let needed = self.extents[0] * self.extents[1] * self.scalar.bytes();
         if bytes.len() < needed {
             let (needed, found) = (needed as u64, bytes.len() as u64);
             return Err(DataError::Truncated { path: path.clone(), needed, found });
         }
-        let bytes = &bytes[..needed];
-        Ok(match self.bits.allocated {
-            8 => bytes.iter().map(|&cell| self.bits.sample(u32::from(cell)) as u8).collect(),
-            _ => {
-                let (cells, _) = bytes.as_chunks::<2>();
-                // The library hands cells over in the machine's byte order.
-                let cell = |cell: &[u8; 2]| u32::from(u16::from_ne_bytes(*cell));
-                cells.iter().flat_map(|c| (self.bits.sample(cell(c)) as u16).to_le_bytes()).collect()
-            }
-        })
+        // The library hands cells over in the machine's byte order.
+        Ok(self.samples(&bytes[..needed], |cell| u16::from_ne_bytes(*cell)))
+    }
+
+    /// The samples of cells, little endian.
+    fn samples(&self, cells: &[u8], cell_of: impl Fn(&[u8; 2]) -> u16) -> Vec<u8> {
+        if self.bits.allocated == 8 {
+            return cells.iter().map(|&cell| self.bits.sample(u32::from(cell)) as u8).collect();
+        }
+        let (cells, _) = cells.as_chunks::<2>();
+        cells.iter().flat_map(|cell| (self.bits.sample(u32::from(cell_of(cell))) as u16).to_le_bytes()).collect()
     }
 }
 
