@@ -1,10 +1,10 @@
 //! Scores of a folder of predictions against a folder of labels.
 
-use crate::data::io::{case_of, read_label_map};
-use crate::data::{DataError, images_only};
+use crate::data::dataset::{label_of, volumes_of};
+use crate::data::io::read_label_map;
+use crate::data::{DataError, Reorientation};
 use crate::metrics::{Evaluation, LabelPair, MetricError, Region, score_case};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Predictions that cannot be scored.
@@ -31,8 +31,9 @@ pub enum EvaluateError {
     },
 }
 
-/// Scores every prediction against the label of the same name, for each foreground class: those named, else all that
-/// occur in a label or a prediction.
+/// Scores every prediction against the label of the same name (or `NAME_segmentation`, as in PROMISE12), for each foreground class: those named, else all that
+/// occur in a label or a prediction. Apex and base are along the axis that rises to the head, whichever that is in the
+/// file.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.
@@ -40,21 +41,17 @@ pub fn evaluate_folders(
     predictions: &Path,
     labels: &Path,
     class_names: Option<&[String]>,
+    regions: &[Region],
 ) -> Result<Evaluation, EvaluateError> {
-    let by_case = |files: Vec<PathBuf>| -> BTreeMap<String, PathBuf> {
-        let case = |p: &PathBuf| case_of(&p.file_name().unwrap_or_default().to_string_lossy()).map(str::to_owned);
-        files.into_iter().filter_map(|p| case(&p).map(|c| (c, p))).collect()
-    };
     // Probabilities lie beside the label maps that `segment` writes; they are not predictions of their own.
-    let mut predicted = by_case(images_only(predictions)?);
+    let mut predicted = volumes_of(predictions)?;
     let names: Vec<String> = predicted.keys().cloned().collect();
     predicted.retain(|case, _| !names.iter().any(|n| is_probability_of(case, n)));
-    let references = by_case(images_only(labels)?);
+    let references = volumes_of(labels)?;
     let pairs = predicted
         .par_iter()
         .map(|(case, path)| {
-            let reference = references
-                .get(case)
+            let reference = label_of(&references, case)
                 .ok_or_else(|| EvaluateError::NoLabel { labels: labels.to_owned(), case: case.clone() })?;
             let (prediction, label) = (read_label_map(path)?, read_label_map(reference)?);
             if let Some(difference) = prediction.grid.difference(&label.grid) {
@@ -72,13 +69,16 @@ pub fn evaluate_folders(
     let scores = pairs
         .par_iter()
         .map(|(case, prediction, label)| {
+            // Regions are thirds along z, which must rise to the head; no voxel is interpolated.
+            let upright = Reorientation::to_ras(&label.grid);
+            let grid = upright.apply_to_grid(&label.grid);
             let pair = LabelPair {
-                prediction: &prediction.voxels,
-                reference: &label.voxels,
-                extents: label.grid.extents,
-                spacing: label.grid.spacing,
+                prediction: &upright.apply(&prediction.voxels),
+                reference: &upright.apply(&label.voxels),
+                extents: grid.extents,
+                spacing: grid.spacing,
             };
-            let scored = score_case(case, &pair, &class_names, &[Region::Whole]);
+            let scored = score_case(case, &pair, &class_names, regions);
             scored.map_err(|source| EvaluateError::Metric { case: case.clone(), source })
         })
         .collect::<Result<Vec<_>, _>>()?;

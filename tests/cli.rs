@@ -110,6 +110,11 @@ fn an_unknown_key_names_the_nearest_known_one() {
     train(folder.path(), &["--set", "training.steps=many"], &["training.steps", "whole number", "many"]);
     train(folder.path(), &["--set", "data.patch=[1,2]"], &["configuration"]);
     train(folder.path(), &["--set", "network.base=0"], &["base", "0"]);
+    train(folder.path(), &["--set", "data.spacing=[1, 1, 0]"], &["data.spacing", "0.01 to 100", "0.0"]);
+    train(folder.path(), &["--set", "data.spacing=own"], &["data.spacing", "\"native\" or [x, y, z] in mm", "own"]);
+    train(folder.path(), &["--set", "data.interpolation=quintic"], &["quintic", "cubic"]);
+    train(folder.path(), &["--set", "data.ct_window=[3, 1, 2, 1]"], &["data.ct_window", "lower < upper"]);
+    train(folder.path(), &["--set", "data.normalisation=ct"], &["`ct`", "ct_window"]);
     std::fs::write(folder.path().join("d.toml"), "seed = 1\n[optimiser\n").expect("written");
     train(folder.path(), &["--config", "d.toml"], &["d.toml:2"]);
 }
@@ -175,6 +180,54 @@ fn evaluation_of_labels_against_themselves_is_perfect() {
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|r| r.split(',').nth(2) == Some("1")), "{csv}");
     assert!(folder.path().join("scores/scores.json").exists() && folder.path().join("scores/dice.png").exists());
+}
+
+#[test]
+fn the_challenges_score_is_100_for_labels_against_themselves() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let means = "dice = 0.9\nassd_mm = 2\nhd95_mm = 5\nabsolute_relative_volume_difference = 0.1\n";
+    let text = ["whole", "apex", "base"].map(|region| format!("[{region}]\n{means}")).concat();
+    std::fs::write(folder.path().join("observer.toml"), text).expect("written");
+    let mut arguments = vec!["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "scores"];
+    arguments.extend(["--observer", "observer.toml"]);
+    let output = program(folder.path(), &arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("PROMISE12 score 100.00 ± 0.00 (2 cases, 0 undefined)"), "{text}");
+    let csv = std::fs::read_to_string(folder.path().join("scores/promise12.csv")).expect("scores");
+    assert_eq!(csv, "case,score\nphantom_000,100\nphantom_001,100\n");
+    let scores = std::fs::read_to_string(folder.path().join("scores/scores.csv")).expect("scores");
+    assert_eq!(["whole", "apex", "base"].map(|region| scores.matches(&format!(",{region},")).count()), [2, 2, 2]);
+    std::fs::write(folder.path().join("observer.toml"), "[whole]\n").expect("written");
+    refused(folder.path(), &arguments, &["observer.toml", "dice"]);
+}
+
+/// Predictions in one format, labels in another, in PROMISE12's layout.
+#[test]
+fn formats_mix_in_an_evaluation() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    std::fs::create_dir(folder.path().join("promise")).expect("created");
+    for case in ["phantom_000", "phantom_001"] {
+        let path = folder.path().join(format!("data/labels/{case}.nii.gz"));
+        let labels = vnet_engine::data::io::read_label_map(&path).expect("read");
+        let header = vnet_engine::data::io::read_header(&path).expect("read");
+        let to = folder.path().join(format!("promise/{case}_segmentation.mhd"));
+        vnet_engine::data::io::write_label_map(&to, &labels, &header).expect("written");
+        let image = folder.path().join(format!("data/images/{case}.nii.gz"));
+        let volume = vnet_engine::data::io::read_volume(&image).expect("read");
+        let to = folder.path().join(format!("promise/{case}.mha"));
+        vnet_engine::data::io::write_volume(&to, &volume).expect("written");
+    }
+    let arguments = ["evaluate", "--predictions", "data/labels", "--labels", "promise", "--out", "scores"];
+    let output = program(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let csv = std::fs::read_to_string(folder.path().join("scores/scores.csv")).expect("scores");
+    assert_eq!(csv.lines().skip(1).filter(|r| r.split(',').nth(2) == Some("1")).count(), 2, "{csv}");
+    let output = program(folder.path(), &["inspect", "--json", "promise/phantom_000.mha"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&json["dtype"], &json["shape"]), (&"float32".into(), &serde_json::json!([24, 20, 16])));
+    refused(folder.path(), &["inspect", "promise"], &["1 of 1 volumes cannot be read"]);
 }
 
 #[test]

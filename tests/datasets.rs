@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use vnet_engine::data::dataset::images_only;
+use vnet_engine::data::TargetSpacing;
+use vnet_engine::data::dataset::{images_only, label_of, volumes_of};
 use vnet_engine::data::io::{Header, read_label_map, read_volume, write_label_map, write_volume};
 use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
@@ -51,7 +52,7 @@ fn small_dataset(count: usize) -> (TempDir, Dataset) {
 }
 
 fn preparation() -> Preparation {
-    Preparation { normalisation: Normalisation::ZScoreAll, patch: [8, 4, 4], classes: 3, canonical: true }
+    Preparation { patch: [8, 4, 4], classes: 3, canonical: true, ..Preparation::native(Normalisation::ZScoreAll) }
 }
 
 #[test]
@@ -90,6 +91,35 @@ fn decathlon() {
     let dataset = open(r#"{"labels": {"background": 0, "TZ": 2, "whole": [1, 2]}}"#).expect("a data set");
     assert_eq!(dataset.class_names, ["background", "class 1", "TZ"]);
     assert!(matches!(open("{"), Err(DataError::Json { .. })));
+}
+
+/// MetaImage volumes with their labels in one folder, as PROMISE12 ships.
+#[test]
+fn promise12() {
+    let dir = folder();
+    for (name, seed) in [("Case01", 1), ("Case00", 2)] {
+        write_image(dir.path(), &format!("{name}.mhd"), &grid(), seed);
+        write_label(dir.path(), &format!("{name}_segmentation.mhd"), &grid(), 2);
+    }
+    let dataset = Dataset::open(dir.path()).expect("a data set");
+    assert_eq!(dataset.names(), ["Case00", "Case01"]);
+    assert!(dataset.cases[0].label.ends_with("Case00_segmentation.mhd"));
+    assert_eq!(dataset.check(None).expect("sound"), 3);
+    let volume = read_volume(&dataset.cases[1].image).expect("an image");
+    assert!(volume.grid.same_grid(&grid()) && volume.grid.orientation_code() == "LAS");
+    // Only the images are to be segmented.
+    let images = images_only(dir.path()).expect("images");
+    assert_eq!(images, [dir.path().join("Case00.mhd"), dir.path().join("Case01.mhd")]);
+    let volumes = volumes_of(dir.path()).expect("volumes");
+    assert_eq!(label_of(&volumes, "Case01"), Some(&dir.path().join("Case01_segmentation.mhd")));
+    assert_eq!(label_of(&volumes, "Case01_segmentation"), Some(&dir.path().join("Case01_segmentation.mhd")));
+    assert_eq!(label_of(&volumes, "Case02"), None);
+    write_image(dir.path(), "Case02.mhd", &grid(), 2);
+    let error = Dataset::open(dir.path()).expect_err("a label is missing").to_string();
+    assert!(error.ends_with("no label for Case02"), "{error}");
+    // Formats may be mixed: the ending is not part of the name.
+    write_label(dir.path(), "Case02_segmentation.nii.gz", &grid(), 2);
+    assert_eq!(Dataset::open(dir.path()).expect("a data set").check(None).expect("sound"), 3);
 }
 
 #[test]
@@ -162,7 +192,7 @@ fn prepared_case_returns_to_its_own_grid() {
     assert_eq!(prepared.geometry.grid.orientation_code(), "RAS");
     // y is cropped from 5 to 4, at its upper end; all other labels come back.
     let label = read_label_map(&case.label).expect("a label");
-    let back = prepared.geometry.restore(prepared.label.as_ref().expect("a label"), 99);
+    let back = prepared.geometry.restore_labels(prepared.label.as_ref().expect("a label"), 99);
     for (index, (got, expected)) in back.iter().zip(&label.voxels).enumerate() {
         let cropped = index / EXTENTS[0] % EXTENTS[1] == 4;
         assert_eq!(*got, if cropped { 99 } else { *expected }, "voxel {index}");
@@ -170,7 +200,21 @@ fn prepared_case_returns_to_its_own_grid() {
     let whole = Preparation { normalisation: Normalisation::None, ..preparation() };
     let (prepared, _header) = prepare_image(&case.image, &whole, Fit::Whole).expect("prepared");
     let voxels = read_volume(&case.image).expect("an image").voxels;
-    assert_eq!(prepared.geometry.restore(&prepared.image, f32::NAN), voxels);
+    assert_eq!(prepared.geometry.restore_image(&prepared.image, f32::NAN), voxels);
+}
+
+/// A spacing that is a thousandth of what was meant asks for no memory.
+#[test]
+fn volumes_that_would_be_too_large_are_named() {
+    let (_dir, dataset) = small_dataset(1);
+    let fine = Preparation { spacing: TargetSpacing::Millimetres([0.001, 0.001, 0.001]), ..preparation() };
+    for error in [
+        prepare_case(&dataset.cases[0], &fine).expect_err("too large"),
+        prepare_image(&dataset.cases[0].image, &fine, Fit::Whole).expect_err("too large"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("c.nii.gz: 5400 x 6000 x 7500 voxels at the training spacing"), "{text}");
+    }
 }
 
 fn batches(

@@ -1,5 +1,10 @@
 //! Metrics against hand-counted values and brute force on shapes without symmetry.
 
+#[path = "metrics/golden.rs"]
+mod golden;
+#[path = "metrics/promise12.rs"]
+mod promise12;
+
 use approx::assert_relative_eq;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -6,6 +6,10 @@
 mod crafted;
 #[path = "volumes/damaged.rs"]
 mod damaged;
+#[path = "volumes/dicom.rs"]
+mod dicom;
+#[path = "volumes/metaimage.rs"]
+mod metaimage;
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use vnet_engine::data::{Fit, images_only, io, prepare_image};
 use vnet_engine::evaluate::{evaluate_folders, mean_dice};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
-use vnet_engine::metrics::{Evaluation, render_table};
+use vnet_engine::metrics::{Evaluation, Region, render_table};
 use vnet_engine::nn::Model;
 use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
@@ -138,7 +138,7 @@ fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, 
         let output = predictions.join(input.file_name().unwrap_or_default());
         segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), || ())?;
     }
-    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None)?)
+    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None, &[Region::Whole])?)
 }
 
 /// One overlay per unseen case; returns captions and paths for the report.
@@ -154,7 +154,7 @@ fn draw(preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Vec<
         let name = io::case_of(&file).unwrap_or(&file).to_owned();
         let (prepared, _) = prepare_image(&input, &preparation, Fit::Whole)?;
         let labels = |folder: PathBuf| -> Result<Vec<u16>> {
-            Ok(prepared.geometry.apply(&io::read_label_map(&folder.join(&file))?.voxels, 0))
+            Ok(prepared.geometry.apply_labels(&io::read_label_map(&folder.join(&file))?.voxels, 0))
         };
         let path = overlays.join(format!("{name}.png"));
         let case = OverlayCase {

@@ -86,7 +86,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct TrainArguments {
-    /// Data set: images/ and labels/ with equal file names, or imagesTr/ and labelsTr/
+    /// Data set: images/ and labels/ with equal file names, imagesTr/ and labelsTr/, or NAME with NAME_segmentation
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Run folder to create (or to go on with, see --resume)
@@ -129,7 +129,7 @@ struct SegmentArguments {
     /// Run folder or .safetensors file
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// Volume, or folder of volumes
+    /// Volume (NIfTI, MetaImage, folder of a DICOM series), or folder of volumes
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// Label map to write, or folder for them
@@ -141,6 +141,12 @@ struct SegmentArguments {
     /// Average over the eight mirror images (eight times slower)
     #[arg(long)]
     tta: bool,
+    /// Keep only the largest component of each class
+    #[arg(long)]
+    largest_component: bool,
+    /// Fill the holes of each class
+    #[arg(long)]
+    fill_holes: bool,
     /// Replace outputs that exist
     #[arg(long)]
     force: bool,
@@ -151,12 +157,19 @@ struct EvaluateArguments {
     /// Folder of predicted label maps
     #[arg(long, value_name = "DIR")]
     predictions: PathBuf,
-    /// Folder of reference label maps with the same file names
+    /// Folder of reference label maps with the same names, or these with _segmentation
     #[arg(long, value_name = "DIR")]
     labels: PathBuf,
     /// Folder for scores.csv, scores.json and dice.png
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Also score apex and base, the thirds nearest to feet and head
+    #[arg(long)]
+    regions: bool,
+    /// PROMISE12 score against a second observer's means: TOML tables whole, apex, base with dice, assd_mm, hd95_mm,
+    /// absolute_relative_volume_difference
+    #[arg(long, value_name = "FILE")]
+    observer: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -213,7 +226,7 @@ struct InfoArguments {
 
 #[derive(Debug, Args)]
 struct InspectArguments {
-    /// Volumes
+    /// Volumes: NIfTI, MetaImage, or the folder of a DICOM series
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<PathBuf>,
     /// Print one JSON object per volume

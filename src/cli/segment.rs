@@ -4,8 +4,9 @@ use super::{SegmentArguments, open_gpu};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use vnet_engine::data::images_only;
+use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
+use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
 use vnet_engine::nn::Model;
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
@@ -18,7 +19,9 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
     let gpu = open_gpu(device)?;
     let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?.with_mirroring(arguments.tta);
     let preparation = preprocessing.preparation(model.network.classes);
-    let options = SegmentOptions { probabilities: arguments.probabilities };
+    let post_processing =
+        PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
+    let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
     let bar = bar(pairs.len(), "volumes");
     for (input, output) in &pairs {
         bar.set_message(input.file_name().unwrap_or_default().to_string_lossy().into_owned());
@@ -37,23 +40,23 @@ pub fn model_path(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
 }
 
-/// Inputs and outputs: a folder gives a folder with the same file names.
+/// Inputs and outputs: a folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
 fn pairs(arguments: &SegmentArguments) -> Result<Vec<(PathBuf, PathBuf)>> {
     let (input, output) = (&arguments.input, &arguments.output);
-    if input.is_dir() {
+    if input.is_dir() && !is_series(input) {
         let inputs = images_only(input)?;
         std::fs::create_dir_all(output)
             .map_err(|e| WrongInput(format!("{}: cannot create the output folder: {e}", output.display())))?;
         return Ok(inputs
             .into_iter()
             .map(|path| {
-                let to = output.join(path.file_name().unwrap_or_default());
+                let to = output.join(output_name(&path));
                 (path, to)
             })
             .collect());
     }
     let output = match output.is_dir() {
-        true => output.join(input.file_name().unwrap_or_default()),
+        true => output.join(output_name(input)),
         false => output.clone(),
     };
     Ok(vec![(input.clone(), output)])
@@ -62,11 +65,15 @@ fn pairs(arguments: &SegmentArguments) -> Result<Vec<(PathBuf, PathBuf)>> {
 /// Nothing is overwritten without `--force`, and an input never.
 fn check_outputs(arguments: &SegmentArguments, pairs: &[(PathBuf, PathBuf)], classes: usize) -> Result<()> {
     for (input, output) in pairs {
-        if output.exists() && same_file(input, output) {
+        check_output(output)?;
+        // Both files of a pair: a.mha and a.mhd differ, their voxels need not.
+        let read = files_written(input);
+        if files_written(output).iter().any(|file| read.iter().any(|i| same_file(i, file))) {
             return Err(WrongInput(format!("{}: is the input; give another --output", output.display())).into());
         }
         let extra = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(output, c));
-        if let Some(present) = std::iter::once(output.clone()).chain(extra).find(|p| p.exists())
+        let mut written = std::iter::once(output.clone()).chain(extra).flat_map(|path| files_written(&path));
+        if let Some(present) = written.find(|p| p.exists())
             && !arguments.force
         {
             return Err(WrongInput(format!("{}: exists; --force replaces it", present.display())).into());

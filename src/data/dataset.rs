@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::DataError;
-use super::io::{case_of, read_header, read_label_map};
+use super::io::{case_of, is_series, read_header, read_label_map};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,41 +30,41 @@ pub struct Dataset {
     pub class_names: Vec<String>,
 }
 
+/// What the label `NAME_segmentation` of an image `NAME` in the same folder is called, as in PROMISE12.
+const LABEL_SUFFIX: &str = "_segmentation";
+
 /// The folders of images and labels in the layouts that are recognised, in this order.
 const LAYOUTS: [(&str, &str); 2] = [("images", "labels"), ("imagesTr", "labelsTr")];
 
 impl Dataset {
     /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings
     /// may differ), or the Medical Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the
-    /// class names of `dataset.json` where there is one. Every image needs a label and the other
-    /// way round. Files are listed, not read: see [`Dataset::check`].
+    /// class names of `dataset.json` where there is one, or, as PROMISE12 comes, volumes `NAME` and
+    /// labels `NAME_segmentation` in one folder. Every image needs a label and the other way round.
+    /// An image may be a folder with a DICOM series. Files are listed, not read: see
+    /// [`Dataset::check`].
     pub fn open(dir: &Path) -> Result<Dataset, DataError> {
-        let (images, labels) = LAYOUTS
+        let folders = LAYOUTS
             .iter()
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
-            .find(|(images, labels)| images.is_dir() && labels.is_dir())
-            .ok_or_else(|| match std::fs::metadata(dir) {
-                Err(source) => DataError::Io { path: dir.to_path_buf(), action: "open", source },
-                Ok(_) => DataError::NoDataset { dir: dir.to_path_buf() },
-            })?;
-        let (image_files, mut label_files) = (list(&images)?, list(&labels)?);
-        if image_files.is_empty() {
-            return Err(DataError::NoVolumes { dir: images });
-        }
-        let mut cases = Vec::new();
-        let mut without_label = Vec::new();
-        for (name, image) in image_files {
-            match label_files.remove(&name) {
-                Some(label) => cases.push(Case { name, image, label }),
-                None => without_label.push(name),
+            .find(|(images, labels)| images.is_dir() && labels.is_dir());
+        let cases = match folders {
+            Some((images, labels)) => {
+                let (image_files, label_files) = (list(&images)?, list(&labels)?);
+                if image_files.is_empty() {
+                    return Err(DataError::NoVolumes { dir: images });
+                }
+                pair(image_files, label_files, &images, &labels)?
             }
-        }
-        let unpaired = |dir, missing, names: Vec<String>| match names.is_empty() {
-            true => Ok(()),
-            false => Err(DataError::Unpaired { dir, missing, names }),
+            None => {
+                let mut images = list(dir)?;
+                let labels = take_labels(&mut images);
+                if labels.is_empty() {
+                    return Err(DataError::NoDataset { dir: dir.to_path_buf() });
+                }
+                pair(images, labels, dir, dir)?
+            }
         };
-        unpaired(labels, "label", without_label)?;
-        unpaired(images, "image", label_files.into_keys().collect())?;
         let class_names = read_class_names(&dir.join("dataset.json"))?;
         Ok(Dataset { dir: dir.to_path_buf(), cases, class_names })
     }
@@ -103,6 +103,42 @@ impl Dataset {
     }
 }
 
+/// Cases of images and labels of equal names.
+fn pair(
+    images: BTreeMap<String, PathBuf>,
+    mut labels: BTreeMap<String, PathBuf>,
+    image_dir: &Path,
+    label_dir: &Path,
+) -> Result<Vec<Case>, DataError> {
+    let mut cases = Vec::new();
+    let mut without_label = Vec::new();
+    for (name, image) in images {
+        match labels.remove(&name) {
+            Some(label) => cases.push(Case { name, image, label }),
+            None => without_label.push(name),
+        }
+    }
+    let unpaired = |dir: &Path, missing, names: Vec<String>| match names.is_empty() {
+        true => Ok(()),
+        false => Err(DataError::Unpaired { dir: dir.to_path_buf(), missing, names }),
+    };
+    unpaired(label_dir, "label", without_label)?;
+    unpaired(image_dir, "image", labels.into_keys().collect())?;
+    Ok(cases)
+}
+
+/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`.
+fn take_labels(files: &mut BTreeMap<String, PathBuf>) -> BTreeMap<String, PathBuf> {
+    let names: Vec<String> = files.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let label = files.remove(&name)?;
+            Some((name[..name.len() - LABEL_SUFFIX.len()].to_owned(), label))
+        })
+        .collect()
+}
+
 /// The largest label of a case, or everything that is wrong with it.
 fn check_case(case: &Case, classes: Option<usize>) -> Result<u16, Vec<DataError>> {
     let mut problems = Vec::new();
@@ -134,17 +170,32 @@ fn check_case(case: &Case, classes: Option<usize>) -> Result<u16, Vec<DataError>
     if problems.is_empty() { Ok(largest) } else { Err(problems) }
 }
 
-/// The volumes of a folder to segment, by file name.
+/// The volumes of a folder to segment, by file name: without labels `NAME_segmentation` that lie beside their volume
+/// `NAME`. Folders with DICOM series are volumes too.
 pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = volumes_of(dir)?;
+    let names: Vec<String> = files.keys().cloned().collect();
+    files.retain(|name, _| !name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image)));
+    Ok(files.into_values().collect())
+}
+
+/// All volumes of a folder by the case they stand for.
+pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     let files = list(dir)?;
     if files.is_empty() {
         return Err(DataError::NoVolumes { dir: dir.to_path_buf() });
     }
-    Ok(files.into_values().collect())
+    Ok(files)
 }
 
-/// Volume files of a folder by the case they stand for; other files, hidden files and folders are
-/// passed over.
+/// The label of a case among the volumes of a folder: `NAME_segmentation` where there is one, for `NAME` is the image
+/// then, else `NAME`.
+pub fn label_of<'a>(volumes: &'a BTreeMap<String, PathBuf>, case: &str) -> Option<&'a PathBuf> {
+    volumes.get(&format!("{case}{LABEL_SUFFIX}")).or_else(|| volumes.get(case))
+}
+
+/// Volume files of a folder, and folders with DICOM series, by the case they stand for; all else and what is hidden
+/// is passed over.
 fn list(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))? {
@@ -152,12 +203,11 @@ fn list(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
         let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        let Some(case) = case_of(file_name).map(str::to_owned) else {
-            continue;
+        let case = match case_of(file_name) {
+            Some(case) if !path.is_dir() => case.to_owned(),
+            None if !file_name.starts_with('.') && is_series(&path) => file_name.to_owned(),
+            _ => continue,
         };
-        if path.is_dir() {
-            continue;
-        }
         if let Some(other) = files.get(&case) {
             let other = other.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             // The folder is listed in no order, the message is not to depend on it.

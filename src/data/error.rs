@@ -20,7 +20,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// The file name says nothing about the format.
-    #[error("{}: no known volume format; expected a file name that ends in .nii, .nii.gz, .hdr or .img", .path.display())]
+    #[error("{}: no known volume format; expected a file name that ends in .nii, .nii.gz, .hdr, .img, .mha or .mhd, or the folder of a DICOM series", .path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -44,12 +44,12 @@ pub enum DataError {
         path: PathBuf,
         /// Bytes up to the last voxel.
         needed: u64,
-        /// Bytes that are there (for gzip: at most).
+        /// Bytes that are there (where they are compressed: at most).
         found: u64,
     },
     /// The compressed stream ends early or its checksum is wrong.
-    #[error("{}: the gzip stream is damaged or cut short: {found} of {needed} bytes could be read ({source})", .path.display())]
-    Gzip {
+    #[error("{}: the compressed stream is damaged or cut short: {found} of {needed} bytes could be read ({source})", .path.display())]
+    Compressed {
         /// The file.
         path: PathBuf,
         /// Decompressed bytes up to the last voxel.
@@ -58,6 +58,32 @@ pub enum DataError {
         found: u64,
         /// The decoder's reason.
         source: std::io::Error,
+    },
+    /// A DICOM file that cannot be decoded.
+    #[error("{}: {reason}", .path.display())]
+    Dicom {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// DICOM files that do not make one volume.
+    #[error("{}: {problem}, expected {expected}", .dir.display())]
+    Series {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong, with the values.
+        problem: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A format that is read but not written.
+    #[error("{}: {format} is not written; expected a file name that ends in .nii, .nii.gz, .hdr, .img, .mha or .mhd", .path.display())]
+    ReadOnlyFormat {
+        /// The output.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
     },
     /// Voxels that are not one real number each.
     #[error("{}: voxels are of type {dtype}, expected one real number per voxel (integer, float32 or float64)", .path.display())]
@@ -86,6 +112,16 @@ pub enum DataError {
         voxels: usize,
         /// The first one, x, y, z.
         at: [usize; 3],
+    },
+    /// A volume that would become too large at the training spacing.
+    #[error("{}: {} voxels at the training spacing, expected at most {limit} voxels: data.spacing is too fine", .path.display(), shape_text(.shape))]
+    Resampled {
+        /// The file.
+        path: PathBuf,
+        /// Extents after resampling, x first.
+        shape: Vec<usize>,
+        /// Most voxels.
+        limit: usize,
     },
     /// A label that is not a whole number from 0 to 65535.
     #[error("{}: voxel x, y, z = {at:?} is {value}, expected a label: a whole number from 0 to 65535", .path.display())]
@@ -140,13 +176,13 @@ pub enum DataError {
         difference: String,
     },
     /// A folder without a known layout.
-    #[error("{}: no data set; expected the folders images/ and labels/, or imagesTr/ and labelsTr/", .dir.display())]
+    #[error("{}: no data set; expected the folders images/ and labels/, or imagesTr/ and labelsTr/, or volumes NAME with their labels NAME_segmentation", .dir.display())]
     NoDataset {
         /// The folder.
         dir: PathBuf,
     },
     /// A folder without volumes.
-    #[error("{}: no volumes; expected files that end in .nii, .nii.gz or .hdr", .dir.display())]
+    #[error("{}: no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha or .mhd", .dir.display())]
     NoVolumes {
         /// The folder.
         dir: PathBuf,

@@ -1,7 +1,18 @@
 //! Intensities of MR images have no unit: two scans of one patient may differ by a factor of a
-//! thousand. Each volume is brought to a common scale by its own statistics.
+//! thousand. Each volume is brought to a common scale by its own statistics. CT has a unit, so there the statistics
+//! are those of the organ in all training volumes.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use super::DataError;
+use super::dataset::Case;
+use super::io;
+
+/// Percentiles between which intensities are kept, as in nnU-Net.
+const PERCENTILES: [f64; 2] = [0.5, 99.5];
+/// Foreground voxels of a volume that go into the statistics of a data set, at most.
+const SAMPLED: usize = 50_000;
 
 /// How the intensities of a volume are brought to a common scale. Standard deviations divide by the
 /// count (not by count - 1), as numpy, MONAI and nnU-Net do.
@@ -14,17 +25,116 @@ pub enum Normalisation {
     /// The same over the voxels that are not exactly 0, which stay 0: for volumes with a masked
     /// background.
     ZScoreNonZero,
+    /// Clipped to the volume's percentiles 0.5 and 99.5, then as `z_score_all`: a few very bright voxels do not set the
+    /// scale.
+    PercentileClip,
+    /// Clipped to the window of [`IntensityStatistics`], then (value - mean) / standard deviation of these.
+    CtWindow,
     /// Values as they are.
     None,
+}
+
+/// What the foreground looks like in a data set; four numbers `[lower, upper, mean, standard deviation]` in files.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 4]", into = "[f64; 4]")]
+pub struct IntensityStatistics {
+    /// Lower end of the window.
+    pub lower: f64,
+    /// Upper end of the window.
+    pub upper: f64,
+    /// Mean of the foreground.
+    pub mean: f64,
+    /// Standard deviation of the foreground.
+    pub deviation: f64,
+}
+
+impl From<[f64; 4]> for IntensityStatistics {
+    fn from([lower, upper, mean, deviation]: [f64; 4]) -> Self {
+        Self { lower, upper, mean, deviation }
+    }
+}
+
+impl From<IntensityStatistics> for [f64; 4] {
+    fn from(s: IntensityStatistics) -> Self {
+        [s.lower, s.upper, s.mean, s.deviation]
+    }
+}
+
+impl IntensityStatistics {
+    /// Of the labelled voxels (label > 0) of cases: percentiles 0.5 and 99.5, mean and standard deviation. Of a volume
+    /// with more than 50,000 of them, every k-th counts.
+    ///
+    /// # Errors
+    /// [`DataError`] that names the file, or [`DataError::Setting`] when no voxel is labelled.
+    pub fn of_foreground(cases: &[Case]) -> Result<IntensityStatistics, DataError> {
+        let per_case = cases.par_iter().map(foreground_of).collect::<Result<Vec<_>, _>>()?;
+        Self::of(per_case.concat()).ok_or(DataError::Setting {
+            key: "data.normalisation",
+            found: "ct_window, but no training label has foreground".into(),
+            expected: "labelled voxels, or data.ct_window = [lower, upper, mean, standard deviation]",
+        })
+    }
+
+    /// Whether these are the numbers of a window.
+    pub fn is_sensible(&self) -> bool {
+        let finite = [self.lower, self.upper, self.mean, self.deviation].iter().all(|value| value.is_finite());
+        finite && self.lower < self.upper && self.deviation > 0.0
+    }
+
+    /// Of values; none if there are none.
+    fn of(mut values: Vec<f32>) -> Option<IntensityStatistics> {
+        values.sort_unstable_by(f32::total_cmp);
+        let [lower, upper] = PERCENTILES.map(|percent| percentile(&values, percent));
+        let count = values.len() as f64;
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+        let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+        Some(Self { lower: lower?, upper: upper?, mean, deviation: variance.sqrt() })
+    }
+}
+
+fn foreground_of(case: &Case) -> Result<Vec<f32>, DataError> {
+    let (image, label) = (io::read_volume(&case.image)?, io::read_label_map(&case.label)?);
+    if let Some(difference) = label.grid.difference(&image.grid) {
+        return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
+    }
+    let count = label.voxels.iter().filter(|&&label| label > 0).count();
+    let labelled = image.voxels.iter().zip(&label.voxels).filter(|(_, label)| **label > 0);
+    Ok(labelled.map(|(value, _)| *value).step_by(count.div_ceil(SAMPLED).max(1)).collect())
+}
+
+/// Percentile of ascending values by linear interpolation, as numpy's.
+fn percentile(ascending: &[f32], percent: f64) -> Option<f64> {
+    let rank = percent / 100.0 * ascending.len().checked_sub(1)? as f64;
+    let (lower, upper) = (ascending[rank.floor() as usize], ascending[rank.ceil() as usize]);
+    Some(f64::from(lower) + (f64::from(upper) - f64::from(lower)) * rank.fract())
 }
 
 impl Normalisation {
     /// Normalises voxels in place. Where there is no contrast (standard deviation 0, as in a
     /// constant volume) all normalised voxels become 0.
-    pub fn apply(self, voxels: &mut [f32]) {
+    ///
+    /// # Panics
+    /// If `statistics` are missing for [`Normalisation::CtWindow`].
+    pub fn apply(self, voxels: &mut [f32], statistics: Option<&IntensityStatistics>) {
         match self {
             Normalisation::ZScoreAll => z_score(voxels, |_| true),
             Normalisation::ZScoreNonZero => z_score(voxels, |value| value != 0.0),
+            Normalisation::PercentileClip => {
+                let mut ascending = voxels.to_vec();
+                ascending.sort_unstable_by(f32::total_cmp);
+                let [lower, upper] = PERCENTILES.map(|percent| percentile(&ascending, percent));
+                if let (Some(lower), Some(upper)) = (lower, upper) {
+                    voxels.iter_mut().for_each(|value| *value = value.clamp(lower as f32, upper as f32));
+                }
+                z_score(voxels, |_| true);
+            }
+            Normalisation::CtWindow => {
+                let s = statistics.expect("a CT window comes with its statistics");
+                let factor = if s.deviation > 0.0 { 1.0 / s.deviation } else { 0.0 };
+                for value in voxels {
+                    *value = ((f64::from(*value).clamp(s.lower, s.upper) - s.mean) * factor) as f32;
+                }
+            }
             Normalisation::None => {}
         }
     }
@@ -54,7 +164,7 @@ mod tests {
     fn over_all_voxels() {
         // Mean 4, squared deviations 16 + 1 + 25 + 4 + 4 = 50, variance 10.
         let mut voxels = [0.0f32, 3.0, 9.0, 2.0, 6.0];
-        Normalisation::ZScoreAll.apply(&mut voxels);
+        Normalisation::ZScoreAll.apply(&mut voxels, None);
         for (got, deviation) in voxels.iter().zip([-4.0f64, -1.0, 5.0, -2.0, 2.0]) {
             assert!((f64::from(*got) - deviation / 10f64.sqrt()).abs() < 1e-6, "{got}");
         }
@@ -64,7 +174,7 @@ mod tests {
     fn zeros_stay_zero_and_do_not_count() {
         // Non-zero: mean 3, variance (4 + 1 + 9) / 3.
         let mut voxels = [0.0f32, 1.0, 2.0, 0.0, 6.0];
-        Normalisation::ZScoreNonZero.apply(&mut voxels);
+        Normalisation::ZScoreNonZero.apply(&mut voxels, None);
         let deviation = (14f64 / 3.0).sqrt();
         for (got, expected) in voxels.iter().zip([0.0, -2.0, -1.0, 0.0, 3.0]) {
             assert!((f64::from(*got) - expected / deviation).abs() < 1e-6, "{got}");
@@ -74,19 +184,57 @@ mod tests {
     #[test]
     fn without_contrast_everything_is_zero() {
         let mut constant = [0.1f32; 7];
-        Normalisation::ZScoreAll.apply(&mut constant);
+        Normalisation::ZScoreAll.apply(&mut constant, None);
         assert_eq!(constant, [0.0; 7]);
         let mut empty = [0.0f32; 3];
-        Normalisation::ZScoreNonZero.apply(&mut empty);
+        Normalisation::ZScoreNonZero.apply(&mut empty, None);
         assert_eq!(empty, [0.0; 3]);
     }
 
     #[test]
+    fn few_bright_voxels_do_not_set_the_scale() {
+        let mut voxels: Vec<f32> = (0..1000).map(|v| ((v * 37) % 100) as f32).collect();
+        (voxels[13], voxels[500]) = (1e6, -1e6);
+        Normalisation::PercentileClip.apply(&mut voxels, None);
+        // Uniform on 0..100: standard deviation 29, so nothing lies beyond 1.8.
+        assert!(
+            voxels.iter().all(|v| v.abs() < 1.8),
+            "{:?}",
+            voxels.iter().copied().fold(0.0f32, |a, v| a.max(v.abs()))
+        );
+        // numpy.percentile([1, 2, 4, 8], [0.5, 99.5])
+        let ascending = [1.0, 2.0, 4.0, 8.0];
+        let found = PERCENTILES.map(|percent| percentile(&ascending, percent).expect("values"));
+        for (found, expected) in found.iter().zip([1.015, 7.94]) {
+            assert!((found - expected).abs() < 1e-12, "{found}");
+        }
+    }
+
+    #[test]
+    fn ct_windows_have_the_data_sets_scale() {
+        let statistics = IntensityStatistics::from([-100.0, 200.0, 50.0, 20.0]);
+        let mut voxels = [-1000.0f32, -100.0, 50.0, 90.0, 3000.0];
+        Normalisation::CtWindow.apply(&mut voxels, Some(&statistics));
+        assert_eq!(voxels, [-7.5, -7.5, 0.0, 2.0, 7.5]);
+        let found = IntensityStatistics::of(vec![8.0, 1.0, 4.0, 2.0]).expect("values");
+        assert!((found.lower - 1.015).abs() < 1e-12 && (found.upper - 7.94).abs() < 1e-12, "{found:?}");
+        // Mean 3.75; squared deviations 7.5625 + 3.0625 + 0.0625 + 18.0625.
+        assert_eq!((found.mean, found.deviation), (3.75, (28.75f64 / 4.0).sqrt()));
+        assert_eq!(IntensityStatistics::of(Vec::new()), None);
+    }
+
+    #[test]
     fn names_in_configurations() {
-        let names: Vec<String> = [Normalisation::ZScoreAll, Normalisation::ZScoreNonZero, Normalisation::None]
-            .iter()
-            .map(|n| serde_json::to_string(n).expect("a name"))
-            .collect();
-        assert_eq!(names, ["\"z_score_all\"", "\"z_score_non_zero\"", "\"none\""]);
+        let names: Vec<String> = [
+            Normalisation::ZScoreAll,
+            Normalisation::ZScoreNonZero,
+            Normalisation::PercentileClip,
+            Normalisation::CtWindow,
+            Normalisation::None,
+        ]
+        .iter()
+        .map(|n| serde_json::to_value(n).expect("a name").as_str().expect("a string").to_owned())
+        .collect();
+        assert_eq!(names, ["z_score_all", "z_score_non_zero", "percentile_clip", "ct_window", "none"]);
     }
 }

@@ -1,8 +1,8 @@
 //! From a file to the network's input, and from the network's output back to the file's grid.
 //!
-//! file → canonical orientation → normalised intensities → centred in the patch. Intensities are
-//! normalised over the whole volume before it is cropped, and the padding is 0: the mean of a
-//! normalised volume, and MONAI's default. Training, validation and `segment` share this path, so
+//! file → normalised intensities → canonical orientation → training spacing → centred in the patch.
+//! Intensities are normalised over the whole volume, as it was measured, before it is resampled and
+//! cropped, and the padding is 0: the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so
 //! that none of them sees an input the others do not.
 
 use std::path::Path;
@@ -12,23 +12,45 @@ use serde::{Deserialize, Serialize};
 use super::canonical::Reorientation;
 use super::dataset::Case;
 use super::io::{self, Header};
-use super::normalise::Normalisation;
+use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
+use super::resample::{Interpolation, Resampling, TargetSpacing};
 use super::volume::{Grid, Volume};
 use super::{DataError, LabelMap};
 
 /// How a volume becomes an input of the network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
     /// How intensities are brought to a common scale.
     pub normalisation: Normalisation,
+    /// The data set's, for [`Normalisation::CtWindow`].
+    pub intensities: Option<IntensityStatistics>,
+    /// Spacing to which volumes are brought.
+    pub spacing: TargetSpacing,
+    /// How images are brought there.
+    pub interpolation: Interpolation,
     /// Extents of the network's input, x, y, z.
     pub patch: [usize; 3],
     /// Number of classes, background included.
     pub classes: usize,
     /// True to bring every volume to the orientation nearest to RAS first.
     pub canonical: bool,
+}
+
+impl Preparation {
+    /// Volumes in their own spacing and orientation, for two classes and no patch: the other fields are to be set.
+    pub fn native(normalisation: Normalisation) -> Preparation {
+        Preparation {
+            normalisation,
+            intensities: None,
+            spacing: TargetSpacing::default(),
+            interpolation: Interpolation::default(),
+            patch: [1; 3],
+            classes: 2,
+            canonical: false,
+        }
+    }
 }
 
 /// What happens to a volume whose extents are not those of the patch.
@@ -60,8 +82,12 @@ pub struct Geometry {
     pub input: Grid,
     /// From the file's orientation to the network's.
     pub reorientation: Reorientation,
-    /// Padding and cropping after it.
+    /// From the file's spacing to the network's, after it.
+    pub resampling: Resampling,
+    /// Padding and cropping in the end.
     pub fit: CenterFit,
+    /// How images are resampled.
+    interpolation: Interpolation,
 }
 
 impl Geometry {
@@ -69,6 +95,8 @@ impl Geometry {
         let reorientation =
             if preparation.canonical { Reorientation::to_ras(input) } else { Reorientation::identity(input.extents) };
         let oriented = reorientation.apply_to_grid(input);
+        let resampling = Resampling::new(&oriented, &preparation.spacing);
+        let oriented = resampling.apply_to_grid(&oriented);
         let to = match fit {
             Fit::Patch => preparation.patch,
             Fit::Whole => std::array::from_fn(|axis| oriented.extents[axis].max(preparation.patch[axis])),
@@ -79,18 +107,43 @@ impl Geometry {
         for (row, position) in grid.affine.iter_mut().zip(origin) {
             row[3] = position;
         }
-        Geometry { grid, input: input.clone(), reorientation, fit }
+        let interpolation = preparation.interpolation;
+        Geometry { grid, input: input.clone(), reorientation, resampling, fit, interpolation }
     }
 
-    /// Voxels of the file's grid to voxels of the prepared grid.
-    pub fn apply<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
-        self.fit.apply(&self.reorientation.apply(voxels), fill)
+    /// Intensities of the file's grid to the prepared grid; padding has the value `fill`.
+    pub fn apply_image(&self, voxels: &[f32], fill: f32) -> Vec<f32> {
+        self.fit.apply(&self.resampling.image(self.reorientation.apply(voxels), self.interpolation), fill)
     }
 
-    /// Voxels of the prepared grid (the network's output) to voxels of the file's grid; what was
-    /// cropped away has the value `fill`.
-    pub fn restore<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
-        self.reorientation.invert(&self.fit.invert(voxels, fill))
+    /// Labels of the file's grid to the prepared grid; padding has the value `fill`.
+    pub fn apply_labels(&self, labels: &[u16], fill: u16) -> Vec<u16> {
+        self.fit.apply(&self.resampling.labels(&self.reorientation.apply(labels)), fill)
+    }
+
+    /// Values of the prepared grid (a probability of the network's output) to the file's grid, linearly; what was
+    /// cropped away has the value `fill`. Exact where nothing was resampled.
+    pub fn restore_image(&self, voxels: &[f32], fill: f32) -> Vec<f32> {
+        let voxels = self.resampling.inverse().image(self.fit.invert(voxels, fill), Interpolation::Linear);
+        self.reorientation.invert(&voxels)
+    }
+
+    /// Labels of the prepared grid to the file's grid; what was cropped away has the value `fill`. Exact where nothing
+    /// was resampled.
+    pub fn restore_labels(&self, labels: &[u16], fill: u16) -> Vec<u16> {
+        self.reorientation.invert(&self.resampling.inverse().labels(&self.fit.invert(labels, fill)))
+    }
+
+    /// The most probable class at each voxel of the file's grid, of probabilities on the prepared grid (`classes` per
+    /// voxel): these are interpolated linearly, so that outlines are finer than the network's voxels. The lower class
+    /// where two are equal, and 0 where the volume was cropped.
+    pub fn restore_classes(&self, probabilities: &[f32], classes: usize) -> Vec<u16> {
+        let numbers: Vec<u16> = (0..=u16::MAX).take(classes).collect();
+        let of_class = |class: u16| {
+            let values: Vec<f32> = probabilities.iter().skip(usize::from(class)).step_by(classes).copied().collect();
+            self.fit.invert(&values, 0.0)
+        };
+        self.reorientation.invert(&self.resampling.inverse().largest(&numbers, of_class))
     }
 }
 
@@ -99,8 +152,8 @@ impl Prepared {
     pub fn from_volume(volume: Volume, preparation: &Preparation, fit: Fit) -> Prepared {
         let geometry = Geometry::new(&volume.grid, preparation, fit);
         let mut voxels = volume.voxels;
-        preparation.normalisation.apply(&mut voxels);
-        Prepared { image: geometry.apply(&voxels, 0.0), label: None, geometry }
+        preparation.normalisation.apply(&mut voxels, preparation.intensities.as_ref());
+        Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
     }
 
     /// Bytes in memory.
@@ -109,9 +162,24 @@ impl Prepared {
     }
 }
 
+/// Voxels of a resampled volume, at most: 8 GiB of float32. Mistaken spacings ask for far more.
+const MOST_RESAMPLED: usize = 1 << 31;
+
+/// Refuses a volume that would not fit in memory at the training spacing.
+fn check_size(path: &Path, grid: &Grid, preparation: &Preparation) -> Result<(), DataError> {
+    let geometry = Geometry::new(grid, preparation, Fit::Patch);
+    let shape = geometry.resampling.to;
+    let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+    if geometry.resampling.is_identity() || count.is_some_and(|count| count <= MOST_RESAMPLED) {
+        return Ok(());
+    }
+    Err(DataError::Resampled { path: path.to_path_buf(), shape: shape.to_vec(), limit: MOST_RESAMPLED })
+}
+
 /// Reads and prepares an image; the header is what an output in its grid is written from.
 pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
     let header = io::read_header(path)?;
+    check_size(path, &header.grid(path)?, preparation)?;
     let prepared = Prepared::from_volume(io::read_volume(path)?, preparation, fit);
     Ok((prepared, header))
 }
@@ -127,9 +195,10 @@ pub fn prepare_case(case: &Case, preparation: &Preparation) -> Result<Prepared, 
 /// As [`prepare_case`], with a choice of the fit: [`Fit::Whole`] to validate on whole volumes.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
     let volume = io::read_volume(&case.image)?;
+    check_size(&case.image, &volume.grid, preparation)?;
     let label = read_case_label(case, &volume.grid, preparation.classes)?;
     let mut prepared = Prepared::from_volume(volume, preparation, fit);
-    prepared.label = Some(prepared.geometry.apply(&label.voxels, 0));
+    prepared.label = Some(prepared.geometry.apply_labels(&label.voxels, 0));
     Ok(prepared)
 }
 
@@ -161,7 +230,7 @@ mod tests {
     }
 
     fn preparation(canonical: bool) -> Preparation {
-        Preparation { normalisation: Normalisation::None, patch: [5, 4, 2], classes: 3, canonical }
+        Preparation { patch: [5, 4, 2], classes: 3, canonical, ..Preparation::native(Normalisation::None) }
     }
 
     #[test]
@@ -187,6 +256,6 @@ mod tests {
         let volume = volume();
         let prepared = Prepared::from_volume(volume.clone(), &preparation(true), Fit::Whole);
         assert_eq!(prepared.geometry.grid.extents, [5, 6, 2]);
-        assert_eq!(prepared.geometry.restore(&prepared.image, f32::NAN), volume.voxels);
+        assert_eq!(prepared.geometry.restore_image(&prepared.image, f32::NAN), volume.voxels);
     }
 }

@@ -1,10 +1,12 @@
 //! Prediction: a sliding window over a prepared volume, and back to the grid of the file.
 
+mod postprocess;
 mod predictor;
 mod preprocessing;
 mod segment;
 mod window;
 
+pub use postprocess::PostProcessing;
 pub use predictor::{InferError, Predictor};
 pub use preprocessing::Preprocessing;
 pub use segment::{SegmentOptions, probability_path, segment_file};

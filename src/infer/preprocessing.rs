@@ -1,13 +1,23 @@
-use crate::data::{Normalisation, Preparation};
+use crate::data::{IntensityStatistics, Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::nn::Model;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 /// The key `preprocessing` of a model file: how volumes become inputs of its network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
     /// Intensities.
     pub normalisation: Normalisation,
+    /// Statistics of the training data for a CT window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intensities: Option<IntensityStatistics>,
+    /// Spacing to which volumes are brought; models without the key take each volume at its own.
+    #[serde(default, skip_serializing_if = "TargetSpacing::is_native")]
+    pub spacing: TargetSpacing,
+    /// How images are brought there.
+    #[serde(default, skip_serializing_if = "Interpolation::is_linear")]
+    pub interpolation: Interpolation,
     /// Extents x, y, z of the network's input.
     pub patch: [usize; 3],
     /// Whether volumes are brought to the orientation nearest to RAS.
@@ -25,9 +35,22 @@ impl Preprocessing {
     /// What is wrong with the key.
     pub fn of(model: &Model) -> Result<Self, serde_json::Error> {
         match &model.preprocessing {
-            Some(value) => Self::deserialize(value),
+            Some(value) => {
+                let found = Self::deserialize(value)?;
+                let window = found.intensities.is_some_and(|statistics| statistics.is_sensible());
+                if found.normalisation == Normalisation::CtWindow && !window {
+                    return Err(serde_json::Error::custom("normalisation ct_window needs intensities, four numbers"));
+                }
+                if !found.spacing.is_sensible() {
+                    return Err(serde_json::Error::custom("spacing: expected \"native\" or 0.01 to 100 mm"));
+                }
+                Ok(found)
+            }
             None => Ok(Self {
                 normalisation: Normalisation::ZScoreAll,
+                intensities: None,
+                spacing: TargetSpacing::default(),
+                interpolation: Interpolation::default(),
                 patch: [64usize.next_multiple_of(model.network.divisor()); 3],
                 canonical: false,
                 class_names: Vec::new(),
@@ -37,7 +60,8 @@ impl Preprocessing {
 
     /// As the data module takes it.
     pub fn preparation(&self, classes: usize) -> Preparation {
-        Preparation { normalisation: self.normalisation, patch: self.patch, classes, canonical: self.canonical }
+        let Self { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *self;
+        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, canonical }
     }
 
     /// Names of the foreground classes: those that were given, else `class 1`, `class 2`, …

@@ -1,4 +1,4 @@
-use super::{InferError, Predictor};
+use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, case_of};
 use crate::data::{Fit, Geometry, LabelMap, Preparation, Volume, prepare_image};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct SegmentOptions {
     /// Also one float32 volume of probabilities per foreground class.
     pub probabilities: bool,
+    /// What is mended in the label map.
+    pub post_processing: PostProcessing,
 }
 
 /// Segments a volume and writes the label map, and on request the probabilities, in the grid of the input.
@@ -25,8 +27,9 @@ pub fn segment_file(
     let (prepared, header) = prepare_image(input, preparation, Fit::Whole)?;
     let probabilities = predictor.predict(&prepared, progress)?;
     let geometry = &prepared.geometry;
-    let labels = geometry.restore(&predictor.labels(&probabilities), 0);
-    let map = LabelMap { grid: geometry.input.clone(), voxels: labels };
+    let labels = geometry.restore_classes(&probabilities, preparation.classes);
+    let mut map = LabelMap { grid: geometry.input.clone(), voxels: labels };
+    options.post_processing.apply(&mut map);
     if options.probabilities {
         for class in 1..preparation.classes {
             let path = probability_path(output, class);
@@ -51,7 +54,7 @@ pub fn probability_path(output: &Path, class: usize) -> PathBuf {
 
 fn probability(geometry: &Geometry, probabilities: &[f32], class: usize, classes: usize) -> Volume {
     let voxels: Vec<f32> = probabilities.iter().skip(class).step_by(classes).copied().collect();
-    Volume { grid: geometry.input.clone(), voxels: geometry.restore(&voxels, 0.0) }
+    Volume { grid: geometry.input.clone(), voxels: geometry.restore_image(&voxels, 0.0) }
 }
 
 #[cfg(test)]

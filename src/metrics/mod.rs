@@ -12,6 +12,7 @@
 mod evaluation;
 mod output;
 mod overlap;
+mod promise12;
 mod score;
 mod summary;
 mod surface;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 pub use evaluation::{ClassSummary, Evaluation};
 pub(crate) use output::replace_file;
 pub use overlap::{Overlap, Presence};
+pub use promise12::{Observer, RegionMeans};
 pub use score::{CaseScores, LabelPair, Metric, Region, score_case};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};

@@ -1,6 +1,7 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
-use crate::data::{Normalisation, Preparation};
+pub use super::data_config::{Auto, CtWindow, DataConfig, Patch};
+use crate::data::{Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
@@ -38,40 +39,6 @@ pub struct NetworkConfig {
     pub decoder: Vec<usize>,
     /// Factor on the He weights of the last layer.
     pub head_gain: f32,
-}
-
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DataConfig {
-    /// Extents x, y, z of the network's input, or `"auto"`: the training volumes' median, rounded up to the network's
-    /// divisor and, where it exceeds `max_patch_voxels`, reduced along its longest axes.
-    pub patch: Patch,
-    /// Limit for an automatic patch.
-    pub max_patch_voxels: usize,
-    /// Intensities.
-    pub normalisation: Normalisation,
-    /// Bring volumes to the orientation nearest to RAS.
-    pub canonical: bool,
-    /// Shares of training, validation and test when there is no `split.json`.
-    pub split: [f64; 3],
-}
-
-/// `[x, y, z]` or `"auto"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Patch {
-    /// Fixed extents x, y, z.
-    Fixed([usize; 3]),
-    /// Chosen from the data.
-    Auto(Auto),
-}
-
-/// The word `auto`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Auto {
-    /// Chosen from the data.
-    Auto,
 }
 
 /// `[training]`
@@ -232,6 +199,9 @@ impl Preset {
                 max_patch_voxels: if self == Self::Tiny { 100_000 } else { 1 << 20 },
                 normalisation: if paper { Normalisation::ZScoreNonZero } else { Normalisation::ZScoreAll },
                 canonical: true,
+                spacing: if paper { TargetSpacing::Millimetres([1.0, 1.0, 1.5]) } else { TargetSpacing::default() },
+                interpolation: Interpolation::Linear,
+                ct_window: CtWindow::Auto(Auto::Auto),
                 split: [0.7, 0.1, 0.2],
             },
             training: TrainingConfig {
@@ -344,10 +314,8 @@ impl Config {
         if !(1..=64).contains(&training.loader_threads) {
             return wrong("training.loader_threads", "1 to 64", training.loader_threads.to_string());
         }
-        if let Patch::Fixed(patch) = self.data.patch
-            && !patch.iter().all(|e| (1..=4096).contains(e))
-        {
-            return wrong("data.patch", "three extents from 1 to 4096", format!("{patch:?}"));
+        if let Some((key, expected, found)) = self.data.mistake() {
+            return wrong(key, expected, found);
         }
         let fraction = 0.0..1.0;
         for (key, value) in [
@@ -378,9 +346,15 @@ impl Config {
         Network { in_channels: 1, classes, base, encoder, decoder }
     }
 
-    /// How volumes are prepared for a patch x, y, z.
+    /// How volumes are prepared for a patch x, y, z; an automatic CT window must have been resolved
+    /// ([`DataConfig::resolve`]).
     pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
-        Preparation { normalisation: self.data.normalisation, patch, classes, canonical: self.data.canonical }
+        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data;
+        let intensities = match ct_window {
+            CtWindow::Fixed(statistics) => Some(statistics),
+            CtWindow::Auto(_) => None,
+        };
+        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, canonical }
     }
 
     /// The optimiser's constants.
@@ -451,14 +425,14 @@ fn overlay(table: &mut Table, other: Table, origin: &str, prefix: &str) -> Resul
 
 /// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
 fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
-    let patch = key == "data.patch";
+    let either = DataConfig::words(key);
     match (present, &value) {
+        (_, Value::Array(_)) if either.is_some() => Ok(value),
+        (_, Value::String(word)) if either.is_some_and(|(known, _)| known == word) => Ok(value),
+        _ if either.is_some() => Err(mismatch(origin, key, either.map_or("", |(_, expected)| expected), &value)),
         (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(*i as f64)),
         (Value::Integer(_), Value::Integer(i)) if *i >= 0 => Ok(value),
         (Value::Integer(_), _) => Err(mismatch(origin, key, "a whole number, 0 or more", &value)),
-        (_, Value::Array(_)) if patch => Ok(value),
-        (_, Value::String(s)) if patch && s == "auto" => Ok(value),
-        _ if patch => Err(mismatch(origin, key, "\"auto\" or [x, y, z]", &value)),
         _ if present.same_type(&value) => Ok(value),
         _ => Err(mismatch(origin, key, &format!("a value like {present}"), &value)),
     }

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 pub mod config;
+pub mod data_config;
 mod error;
 mod history;
 mod log;

@@ -1,9 +1,10 @@
 use super::TrainError;
-use super::config::{Config, Patch};
+use super::config::Config;
+use super::data_config::Patch;
 use crate::data::io::read_header;
-use crate::data::{Case, Reorientation};
+use crate::data::{Case, Reorientation, Resampling};
 
-/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes, rounded up
+/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training spacing, rounded up
 /// to multiples of `divisor`, the longest axes reduced until `max_patch_voxels` is kept.
 ///
 /// # Errors
@@ -15,8 +16,9 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: usize) -> Result<[
     let mut extents: [Vec<usize>; 3] = Default::default();
     for case in cases {
         let grid = read_header(&case.image)?.grid(&case.image)?;
-        let oriented = if config.data.canonical { Reorientation::to_ras(&grid).to() } else { grid.extents };
-        for (axis, extent) in extents.iter_mut().zip(oriented) {
+        let oriented =
+            if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
+        for (axis, extent) in extents.iter_mut().zip(Resampling::new(&oriented, &config.data.spacing).to) {
             axis.push(extent);
         }
     }

@@ -5,16 +5,17 @@ use super::history::History;
 use super::profiler::StepProfiler;
 use super::validation::{class_means, mean};
 use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, choose_patch};
+use crate::data::io::output_name;
 use crate::data::{Batch, Case, Dataset, Loader, Split};
 use crate::evaluate::{EvaluateError, evaluate_folders};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Region};
 use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
 use crate::profile::Roof;
 use crate::report::{OverlayCase, write_curves, write_overlay};
-use crate::train::config::Patch;
+use crate::train::data_config::Patch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +118,10 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         Some(loaded) => loaded.state.patch,
         None => choose_patch(&settings.config, &training, network.divisor())?,
     };
-    store_config(settings, patch)?;
+    let mut config = settings.config.clone();
+    config.data.patch = Patch::Fixed(patch);
+    config.data.resolve(&training)?;
+    store_config(settings, &config)?;
     // Measured first, while the device has memory to spare.
     let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
     let [x, y, z] = patch;
@@ -132,10 +136,13 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     }
     let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
     let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
-    let preparation = settings.config.preparation(patch, classes);
+    let preparation = config.preparation(patch, classes);
     let predictor = Predictor::sharing(trainer.executor(), &network, patch)?;
     let preprocessing = Preprocessing {
         normalisation: preparation.normalisation,
+        intensities: preparation.intensities,
+        spacing: preparation.spacing,
+        interpolation: preparation.interpolation,
         patch,
         canonical: preparation.canonical,
         class_names: dataset.class_names.clone(),
@@ -335,19 +342,19 @@ impl<P: Progress> Run<'_, P> {
         let predictor = Predictor::new(gpu, &model, self.preprocessing.patch)?;
         let preparation = self.preprocessing.preparation(self.network.classes);
         for case in cases {
-            let name = case.image.file_name().unwrap_or_default();
-            let output = predictions.join(name);
+            let output = predictions.join(output_name(&case.image));
             segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), || ())?;
         }
         let labels = cases[0].label.parent().unwrap_or(Path::new("."));
         let names = self.preprocessing.foreground_names(self.network.classes);
-        let evaluation = evaluate_folders(&predictions, labels, Some(&names)).map_err(|e| match e {
-            EvaluateError::Data(e) => TrainError::Data(e),
-            EvaluateError::Metric { source, .. } => TrainError::Metric(source),
-            e @ EvaluateError::NoLabel { .. } => {
-                TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() }
-            }
-        })?;
+        let evaluation =
+            evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole]).map_err(|e| match e {
+                EvaluateError::Data(e) => TrainError::Data(e),
+                EvaluateError::Metric { source, .. } => TrainError::Metric(source),
+                e @ EvaluateError::NoLabel { .. } => {
+                    TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() }
+                }
+            })?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
         self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) })?;
@@ -421,10 +428,8 @@ fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, Trai
     Ok(split)
 }
 
-/// Stores the effective configuration, with the patch that was chosen.
-fn store_config(settings: &RunSettings, patch: [usize; 3]) -> Result<(), TrainError> {
-    let mut config = settings.config.clone();
-    config.data.patch = Patch::Fixed(patch);
+/// Stores the effective configuration, with what was chosen from the data.
+fn store_config(settings: &RunSettings, config: &Config) -> Result<(), TrainError> {
     let path = settings.out.join("config.toml");
     std::fs::write(&path, config.to_toml()).map_err(|source| TrainError::Io { path, action: "write", source })
 }

@@ -56,8 +56,9 @@ impl Validation {
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
         for (i, (name, prepared, reference)) in self.cases.iter().enumerate() {
-            let labels = predictor.labels(&predictor.predict(prepared, || ())?);
-            let native = prepared.geometry.restore(&labels, 0);
+            let probabilities = predictor.predict(prepared, || ())?;
+            let labels = predictor.labels(&probabilities);
+            let native = prepared.geometry.restore_classes(&probabilities, self.classes);
             let dice = (1..self.classes)
                 .map(|class| Ok(Overlap::count(&native, &reference.voxels, class as u16)?.dice()))
                 .collect::<Result<Vec<_>, TrainError>>()?;

@@ -35,13 +35,13 @@ fn cut_files_are_errors() {
     let compressed = std::fs::read(&path).expect("a file");
     for length in [compressed.len() / 2, compressed.len() - 4] {
         std::fs::write(&path, &compressed[..length]).expect("written");
-        assert!(matches!(read_volume(&path), Err(DataError::Gzip { .. })), "{length} of {}", compressed.len());
+        assert!(matches!(read_volume(&path), Err(DataError::Compressed { .. })), "{length} of {}", compressed.len());
     }
     let mut flipped = compressed.clone();
     let at = flipped.len() - 6;
     flipped[at] ^= 0x10;
     std::fs::write(&path, &flipped).expect("written");
-    assert!(matches!(read_volume(&path), Err(DataError::Gzip { .. })), "wrong checksum");
+    assert!(matches!(read_volume(&path), Err(DataError::Compressed { .. })), "wrong checksum");
 }
 
 /// Headers that promise more than the file can hold end at once, without memory for it.
@@ -102,7 +102,9 @@ fn headers_that_cannot_be_right() {
         let text = message(file);
         assert!(text.contains(expected), "{text}, expected {expected}");
     }
+    std::fs::write(dir.path().join("picture.png"), "no volume").expect("written");
     assert!(matches!(read_volume(&dir.path().join("picture.png")), Err(DataError::UnknownFormat { .. })));
+    assert!(matches!(read_volume(&dir.path().join("absent.png")), Err(DataError::Io { .. })));
     assert!(matches!(read_volume(&dir.path().join("absent.nii")), Err(DataError::Io { .. })));
     std::fs::create_dir(dir.path().join("folder.nii")).expect("a folder");
     assert!(matches!(read_volume(&dir.path().join("folder.nii")), Err(DataError::Io { .. })));

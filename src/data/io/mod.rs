@@ -1,13 +1,23 @@
 //! Volumes in files: which format a file has, and what every format has in common.
 //!
+//! | format | names | read | written |
+//! |---|---|---|---|
+//! | NIfTI-1, NIfTI-2 ([`nifti`]) | `.nii`, `.nii.gz`, `.hdr` + `.img` | yes | yes |
+//! | MetaImage ([`metaimage`]) | `.mha`, `.mhd` + voxel file | yes | yes, compressed |
+//! | DICOM ([`dicom`]) | a folder that holds one series | yes | no |
+//!
 //! A reader turns a file into a [`Header`] and raw voxels; this module makes volumes and label maps
 //! of them, so that the rules (three axes, finite intensities, whole labels) are the same for every
-//! format. The file name decides the format.
+//! format. The file name decides the format; a folder is a DICOM series.
 //!
 //! Images with NaN or infinite voxels are refused: no replacement is right for all of them, and one
 //! NaN ends a training. [`crate::data::inspect()`] counts them instead.
 
+mod axes;
 pub mod bytes;
+pub mod dicom;
+mod encode;
+pub mod metaimage;
 pub mod nifti;
 pub mod scalar;
 
@@ -16,7 +26,6 @@ use std::path::Path;
 pub use bytes::ByteOrder;
 pub use scalar::{Scalar, Scaling};
 
-use self::nifti::RawHeader;
 use self::scalar::RawVoxels;
 use super::DataError;
 use super::volume::{Grid, LabelMap, Volume, position_of};
@@ -43,8 +52,19 @@ pub struct Header {
     pub affine: [[f64; 4]; 3],
     /// Oddities that a user should know of; none of them keeps the file from being read.
     pub warnings: Vec<String>,
-    /// The format's own header, from which an output in the same grid is made.
-    pub(crate) native: RawHeader,
+    /// What only the format knows: where the voxels are, and what an output in the same format keeps.
+    pub(crate) native: Native,
+}
+
+/// The part of a header that is the format's own.
+#[derive(Clone, Debug)]
+pub(crate) enum Native {
+    /// The header's bytes, from which an output in the same grid is made.
+    Nifti(nifti::RawHeader),
+    /// Where the voxels are.
+    MetaImage(metaimage::Storage),
+    /// Files in the order of the slices.
+    Dicom(dicom::Series),
 }
 
 impl Header {
@@ -55,6 +75,17 @@ impl Header {
         }
         let extents = [self.shape[0], self.shape[1], self.shape[2]];
         Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
+    }
+
+    /// Bytes of all voxels; `field` of `path` is what says the shape.
+    fn voxel_bytes(&self, path: &Path, field: &'static str) -> Result<u64, DataError> {
+        let product = |product: u64, &extent: &usize| product.checked_mul(extent as u64);
+        self.shape.iter().try_fold(self.scalar.bytes() as u64, product).ok_or_else(|| DataError::Header {
+            path: path.to_path_buf(),
+            field,
+            found: format!("{:?}", self.shape),
+            expected: "a volume of less than 2^64 bytes",
+        })
     }
 
     /// The header of a new file: NIfTI-1 (NIfTI-2 above 32767 voxels along an axis), little endian.
@@ -68,16 +99,22 @@ impl Header {
 enum Format {
     /// `.nii`, `.nii.gz`, and pairs of `.hdr` and `.img` (each also `.gz`).
     Nifti,
+    /// `.mha`, and `.mhd` with a file of voxels.
+    MetaImage,
+    /// A folder.
+    Dicom,
 }
 
 /// Endings of file names (in lower case), the longer first.
-const ENDINGS: [(&str, Format); 6] = [
+const ENDINGS: [(&str, Format); 8] = [
     (".nii.gz", Format::Nifti),
     (".nii", Format::Nifti),
     (".hdr.gz", Format::Nifti),
     (".hdr", Format::Nifti),
     (".img.gz", Format::Nifti),
     (".img", Format::Nifti),
+    (".mha", Format::MetaImage),
+    (".mhd", Format::MetaImage),
 ];
 
 fn ending_of(name: &str) -> Option<(&'static str, Format)> {
@@ -85,10 +122,51 @@ fn ending_of(name: &str) -> Option<(&'static str, Format)> {
     ENDINGS.into_iter().find(|(ending, _)| lower.len() > ending.len() && lower.ends_with(ending))
 }
 
+fn format_of_name(path: &Path) -> Option<Format> {
+    ending_of(&path.file_name()?.to_string_lossy()).map(|(_, format)| format)
+}
+
 fn format_of(path: &Path) -> Result<Format, DataError> {
-    path.file_name()
-        .and_then(|name| ending_of(&name.to_string_lossy()).map(|(_, format)| format))
-        .ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() })
+    match format_of_name(path) {
+        Some(format) => Ok(format),
+        None if path.is_dir() => Ok(Format::Dicom),
+        None if !path.exists() => Err(DataError::io(path, "open")(std::io::Error::from(std::io::ErrorKind::NotFound))),
+        None => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
+    }
+}
+
+/// True for a folder that holds DICOM files: a volume by itself.
+pub fn is_series(path: &Path) -> bool {
+    path.is_dir() && dicom::is_series(path)
+}
+
+/// The file name under which a result for the volume `input` is written: its own, and for the folder of a DICOM
+/// series, a format that is not written, that of a compressed NIfTI file.
+pub fn output_name(input: &Path) -> String {
+    let name = input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if ending_of(&name).is_some() { name } else { format!("{name}.nii.gz") }
+}
+
+/// Whether a file of this name can be written: to be asked before there is anything to write.
+///
+/// # Errors
+/// [`DataError::UnknownFormat`] or [`DataError::ReadOnlyFormat`].
+pub fn check_output(path: &Path) -> Result<(), DataError> {
+    match format_of_name(path) {
+        Some(Format::Nifti | Format::MetaImage) => Ok(()),
+        _ if path.is_dir() => Err(DataError::ReadOnlyFormat { path: path.to_path_buf(), format: "DICOM" }),
+        _ => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
+    }
+}
+
+/// All files that are written for the output `path`: two for a pair of header and voxels.
+pub fn files_written(path: &Path) -> Vec<std::path::PathBuf> {
+    let (header, voxels) = match format_of_name(path) {
+        Some(Format::Nifti) => nifti::files_of(path),
+        Some(Format::MetaImage) => metaimage::files_of(path),
+        _ => (path.to_path_buf(), path.to_path_buf()),
+    };
+    if header == voxels { vec![header] } else { vec![header, voxels] }
 }
 
 /// The case that a file name stands for, if it is a volume's: `a.nii.gz` gives `a`. Hidden files
@@ -106,6 +184,8 @@ pub fn case_of(file_name: &str) -> Option<&str> {
 pub fn read_header(path: &Path) -> Result<Header, DataError> {
     match format_of(path)? {
         Format::Nifti => nifti::read_header(path),
+        Format::MetaImage => metaimage::read_header(path),
+        Format::Dicom => dicom::read_header(path),
     }
 }
 
@@ -114,8 +194,10 @@ pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, Dat
     if !header.scalar.is_real() {
         return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
     }
-    match format_of(path)? {
-        Format::Nifti => nifti::read_voxels(path, header),
+    match &header.native {
+        Native::Nifti(raw) => nifti::read_voxels(path, header, raw),
+        Native::MetaImage(storage) => metaimage::read_voxels(path, header, storage),
+        Native::Dicom(series) => dicom::read_voxels(path, header, series),
     }
 }
 
@@ -163,14 +245,12 @@ pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
 }
 
 /// Writes a label map in the grid of `like`, the header of the image it belongs to: same shape,
-/// affine, qform and sform codes, NIfTI version and byte order. Voxels are uint8, or uint16 if a
+/// affine, and from NIfTI to NIfTI the same qform and sform codes, version and byte order. Voxels are uint8, or uint16 if a
 /// label is above 255. The file is whole or absent.
 pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<(), DataError> {
     let wide = labels.voxels.iter().any(|&label| label > 255);
     let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
-    match format_of(path)? {
-        Format::Nifti => nifti::write(path, like, scalar, &labels.voxels),
-    }
+    write(path, like, scalar, &labels.voxels)
 }
 
 /// Writes an image as float32 into a new file (see [`Header::for_grid`]).
@@ -181,7 +261,14 @@ pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
 /// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond
 /// the type's range is an error.
 pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
-    match format_of(path)? {
-        Format::Nifti => nifti::write(path, like, scalar, &volume.voxels),
+    write(path, like, scalar, &volume.voxels)
+}
+
+/// Writes voxels in the format of the file name, whatever the format of `like`.
+fn write<T: Copy + Into<f64>>(path: &Path, like: &Header, scalar: Scalar, voxels: &[T]) -> Result<(), DataError> {
+    check_output(path)?;
+    match format_of_name(path) {
+        Some(Format::MetaImage) => metaimage::write(path, like, scalar, voxels),
+        _ => nifti::write(path, like, scalar, voxels),
     }
 }

@@ -5,6 +5,7 @@
 //! (`Nifti1Header.get_base_affine`).
 
 use super::header::{Field, RawHeader};
+use crate::data::io::axes::determinant;
 use crate::data::volume::Grid;
 
 type Affine = [[f64; 4]; 3];
@@ -150,22 +151,4 @@ fn quaternion_of(grid: &Grid) -> Option<([f64; 3], f64)> {
     }
     debug_assert!(a >= 0.0, "the scalar part is not stored, so it must not be negative");
     Some(([b, c, d], qfac))
-}
-
-fn determinant(m: &[[f64; 3]; 3]) -> f64 {
-    m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
-        + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
-}
-
-/// True if the three columns span space: the volume of the unit cell is not negligible against
-/// their lengths.
-pub(super) fn is_regular(affine: &Affine) -> bool {
-    let linear: [[f64; 3]; 3] = std::array::from_fn(|row| [affine[row][0], affine[row][1], affine[row][2]]);
-    let lengths: f64 = column_lengths(affine).iter().product();
-    affine.iter().flatten().all(|v| v.is_finite()) && determinant(&linear).abs() > 1e-6 * lengths
-}
-
-/// Length of the three columns: the spacings that the affine implies, mm.
-pub(super) fn column_lengths(affine: &Affine) -> [f64; 3] {
-    std::array::from_fn(|column| affine.iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt())
 }

@@ -18,9 +18,9 @@ pub(crate) use header::RawHeader;
 pub(super) use write::{header_for_grid, write};
 
 use self::header::{Field, NotNifti, Version};
-use super::bytes::{read_range, read_start};
+use super::bytes::{Packing, read_range, read_start};
 use super::scalar::{RawVoxels, Scalar, Scaling};
-use super::{Header, ending_of};
+use super::{Header, Native, axes, ending_of};
 use crate::data::DataError;
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
@@ -42,8 +42,6 @@ const TYPE_CODES: [(i64, Scalar); 16] = [
     (2048, Scalar::Complex256),
     (2304, Scalar::Rgba32),
 ];
-/// Spacings further apart than this ratio make a volume anisotropic enough to warn.
-const ANISOTROPY_WARNING: f64 = 5.0;
 /// Code of a millimetre in the low three bits of `xyzt_units`; 0 is unknown.
 const UNIT_MILLIMETRE: i64 = 2;
 
@@ -71,7 +69,7 @@ pub(super) fn files_of(path: &Path) -> (PathBuf, PathBuf) {
 /// Reads and checks the header.
 pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
     let (header_file, _) = files_of(path);
-    let start = read_start(&header_file, Version::Two.size() as u64)?;
+    let start = read_start(&header_file, Version::Two.size() as u64, Packing::Detect)?;
     let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
     let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
 
@@ -82,7 +80,7 @@ pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
     })?;
     let scaling = scaling_of(&raw).map_err(|found| wrong("scl_inter", found, "a finite number"))?;
     let affine = affine::best(&raw, &shape);
-    if !affine::is_regular(&affine) {
+    if !axes::is_regular(&affine) {
         return Err(wrong(
             "the affine (sform, qform or pixdim)",
             format!("{affine:?}"),
@@ -95,7 +93,7 @@ pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
         return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
     }
     let warnings = warnings_of(&raw, &shape, spacing, &affine);
-    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: raw })
+    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Native::Nifti(raw) })
 }
 
 fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
@@ -146,10 +144,6 @@ fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f
             warnings.push("qform and sform disagree by more than a tenth of a voxel; the sform is used".into());
         }
     }
-    let implied = affine::column_lengths(affine);
-    if (0..3).any(|axis| (implied[axis] / spacing[axis] - 1.0).abs() > 0.01) {
-        warnings.push(format!("spacing {spacing:?} mm disagrees with the affine's {implied:.4?} mm"));
-    }
     if (1..=shape.len().min(3)).any(|index| raw.float(Field::Pixdim, index) <= 0.0) {
         warnings.push("a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive".into());
     }
@@ -157,19 +151,13 @@ fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f
     if unit != UNIT_MILLIMETRE && unit != 0 {
         warnings.push(format!("xyzt_units has code {unit}, not millimetres (2); the numbers are taken as millimetres"));
     }
-    let present = &spacing[..shape.len().min(3)];
-    let largest = present.iter().copied().fold(0.0, f64::max);
-    let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
-    if largest > ANISOTROPY_WARNING * smallest {
-        warnings.push(format!("anisotropic: spacings from {smallest} to {largest} mm"));
-    }
+    warnings.extend(axes::warnings_of(affine, spacing, shape.len()));
     warnings
 }
 
 /// Reads the voxels that `header`, of the same file, promises.
-pub(super) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, DataError> {
+pub(super) fn read_voxels(path: &Path, header: &Header, raw: &RawHeader) -> Result<RawVoxels, DataError> {
     let (header_file, voxel_file) = files_of(path);
-    let raw = &header.native;
     let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
     if raw.is_single() != (header_file == voxel_file) {
         let (found, expected) = if raw.is_single() {
@@ -186,11 +174,10 @@ pub(super) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, Dat
     if stated != 0.0 && (stated.fract() != 0.0 || stated < first as f64) {
         return Err(wrong("vox_offset", stated.to_string(), "a whole number of bytes behind the header"));
     }
-    let count = header
-        .shape
-        .iter()
-        .try_fold(header.scalar.bytes() as u64, |product, &extent| product.checked_mul(extent as u64))
-        .ok_or_else(|| wrong("dim", format!("{:?}", header.shape), "a volume of less than 2^64 bytes"))?;
-    let bytes = read_range(&voxel_file, offset, count)?;
+    let count = header.voxel_bytes(&header_file, "dim")?;
+    // A header in front of the voxels tells gzip from NIfTI; voxels alone do not, so there the name decides.
+    let named_gzip = voxel_file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let packing = if raw.is_single() || named_gzip { Packing::Detect } else { Packing::Plain };
+    let bytes = read_range(&voxel_file, offset, count, packing)?;
     Ok(RawVoxels { scalar: header.scalar, order: header.byte_order, scaling: header.scaling, bytes })
 }

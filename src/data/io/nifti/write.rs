@@ -6,9 +6,10 @@ use super::affine;
 use super::header::{Field, RawHeader, Version};
 use super::{TYPE_CODES, UNIT_MILLIMETRE, files_of};
 use crate::data::DataError;
-use crate::data::io::Header;
 use crate::data::io::bytes::{ByteOrder, write_whole};
+use crate::data::io::encode::encode_all;
 use crate::data::io::scalar::Scalar;
+use crate::data::io::{Header, Native};
 use crate::data::volume::Grid;
 
 /// The largest extent in a NIfTI-1 header, whose `dim` has 16 bits.
@@ -16,11 +17,7 @@ const LARGEST_EXTENT_ONE: usize = 32767;
 
 /// A new header for a grid; see [`Header::for_grid`].
 pub(crate) fn header_for_grid(grid: &Grid) -> Header {
-    let fits = grid.extents.iter().all(|&extent| extent <= LARGEST_EXTENT_ONE);
-    let version = if fits { Version::One } else { Version::Two };
-    let mut raw = RawHeader::new(version, ByteOrder::Little);
-    affine::store(&mut raw, grid);
-    raw.set_integer(Field::XyztUnits, 0, UNIT_MILLIMETRE);
+    let raw = new_header(&grid.extents, grid);
     // The affine that a reader of the file will see, rounded as the header rounds it.
     let shape = grid.extents.to_vec();
     let (affine, spacing) = (affine::best(&raw, &shape), affine::spacing(&raw));
@@ -32,8 +29,18 @@ pub(crate) fn header_for_grid(grid: &Grid) -> Header {
         spacing,
         affine,
         warnings: Vec::new(),
-        native: raw,
+        native: Native::Nifti(raw),
     }
+}
+
+/// A header for a shape with the spacing and affine of a grid.
+fn new_header(shape: &[usize], geometry: &Grid) -> RawHeader {
+    let fits = shape.iter().all(|&extent| extent <= LARGEST_EXTENT_ONE);
+    let version = if fits { Version::One } else { Version::Two };
+    let mut raw = RawHeader::new(version, ByteOrder::Little);
+    affine::store(&mut raw, geometry);
+    raw.set_integer(Field::XyztUnits, 0, UNIT_MILLIMETRE);
+    raw
 }
 
 /// Writes voxels (x fastest) with the geometry of `like`.
@@ -43,19 +50,10 @@ pub(crate) fn write<T: Copy + Into<f64>>(
     scalar: Scalar,
     voxels: &[T],
 ) -> Result<(), DataError> {
-    let expected = like.shape.iter().product();
-    if voxels.len() != expected {
-        let shape = like.shape.clone();
-        return Err(DataError::VoxelCount { path: path.to_path_buf(), voxels: voxels.len(), expected, shape });
-    }
-    let stored = encode(voxels, scalar, like.byte_order).map_err(|value| DataError::Unwritable {
-        path: path.to_path_buf(),
-        value,
-        dtype: scalar.name(),
-    })?;
     let (header_file, voxel_file) = files_of(path);
     let single = header_file == voxel_file;
     let raw = header_of_output(like, scalar, single);
+    let stored = encode_all(path, like, voxels, scalar, raw.order)?;
     let is_gzip = |file: &Path| file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     if single {
         // Four zero bytes: no extensions follow.
@@ -68,7 +66,10 @@ pub(crate) fn write<T: Copy + Into<f64>>(
 
 /// The header of `like` with everything that describes its voxels replaced.
 fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
-    let mut raw = like.native.clone();
+    let mut raw = match &like.native {
+        Native::Nifti(raw) => raw.clone(),
+        _ => new_header(&like.shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
+    };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
     raw.set_magic(single);
     raw.set_integer(Field::Dim, 0, like.shape.len() as i64);
@@ -83,45 +84,4 @@ fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
         raw.set_float(field, 0, 0.0);
     }
     raw
-}
-
-/// The voxels as bytes, or the first value that the type cannot hold.
-fn encode<T: Copy + Into<f64>>(voxels: &[T], scalar: Scalar, order: ByteOrder) -> Result<Vec<u8>, f64> {
-    let mut bytes = Vec::with_capacity(voxels.len() * scalar.bytes());
-    macro_rules! all {
-        ($type:ty, $convert:expr) => {
-            for &voxel in voxels {
-                let value: f64 = voxel.into();
-                let convert: fn(f64) -> Option<$type> = $convert;
-                let stored = convert(value).ok_or(value)?;
-                match order {
-                    ByteOrder::Little => bytes.extend_from_slice(&stored.to_le_bytes()),
-                    ByteOrder::Big => bytes.extend_from_slice(&stored.to_be_bytes()),
-                }
-            }
-        };
-        (integer $type:ty) => {
-            all!($type, |value| {
-                let whole = value.round();
-                // The upper bound is exclusive, because 2^63 and 2^64 are floats but their
-                // predecessors are not.
-                let inside = whole >= <$type>::MIN as f64 && whole < <$type>::MAX as f64 + 1.0;
-                inside.then_some(whole as $type)
-            })
-        };
-    }
-    match scalar {
-        Scalar::Uint8 => all!(integer u8),
-        Scalar::Int8 => all!(integer i8),
-        Scalar::Uint16 => all!(integer u16),
-        Scalar::Int16 => all!(integer i16),
-        Scalar::Uint32 => all!(integer u32),
-        Scalar::Int32 => all!(integer i32),
-        Scalar::Uint64 => all!(integer u64),
-        Scalar::Int64 => all!(integer i64),
-        Scalar::Float32 => all!(f32, |value| Some(value as f32)),
-        Scalar::Float64 => all!(f64, Some),
-        _ => return voxels.first().map_or(Ok(bytes), |&voxel| Err(voxel.into())),
-    }
-    Ok(bytes)
 }

@@ -1,0 +1,265 @@
+//! One DICOM file of a series: what its header says, and its pixels.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag, open_file};
+use dicom_pixeldata::PixelDecoder;
+
+use super::{lengths, rle};
+use crate::data::DataError;
+use crate::data::io::scalar::{Scalar, Scaling};
+
+/// The attributes that make a volume of slices, by their numbers in DICOM PS3.6.
+mod tags {
+    use super::Tag;
+    pub(super) const SLICE_THICKNESS: Tag = Tag(0x0018, 0x0050);
+    pub(super) const SPACING_BETWEEN_SLICES: Tag = Tag(0x0018, 0x0088);
+    pub(super) const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
+    pub(super) const IMAGE_POSITION_PATIENT: Tag = Tag(0x0020, 0x0032);
+    pub(super) const IMAGE_ORIENTATION_PATIENT: Tag = Tag(0x0020, 0x0037);
+    pub(super) const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
+    pub(super) const NUMBER_OF_FRAMES: Tag = Tag(0x0028, 0x0008);
+    pub(super) const ROWS: Tag = Tag(0x0028, 0x0010);
+    pub(super) const COLUMNS: Tag = Tag(0x0028, 0x0011);
+    pub(super) const PIXEL_SPACING: Tag = Tag(0x0028, 0x0030);
+    pub(super) const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+    pub(super) const BITS_STORED: Tag = Tag(0x0028, 0x0101);
+    pub(super) const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
+    pub(super) const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
+    pub(super) const RESCALE_INTERCEPT: Tag = Tag(0x0028, 0x1052);
+    pub(super) const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
+    pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+}
+
+/// Transfer syntax of run lengths.
+const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
+
+/// What one file says.
+#[derive(Clone, Debug)]
+pub(super) struct Slice {
+    pub(super) path: PathBuf,
+    pub(super) series: String,
+    /// Columns, rows.
+    pub(super) extents: [usize; 2],
+    /// Distance of neighbouring columns, of neighbouring rows, mm (`PixelSpacing` has them the other way round).
+    pub(super) spacing: [f64; 2],
+    /// Directions in LPS in which columns and rows rise.
+    pub(super) directions: [[f64; 3]; 2],
+    /// Position of the first pixel in LPS, mm.
+    pub(super) position: [f64; 3],
+    /// Distance to the next slice as the header has it, for a series of one.
+    pub(super) thickness: Option<f64>,
+    pub(super) scalar: Scalar,
+    pub(super) scaling: Scaling,
+    bits: Bits,
+}
+
+/// Where a sample lies in its cell.
+#[derive(Clone, Copy, Debug)]
+struct Bits {
+    allocated: u32,
+    stored: u32,
+    high: u32,
+    signed: bool,
+}
+
+/// One line that holds an error and its causes.
+fn failed(path: &Path, error: &dyn Error) -> DataError {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        reason = format!("{reason}: {inner}");
+        cause = inner.source();
+    }
+    DataError::Dicom { path: path.to_path_buf(), reason: reason.replace('\n', " ") }
+}
+
+struct Attributes<'a> {
+    path: &'a Path,
+    object: DefaultDicomObject,
+}
+
+impl Attributes<'_> {
+    fn wrong(&self, field: &'static str, found: String, expected: &'static str) -> DataError {
+        DataError::Header { path: self.path.to_path_buf(), field, found, expected }
+    }
+
+    /// All numbers of an attribute; none if it is absent or empty.
+    fn numbers(&self, tag: Tag, field: &'static str) -> Result<Option<Vec<f64>>, DataError> {
+        let Ok(element) = self.object.element(tag) else { return Ok(None) };
+        if element.value().to_str().is_ok_and(|text| text.trim().is_empty()) {
+            return Ok(None);
+        }
+        let numbers = element.value().to_multi_float64();
+        numbers.map(Some).map_err(|error| self.wrong(field, error.to_string().replace('\n', " "), "numbers"))
+    }
+
+    fn number(&self, tag: Tag, field: &'static str) -> Result<Option<f64>, DataError> {
+        Ok(self.numbers(tag, field)?.and_then(|numbers| numbers.first().copied()))
+    }
+
+    fn several<const N: usize>(
+        &self,
+        tag: Tag,
+        field: &'static str,
+        expected: &'static str,
+    ) -> Result<[f64; N], DataError> {
+        let numbers = self.numbers(tag, field)?.ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
+        let wrong = || self.wrong(field, format!("{numbers:?}"), expected);
+        let array: [f64; N] = numbers.as_slice().try_into().map_err(|_| wrong())?;
+        if array.iter().all(|value| value.is_finite()) { Ok(array) } else { Err(wrong()) }
+    }
+
+    /// A whole number within a range.
+    fn whole(
+        &self,
+        tag: Tag,
+        field: &'static str,
+        range: std::ops::RangeInclusive<u32>,
+        expected: &'static str,
+    ) -> Result<u32, DataError> {
+        let value = self.number(tag, field)?.ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
+        range
+            .clone()
+            .find(|&whole| f64::from(whole) == value)
+            .ok_or_else(|| self.wrong(field, value.to_string(), expected))
+    }
+}
+
+impl Slice {
+    /// Reads the attributes of a file, not its pixels.
+    pub(super) fn read(path: &Path) -> Result<Slice, DataError> {
+        lengths::check(path)?;
+        let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
+        let object = object.map_err(|error| failed(path, &error))?;
+        let of = Attributes { path, object };
+        let frames = of.number(tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1.0);
+        if frames != 1.0 {
+            return Err(of.wrong("NumberOfFrames", frames.to_string(), "1: one slice per file"));
+        }
+        of.whole(tags::SAMPLES_PER_PIXEL, "SamplesPerPixel", 1..=1, "1: one number per pixel")?;
+        let rows = of.whole(tags::ROWS, "Rows", 1..=65535, "1 to 65535")?;
+        let columns = of.whole(tags::COLUMNS, "Columns", 1..=65535, "1 to 65535")?;
+        let positive = "two positive numbers of mm";
+        let [row_spacing, column_spacing] = of.several(tags::PIXEL_SPACING, "PixelSpacing", positive)?;
+        if row_spacing <= 0.0 || column_spacing <= 0.0 {
+            return Err(of.wrong("PixelSpacing", format!("{row_spacing}, {column_spacing}"), positive));
+        }
+        let cosines: [f64; 6] =
+            of.several(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient", "two unit vectors")?;
+        let directions = [[cosines[0], cosines[1], cosines[2]], [cosines[3], cosines[4], cosines[5]]];
+        let dot = |a: [f64; 3], b: [f64; 3]| (0..3).map(|i| a[i] * b[i]).sum::<f64>();
+        let unit = |a| (dot(a, a) - 1.0).abs() < 1e-3;
+        // Cosines are printed with as few as four digits.
+        if !unit(directions[0]) || !unit(directions[1]) || dot(directions[0], directions[1]).abs() > 1e-3 {
+            let expected = "two unit vectors at right angles";
+            return Err(of.wrong("ImageOrientationPatient", format!("{cosines:?}"), expected));
+        }
+        let position = of.several(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient", "three numbers of mm")?;
+        let bits = bits_of(&of)?;
+        let scalar = match (bits.allocated, bits.signed) {
+            (8, false) => Scalar::Uint8,
+            (8, true) => Scalar::Int8,
+            (_, false) => Scalar::Uint16,
+            (_, true) => Scalar::Int16,
+        };
+        let slope = of.number(tags::RESCALE_SLOPE, "RescaleSlope")?.unwrap_or(1.0);
+        let intercept = of.number(tags::RESCALE_INTERCEPT, "RescaleIntercept")?.unwrap_or(0.0);
+        if slope == 0.0 || !slope.is_finite() || !intercept.is_finite() {
+            return Err(of.wrong("RescaleSlope", slope.to_string(), "a finite number that is not 0"));
+        }
+        let mut thickness = of.number(tags::SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?;
+        if thickness.is_none() {
+            thickness = of.number(tags::SLICE_THICKNESS, "SliceThickness")?;
+        }
+        let series = of.object.element(tags::SERIES_INSTANCE_UID).ok().and_then(|uid| uid.to_str().ok());
+        Ok(Slice {
+            path: path.to_path_buf(),
+            series: series.map(|uid| uid.trim_end_matches(['\0', ' ']).to_owned()).unwrap_or_default(),
+            extents: [columns as usize, rows as usize],
+            spacing: [column_spacing, row_spacing],
+            directions,
+            position,
+            thickness: thickness.filter(|value| value.is_finite() && *value > 0.0),
+            scalar,
+            scaling: Scaling { slope, intercept },
+            bits,
+        })
+    }
+
+    /// The stored numbers of all pixels, x fastest, in the type [`Slice::scalar`], little endian.
+    pub(super) fn pixels(&self) -> Result<Vec<u8>, DataError> {
+        let path = &self.path;
+        let object = open_file(path).map_err(|error| failed(path, &error))?;
+        let count = self.extents[0] * self.extents[1];
+        let needed = count * self.scalar.bytes();
+        if object.meta().transfer_syntax().trim_end_matches('\0') == RLE_LOSSLESS {
+            let element = object.element(tags::PIXEL_DATA).map_err(|error| failed(path, &error))?;
+            let data = element.value().fragments().map(|fragments| fragments.concat()).unwrap_or_default();
+            let cells = rle::decode(&data, count, self.scalar.bytes()).ok_or_else(|| DataError::Dicom {
+                path: path.clone(),
+                reason: format!("run lengths are damaged or cut short, expected {count} pixels"),
+            })?;
+            return Ok(self.samples(&cells, |cell| u16::from_le_bytes(*cell)));
+        }
+        let decoded = object.decode_pixel_data().map_err(|error| failed(path, &error))?;
+        let bytes = decoded.data();
+        if bytes.len() < needed {
+            let (needed, found) = (needed as u64, bytes.len() as u64);
+            return Err(DataError::Truncated { path: path.clone(), needed, found });
+        }
+        // The library hands cells over in the machine's byte order.
+        Ok(self.samples(&bytes[..needed], |cell| u16::from_ne_bytes(*cell)))
+    }
+
+    /// The samples of cells, little endian.
+    fn samples(&self, cells: &[u8], cell_of: impl Fn(&[u8; 2]) -> u16) -> Vec<u8> {
+        if self.bits.allocated == 8 {
+            return cells.iter().map(|&cell| self.bits.sample(u32::from(cell)) as u8).collect();
+        }
+        let (cells, _) = cells.as_chunks::<2>();
+        cells.iter().flat_map(|cell| (self.bits.sample(u32::from(cell_of(cell))) as u16).to_le_bytes()).collect()
+    }
+}
+
+impl Bits {
+    /// The sample in a cell as two's complement of 32 bits: bits beside it may hold an overlay.
+    fn sample(self, cell: u32) -> u32 {
+        let left = 31 - self.high;
+        let aligned = cell << left;
+        let right = 32 - self.stored;
+        if self.signed { (aligned.cast_signed() >> right).cast_unsigned() } else { aligned >> right }
+    }
+}
+
+fn bits_of(of: &Attributes<'_>) -> Result<Bits, DataError> {
+    let expected = "8 or 16";
+    let allocated = of.whole(tags::BITS_ALLOCATED, "BitsAllocated", 8..=16, expected)?;
+    if allocated != 8 && allocated != 16 {
+        return Err(of.wrong("BitsAllocated", allocated.to_string(), expected));
+    }
+    let stored = of.whole(tags::BITS_STORED, "BitsStored", 1..=allocated, "1 to BitsAllocated")?;
+    let high =
+        of.whole(tags::HIGH_BIT, "HighBit", stored - 1..=allocated - 1, "BitsStored - 1 to BitsAllocated - 1")?;
+    let signed = of.whole(tags::PIXEL_REPRESENTATION, "PixelRepresentation", 0..=1, "0 or 1")? == 1;
+    Ok(Bits { allocated, stored, high, signed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_cut_out_of_their_cells() {
+        let unsigned = Bits { allocated: 16, stored: 12, high: 11, signed: false };
+        assert_eq!(unsigned.sample(0xF123), 0x123);
+        let signed = Bits { signed: true, ..unsigned };
+        assert_eq!(signed.sample(0x1FFF) as i32, -1);
+        assert_eq!(signed.sample(0x17FF) as i32, 2047);
+        let shifted = Bits { allocated: 16, stored: 12, high: 15, signed: true };
+        assert_eq!(shifted.sample(0x8000) as i32, -2048);
+        let whole = Bits { allocated: 8, stored: 8, high: 7, signed: false };
+        assert_eq!(whole.sample(0xFE), 0xFE);
+    }
+}

@@ -1,0 +1,186 @@
+//! MetaImage, ITK's own format: a text header (`.mhd`) and a file of voxels, or both in one (`.mha`).
+//!
+//! Definition: <https://itk.org/Wiki/ITK/MetaIO/Documentation>; where it leaves something open, as MetaIO and
+//! `itk::MetaImageIO` read it. Row i of `TransformMatrix` is the direction of voxel axis i in LPS (x to the patient's
+//! Left, y Posterior, z Superior), `Offset` the position of the first voxel:
+//!
+//! ```text
+//! lps = Offset + Σ_i index_i · ElementSpacing_i · TransformMatrix[i]        ras = (-lps_x, -lps_y, lps_z)
+//! ```
+//!
+//! Read: every scalar type, both byte orders, compressed (zlib or gzip) or not, `HeaderSize` (also -1), one file of
+//! voxels. Refused: text voxels (`BinaryData = False`), lists of files, several channels, spacings that are not
+//! positive. A missing `TransformMatrix` or `ElementSpacing` is the identity or 1, with a warning. `CenterOfRotation`
+//! and `AnatomicalOrientation` do not matter, as in ITK.
+
+mod text;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+pub(super) use write::{files_of, write};
+
+use self::text::Text;
+use super::bytes::{ByteOrder, Packing, read_deflated, read_end, read_range};
+use super::scalar::{RawVoxels, Scalar};
+use super::{Header, Native, axes};
+use crate::data::DataError;
+
+/// MetaIO's names of the types; a `LONG` has 4 bytes on every platform.
+const TYPE_NAMES: [(&str, Scalar); 12] = [
+    ("MET_UCHAR", Scalar::Uint8),
+    ("MET_CHAR", Scalar::Int8),
+    ("MET_USHORT", Scalar::Uint16),
+    ("MET_SHORT", Scalar::Int16),
+    ("MET_UINT", Scalar::Uint32),
+    ("MET_INT", Scalar::Int32),
+    ("MET_ULONG_LONG", Scalar::Uint64),
+    ("MET_LONG_LONG", Scalar::Int64),
+    ("MET_FLOAT", Scalar::Float32),
+    ("MET_DOUBLE", Scalar::Float64),
+    ("MET_ULONG", Scalar::Uint32),
+    ("MET_LONG", Scalar::Int32),
+];
+
+/// Where the voxels are.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    file: PathBuf,
+    /// First byte of the voxels; none: they are the end of the file.
+    start: Option<u64>,
+    /// Voxels are one zlib or gzip stream.
+    compressed: bool,
+    /// Length of that stream; none: up to the end of the file.
+    packed: Option<u64>,
+}
+
+/// Reads and checks the header.
+pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
+    let text = Text::read(path)?;
+    if let Some(kind) = text.value("ObjectType").filter(|kind| *kind != "Image") {
+        return Err(text.wrong("ObjectType", format!("{kind:?}"), "Image"));
+    }
+    let shape = shape_of(&text)?;
+    let scalar = scalar_of(&text)?;
+    let (affine, spacing, mut warnings) = geometry_of(&text, shape.len())?;
+    if !axes::is_regular(&affine) {
+        let found = format!("{affine:?} (as an affine to RAS)");
+        return Err(text.wrong("TransformMatrix", found, "three independent finite axes"));
+    }
+    warnings.extend(axes::warnings_of(&affine, spacing, shape.len()));
+    if text.value("ElementToIntensityFunctionSlope").is_some() {
+        warnings.push("ElementToIntensityFunctionSlope is not applied, as in ITK".into());
+    }
+    let big = match text.flag("ElementByteOrderMSB")? {
+        Some(big) => big,
+        None => text.flag("BinaryDataByteOrderMSB")?.unwrap_or(false),
+    };
+    let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
+    let native = Native::MetaImage(storage_of(&text, path)?);
+    Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
+}
+
+fn shape_of(text: &Text) -> Result<Vec<usize>, DataError> {
+    let expected = "1 to 7 axes";
+    let axes: usize = text.numbers("NDims", 1, expected)?.ok_or_else(|| text.absent("NDims", expected))?[0];
+    if !(1..=7).contains(&axes) {
+        return Err(text.wrong("NDims", axes.to_string(), expected));
+    }
+    let expected = "one extent of 1 or more per axis";
+    let shape: Vec<usize> = text.numbers("DimSize", axes, expected)?.ok_or_else(|| text.absent("DimSize", expected))?;
+    if shape.contains(&0) {
+        return Err(text.wrong("DimSize", format!("{shape:?}"), expected));
+    }
+    Ok(shape)
+}
+
+fn scalar_of(text: &Text) -> Result<Scalar, DataError> {
+    let expected = "a scalar type such as MET_UCHAR, MET_SHORT or MET_FLOAT";
+    let name = text.value("ElementType").ok_or_else(|| text.absent("ElementType", expected))?;
+    let scalar = TYPE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, scalar)| *scalar);
+    let scalar = scalar.ok_or_else(|| text.wrong("ElementType", format!("{name:?}"), expected))?;
+    let channels = text.numbers::<usize>("ElementNumberOfChannels", 1, "1")?.map_or(1, |channels| channels[0]);
+    match (channels, scalar) {
+        (1, _) => Ok(scalar),
+        (3, Scalar::Uint8) => Ok(Scalar::Rgb24),
+        (4, Scalar::Uint8) => Ok(Scalar::Rgba32),
+        _ => Err(text.wrong("ElementNumberOfChannels", channels.to_string(), "1: one number per voxel")),
+    }
+}
+
+/// Affine to RAS, spacing, and what is missing.
+type Geometry = ([[f64; 4]; 3], [f64; 3], Vec<String>);
+
+fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
+    let mut warnings = Vec::new();
+    let expected = "one positive number of mm per axis";
+    let spacing = text.numbers_of(&["ElementSpacing", "ElementSize"], axes, expected)?.unwrap_or_else(|| {
+        warnings.push("ElementSpacing is absent: taken as 1 mm".into());
+        vec![1.0; axes]
+    });
+    if spacing.iter().any(|value| !(value.is_finite() && *value > 0.0)) {
+        return Err(text.wrong("ElementSpacing", format!("{spacing:?}"), expected));
+    }
+    let keys = ["TransformMatrix", "Rotation", "Orientation"];
+    let matrix = text.numbers_of(&keys, axes * axes, "as many numbers as axes times axes")?;
+    let matrix = matrix.unwrap_or_else(|| {
+        warnings.push("TransformMatrix is absent: x is taken to the left, y to posterior, z to superior".into());
+        (0..axes * axes).map(|at| if at / axes == at % axes { 1.0 } else { 0.0 }).collect()
+    });
+    let offset = text.numbers_of(&["Offset", "Position", "Origin"], axes, "one number of mm per axis")?;
+    let offset = offset.unwrap_or_else(|| vec![0.0; axes]);
+    let mut affine = [[0.0; 4]; 3];
+    for (row, values) in affine.iter_mut().enumerate() {
+        for (axis, value) in values[..3].iter_mut().enumerate() {
+            *value = match (axis < axes, row < axes) {
+                (true, true) => matrix[axis * axes + row] * spacing[axis],
+                _ => f64::from(u8::from(axis == row)),
+            };
+        }
+        values[3] = offset.get(row).copied().unwrap_or(0.0);
+    }
+    let mut three = [1.0; 3];
+    three.iter_mut().zip(&spacing).for_each(|(to, from)| *to = *from);
+    Ok((ras_from_lps(affine), three, warnings))
+}
+
+/// Turns the first two world axes round, which is its own inverse.
+pub(super) fn ras_from_lps(mut affine: [[f64; 4]; 3]) -> [[f64; 4]; 3] {
+    // Zeros stay positive, for a person who reads them.
+    affine[..2].iter_mut().flatten().for_each(|value| *value = 0.0 - *value);
+    affine
+}
+
+fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
+    if text.flag("BinaryData")? == Some(false) {
+        return Err(text.wrong("BinaryData", "False (voxels as text)".into(), "True"));
+    }
+    let name = text.value("ElementDataFile").expect("the header ends with it");
+    let local = name.eq_ignore_ascii_case("LOCAL");
+    if name.is_empty() || name.starts_with("LIST") || name.contains('%') {
+        return Err(text.wrong("ElementDataFile", format!("{name:?}"), "LOCAL or the name of one file"));
+    }
+    let file = if local { path.to_path_buf() } else { path.with_file_name(name) };
+    let compressed = text.flag("CompressedData")?.unwrap_or(false);
+    let expected = "0, a number of bytes, or -1 (voxels are the end of an uncompressed file)";
+    let start = match text.numbers::<i64>("HeaderSize", 1, expected)?.map_or(0, |size| size[0]) {
+        0 => Some(if local { text.length } else { 0 }),
+        -1 if !compressed => None,
+        size => Some(u64::try_from(size).map_err(|_| text.wrong("HeaderSize", size.to_string(), expected))?),
+    };
+    let packed = text.numbers::<u64>("CompressedDataSize", 1, "a number of bytes")?.map(|size| size[0]);
+    // MetaIO writes 0 where it does not know.
+    Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0) })
+}
+
+/// Reads the voxels that `header`, of the same file, promises.
+pub(super) fn read_voxels(path: &Path, header: &Header, storage: &Storage) -> Result<RawVoxels, DataError> {
+    let count = header.voxel_bytes(path, "DimSize")?;
+    let file = &storage.file;
+    let bytes = match (storage.start, storage.compressed) {
+        (Some(start), true) => read_deflated(file, start, storage.packed, count)?,
+        (Some(start), false) => read_range(file, start, count, Packing::Plain)?,
+        (None, _) => read_end(file, count)?,
+    };
+    Ok(RawVoxels { scalar: header.scalar, order: header.byte_order, scaling: None, bytes })
+}

@@ -1,0 +1,97 @@
+//! `[data]`: how volumes become inputs.
+
+use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, TargetSpacing};
+use serde::{Deserialize, Serialize};
+
+/// `[data]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DataConfig {
+    /// Extents x, y, z of the network's input, or `"auto"`: the training volumes' median, rounded up to the network's
+    /// divisor and, where it exceeds `max_patch_voxels`, reduced along its longest axes.
+    pub patch: Patch,
+    /// Limit for an automatic patch.
+    pub max_patch_voxels: usize,
+    /// Intensities: `z_score_all`, `z_score_non_zero`, `percentile_clip`, `ct_window` or `none`.
+    pub normalisation: Normalisation,
+    /// For `ct_window`: `[lower, upper, mean, standard deviation]`, or `"auto"`: percentiles 0.5 and 99.5, mean and
+    /// standard deviation of the training cases' foreground.
+    pub ct_window: CtWindow,
+    /// Bring volumes to the orientation nearest to RAS.
+    pub canonical: bool,
+    /// `"native"`, or the spacing x, y, z in mm to which volumes are resampled.
+    pub spacing: TargetSpacing,
+    /// `linear` or `cubic`, for images; labels are linear per class.
+    pub interpolation: Interpolation,
+    /// Shares of training, validation and test when there is no `split.json`.
+    pub split: [f64; 3],
+}
+
+/// `[x, y, z]` or `"auto"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Patch {
+    /// Fixed extents x, y, z.
+    Fixed([usize; 3]),
+    /// Chosen from the data.
+    Auto(Auto),
+}
+
+/// `[lower, upper, mean, standard deviation]` or `"auto"`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CtWindow {
+    /// Given, or stored by the run.
+    Fixed(IntensityStatistics),
+    /// Of the training cases.
+    Auto(Auto),
+}
+
+/// The word `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auto {
+    /// Chosen from the data.
+    Auto,
+}
+
+impl DataConfig {
+    /// For the keys that take a word or an array: the word, and what is expected.
+    pub(super) fn words(key: &str) -> Option<(&'static str, &'static str)> {
+        match key {
+            "data.patch" => Some(("auto", "\"auto\" or [x, y, z]")),
+            "data.spacing" => Some(("native", "\"native\" or [x, y, z] in mm")),
+            "data.ct_window" => Some(("auto", "\"auto\" or [lower, upper, mean, standard deviation]")),
+            _ => None,
+        }
+    }
+
+    /// The first key with a value out of range, what it takes and what was given.
+    pub(super) fn mistake(&self) -> Option<(&'static str, &'static str, String)> {
+        if let Patch::Fixed(patch) = self.patch
+            && !patch.iter().all(|e| (1..=4096).contains(e))
+        {
+            return Some(("data.patch", "three extents from 1 to 4096", format!("{patch:?}")));
+        }
+        if !self.spacing.is_sensible() {
+            return Some(("data.spacing", "three numbers of mm from 0.01 to 100", format!("{:?}", self.spacing)));
+        }
+        match self.ct_window {
+            CtWindow::Fixed(s) if !s.is_sensible() => {
+                let expected = "finite numbers with lower < upper and a standard deviation above 0";
+                Some(("data.ct_window", expected, format!("{:?}", <[f64; 4]>::from(s))))
+            }
+            _ => None,
+        }
+    }
+
+    /// Finds an automatic CT window from the training cases, if one is needed.
+    ///
+    /// # Errors
+    /// [`DataError`] that names the file.
+    pub fn resolve(&mut self, training: &[Case]) -> Result<(), DataError> {
+        if self.normalisation == Normalisation::CtWindow && matches!(self.ct_window, CtWindow::Auto(_)) {
+            self.ct_window = CtWindow::Fixed(IntensityStatistics::of_foreground(training)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! From a file of any format to a label map in its own grid, on the device; what the network says does not matter here.
+
+mod support;
+
+use support::gpu;
+use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
+use vnet_engine::data::{
+    Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume,
+};
+use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
+use vnet_engine::nn::model::{Tensor, parameter_shapes};
+use vnet_engine::nn::{Model, Network};
+
+fn main() {
+    support::run_trials(&[
+        ("every_format_comes_back_in_its_own_grid", true, every_format_comes_back_in_its_own_grid),
+        ("models_remember_how_volumes_are_prepared", false, models_remember_how_volumes_are_prepared),
+    ]);
+}
+
+const CLASSES: usize = 3;
+
+/// A small network with weights that no pattern explains.
+fn model() -> Model {
+    let network = Network { in_channels: 1, classes: CLASSES, base: 4, encoder: vec![1, 1], decoder: vec![1] };
+    let value = |name: &str, index: usize| {
+        let x = ((index + name.len() * 31) as f64 * 12.9898).sin() * 43_758.547;
+        (0.3 * (x - x.floor() - 0.5)) as f32
+    };
+    let tensors = parameter_shapes(&network)
+        .into_iter()
+        .map(|(name, shape)| {
+            let data = (0..shape.iter().product()).map(|index| value(&name, index)).collect();
+            (name, Tensor { shape, data })
+        })
+        .collect();
+    Model { network, tensors, preprocessing: None }
+}
+
+/// Oblique and anisotropic; x runs to the back, y to the head, z to the left.
+fn grid() -> Grid {
+    let affine = [[0.05, 0.1, -3.2, 30.0], [-0.9, 0.1, 0.3, 20.0], [-0.1, 1.19, 0.1, -7.0]];
+    Grid { extents: [19, 13, 6], spacing: [0.9069, 1.1984, 3.2156], affine }
+}
+
+fn volume() -> Volume {
+    let voxels = (0..grid().voxel_count()).map(|v| ((v * 7919) % 1013) as f32 - 300.0).collect();
+    Volume { grid: grid(), voxels }
+}
+
+fn every_format_comes_back_in_its_own_grid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (model, volume) = (model(), volume());
+    let predictor = Predictor::new(gpu(), &model, [8, 8, 8]).expect("it fits");
+    let preparation = Preparation {
+        spacing: TargetSpacing::Millimetres([1.5, 1.0, 1.2]),
+        interpolation: Interpolation::Cubic,
+        patch: [8, 8, 8],
+        classes: CLASSES,
+        canonical: true,
+        ..Preparation::native(Normalisation::ZScoreAll)
+    };
+    // What the network says on the prepared grid, brought back here.
+    let prepared = Prepared::from_volume(volume.clone(), &preparation, Fit::Whole);
+    assert_ne!(prepared.geometry.grid.voxel_count(), volume.grid.voxel_count());
+    let probabilities = predictor.predict(&prepared, || ()).expect("a prediction");
+    let expected = prepared.geometry.restore_classes(&probabilities, CLASSES);
+    assert!((0..CLASSES as u16).all(|class| expected.contains(&class)), "every class occurs");
+
+    let header = Header::for_grid(&volume.grid);
+    for name in ["a.nii.gz", "b.nii", "c.hdr", "d.mha", "e.mhd"] {
+        write_volume_as(&at(name), &volume, Scalar::Int16, &header).expect("written");
+        let input = read_header(&at(name)).expect("readable");
+        for to in [output_name(&at(name)), "x.nii.gz".to_owned(), "x.mha".to_owned()] {
+            let to = folder.path().join("out").join(to);
+            std::fs::create_dir_all(folder.path().join("out")).expect("a folder");
+            let options = SegmentOptions { probabilities: true, ..SegmentOptions::default() };
+            let map = segment_file(&predictor, &preparation, &at(name), &to, options, || ()).expect("segmented");
+            let written = read_label_map(&to).expect("readable");
+            assert_eq!(written.voxels, map.voxels);
+            assert_eq!(written.grid.extents, volume.grid.extents);
+            assert!(written.grid.same_grid(&input.grid(&at(name)).expect("three axes")), "{name} to {}", to.display());
+            // Affines differ by float32's rounding, so probabilities do in the last bits; ties are rare.
+            let other = written.voxels.iter().zip(&expected).filter(|(a, b)| a != b).count();
+            assert!(other * 200 <= expected.len(), "{name}: {other} of {} voxels differ", expected.len());
+            let probability = read_volume(&probability_path(&to, 1)).expect("readable");
+            assert!(probability.grid.same_grid(&written.grid));
+            assert!(probability.voxels.iter().all(|p| (0.0..=1.0).contains(p)));
+        }
+    }
+
+    // Nothing but crumbs: largest component and holes change the map, in the file as in memory.
+    let options = SegmentOptions {
+        post_processing: PostProcessing { largest_component: true, fill_holes: true },
+        ..SegmentOptions::default()
+    };
+    let mended = segment_file(&predictor, &preparation, &at("d.mha"), &at("m.mha"), options, || ()).expect("segmented");
+    let mut by_hand = read_label_map(&folder.path().join("out/d.mha")).expect("readable");
+    assert_ne!(mended.voxels, by_hand.voxels);
+    options.post_processing.apply(&mut by_hand);
+    assert_eq!(read_label_map(&at("m.mha")).expect("readable").voxels, by_hand.voxels);
+}
+
+fn models_remember_how_volumes_are_prepared() {
+    let mut model = model();
+    let plain = Preprocessing::of(&model).expect("a default");
+    assert!(plain.spacing.is_native() && !plain.canonical);
+    let settings = Preprocessing {
+        normalisation: Normalisation::CtWindow,
+        intensities: Some(IntensityStatistics::from([-100.0, 240.0, 81.5, 33.25])),
+        spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
+        interpolation: Interpolation::Cubic,
+        patch: [16, 24, 8],
+        canonical: true,
+        class_names: Vec::new(),
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.safetensors");
+    model.preprocessing = Some(serde_json::to_value(&settings).expect("JSON"));
+    model.write(&path).expect("written");
+    let back = Model::read(&path).expect("readable");
+    assert_eq!(Preprocessing::of(&back).expect("preprocessing"), settings);
+    assert_eq!(settings.preparation(3).intensities, settings.intensities);
+    // A model of before there were these keys.
+    let old = serde_json::json!({"normalisation": "z_score_non_zero", "patch": [8, 8, 8], "canonical": true});
+    model.preprocessing = Some(old.clone());
+    let read = Preprocessing::of(&model).expect("preprocessing");
+    assert_eq!(
+        (read.spacing, read.interpolation, read.intensities),
+        (TargetSpacing::default(), Interpolation::Linear, None)
+    );
+    assert_eq!(serde_json::to_value(&read).expect("JSON")["spacing"], serde_json::Value::Null, "not written");
+    for (key, value) in [
+        ("normalisation", serde_json::json!("ct_window")),
+        ("spacing", serde_json::json!([1.0, 0.0, 1.0])),
+        ("interpolation", serde_json::json!("quintic")),
+    ] {
+        let mut wrong = old.clone();
+        wrong[key] = value;
+        model.preprocessing = Some(wrong);
+        assert!(Preprocessing::of(&model).is_err(), "{key}");
+    }
+}
