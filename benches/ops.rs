@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::graph::Graph;
+use vnet_engine::kernel::{Algorithms, Target};
 use vnet_engine::ops::cases;
 use vnet_engine::plan::{Request, plan};
 
@@ -22,20 +23,27 @@ fn operations(criterion: &mut Criterion) {
         let mut graph = Graph::new();
         let values: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
         let outputs = graph.append(case.op, &values).expect("a case is well-formed");
-        let mut executor = None;
-        group.bench_function(&case.name, |bencher| {
-            // Built here, so that only what a filter selects is compiled.
-            let executor = executor.get_or_insert_with(|| {
-                let plan = plan(&Request::inference(&graph, &outputs), gpu.target()).expect("the case fits");
-                let executor = Executor::new(Arc::clone(&gpu), plan).expect("the device takes it");
-                values.iter().zip(&inputs).for_each(|(&v, t)| executor.write(v, &t.to_device_bytes()));
-                executor
+        let choices: &[(&str, Algorithms)] = match case.winograd {
+            Some(_) => &[("/direct", Algorithms::Direct), ("/winograd", Algorithms::Winograd)],
+            None => &[("", Algorithms::Auto)],
+        };
+        for &(suffix, algorithms) in choices {
+            let target = Target { algorithms, ..gpu.target().clone() };
+            let mut executor = None;
+            group.bench_function(format!("{}{suffix}", case.name), |bencher| {
+                // Built here, so that only what a filter selects is compiled.
+                let executor = executor.get_or_insert_with(|| {
+                    let plan = plan(&Request::inference(&graph, &outputs), &target).expect("the case fits");
+                    let executor = Executor::new(Arc::clone(&gpu), plan).expect("the device takes it");
+                    values.iter().zip(&inputs).for_each(|(&v, t)| executor.write(v, &t.to_device_bytes()));
+                    executor
+                });
+                bencher.iter(|| {
+                    executor.run(0).expect("the device runs");
+                    gpu.wait().expect("the device answers");
+                });
             });
-            bencher.iter(|| {
-                executor.run(0).expect("the device runs");
-                gpu.wait().expect("the device answers");
-            });
-        });
+        }
     }
     group.finish();
 }

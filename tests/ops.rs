@@ -106,6 +106,10 @@ fn on_device(case: &Case, variant: Variant) -> Result<(), Failed> {
         assert!(kernels.iter().any(|k| k.shader.starts_with("winograd")), "{kernels:?}");
         for (f, e) in found.iter().zip(&expected) {
             compare(f, e, |_| error).map_err(|m| format!("{}: {m}", case.name))?;
+            let relative = norm(f.data.iter().zip(&e.data).map(|(f, e)| f - e)) / norm(e.data.iter().copied());
+            if relative > 5e-5 {
+                return Err(format!("{}: relative error {relative:e} in the 2-norm", case.name).into());
+            }
         }
         return Ok(());
     }
@@ -124,6 +128,10 @@ fn on_device(case: &Case, variant: Variant) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|x| x * x).sum::<f64>().sqrt()
 }
 
 fn within(
