@@ -20,20 +20,6 @@ override HELD: u32;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
-// The eight elements that eight lanes loaded.
-fn spread(x: f32) -> Slice {
-    return Slice(
-        subgroupBroadcast(x, 0u),
-        subgroupBroadcast(x, 1u),
-        subgroupBroadcast(x, 2u),
-        subgroupBroadcast(x, 3u),
-        subgroupBroadcast(x, 4u),
-        subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u),
-        subgroupBroadcast(x, 7u),
-    );
-}
-
 // This lane's columns of eight rows of b, where they are kept.
 fn slice_at(first: u32, k: u32) -> Pairs {
     if k >= INNER {

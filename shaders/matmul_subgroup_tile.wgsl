@@ -14,20 +14,6 @@
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
 
-// The eight elements that eight lanes loaded.
-fn spread(x: f32) -> Slice {
-    return Slice(
-        subgroupBroadcast(x, 0u),
-        subgroupBroadcast(x, 1u),
-        subgroupBroadcast(x, 2u),
-        subgroupBroadcast(x, 3u),
-        subgroupBroadcast(x, 4u),
-        subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u),
-        subgroupBroadcast(x, 7u),
-    );
-}
-
 @compute @workgroup_size(8)
 fn matmul_subgroup_tile(
     @builtin(workgroup_id) workgroup: vec3<u32>,

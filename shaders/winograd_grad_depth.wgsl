@@ -7,7 +7,7 @@
 // Traffic  four loads and eight stores per element of a line
 // Bounds   planes outside are zero; lines outside are not written
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
-#import winograd
+#import winograd_store_lines
 #import winograd_tiles
 
 @group(0) @binding(0) var<uniform> params: Tiles;
@@ -42,12 +42,5 @@ fn winograd_grad_depth(
     ));
     let step = params.rows * 4u * line;
     let first = workgroup.z * 8u * step + workgroup.y * line + element;
-    partial[first] = result.a.x;
-    partial[first + step] = result.b.x;
-    partial[first + 2u * step] = result.c.x;
-    partial[first + 3u * step] = result.d.x;
-    partial[first + 4u * step] = result.e.x;
-    partial[first + 5u * step] = result.f.x;
-    partial[first + 6u * step] = result.g.x;
-    partial[first + 7u * step] = result.h.x;
+    store_frequencies(first, step, result);
 }

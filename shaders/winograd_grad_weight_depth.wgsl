@@ -5,7 +5,7 @@
 // Grid     (64 elements, 25 taps)
 // Traffic  eight loads and five stores per element
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
-#import winograd
+#import winograd_load_lines
 
 struct Params {
     elements: u32,
@@ -26,16 +26,7 @@ fn winograd_grad_weight_depth(
     }
     let at = workgroup.y * params.elements + element;
     let step = 25u * params.elements;
-    let result = transform_grad_weight(Eight(
-        vec4(partial[at], 0.0, 0.0, 0.0),
-        vec4(partial[at + step], 0.0, 0.0, 0.0),
-        vec4(partial[at + 2u * step], 0.0, 0.0, 0.0),
-        vec4(partial[at + 3u * step], 0.0, 0.0, 0.0),
-        vec4(partial[at + 4u * step], 0.0, 0.0, 0.0),
-        vec4(partial[at + 5u * step], 0.0, 0.0, 0.0),
-        vec4(partial[at + 6u * step], 0.0, 0.0, 0.0),
-        vec4(partial[at + 7u * step], 0.0, 0.0, 0.0),
-    ));
+    let result = transform_grad_weight(load_frequencies(at, step));
     grad_weight[at] = result.a.x;
     grad_weight[at + step] = result.b.x;
     grad_weight[at + 2u * step] = result.c.x;

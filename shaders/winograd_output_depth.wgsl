@@ -6,7 +6,7 @@
 // Traffic  eight loads and four stores per element of a line
 // Bounds   voxels of a tile that lie outside the output are dropped
 // Oracle   as winograd_output_plane
-#import winograd
+#import winograd_load_lines
 #import winograd_tiles
 
 @group(0) @binding(0) var<uniform> params: Tiles;
@@ -27,16 +27,7 @@ fn winograd_output_depth(
     let padded_line = params.tiles_x * 4u * params.channels;
     let step = params.rows * 4u * padded_line;
     let first = workgroup.z * 8u * step + workgroup.y * padded_line + element;
-    let result = transform_output(Eight(
-        vec4(partial[first], 0.0, 0.0, 0.0),
-        vec4(partial[first + step], 0.0, 0.0, 0.0),
-        vec4(partial[first + 2u * step], 0.0, 0.0, 0.0),
-        vec4(partial[first + 3u * step], 0.0, 0.0, 0.0),
-        vec4(partial[first + 4u * step], 0.0, 0.0, 0.0),
-        vec4(partial[first + 5u * step], 0.0, 0.0, 0.0),
-        vec4(partial[first + 6u * step], 0.0, 0.0, 0.0),
-        vec4(partial[first + 7u * step], 0.0, 0.0, 0.0),
-    ));
+    let result = transform_output(load_frequencies(first, step));
     let s = slab(params, workgroup.z);
     let plane = params.height * line;
     let at = (s.first_plane + s.z) * plane + y * line + element;

@@ -6,7 +6,7 @@
 // Traffic  eight loads and stores per element of a line
 // Bounds   planes outside the input are zero; lines outside it are not written
 // Oracle   conv3d_naive and the gradients' naive kernels, through the convolutions
-#import winograd
+#import winograd_store_lines
 #import winograd_tiles
 
 @group(0) @binding(0) var<uniform> params: Tiles;
@@ -47,12 +47,5 @@ fn winograd_source_depth(
     ));
     let step = (params.rows * 4u + 4u) * line;
     let first = workgroup.z * 8u * step + workgroup.y * line + element;
-    partial[first] = result.a.x;
-    partial[first + step] = result.b.x;
-    partial[first + 2u * step] = result.c.x;
-    partial[first + 3u * step] = result.d.x;
-    partial[first + 4u * step] = result.e.x;
-    partial[first + 5u * step] = result.f.x;
-    partial[first + 6u * step] = result.g.x;
-    partial[first + 7u * step] = result.h.x;
+    store_frequencies(first, step, result);
 }

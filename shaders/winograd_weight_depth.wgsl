@@ -5,7 +5,7 @@
 // Grid     (64 elements, 25 taps)
 // Traffic  five loads and eight stores per element
 // Oracle   conv3d_naive and conv3d_grad_input_naive, through the convolutions
-#import winograd
+#import winograd_store_lines
 
 struct Params {
     elements: u32,
@@ -33,12 +33,5 @@ fn winograd_weight_depth(
     let at = workgroup.y * params.elements + element;
     let result = transform_weight(Five(tap_at(0u, at), tap_at(1u, at), tap_at(2u, at), tap_at(3u, at), tap_at(4u, at)));
     let step = 25u * params.elements;
-    partial[at] = result.a.x;
-    partial[at + step] = result.b.x;
-    partial[at + 2u * step] = result.c.x;
-    partial[at + 3u * step] = result.d.x;
-    partial[at + 4u * step] = result.e.x;
-    partial[at + 5u * step] = result.f.x;
-    partial[at + 6u * step] = result.g.x;
-    partial[at + 7u * step] = result.h.x;
+    store_frequencies(at, step, result);
 }

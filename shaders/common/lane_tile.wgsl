@@ -26,6 +26,20 @@ struct Pairs {
     k7: vec2<f32>,
 }
 
+// The eight elements that eight lanes loaded.
+fn spread(x: f32) -> Slice {
+    return Slice(
+        subgroupBroadcast(x, 0u),
+        subgroupBroadcast(x, 1u),
+        subgroupBroadcast(x, 2u),
+        subgroupBroadcast(x, 3u),
+        subgroupBroadcast(x, 4u),
+        subgroupBroadcast(x, 5u),
+        subgroupBroadcast(x, 6u),
+        subgroupBroadcast(x, 7u),
+    );
+}
+
 fn products(sum: vec2<f32>, x: Slice, y: Pairs) -> vec2<f32> {
     let first = (x.k0 * y.k0 + x.k1 * y.k1) + (x.k2 * y.k2 + x.k3 * y.k3);
     let second = (x.k4 * y.k4 + x.k5 * y.k5) + (x.k6 * y.k6 + x.k7 * y.k7);

@@ -89,8 +89,10 @@ const COMMON: &[(&str, &str)] = table!("common/":
     window
     winograd
     winograd_load
+    winograd_load_lines
     winograd_plane
     winograd_store
+    winograd_store_lines
     winograd_tiles
 );
 
