@@ -15,10 +15,10 @@ use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
 
 /// Steps of the demonstration's training.
-pub const STEPS: u64 = 340;
+pub const STEPS: u64 = 700;
 
 /// Cases to train and validate on, and cases that are never seen before the end.
-const KNOWN: usize = 100;
+const KNOWN: usize = 200;
 const UNSEEN: usize = 6;
 
 /// Extents in voxels and spacing in mm: small enough for a CPU.
