@@ -5,6 +5,8 @@
 mod adapters;
 mod pipeline;
 mod readback;
+#[cfg(target_os = "linux")]
+mod workers;
 
 pub use adapters::{AdapterDescription, DeviceChoice, adapters};
 pub(crate) use pipeline::Pipeline;
@@ -114,6 +116,11 @@ impl Gpu {
         let target = target(&adapter, &limits, features, options.algorithms);
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
         let checked_shaders = options.checked_shaders;
+        #[cfg(target_os = "linux")]
+        if target.software {
+            // Only speed depends on it.
+            let _ = workers::bind();
+        }
         Ok(Self { device, queue, description, target, timestamps, checked_shaders, failure })
     }
 
