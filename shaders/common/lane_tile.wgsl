@@ -1,20 +1,10 @@
 // Register tiles of matrix products for a subgroup of eight: lane l has columns l and, where COLUMNS is 16, l + 8 of
 // each row; a value that all lanes need is loaded by one of them and broadcast, eight per load.
+#import lanes
 
 override COLUMNS: u32;
 
-// Eight values along k; one lane's two columns.
-struct Slice {
-    k0: f32,
-    k1: f32,
-    k2: f32,
-    k3: f32,
-    k4: f32,
-    k5: f32,
-    k6: f32,
-    k7: f32,
-}
-
+// One lane's two columns of eight along k.
 struct Pairs {
     k0: vec2<f32>,
     k1: vec2<f32>,
@@ -24,20 +14,6 @@ struct Pairs {
     k5: vec2<f32>,
     k6: vec2<f32>,
     k7: vec2<f32>,
-}
-
-// The eight elements that eight lanes loaded.
-fn spread(x: f32) -> Slice {
-    return Slice(
-        subgroupBroadcast(x, 0u),
-        subgroupBroadcast(x, 1u),
-        subgroupBroadcast(x, 2u),
-        subgroupBroadcast(x, 3u),
-        subgroupBroadcast(x, 4u),
-        subgroupBroadcast(x, 5u),
-        subgroupBroadcast(x, 6u),
-        subgroupBroadcast(x, 7u),
-    );
 }
 
 fn products(sum: vec2<f32>, x: Slice, y: Pairs) -> vec2<f32> {

@@ -40,6 +40,8 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_naive
     conv3d_same5
     conv3d_same5_grad_weight
+    conv3d_same5_lanes
+    conv3d_same5_lanes_grad_weight
     conv3d_sum_shares
     conv3d_window
     conv3d_window_grad_weight
@@ -79,11 +81,13 @@ const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
     grid
     lane_tile
+    lanes
     matmul
     outer_product
     reduce
     row_tile
     rows
+    same5_lanes
     step
     tile_output
     window

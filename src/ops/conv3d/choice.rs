@@ -3,6 +3,7 @@
 use super::geometry::Geometry;
 use super::winograd;
 use crate::kernel::{Algorithms, Target};
+use crate::ops::matmul::has_lane_tiles;
 
 /// A family of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) enum Family {
     Naive,
     /// The direct 5x5x5 convolution in tiles.
     Same5,
+    /// The same for the subgroups of llvmpipe.
+    Same5Lanes,
     /// Winograd's 5x5x5 convolution.
     Winograd,
     /// Windows that do not overlap.
@@ -35,26 +38,32 @@ pub(super) fn family(g: &Geometry, target: &Target) -> Family {
             Algorithms::Auto => winograd_is_faster(g, target),
             _ => false,
         };
-    if winograd { Family::Winograd } else { Family::Same5 }
+    match winograd {
+        true => Family::Winograd,
+        false if has_wide_rows(g, target) => Family::Same5Lanes,
+        false => Family::Same5,
+    }
 }
 
 /// What work costs on a kind of device, in nanoseconds or any other unit.
 struct Costs {
     /// A flop of the direct kernel.
     direct: f64,
+    /// A flop of the direct kernel for subgroups of eight.
+    direct_lanes: f64,
     /// A flop of the matrix products between the transforms.
     product: f64,
     /// A frequency of the input, of the output or of a weight: written, read, and transformed.
     frequency: f64,
 }
 
-/// llvmpipe on two cores, measured (docs/performance.md): 10 GFLOP/s direct, 28 GFLOP/s products, and 27 ns to read or
-/// write eight frequencies on one core.
-const SOFTWARE: Costs = Costs { direct: 0.1, product: 0.036, frequency: 1.7 };
+/// llvmpipe on two cores, measured (docs/performance.md): 17 and 25 GFLOP/s direct, 28 GFLOP/s products, and 27 ns to read
+/// or write eight frequencies on one core.
+const SOFTWARE: Costs = Costs { direct: 0.06, direct_lanes: 0.04, product: 0.036, frequency: 1.7 };
 
 /// A GPU, relative to a direct flop: products run a little faster, and a frequency is eight bytes of traffic at a few flops
 /// per byte. Estimated, not measured.
-const GPU: Costs = Costs { direct: 1.0, product: 0.7, frequency: 40.0 };
+const GPU: Costs = Costs { direct: 1.0, direct_lanes: 1.0, product: 0.7, frequency: 40.0 };
 
 /// The cost model for forward and both gradients, which differ little in either family.
 fn winograd_is_faster(g: &Geometry, target: &Target) -> bool {
@@ -62,7 +71,13 @@ fn winograd_is_faster(g: &Geometry, target: &Target) -> bool {
     let work = winograd::work(g);
     let frequencies = (work.activation_frequencies + work.weight_frequencies) as f64;
     let winograd = costs.product * work.product_flops as f64 + costs.frequency * frequencies;
-    winograd < costs.direct * direct_flops(g) as f64
+    let direct = if has_wide_rows(g, target) { costs.direct_lanes } else { costs.direct };
+    winograd < direct * direct_flops(g) as f64
+}
+
+/// Whether rows are wide enough to repay the loading of the taps for every row of voxels.
+fn has_wide_rows(g: &Geometry, target: &Target) -> bool {
+    has_lane_tiles(target) && g.fine[2] >= 32
 }
 
 /// Flops of the direct kernel, which works on eight voxels of a row and eight output channels at a time.
@@ -87,6 +102,7 @@ mod tests {
         assert_eq!(family(&layer([1, 32, 64, 64, 32], 32), &target), Family::Winograd);
         assert_eq!(family(&layer([1, 4, 8, 8, 256], 256), &target), Family::Winograd);
         assert_eq!(family(&layer([1, 1, 2, 2, 256], 256), &target), Family::Same5);
+        assert_eq!(family(&layer([1, 64, 128, 128, 1], 16), &target), Family::Same5Lanes);
     }
 
     #[test]

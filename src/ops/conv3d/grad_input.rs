@@ -1,6 +1,7 @@
 use super::choice::{Family, family};
 use super::geometry::{Geometry, WeightOrder, activation, axes};
 use super::same5::{self, Direction};
+use super::same5_lanes;
 use super::shares::Product;
 use super::{naive, reference, window, winograd};
 use crate::graph::{Lowering, Op};
@@ -49,6 +50,7 @@ impl Op for Conv3dGradInput {
         match family(&g, at.target()) {
             Family::Winograd => winograd::product(at, &g, Direction::Backward, product),
             Family::Same5 => same5::product(at, &g, Direction::Backward, product),
+            Family::Same5Lanes => same5_lanes::product(at, &g, Direction::Backward, product),
             Family::Window => window::fine_from_coarse(at, &g, product, WeightOrder::FineFirst),
             Family::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst),
         }

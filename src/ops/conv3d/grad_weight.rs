@@ -1,6 +1,6 @@
 use super::choice::{Family, family};
 use super::geometry::{Geometry, WeightOrder, axes};
-use super::{naive, reference, same5, window, winograd};
+use super::{naive, reference, same5, same5_lanes, window, winograd};
 use crate::graph::{Lowering, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
@@ -48,6 +48,7 @@ impl Op for Conv3dGradWeight {
         match family(&g, at.target()) {
             Family::Winograd => winograd::grad_weight(at, &g, at.input(0), at.input(1)),
             Family::Same5 => same5::grad_weight(at, &g, at.input(0), at.input(1)),
+            Family::Same5Lanes => same5_lanes::grad_weight(at, &g, at.input(0), at.input(1)),
             Family::Window => window::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
             Family::Naive => naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
         }

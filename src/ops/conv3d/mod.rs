@@ -11,7 +11,7 @@
 //! | convolution | kernels | where |
 //! |---|---|---|
 //! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `winograd` |
-//! | the same, where the cost model prefers it | rows of voxels in registers | `same5` |
+//! | the same, where the cost model prefers it | rows of voxels in registers | `same5`, on llvmpipe `same5_lanes` |
 //! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | matrix products with an index map | `window` |
 //! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `naive` |
 
@@ -23,6 +23,7 @@ mod grad_weight;
 pub(super) mod naive;
 pub(super) mod reference;
 mod same5;
+mod same5_lanes;
 pub(super) mod shares;
 pub(super) mod window;
 mod window_lanes;
@@ -113,6 +114,7 @@ impl Op for Conv3d {
         match family(&g, at.target()) {
             Family::Winograd => winograd::product(at, &g, Direction::Forward, product),
             Family::Same5 => same5::product(at, &g, Direction::Forward, product),
+            Family::Same5Lanes => same5_lanes::product(at, &g, Direction::Forward, product),
             Family::Window => window::coarse_from_fine(at, &g, product, order),
             Family::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), bias, order),
         }

@@ -1,0 +1,27 @@
+// What the lanes of a subgroup of eight share.
+
+// Eight neighbours in a row, or along the inner index of a product.
+struct Slice {
+    k0: f32,
+    k1: f32,
+    k2: f32,
+    k3: f32,
+    k4: f32,
+    k5: f32,
+    k6: f32,
+    k7: f32,
+}
+
+// The eight elements that eight lanes loaded.
+fn spread(x: f32) -> Slice {
+    return Slice(
+        subgroupBroadcast(x, 0u),
+        subgroupBroadcast(x, 1u),
+        subgroupBroadcast(x, 2u),
+        subgroupBroadcast(x, 3u),
+        subgroupBroadcast(x, 4u),
+        subgroupBroadcast(x, 5u),
+        subgroupBroadcast(x, 6u),
+        subgroupBroadcast(x, 7u),
+    );
+}

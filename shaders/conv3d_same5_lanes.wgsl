@@ -1,0 +1,169 @@
+// output[n, v, o] = bias[o] + sum over k, i of input[n, v + k - 2, i] * weight[tap(k), i, o], a 5x5x5 convolution that
+// keeps the extents, for devices with subgroups of eight whose loads are dear (llvmpipe); tap(k) is k, or 124 - k for the
+// gradient with respect to the input.
+//
+// Layout     as conv3d_same5
+// Grid       (COLUMNS output channels, rows (n, z, y)), the rows folded
+// Workgroup  one subgroup: for each k along z and each i, the 25 taps of a plane are kept while it goes along the row
+// Traffic    per block of 8 voxels and COLUMNS 16: 10 loads of the input, 16 of the output and 16 stores per 400 multiply-adds of 8
+// Bounds     any extents and channels; voxels outside are zero
+// Oracle     conv3d_naive, conv3d_grad_input_naive
+#import same5_lanes
+
+struct Params {
+    rows: u32,
+    depth: u32,
+    height: u32,
+    width: u32,
+    in_channels: u32,
+    out_channels: u32,
+    tap_step: u32,
+    in_step: u32,
+    out_step: u32,
+    flip: u32,
+    with_bias: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+
+// The taps along x of this lane's channels.
+struct Taps {
+    t0: vec2<f32>,
+    t1: vec2<f32>,
+    t2: vec2<f32>,
+    t3: vec2<f32>,
+    t4: vec2<f32>,
+}
+
+// This lane's channels of the eight voxels of a block.
+struct Block {
+    v0: vec2<f32>,
+    v1: vec2<f32>,
+    v2: vec2<f32>,
+    v3: vec2<f32>,
+    v4: vec2<f32>,
+    v5: vec2<f32>,
+    v6: vec2<f32>,
+    v7: vec2<f32>,
+}
+
+fn tap_at(k: u32, channel: u32, columns: vec2<u32>) -> vec2<f32> {
+    let tap = select(k, 124u - k, params.flip != 0u);
+    let at = tap * params.tap_step + channel * params.in_step;
+    if COLUMNS == 16u {
+        return vec2(weight[at + columns.x * params.out_step], weight[at + columns.y * params.out_step]);
+    }
+    return vec2(weight[at + columns.x * params.out_step], 0.0);
+}
+
+fn taps_at(k: u32, channel: u32, columns: vec2<u32>) -> Taps {
+    return Taps(
+        tap_at(k, channel, columns),
+        tap_at(k + 1u, channel, columns),
+        tap_at(k + 2u, channel, columns),
+        tap_at(k + 3u, channel, columns),
+        tap_at(k + 4u, channel, columns),
+    );
+}
+
+fn output_at(row: u32, x: u32, columns: vec2<u32>) -> vec2<f32> {
+    let at = (row * params.width + min(x, params.width - 1u)) * params.out_channels;
+    if COLUMNS == 16u {
+        return vec2(output[at + columns.x], output[at + columns.y]);
+    }
+    return vec2(output[at + columns.x], 0.0);
+}
+
+fn store(row: u32, x: u32, column: u32, value: vec2<f32>) {
+    if x < params.width {
+        let at = (row * params.width + x) * params.out_channels + column;
+        if column < params.out_channels {
+            output[at] = value.x;
+        }
+        if COLUMNS == 16u {
+            if column + 8u < params.out_channels {
+                output[at + 8u] = value.y;
+            }
+        }
+    }
+}
+
+fn voxel(sum: vec2<f32>, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, w: Taps) -> vec2<f32> {
+    return sum + (((x0 * w.t0 + x1 * w.t1) + (x2 * w.t2 + x3 * w.t3)) + x4 * w.t4);
+}
+
+fn products(b: Block, s: Span, w: Taps) -> Block {
+    let l = s.low;
+    let h = s.high;
+    return Block(
+        voxel(b.v0, l.k0, l.k1, l.k2, l.k3, l.k4, w),
+        voxel(b.v1, l.k1, l.k2, l.k3, l.k4, l.k5, w),
+        voxel(b.v2, l.k2, l.k3, l.k4, l.k5, l.k6, w),
+        voxel(b.v3, l.k3, l.k4, l.k5, l.k6, l.k7, w),
+        voxel(b.v4, l.k4, l.k5, l.k6, l.k7, h.k0, w),
+        voxel(b.v5, l.k5, l.k6, l.k7, h.k0, h.k1, w),
+        voxel(b.v6, l.k6, l.k7, h.k0, h.k1, h.k2, w),
+        voxel(b.v7, l.k7, h.k0, h.k1, h.k2, h.k3, w),
+    );
+}
+
+@compute @workgroup_size(8)
+fn conv3d_same5_lanes(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let row = workgroup.y + grid.y * workgroup.z;
+    if row >= params.rows {
+        return;
+    }
+    let column = workgroup.x * COLUMNS + lane;
+    let columns = below(column, params.out_channels);
+    var biases = vec2<f32>();
+    if params.with_bias != 0u {
+        biases = vec2(bias[columns.x], bias[columns.y]);
+    }
+    let z = row / params.height % params.depth;
+    let first = 2u - min(z, 2u);
+    let end = min(5u, params.depth + 2u - z);
+    for (var dz = first; dz < end; dz += 1u) {
+        for (var i = 0u; i < params.in_channels; i += 1u) {
+            let w0 = taps_at(dz * 25u, i, columns);
+            let w1 = taps_at(dz * 25u + 5u, i, columns);
+            let w2 = taps_at(dz * 25u + 10u, i, columns);
+            let w3 = taps_at(dz * 25u + 15u, i, columns);
+            let w4 = taps_at(dz * 25u + 20u, i, columns);
+            let starts = dz == first && i == 0u;
+            for (var x = 0u; x < params.width; x += 8u) {
+                var b = Block(biases, biases, biases, biases, biases, biases, biases, biases);
+                if !starts {
+                    b.v0 = output_at(row, x, columns);
+                    b.v1 = output_at(row, x + 1u, columns);
+                    b.v2 = output_at(row, x + 2u, columns);
+                    b.v3 = output_at(row, x + 3u, columns);
+                    b.v4 = output_at(row, x + 4u, columns);
+                    b.v5 = output_at(row, x + 5u, columns);
+                    b.v6 = output_at(row, x + 6u, columns);
+                    b.v7 = output_at(row, x + 7u, columns);
+                }
+                b = products(b, span_at(row, dz, 0u, i, x, lane), w0);
+                b = products(b, span_at(row, dz, 1u, i, x, lane), w1);
+                b = products(b, span_at(row, dz, 2u, i, x, lane), w2);
+                b = products(b, span_at(row, dz, 3u, i, x, lane), w3);
+                b = products(b, span_at(row, dz, 4u, i, x, lane), w4);
+                store(row, x, column, b.v0);
+                store(row, x + 1u, column, b.v1);
+                store(row, x + 2u, column, b.v2);
+                store(row, x + 3u, column, b.v3);
+                store(row, x + 4u, column, b.v4);
+                store(row, x + 5u, column, b.v5);
+                store(row, x + 6u, column, b.v6);
+                store(row, x + 7u, column, b.v7);
+            }
+        }
+    }
+}
