@@ -174,6 +174,21 @@ impl Vjp<'_> {
         self.graph.add(op, inputs)
     }
 
+    /// Appends a node with several outputs.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn append(&mut self, op: impl Op + 'static, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
+        self.graph.append(Box::new(op), inputs)
+    }
+
+    /// The sum over all axes but the last of the upstream gradient, where its producer computed it as well.
+    pub fn channel_sums(&self) -> Option<ValueId> {
+        let upstream = self.grad_output();
+        let producer = self.graph.nodes().iter().rfind(|n| n.outputs[0] == upstream)?;
+        producer.op.channel_sums().map(|output| producer.outputs[output])
+    }
+
     /// Adds `gradient` to the gradient of input `i`.
     pub fn contribute(&mut self, i: usize, gradient: ValueId) {
         self.contributions.push((self.inputs[i], gradient));

@@ -23,6 +23,11 @@ pub trait Op: Debug + Send + Sync {
         Err(ShapeError::new(self.name(), "an operation that has a gradient", &[at.output_spec(0)]))
     }
 
+    /// The output that is the sum over all axes but the last of output 0, if there is one.
+    fn channel_sums(&self) -> Option<usize> {
+        None
+    }
+
     /// Emits the dispatches of this operation, in order.
     fn lower(&self, at: &mut Lowering<'_>);
 

@@ -49,12 +49,12 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     matmul_subgroup
     matmul_subgroup_tile
     matmul_subgroup_transposed
+    matmul_subgroup_wide
     matmul_tiled
     pad_crop
     gradient_norm
     prelu
-    prelu_grad_input
-    prelu_grad_slope
+    prelu_grad
     sgd
     soft_dice_grad
     soft_dice_loss
@@ -81,6 +81,7 @@ const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
     grid
     lane_tile
+    lane_tile_wide
     lanes
     matmul
     outer_product

@@ -97,11 +97,12 @@ impl Products {
     /// Emits the products of a by rows, which start from a bias, for devices with [`has_lane_tiles`].
     pub fn emit_with_bias(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) {
         let [rows, columns, inner] = self.extents;
-        let width = columns.min(16);
+        let wide = columns.is_multiple_of(32);
+        let width = if wide { 32 } else { columns.min(16) };
         let part = kept(inner);
         let panels = rows / self.lengths[0];
         let blocks = rows.div_ceil(256).min(panels);
-        let dispatch = Dispatch::new("matmul_subgroup")
+        let dispatch = Dispatch::new(if wide { "matmul_subgroup_wide" } else { "matmul_subgroup" })
             .constant("COLUMNS", width as u32)
             .constant("INNER", part as u32)
             .constant("HELD", u32::from(self.add || inner > part))

@@ -24,7 +24,7 @@ pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight};
 pub use cross_entropy::{CrossEntropyGrad, CrossEntropyLoss};
 pub use fill::Fill;
 pub use pad_crop::PadCrop;
-pub use prelu::{Prelu, PreluGradInput, PreluGradSlope};
+pub use prelu::{Prelu, PreluGrad};
 pub use soft_dice::{DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};

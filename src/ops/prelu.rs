@@ -1,5 +1,5 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Columns, Rows, emit_sum, matrix};
+use super::rows::{Rows, emit_channel_sums, matrix};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 
@@ -8,13 +8,10 @@ use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 #[derive(Debug, Clone, Copy)]
 pub struct Prelu;
 
-/// Gradient of [`Prelu`] with respect to its input, from `input`, `slope` and `grad_output`.
+/// Gradient of [`Prelu`] from `input [.., C]`, `slope [C]` and `grad_output [.., C]`: with respect to the input, with respect
+/// to the slopes, and the sum over all axes but the last of the former, which is the gradient of a bias in front.
 #[derive(Debug, Clone, Copy)]
-pub struct PreluGradInput;
-
-/// Gradient of [`Prelu`] with respect to its slopes, from `input` and `grad_output`.
-#[derive(Debug, Clone, Copy)]
-pub struct PreluGradSlope;
+pub struct PreluGrad;
 
 /// Whether the first is a tensor of f32 with channels and the second one f32 for each of them.
 fn is_channels_of(input: &TensorSpec, slope: &TensorSpec) -> bool {
@@ -34,14 +31,14 @@ impl Op for Prelu {
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        let grad_output = at.grad_output();
-        if at.needs(0) {
-            let grad_input = at.add(PreluGradInput, &[at.input(0), at.input(1), grad_output])?;
-            at.contribute(0, grad_input);
-        }
-        if at.needs(1) {
-            let grad_slope = at.add(PreluGradSlope, &[at.input(0), grad_output])?;
-            at.contribute(1, grad_slope);
+        let [grad_input, grad_slope] = {
+            let outputs = at.append(PreluGrad, &[at.input(0), at.input(1), at.grad_output()])?;
+            [outputs[0], outputs[1]]
+        };
+        for (input, gradient) in [grad_input, grad_slope].into_iter().enumerate() {
+            if at.needs(input) {
+                at.contribute(input, gradient);
+            }
         }
         Ok(())
     }
@@ -63,74 +60,50 @@ impl Op for Prelu {
     }
 }
 
-impl Op for PreluGradInput {
+impl Op for PreluGrad {
     fn name(&self) -> &'static str {
-        "prelu_grad_input"
+        "prelu_grad"
     }
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         match inputs {
             [input, slope, grad_output] if is_channels_of(input, slope) && input == grad_output => {
-                Ok(vec![(*input).clone()])
+                Ok(vec![(*input).clone(), (*slope).clone(), (*slope).clone()])
             }
             _ => Err(ShapeError::new(self.name(), "f32 [.., C], slopes [C] and a gradient like the first", inputs)),
         }
     }
 
-    fn lower(&self, at: &mut Lowering<'_>) {
-        let (rows, channels) = matrix(at.input_spec(0));
-        let dispatch = Rows::elementwise(1, rows, channels).dispatch("prelu_grad_input", at.target());
-        at.emit(dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2)).write(at.output(0)));
-    }
-
-    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let slopes = inputs[1].data.iter().cycle();
-        let elements = inputs[0].data.iter().zip(slopes).zip(&inputs[2].data);
-        let data = elements.map(|((&x, s), g)| if x > 0.0 { *g } else { s * g }).collect();
-        vec![HostTensor::new(inputs[0].spec.clone(), data)]
-    }
-
-    fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
-        inputs[0].elements() as u64
-    }
-}
-
-impl Op for PreluGradSlope {
-    fn name(&self) -> &'static str {
-        "prelu_grad_slope"
-    }
-
-    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
-        match inputs {
-            [input, grad_output]
-                if input == grad_output && is_channels_of(input, &TensorSpec::f32([input.channels()])) =>
-            {
-                Ok(vec![TensorSpec::f32([input.channels()])])
-            }
-            _ => Err(ShapeError::new(self.name(), "two f32 tensors [.., C] of one shape", inputs)),
-        }
+    fn channel_sums(&self) -> Option<usize> {
+        Some(2)
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (rows, channels) = matrix(at.input_spec(0));
         let rows = Rows::summed(1, rows, channels);
-        let partial = rows.dispatch("prelu_grad_slope", at.target()).read(at.input(0)).read(at.input(1));
-        emit_sum(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, at.output(0));
+        let dispatch = rows.dispatch("prelu_grad", at.target());
+        let dispatch = dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2)).write(at.output(0));
+        emit_channel_sums(at, &rows, dispatch, &[at.output(1), at.output(2)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let channels = inputs[0].spec.channels();
-        let mut sums = HostTensor::zeros(TensorSpec::f32([channels]));
-        for (i, (&x, g)) in inputs[0].data.iter().zip(&inputs[1].data).enumerate() {
+        let mut grad_input = HostTensor::zeros(inputs[0].spec.clone());
+        let mut sums = [0, 1].map(|_| HostTensor::zeros(TensorSpec::f32([channels])));
+        for (i, (&x, &g)) in inputs[0].data.iter().zip(&inputs[2].data).enumerate() {
+            let channel = i % channels;
+            grad_input.data[i] = if x > 0.0 { g } else { inputs[1].data[channel] * g };
             if x <= 0.0 {
-                sums.data[i % channels] += x * g;
+                sums[0].data[channel] += x * g;
             }
+            sums[1].data[channel] += grad_input.data[i];
         }
-        vec![sums]
+        let [grad_slope, sums] = sums;
+        vec![grad_input, grad_slope, sums]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
-        2 * inputs[0].elements() as u64
+        4 * inputs[0].elements() as u64
     }
 }
 
@@ -142,19 +115,15 @@ pub(super) fn cases() -> Vec<Case> {
         let slope = (TensorSpec::f32([shape[shape.len() - 1]]), Draw::Normal(0.5));
         Case::new(name, Prelu, vec![input, slope], product)
     };
-    let grad_input = |name: &str, shape: &[usize]| {
-        let input = (TensorSpec::f32(shape), Draw::Normal(1.0));
-        let slope = (TensorSpec::f32([shape[shape.len() - 1]]), Draw::Normal(0.5));
-        Case::new(name, PreluGradInput, vec![input.clone(), slope, input], product).backward_only().exact()
-    };
-    let grad_slope = |name: &str, shape: &[usize]| {
+    let backward = |name: &str, shape: &[usize]| {
         let channels = shape[shape.len() - 1];
         let rows = shape.iter().product::<usize>() / channels;
-        // All products have one sign, so nothing cancels; one more rounding for the product.
+        // With upstream gradients and slopes of one sign no sum cancels; two more roundings for the products.
         let ulps = (Rows::summed(1, rows, channels).summed_roundings() + 2) as f64;
         let input = (TensorSpec::f32(shape), Draw::Uniform(-1.0, 1.0));
+        let slope = (TensorSpec::f32([channels]), Draw::Uniform(0.1, 0.5));
         let grad_output = (TensorSpec::f32(shape), Draw::Uniform(0.5, 1.5));
-        Case::new(name, PreluGradSlope, vec![input, grad_output], Bound::Relative { ulps }).backward_only().exact()
+        Case::new(name, PreluGrad, vec![input, slope, grad_output], Bound::Relative { ulps }).backward_only().exact()
     };
     vec![
         forward("prelu/2x3x5x7x1", &[2, 3, 5, 7, 1]),
@@ -162,15 +131,11 @@ pub(super) fn cases() -> Vec<Case> {
         forward("prelu/1x9x11x13x8", &[1, 9, 11, 13, 8]),
         forward("prelu/1x2x1x3x300", &[1, 2, 1, 3, 300]),
         forward("prelu/1x32x64x64x16", &[1, 32, 64, 64, 16]).benchmark(),
-        grad_input("prelu_grad_input/2x3x5x7x1", &[2, 3, 5, 7, 1]),
-        grad_input("prelu_grad_input/2x3x5x7x5", &[2, 3, 5, 7, 5]),
-        grad_input("prelu_grad_input/1x9x11x13x8", &[1, 9, 11, 13, 8]),
-        grad_input("prelu_grad_input/1x2x1x3x300", &[1, 2, 1, 3, 300]),
-        grad_input("prelu_grad_input/1x32x64x64x16", &[1, 32, 64, 64, 16]).benchmark(),
-        grad_slope("prelu_grad_slope/2x3x5x7x1", &[2, 3, 5, 7, 1]),
-        grad_slope("prelu_grad_slope/2x3x5x7x3", &[2, 3, 5, 7, 3]),
-        grad_slope("prelu_grad_slope/2x17x19x23x8", &[2, 17, 19, 23, 8]),
-        grad_slope("prelu_grad_slope/1x3x5x7x130", &[1, 3, 5, 7, 130]),
-        grad_slope("prelu_grad_slope/1x32x64x64x16", &[1, 32, 64, 64, 16]).benchmark(),
+        backward("prelu_grad/2x3x5x7x1", &[2, 3, 5, 7, 1]),
+        backward("prelu_grad/2x3x5x7x5", &[2, 3, 5, 7, 5]),
+        backward("prelu_grad/2x17x19x23x8", &[2, 17, 19, 23, 8]),
+        backward("prelu_grad/1x3x5x7x130", &[1, 3, 5, 7, 130]),
+        backward("prelu_grad/1x2x1x3x300", &[1, 2, 1, 3, 300]),
+        backward("prelu_grad/1x32x64x64x16", &[1, 32, 64, 64, 16]).benchmark(),
     ]
 }

@@ -108,6 +108,21 @@ pub(super) fn emit_sum(at: &mut Lowering<'_>, rows: &Rows, columns: Columns, par
     at.emit(rest.read(partials).write(output));
 }
 
+/// As [`emit_sum`] for several sums over samples and rows, one per channel each, for which `partial` has the last bindings.
+pub(super) fn emit_channel_sums(at: &mut Lowering<'_>, rows: &Rows, partial: Dispatch, outputs: &[Operand]) {
+    let tiles = rows.samples * rows.tiles;
+    if tiles == 1 {
+        at.emit(outputs.iter().fold(partial, |d, &output| d.write(output)));
+        return;
+    }
+    let partials: Vec<Operand> = outputs.iter().map(|_| at.scratch(tiles * rows.channels)).collect();
+    at.emit(partials.iter().fold(partial, |d, &sums| d.write(sums)));
+    for (sums, &output) in partials.into_iter().zip(outputs) {
+        let rest = Rows::whole(1, tiles, rows.channels).dispatch("channel_sum", at.target());
+        at.emit(rest.read(sums).write(output));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
