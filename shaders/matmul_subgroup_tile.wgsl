@@ -7,6 +7,7 @@
 // Traffic    per eight k and COLUMNS 16: 32 loads per 256 multiply-adds
 // Oracle     matmul_tiled
 #import matmul
+#import lane_pairs
 #import lane_tile
 
 @group(0) @binding(0) var<uniform> params: Products;
@@ -40,15 +41,15 @@ fn matmul_subgroup_tile(
     var s15 = vec2<f32>();
     for (var k = 0u; k < params.inner; k += 8u) {
         let at = from_b + k * params.b_inner;
-        let y = Pairs(
-            pair_at(at),
-            pair_at(at + 1u * params.b_inner),
-            pair_at(at + 2u * params.b_inner),
-            pair_at(at + 3u * params.b_inner),
-            pair_at(at + 4u * params.b_inner),
-            pair_at(at + 5u * params.b_inner),
-            pair_at(at + 6u * params.b_inner),
-            pair_at(at + 7u * params.b_inner),
+        let y = Tile(
+            columns_at(at),
+            columns_at(at + 1u * params.b_inner),
+            columns_at(at + 2u * params.b_inner),
+            columns_at(at + 3u * params.b_inner),
+            columns_at(at + 4u * params.b_inner),
+            columns_at(at + 5u * params.b_inner),
+            columns_at(at + 6u * params.b_inner),
+            columns_at(at + 7u * params.b_inner),
         );
         let x = from_a + k;
         s0 = products(s0, spread(a[x]), y);
@@ -69,20 +70,20 @@ fn matmul_subgroup_tile(
         s15 = products(s15, spread(a[x + 15u * params.a_row]), y);
     }
     let to = params.c_first + workgroup.z * params.c_batch + workgroup.y * params.c_row_panel + column;
-    store_pair(to, s0);
-    store_pair(to + 1u * params.c_row, s1);
-    store_pair(to + 2u * params.c_row, s2);
-    store_pair(to + 3u * params.c_row, s3);
-    store_pair(to + 4u * params.c_row, s4);
-    store_pair(to + 5u * params.c_row, s5);
-    store_pair(to + 6u * params.c_row, s6);
-    store_pair(to + 7u * params.c_row, s7);
-    store_pair(to + 8u * params.c_row, s8);
-    store_pair(to + 9u * params.c_row, s9);
-    store_pair(to + 10u * params.c_row, s10);
-    store_pair(to + 11u * params.c_row, s11);
-    store_pair(to + 12u * params.c_row, s12);
-    store_pair(to + 13u * params.c_row, s13);
-    store_pair(to + 14u * params.c_row, s14);
-    store_pair(to + 15u * params.c_row, s15);
+    store_columns(to, s0);
+    store_columns(to + 1u * params.c_row, s1);
+    store_columns(to + 2u * params.c_row, s2);
+    store_columns(to + 3u * params.c_row, s3);
+    store_columns(to + 4u * params.c_row, s4);
+    store_columns(to + 5u * params.c_row, s5);
+    store_columns(to + 6u * params.c_row, s6);
+    store_columns(to + 7u * params.c_row, s7);
+    store_columns(to + 8u * params.c_row, s8);
+    store_columns(to + 9u * params.c_row, s9);
+    store_columns(to + 10u * params.c_row, s10);
+    store_columns(to + 11u * params.c_row, s11);
+    store_columns(to + 12u * params.c_row, s12);
+    store_columns(to + 13u * params.c_row, s13);
+    store_columns(to + 14u * params.c_row, s14);
+    store_columns(to + 15u * params.c_row, s15);
 }

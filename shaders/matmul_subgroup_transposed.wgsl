@@ -8,6 +8,7 @@
 // Bounds     any inner extent
 // Oracle     matmul_tiled, and conv3d_grad_weight_naive through the convolutions without overlap
 #import matmul
+#import lane_pairs
 #import lane_tile
 
 override ROWS: u32;
@@ -29,9 +30,9 @@ fn a_at(at: u32, k: u32, count: u32) -> f32 {
 
 fn b_at(at: u32, k: u32, count: u32) -> vec2<f32> {
     if WHOLE == 1u {
-        return pair_at(at + k * params.b_inner);
+        return columns_at(at + k * params.b_inner);
     }
-    return select(vec2(0.0), pair_at(at + min(k, count - 1u) * params.b_inner), k < count);
+    return select(vec2(0.0), columns_at(at + min(k, count - 1u) * params.b_inner), k < count);
 }
 
 fn slice_at(at: u32, count: u32) -> Slice {
@@ -156,7 +157,7 @@ fn held(at: u32) -> vec2<f32> {
     if params.add == 0u {
         return vec2(0.0);
     }
-    return held_pair(at);
+    return held_columns(at);
 }
 
 @compute @workgroup_size(8)
@@ -207,7 +208,7 @@ fn matmul_subgroup_transposed(
         let here = select(last, length, panel < panels);
         let count = min(here - k, 8u);
         let at_b = in_b + panel * params.b_inner_panel + k * params.b_inner;
-        let y = Pairs(
+        let y = Tile(
             b_at(at_b, 0u, count),
             b_at(at_b, 1u, count),
             b_at(at_b, 2u, count),
@@ -242,22 +243,22 @@ fn matmul_subgroup_transposed(
         panel += select(0u, 1u, ends);
         k = select(k + 8u, 0u, ends);
     }
-    store_pair(to, s0);
-    store_pair(to + 1u * step, s1);
-    store_pair(to + 2u * step, s2);
-    store_pair(to + 3u * step, s3);
-    store_pair(to + 4u * step, s4);
-    store_pair(to + 5u * step, s5);
-    store_pair(to + 6u * step, s6);
-    store_pair(to + 7u * step, s7);
+    store_columns(to, s0);
+    store_columns(to + 1u * step, s1);
+    store_columns(to + 2u * step, s2);
+    store_columns(to + 3u * step, s3);
+    store_columns(to + 4u * step, s4);
+    store_columns(to + 5u * step, s5);
+    store_columns(to + 6u * step, s6);
+    store_columns(to + 7u * step, s7);
     if ROWS == 16u {
-        store_pair(to + 8u * step, s8);
-        store_pair(to + 9u * step, s9);
-        store_pair(to + 10u * step, s10);
-        store_pair(to + 11u * step, s11);
-        store_pair(to + 12u * step, s12);
-        store_pair(to + 13u * step, s13);
-        store_pair(to + 14u * step, s14);
-        store_pair(to + 15u * step, s15);
+        store_columns(to + 8u * step, s8);
+        store_columns(to + 9u * step, s9);
+        store_columns(to + 10u * step, s10);
+        store_columns(to + 11u * step, s11);
+        store_columns(to + 12u * step, s12);
+        store_columns(to + 13u * step, s13);
+        store_columns(to + 14u * step, s14);
+        store_columns(to + 15u * step, s15);
     }
 }

@@ -1,6 +1,6 @@
 // The weight gradient's transform along y and x: 5 x 5 taps of each pair of channels and frequency along z.
 //
-// Layout   frequencies [.., 8, 8, I, O], padded; partial [8, 25, I, O]
+// Layout   frequencies [.., 8, 8] of steps `in_step` and `out_step` for I and O; partial [8, 25, I, O]
 // Grid     (64 elements (i, o), frequencies along z)
 // Traffic  64 loads and 25 stores per 64 frequencies
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
@@ -9,7 +9,8 @@
 struct Params {
     in_channels: u32,
     out_channels: u32,
-    padded_out: u32,
+    in_step: u32,
+    out_step: u32,
     first_frequency: u32, // along z
     frequency_step: u32,
 }
@@ -38,7 +39,8 @@ fn winograd_grad_weight_plane(
     }
     let in_channel = element / params.out_channels;
     let out_channel = element - in_channel * params.out_channels;
-    let base = workgroup.y * 64u * params.frequency_step + in_channel * params.padded_out + out_channel;
+    let base = workgroup.y * 64u * params.frequency_step + in_channel * params.in_step
+        + out_channel * params.out_step;
     let plane = load_plane(base, params.frequency_step);
     let left = transform_grad_weight(plane.left);
     let right = transform_grad_weight(plane.right);

@@ -80,10 +80,12 @@ pub const SHADERS: &[(&str, &str)] = table!("":
 const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
     grid
+    lane_fours
+    lane_pairs
     lane_tile
-    lane_tile_wide
     lanes
     matmul
+    matmul_kept
     outer_product
     reduce
     row_tile

@@ -6,6 +6,9 @@ use crate::kernel::{Dispatch, Operand, Target};
 /// Rows of a panel of Winograd's tiles.
 pub(super) const PANEL: usize = 16;
 
+/// Panels of the inner extent that a lane keeps of b at most.
+pub(super) const KEPT_PANELS: usize = 4;
+
 /// Where an index lies: `index / length * panel + index % length * step`, in elements; the length is that of the whole
 /// product.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,7 @@ pub(super) struct Products {
     pub a: Batch,
     /// Rows m of a.
     pub a_rows: Steps,
-    /// Inner index k of a: contiguous, unless the rows are.
+    /// Inner index k of a: contiguous within panels of 16, unless the rows are.
     pub a_inner: Steps,
     /// b.
     pub b: Batch,
@@ -102,8 +105,11 @@ impl Products {
         let part = kept(inner);
         let panels = rows / self.lengths[0];
         let blocks = rows.div_ceil(256).min(panels);
-        let dispatch = Dispatch::new(if wide { "matmul_subgroup_wide" } else { "matmul_subgroup" })
-            .constant("COLUMNS", width as u32)
+        let dispatch = match wide {
+            true => Dispatch::new("matmul_subgroup_wide"),
+            false => Dispatch::new("matmul_subgroup").constant("COLUMNS", width as u32),
+        };
+        let dispatch = dispatch
             .constant("INNER", part as u32)
             .constant("HELD", u32::from(self.add || inner > part))
             .grid([columns.div_ceil(width) as u32, blocks as u32, self.batch as u32]);

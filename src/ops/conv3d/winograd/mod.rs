@@ -19,7 +19,7 @@ use super::same5::Direction;
 use super::shares::Product;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::ops::matmul::{Batch, PANEL, Products, Steps, padded_channels};
+use crate::ops::matmul::{Batch, KEPT_PANELS, PANEL, Products, Steps, has_lane_tiles, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
 use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, TILE, Tiling};
 
@@ -199,12 +199,12 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
 pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
     let [cin, cout] = [g.fine_channels, g.coarse_channels];
     let division = Division::new(g, cin, cout, at.target());
-    let Division { tiling, weights, .. } = &division;
+    let Division { tiling, weights: sums, .. } = &division;
     let before = at.scratch(division.largest(|c| tiling.source_elements(c, cin)));
     let before_grads = at.scratch(division.largest(|c| tiling.output_elements(c, cout)));
     let source = at.scratch(division.frequencies(cin));
     let grads = at.scratch(division.frequencies(cout));
-    let sum = at.scratch(weights.elements());
+    let sum = at.scratch(sums.elements());
     let partial_weight = at.scratch(25 * DEPTH * cin * cout);
 
     for (i, chunk) in division.chunks.iter().enumerate() {
@@ -221,33 +221,82 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
             let f = tiling.frequencies(chunk, slice, cin);
             let y = tiling.frequencies(chunk, slice, cout);
             emit_plane(at, "winograd_source_plane", tiling, chunk, &f, [before, source]);
-            emit_plane(at, "winograd_grad_plane", tiling, chunk, &y, [before_grads, grads]);
-            let products = Products {
-                batch: PLANE * slice.count,
-                extents: [f.padded, y.padded, f.panels * PANEL],
-                lengths: [PANEL; 2],
-                a: Batch { first: 0, step: f.step() },
-                a_rows: Steps::plain(1),
-                a_inner: f.tiles(),
-                b: Batch { first: 0, step: y.step() },
-                b_inner: y.tiles(),
-                b_column: 1,
-                c: weights.batch(slice),
-                c_rows: Steps::plain(weights.to),
-                add: i > 0,
-            };
-            products.emit(at, source, grads, sum);
-            if weights.count < DEPTH {
-                emit_grad_weights(at, g, weights, slice, [sum, partial_weight]);
+            let turned = has_lane_tiles(at.target());
+            let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, &y, false);
+            let dispatch = dispatch.constant("TURNED", u32::from(turned)).read(before_grads).write(grads);
+            let grid = if turned { tiling.turned_plane_grid(&y) } else { tiling.padded_plane_grid(&y) };
+            at.emit(dispatch.grid(grid));
+            let c = sums.batch(slice);
+            if turned {
+                emit_turned_sums(at, [&f, &y], c, i > 0, [source, grads, sum]);
+            } else {
+                emit_sums(at, [&f, &y], c, i > 0, [source, grads, sum]);
+            }
+            if sums.count < DEPTH {
+                emit_grad_weights(at, g, sums, slice, [sum, partial_weight]);
             }
         }
     }
-    if weights.count == DEPTH {
-        emit_grad_weights(at, g, weights, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
+    if sums.count == DEPTH {
+        emit_grad_weights(at, g, sums, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
     }
     let dispatch = Dispatch::new("winograd_grad_weight_depth").param(cin * cout);
     let dispatch = dispatch.read(partial_weight).write(at.output(0));
     at.emit(dispatch.grid(pairs_grid(cin * cout, 25)));
+}
+
+/// Emits the sums over the tiles of a part: `c[i, o] = Σ_t source[t, i] * grads[t, o]` for each frequency.
+fn emit_sums(
+    at: &mut Lowering<'_>,
+    [f, y]: [&Frequencies; 2],
+    c: Batch,
+    add: bool,
+    [source, grads, sum]: [Operand; 3],
+) {
+    let products = Products {
+        batch: PLANE * f.slice.count,
+        extents: [f.padded, y.padded, f.panels * PANEL],
+        lengths: [PANEL; 2],
+        a: Batch { first: 0, step: f.step() },
+        a_rows: Steps::plain(1),
+        a_inner: f.tiles(),
+        b: Batch { first: 0, step: y.step() },
+        b_inner: y.tiles(),
+        b_column: 1,
+        c,
+        c_rows: Steps::plain(y.padded),
+        add,
+    };
+    products.emit(at, source, grads, sum);
+}
+
+/// The same by rows, for panels of gradients whose tiles follow one another: `c[o, i]`.
+fn emit_turned_sums(
+    at: &mut Lowering<'_>,
+    [f, y]: [&Frequencies; 2],
+    c: Batch,
+    add: bool,
+    [source, grads, sum]: [Operand; 3],
+) {
+    // Whole parts of the inner extent that a lane keeps, and what is left.
+    let whole = f.panels / KEPT_PANELS * KEPT_PANELS;
+    for (first, panels) in [(0, whole), (whole, f.panels - whole)].into_iter().filter(|(_, panels)| *panels > 0) {
+        let products = Products {
+            batch: PLANE * f.slice.count,
+            extents: [y.padded, f.padded, panels * PANEL],
+            lengths: [y.padded.min(PANEL), PANEL],
+            a: Batch { first: first * y.panel_step(), step: y.step() },
+            a_rows: Steps::plain(PANEL),
+            a_inner: y.turned_tiles(),
+            b: Batch { first: first * f.panel_step(), step: f.step() },
+            b_inner: f.tiles(),
+            b_column: 1,
+            c,
+            c_rows: Steps::plain(f.padded),
+            add: add || first > 0,
+        };
+        products.emit_with_bias(at, grads, source, None, sum);
+    }
 }
 
 /// Workgroups over pairs of channels and another axis.
@@ -299,7 +348,10 @@ fn emit_grad_weights(
     [frequencies, partial]: [Operand; 2],
 ) {
     let [cin, cout] = [g.fine_channels, g.coarse_channels];
-    let dispatch =
-        Dispatch::new("winograd_grad_weight_plane").params(&[cin, cout, weights.to, slice.first, weights.step()]);
+    let steps = if has_lane_tiles(at.target()) { [1, weights.from] } else { [weights.to, 1] };
+    let dispatch = Dispatch::new("winograd_grad_weight_plane")
+        .params(&[cin, cout])
+        .params(&steps)
+        .params(&[slice.first, weights.step()]);
     at.emit(dispatch.read(frequencies).write(partial).grid(pairs_grid(cin * cout, slice.count)));
 }

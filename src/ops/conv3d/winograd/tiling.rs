@@ -76,6 +76,11 @@ impl Frequencies {
     pub fn tiles(&self) -> Steps {
         Steps { step: self.padded, panel: self.panel_step() }
     }
+
+    /// Where tiles lie in panels `[padded channels, 16 tiles]`.
+    pub fn turned_tiles(&self) -> Steps {
+        Steps { step: 1, panel: self.panel_step() }
+    }
 }
 
 impl Tiling {
@@ -156,6 +161,11 @@ impl Tiling {
     /// Like [`Tiling::plane_grid`], with rows of tiles that do not exist to fill the last panel.
     pub fn padded_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
         self.grid_of_rows((f.panels * PANEL).div_ceil(self.tiles[2]), f.slice, f.padded)
+    }
+
+    /// Workgroups of a transform of planes to panels whose tiles follow one another.
+    pub fn turned_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
+        [(f.padded * PANEL).div_ceil(64) as u32, f.panels as u32, f.slice.count as u32]
     }
 
     fn grid_of_rows(&self, rows: usize, slice: Slice, channels: usize) -> [u32; 3] {

@@ -1,0 +1,103 @@
+// Products of which b is kept, a and c go by: the body of matmul_subgroup and matmul_subgroup_wide.
+
+// Part of the inner extent that is kept: 8, 16, 32, 48 or 64.
+override INNER: u32;
+// 1 where c is added to: `add`, or an inner extent beyond INNER.
+override HELD: u32;
+
+@group(0) @binding(0) var<uniform> params: Products;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+
+// This lane's columns of eight rows of b, where they are kept.
+fn slice_at(first: u32, k: u32) -> Tile {
+    if k >= INNER {
+        return Tile();
+    }
+    let at = first + k / 16u * params.b_inner_panel + k % 16u * params.b_inner;
+    return Tile(
+        columns_at(at),
+        columns_at(at + 1u * params.b_inner),
+        columns_at(at + 2u * params.b_inner),
+        columns_at(at + 3u * params.b_inner),
+        columns_at(at + 4u * params.b_inner),
+        columns_at(at + 5u * params.b_inner),
+        columns_at(at + 6u * params.b_inner),
+        columns_at(at + 7u * params.b_inner),
+    );
+}
+
+fn slice_products(sum: Columns, at: u32, k: u32, y: Tile) -> Columns {
+    if k >= INNER {
+        return sum;
+    }
+    return products(sum, spread(a[at + k / 16u * params.a_inner_panel + k % 16u]), y);
+}
+
+// What a row of c starts from.
+fn start(at: u32, first: Columns, added: bool) -> Columns {
+    if HELD == 0u {
+        return first;
+    }
+    return select(first, held_columns(at), added);
+}
+
+fn kept_products(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
+    let length = params.row_length;
+    let panels = params.rows / length;
+    let block = (panels + grid.y - 1u) / grid.y;
+    let first = workgroup.y * block;
+    let end = min(first + block, panels);
+    let column = workgroup.x * COLUMNS + lane;
+    let in_a = params.a_first + workgroup.z * params.a_batch + lane;
+    let in_b = params.b_first + workgroup.z * params.b_batch + column * params.b_column;
+    let in_c = params.c_first + workgroup.z * params.c_batch + column;
+    var biases = Columns();
+    if params.with_bias != 0u {
+        biases = bias_columns(column);
+    }
+    for (var k0 = 0u; k0 < params.inner; k0 += INNER) {
+        let at = in_b + k0 / 16u * params.b_inner_panel + k0 % 16u * params.b_inner;
+        let added = k0 > 0u || params.add != 0u;
+        let y0 = slice_at(at, 0u);
+        let y1 = slice_at(at, 8u);
+        let y2 = slice_at(at, 16u);
+        let y3 = slice_at(at, 24u);
+        let y4 = slice_at(at, 32u);
+        let y5 = slice_at(at, 40u);
+        let y6 = slice_at(at, 48u);
+        let y7 = slice_at(at, 56u);
+        for (var panel = first; panel < end; panel += 1u) {
+            let from_a = in_a + panel * params.a_row_panel + k0 / 16u * params.a_inner_panel + k0 % 16u;
+            let to_c = in_c + panel * params.c_row_panel;
+            for (var row = 0u; row < length; row += 2u) {
+                // The last of an odd number of rows twice: both times the same.
+                let next = min(row + 1u, length - 1u);
+                let x = from_a + row * params.a_row;
+                let z = from_a + next * params.a_row;
+                var s = start(to_c + row * params.c_row, biases, added);
+                var t = start(to_c + next * params.c_row, biases, added);
+                s = slice_products(s, x, 0u, y0);
+                t = slice_products(t, z, 0u, y0);
+                s = slice_products(s, x, 8u, y1);
+                t = slice_products(t, z, 8u, y1);
+                s = slice_products(s, x, 16u, y2);
+                t = slice_products(t, z, 16u, y2);
+                s = slice_products(s, x, 24u, y3);
+                t = slice_products(t, z, 24u, y3);
+                s = slice_products(s, x, 32u, y4);
+                t = slice_products(t, z, 32u, y4);
+                s = slice_products(s, x, 40u, y5);
+                t = slice_products(t, z, 40u, y5);
+                s = slice_products(s, x, 48u, y6);
+                t = slice_products(t, z, 48u, y6);
+                s = slice_products(s, x, 56u, y7);
+                t = slice_products(t, z, 56u, y7);
+                store_columns(to_c + row * params.c_row, s);
+                store_columns(to_c + next * params.c_row, t);
+            }
+        }
+    }
+}
