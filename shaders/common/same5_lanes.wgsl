@@ -30,7 +30,7 @@ fn span_at(row: u32, dz: u32, dy: u32, channel: u32, x: u32, lane: u32) -> Span 
     );
 }
 
-// This lane's channels of element `at` of an array that has them `step` apart, where both are below `count`.
+// This lane's two channels, kept below `count` so that they can be loaded.
 fn below(column: u32, count: u32) -> vec2<u32> {
     return vec2(min(column, count - 1u), min(column + 8u, count - 1u));
 }

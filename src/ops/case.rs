@@ -47,6 +47,8 @@ pub struct Case {
     pub inputs: Vec<(TensorSpec, Draw)>,
     /// Tolerance on the device.
     pub bound: Bound,
+    /// Tolerance of output 0 where it differs from that of the others.
+    pub first_output: Option<Bound>,
     /// Tolerance of Winograd's kernels, where the operation has them.
     pub winograd: Option<f64>,
     /// The operation is linear in each f32 input with integer coefficients: on small integers the device is exact.
@@ -65,6 +67,7 @@ impl Case {
             op: Box::new(op),
             inputs,
             bound,
+            first_output: None,
             winograd: None,
             exact_on_integers: false,
             differentiable: true,
@@ -76,6 +79,13 @@ impl Case {
     #[must_use]
     pub fn exact(mut self) -> Self {
         self.exact_on_integers = true;
+        self
+    }
+
+    /// Gives output 0 a bound of its own.
+    #[must_use]
+    pub fn first_output(mut self, bound: Bound) -> Self {
+        self.first_output = Some(bound);
         self
     }
 

@@ -6,8 +6,11 @@ use crate::kernel::{Dispatch, Operand, Target};
 /// Rows of a panel of Winograd's tiles.
 pub(super) const PANEL: usize = 16;
 
-/// Panels of the inner extent that a lane keeps of b at most.
-pub(super) const KEPT_PANELS: usize = 4;
+/// The largest part of an inner extent that a lane keeps of b.
+const MOST_KEPT: usize = 64;
+
+/// The same in panels.
+pub(super) const KEPT_PANELS: usize = MOST_KEPT / PANEL;
 
 /// Where an index lies: `index / length * panel + index % length * step`, in elements; the length is that of the whole
 /// product.
@@ -137,7 +140,7 @@ impl Products {
 
 /// The part of an inner extent that a lane keeps: a divisor of it, 64 at most.
 fn kept(inner: usize) -> usize {
-    [64, 48, 32, 16, 8].into_iter().find(|part| inner.is_multiple_of(*part)).expect("a multiple of eight")
+    [MOST_KEPT, 48, 32, 16, 8].into_iter().find(|part| inner.is_multiple_of(*part)).expect("a multiple of eight")
 }
 
 /// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,
