@@ -3,6 +3,7 @@
 use super::program::*;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -139,20 +140,18 @@ fn full_to_the_end() {
 
 fn killed_while_writing() {
     let faulty = Faulty::new();
-    let mut places = Vec::new();
-    // Operations of each process: that of the first is behind step 0's checkpoint or in it.
-    for at in [4, 25, 61, 40, 97, 75] {
-        let output = faulty.command(("FAULT_KILL_AT", &at.to_string())).output().expect("the program starts");
-        if output.status.success() {
-            break;
-        }
-        let record = fs::read_to_string(&faulty.record).unwrap_or_default();
-        places.push(record.lines().last().unwrap_or_default().to_owned());
+    // Operations on checkpoints alone, about 16 for each: two processes die in that of step 0, which is before there is a
+    // run, the others in their second or third, or between them.
+    let moments = [5, 14, 24, 38, 15, 19];
+    let checkpoints = format!("{}/checkpoint/", faulty.run.display());
+    for at in moments {
+        let mut command = faulty.command(("FAULT_KILL_AT", &at.to_string()));
+        let output = command.env("FAULT_FOLDER", &checkpoints).output().expect("the program starts");
+        assert_eq!(output.status.signal(), Some(9), "operation {at}: {}", text(&output.stderr));
     }
-    assert!(
-        places.len() >= 3 && places.iter().any(|p| p.starts_with("write") && p.contains("/checkpoint/")),
-        "{places:?}"
-    );
+    let record = fs::read_to_string(&faulty.record).expect("a record");
+    assert_eq!(record.matches(&checkpoints).count(), moments.len(), "{record}");
+    assert!(record.lines().filter(|l| l.starts_with("write")).count() >= 3, "{record}");
     succeed(&mut faulty.command(("FAULT_KILL_AT", "0")));
     assert_same_run(&faulty.run, &whole(), STEPS);
 }
