@@ -325,18 +325,28 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     assert_eq!(log.lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 6);
 }
 
+/// A cube and a target on which one sample of eight channels fits a binding and two do not, while Winograd's parts do.
+fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
+    let fits = |&edge: &usize| {
+        let max_binding_bytes = (2 * edge.pow(3) * 8 * 4 - 4) as u64;
+        let target = Target { max_binding_bytes, algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+        let (_, plan, passes) = Trainer::plan_for(&config.network(2), config, [edge; 3], &target).ok()?;
+        let winograd = plan.kernels.iter().any(|k| k.shader.starts_with("winograd"));
+        (passes == 2 && winograd).then_some((edge, target))
+    };
+    [16, 24, 32, 40, 48].iter().find_map(fits).expect("a cube that is accumulated and runs on Winograd's kernels")
+}
+
 /// Losses, weights and validation scores of six steps with Winograd's kernels and gradients accumulated over two passes,
 /// fed by this many threads.
 fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Vec<u32>, Vec<CaseDice>) {
     let mut config = tiny_config(6);
     config.training.batch = 2;
-    let (network, patch) = (config.network(2), [16, 16, 16]);
-    // As in accumulated_gradients_are_those_of_the_whole_batch: one sample fits a binding, two do not.
-    let target = Target { max_binding_bytes: 260_000, algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+    let network = config.network(2);
+    let (edge, target) = accumulating(gpu, &config);
+    let patch = [edge; 3];
     let mut trainer = Trainer::in_passes(gpu, &network, &config, patch, &target).expect("it fits");
     assert_eq!((trainer.passes(), trainer.pass_batch()), (2, 1));
-    let winograd = |k: &vnet_engine::kernel::Kernel| k.shader.starts_with("winograd");
-    assert!(trainer.executor().plan().kernels.iter().any(winograd));
     let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
     trainer.set_parameters(&arena);
     let dataset = vnet_engine::data::Dataset::open(folder).expect("a data set");
