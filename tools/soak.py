@@ -3,13 +3,15 @@
 
     tools/with-adapter tools/soak.py --out FOLDER [--steps 2000] [--program target/release/vnet-engine]
 
-Trains a small network on phantoms with validations and checkpoints, reads the resident memory of the process every half
-second (/proc/PID/status) and the times of the steps from the run's log. Writes FOLDER/soak.csv (step, seconds, resident MiB) and
-FOLDER/soak.svg, and prints means of the first and last quarter behind a warm-up of a tenth. Exit status 1 if memory grew by more
-than 2 % or 2 MiB, whichever is more, or the median step became slower by more than 10 %.
+Trains a small network on phantoms with validations and checkpoints, reads resident memory and processor time of the process
+every half second (/proc/PID) and the times of the steps from the run's log. Writes FOLDER/soak.csv (step, seconds, resident MiB,
+processor seconds so far) and FOLDER/soak.svg, and prints first and last quarter behind a warm-up of a tenth. Exit status 1 if
+memory grew by more than 2 % or 2 MiB, whichever is more, or a step, validations and checkpoints included, takes more than 10 %
+more processor time: seconds on the clock are shown too, but on a shared machine they tell what others do.
 """
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -30,16 +32,22 @@ def resident_mib(process):
     return None
 
 
+def processor_seconds(process):
+    """Time in user and kernel mode of all threads: fields 14 and 15 of proc_pid_stat(5)."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def watch(process):
-    """Resident memory over time: (seconds since 1970, MiB)."""
+    """Resident memory and processor time over time: (seconds since 1970, MiB, seconds)."""
     samples = []
     while process.poll() is None:
         try:
-            resident = resident_mib(process)
-        except FileNotFoundError:
+            resident, seconds = resident_mib(process), processor_seconds(process)
+        except (FileNotFoundError, ProcessLookupError):
             break
         if resident is not None:
-            samples.append((time.time(), resident))
+            samples.append((time.time(), resident, seconds))
         time.sleep(0.5)
     return samples
 
@@ -54,7 +62,7 @@ def step_times(run):
 
 
 def at(samples, moment):
-    return min(samples, key=lambda s: abs(s[0] - moment))[1]
+    return min(samples, key=lambda s: abs(s[0] - moment))[1:]
 
 
 def polyline(values, box, low, high, colour):
@@ -100,17 +108,19 @@ def main():
     samples = watch(process)
     if process.wait() != 0:
         sys.exit(f"the training ended with {process.returncode}")
-    rows = [(step, seconds, at(samples, moment)) for step, moment, seconds in step_times(run)]
-    text = "".join(f"{step},{seconds:.4f},{resident:.1f}\n" for step, seconds, resident in rows)
-    (arguments.out / "soak.csv").write_text("step,seconds,resident_mib\n" + text)
+    rows = [(step, seconds, *at(samples, moment)) for step, moment, seconds in step_times(run)]
+    text = "".join(f"{step},{seconds:.4f},{resident:.1f},{processor:.2f}\n" for step, seconds, resident, processor in rows)
+    (arguments.out / "soak.csv").write_text("step,seconds,resident_mib,processor_seconds\n" + text)
     plot(rows, arguments.out / "soak.svg")
     rows = rows[len(rows) // 10 :]
     first, last = rows[: len(rows) // 4], rows[-len(rows) // 4 :]
     memory = [statistics.mean(row[2] for row in part) for part in (first, last)]
     speed = [statistics.median(row[1] for row in part) for part in (first, last)]
+    work = [(part[-1][3] - part[0][3]) / (part[-1][0] - part[0][0]) for part in (first, last)]
     print(f"resident memory {memory[0]:.1f} -> {memory[1]:.1f} MiB, median step {speed[0] * 1e3:.1f} -> {speed[1] * 1e3:.1f} ms")
+    print(f"processor time per step {work[0] * 1e3:.1f} -> {work[1] * 1e3:.1f} ms")
     grown = memory[1] - memory[0] > max(0.02 * memory[0], 2)
-    slower = speed[1] > 1.1 * speed[0]
+    slower = work[1] > 1.1 * work[0]
     sys.exit(int(grown or slower))
 
 
