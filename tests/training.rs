@@ -11,12 +11,15 @@ use vnet_engine::data::{Batch, Loader, Preparation, prepare_case};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::interpret;
+use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::{Algorithms, Arena, Target};
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::nn::{Loss, Network, TrainingGraph};
 use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, Trainer, train};
+use vnet_engine::train::{
+    CaseDice, Config, Preset, Progress, RunSettings, Started, StepResult, Trainer, Validation, train,
+};
 
 fn main() {
     support::run_trials(&[
@@ -39,6 +42,7 @@ fn main() {
             true,
             a_run_that_was_interrupted_ends_with_the_same_bits,
         ),
+        ("any_number_of_loader_threads_gives_the_same_bits", true, any_number_of_loader_threads_gives_the_same_bits),
         (
             "the_loader_feeds_the_shapes_that_the_trainer_takes",
             false,
@@ -304,7 +308,7 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     let mut resumed = Silent(Vec::new());
     train(gpu, &cut, &mut resumed).expect("a run that goes on");
     assert_eq!(resumed.0, expected.0[4..]);
-    let tensors = |out: &Path| std::fs::read(out.join("checkpoint/state.safetensors")).expect("a checkpoint");
+    let tensors = |out: &Path| std::fs::read(out.join("checkpoint/step_0000006.safetensors")).expect("a checkpoint");
     let (a, b) = (tensors(&constant.out), tensors(&cut.out));
     let data = |bytes: &[u8]| {
         let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");
@@ -319,6 +323,60 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     assert!(whole.out.join("overlays").read_dir().expect("overlays").count() == 2);
     let log = std::fs::read_to_string(cut.out.join("log.jsonl")).expect("a log");
     assert_eq!(log.lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 6);
+}
+
+/// A cube and a target on which one sample of eight channels fits a binding and two do not, while Winograd's parts do.
+fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
+    let fits = |&edge: &usize| {
+        let max_binding_bytes = (2 * edge.pow(3) * 8 * 4 - 4) as u64;
+        let target = Target { max_binding_bytes, algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+        let (_, plan, passes) = Trainer::plan_for(&config.network(2), config, [edge; 3], &target).ok()?;
+        let winograd = plan.kernels.iter().any(|k| k.shader.starts_with("winograd"));
+        (passes == 2 && winograd).then_some((edge, target))
+    };
+    [16, 24, 32, 40, 48].iter().find_map(fits).expect("a cube that is accumulated and runs on Winograd's kernels")
+}
+
+/// Losses, weights and validation scores of six steps with Winograd's kernels and gradients accumulated over two passes,
+/// fed by this many threads.
+fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Vec<u32>, Vec<CaseDice>) {
+    let mut config = tiny_config(6);
+    config.training.batch = 2;
+    let network = config.network(2);
+    let (edge, target) = accumulating(gpu, &config);
+    let patch = [edge; 3];
+    let mut trainer = Trainer::in_passes(gpu, &network, &config, patch, &target).expect("it fits");
+    assert_eq!((trainer.passes(), trainer.pass_batch()), (2, 1));
+    let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
+    trainer.set_parameters(&arena);
+    let dataset = vnet_engine::data::Dataset::open(folder).expect("a data set");
+    let preparation = config.preparation(patch, 2);
+    let validation = Validation::new(&dataset.cases[4..], &preparation).expect("read");
+    let predictor = Predictor::sharing(trainer.executor(), &network, patch).expect("it fits");
+    let cases = dataset.cases[..4].to_vec();
+    let mut loader = Loader::new(cases, preparation, trainer.pass_batch(), 9, 0, threads).expect("a loader");
+    let (mut results, mut scores) = (Vec::new(), Vec::new());
+    for step in 0..6 {
+        let batches: Vec<Batch> = (0..trainer.passes()).map(|_| loader.next().expect("a batch")).collect();
+        results.extend(trainer.step(&batches, config.learning_rate(step)).expect("a step"));
+        if step % 3 == 2 {
+            results.extend(trainer.finish().expect("the device answers"));
+            scores.extend(validation.run(&predictor, |_, _, _| Ok(())).expect("predicted"));
+        }
+    }
+    let parameters = trainer.parameters().expect("the device answers");
+    (results, parameters.iter().map(|x| x.to_bits()).collect(), scores)
+}
+
+fn any_number_of_loader_threads_gives_the_same_bits() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataset(folder.path());
+    let one = fed_by(gpu, folder.path(), 1);
+    assert_eq!((one.0.len(), one.2.len()), (6, 4));
+    assert_eq!(fed_by(gpu, folder.path(), 1), one);
+    assert_eq!(fed_by(gpu, folder.path(), 2), one);
+    assert_eq!(fed_by(gpu, folder.path(), 3), one);
 }
 
 fn the_loader_feeds_the_shapes_that_the_trainer_takes() {

@@ -9,7 +9,7 @@ use vnet_engine::infer::Preprocessing;
 use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
-use vnet_engine::train::{Config, Preset, Trainer};
+use vnet_engine::train::{Config, Preset, StoredWeights, Trainer};
 
 pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
@@ -71,7 +71,7 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
 }
 
 pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
-    let Subject { title, network, mut config, patch, .. } =
+    let Subject { title, network, mut config, patch, model } =
         subject(arguments.preset, arguments.model.as_deref(), arguments.classes)?;
     network.validate().map_err(|e| WrongInput(e.to_string()))?;
     let [x, y, z] = arguments.patch.unwrap_or(patch);
@@ -85,6 +85,8 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let forward = plan(&Request::inference(&inference.graph, &[inference.probabilities]), &target);
     let training = Trainer::plan_for(&network, &config, [z, y, x], &target);
     let fields = receptive_fields(&inference.layers);
+    let fingerprint = model.as_ref().map(Model::fingerprint);
+    let checkpoint = arguments.model.as_deref().filter(|path| path.is_dir()).and_then(StoredWeights::read);
     let parameters: usize = inference.layers.iter().map(|l| l.parameters).sum();
     let flops: u64 = inference.layers.iter().map(|l| l.flops).sum();
     if arguments.json {
@@ -94,6 +96,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
             serde_json::json!({
                 "network": network, "patch": [x, y, z], "parameters": parameters, "flops": flops,
                 "layers": inference.layers, "receptive_fields": fields,
+                "fingerprint": fingerprint, "checkpoint": checkpoint,
                 "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
             })
         );
@@ -103,6 +106,12 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
     println!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
+    if let Some(fingerprint) = fingerprint {
+        println!("\nweights of the model, BLAKE3: {fingerprint}");
+    }
+    if let Some(StoredWeights { step, fingerprint, .. }) = checkpoint {
+        println!("weights of the checkpoint after step {step}: {fingerprint}");
+    }
     println!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
     for field in &fields {
         println!("  {:<12}{:>5}", field.stage, field.voxels);

@@ -4,7 +4,9 @@ mod checkpoint;
 pub mod config;
 pub mod data_config;
 mod error;
+mod folder;
 mod history;
+mod lock;
 mod log;
 mod patch;
 mod profiler;
@@ -12,6 +14,7 @@ mod run;
 mod trainer;
 mod validation;
 
+pub use checkpoint::StoredWeights;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
 pub use log::{Event, Log};
