@@ -18,7 +18,7 @@ use std::sync::Arc;
 use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
 use vnet_engine::kernel::Algorithms;
-use vnet_engine::train::Preset;
+use vnet_engine::train::{MemoryMode, Preset};
 
 /// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
 #[derive(Debug, Parser)]
@@ -107,6 +107,9 @@ struct TrainArguments {
     /// Optimiser steps (training.steps)
     #[arg(long)]
     steps: Option<u64>,
+    /// low: less device memory for the same results, in more time (training.memory)
+    #[arg(long, value_enum)]
+    memory: Option<MemoryMode>,
     /// Seed of split, initial weights and order (seed)
     #[arg(long)]
     seed: Option<u64>,

@@ -41,6 +41,7 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>) -> Result<R
     let mut overrides = arguments.settings.clone();
     overrides.extend(kernels.map(|k| format!("kernels={k}")));
     overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
+    overrides.extend(arguments.memory.map(|m| format!("training.memory={m}")));
     overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
     let stored = arguments.out.join("config.toml");
     let config = match arguments.resume {

@@ -1,5 +1,6 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
+use super::MemoryMode;
 pub use super::data_config::{Auto, CtWindow, DataConfig, Patch};
 use crate::data::{Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::kernel::Algorithms;
@@ -56,6 +57,8 @@ pub struct TrainingConfig {
     pub checkpoint_every: u64,
     /// Threads that prepare batches.
     pub loader_threads: usize,
+    /// `normal`, or `low`: compute activations again instead of keeping them.
+    pub memory: MemoryMode,
 }
 
 /// `[optimiser]`
@@ -217,6 +220,7 @@ impl Preset {
                 validate_every: if self == Self::Tiny { 100 } else { 500 },
                 checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
                 loader_threads: 1,
+                memory: MemoryMode::Normal,
             },
             optimiser: OptimiserConfig {
                 kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },
