@@ -79,6 +79,15 @@ impl Default for GpuOptions {
     }
 }
 
+/// What wgpu's allocator holds, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allocated {
+    /// Buffers.
+    pub used: u64,
+    /// Blocks of the driver that these buffers lie in.
+    pub reserved: u64,
+}
+
 /// An open device.
 #[derive(Debug)]
 pub struct Gpu {
@@ -130,6 +139,12 @@ impl Gpu {
     /// Whether dispatches can be timed on the device.
     pub fn has_timestamps(&self) -> bool {
         self.timestamps
+    }
+
+    /// Device memory of everything that lives on this device now; `None` where the backend does not count it.
+    pub fn allocated(&self) -> Option<Allocated> {
+        let report = self.device.generate_allocator_report()?;
+        Some(Allocated { used: report.total_allocated_bytes, reserved: report.total_reserved_bytes })
     }
 
     /// The first error that the device reported outside an error scope.

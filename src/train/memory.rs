@@ -1,5 +1,9 @@
-use crate::nn::{Kept, TrainingGraph};
-use crate::plan::{Plan, PlanError};
+use super::{Config, TrainError, Trainer};
+use crate::exec::STAGING_BYTES;
+use crate::infer::Predictor;
+use crate::kernel::Target;
+use crate::nn::{Kept, Network, TrainingGraph};
+use crate::plan::{MemoryReport, Plan, PlanError};
 use serde::{Deserialize, Serialize};
 
 /// Memory above the least at which fewer recomputed layers are preferred.
@@ -22,6 +26,49 @@ impl std::fmt::Display for MemoryMode {
             Self::Normal => "normal",
             Self::Low => "low",
         })
+    }
+}
+
+/// Device memory of a training in bytes, known before anything is allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Forecast {
+    /// The plan of a step.
+    pub step: MemoryReport,
+    /// What validation takes besides the memory of the step.
+    pub validation: u64,
+    /// Host-visible memory for copies to the device: inputs of the passes in flight, or a piece of an arena.
+    pub staging: u64,
+    /// Passes per step over which gradients are accumulated.
+    pub passes: usize,
+    /// Share of the forward pass's flops that the backward pass computes again.
+    pub recomputed: f64,
+}
+
+impl Forecast {
+    /// The forecast for inputs of `extents` `[D, H, W]`.
+    ///
+    /// # Errors
+    /// [`TrainError`] when not even a single sample fits the limits of the target.
+    pub fn new(
+        network: &Network,
+        config: &Config,
+        extents: [usize; 3],
+        target: &Target,
+    ) -> Result<Self, TrainError> {
+        let (training, plan, passes) = Trainer::plan_for(network, config, extents, target)?;
+        let (_, validation) = Predictor::plan_for(network, 1, extents, target)?;
+        Ok(Self {
+            step: plan.memory,
+            validation: validation.bytes_beside(&plan),
+            staging: plan.memory.inputs.max(STAGING_BYTES as u64),
+            passes,
+            recomputed: training.recomputed_share(),
+        })
+    }
+
+    /// The peak.
+    pub fn total(&self) -> u64 {
+        self.step.total() + self.validation + self.staging
     }
 }
 

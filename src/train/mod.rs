@@ -16,7 +16,7 @@ mod validation;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
 pub use log::{Event, Log};
-pub use memory::MemoryMode;
+pub use memory::{Forecast, MemoryMode};
 pub use patch::choose_patch;
 pub use run::{Progress, RunSettings, Started, Summary, train};
 pub use trainer::{StepResult, Trainer};
