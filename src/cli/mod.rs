@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Kernels of the 5x5x5 convolutions [default: auto, or what the run folder says]
     #[arg(long, global = true, value_name = "KERNELS")]
     kernels: Option<Kernels>,
+    /// Device memory to stay below, e.g. 4GiB [default: what the device has]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    memory_budget: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -282,6 +285,22 @@ struct BenchArguments {
     json: bool,
 }
 
+/// `4GiB`, `512 MiB`, `3e9`.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic() && c != 'e').unwrap_or(text.len()));
+    let scale = match unit {
+        "" | "B" => Some(1.0),
+        "KiB" => Some(1024f64),
+        "MiB" => Some(1024f64.powi(2)),
+        "GiB" => Some(1024f64.powi(3)),
+        "TiB" => Some(1024f64.powi(4)),
+        _ => None,
+    };
+    let bytes = scale.zip(number.trim().parse::<f64>().ok()).map(|(scale, number)| scale * number);
+    let sensible = bytes.filter(|b| (1.0..=2f64.powi(50)).contains(b));
+    sensible.map(|b| b as u64).ok_or_else(|| "expected a size such as 4GiB or 512MiB".to_owned())
+}
+
 fn parse_count(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|n| (1..=10_000).contains(n));
     count.ok_or_else(|| "expected a whole number from 1 to 10000".to_owned())
@@ -323,8 +342,12 @@ fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
 /// Runs a command.
 pub fn run(arguments: Arguments) -> Result<()> {
     let kernels = arguments.kernels.map(Algorithms::from);
-    let device =
-        GpuOptions { choice: arguments.device, algorithms: kernels.unwrap_or_default(), ..GpuOptions::default() };
+    let device = GpuOptions {
+        choice: arguments.device,
+        algorithms: kernels.unwrap_or_default(),
+        memory_budget: arguments.memory_budget,
+        ..GpuOptions::default()
+    };
     match arguments.command {
         Command::Train(a) => train::train(&a, kernels, device),
         Command::Segment(a) => segment::segment(&a, &device),

@@ -7,7 +7,7 @@ use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{Config, RunSettings, Trainer, choose_patch, train as run_training};
+use vnet_engine::train::{Config, RunSettings, check_budget, choose_patch, train as run_training};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels)?;
@@ -71,11 +71,12 @@ fn dry_run(settings: &RunSettings, device: &GpuOptions) -> Result<()> {
     let patch = choose_patch(&settings.config, &dataset.cases, network.divisor())?;
     let gpu = open_gpu(device)?;
     let [x, y, z] = patch;
-    let (_, plan, passes) = Trainer::plan_for(&network, &settings.config, [z, y, x], gpu.target())?;
+    let forecast = check_budget(&gpu, &network, &settings.config, [z, y, x])?;
     println!("data      {} cases, {classes} classes", dataset.cases.len());
     println!("patch     {x} x {y} x {z}");
     println!("device    {}, {}", gpu.description().name, gpu.description().driver);
-    println!("memory    {} in {passes} passes per step", human_bytes(plan.memory.total()));
+    let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
+    println!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
     println!("\n{}", settings.config.to_toml());
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! wgpu is named here and in [`crate::exec`] only.
 
 mod adapters;
+mod budget;
 mod pipeline;
 mod readback;
 
@@ -71,11 +72,19 @@ pub struct GpuOptions {
     pub checked_shaders: bool,
     /// Which implementations to choose.
     pub algorithms: Algorithms,
+    /// Device memory to stay below, in bytes; `None`: what the device has.
+    pub memory_budget: Option<u64>,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { choice: DeviceChoice::Auto, webgpu_limits: false, checked_shaders: false, algorithms: Algorithms::Auto }
+        Self {
+            choice: DeviceChoice::Auto,
+            webgpu_limits: false,
+            checked_shaders: false,
+            algorithms: Algorithms::Auto,
+            memory_budget: None,
+        }
     }
 }
 
@@ -97,6 +106,7 @@ pub struct Gpu {
     target: Target,
     timestamps: bool,
     checked_shaders: bool,
+    memory_budget: Option<u64>,
     failure: Arc<Mutex<Option<GpuError>>>,
 }
 
@@ -123,7 +133,8 @@ impl Gpu {
         let target = target(&adapter, &limits, features, options.algorithms);
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
         let checked_shaders = options.checked_shaders;
-        Ok(Self { device, queue, description, target, timestamps, checked_shaders, failure })
+        let memory_budget = options.memory_budget.or_else(|| budget::detect(&adapter, &description));
+        Ok(Self { device, queue, description, target, timestamps, checked_shaders, memory_budget, failure })
     }
 
     /// What lowering must know of this device.
@@ -139,6 +150,11 @@ impl Gpu {
     /// Whether dispatches can be timed on the device.
     pub fn has_timestamps(&self) -> bool {
         self.timestamps
+    }
+
+    /// Device memory in bytes that plans must stay below; `None` where it is not known.
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.memory_budget
     }
 
     /// Device memory of everything that lives on this device now; `None` where the backend does not count it.

@@ -1,5 +1,6 @@
 //! Training: configuration, the device's part of a step, validation and the run folder.
 
+mod budget;
 mod checkpoint;
 pub mod config;
 pub mod data_config;
@@ -13,6 +14,7 @@ mod run;
 mod trainer;
 mod validation;
 
+pub use budget::check_budget;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
 pub use log::{Event, Log};

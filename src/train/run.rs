@@ -4,7 +4,7 @@ use super::checkpoint::{self, State};
 use super::history::History;
 use super::profiler::StepProfiler;
 use super::validation::{class_means, mean};
-use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, choose_patch};
+use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, check_budget, choose_patch};
 use crate::data::io::output_name;
 use crate::data::{Batch, Case, Dataset, Loader, Split};
 use crate::evaluate::{EvaluateError, evaluate_folders};
@@ -125,6 +125,7 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     // Measured first, while the device has memory to spare.
     let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
     let [x, y, z] = patch;
+    check_budget(gpu, &network, &settings.config, [z, y, x])?;
     let mut trainer = Trainer::new(gpu, &network, &settings.config, [z, y, x])?;
     let mut best = None;
     match &loaded {
