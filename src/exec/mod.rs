@@ -1,5 +1,7 @@
 //! Runs a [`Plan`]: allocates its buffers, builds its pipelines and bind groups once, and replays its programs.
 
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod profile;
 
 pub use profile::Timing;
@@ -107,17 +109,25 @@ impl Executor {
     /// # Errors
     /// An error that the device reported earlier.
     pub fn run(&self, program: usize) -> Result<(), GpuError> {
+        #[cfg(feature = "fault-injection")]
+        if self.gpu.has_fault() {
+            return self.run_with_faults(program);
+        }
         for submission in self.submissions(program) {
-            let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for dispatch in submission {
-                    dispatch.encode(&mut pass);
-                }
-            }
-            self.gpu.queue.submit([encoder.finish()]);
+            self.submit(submission);
         }
         self.gpu.check()
+    }
+
+    fn submit(&self, dispatches: &[Prepared]) {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for dispatch in dispatches {
+                dispatch.encode(&mut pass);
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
     }
 
     /// The dispatches of a program, by submission.
@@ -229,7 +239,7 @@ fn storage(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: false,
     };
-    Ok(gpu.scoped(|| gpu.device.create_buffer(&descriptor))?)
+    gpu.buffer(&descriptor)
 }
 
 /// Builds the pipelines on all cores: software drivers take up to seconds for each.
@@ -258,13 +268,11 @@ fn upload_uniforms(gpu: &Gpu, plan: &Plan) -> Result<wgpu::Buffer, GpuError> {
         bytes.resize(start + uniform_bytes(dispatch), 0);
     }
     bytes.resize(bytes.len().max(UNIFORM_ALIGNMENT), 0);
-    let buffer = gpu.scoped(|| {
-        gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("uniforms"),
-            size: bytes.len() as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+    let buffer = gpu.buffer(&wgpu::BufferDescriptor {
+        label: Some("uniforms"),
+        size: bytes.len() as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
     })?;
     gpu.queue.write_buffer(&buffer, 0, &bytes);
     Ok(buffer)

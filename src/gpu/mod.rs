@@ -4,15 +4,21 @@
 
 mod adapters;
 mod budget;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod pipeline;
 mod readback;
 
 pub use adapters::{AdapterDescription, DeviceChoice, adapters};
+#[cfg(feature = "fault-injection")]
+pub(crate) use faults::Behind;
+#[cfg(feature = "fault-injection")]
+pub use faults::{Counts, Fault};
 pub(crate) use pipeline::Pipeline;
 pub use readback::Readback;
 
 use crate::kernel::{Algorithms, Target};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The device cannot be used, or failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,12 +54,21 @@ pub enum GpuError {
         reason: String,
     },
     /// The device has not enough memory.
-    #[error("the device is out of memory: {reason}")]
+    #[error(
+        "the device is out of memory: {reason}; end other programs that use it, or take less with --memory low, or a \
+         smaller training.batch, network.base or data.patch"
+    )]
     OutOfMemory {
         /// The driver's words.
         reason: String,
     },
-    /// The device was lost or reported an error while running.
+    /// The device was lost: the driver was reset, updated or the card removed.
+    #[error("the device was lost: {reason}")]
+    Lost {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The device reported an error while running.
     #[error("the device failed: {reason}")]
     Failed {
         /// The driver's words.
@@ -107,7 +122,22 @@ pub struct Gpu {
     timestamps: bool,
     checked_shaders: bool,
     memory_budget: Option<u64>,
-    failure: Arc<Mutex<Option<GpuError>>>,
+    failure: Arc<Failure>,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: faults::Faults,
+}
+
+/// The first error that no scope catches; the loss of the device before any other.
+#[derive(Debug, Default)]
+struct Failure(Mutex<Option<GpuError>>);
+
+impl Failure {
+    fn keep(&self, error: GpuError) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() || (matches!(error, GpuError::Lost { .. }) && !matches!(*kept, Some(GpuError::Lost { .. }))) {
+            *kept = Some(error);
+        }
+    }
 }
 
 impl Gpu {
@@ -134,7 +164,18 @@ impl Gpu {
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
         let checked_shaders = options.checked_shaders;
         let memory_budget = options.memory_budget.or_else(|| budget::detect(&adapter, &description));
-        Ok(Self { device, queue, description, target, timestamps, checked_shaders, memory_budget, failure })
+        Ok(Self {
+            device,
+            queue,
+            description,
+            target,
+            timestamps,
+            checked_shaders,
+            memory_budget,
+            failure,
+            #[cfg(feature = "fault-injection")]
+            faults: faults::Faults::default(),
+        })
     }
 
     /// What lowering must know of this device.
@@ -168,7 +209,7 @@ impl Gpu {
     /// # Errors
     /// That error.
     pub fn check(&self) -> Result<(), GpuError> {
-        match self.failure.lock().expect("no panic while the lock is held").clone() {
+        match self.failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -182,6 +223,13 @@ impl Gpu {
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
         self.check()?;
         polled.map(|_| ()).map_err(|e| GpuError::Failed { reason: e.to_string() })
+    }
+
+    /// Allocates a buffer.
+    pub(crate) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer, GpuError> {
+        #[cfg(feature = "fault-injection")]
+        self.refuse_allocation()?;
+        Ok(self.scoped(|| self.device.create_buffer(descriptor))?)
     }
 
     /// Runs `work` and returns what validation or allocation had to say about it.
@@ -215,18 +263,15 @@ fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & useful
 }
 
-/// Keeps the first error that no scope catches, instead of wgpu's panic.
-fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<GpuError>>> {
-    let failure = Arc::new(Mutex::new(None));
-    let keep = |slot: &Mutex<Option<GpuError>>, error: GpuError| {
-        slot.lock().expect("no panic while the lock is held").get_or_insert(error);
-    };
+/// Keeps errors that no scope catches, instead of wgpu's panic.
+fn watch(device: &wgpu::Device) -> Arc<Failure> {
+    let failure = Arc::new(Failure::default());
     let uncaptured = Arc::clone(&failure);
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| keep(&uncaptured, error.into())));
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.keep(error.into())));
     let lost = Arc::clone(&failure);
     device.set_device_lost_callback(move |reason, message| {
         if reason != wgpu::DeviceLostReason::Destroyed {
-            keep(&lost, GpuError::Failed { reason: format!("device lost: {message}") });
+            lost.keep(GpuError::Lost { reason: message });
         }
     });
     failure
