@@ -9,6 +9,7 @@ pub mod bench;
 pub mod data;
 pub mod evaluate;
 pub mod exec;
+mod files;
 pub mod gpu;
 pub mod graph;
 pub mod infer;

@@ -16,9 +16,11 @@ fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Messages name their cause themselves.
-            eprintln!("error: {error}");
-            ExitCode::from(cli::exit_status(&error))
+            let status = cli::exit_status(&error);
+            // Messages name their cause themselves; what a signal ended is no error.
+            let kind = if i32::from(status) > cli::BY_SIGNAL { "" } else { "error: " };
+            eprintln!("{kind}{error}");
+            ExitCode::from(status)
         }
     }
 }

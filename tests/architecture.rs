@@ -8,6 +8,7 @@ use vnet_engine::tensor::TensorSpec;
 /// What each module may use of the others.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("tensor", &[]),
+    ("files", &[]),
     ("kernel", &["tensor"]),
     ("graph", &["tensor", "kernel"]),
     ("ops", &["tensor", "kernel", "graph"]),
@@ -16,9 +17,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gpu", &["kernel"]),
     ("exec", &["tensor", "kernel", "plan", "gpu"]),
     ("profile", &["tensor", "kernel", "graph", "plan", "gpu", "exec"]),
-    ("nn", &["tensor", "kernel", "graph", "ops", "plan"]),
+    ("nn", &["tensor", "files", "kernel", "graph", "ops", "plan"]),
     ("data", &[]),
-    ("metrics", &[]),
+    ("metrics", &["files"]),
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("evaluate", &["data", "metrics"]),
@@ -26,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "train",
         &[
             "tensor", "kernel", "plan", "gpu", "exec", "nn", "optim", "data", "metrics", "report", "infer", "evaluate",
-            "graph", "profile",
+            "graph", "profile", "files",
         ],
     ),
     ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),

@@ -359,7 +359,7 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     let mut resumed = Silent(Vec::new());
     train(gpu, &cut, &mut resumed).expect("a run that goes on");
     assert_eq!(resumed.0, expected.0[4..]);
-    let tensors = |out: &Path| std::fs::read(out.join("checkpoint/state.safetensors")).expect("a checkpoint");
+    let tensors = |out: &Path| std::fs::read(out.join("checkpoint/step_0000006.safetensors")).expect("a checkpoint");
     let (a, b) = (tensors(&constant.out), tensors(&cut.out));
     let data = |bytes: &[u8]| {
         let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");

@@ -84,7 +84,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         init: None,
         profile: false,
     };
-    let mut progress = TrainProgress::new();
+    let mut progress = TrainProgress::new()?;
     let trained = train(&gpu, &settings, &mut progress);
     progress.finish();
     trained?;

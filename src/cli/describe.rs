@@ -10,7 +10,7 @@ use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
 use vnet_engine::train::config::TrainingConfig;
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset};
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights};
 
 pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
@@ -72,7 +72,7 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
 }
 
 pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
-    let Subject { title, network, mut config, patch, .. } =
+    let Subject { title, network, mut config, patch, model } =
         subject(arguments.preset, arguments.model.as_deref(), arguments.classes)?;
     network.validate().map_err(|e| WrongInput(e.to_string()))?;
     let [x, y, z] = arguments.patch.unwrap_or(patch);
@@ -90,6 +90,8 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     };
     let training = [MemoryMode::Normal, MemoryMode::Low].map(|memory| (memory, forecast(memory)));
     let fields = receptive_fields(&inference.layers);
+    let fingerprint = model.as_ref().map(Model::fingerprint);
+    let checkpoint = arguments.model.as_deref().filter(|path| path.is_dir()).and_then(StoredWeights::read);
     let parameters: usize = inference.layers.iter().map(|l| l.parameters).sum();
     let flops: u64 = inference.layers.iter().map(|l| l.flops).sum();
     if arguments.json {
@@ -103,6 +105,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
             serde_json::json!({
                 "network": network, "patch": [x, y, z], "parameters": parameters, "flops": flops,
                 "layers": inference.layers, "receptive_fields": fields,
+                "fingerprint": fingerprint, "checkpoint": checkpoint,
                 "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
                 "training_forecast": forecasts,
             })
@@ -113,6 +116,12 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
     println!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
+    if let Some(fingerprint) = fingerprint {
+        println!("\nweights of the model, BLAKE3: {fingerprint}");
+    }
+    if let Some(StoredWeights { step, fingerprint, .. }) = checkpoint {
+        println!("weights of the checkpoint after step {step}: {fingerprint}");
+    }
     println!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
     for field in &fields {
         println!("  {:<12}{:>5}", field.stage, field.voxels);

@@ -7,9 +7,11 @@ mod evaluate;
 mod progress;
 mod segment;
 mod status;
+mod stop;
 mod train;
 
 pub use status::exit_status;
+pub use stop::BY_SIGNAL;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};

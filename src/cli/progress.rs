@@ -1,3 +1,4 @@
+use super::stop::StopSignal;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -16,12 +17,14 @@ pub struct TrainProgress {
     steps: u64,
     voxels: u64,
     loss: Option<f64>,
+    stop: StopSignal,
 }
 
 impl TrainProgress {
-    pub fn new() -> Self {
-        let start = Instant::now();
-        Self { bar: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None }
+    /// Takes Ctrl-C and SIGTERM from here on.
+    pub fn new() -> std::io::Result<Self> {
+        let (start, stop) = (Instant::now(), StopSignal::watch()?);
+        Ok(Self { bar: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, stop })
     }
 
     fn say(&self, text: &str) {
@@ -106,6 +109,10 @@ impl Progress for TrainProgress {
 
     fn note(&mut self, text: &str) {
         self.say(&format!("note: {text}"));
+    }
+
+    fn stop(&self) -> Option<i32> {
+        self.stop.received()
     }
 }
 

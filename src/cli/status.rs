@@ -1,3 +1,4 @@
+use super::stop::BY_SIGNAL;
 use vnet_engine::bench::BenchError;
 use vnet_engine::data::DataError;
 use vnet_engine::evaluate::EvaluateError;
@@ -13,8 +14,11 @@ use vnet_engine::train::{ConfigError, TrainError};
 #[error("{0}")]
 pub struct WrongInput(pub String);
 
-/// 2 for wrong usage and wrong input, 1 for other failures.
+/// 2 for wrong usage and wrong input, 128 and the signal's number after a signal, 1 for other failures.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
+    if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
+        return u8::try_from(BY_SIGNAL + signal).unwrap_or(1);
+    }
     let user = error.chain().any(|cause| {
         if let Some(gpu) = cause.downcast_ref::<GpuError>() {
             return is_choice(gpu);
@@ -48,8 +52,15 @@ fn is_wrong_training(error: &TrainError) -> bool {
     match error {
         TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
         TrainError::Report(_) => false,
+        TrainError::Io { source, .. } | TrainError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
         _ => true,
     }
+}
+
+/// Whether another path may help, as opposed to a full disk or a broken one.
+fn is_wrong_path(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), IsADirectory | NotADirectory | NotFound | PermissionDenied)
 }
 
 fn is_wrong_prediction(error: &InferError) -> bool {

@@ -19,7 +19,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     Dataset::open(&settings.data)?;
     let gpu = open_gpu(device)?;
     eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
-    let mut progress = TrainProgress::new();
+    let mut progress = TrainProgress::new()?;
     let summary = run_training(&gpu, &settings, &mut progress);
     progress.finish();
     let summary = summary?;
@@ -29,6 +29,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     if let Some((dice, step)) = summary.best {
         println!("best validation Dice {dice:.4} after {step} steps");
     }
+    println!("weights after the last step  {}\nweights of the model         {}", summary.weights, summary.model);
     let out = settings.out.display();
     println!("model   {out}/model.safetensors\ncurves  {out}/curves.png\nreport  {out}/report.html");
     if arguments.profile && settings.out.join("profile.txt").exists() {

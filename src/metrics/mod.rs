@@ -10,7 +10,6 @@
 //! [`Presence`] says why; summaries count such cases instead of averaging them away.
 
 mod evaluation;
-mod output;
 mod overlap;
 mod promise12;
 mod score;
@@ -20,8 +19,8 @@ mod table;
 
 use std::path::PathBuf;
 
+pub(crate) use crate::files::replace_file;
 pub use evaluation::{ClassSummary, Evaluation};
-pub(crate) use output::replace_file;
 pub use overlap::{Overlap, Presence};
 pub use promise12::{Observer, RegionMeans};
 pub use score::{CaseScores, LabelPair, Metric, Region, score_case};

@@ -1,6 +1,7 @@
 //! Models on disk: safetensors with PyTorch's names, shapes and axis orders, and a description of the network.
 
 use super::{Network, NetworkError, initialise};
+use crate::files::replace_file;
 use crate::graph::Graph;
 use crate::plan::ArenaLayout;
 use safetensors::tensor::{Dtype, TensorView};
@@ -141,7 +142,13 @@ impl Model {
         let description =
             Description { format: FORMAT, network: self.network.clone(), preprocessing: self.preprocessing.clone() };
         let json = serde_json::to_string(&description).expect("a description is always JSON");
-        write_tensors(path, &self.tensors, HashMap::from([(METADATA_KEY.to_owned(), json)]))
+        let bytes = encode_tensors(path, &self.tensors, HashMap::from([(METADATA_KEY.to_owned(), json)]))?;
+        replace_file(path, &bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+    }
+
+    /// See [`fingerprint`].
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.tensors)
     }
 
     /// The elements of the parameter arena of a graph of this model's network.
@@ -213,34 +220,38 @@ pub fn decode(path: &Path, bytes: &[u8]) -> Result<Contents, ModelError> {
     Ok((metadata.metadata().clone().unwrap_or_default(), tensors))
 }
 
-/// Writes tensors and metadata as a safetensors file, atomically.
+/// A safetensors file with these tensors and metadata; `path` is for the error.
 ///
 /// # Errors
-/// [`ModelError::Io`] when the file cannot be written.
-pub fn write_tensors(
+/// [`ModelError::Format`] when there is too much for the format.
+pub fn encode_tensors(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     metadata: HashMap<String, String>,
-) -> Result<(), ModelError> {
+) -> Result<Vec<u8>, ModelError> {
     let views = tensors.iter().map(|(name, t)| {
         let bytes = bytemuck::cast_slice(&t.data);
         let view = TensorView::new(Dtype::F32, t.shape.clone(), bytes).expect("shape and data agree");
         (name.as_str(), view)
     });
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
-    replace(path, &bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+    safetensors::serialize(views, Some(metadata)).map_err(|source| ModelError::Format { path: path.to_owned(), source })
 }
 
-/// Writes a file in one step: a temporary file beside it, synchronised, then renamed.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+/// BLAKE3 over names, shapes and bits of tensors, hexadecimal: equal if and only if two sites have the same weights.
+///
+/// In the order of the names: length of the name and its bytes, number of extents and the extents, elements. Lengths and
+/// extents are 64-bit, elements 32-bit floats in PyTorch's order, all little-endian.
+pub fn fingerprint(tensors: &BTreeMap<String, Tensor>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let number = |n: usize| (n as u64).to_le_bytes();
+    for (name, tensor) in tensors {
+        hasher.update(&number(name.len())).update(name.as_bytes()).update(&number(tensor.shape.len()));
+        tensor.shape.iter().for_each(|&extent| {
+            hasher.update(&number(extent));
+        });
+        hasher.update(bytemuck::cast_slice(&tensor.data));
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Checks that the tensors are exactly the network's parameters.

@@ -55,6 +55,8 @@ pub struct TrainingConfig {
     pub validate_every: u64,
     /// Steps between checkpoints; 0: only at the end.
     pub checkpoint_every: u64,
+    /// Checkpoints that are kept, the newest: where one is damaged, `--resume` falls back to the one before.
+    pub keep_checkpoints: usize,
     /// Threads that prepare batches.
     pub loader_threads: usize,
     /// `normal`, or `low`: compute activations again instead of keeping them.
@@ -219,6 +221,7 @@ impl Preset {
                 loss: if paper { Loss::Dice } else { Loss::DiceCrossEntropy },
                 validate_every: if self == Self::Tiny { 100 } else { 500 },
                 checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
+                keep_checkpoints: 2,
                 loader_threads: 1,
                 memory: MemoryMode::Normal,
             },
@@ -314,6 +317,9 @@ impl Config {
         }
         if !(1..=64).contains(&training.batch) {
             return wrong("training.batch", "1 to 64", training.batch.to_string());
+        }
+        if !(1..=1000).contains(&training.keep_checkpoints) {
+            return wrong("training.keep_checkpoints", "1 to 1000", training.keep_checkpoints.to_string());
         }
         if !(1..=64).contains(&training.loader_threads) {
             return wrong("training.loader_threads", "1 to 64", training.loader_threads.to_string());

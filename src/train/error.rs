@@ -69,4 +69,22 @@ pub enum TrainError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A signal asked the training to stop; its checkpoint is written.
+    #[error("{}: stopped by {} after step {step}; go on with --resume", .path.display(), signal_name(*.signal))]
+    Interrupted {
+        /// The run folder.
+        path: PathBuf,
+        /// Number of the signal.
+        signal: i32,
+        /// Steps done.
+        step: u64,
+    },
+}
+
+fn signal_name(signal: i32) -> String {
+    match signal {
+        2 => "Ctrl-C (SIGINT)".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
+    }
 }

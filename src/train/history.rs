@@ -10,26 +10,24 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Opens the log of a run that has done `step` steps: lines of later steps, which a crash behind the checkpoint
-    /// leaves, are dropped; those before are read.
+    /// Opens the log of a run that has done `step` steps. Lines of later steps, which a process that died behind the
+    /// checkpoint leaves, a line that was cut short, and the end of a run that now goes on are dropped; those before
+    /// are read.
     pub(super) fn open(path: &Path, step: u64) -> Result<(Log, Self), TrainError> {
         let mut history = Self::default();
-        if path.exists() {
-            let io = |action| move |source| TrainError::Io { path: path.to_owned(), action, source };
-            let text = std::fs::read_to_string(path).map_err(io("read the log"))?;
-            let mut kept = String::new();
-            for line in text.lines() {
-                // A line that is not JSON was cut short by a crash, so it is the last one.
-                let Ok(event) = serde_json::from_str::<Value>(line) else { break };
-                if event["step"].as_u64().is_some_and(|s| s <= step) && event["event"] != "test" {
-                    history.replay(&event);
-                    kept.push_str(line);
-                    kept.push('\n');
-                }
-            }
-            std::fs::write(path, kept).map_err(io("write the log"))?;
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(TrainError::Io { path: path.to_owned(), action: "read the log", source }),
+        };
+        let mut kept = 0;
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            let whole = line.ends_with(b"\n").then(|| serde_json::from_slice::<Value>(line).ok()).flatten();
+            let Some(event) = whole.filter(|e| belongs(e, step)) else { break };
+            history.replay(&event);
+            kept += line.len() as u64;
         }
-        Ok((Log::open(path)?, history))
+        Ok((Log::open(path, kept)?, history))
     }
 
     fn replay(&mut self, event: &Value) {
@@ -54,5 +52,67 @@ impl History {
 
     pub(super) fn curves(&self, class_names: Vec<String>) -> Curves {
         Curves { class_names, ..self.curves.clone() }
+    }
+}
+
+/// Whether a line was written before a run went on behind `step`. Lines are in the order of their steps.
+fn belongs(event: &Value, step: u64) -> bool {
+    let end = ["test", "finished"].iter().any(|name| event["event"] == *name);
+    !end && event["step"].as_u64().is_some_and(|s| s <= step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Event;
+
+    fn skipped(step: u64) -> Event {
+        Event::Skipped { step, loss: "NaN".to_owned() }
+    }
+
+    fn steps(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).expect("read");
+        text.lines()
+            .map(|l| serde_json::from_str::<Value>(l).expect("JSON")["step"].as_u64().expect("a step"))
+            .collect()
+    }
+
+    #[test]
+    fn lines_behind_the_step_and_torn_ones_are_dropped() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log.jsonl");
+        let (mut log, _) = History::open(&path, 0).expect("a new log");
+        (1..=5).for_each(|step| log.write(&skipped(step)));
+        log.flush().expect("written");
+        let whole = std::fs::read(&path).expect("read");
+        // Cut short at every byte, the log goes on behind the last whole line.
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).expect("written");
+            let lines = whole[..cut].iter().filter(|b| **b == b'\n').count() as u64;
+            let (mut log, _) = History::open(&path, 4).expect("opened");
+            log.write(&skipped(9));
+            log.flush().expect("written");
+            assert_eq!(steps(&path), (1..=lines.min(4)).chain([9]).collect::<Vec<_>>(), "cut at {cut}");
+        }
+        // Bytes that are no text, in the middle.
+        let mut broken = whole.clone();
+        let third = whole.split_inclusive(|b| *b == b'\n').take(2).map(<[u8]>::len).sum::<usize>() + 3;
+        broken[third] = 0xff;
+        std::fs::write(&path, broken).expect("written");
+        drop(History::open(&path, 5).expect("opened"));
+        assert_eq!(steps(&path), [1, 2]);
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_dropped_when_it_goes_on() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log.jsonl");
+        let (mut log, _) = History::open(&path, 0).expect("a new log");
+        log.write(&skipped(1));
+        log.write(&Event::Test { mean_dice: Some(0.5) });
+        log.write(&Event::Finished { step: 1, weights: String::new(), model: String::new() });
+        drop(log);
+        drop(History::open(&path, 1).expect("opened"));
+        assert_eq!(steps(&path), [1]);
     }
 }

@@ -3,6 +3,7 @@ use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A line of `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,37 +67,92 @@ pub enum Event {
         /// Mean over cases and foreground classes.
         mean_dice: Option<f64>,
     },
+    /// A file of the run folder could not be written; the training goes on and writes it when it is due again.
+    Unwritten {
+        /// Steps done.
+        step: u64,
+        /// The file and the system's words.
+        reason: String,
+    },
+    /// The training has done all its steps.
+    Finished {
+        /// Steps done.
+        step: u64,
+        /// Fingerprint of the parameters behind the last step.
+        weights: String,
+        /// Fingerprint of the kept model.
+        model: String,
+    },
 }
 
-/// `log.jsonl`, one JSON object per line.
+/// A line: the event and when it happened.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// Seconds since 1970.
+    time: f64,
+}
+
+/// `log.jsonl`, one JSON object per line. A line that cannot be written, as on a full disk, waits in memory for the next.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
     file: File,
+    /// Bytes of whole lines in the file.
+    length: u64,
+    waiting: Vec<u8>,
+    /// Whether a part of a line may follow the whole ones.
+    torn: bool,
 }
 
 impl Log {
-    /// Opens a log to append to.
+    /// Opens a log to append to, behind its first `length` bytes; what follows them is dropped.
     ///
     /// # Errors
     /// [`TrainError::Io`] when the file cannot be opened.
-    pub fn open(path: &Path) -> Result<Self, TrainError> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(|source| TrainError::Io { path: path.to_owned(), action: "open the log", source })?;
-        Ok(Self { path: path.to_owned(), file })
+    pub fn open(path: &Path, length: u64) -> Result<Self, TrainError> {
+        let io = |source| TrainError::Io { path: path.to_owned(), action: "open the log", source };
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
+        file.set_len(length).map_err(io)?;
+        Ok(Self { path: path.to_owned(), file, length, waiting: Vec::new(), torn: false })
     }
 
-    /// Appends a line.
+    /// Appends a line, now or with a later one: [`Log::flush`] tells whether all are in the file.
+    pub fn write(&mut self, event: &Event) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_millis() as f64 / 1e3);
+        serde_json::to_writer(&mut self.waiting, &Line { event, time }).expect("events are always JSON");
+        self.waiting.push(b'\n');
+        // A failure is flush's to tell.
+        let _ = self.append();
+    }
+
+    /// Writes what waits, and flushes the file to disk.
     ///
     /// # Errors
-    /// [`TrainError::Io`] when it cannot be written.
-    pub fn write(&mut self, event: &Event) -> Result<(), TrainError> {
-        let mut line = serde_json::to_string(event).expect("events are always JSON");
-        line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|source| TrainError::Io {
+    /// [`TrainError::Io`] when lines still wait.
+    pub fn flush(&mut self) -> Result<(), TrainError> {
+        self.append().and_then(|()| self.file.sync_data()).map_err(|source| TrainError::Io {
             path: self.path.clone(),
             action: "write to the log",
             source,
         })
+    }
+
+    fn append(&mut self) -> std::io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.write_all(&self.waiting) {
+            self.torn = self.file.set_len(self.length).is_err();
+            return Err(error);
+        }
+        self.length += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
     }
 }

@@ -5,7 +5,9 @@ mod checkpoint;
 pub mod config;
 pub mod data_config;
 mod error;
+mod folder;
 mod history;
+mod lock;
 mod log;
 mod memory;
 mod patch;
@@ -15,6 +17,7 @@ mod trainer;
 mod validation;
 
 pub use budget::check_budget;
+pub use checkpoint::StoredWeights;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
 pub use log::{Event, Log};

@@ -1,17 +1,18 @@
 //! A training from a data set to a run folder.
 
-use super::checkpoint::{self, State};
+use super::checkpoint::{self, Checkpoint, Origin, Position};
+use super::folder::{choose_split, create, prepare, store_config};
 use super::history::History;
 use super::profiler::StepProfiler;
 use super::validation::{class_means, mean};
 use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, check_budget, choose_patch};
 use crate::data::io::output_name;
-use crate::data::{Batch, Case, Dataset, Loader, Split};
+use crate::data::{Batch, Case, Dataset, Loader};
 use crate::evaluate::{EvaluateError, evaluate_folders};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
 use crate::metrics::{Evaluation, Region};
-use crate::nn::model::initial_arena;
+use crate::nn::model::{fingerprint, initial_arena, tensors_from_arena};
 use crate::nn::{Model, Network};
 use crate::profile::Roof;
 use crate::report::{OverlayCase, write_curves, write_overlay};
@@ -48,6 +49,11 @@ pub trait Progress {
     fn validated(&mut self, step: u64, dice: &[Option<f64>], mean_dice: Option<f64>, best: bool);
     /// Something that a person should know.
     fn note(&mut self, text: &str);
+    /// Asked between steps and between cases: the number of a signal that asks the training to write a checkpoint and
+    /// end.
+    fn stop(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// See [`Progress::started`].
@@ -78,6 +84,10 @@ pub struct Summary {
     pub best: Option<(f64, u64)>,
     /// Scores of the test cases with the best model; `None` without test cases.
     pub test: Option<Evaluation>,
+    /// Fingerprint of the parameters behind the last step.
+    pub weights: String,
+    /// Fingerprint of the kept model.
+    pub model: String,
 }
 
 /// A run folder in use.
@@ -94,6 +104,15 @@ struct Run<'a, P: Progress> {
     best: Option<(f64, u64)>,
     /// Until its step has been profiled.
     profiler: Option<StepProfiler>,
+    origin: Origin,
+    /// Whether the validation that is due after the last step, if one is, has been done.
+    validated: bool,
+    /// First sample of the next step.
+    sample: u64,
+    /// Step of the newest checkpoint.
+    saved: Option<u64>,
+    /// A model that is to be kept and could not be written yet.
+    unwritten: Option<Model>,
 }
 
 /// Trains, validates, keeps the best model and predicts the test cases with it.
@@ -110,10 +129,11 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         let reason = format!("key kernels is {expected}, but the device was opened for {found}");
         return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
     }
-    prepare_folder(settings)?;
+    let (_lock, unlocked) = prepare(settings)?;
+    unlocked.iter().for_each(|text| progress.note(text));
     let split = choose_split(settings, &dataset)?;
     let [training, validation, test] = [&split.train, &split.validation, &split.test].map(|n| dataset.select(n));
-    let loaded = settings.resume.then(|| checkpoint::read(&settings.out)).transpose()?;
+    let loaded = settings.resume.then(|| load(settings, progress)).transpose()?;
     let patch = match &loaded {
         Some(loaded) => loaded.state.patch,
         None => choose_patch(&settings.config, &training, network.divisor())?,
@@ -121,20 +141,34 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     let mut config = settings.config.clone();
     config.data.patch = Patch::Fixed(patch);
     config.data.resolve(&training)?;
-    store_config(settings, &config)?;
     // Measured first, while the device has memory to spare.
     let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
     let [x, y, z] = patch;
     check_budget(gpu, &network, &settings.config, [z, y, x])?;
     let mut trainer = Trainer::new(gpu, &network, &settings.config, [z, y, x])?;
-    let mut best = None;
+    let origin = Origin::new(&trainer, &config);
     match &loaded {
         Some(loaded) => {
             loaded.restore(&mut trainer)?;
-            best = loaded.state.best;
+            let differences = loaded.state.origin.differences(&origin);
+            if !differences.is_empty() {
+                let text = differences.join(", ");
+                progress.note(&format!("not as in the checkpoint, so the bits may not be: {text}"));
+            }
         }
         None => trainer.set_parameters(&initial_parameters(settings, &network, &trainer)?),
     }
+    let best = loaded.as_ref().and_then(|l| l.state.best);
+    let sample = loaded.as_ref().map_or(0, |l| l.state.sample);
+    let validated = loaded.as_ref().is_none_or(|l| l.state.validated);
+    if loaded.is_none() {
+        // The folder becomes a run to resume by its configuration, so that a run can be resumed from its start on.
+        let position = Position { validated, best, patch, sample };
+        let start = Checkpoint::of(&trainer, &origin, position)?;
+        checkpoint::write(&settings.out, &start, config.training.keep_checkpoints)?;
+    }
+    store_config(settings, &config)?;
+    let saved = Some(trainer.step_count());
     let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
     let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
     let preparation = config.preparation(patch, classes);
@@ -154,7 +188,7 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         preparation,
         trainer.pass_batch(),
         settings.config.seed,
-        trainer.step_count() * settings.config.training.batch as u64,
+        sample,
         settings.config.training.loader_threads,
     )?;
     let cases = [training.len(), split.validation.len(), test.len()];
@@ -170,16 +204,33 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         history,
         best,
         profiler,
+        origin,
+        validated,
+        saved,
+        unwritten: None,
+        sample,
     };
-    run.announce(gpu, cases)?;
-    run.steps(loader)?;
+    run.announce(gpu, cases);
+    run.steps_or_checkpoint(loader)?;
     let test = run.test(gpu, &test)?;
+    let [weights, model] = run.finish()?;
     run.report(gpu, test.as_ref())?;
-    Ok(Summary { best: run.best, test })
+    Ok(Summary { best: run.best, test, weights, model })
+}
+
+/// The newest checkpoint that is whole; damaged ones are told of and set aside.
+fn load<P: Progress>(settings: &RunSettings, progress: &mut P) -> Result<Checkpoint, TrainError> {
+    let found = checkpoint::newest(&settings.out)?;
+    let step = found.checkpoint.state.step;
+    for (path, reason) in &found.rejected {
+        progress.note(&format!("{}: {reason}; going on from the one before, step {step}", path.display()));
+    }
+    checkpoint::set_aside(&found.rejected)?;
+    Ok(found.checkpoint)
 }
 
 impl<P: Progress> Run<'_, P> {
-    fn announce(&mut self, gpu: &Gpu, cases: [usize; 3]) -> Result<(), TrainError> {
+    fn announce(&mut self, gpu: &Gpu, cases: [usize; 3]) {
         let device_bytes = self.trainer.executor().plan().memory.total();
         self.log.write(&Event::Start {
             step: self.trainer.step_count(),
@@ -188,7 +239,7 @@ impl<P: Progress> Run<'_, P> {
             adapter: gpu.description().name.clone(),
             driver: gpu.description().driver.clone(),
             device_bytes,
-        })?;
+        });
         self.progress.started(&Started {
             network: &self.network,
             patch: self.preprocessing.patch,
@@ -199,35 +250,71 @@ impl<P: Progress> Run<'_, P> {
             step: self.trainer.step_count(),
             steps: self.settings.config.training.steps,
         });
-        Ok(())
+    }
+
+    /// All steps; when a signal ends them before, the checkpoint is written first.
+    fn steps_or_checkpoint(&mut self, loader: Loader) -> Result<(), TrainError> {
+        let end = self.steps(loader);
+        if matches!(end, Err(TrainError::Interrupted { .. })) && self.saved != Some(self.trainer.step_count()) {
+            let results = self.trainer.finish()?;
+            self.record(results);
+            self.write_checkpoint()?;
+        }
+        end
     }
 
     fn steps(&mut self, mut loader: Loader) -> Result<(), TrainError> {
         let training = &self.settings.config.training;
-        let (steps, passes) = (training.steps, self.trainer.passes());
+        let (steps, passes, batch) = (training.steps, self.trainer.passes(), training.batch as u64);
         let due = |every: u64, step: u64| step == steps || (every > 0 && step.is_multiple_of(every));
+        if !self.validated {
+            let step = self.trainer.step_count();
+            self.validate(step)?;
+            self.checkpoint(step == steps)?;
+        }
         while self.trainer.step_count() < steps {
+            self.go_on()?;
             let learning_rate = self.settings.config.learning_rate(self.trainer.step_count());
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
             let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
                 Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
                 None => self.trainer.step(&batches, learning_rate)?,
             };
-            self.record(results)?;
+            self.sample += batch;
+            self.record(results);
             let step = self.trainer.step_count();
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
+            self.validated = !validate;
             if validate || keep {
                 let results = self.trainer.finish()?;
-                self.record(results)?;
+                self.record(results);
             }
             if validate {
                 self.validate(step)?;
             }
             if keep {
-                self.checkpoint(step)?;
+                self.checkpoint(step == steps)?;
             }
         }
         Ok(())
+    }
+
+    /// An error when a signal has asked the training to stop.
+    fn go_on(&self) -> Result<(), TrainError> {
+        let step = self.trainer.step_count();
+        match self.progress.stop() {
+            Some(signal) => Err(TrainError::Interrupted { path: self.settings.out.clone(), signal, step }),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells of a file that could not be written, as on a full disk. What was there before is there still.
+    fn warn_unwritten(&mut self, result: Result<(), TrainError>) {
+        if let Err(error) = result {
+            let step = self.trainer.step_count();
+            self.progress.note(&format!("step {step}: {error}; the training goes on and tries again when it is due"));
+            self.log.write(&Event::Unwritten { step, reason: error.to_string() });
+        }
     }
 
     fn profile(
@@ -245,7 +332,7 @@ impl<P: Progress> Run<'_, P> {
         Ok(results)
     }
 
-    fn record(&mut self, results: Vec<StepResult>) -> Result<(), TrainError> {
+    fn record(&mut self, results: Vec<StepResult>) {
         for result in results {
             self.history.step(&result);
             self.progress.step(&result);
@@ -256,21 +343,22 @@ impl<P: Progress> Run<'_, P> {
                     learning_rate: result.learning_rate,
                     gradient_norm: result.gradient_norm,
                     cases: result.cases,
-                })?;
+                });
             } else {
                 let text = format!("step {}: the gradient is not finite; the step had no effect", result.step);
                 self.progress.note(&text);
-                self.log.write(&Event::Skipped { step: result.step, loss: result.loss.to_string() })?;
+                self.log.write(&Event::Skipped { step: result.step, loss: result.loss.to_string() });
             }
         }
-        Ok(())
     }
 
     /// Predicts the validation cases, draws one of them, and keeps the model when it is the best so far. Without
     /// validation cases the latest model is kept.
     fn validate(&mut self, step: u64) -> Result<(), TrainError> {
         if self.validation.is_empty() {
-            return self.keep_model();
+            self.keep_model()?;
+            self.validated = true;
+            return Ok(());
         }
         let overlays = self.settings.out.join("overlays");
         let names = self.preprocessing.foreground_names(self.network.classes);
@@ -291,17 +379,18 @@ impl<P: Progress> Run<'_, P> {
                     },
                 );
             }
+            self.go_on()
         })?;
-        drawn?;
+        self.warn_unwritten(drawn.map_err(TrainError::from));
         let dice = class_means(&scores);
         let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
         let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
-        self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best })?;
+        self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best });
         self.history.validation(step, &dice);
         self.progress.validated(step, &dice, mean_dice, best);
         if scores.iter().all(|s| s.constant) && step > 1 {
             let advice = "start again with a lower learning rate, a smaller network.head_gain or another seed";
-            self.log.write(&Event::Collapsed { step, advice })?;
+            self.log.write(&Event::Collapsed { step, advice });
             self.progress.note(&format!(
                 "step {step}: every validation case is predicted as one class; if this lasts, {advice}"
             ));
@@ -312,23 +401,65 @@ impl<P: Progress> Run<'_, P> {
         if best || !self.model_path().exists() {
             self.keep_model()?;
         }
-        Ok(write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names))?)
+        self.validated = true;
+        let curves = write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names));
+        self.warn_unwritten(curves.map_err(TrainError::from));
+        Ok(())
     }
 
     fn model_path(&self) -> PathBuf {
         self.settings.out.join("model.safetensors")
     }
 
-    fn keep_model(&self) -> Result<(), TrainError> {
+    /// Keeps the model as it is now; where it cannot be written, in memory until it can.
+    fn keep_model(&mut self) -> Result<(), TrainError> {
         let preprocessing = serde_json::to_value(&self.preprocessing).expect("preprocessing is always JSON");
         let (graph, layout) = (&self.trainer.training().graph, self.trainer.layout());
         let model = Model::from_arena(graph, layout, &self.trainer.parameters()?, &self.network, Some(preprocessing));
-        Ok(model.write(&self.model_path())?)
+        self.unwritten = Some(model);
+        let written = self.write_model();
+        self.warn_unwritten(written);
+        Ok(())
     }
 
-    fn checkpoint(&mut self, step: u64) -> Result<(), TrainError> {
-        let state = State { format: 1, step, best: self.best, patch: self.preprocessing.patch };
-        checkpoint::write(&self.settings.out, &self.trainer, &state)
+    fn write_model(&mut self) -> Result<(), TrainError> {
+        if let Some(model) = &self.unwritten {
+            model.write(&self.model_path())?;
+            self.unwritten = None;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint; a failure is an error only of the last one.
+    fn checkpoint(&mut self, last: bool) -> Result<(), TrainError> {
+        match self.write_checkpoint() {
+            Err(error) if !last && !matches!(error, TrainError::Gpu(_)) => self.warn_unwritten(Err(error)),
+            result => return result,
+        }
+        Ok(())
+    }
+
+    /// Writes model and log first: a run that goes on from a checkpoint finds both as they were.
+    fn write_checkpoint(&mut self) -> Result<(), TrainError> {
+        self.write_model()?;
+        self.log.flush()?;
+        let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
+        let position = Position { validated, best, patch, sample };
+        let checkpoint = Checkpoint::of(&self.trainer, &self.origin, position)?;
+        checkpoint::write(&self.settings.out, &checkpoint, self.settings.config.training.keep_checkpoints)?;
+        self.saved = Some(self.trainer.step_count());
+        Ok(())
+    }
+
+    /// Logs the fingerprints of the last parameters and of the kept model, and returns them.
+    fn finish(&mut self) -> Result<[String; 2], TrainError> {
+        let tensors =
+            tensors_from_arena(&self.trainer.training().graph, self.trainer.layout(), &self.trainer.parameters()?);
+        let fingerprints = [fingerprint(&tensors), Model::read(&self.model_path())?.fingerprint()];
+        let [weights, model] = fingerprints.clone();
+        self.log.write(&Event::Finished { step: self.trainer.step_count(), weights, model });
+        self.log.flush()?;
+        Ok(fingerprints)
     }
 
     /// Predicts the test cases with the best model and scores them in `test/`.
@@ -343,6 +474,7 @@ impl<P: Progress> Run<'_, P> {
         let predictor = Predictor::new(gpu, &model, self.preprocessing.patch)?;
         let preparation = self.preprocessing.preparation(self.network.classes);
         for case in cases {
+            self.go_on()?;
             let output = predictions.join(output_name(&case.image));
             segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), || ())?;
         }
@@ -358,7 +490,7 @@ impl<P: Progress> Run<'_, P> {
             })?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
-        self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) })?;
+        self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) });
         Ok(Some(evaluation))
     }
 
@@ -388,51 +520,6 @@ impl<P: Progress> Run<'_, P> {
         let report = crate::report::Report { title: "V-Net training", facts: &facts, images: &images, evaluation };
         Ok(crate::report::write_report(&out.join("report.html"), &report)?)
     }
-}
-
-fn create(folder: &Path) -> Result<(), TrainError> {
-    std::fs::create_dir_all(folder).map_err(|source| TrainError::Io {
-        path: folder.to_owned(),
-        action: "create the folder",
-        source,
-    })
-}
-
-/// Creates the run folder; one that holds a run already is only taken to resume it.
-fn prepare_folder(settings: &RunSettings) -> Result<(), TrainError> {
-    let used = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| settings.out.join(f).exists());
-    if used && !settings.resume {
-        let reason = "holds a run already; give another --out, or --resume to go on with it".to_owned();
-        return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
-    }
-    for folder in ["checkpoint", "overlays"] {
-        create(&settings.out.join(folder))?;
-    }
-    Ok(())
-}
-
-/// The run's split: the stored one on resuming, else the data set's, else made from the seed; then stored.
-fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
-    let names = dataset.names();
-    let stored = settings.out.join("split.json");
-    if settings.resume && stored.exists() {
-        return Ok(Split::load(&stored, &names, None)?);
-    }
-    let given = settings.data.join("split.json");
-    let seed = settings.config.seed;
-    let split = match settings.fold {
-        _ if given.exists() => Split::load(&given, &names, settings.fold.map(|(i, _)| i))?,
-        Some((i, k)) => Split::fold(&names, seed, i, k)?,
-        None => Split::from_seed(&names, seed, settings.config.data.split)?,
-    };
-    split.store(&stored)?;
-    Ok(split)
-}
-
-/// Stores the effective configuration, with what was chosen from the data.
-fn store_config(settings: &RunSettings, config: &Config) -> Result<(), TrainError> {
-    let path = settings.out.join("config.toml");
-    std::fs::write(&path, config.to_toml()).map_err(|source| TrainError::Io { path, action: "write", source })
 }
 
 fn initial_parameters(settings: &RunSettings, network: &Network, trainer: &Trainer) -> Result<Vec<f32>, TrainError> {

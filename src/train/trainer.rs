@@ -161,7 +161,8 @@ impl Trainer {
         }
     }
 
-    fn has_second_moment(&self) -> bool {
+    /// Whether the optimiser has one.
+    pub fn has_second_moment(&self) -> bool {
         !matches!(self.settings.optimiser, Optimiser::Sgd { .. })
     }
 

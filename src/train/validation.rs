@@ -45,14 +45,14 @@ impl Validation {
         &self.cases[case].1
     }
 
-    /// Predicts every case; `seen` gets each with its labels on the prepared grid.
+    /// Predicts every case; `seen` gets each with its labels on the prepared grid, and may end the validation.
     ///
     /// # Errors
-    /// [`TrainError`] when the device failed.
+    /// [`TrainError`] when the device failed, or that of `seen`.
     pub fn run(
         &self,
         predictor: &Predictor,
-        mut seen: impl FnMut(usize, &CaseDice, &[u16]),
+        mut seen: impl FnMut(usize, &CaseDice, &[u16]) -> Result<(), TrainError>,
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
         for (i, (name, prepared, reference)) in self.cases.iter().enumerate() {
@@ -64,7 +64,7 @@ impl Validation {
                 .collect::<Result<Vec<_>, TrainError>>()?;
             let constant = labels.iter().all(|l| *l == labels[0]);
             let score = CaseDice { case: name.clone(), dice, constant };
-            seen(i, &score, &labels);
+            seen(i, &score, &labels)?;
             scores.push(score);
         }
         Ok(scores)

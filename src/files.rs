@@ -1,0 +1,82 @@
+//! Files that a reader sees whole or not at all, also when power fails: written to a temporary file in the same folder,
+//! flushed to disk, renamed, and the folder flushed.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+/// How the names of temporary files start and end; between is a random word.
+const TEMPORARY: (&str, &str) = (".vnet-engine-", ".part");
+
+/// Replaces `path` by `contents` in one step.
+///
+/// # Errors
+/// The system's, after which `path` is what it was before.
+pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are private (0600) by default; a result is an ordinary file under the user's umask.
+    #[cfg(unix)]
+    let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
+    file.write_all(contents)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Flushes a folder, so that a file renamed or removed in it stays so when power fails.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Other systems do not open folders as files, and order renames themselves.
+    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Removes temporary files that a killed process left in `folder`, which nobody else may be writing to.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) && entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_stays_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        replace_file(&path, b"one").expect("written");
+        replace_file(&path, b"two").expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        let occupied = folder.path().join("b");
+        std::fs::create_dir_all(occupied.join("c")).expect("created");
+        assert!(replace_file(&occupied, b"three").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 2);
+    }
+
+    #[test]
+    fn leftovers_go_and_other_files_stay() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in [".vnet-engine-x1y2.part", "volume.part", ".hidden"] {
+            std::fs::write(folder.path().join(name), "x").expect("written");
+        }
+        std::fs::create_dir(folder.path().join(".vnet-engine-folder.part")).expect("created");
+        remove_leftovers(folder.path()).expect("removed");
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".hidden", ".vnet-engine-folder.part", "volume.part"]);
+    }
+}

@@ -1,0 +1,254 @@
+//! The state of a training: what a step depends on, and nothing else.
+//!
+//! A checkpoint is a safetensors file with the tensors `parameter/NAME`, `moment1/NAME` and, but for SGD, `moment2/NAME`, in
+//! PyTorch's order, and the metadata key `vnet_engine_checkpoint`: JSON of [`State`], with a checksum over the whole file
+//! ([`seal`]). Everything else follows from it: the learning rate is a function of configuration and step, sample number s
+//! of (seed, s), and step t takes the samples from t * batch on.
+
+mod seal;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(super) use store::{newest, set_aside, steps, write};
+
+use super::{Config, TrainError, Trainer};
+use crate::nn::ModelError;
+use crate::nn::model::{Tensor, decode, encode_tensors, fingerprint, tensors_from_arena, tensors_to_arena};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+const KEY: &str = "vnet_engine_checkpoint";
+const FORMAT: u32 = 2;
+
+/// What a checkpoint holds besides tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    /// See [`seal`]; first, so that no other text of the header comes before it.
+    blake3: String,
+    /// Version of this format.
+    format: u32,
+    /// Steps done.
+    pub(super) step: u64,
+    /// First sample of the next step.
+    pub(super) sample: u64,
+    /// Whether the validation that is due after the step, if one is, has been done.
+    pub(super) validated: bool,
+    /// Best mean Dice on the validation cases so far, and its step.
+    pub(super) best: Option<(f64, u64)>,
+    /// Extents x, y, z of the network's input.
+    pub(super) patch: [usize; 3],
+    /// Fingerprint of the parameters.
+    pub(super) weights: String,
+    /// What else may decide on the bits of the next step.
+    pub(super) origin: Origin,
+}
+
+/// Weights of the newest checkpoint of a run, for people and other programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredWeights {
+    /// Steps done.
+    pub step: u64,
+    /// Fingerprint of the parameters: [`fingerprint`].
+    pub fingerprint: String,
+    /// BLAKE3 of the configuration, TOML as in `config.toml`.
+    pub config_blake3: String,
+}
+
+impl StoredWeights {
+    /// Those of a run folder; `None` where it has no checkpoint that is whole.
+    pub fn read(run: &Path) -> Option<Self> {
+        let State { step, weights, origin, .. } = store::newest(run).ok()?.checkpoint.state;
+        Some(Self { step, fingerprint: weights, config_blake3: origin.config_blake3 })
+    }
+}
+
+/// What the bits of a step depend on besides state and data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Origin {
+    /// The effective configuration, TOML.
+    config: String,
+    /// BLAKE3 of it.
+    config_blake3: String,
+    /// BLAKE3 of the kernels, their constants, extents and order.
+    kernels: String,
+    /// Passes per step.
+    passes: usize,
+    /// Adapter and driver.
+    device: String,
+    /// Version and commit of the program.
+    program: String,
+}
+
+/// A checkpoint in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Checkpoint {
+    path: PathBuf,
+    pub(super) state: State,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// Progress of a run besides what the trainer knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    pub(super) validated: bool,
+    pub(super) best: Option<(f64, u64)>,
+    pub(super) patch: [usize; 3],
+    pub(super) sample: u64,
+}
+
+impl Origin {
+    /// That of a trainer with this effective configuration.
+    pub(super) fn new(trainer: &Trainer, config: &Config) -> Self {
+        let config = config.to_toml();
+        let device = trainer.executor().gpu().description();
+        Self {
+            config_blake3: blake3::hash(config.as_bytes()).to_hex().to_string(),
+            config,
+            kernels: plan_digest(trainer),
+            passes: trainer.passes(),
+            device: format!("{}, {}", device.name, device.driver),
+            program: format!("{} ({})", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT")),
+        }
+    }
+
+    /// What differs, in words for a person, where the bits of a resumed run may therefore differ.
+    pub(super) fn differences(&self, now: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.config_blake3 != now.config_blake3 {
+            found.push(format!("configuration ({})", differing_keys(&self.config, &now.config).join(", ")));
+        }
+        if (&self.kernels, self.passes) != (&now.kernels, now.passes) {
+            found.push("choice of kernels".to_owned());
+        }
+        for (what, before, after) in [("device", &self.device, &now.device), ("program", &self.program, &now.program)] {
+            if before != after {
+                found.push(format!("{what} ({before}; now {after})"));
+            }
+        }
+        found
+    }
+}
+
+/// BLAKE3 of all that the device is told to do in a step.
+fn plan_digest(trainer: &Trainer) -> String {
+    let plan = trainer.executor().plan();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{:?}", plan.kernels).as_bytes());
+    for dispatch in plan.programs.iter().flat_map(|p| &p.dispatches) {
+        hasher.update(format!("{} {:?} {:?}", dispatch.kernel, dispatch.params, dispatch.grid).as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Keys whose values differ between two TOML documents.
+fn differing_keys(before: &str, after: &str) -> Vec<String> {
+    let [before, after] = [before, after].map(|text| {
+        let mut keys = BTreeMap::new();
+        flatten(&text.parse().unwrap_or_default(), "", &mut keys);
+        keys
+    });
+    let all = before.keys().chain(after.keys().filter(|k| !before.contains_key(*k)));
+    all.filter(|k| before.get(*k) != after.get(*k)).cloned().collect()
+}
+
+fn flatten(table: &toml::Table, prefix: &str, keys: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => flatten(inner, &format!("{prefix}{key}."), keys),
+            value => {
+                keys.insert(format!("{prefix}{key}"), value.to_string());
+            }
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Reads the state of a trainer whose results have all arrived.
+    pub(super) fn of(trainer: &Trainer, origin: &Origin, position: Position) -> Result<Self, TrainError> {
+        let named = |arena: &[f32]| tensors_from_arena(&trainer.training().graph, trainer.layout(), arena);
+        let parameters = named(&trainer.parameters()?);
+        let weights = fingerprint(&parameters);
+        let (moment1, moment2) = trainer.moments()?;
+        let moments = [Some(named(&moment1)), moment2.as_deref().map(named)];
+        let mut tensors = BTreeMap::new();
+        for (prefix, arena) in
+            ["parameter", "moment1", "moment2"].iter().zip([Some(parameters)].into_iter().chain(moments))
+        {
+            for (name, tensor) in arena.into_iter().flatten() {
+                tensors.insert(format!("{prefix}/{name}"), tensor);
+            }
+        }
+        let Position { validated, best, patch, sample } = position;
+        let state = State {
+            blake3: seal::UNSEALED.to_owned(),
+            format: FORMAT,
+            step: trainer.step_count(),
+            sample,
+            validated,
+            best,
+            patch,
+            weights,
+            origin: origin.clone(),
+        };
+        Ok(Self { path: PathBuf::new(), state, tensors })
+    }
+
+    /// The sealed file.
+    fn encode(&self, path: &Path) -> Result<Vec<u8>, TrainError> {
+        let json = serde_json::to_string(&self.state).expect("a state is always JSON");
+        let mut bytes = encode_tensors(path, &self.tensors, HashMap::from([(KEY.to_owned(), json)]))?;
+        seal::seal(&mut bytes);
+        Ok(bytes)
+    }
+
+    /// A checkpoint, if the file is as it was written; else what is wrong with it.
+    fn decode(path: &Path, bytes: &[u8]) -> Result<Self, String> {
+        if !seal::is_intact(bytes) {
+            return Err("is damaged (its checksum does not match)".to_owned());
+        }
+        let (metadata, tensors) = decode(path, bytes).map_err(|e| e.to_string())?;
+        let json = metadata.get(KEY).ok_or_else(|| format!("metadata key {KEY} is missing"))?;
+        let mut state: State = serde_json::from_str(json).map_err(|e| format!("metadata key {KEY}: {e}"))?;
+        if state.format != FORMAT {
+            return Err(format!("format {} is not known, expected {FORMAT}", state.format));
+        }
+        state.blake3 = seal::UNSEALED.to_owned();
+        Ok(Self { path: path.to_owned(), state, tensors })
+    }
+
+    /// Puts parameters, moments and the step into a trainer.
+    pub(super) fn restore(&self, trainer: &mut Trainer) -> Result<(), TrainError> {
+        let parameters = self.arena(trainer, "parameter")?;
+        let moment1 = self.arena(trainer, "moment1")?;
+        let moment2 = trainer.has_second_moment().then(|| self.arena(trainer, "moment2")).transpose()?;
+        trainer.restore(self.state.step, &parameters, &moment1, moment2.as_deref());
+        Ok(())
+    }
+
+    fn arena(&self, trainer: &Trainer, prefix: &str) -> Result<Vec<f32>, TrainError> {
+        let graph = &trainer.training().graph;
+        let mut named = BTreeMap::new();
+        for parameter in graph.parameters() {
+            let name = format!("{prefix}/{}", parameter.name);
+            let expected = parameter.layout.torch_shape(&graph.spec(parameter.value).shape);
+            let tensor = self.tensors.get(&name);
+            match tensor.filter(|t| t.shape == expected) {
+                Some(tensor) => named.insert(parameter.name.clone(), tensor.clone()),
+                None => {
+                    return Err(ModelError::Tensor {
+                        path: self.path.clone(),
+                        name,
+                        expected: format!("F32 {expected:?}"),
+                        found: tensor.map_or_else(|| "no such tensor".to_owned(), |t| format!("F32 {:?}", t.shape)),
+                    }
+                    .into());
+                }
+            };
+        }
+        Ok(tensors_to_arena(graph, trainer.layout(), &named))
+    }
+}

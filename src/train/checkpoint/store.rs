@@ -1,0 +1,110 @@
+//! Checkpoints in a run folder: `checkpoint/step_0000250.safetensors`, the newest few.
+
+use super::Checkpoint;
+use crate::files::{replace_file, sync_folder};
+use crate::train::TrainError;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "step_";
+const SUFFIX: &str = ".safetensors";
+/// Appended to the name of a file that turned out to be damaged.
+const DAMAGED: &str = ".damaged";
+
+/// What the folder held.
+#[derive(Debug)]
+pub(in crate::train) struct Found {
+    /// The newest checkpoint that is whole.
+    pub(in crate::train) checkpoint: Checkpoint,
+    /// Newer ones that are not: file and reason.
+    pub(in crate::train) rejected: Vec<(PathBuf, String)>,
+}
+
+/// The folder of a run's checkpoints.
+fn folder(run: &Path) -> PathBuf {
+    run.join("checkpoint")
+}
+
+/// Path of the checkpoint behind a step.
+pub(super) fn path(run: &Path, step: u64) -> PathBuf {
+    folder(run).join(format!("{PREFIX}{step:07}{SUFFIX}"))
+}
+
+/// Steps of the checkpoints in a run folder, newest first; empty without a folder.
+pub(in crate::train) fn steps(run: &Path) -> Result<Vec<u64>, TrainError> {
+    let folder = folder(run);
+    let io = |source| TrainError::Io { path: folder.clone(), action: "list", source };
+    let mut steps = Vec::new();
+    match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io(error)),
+        Ok(entries) => {
+            for entry in entries {
+                steps.extend(step_of(&entry.map_err(io)?.file_name().to_string_lossy()));
+            }
+        }
+    }
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(steps)
+}
+
+fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+/// Writes a checkpoint, then removes all but the newest `keep`. After an error those that were there are there still.
+pub(in crate::train) fn write(run: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<(), TrainError> {
+    let path = path(run, checkpoint.state.step);
+    replace_file(&path, &checkpoint.encode(&path)?).map_err(|source| TrainError::Io {
+        path,
+        action: "write the checkpoint",
+        source,
+    })?;
+    let older = steps(run)?.into_iter().filter(|s| *s <= checkpoint.state.step).skip(keep);
+    for step in older {
+        let path = self::path(run, step);
+        std::fs::remove_file(&path).map_err(|source| TrainError::Io {
+            path,
+            action: "remove the old checkpoint",
+            source,
+        })?;
+    }
+    let folder = folder(run);
+    sync_folder(&folder).map_err(|source| TrainError::Io { path: folder, action: "flush", source })
+}
+
+/// Reads the newest checkpoint that is whole.
+pub(in crate::train) fn newest(run: &Path) -> Result<Found, TrainError> {
+    let mut rejected = Vec::new();
+    for step in steps(run)? {
+        let path = path(run, step);
+        match read(&path) {
+            Ok(checkpoint) => return Ok(Found { checkpoint, rejected }),
+            Err(error) => rejected.push((path, error)),
+        }
+    }
+    let reasons: Vec<String> = rejected.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
+    let reason = match reasons.is_empty() {
+        true => "holds no checkpoint to resume from".to_owned(),
+        false => format!("no checkpoint can be used: {}", reasons.join("; ")),
+    };
+    Err(TrainError::RunFolder { path: folder(run), reason })
+}
+
+fn read(path: &Path) -> Result<Checkpoint, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    Checkpoint::decode(path, &bytes)
+}
+
+/// Renames damaged checkpoints, so that they do not count as kept ones.
+pub(in crate::train) fn set_aside(damaged: &[(PathBuf, String)]) -> Result<(), TrainError> {
+    for (path, _) in damaged {
+        let mut name = path.clone().into_os_string();
+        name.push(DAMAGED);
+        std::fs::rename(path, name).map_err(|source| TrainError::Io {
+            path: path.clone(),
+            action: "set the damaged checkpoint aside",
+            source,
+        })?;
+    }
+    Ok(())
+}

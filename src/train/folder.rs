@@ -1,0 +1,73 @@
+//! The run folder before the first step: who may use it, what is in it, what is stored there.
+
+use super::checkpoint;
+use super::lock::RunLock;
+use super::{Config, RunSettings, TrainError};
+use crate::data::{Dataset, Split};
+use crate::files::{remove_leftovers, replace_file};
+use std::path::Path;
+
+/// The folders of a run folder whose files are replaced in one step.
+const FOLDERS: [&str; 3] = ["checkpoint", "overlays", "test/predictions"];
+
+/// Creates the run folder and locks it; one that holds a run already is only taken to resume it. The second value is a
+/// note for the user.
+pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>), TrainError> {
+    refuse_used(settings)?;
+    create(&settings.out.join("checkpoint"))?;
+    let lock = RunLock::acquire(&settings.out)?;
+    // Again, since another process may have trained here between the first look and the lock.
+    refuse_used(settings)?;
+    create(&settings.out.join("overlays"))?;
+    for folder in FOLDERS.iter().map(|f| settings.out.join(f)).chain([settings.out.clone()]).filter(|f| f.is_dir()) {
+        remove_leftovers(&folder).map_err(|source| TrainError::Io {
+            path: folder,
+            action: "remove what a killed process left in",
+            source,
+        })?;
+    }
+    Ok(lock)
+}
+
+/// A start that was killed before the configuration was stored has left the checkpoint of step 0, which is no run yet.
+fn refuse_used(settings: &RunSettings) -> Result<(), TrainError> {
+    let stored = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| settings.out.join(f).exists());
+    let used = stored || checkpoint::steps(&settings.out)?.iter().any(|step| *step > 0);
+    if used && !settings.resume {
+        let reason = "holds a run already; give another --out, or --resume to go on with it".to_owned();
+        return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
+    }
+    Ok(())
+}
+
+pub(super) fn create(folder: &Path) -> Result<(), TrainError> {
+    std::fs::create_dir_all(folder).map_err(|source| TrainError::Io {
+        path: folder.to_owned(),
+        action: "create the folder",
+        source,
+    })
+}
+
+/// The run's split: the stored one on resuming, else the data set's, else made from the seed; then stored.
+pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
+    let names = dataset.names();
+    let stored = settings.out.join("split.json");
+    if settings.resume && stored.exists() {
+        return Ok(Split::load(&stored, &names, None)?);
+    }
+    let given = settings.data.join("split.json");
+    let seed = settings.config.seed;
+    let split = match settings.fold {
+        _ if given.exists() => Split::load(&given, &names, settings.fold.map(|(i, _)| i))?,
+        Some((i, k)) => Split::fold(&names, seed, i, k)?,
+        None => Split::from_seed(&names, seed, settings.config.data.split)?,
+    };
+    split.store(&stored)?;
+    Ok(split)
+}
+
+/// Stores the effective configuration, with what was chosen from the data: from here on there is a run to resume.
+pub(super) fn store_config(settings: &RunSettings, config: &Config) -> Result<(), TrainError> {
+    let path = settings.out.join("config.toml");
+    replace_file(&path, config.to_toml().as_bytes()).map_err(|source| TrainError::Io { path, action: "write", source })
+}

@@ -1,0 +1,79 @@
+use super::TrainError;
+use fs4::TryLockError;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// Keeps a second process out of a run folder while it lives. The system releases the lock when the process ends, however
+/// it ends, so the file that stays behind never blocks anybody.
+#[derive(Debug)]
+pub(super) struct RunLock {
+    /// Holds the lock while it is open.
+    _file: File,
+}
+
+impl RunLock {
+    /// Locks `run.lock` in the run folder and writes the process's number into it. The second value tells where the file
+    /// system has no locks.
+    ///
+    /// # Errors
+    /// [`TrainError::RunFolder`] when another process holds the lock, with its number.
+    pub(super) fn acquire(run: &Path) -> Result<(Self, Option<String>), TrainError> {
+        let path = run.join("run.lock");
+        let io = |action| {
+            let path = path.clone();
+            move |source| TrainError::Io { path, action, source }
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io("open the lock"))?;
+        // Not the standard library's method of this name, which is younger than the Rust that the program needs.
+        let missing = match fs4::FileExt::try_lock(&file) {
+            Ok(()) => None,
+            Err(TryLockError::WouldBlock) => {
+                let owner = owner(&mut file);
+                let reason = format!("another process{owner} trains here; wait for it, or give another --out");
+                return Err(TrainError::RunFolder { path: run.to_owned(), reason });
+            }
+            Err(TryLockError::Error(error)) => {
+                Some(format!("{}: cannot lock ({error}): see to it that no second process trains here", path.display()))
+            }
+        };
+        file.set_len(0).map_err(io("write the lock"))?;
+        writeln!(file, "{}", std::process::id()).map_err(io("write the lock"))?;
+        Ok((Self { _file: file }, missing))
+    }
+}
+
+/// ` (process 1234)`; nothing where the file cannot be read while it is locked.
+fn owner(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.read_to_string(&mut text).map(|_| text.trim().parse::<u32>()) {
+        Ok(Ok(process)) => format!(" (process {process})"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_is_refused_while_the_first_lives() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("run.lock"), "99999999, left behind").expect("written");
+        let (first, missing) = RunLock::acquire(folder.path()).expect("a stale file does not block");
+        assert_eq!(missing, None);
+        let refused = RunLock::acquire(folder.path()).expect_err("locked").to_string();
+        assert!(refused.contains("another process"), "{refused}");
+        if cfg!(unix) {
+            assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        }
+        drop(first);
+        RunLock::acquire(folder.path()).expect("free again");
+    }
+}
