@@ -21,7 +21,9 @@ fn main() {
 
 fn open(memory_budget: Option<u64>) -> Arc<Gpu> {
     let algorithms = gpu().target().algorithms;
-    Arc::new(Gpu::open(&GpuOptions { memory_budget, algorithms, ..GpuOptions::default() }).expect("it was opened before"))
+    Arc::new(
+        Gpu::open(&GpuOptions { memory_budget, algorithms, ..GpuOptions::default() }).expect("it was opened before"),
+    )
 }
 
 fn config(preset: Preset, memory: MemoryMode, batch: usize) -> Config {
@@ -66,7 +68,8 @@ fn assert_close(what: &str, forecast: u64, found: u64) {
 }
 
 fn forecasts_are_what_the_allocator_counts() {
-    for (preset, extents) in [(Preset::Tiny, [40, 56, 40]), (Preset::Tiny, [24, 32, 72]), (Preset::Small, [24, 64, 64])] {
+    for (preset, extents) in [(Preset::Tiny, [40, 56, 40]), (Preset::Tiny, [24, 32, 72]), (Preset::Small, [24, 64, 64])]
+    {
         for memory in [MemoryMode::Normal, MemoryMode::Low] {
             let (held, peak, forecast) = allocated(&config(preset, memory, 1), extents, 3);
             let what = format!("{preset:?} {extents:?} {memory}");
@@ -110,8 +113,7 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
     assert_eq!(value("training.batch="), "1");
     assert!(total(&["training.batch=1".to_owned()], extents) <= *budget);
     let patch = value("data.patch=");
-    let patch: Vec<usize> =
-        patch.trim_matches(['[', ']']).split(',').map(|p| p.parse().expect("an extent")).collect();
+    let patch: Vec<usize> = patch.trim_matches(['[', ']']).split(',').map(|p| p.parse().expect("an extent")).collect();
     assert!(total(&[], [patch[2], patch[1], patch[0]]) <= *budget && patch.iter().product::<usize>() < 64 * 64 * 64);
     let text = error.to_string();
     assert!(text.contains("more than the") && text.contains("would fit"), "{text}");

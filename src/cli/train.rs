@@ -7,7 +7,7 @@ use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{Config, RunSettings, check_budget, choose_patch, train as run_training};
+use vnet_engine::train::{Config, RunSettings, check_budget, choose_patch, train_on};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels)?;
@@ -17,10 +17,13 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     }
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(&settings.data)?;
-    let gpu = open_gpu(device)?;
-    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let open = || {
+        let gpu = open_gpu(device)?;
+        eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+        Ok(gpu)
+    };
     let mut progress = TrainProgress::new()?;
-    let summary = run_training(&gpu, &settings, &mut progress);
+    let summary = train_on(open, &settings, &mut progress);
     progress.finish();
     let summary = summary?;
     if let Some(test) = &summary.test {

@@ -60,7 +60,8 @@ impl Faults {
         match *fault {
             Some(Fault::DeviceLost { dispatch }) if dispatch == number => Behind::Lose,
             Some(Fault::NotANumber { dispatch, period })
-                if number == dispatch || (period > 0 && number > dispatch && (number - dispatch).is_multiple_of(period)) =>
+                if number == dispatch
+                    || (period > 0 && number > dispatch && (number - dispatch).is_multiple_of(period)) =>
             {
                 Behind::Spoil
             }

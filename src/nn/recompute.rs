@@ -56,7 +56,8 @@ impl TrainingGraph {
     /// Share of the forward pass's flops that is computed a second time.
     pub fn recomputed_share(&self) -> f64 {
         let flops = |node: &Node| {
-            let specs = |values: &[ValueId]| -> Vec<&TensorSpec> { values.iter().map(|&v| self.graph.spec(v)).collect() };
+            let specs =
+                |values: &[ValueId]| -> Vec<&TensorSpec> { values.iter().map(|&v| self.graph.spec(v)).collect() };
             node.op.flops(&specs(&node.inputs)) as f64
         };
         let nodes = self.graph.nodes();

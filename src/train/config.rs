@@ -1,7 +1,7 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
-use super::MemoryMode;
 pub use super::data_config::{Auto, CtWindow, DataConfig, Patch};
+use super::{HealthConfig, MemoryMode};
 use crate::data::{Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
@@ -27,6 +27,8 @@ pub struct Config {
     pub optimiser: OptimiserConfig,
     /// Learning rate over the steps.
     pub schedule: ScheduleConfig,
+    /// What happens when the training goes wrong.
+    pub health: HealthConfig,
 }
 
 /// `[network]`; channels of the image and classes come from the data.
@@ -243,6 +245,7 @@ impl Preset {
                 factor: 0.1,
                 power: 0.9,
             },
+            health: HealthConfig::default(),
         }
     }
 }
@@ -324,7 +327,7 @@ impl Config {
         if !(1..=64).contains(&training.loader_threads) {
             return wrong("training.loader_threads", "1 to 64", training.loader_threads.to_string());
         }
-        if let Some((key, expected, found)) = self.data.mistake() {
+        if let Some((key, expected, found)) = self.data.mistake().or_else(|| self.health.mistake()) {
             return wrong(key, expected, found);
         }
         let fraction = 0.0..1.0;

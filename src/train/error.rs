@@ -69,6 +69,19 @@ pub enum TrainError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The training went wrong, and `[health]` says to stop or that it was restored often enough.
+    #[error(
+        "{}: step {step}: {reason}; the last good checkpoint is kept: go on with --resume and a lower \
+         optimiser.learning_rate, or look at the cases of these steps in log.jsonl", .path.display()
+    )]
+    Unhealthy {
+        /// The run folder.
+        path: PathBuf,
+        /// Steps done.
+        step: u64,
+        /// What is wrong.
+        reason: String,
+    },
     /// A signal asked the training to stop; its checkpoint is written.
     #[error("{}: stopped by {} after step {step}; go on with --resume", .path.display(), signal_name(*.signal))]
     Interrupted {

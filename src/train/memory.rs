@@ -49,12 +49,7 @@ impl Forecast {
     ///
     /// # Errors
     /// [`TrainError`] when not even a single sample fits the limits of the target.
-    pub fn new(
-        network: &Network,
-        config: &Config,
-        extents: [usize; 3],
-        target: &Target,
-    ) -> Result<Self, TrainError> {
+    pub fn new(network: &Network, config: &Config, extents: [usize; 3], target: &Target) -> Result<Self, TrainError> {
         let (training, plan, passes) = Trainer::plan_for(network, config, extents, target)?;
         let (_, validation) = Predictor::plan_for(network, 1, extents, target)?;
         Ok(Self {
