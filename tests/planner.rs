@@ -121,9 +121,12 @@ fn recomputation_takes_less_memory_and_plans_legally() {
             println!("{name} {preset:?} batch {batch}: {normal:?}\n{low:?}");
             assert_eq!(normal.recomputed, 0.0);
             assert!(low.recomputed > 0.0 && low.recomputed <= 1.0);
-            // Activations shrink by a sixth at least; parameters and moments stay.
             assert_eq!(low.step.arenas, normal.step.arenas);
-            assert!(low.step.slots * 6 <= normal.step.slots * 5, "{preset:?}: {low:?} {normal:?}");
+            assert!(low.step.slots < normal.step.slots, "{name} {preset:?}: {low:?} {normal:?}");
+            if preset == Preset::Paper {
+                // 25 % and 26 % when this was written (docs/reliability-memory.md).
+                assert!(low.step.slots * 5 <= normal.step.slots * 4, "{name} batch {batch}: {low:?} {normal:?}");
+            }
         }
     }
 }

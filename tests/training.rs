@@ -203,8 +203,8 @@ fn every_choice_of_recomputation_gives_the_same_gradients() {
     let stages = training.stages().len();
     assert_eq!(training.stages().first(), Some(&"encoder.0"));
     let gradients = |training: &TrainingGraph| {
-        let request =
-            Request { gradients: &training.gradients, ..Request::inference(&training.graph, &[training.loss]) };
+        let outputs = [training.loss];
+        let request = Request { gradients: &training.gradients, ..Request::inference(&training.graph, &outputs) };
         let executor = Executor::new(Arc::clone(gpu), plan(&request, gpu.target()).expect("it fits")).expect("it fits");
         executor.write_arena(Arena::Parameters, &initial_arena(&training.graph, &executor.plan().arena, 3, 0.3));
         let batch = ball(2, [8, 12, 20]);

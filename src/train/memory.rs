@@ -6,8 +6,8 @@ use crate::nn::{Kept, Network, TrainingGraph};
 use crate::plan::{MemoryReport, Plan, PlanError};
 use serde::{Deserialize, Serialize};
 
-/// Memory above the least at which fewer recomputed layers are preferred.
-const SLACK: f64 = 1.02;
+/// One part of so many of the memory that can be saved is given up where that spares recomputation.
+const GIVEN_UP: u64 = 20;
 
 /// What a step does with activations between forward and backward pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -75,6 +75,7 @@ pub(super) fn lowest(
 ) -> Result<(TrainingGraph, Plan), PlanError> {
     let stages = training.stages().len();
     let normal = plan(&training)?;
+    let most = normal.memory.total();
     let mut best = (training.clone(), normal);
     let mut kept = vec![Kept::All; stages];
     for level in [Kept::Convolutions, Kept::Boundaries] {
@@ -85,7 +86,8 @@ pub(super) fn lowest(
             (best, kept) = ((recomputing, planned), candidate);
         }
     }
-    let limit = (best.1.memory.total() as f64 * SLACK) as u64;
+    let least = best.1.memory.total();
+    let limit = least + (most - least) / GIVEN_UP;
     for stage in dearest_first(&training) {
         for level in [Kept::All, Kept::Convolutions] {
             let mut candidate = kept.clone();
