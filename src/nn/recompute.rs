@@ -58,11 +58,11 @@ impl TrainingGraph {
         let flops = |node: &Node| {
             let specs =
                 |values: &[ValueId]| -> Vec<&TensorSpec> { values.iter().map(|&v| self.graph.spec(v)).collect() };
-            node.op.flops(&specs(&node.inputs)) as f64
+            node.op.flops(&specs(&node.inputs))
         };
         let nodes = self.graph.nodes();
-        let again: f64 = nodes.iter().filter(|n| n.name.ends_with(RECOMPUTED)).map(flops).sum();
-        again / nodes[..self.forward].iter().map(flops).sum::<f64>()
+        let again = nodes.iter().filter(|n| n.name.ends_with(RECOMPUTED)).map(flops).sum::<u64>();
+        again as f64 / nodes[..self.forward].iter().map(flops).sum::<u64>() as f64
     }
 
     /// Whether a node of another stage of the forward pass reads an output.
