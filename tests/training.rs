@@ -14,11 +14,11 @@ use vnet_engine::graph::interpret;
 use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::{Algorithms, Arena, Target};
 use vnet_engine::nn::model::initial_arena;
-use vnet_engine::nn::{Loss, Network, TrainingGraph};
+use vnet_engine::nn::{Kept, Loss, Network, TrainingGraph};
 use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{
-    CaseDice, Config, Preset, Progress, RunSettings, Started, StepResult, Trainer, Validation, train,
+    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Started, StepResult, Trainer, Validation, train,
 };
 
 fn main() {
@@ -27,6 +27,12 @@ fn main() {
         ("every_value_agrees_within_webgpus_default_limits", true, every_value_agrees_within_webgpus_default_limits),
         ("a_network_learns_a_ball", true, a_network_learns_a_ball),
         ("two_runs_give_the_same_bits", true, two_runs_give_the_same_bits),
+        ("recomputation_gives_the_same_bits", true, recomputation_gives_the_same_bits),
+        (
+            "every_choice_of_recomputation_gives_the_same_gradients",
+            true,
+            every_choice_of_recomputation_gives_the_same_gradients,
+        ),
         (
             "winograd_is_precise_on_the_activations_of_a_trained_network",
             true,
@@ -171,6 +177,56 @@ fn two_runs_give_the_same_bits() {
     }
     // The choices differ, in the last bits at least.
     assert!(ends[0] != ends[1] && ends[1] != ends[2]);
+}
+
+/// Every stage computed again, and the choice of `memory = low`: the weights are those of a run that keeps everything.
+fn recomputation_gives_the_same_bits() {
+    let gpu = gpu();
+    let mut config = tiny_config(8);
+    config.network.encoder = vec![1, 2, 2];
+    config.network.decoder = vec![1, 2];
+    let bits = |p: &[f32]| p.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for algorithms in [Algorithms::Direct, Algorithms::Auto] {
+        let target = Target { algorithms, ..gpu.target().clone() };
+        let normal = trained(gpu, &target, &config, 8);
+        let mut low = config.clone();
+        low.training.memory = MemoryMode::Low;
+        let recomputing = trained(gpu, &target, &low, 8);
+        let share = recomputing.2.training().recomputed_share();
+        assert!(share > 0.0 && normal.2.training().recomputed_share() == 0.0);
+        assert!(recomputing.2.executor().plan().memory.slots < normal.2.executor().plan().memory.slots);
+        assert_eq!(normal.0, recomputing.0, "{algorithms}");
+        assert_eq!(bits(&normal.1), bits(&recomputing.1), "{algorithms}");
+    }
+}
+
+/// Gradients of one pass with every stage recomputed as far as possible, bit for bit.
+fn every_choice_of_recomputation_gives_the_same_gradients() {
+    let gpu = gpu();
+    let training = TrainingGraph::new(&small(), Loss::DiceCrossEntropy, 1, [8, 12, 20], 1.0).expect("valid");
+    let stages = training.stages().len();
+    assert_eq!(training.stages().first(), Some(&"encoder.0"));
+    let gradients = |training: &TrainingGraph| {
+        let outputs = [training.loss];
+        let request = Request { gradients: &training.gradients, ..Request::inference(&training.graph, &outputs) };
+        let executor = Executor::new(Arc::clone(gpu), plan(&request, gpu.target()).expect("it fits")).expect("it fits");
+        executor.write_arena(Arena::Parameters, &initial_arena(&training.graph, &executor.plan().arena, 3, 0.3));
+        let batch = ball(2, [8, 12, 20]);
+        executor.write(training.image, bytemuck::cast_slice(&batch.image));
+        executor.write(training.labels, bytemuck::cast_slice(&batch.label));
+        executor.run(0).expect("the device runs");
+        let arena = executor.read_arena(Arena::Gradients).expect("the device answers");
+        arena.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    let expected = gradients(&training);
+    assert!(expected.iter().filter(|&&b| b != 0).count() > expected.len() / 2);
+    let mut one_stage = vec![Kept::All; stages];
+    one_stage[1] = Kept::Boundaries;
+    for kept in [vec![Kept::Convolutions; stages], vec![Kept::Boundaries; stages], one_stage] {
+        let recomputing = training.recomputing(&kept);
+        assert!(recomputing.recomputed_share() > 0.0);
+        assert!(gradients(&recomputing) == expected, "{kept:?}");
+    }
 }
 
 /// Each 5x5x5 convolution and gradient of a training step, from the inputs that it had on the device: relative error in the

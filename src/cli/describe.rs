@@ -9,7 +9,8 @@ use vnet_engine::infer::Preprocessing;
 use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
-use vnet_engine::train::{Config, Preset, StoredWeights, Trainer};
+use vnet_engine::train::config::TrainingConfig;
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights};
 
 pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
@@ -83,14 +84,22 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     };
     let inference = InferenceGraph::new(&network, 1, [z, y, x])?;
     let forward = plan(&Request::inference(&inference.graph, &[inference.probabilities]), &target);
-    let training = Trainer::plan_for(&network, &config, [z, y, x], &target);
+    let forecast = |memory| {
+        let training = TrainingConfig { memory, ..config.training.clone() };
+        Forecast::new(&network, &Config { training, ..config.clone() }, [z, y, x], &target)
+    };
+    let training = [MemoryMode::Normal, MemoryMode::Low].map(|memory| (memory, forecast(memory)));
     let fields = receptive_fields(&inference.layers);
     let fingerprint = model.as_ref().map(Model::fingerprint);
     let checkpoint = arguments.model.as_deref().filter(|path| path.is_dir()).and_then(StoredWeights::read);
     let parameters: usize = inference.layers.iter().map(|l| l.parameters).sum();
     let flops: u64 = inference.layers.iter().map(|l| l.flops).sum();
     if arguments.json {
-        let memory = training.as_ref().ok().map(|(_, plan, _)| plan.memory);
+        let forecasts: serde_json::Map<String, serde_json::Value> = training
+            .iter()
+            .map(|(memory, forecast)| (memory.to_string(), serde_json::json!(forecast.as_ref().ok())))
+            .collect();
+        let memory = training[0].1.as_ref().ok().map(|forecast| forecast.step);
         println!(
             "{}",
             serde_json::json!({
@@ -98,6 +107,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
                 "layers": inference.layers, "receptive_fields": fields,
                 "fingerprint": fingerprint, "checkpoint": checkpoint,
                 "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
+                "training_forecast": forecasts,
             })
         );
         return Ok(());
@@ -121,13 +131,11 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         Ok(plan) => print_memory("segmentation, one patch", &plan.memory),
         Err(e) => println!("  segmentation: {e}"),
     }
-    match &training {
-        Ok((_, plan, passes)) => {
-            let batch = config.training.batch;
-            let split = if *passes > 1 { format!(" in {passes} passes") } else { String::new() };
-            print_memory(&format!("training, batch {batch}{split}"), &plan.memory);
+    for (memory, forecast) in &training {
+        match forecast {
+            Ok(forecast) => print_forecast(config.training.batch, *memory, forecast),
+            Err(e) => println!("  training, --memory {memory}: {e}"),
         }
-        Err(e) => println!("  training: {e}"),
     }
     Ok(())
 }
@@ -220,6 +228,18 @@ fn print_memory(title: &str, memory: &MemoryReport) {
         human_bytes(memory.arenas),
         human_bytes(memory.inputs),
         human_bytes(memory.other)
+    );
+}
+
+fn print_forecast(batch: usize, memory: MemoryMode, forecast: &Forecast) {
+    let split = if forecast.passes > 1 { format!(" in {} passes", forecast.passes) } else { String::new() };
+    print_memory(&format!("training, batch {batch}{split}, --memory {memory}"), &forecast.step);
+    println!(
+        "    with validation {} and copies to the device {}: peak {}; {:.0} % of the forward pass computed again",
+        human_bytes(forecast.validation),
+        human_bytes(forecast.staging),
+        human_bytes(forecast.total()),
+        100.0 * forecast.recomputed
     );
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
 use vnet_engine::kernel::Algorithms;
-use vnet_engine::train::Preset;
+use vnet_engine::train::{MemoryMode, Preset};
 
 /// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
 #[derive(Debug, Parser)]
@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Kernels of the 5x5x5 convolutions [default: auto, or what the run folder says]
     #[arg(long, global = true, value_name = "KERNELS")]
     kernels: Option<Kernels>,
+    /// Device memory to stay below, e.g. 4GiB [default: what the device has]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    memory_budget: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -109,6 +112,9 @@ struct TrainArguments {
     /// Optimiser steps (training.steps)
     #[arg(long)]
     steps: Option<u64>,
+    /// low: less device memory for the same results, in more time (training.memory)
+    #[arg(long, value_enum)]
+    memory: Option<MemoryMode>,
     /// Seed of split, initial weights and order (seed)
     #[arg(long)]
     seed: Option<u64>,
@@ -281,6 +287,22 @@ struct BenchArguments {
     json: bool,
 }
 
+/// `4GiB`, `512 MiB`, `3e9`.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic() && c != 'e').unwrap_or(text.len()));
+    let scale = match unit {
+        "" | "B" => Some(1.0),
+        "KiB" => Some(1024f64),
+        "MiB" => Some(1024f64.powi(2)),
+        "GiB" => Some(1024f64.powi(3)),
+        "TiB" => Some(1024f64.powi(4)),
+        _ => None,
+    };
+    let bytes = scale.zip(number.trim().parse::<f64>().ok()).map(|(scale, number)| scale * number);
+    let sensible = bytes.filter(|b| (1.0..=2f64.powi(50)).contains(b));
+    sensible.map(|b| b as u64).ok_or_else(|| "expected a size such as 4GiB or 512MiB".to_owned())
+}
+
 fn parse_count(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|n| (1..=10_000).contains(n));
     count.ok_or_else(|| "expected a whole number from 1 to 10000".to_owned())
@@ -322,8 +344,12 @@ fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
 /// Runs a command.
 pub fn run(arguments: Arguments) -> Result<()> {
     let kernels = arguments.kernels.map(Algorithms::from);
-    let device =
-        GpuOptions { choice: arguments.device, algorithms: kernels.unwrap_or_default(), ..GpuOptions::default() };
+    let device = GpuOptions {
+        choice: arguments.device,
+        algorithms: kernels.unwrap_or_default(),
+        memory_budget: arguments.memory_budget,
+        ..GpuOptions::default()
+    };
     match arguments.command {
         Command::Train(a) => train::train(&a, kernels, device),
         Command::Segment(a) => segment::segment(&a, &device),

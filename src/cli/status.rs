@@ -51,7 +51,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
 fn is_wrong_training(error: &TrainError) -> bool {
     match error {
         TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
-        TrainError::Report(_) => false,
+        TrainError::Report(_) | TrainError::Unhealthy { .. } => false,
         TrainError::Io { source, .. } | TrainError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
         _ => true,
     }

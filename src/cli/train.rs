@@ -7,7 +7,7 @@ use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{Config, RunSettings, Trainer, choose_patch, train as run_training};
+use vnet_engine::train::{Config, RunSettings, check_budget, choose_patch, train_on};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels)?;
@@ -17,10 +17,13 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     }
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(&settings.data)?;
-    let gpu = open_gpu(device)?;
-    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let open = || {
+        let gpu = open_gpu(device)?;
+        eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+        Ok(gpu)
+    };
     let mut progress = TrainProgress::new()?;
-    let summary = run_training(&gpu, &settings, &mut progress);
+    let summary = train_on(open, &settings, &mut progress);
     progress.finish();
     let summary = summary?;
     if let Some(test) = &summary.test {
@@ -42,6 +45,7 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>) -> Result<R
     let mut overrides = arguments.settings.clone();
     overrides.extend(kernels.map(|k| format!("kernels={k}")));
     overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
+    overrides.extend(arguments.memory.map(|m| format!("training.memory={m}")));
     overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
     let stored = arguments.out.join("config.toml");
     let config = match arguments.resume {
@@ -71,11 +75,12 @@ fn dry_run(settings: &RunSettings, device: &GpuOptions) -> Result<()> {
     let patch = choose_patch(&settings.config, &dataset.cases, network.divisor())?;
     let gpu = open_gpu(device)?;
     let [x, y, z] = patch;
-    let (_, plan, passes) = Trainer::plan_for(&network, &settings.config, [z, y, x], gpu.target())?;
+    let forecast = check_budget(&gpu, &network, &settings.config, [z, y, x])?;
     println!("data      {} cases, {classes} classes", dataset.cases.len());
     println!("patch     {x} x {y} x {z}");
     println!("device    {}, {}", gpu.description().name, gpu.description().driver);
-    println!("memory    {} in {passes} passes per step", human_bytes(plan.memory.total()));
+    let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
+    println!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
     println!("\n{}", settings.config.to_toml());
     Ok(())
 }

@@ -1,17 +1,22 @@
 //! Runs a [`Plan`]: allocates its buffers, builds its pipelines and bind groups once, and replays its programs.
 
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod profile;
 
 pub use profile::Timing;
 
 use crate::gpu::{Gpu, GpuError, Readback};
 use crate::kernel::{Access, Arena};
-use crate::plan::{BufferRole, Plan, PlannedDispatch, Window};
+use crate::plan::{BufferRole, BufferSpec, Plan, PlannedDispatch, Window};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, TensorSpec, ValueId};
 use std::sync::Arc;
 
 /// Uniform blocks start at multiples of this: the largest alignment that WebGPU allows a device to ask for.
 const UNIFORM_ALIGNMENT: usize = 256;
+
+/// Host-visible memory that copies of arenas to and from the device take at a time.
+pub const STAGING_BYTES: usize = 16 << 20;
 
 /// Direct flops after which a submission is closed, so that none runs into the 2 s watchdog of desktop systems: half a
 /// second at 0.2 TFLOP/s.
@@ -104,17 +109,25 @@ impl Executor {
     /// # Errors
     /// An error that the device reported earlier.
     pub fn run(&self, program: usize) -> Result<(), GpuError> {
+        #[cfg(feature = "fault-injection")]
+        if self.gpu.has_fault() {
+            return self.run_with_faults(program);
+        }
         for submission in self.submissions(program) {
-            let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for dispatch in submission {
-                    dispatch.encode(&mut pass);
-                }
-            }
-            self.gpu.queue.submit([encoder.finish()]);
+            self.submit(submission);
         }
         self.gpu.check()
+    }
+
+    fn submit(&self, dispatches: &[Prepared]) {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for dispatch in dispatches {
+                dispatch.encode(&mut pass);
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
     }
 
     /// The dispatches of a program, by submission.
@@ -159,7 +172,7 @@ impl Executor {
         self.gpu.read_back(&ranges)
     }
 
-    /// Reads a whole arena.
+    /// Reads a whole arena, in pieces of [`STAGING_BYTES`].
     ///
     /// # Errors
     /// [`GpuError`] when the device failed.
@@ -168,19 +181,33 @@ impl Executor {
     /// When the plan has no such arena.
     pub fn read_arena(&self, arena: Arena) -> Result<Vec<f32>, GpuError> {
         let buffer = self.buffer_of(BufferRole::Arena(arena)).expect("an arena of the plan");
-        let bytes = self.plan.arena.elements as u64 * ELEMENT_BYTES;
-        let bytes = self.read_windows(&[Window { buffer, offset: 0, bytes }])?.wait(&self.gpu)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let end = self.plan.arena.elements as u64 * ELEMENT_BYTES;
+        let mut elements: Vec<f32> = Vec::with_capacity(self.plan.arena.elements);
+        for offset in (0..end).step_by(STAGING_BYTES) {
+            let bytes = (end - offset).min(STAGING_BYTES as u64);
+            let piece = self.read_windows(&[Window { buffer, offset, bytes }])?.wait(&self.gpu)?;
+            elements.extend_from_slice(&bytemuck::pod_collect_to_vec::<u8, f32>(&piece));
+        }
+        Ok(elements)
     }
 
-    /// Writes a whole arena.
+    /// Writes a whole arena, in pieces of [`STAGING_BYTES`], each of which has arrived before the next is staged. A device
+    /// that fails meanwhile says so at the next call that can.
     ///
     /// # Panics
     /// When the plan has no such arena or it has another size.
     pub fn write_arena(&self, arena: Arena, elements: &[f32]) {
         let buffer = self.buffer_of(BufferRole::Arena(arena)).expect("an arena of the plan");
         assert_eq!(elements.len(), self.plan.arena.elements, "elements of an arena");
-        self.gpu.queue.write_buffer(&self.buffers[buffer], 0, bytemuck::cast_slice(elements));
+        let bytes: &[u8] = bytemuck::cast_slice(elements);
+        for (i, piece) in bytes.chunks(STAGING_BYTES).enumerate() {
+            self.gpu.queue.write_buffer(&self.buffers[buffer], (i * STAGING_BYTES) as u64, piece);
+            if bytes.len() > STAGING_BYTES {
+                self.gpu.queue.submit([]);
+                // The device keeps its first error for the next check.
+                let _ = self.gpu.wait();
+            }
+        }
     }
 
     fn buffer_of(&self, role: BufferRole) -> Option<usize> {
@@ -197,39 +224,22 @@ impl Prepared {
 }
 
 fn allocate(gpu: &Gpu, plan: &Plan, lender: Option<&Executor>) -> Result<Vec<wgpu::Buffer>, GpuError> {
-    let mut free: Vec<(u64, wgpu::Buffer)> = lender.map_or_else(Vec::new, Executor::slots);
-    free.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-    let mut buffers = Vec::new();
-    for spec in &plan.buffers {
-        let lent = match (spec.role, lender) {
-            (BufferRole::Arena(Arena::Parameters), Some(l)) => l.buffer_of(spec.role).map(|i| l.buffers[i].clone()),
-            // Slots of both plans fall in size, so taking the largest that is left wastes nothing.
-            (BufferRole::Slot, _) if free.first().is_some_and(|(bytes, _)| *bytes >= spec.bytes) => {
-                Some(free.remove(0).1)
-            }
-            _ => None,
-        };
-        let buffer = match lent {
-            Some(buffer) => buffer,
-            None => gpu.scoped(|| {
-                gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: None,
-                    size: spec.bytes.max(16),
-                    usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-                    mapped_at_creation: false,
-                })
-            })?,
-        };
-        buffers.push(buffer);
-    }
-    Ok(buffers)
+    let borrowed = lender.map(|l| plan.borrowed_from(&l.plan));
+    let buffer = |(i, spec): (usize, &BufferSpec)| {
+        let lent = lender.zip(borrowed.as_ref().and_then(|b| b[i])).map(|(l, of_lender)| l.buffers[of_lender].clone());
+        lent.map_or_else(|| storage(gpu, spec.bytes), Ok)
+    };
+    plan.buffers.iter().enumerate().map(buffer).collect()
 }
 
-impl Executor {
-    fn slots(&self) -> Vec<(u64, wgpu::Buffer)> {
-        let specs = self.plan.buffers.iter().zip(&self.buffers);
-        specs.filter(|(s, _)| s.role == BufferRole::Slot).map(|(s, b)| (s.bytes, b.clone())).collect()
-    }
+fn storage(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
+    let descriptor = wgpu::BufferDescriptor {
+        label: None,
+        size: bytes.max(16),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    };
+    gpu.buffer(&descriptor)
 }
 
 /// Builds the pipelines on all cores: software drivers take up to seconds for each.
@@ -258,13 +268,11 @@ fn upload_uniforms(gpu: &Gpu, plan: &Plan) -> Result<wgpu::Buffer, GpuError> {
         bytes.resize(start + uniform_bytes(dispatch), 0);
     }
     bytes.resize(bytes.len().max(UNIFORM_ALIGNMENT), 0);
-    let buffer = gpu.scoped(|| {
-        gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("uniforms"),
-            size: bytes.len() as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+    let buffer = gpu.buffer(&wgpu::BufferDescriptor {
+        label: Some("uniforms"),
+        size: bytes.len() as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
     })?;
     gpu.queue.write_buffer(&buffer, 0, &bytes);
     Ok(buffer)

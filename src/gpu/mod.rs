@@ -3,17 +3,24 @@
 //! wgpu is named here and in [`crate::exec`] only.
 
 mod adapters;
+mod budget;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod pipeline;
 mod readback;
 #[cfg(target_os = "linux")]
 mod workers;
 
 pub use adapters::{AdapterDescription, DeviceChoice, adapters};
+#[cfg(feature = "fault-injection")]
+pub(crate) use faults::Behind;
+#[cfg(feature = "fault-injection")]
+pub use faults::{Counts, Fault};
 pub(crate) use pipeline::Pipeline;
 pub use readback::Readback;
 
 use crate::kernel::{Algorithms, Target};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The device cannot be used, or failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -49,12 +56,21 @@ pub enum GpuError {
         reason: String,
     },
     /// The device has not enough memory.
-    #[error("the device is out of memory: {reason}")]
+    #[error(
+        "the device is out of memory: {reason}; end other programs that use it, or take less with --memory low, or a \
+         smaller training.batch, network.base or data.patch"
+    )]
     OutOfMemory {
         /// The driver's words.
         reason: String,
     },
-    /// The device was lost or reported an error while running.
+    /// The device was lost: the driver was reset, updated or the card removed.
+    #[error("the device was lost: {reason}")]
+    Lost {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The device reported an error while running.
     #[error("the device failed: {reason}")]
     Failed {
         /// The driver's words.
@@ -73,12 +89,29 @@ pub struct GpuOptions {
     pub checked_shaders: bool,
     /// Which implementations to choose.
     pub algorithms: Algorithms,
+    /// Device memory to stay below, in bytes; `None`: what the device has.
+    pub memory_budget: Option<u64>,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { choice: DeviceChoice::Auto, webgpu_limits: false, checked_shaders: false, algorithms: Algorithms::Auto }
+        Self {
+            choice: DeviceChoice::Auto,
+            webgpu_limits: false,
+            checked_shaders: false,
+            algorithms: Algorithms::Auto,
+            memory_budget: None,
+        }
     }
+}
+
+/// What wgpu's allocator holds, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allocated {
+    /// Buffers.
+    pub used: u64,
+    /// Blocks of the driver that these buffers lie in.
+    pub reserved: u64,
 }
 
 /// An open device.
@@ -90,7 +123,23 @@ pub struct Gpu {
     target: Target,
     timestamps: bool,
     checked_shaders: bool,
-    failure: Arc<Mutex<Option<GpuError>>>,
+    memory_budget: Option<u64>,
+    failure: Arc<Failure>,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: faults::Faults,
+}
+
+/// The first error that no scope catches; the loss of the device before any other.
+#[derive(Debug, Default)]
+struct Failure(Mutex<Option<GpuError>>);
+
+impl Failure {
+    fn keep(&self, error: GpuError) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() || (matches!(error, GpuError::Lost { .. }) && !matches!(*kept, Some(GpuError::Lost { .. }))) {
+            *kept = Some(error);
+        }
+    }
 }
 
 impl Gpu {
@@ -121,7 +170,19 @@ impl Gpu {
             // Only speed depends on it.
             let _ = workers::bind();
         }
-        Ok(Self { device, queue, description, target, timestamps, checked_shaders, failure })
+        let memory_budget = options.memory_budget.or_else(|| budget::detect(&adapter, &description));
+        Ok(Self {
+            device,
+            queue,
+            description,
+            target,
+            timestamps,
+            checked_shaders,
+            memory_budget,
+            failure,
+            #[cfg(feature = "fault-injection")]
+            faults: faults::Faults::default(),
+        })
     }
 
     /// What lowering must know of this device.
@@ -139,12 +200,23 @@ impl Gpu {
         self.timestamps
     }
 
+    /// Device memory in bytes that plans must stay below; `None` where it is not known.
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.memory_budget
+    }
+
+    /// Device memory of everything that lives on this device now; `None` where the backend does not count it.
+    pub fn allocated(&self) -> Option<Allocated> {
+        let report = self.device.generate_allocator_report()?;
+        Some(Allocated { used: report.total_allocated_bytes, reserved: report.total_reserved_bytes })
+    }
+
     /// The first error that the device reported outside an error scope.
     ///
     /// # Errors
     /// That error.
     pub fn check(&self) -> Result<(), GpuError> {
-        match self.failure.lock().expect("no panic while the lock is held").clone() {
+        match self.failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -158,6 +230,13 @@ impl Gpu {
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
         self.check()?;
         polled.map(|_| ()).map_err(|e| GpuError::Failed { reason: e.to_string() })
+    }
+
+    /// Allocates a buffer.
+    pub(crate) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer, GpuError> {
+        #[cfg(feature = "fault-injection")]
+        self.refuse_allocation()?;
+        Ok(self.scoped(|| self.device.create_buffer(descriptor))?)
     }
 
     /// Runs `work` and returns what validation or allocation had to say about it.
@@ -191,18 +270,15 @@ fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & useful
 }
 
-/// Keeps the first error that no scope catches, instead of wgpu's panic.
-fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<GpuError>>> {
-    let failure = Arc::new(Mutex::new(None));
-    let keep = |slot: &Mutex<Option<GpuError>>, error: GpuError| {
-        slot.lock().expect("no panic while the lock is held").get_or_insert(error);
-    };
+/// Keeps errors that no scope catches, instead of wgpu's panic.
+fn watch(device: &wgpu::Device) -> Arc<Failure> {
+    let failure = Arc::new(Failure::default());
     let uncaptured = Arc::clone(&failure);
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| keep(&uncaptured, error.into())));
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.keep(error.into())));
     let lost = Arc::clone(&failure);
     device.set_device_lost_callback(move |reason, message| {
         if reason != wgpu::DeviceLostReason::Destroyed {
-            keep(&lost, GpuError::Failed { reason: format!("device lost: {message}") });
+            lost.keep(GpuError::Lost { reason: message });
         }
     });
     failure

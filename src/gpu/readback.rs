@@ -46,13 +46,11 @@ impl Gpu {
     /// Copies ranges `(buffer, offset, bytes)` one behind the other, after everything submitted so far.
     pub(crate) fn read_back(&self, ranges: &[(&wgpu::Buffer, u64, u64)]) -> Result<Readback, GpuError> {
         let total = ranges.iter().map(|r| r.2).sum();
-        let staging = self.scoped(|| {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("readback"),
-                size: total,
-                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-                mapped_at_creation: false,
-            })
+        let staging = self.buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: total,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
         })?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut at = 0;

@@ -4,7 +4,7 @@ use crate::tensor::{ShapeError, TensorSpec, ValueId};
 use std::sync::Arc;
 
 /// A value and where it comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Value {
     /// Shape and element type.
     pub spec: TensorSpec,
@@ -13,7 +13,7 @@ pub struct Value {
 }
 
 /// An operation applied to values.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     /// What is computed.
     pub op: Arc<dyn Op>,
@@ -39,7 +39,7 @@ pub struct Parameter {
 }
 
 /// A network: values, and nodes in an executable order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Graph {
     values: Vec<Value>,
     nodes: Vec<Node>,
@@ -102,6 +102,21 @@ impl Graph {
         let id = u32::try_from(self.values.len()).expect("fewer than 2^32 values");
         self.values.push(Value { spec, name });
         ValueId(id)
+    }
+
+    /// A value of the same spec as another.
+    pub(super) fn value_like(&mut self, value: ValueId, name: &str) -> ValueId {
+        self.value(self.spec(value).clone(), name.to_owned())
+    }
+
+    /// The nodes, which the caller puts back with [`Graph::push_node`].
+    pub(super) fn take_nodes(&mut self) -> Vec<Node> {
+        std::mem::take(&mut self.nodes)
+    }
+
+    /// Appends a node whose outputs are values of this graph already.
+    pub(super) fn push_node(&mut self, node: Node) {
+        self.nodes.push(node);
     }
 
     /// Spec of a value.

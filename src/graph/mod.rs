@@ -7,8 +7,10 @@ mod autodiff;
 mod builder;
 mod interpret;
 mod op;
+mod recompute;
 
 pub use autodiff::{GradientOps, Vjp, gradients, vector_jacobian};
 pub use builder::{Graph, Node, Parameter, Value};
 pub use interpret::{InterpretError, interpret};
 pub use op::{Lowering, Op};
+pub use recompute::{RECOMPUTED, Recomputation};

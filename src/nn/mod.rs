@@ -5,6 +5,7 @@ mod loss;
 pub mod model;
 mod network;
 mod receptive_field;
+mod recompute;
 mod training;
 mod vnet;
 
@@ -13,5 +14,6 @@ pub use loss::Loss;
 pub use model::{Model, ModelError};
 pub use network::{Network, NetworkError};
 pub use receptive_field::{Layer, LayerKind, ReceptiveField, receptive_fields};
+pub use recompute::Kept;
 pub use training::{InferenceGraph, TrainingGraph};
 pub use vnet::{VNet, vnet};

@@ -4,7 +4,7 @@ use crate::ops::{GRADIENT_OPS, Softmax};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
 /// A network with its loss and the gradient of every parameter.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TrainingGraph {
     /// Forward and backward pass.
     pub graph: Graph,
@@ -20,6 +20,8 @@ pub struct TrainingGraph {
     pub gradients: Vec<ValueId>,
     /// Layers with weights.
     pub layers: Vec<Layer>,
+    /// Nodes of the forward pass and the loss; those behind them are the backward pass.
+    pub forward: usize,
 }
 
 impl TrainingGraph {
@@ -41,12 +43,13 @@ impl TrainingGraph {
         let labels = graph.input("labels", TensorSpec::u32([batch, d, h, w]));
         let net = vnet(&mut graph, network, image)?;
         let loss = loss.append(&mut graph, net.logits, labels)?;
+        let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
         let gradients = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?
             .into_iter()
             .map(|g| g.expect("the loss depends on every parameter"))
             .collect();
-        Ok(Self { graph, image, labels, logits: net.logits, loss, gradients, layers: net.layers })
+        Ok(Self { graph, image, labels, logits: net.logits, loss, gradients, layers: net.layers, forward })
     }
 }
 

@@ -8,6 +8,7 @@
 mod arena;
 mod build;
 mod report;
+mod sharing;
 mod slots;
 
 pub use arena::{ArenaLayout, ParameterWindow};

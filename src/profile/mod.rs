@@ -14,6 +14,7 @@ pub use table::{Passes, kernel_table, layer_table};
 pub use trace::chrome_trace;
 
 use crate::exec::Timing;
+use crate::graph::RECOMPUTED;
 use crate::kernel::Cost;
 use crate::plan::Plan;
 use serde::Serialize;
@@ -131,9 +132,9 @@ impl Profile {
 }
 
 /// The layer and the pass of a step of a program, by its name: nodes of gradients are named like the layer with `.grad`
-/// behind it, and programs behind the graph's are the optimiser's.
+/// behind it, those that compute an activation again for them with `.recompute`, and programs behind the graph's are the optimiser's.
 fn place(step: &str, program: usize) -> (&str, Pass) {
-    match step.strip_suffix(".grad") {
+    match step.strip_suffix(".grad").or_else(|| step.strip_suffix(RECOMPUTED)) {
         _ if program > 0 => (step, Pass::Update),
         Some(layer) => (layer, Pass::Backward),
         None => (step, Pass::Forward),
@@ -165,6 +166,7 @@ mod tests {
     fn steps_have_a_layer_and_a_pass() {
         assert_eq!(place("encoder.1.conv.0", 0), ("encoder.1.conv.0", Pass::Forward));
         assert_eq!(place("encoder.1.conv.0.grad", 0), ("encoder.1.conv.0", Pass::Backward));
+        assert_eq!(place("encoder.1.conv.0.recompute", 0), ("encoder.1.conv.0", Pass::Backward));
         assert_eq!(place("update", 1), ("update", Pass::Update));
     }
 }

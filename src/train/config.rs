@@ -1,6 +1,7 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
 pub use super::data_config::{Auto, CtWindow, DataConfig, Patch};
+use super::{HealthConfig, MemoryMode};
 use crate::data::{Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
@@ -26,6 +27,8 @@ pub struct Config {
     pub optimiser: OptimiserConfig,
     /// Learning rate over the steps.
     pub schedule: ScheduleConfig,
+    /// What happens when the training goes wrong.
+    pub health: HealthConfig,
 }
 
 /// `[network]`; channels of the image and classes come from the data.
@@ -58,6 +61,8 @@ pub struct TrainingConfig {
     pub keep_checkpoints: usize,
     /// Threads that prepare batches.
     pub loader_threads: usize,
+    /// `normal`, or `low`: compute activations again instead of keeping them.
+    pub memory: MemoryMode,
 }
 
 /// `[optimiser]`
@@ -220,6 +225,7 @@ impl Preset {
                 checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
                 keep_checkpoints: 2,
                 loader_threads: 1,
+                memory: MemoryMode::Normal,
             },
             optimiser: OptimiserConfig {
                 kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },
@@ -239,6 +245,7 @@ impl Preset {
                 factor: 0.1,
                 power: 0.9,
             },
+            health: HealthConfig::default(),
         }
     }
 }
@@ -320,7 +327,7 @@ impl Config {
         if !(1..=64).contains(&training.loader_threads) {
             return wrong("training.loader_threads", "1 to 64", training.loader_threads.to_string());
         }
-        if let Some((key, expected, found)) = self.data.mistake() {
+        if let Some((key, expected, found)) = self.data.mistake().or_else(|| self.health.mistake()) {
             return wrong(key, expected, found);
         }
         let fraction = 0.0..1.0;

@@ -3,7 +3,7 @@ use crate::gpu::GpuError;
 use crate::infer::InferError;
 use crate::metrics::MetricError;
 use crate::nn::ModelError;
-use crate::plan::PlanError;
+use crate::plan::{PlanError, human_bytes};
 use crate::report::ReportError;
 use crate::tensor::ShapeError;
 use std::path::PathBuf;
@@ -23,6 +23,19 @@ pub enum TrainError {
     /// The network does not fit the device.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The training needs more memory than the device has.
+    #[error(
+        "the training needs {} of device memory, {} more than the {} there are; {ways}",
+        human_bytes(*.needed), human_bytes(.needed - .budget), human_bytes(*.budget)
+    )]
+    Budget {
+        /// Bytes of the forecast.
+        needed: u64,
+        /// Bytes of the device, or of `--memory-budget`.
+        budget: u64,
+        /// Settings that would fit.
+        ways: String,
+    },
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),
@@ -54,6 +67,19 @@ pub enum TrainError {
         /// The folder or file.
         path: PathBuf,
         /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The training went wrong, and `[health]` says to stop or that it was restored often enough.
+    #[error(
+        "{}: step {step}: {reason}; the last good checkpoint is kept: go on with --resume and a lower \
+         optimiser.learning_rate, or look at the cases of these steps in log.jsonl", .path.display()
+    )]
+    Unhealthy {
+        /// The run folder.
+        path: PathBuf,
+        /// Steps done.
+        step: u64,
+        /// What is wrong.
         reason: String,
     },
     /// A signal asked the training to stop; its checkpoint is written.

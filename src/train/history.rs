@@ -20,18 +20,31 @@ impl History {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(TrainError::Io { path: path.to_owned(), action: "read the log", source }),
         };
+        let lines: Vec<(usize, Value)> = bytes
+            .split_inclusive(|b| *b == b'\n')
+            .map_while(|line| {
+                let event = line.ends_with(b"\n").then(|| serde_json::from_slice(line).ok()).flatten();
+                event.map(|event| (line.len(), event))
+            })
+            .collect();
+        // What happened before a restoration stays on record, though its steps are done again.
+        let restored = lines.iter().rposition(|(_, e)| e["event"] == "restored" && belongs(e, step));
         let mut kept = 0;
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
-            let whole = line.ends_with(b"\n").then(|| serde_json::from_slice::<Value>(line).ok()).flatten();
-            let Some(event) = whole.filter(|e| belongs(e, step)) else { break };
-            history.replay(&event);
-            kept += line.len() as u64;
+        for (i, (length, event)) in lines.iter().enumerate() {
+            if restored.is_none_or(|r| i > r) && !belongs(event, step) {
+                break;
+            }
+            history.replay(event);
+            kept += *length as u64;
         }
         Ok((Log::open(path, kept)?, history))
     }
 
     fn replay(&mut self, event: &Value) {
         let Some(step) = event["step"].as_u64() else { return };
+        if event["event"] == "restored" {
+            self.restored(step);
+        }
         if let (Some(loss), Some(rate)) = (event["loss"].as_f64(), event["learning_rate"].as_f64()) {
             self.curves.train.push((step, loss));
             self.curves.learning_rate.push((step, rate));
@@ -39,6 +52,13 @@ impl History {
         if let Some(dice) = event["dice"].as_array() {
             self.curves.validation.push((step, dice.iter().map(|d| d.as_f64().unwrap_or(f64::NAN)).collect()));
         }
+    }
+
+    /// The training went back to this step: what was behind it is done again.
+    pub(super) fn restored(&mut self, step: u64) {
+        self.curves.train.retain(|(s, _)| *s <= step);
+        self.curves.learning_rate.retain(|(s, _)| *s <= step);
+        self.curves.validation.retain(|(s, _)| *s <= step);
     }
 
     pub(super) fn step(&mut self, result: &StepResult) {
@@ -55,7 +75,8 @@ impl History {
     }
 }
 
-/// Whether a line was written before a run went on behind `step`. Lines are in the order of their steps.
+/// Whether a line was written before a run went on behind `step`. Lines behind the last restoration are in the order of
+/// their steps.
 fn belongs(event: &Value, step: u64) -> bool {
     let end = ["test", "finished"].iter().any(|name| event["event"] == *name);
     !end && event["step"].as_u64().is_some_and(|s| s <= step)
@@ -101,6 +122,22 @@ mod tests {
         std::fs::write(&path, broken).expect("written");
         drop(History::open(&path, 5).expect("opened"));
         assert_eq!(steps(&path), [1, 2]);
+    }
+
+    #[test]
+    fn what_led_to_a_restoration_stays_on_record() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log.jsonl");
+        let (mut log, _) = History::open(&path, 0).expect("a new log");
+        (1..=5).for_each(|step| log.write(&skipped(step)));
+        log.write(&Event::Restored { step: 2, from: 5, reason: "a test".to_owned(), learning_rate_factor: 0.5 });
+        (3..=6).for_each(|step| log.write(&skipped(step)));
+        log.flush().expect("written");
+        drop(History::open(&path, 4).expect("opened"));
+        assert_eq!(steps(&path), [1, 2, 3, 4, 5, 2, 3, 4]);
+        // From a checkpoint before the restoration nothing of it is left.
+        drop(History::open(&path, 1).expect("opened"));
+        assert_eq!(steps(&path), [1]);
     }
 
     #[test]

@@ -62,6 +62,31 @@ pub enum Event {
         /// What can be done.
         advice: &'static str,
     },
+    /// The training went back to its last good checkpoint.
+    Restored {
+        /// The step that it went back to.
+        step: u64,
+        /// The step that it came from.
+        from: u64,
+        /// What was wrong.
+        reason: String,
+        /// Factor on the scheduled learning rate from here on.
+        learning_rate_factor: f64,
+    },
+    /// The training ends because something is wrong with it.
+    Unhealthy {
+        /// Steps done.
+        step: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The device was lost; the run goes on from its checkpoint on another.
+    DeviceLost {
+        /// The step that it goes on from.
+        step: u64,
+        /// The driver's words.
+        reason: String,
+    },
     /// The test cases were predicted with the best model.
     Test {
         /// Mean over cases and foreground classes.

@@ -1,24 +1,30 @@
 //! Training: configuration, the device's part of a step, validation and the run folder.
 
+mod budget;
 mod checkpoint;
 pub mod config;
 pub mod data_config;
 mod error;
 mod folder;
+mod health;
 mod history;
 mod lock;
 mod log;
+mod memory;
 mod patch;
 mod profiler;
 mod run;
 mod trainer;
 mod validation;
 
+pub use budget::check_budget;
 pub use checkpoint::StoredWeights;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
+pub use health::{HealthConfig, Reaction, Trouble};
 pub use log::{Event, Log};
+pub use memory::{Forecast, MemoryMode};
 pub use patch::choose_patch;
-pub use run::{Progress, RunSettings, Started, Summary, train};
+pub use run::{Progress, RunSettings, Started, Summary, train, train_on};
 pub use trainer::{StepResult, Trainer};
 pub use validation::{CaseDice, Validation};

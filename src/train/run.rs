@@ -1,13 +1,18 @@
 //! A training from a data set to a run folder.
 
+mod recover;
+
+pub use recover::train_on;
+
 use super::checkpoint::{self, Checkpoint, Origin, Position};
 use super::folder::{choose_split, create, prepare, store_config};
+use super::health::{Health, Reaction, Restorations, Trouble};
 use super::history::History;
 use super::profiler::StepProfiler;
 use super::validation::{class_means, mean};
-use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, choose_patch};
+use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation, check_budget, choose_patch};
 use crate::data::io::output_name;
-use crate::data::{Batch, Case, Dataset, Loader};
+use crate::data::{Batch, Case, Dataset, Loader, Preparation};
 use crate::evaluate::{EvaluateError, evaluate_folders};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
@@ -113,6 +118,11 @@ struct Run<'a, P: Progress> {
     saved: Option<u64>,
     /// A model that is to be kept and could not be written yet.
     unwritten: Option<Model>,
+    health: Health,
+    restorations: Restorations,
+    /// Cases that are trained on, and how they are prepared.
+    training: Vec<Case>,
+    preparation: Preparation,
 }
 
 /// Trains, validates, keeps the best model and predicts the test cases with it.
@@ -120,6 +130,16 @@ struct Run<'a, P: Progress> {
 /// # Errors
 /// [`TrainError`] that names the file, key or shape; what was written before is kept.
 pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut P) -> Result<Summary, TrainError> {
+    train_behind(gpu, settings, progress, None)
+}
+
+/// Like [`train`]; `lost` is why the device before this one is gone.
+fn train_behind<P: Progress>(
+    gpu: &Arc<Gpu>,
+    settings: &RunSettings,
+    progress: &mut P,
+    lost: Option<String>,
+) -> Result<Summary, TrainError> {
     let dataset = Dataset::open(&settings.data)?;
     let classes = dataset.check(None)?.max(2);
     let network = settings.config.network(classes);
@@ -144,6 +164,7 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     // Measured first, while the device has memory to spare.
     let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
     let [x, y, z] = patch;
+    check_budget(gpu, &network, &settings.config, [z, y, x])?;
     let mut trainer = Trainer::new(gpu, &network, &settings.config, [z, y, x])?;
     let origin = Origin::new(&trainer, &config);
     match &loaded {
@@ -160,9 +181,10 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     let best = loaded.as_ref().and_then(|l| l.state.best);
     let sample = loaded.as_ref().map_or(0, |l| l.state.sample);
     let validated = loaded.as_ref().is_none_or(|l| l.state.validated);
+    let restorations = loaded.as_ref().map_or_else(Restorations::default, |l| l.state.restorations);
     if loaded.is_none() {
         // The folder becomes a run to resume by its configuration, so that a run can be resumed from its start on.
-        let position = Position { validated, best, patch, sample };
+        let position = Position { validated, best, patch, sample, restorations };
         let start = Checkpoint::of(&trainer, &origin, position)?;
         checkpoint::write(&settings.out, &start, config.training.keep_checkpoints)?;
     }
@@ -182,14 +204,6 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         class_names: dataset.class_names.clone(),
     };
     let validation = Validation::new(&validation, &preparation)?;
-    let loader = Loader::new(
-        training.clone(),
-        preparation,
-        trainer.pass_batch(),
-        settings.config.seed,
-        sample,
-        settings.config.training.loader_threads,
-    )?;
     let cases = [training.len(), split.validation.len(), test.len()];
     let mut run = Run {
         settings,
@@ -208,9 +222,16 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         saved,
         unwritten: None,
         sample,
+        health: Health::new(&settings.config.health),
+        restorations,
+        training,
+        preparation,
     };
     run.announce(gpu, cases);
-    run.steps_or_checkpoint(loader)?;
+    if let Some(reason) = lost {
+        run.log.write(&Event::DeviceLost { step: run.trainer.step_count(), reason });
+    }
+    run.healthy_steps()?;
     let test = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, test.as_ref())?;
@@ -251,8 +272,8 @@ impl<P: Progress> Run<'_, P> {
         });
     }
 
-    /// All steps; when a signal ends them before, the checkpoint is written first.
-    fn steps_or_checkpoint(&mut self, loader: Loader) -> Result<(), TrainError> {
+    /// All steps, or those up to the first trouble; when a signal ends them before, the checkpoint is written first.
+    fn steps_or_checkpoint(&mut self, loader: Loader) -> Result<Option<(Trouble, Reaction)>, TrainError> {
         let end = self.steps(loader);
         if matches!(end, Err(TrainError::Interrupted { .. })) && self.saved != Some(self.trainer.step_count()) {
             let results = self.trainer.finish()?;
@@ -262,7 +283,7 @@ impl<P: Progress> Run<'_, P> {
         end
     }
 
-    fn steps(&mut self, mut loader: Loader) -> Result<(), TrainError> {
+    fn steps(&mut self, mut loader: Loader) -> Result<Option<(Trouble, Reaction)>, TrainError> {
         let training = &self.settings.config.training;
         let (steps, passes, batch) = (training.steps, self.trainer.passes(), training.batch as u64);
         let due = |every: u64, step: u64| step == steps || (every > 0 && step.is_multiple_of(every));
@@ -273,7 +294,8 @@ impl<P: Progress> Run<'_, P> {
         }
         while self.trainer.step_count() < steps {
             self.go_on()?;
-            let learning_rate = self.settings.config.learning_rate(self.trainer.step_count());
+            let scheduled = self.settings.config.learning_rate(self.trainer.step_count());
+            let learning_rate = scheduled * self.restorations.learning_rate;
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
             let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
                 Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
@@ -294,8 +316,12 @@ impl<P: Progress> Run<'_, P> {
             if keep {
                 self.checkpoint(step == steps)?;
             }
+            let trouble = self.health.trouble();
+            if trouble.is_some() {
+                return Ok(trouble);
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// An error when a signal has asked the training to stop.
@@ -335,7 +361,9 @@ impl<P: Progress> Run<'_, P> {
         for result in results {
             self.history.step(&result);
             self.progress.step(&result);
-            if result.gradient_norm.is_finite() && result.loss.is_finite() {
+            let finite = result.gradient_norm.is_finite() && result.loss.is_finite();
+            self.health.step(finite);
+            if finite {
                 self.log.write(&Event::Step {
                     step: result.step,
                     loss: result.loss,
@@ -387,7 +415,9 @@ impl<P: Progress> Run<'_, P> {
         self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best });
         self.history.validation(step, &dice);
         self.progress.validated(step, &dice, mean_dice, best);
-        if scores.iter().all(|s| s.constant) && step > 1 {
+        let constant = scores.iter().all(|s| s.constant);
+        self.health.validation(step, constant);
+        if constant && step > 1 {
             let advice = "start again with a lower learning rate, a smaller network.head_gain or another seed";
             self.log.write(&Event::Collapsed { step, advice });
             self.progress.note(&format!(
@@ -414,7 +444,13 @@ impl<P: Progress> Run<'_, P> {
     fn keep_model(&mut self) -> Result<(), TrainError> {
         let preprocessing = serde_json::to_value(&self.preprocessing).expect("preprocessing is always JSON");
         let (graph, layout) = (&self.trainer.training().graph, self.trainer.layout());
-        let model = Model::from_arena(graph, layout, &self.trainer.parameters()?, &self.network, Some(preprocessing));
+        let parameters = self.trainer.parameters()?;
+        let model = Model::from_arena(graph, layout, &parameters, &self.network, Some(preprocessing));
+        let finite = parameters.iter().all(|p| p.is_finite());
+        self.health.parameters(finite);
+        if !finite {
+            return Ok(());
+        }
         self.unwritten = Some(model);
         let written = self.write_model();
         self.warn_unwritten(written);
@@ -438,13 +474,19 @@ impl<P: Progress> Run<'_, P> {
         Ok(())
     }
 
-    /// Writes model and log first: a run that goes on from a checkpoint finds both as they were.
+    /// Writes model and log first: a run that goes on from a checkpoint finds both as they were. A state that is not worth
+    /// going back to is not written.
     fn write_checkpoint(&mut self) -> Result<(), TrainError> {
         self.write_model()?;
         self.log.flush()?;
         let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
-        let position = Position { validated, best, patch, sample };
+        let restorations = self.restorations;
+        let position = Position { validated, best, patch, sample, restorations };
         let checkpoint = Checkpoint::of(&self.trainer, &self.origin, position)?;
+        self.health.parameters(checkpoint.is_finite());
+        if !self.health.is_well() {
+            return Ok(());
+        }
         checkpoint::write(&self.settings.out, &checkpoint, self.settings.config.training.keep_checkpoints)?;
         self.saved = Some(self.trainer.step_count());
         Ok(())

@@ -1,4 +1,5 @@
-use super::{Config, TrainError};
+use super::memory::lowest;
+use super::{Config, MemoryMode, TrainError};
 use crate::data::Batch;
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
@@ -288,8 +289,14 @@ fn fit(
     for passes in (1..=total).filter(|p| total.is_multiple_of(*p)) {
         let scale = 1.0 / passes as f32;
         let training = TrainingGraph::new(network, config.training.loss, total / passes, extents, scale)?;
-        match plan_training(&training, &config.optimiser_settings(), passes > 1, target) {
-            Ok(plan) => return Ok((training, plan, passes)),
+        let settings = config.optimiser_settings();
+        let plan = |training: &TrainingGraph| plan_training(training, &settings, passes > 1, target);
+        let planned = match config.training.memory {
+            MemoryMode::Normal => plan(&training).map(|plan| (training, plan)),
+            MemoryMode::Low => lowest(training, plan),
+        };
+        match planned {
+            Ok((training, plan)) => return Ok((training, plan, passes)),
             Err(error) => failure = Some(error),
         }
     }

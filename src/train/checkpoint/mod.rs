@@ -10,8 +10,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(super) use store::{newest, set_aside, steps, write};
+pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 
+use super::health::Restorations;
 use super::{Config, TrainError, Trainer};
 use crate::nn::ModelError;
 use crate::nn::model::{Tensor, decode, encode_tensors, fingerprint, tensors_from_arena, tensors_to_arena};
@@ -40,6 +41,9 @@ pub(super) struct State {
     pub(super) best: Option<(f64, u64)>,
     /// Extents x, y, z of the network's input.
     pub(super) patch: [usize; 3],
+    /// Restorations so far.
+    #[serde(default)]
+    pub(super) restorations: Restorations,
     /// Fingerprint of the parameters.
     pub(super) weights: String,
     /// What else may decide on the bits of the next step.
@@ -98,6 +102,7 @@ pub(super) struct Position {
     pub(super) best: Option<(f64, u64)>,
     pub(super) patch: [usize; 3],
     pub(super) sample: u64,
+    pub(super) restorations: Restorations,
 }
 
 impl Origin {
@@ -182,7 +187,7 @@ impl Checkpoint {
                 tensors.insert(format!("{prefix}/{name}"), tensor);
             }
         }
-        let Position { validated, best, patch, sample } = position;
+        let Position { validated, best, patch, sample, restorations } = position;
         let state = State {
             blake3: seal::UNSEALED.to_owned(),
             format: FORMAT,
@@ -191,10 +196,16 @@ impl Checkpoint {
             validated,
             best,
             patch,
+            restorations,
             weights,
             origin: origin.clone(),
         };
         Ok(Self { path: PathBuf::new(), state, tensors })
+    }
+
+    /// Whether every parameter and moment is.
+    pub(super) fn is_finite(&self) -> bool {
+        self.tensors.values().all(|t| t.data.iter().all(|x| x.is_finite()))
     }
 
     /// The sealed file.

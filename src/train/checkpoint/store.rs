@@ -72,10 +72,28 @@ pub(in crate::train) fn write(run: &Path, checkpoint: &Checkpoint, keep: usize) 
     sync_folder(&folder).map_err(|source| TrainError::Io { path: folder, action: "flush", source })
 }
 
+/// Removes the checkpoints of later steps.
+pub(in crate::train) fn remove_behind(run: &Path, step: u64) -> Result<(), TrainError> {
+    for later in steps(run)?.into_iter().filter(|s| *s > step) {
+        let path = path(run, later);
+        let action = "remove the later checkpoint";
+        std::fs::remove_file(&path).map_err(|source| TrainError::Io { path, action, source })?;
+    }
+    Ok(())
+}
+
 /// Reads the newest checkpoint that is whole.
 pub(in crate::train) fn newest(run: &Path) -> Result<Found, TrainError> {
+    newest_until(run, None)
+}
+
+/// Reads the newest checkpoint that is whole and not behind a step; where there is none, the oldest that is.
+pub(in crate::train) fn newest_until(run: &Path, step: Option<u64>) -> Result<Found, TrainError> {
     let mut rejected = Vec::new();
-    for step in steps(run)? {
+    let (late, mut candidates): (Vec<u64>, Vec<u64>) =
+        steps(run)?.into_iter().partition(|s| step.is_some_and(|limit| *s > limit));
+    candidates.extend(late.into_iter().rev());
+    for step in candidates {
         let path = path(run, step);
         match read(&path) {
             Ok(checkpoint) => return Ok(Found { checkpoint, rejected }),

@@ -32,6 +32,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         // A number whose shortest decimal form a sloppy parser rounds to a neighbour.
         best: Some((0.1 + 0.2 + step as f64 * 1e-17, 3)),
         patch: [24, 40, 16],
+        restorations: Restorations { count: 1, learning_rate: 0.5 },
         weights: "0123".to_owned(),
         origin,
     };

@@ -1,0 +1,28 @@
+use super::AdapterDescription;
+
+/// Device memory in bytes that a process may count on; `None` where the backend does not tell.
+///
+/// Vulkan: the device-local heaps. A processor that runs shaders in software takes the machine's memory, whatever its
+/// driver says.
+pub(super) fn detect(adapter: &wgpu::Adapter, description: &AdapterDescription) -> Option<u64> {
+    if description.kind == "software" {
+        return available_system_memory();
+    }
+    // SAFETY: the adapter is only asked for its properties, and nothing of it is kept or destroyed.
+    let adapter = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = adapter.shared_instance().raw_instance();
+    // SAFETY: the physical device belongs to this instance, and both live as long as the adapter.
+    let memory = unsafe { instance.get_physical_device_memory_properties(adapter.raw_physical_device()) };
+    let heaps = memory.memory_heaps_as_slice().iter();
+    // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    let local: u64 = heaps.filter(|h| h.flags.as_raw() & 1 != 0).map(|h| h.size).sum();
+    (local > 0).then_some(local)
+}
+
+/// What Linux would give to new processes without swapping.
+fn available_system_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}

@@ -1,0 +1,108 @@
+//! Does a training fit the device, and if not, what would?
+
+use super::{Config, Forecast, MemoryMode, TrainError};
+use crate::gpu::Gpu;
+use crate::kernel::Target;
+use crate::nn::Network;
+use crate::plan::human_bytes;
+
+/// Checks a training against the memory of the device before anything is allocated, and returns its forecast.
+///
+/// # Errors
+/// [`TrainError::Budget`] with the settings that would fit, each computed; [`TrainError::Plan`] when a limit of the
+/// device is exceeded.
+pub fn check_budget(
+    gpu: &Gpu,
+    network: &Network,
+    config: &Config,
+    extents: [usize; 3],
+) -> Result<Forecast, TrainError> {
+    let forecast = Forecast::new(network, config, extents, gpu.target())?;
+    let needed = forecast.total();
+    match gpu.memory_budget() {
+        Some(budget) if needed > budget => {
+            let subject = Subject { network, config, extents, target: gpu.target(), budget };
+            Err(TrainError::Budget { needed, budget, ways: subject.ways() })
+        }
+        _ => Ok(forecast),
+    }
+}
+
+struct Subject<'a> {
+    network: &'a Network,
+    config: &'a Config,
+    extents: [usize; 3],
+    target: &'a Target,
+    budget: u64,
+}
+
+impl Subject<'_> {
+    /// Changes that make the training fit, the gentlest of each kind: alone, or together with `--memory low`.
+    fn ways(&self) -> String {
+        let normal = self.config.training.memory == MemoryMode::Normal;
+        let low = self.with_memory(MemoryMode::Low);
+        let mut ways = Vec::new();
+        if normal && let Some(bytes) = self.fits(self.network, &low, self.extents) {
+            ways.push(format!("--memory low ({})", human_bytes(bytes)));
+        }
+        ways.extend(self.smaller(self.config, ""));
+        if ways.is_empty() && normal {
+            ways.extend(self.smaller(&low, "--memory low with "));
+        }
+        match ways.is_empty() {
+            true => "no smaller batch, base or patch fits".to_owned(),
+            false => format!("would fit: {}", ways.join(", or ")),
+        }
+    }
+
+    fn smaller(&self, config: &Config, prefix: &str) -> Vec<String> {
+        let found = [self.batch(config), self.base(config), self.patch(config)];
+        found.into_iter().flatten().map(|way| format!("{prefix}{way}")).collect()
+    }
+
+    fn with_memory(&self, memory: MemoryMode) -> Config {
+        let mut config = self.config.clone();
+        config.training.memory = memory;
+        config
+    }
+
+    /// The forecast's bytes, where it is within the budget.
+    fn fits(&self, network: &Network, config: &Config, extents: [usize; 3]) -> Option<u64> {
+        let total = Forecast::new(network, config, extents, self.target).ok()?.total();
+        (total <= self.budget).then_some(total)
+    }
+
+    fn batch(&self, config: &Config) -> Option<String> {
+        let mut config = config.clone();
+        (1..config.training.batch).rev().find_map(|batch| {
+            config.training.batch = batch;
+            let bytes = self.fits(self.network, &config, self.extents)?;
+            Some(format!("training.batch={batch} ({})", human_bytes(bytes)))
+        })
+    }
+
+    fn base(&self, config: &Config) -> Option<String> {
+        (1..self.network.base).rev().find_map(|base| {
+            let network = Network { base, ..self.network.clone() };
+            let bytes = self.fits(&network, config, self.extents)?;
+            Some(format!("network.base={base} ({})", human_bytes(bytes)))
+        })
+    }
+
+    /// The largest patch among those that shrink the longest axis by one divisor of the network at a time.
+    fn patch(&self, config: &Config) -> Option<String> {
+        let divisor = self.network.divisor();
+        let mut extents = self.extents.map(|e| e.next_multiple_of(divisor));
+        loop {
+            let longest = (0..3).max_by_key(|&axis| (extents[axis], axis)).expect("three axes");
+            if extents[longest] <= divisor {
+                return None;
+            }
+            extents[longest] -= divisor;
+            if let Some(bytes) = self.fits(self.network, config, extents) {
+                let [z, y, x] = extents;
+                return Some(format!("data.patch=[{x},{y},{z}] ({})", human_bytes(bytes)));
+            }
+        }
+    }
+}

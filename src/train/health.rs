@@ -1,0 +1,209 @@
+//! Is a training still learning? Counts what the device and the validations report, and says when something is to be done.
+
+use serde::{Deserialize, Serialize};
+
+/// `[health]`: what happens when a training goes wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthConfig {
+    /// Consecutive steps with a loss or gradient that is not finite, each without effect, behind which `nonfinite` is
+    /// done; 0: never.
+    pub nonfinite_steps: u64,
+    /// `continue`, `restore` or `stop`.
+    pub nonfinite: Reaction,
+    /// Consecutive validations that predict every case as one class throughout, behind which `collapsed` is done;
+    /// 0: never.
+    pub collapsed_validations: u64,
+    /// `continue`, `restore` or `stop`.
+    pub collapsed: Reaction,
+    /// Factor on the learning rate with each restoration.
+    pub learning_rate_factor: f64,
+    /// Restorations behind which the training stops.
+    pub most_restorations: u32,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            nonfinite_steps: 5,
+            nonfinite: Reaction::Restore,
+            collapsed_validations: 5,
+            collapsed: Reaction::Continue,
+            learning_rate_factor: 0.5,
+            most_restorations: 3,
+        }
+    }
+}
+
+impl HealthConfig {
+    /// A key with what it takes and what it has, if that is wrong.
+    pub(super) fn mistake(&self) -> Option<(&'static str, &'static str, String)> {
+        let factor = self.learning_rate_factor;
+        let fine = factor > 0.0 && factor <= 1.0;
+        (!fine).then(|| ("health.learning_rate_factor", "above 0, at most 1", factor.to_string()))
+    }
+}
+
+/// What is done about a training that went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reaction {
+    /// Only told.
+    Continue,
+    /// Back to the last good checkpoint, with a smaller learning rate.
+    Restore,
+    /// The training ends with an error; its last good checkpoint is kept.
+    Stop,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// This many steps in a row were not finite.
+    Nonfinite(u64),
+    /// This many validations in a row predicted one class throughout.
+    Collapsed(u64),
+    /// Parameters or moments are not finite.
+    Parameters,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nonfinite(steps) => write!(f, "{steps} steps in a row whose loss or gradient is not finite"),
+            Self::Collapsed(times) => write!(f, "{times} validations in a row that predict one class throughout"),
+            Self::Parameters => f.write_str("parameters or moments that are not finite"),
+        }
+    }
+}
+
+/// Restorations of a run so far; part of its checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Restorations {
+    pub(super) count: u32,
+    /// Factor on the scheduled learning rate.
+    pub(super) learning_rate: f64,
+}
+
+impl Default for Restorations {
+    fn default() -> Self {
+        Self { count: 0, learning_rate: 1.0 }
+    }
+}
+
+/// Counts of consecutive reports.
+#[derive(Debug)]
+pub(super) struct Health {
+    config: HealthConfig,
+    nonfinite: u64,
+    collapsed: u64,
+    parameters_lost: bool,
+    /// Step of the newest validation that predicted more than one class.
+    structured: Option<u64>,
+}
+
+impl Health {
+    pub(super) fn new(config: &HealthConfig) -> Self {
+        let config = config.clone();
+        Self { config, nonfinite: 0, collapsed: 0, parameters_lost: false, structured: None }
+    }
+
+    pub(super) fn step(&mut self, finite: bool) {
+        self.nonfinite = if finite { 0 } else { self.nonfinite + 1 };
+    }
+
+    pub(super) fn validation(&mut self, step: u64, constant: bool) {
+        self.collapsed = if constant { self.collapsed + 1 } else { 0 };
+        if !constant {
+            self.structured = Some(step);
+        }
+    }
+
+    pub(super) fn parameters(&mut self, finite: bool) {
+        self.parameters_lost |= !finite;
+    }
+
+    /// Whether the state is worth a checkpoint: not while steps have no effect, nor while a network that knew more than
+    /// one class before predicts only one.
+    pub(super) fn is_well(&self) -> bool {
+        self.nonfinite == 0 && !self.parameters_lost && (self.collapsed == 0 || self.structured.is_none())
+    }
+
+    /// The newest step whose checkpoint is good, where that is known.
+    pub(super) fn good_until(&self, trouble: Trouble) -> Option<u64> {
+        self.structured.filter(|_| matches!(trouble, Trouble::Collapsed(_)))
+    }
+
+    /// What is to be done now, if anything.
+    pub(super) fn trouble(&self) -> Option<(Trouble, Reaction)> {
+        let config = &self.config;
+        let reached = |count: u64, limit: u64| limit > 0 && count >= limit;
+        if self.parameters_lost {
+            // No step can mend them.
+            let reaction = if config.nonfinite == Reaction::Stop { Reaction::Stop } else { Reaction::Restore };
+            return Some((Trouble::Parameters, reaction));
+        }
+        let nonfinite = reached(self.nonfinite, config.nonfinite_steps)
+            .then_some((Trouble::Nonfinite(self.nonfinite), config.nonfinite));
+        let collapsed = reached(self.collapsed, config.collapsed_validations)
+            .then_some((Trouble::Collapsed(self.collapsed), config.collapsed));
+        nonfinite.into_iter().chain(collapsed).find(|(_, reaction)| *reaction != Reaction::Continue)
+    }
+
+    /// Starts to count anew, behind a restoration.
+    pub(super) fn recovered(&mut self) {
+        *self = Self { structured: self.structured, ..Self::new(&self.config) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(nonfinite: Reaction, collapsed: Reaction) -> Health {
+        Health::new(&HealthConfig {
+            nonfinite_steps: 3,
+            collapsed_validations: 2,
+            nonfinite,
+            collapsed,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn only_consecutive_steps_count() {
+        let mut h = health(Reaction::Restore, Reaction::Continue);
+        for finite in [false, false, true, false, false] {
+            h.step(finite);
+            assert_eq!((h.trouble(), h.is_well()), (None, finite));
+        }
+        h.step(false);
+        assert_eq!(h.trouble(), Some((Trouble::Nonfinite(3), Reaction::Restore)));
+        h.recovered();
+        assert!(h.trouble().is_none() && h.is_well());
+    }
+
+    #[test]
+    fn a_network_that_never_knew_two_classes_is_no_reason_to_withhold_checkpoints() {
+        let mut h = health(Reaction::Restore, Reaction::Stop);
+        h.validation(10, true);
+        assert!(h.is_well() && h.trouble().is_none());
+        h.validation(20, false);
+        h.validation(30, true);
+        assert!(!h.is_well());
+        h.validation(40, true);
+        assert_eq!(h.trouble(), Some((Trouble::Collapsed(2), Reaction::Stop)));
+        assert_eq!(h.good_until(Trouble::Collapsed(2)), Some(20));
+        assert_eq!(h.good_until(Trouble::Parameters), None);
+    }
+
+    #[test]
+    fn what_is_to_be_continued_is_no_trouble_except_lost_parameters() {
+        let mut h = health(Reaction::Continue, Reaction::Continue);
+        (0..9).for_each(|_| h.step(false));
+        (0..9).for_each(|step| h.validation(step, true));
+        assert_eq!(h.trouble(), None);
+        h.parameters(false);
+        assert_eq!(h.trouble(), Some((Trouble::Parameters, Reaction::Restore)));
+    }
+}

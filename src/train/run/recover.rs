@@ -1,0 +1,105 @@
+//! What a run does when it goes wrong: restorations, and one new device for one that was lost.
+
+use super::{Progress, Run, RunSettings, Summary, train_behind};
+use crate::data::Loader;
+use crate::gpu::{Gpu, GpuError};
+use crate::infer::InferError;
+use crate::train::health::{Reaction, Restorations, Trouble};
+use crate::train::{Event, TrainError, checkpoint};
+use std::sync::Arc;
+
+/// Trains on the device that `open` opens. When it is lost, the run goes on from its newest checkpoint on a device that is
+/// opened anew, once.
+///
+/// # Errors
+/// [`TrainError`] that names the file, key or shape; what was written before is kept.
+pub fn train_on<P: Progress>(
+    open: impl Fn() -> Result<Arc<Gpu>, GpuError>,
+    settings: &RunSettings,
+    progress: &mut P,
+) -> Result<Summary, TrainError> {
+    let gpu = open()?;
+    let end = train_behind(&gpu, settings, progress, None);
+    let Some(reason) = end.as_ref().err().and_then(loss_of_the_device) else { return end };
+    if checkpoint::steps(&settings.out)?.is_empty() {
+        return end;
+    }
+    drop(gpu);
+    progress.note(&format!("{reason}; a device is opened anew, and the run goes on from its newest checkpoint"));
+    let again = RunSettings { resume: true, init: None, ..settings.clone() };
+    train_behind(&open()?, &again, progress, Some(reason))
+}
+
+fn loss_of_the_device(error: &TrainError) -> Option<String> {
+    match error {
+        TrainError::Gpu(gpu @ GpuError::Lost { .. })
+        | TrainError::Infer(InferError::Gpu(gpu @ GpuError::Lost { .. })) => Some(gpu.to_string()),
+        _ => None,
+    }
+}
+
+impl<P: Progress> Run<'_, P> {
+    /// All steps, with the reactions of `[health]` to what goes wrong on the way.
+    pub(super) fn healthy_steps(&mut self) -> Result<(), TrainError> {
+        loop {
+            let loader = self.loader()?;
+            match self.steps_or_checkpoint(loader)? {
+                None => return Ok(()),
+                Some((trouble, Reaction::Stop)) => return Err(self.unhealthy(trouble, "health says stop")),
+                Some((trouble, _)) => self.restore(trouble)?,
+            }
+        }
+    }
+
+    /// The batches from the next sample on.
+    fn loader(&self) -> Result<Loader, TrainError> {
+        let config = &self.settings.config;
+        Ok(Loader::new(
+            self.training.clone(),
+            self.preparation.clone(),
+            self.trainer.pass_batch(),
+            config.seed,
+            self.sample,
+            config.training.loader_threads,
+        )?)
+    }
+
+    fn unhealthy(&mut self, trouble: Trouble, end: &str) -> TrainError {
+        let step = self.trainer.step_count();
+        let reason = format!("{trouble}; {end}");
+        self.log.write(&Event::Unhealthy { step, reason: reason.clone() });
+        TrainError::Unhealthy { path: self.settings.out.clone(), step, reason }
+    }
+
+    /// Goes back to the last good checkpoint with a smaller learning rate. What is written there says so, before later
+    /// checkpoints go: a process that dies in between goes on from one of them and meets the trouble again.
+    fn restore(&mut self, trouble: Trouble) -> Result<(), TrainError> {
+        let health = &self.settings.config.health;
+        if self.restorations.count >= health.most_restorations {
+            return Err(self.unhealthy(trouble, "as often as health.most_restorations allows it was restored before"));
+        }
+        self.trainer.finish()?;
+        let from = self.trainer.step_count();
+        let out = &self.settings.out;
+        let good = checkpoint::newest_until(out, self.health.good_until(trouble))?.checkpoint;
+        good.restore(&mut self.trainer)?;
+        (self.sample, self.best, self.validated) = (good.state.sample, good.state.best, good.state.validated);
+        self.restorations = Restorations {
+            count: self.restorations.count + 1,
+            learning_rate: self.restorations.learning_rate * health.learning_rate_factor,
+        };
+        self.health.recovered();
+        self.unwritten = None;
+        let step = self.trainer.step_count();
+        self.history.restored(step);
+        let learning_rate_factor = self.restorations.learning_rate;
+        self.log.write(&Event::Restored { step, from, reason: trouble.to_string(), learning_rate_factor });
+        self.write_checkpoint()?;
+        checkpoint::remove_behind(out, step)?;
+        self.progress.note(&format!(
+            "step {from}: {trouble}; back to the checkpoint of step {step}, with {learning_rate_factor} times the \
+             scheduled learning rate"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Device memory: forecasts against what wgpu's allocator counts, and budgets that a training does not fit.
+
+mod support;
+
+use std::sync::Arc;
+use support::gpu;
+use vnet_engine::data::Batch;
+use vnet_engine::gpu::{Gpu, GpuOptions};
+use vnet_engine::infer::Predictor;
+use vnet_engine::nn::model::initial_arena;
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, TrainError, Trainer, check_budget};
+
+fn main() {
+    support::run_trials(&[
+        ("forecasts_are_what_the_allocator_counts", true, forecasts_are_what_the_allocator_counts),
+        ("the_papers_forecast_is_what_the_allocator_counts", true, the_papers_forecast_is_what_the_allocator_counts),
+        ("a_training_beyond_the_budget_is_told_what_fits", true, a_training_beyond_the_budget_is_told_what_fits),
+        ("a_budget_that_nothing_fits_says_so", true, a_budget_that_nothing_fits_says_so),
+    ]);
+}
+
+fn open(memory_budget: Option<u64>) -> Arc<Gpu> {
+    let algorithms = gpu().target().algorithms;
+    Arc::new(
+        Gpu::open(&GpuOptions { memory_budget, algorithms, ..GpuOptions::default() }).expect("it was opened before"),
+    )
+}
+
+fn config(preset: Preset, memory: MemoryMode, batch: usize) -> Config {
+    let mut config = preset.config();
+    config.training.memory = memory;
+    config.training.batch = batch;
+    config
+}
+
+/// Bytes that a trainer and its predictor hold on a fresh device, after `steps` steps.
+fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, Forecast) {
+    let gpu = open(None);
+    let network = config.network(2);
+    let forecast = Forecast::new(&network, config, extents, gpu.target()).expect("it fits");
+    let used = || gpu.allocated().expect("the backend counts").used;
+    let before = used();
+    let mut trainer = Trainer::new(&gpu, &network, config, extents).expect("it fits");
+    let [z, y, x] = extents;
+    let predictor = Predictor::sharing(trainer.executor(), &network, [x, y, z]).expect("it fits");
+    let held = used() - before;
+    let mut peak = held;
+    if steps > 0 {
+        trainer.set_parameters(&initial_arena(&trainer.training().graph, trainer.layout(), 1, 0.1));
+    }
+    let voxels = trainer.pass_batch() * z * y * x;
+    for step in 0..steps {
+        let image = (0..voxels).map(|i| ((i + step) as f32 * 0.37).sin()).collect();
+        let batch = || Batch { image, label: (0..voxels).map(|i| u32::from(i % 3 == 0)).collect(), cases: Vec::new() };
+        trainer.step(&[batch()], 1e-4).expect("a step");
+        peak = peak.max(used() - before);
+    }
+    trainer.finish().expect("the device answers");
+    drop(predictor);
+    (held, peak, forecast)
+}
+
+/// Within 5 %.
+fn assert_close(what: &str, forecast: u64, found: u64) {
+    let error = (forecast as f64 - found as f64) / found as f64;
+    println!("{what}: forecast {forecast}, allocated {found}, {:+.2} %", 100.0 * error);
+    assert!(error.abs() <= 0.05, "{what}: forecast {forecast} bytes, allocated {found}");
+}
+
+fn forecasts_are_what_the_allocator_counts() {
+    for (preset, extents) in [(Preset::Tiny, [40, 56, 40]), (Preset::Tiny, [24, 32, 72]), (Preset::Small, [24, 64, 64])]
+    {
+        for memory in [MemoryMode::Normal, MemoryMode::Low] {
+            let (held, peak, forecast) = allocated(&config(preset, memory, 1), extents, 3);
+            let what = format!("{preset:?} {extents:?} {memory}");
+            assert_close(&what, forecast.step.total() + forecast.validation, held);
+            // While steps run, copies to the device come on top.
+            assert!(peak <= forecast.total(), "{what}: peak {peak}, forecast {}", forecast.total());
+        }
+    }
+}
+
+fn the_papers_forecast_is_what_the_allocator_counts() {
+    for memory in [MemoryMode::Normal, MemoryMode::Low] {
+        let (held, _, forecast) = allocated(&config(Preset::Paper, memory, 1), [64, 128, 128], 0);
+        assert_close(&format!("paper {memory}"), forecast.step.total() + forecast.validation, held);
+    }
+}
+
+fn a_training_beyond_the_budget_is_told_what_fits() {
+    let extents = [64, 64, 64];
+    let config = config(Preset::Small, MemoryMode::Normal, 2);
+    let network = config.network(2);
+    let needed = check_budget(gpu(), &network, &config, extents).expect("it fits").total();
+    let gpu = open(Some(needed));
+    assert_eq!(check_budget(&gpu, &network, &config, extents).expect("exactly fits").total(), needed);
+    let gpu = open(Some(needed * 3 / 4));
+    let error = check_budget(&gpu, &network, &config, extents).expect_err("too large");
+    let TrainError::Budget { needed: n, budget, ways } = &error else { panic!("{error}") };
+    assert_eq!((*n, *budget), (needed, needed * 3 / 4));
+    let value = |key: &str| {
+        let (_, rest) = ways.split_once(key).unwrap_or_else(|| panic!("{key} in {ways}"));
+        rest.split_once(" (").expect("bytes behind it").0.to_owned()
+    };
+    // Each way fits by its forecast, and the next larger one does not.
+    let total = |settings: &[String], extents| {
+        let changed = Config::load(Preset::Small, None, settings).expect("valid");
+        Forecast::new(&changed.network(2), &changed, extents, gpu.target()).expect("within limits").total()
+    };
+    let base: usize = value("network.base=").parse().expect("a number");
+    assert!(total(&[format!("network.base={base}")], extents) <= *budget);
+    assert!(base + 1 == network.base || total(&[format!("network.base={}", base + 1)], extents) > *budget);
+    assert_eq!(value("training.batch="), "1");
+    assert!(total(&["training.batch=1".to_owned()], extents) <= *budget);
+    let patch = value("data.patch=");
+    let patch: Vec<usize> = patch.trim_matches(['[', ']']).split(',').map(|p| p.parse().expect("an extent")).collect();
+    assert!(total(&[], [patch[2], patch[1], patch[0]]) <= *budget && patch.iter().product::<usize>() < 64 * 64 * 64);
+    let text = error.to_string();
+    assert!(text.contains("more than the") && text.contains("would fit"), "{text}");
+}
+
+fn a_budget_that_nothing_fits_says_so() {
+    let config = config(Preset::Tiny, MemoryMode::Normal, 1);
+    let gpu = open(Some(100_000));
+    let error = check_budget(&gpu, &config.network(2), &config, [16, 16, 16]).expect_err("too large");
+    assert!(error.to_string().contains("no smaller batch, base or patch fits"), "{error}");
+}
