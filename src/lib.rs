@@ -9,6 +9,8 @@ pub mod bench;
 pub mod data;
 pub mod evaluate;
 pub mod exec;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gpu;
 pub mod graph;
 pub mod infer;

@@ -113,6 +113,16 @@ pub enum DataError {
         /// The first one, x, y, z.
         at: [usize; 3],
     },
+    /// A volume that is larger than what is trained on or segmented.
+    #[error("{}: {} voxels, expected at most {limit} voxels", .path.display(), shape_text(.shape))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its extents, x first.
+        shape: Vec<usize>,
+        /// Most voxels.
+        limit: usize,
+    },
     /// A volume that would become too large at the training spacing.
     #[error("{}: {} voxels at the training spacing, expected at most {limit} voxels: data.spacing is too fine", .path.display(), shape_text(.shape))]
     Resampled {

@@ -6,6 +6,7 @@ use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -246,13 +247,19 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that names the file and key.
     pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
-        let preset = preset.config();
-        let mut table = Table::try_from(&preset).expect("a configuration is a table");
-        if let Some(path) = file {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-            let origin = path.display().to_string();
-            overlay(&mut table, parse(&origin, &text)?, &origin, "")?;
+        let text = file.map(|path| read_text(path)).transpose()?;
+        let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
+        Self::from_text(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
+    }
+
+    /// As [`Config::load`], of the name and the text of a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the file and key.
+    pub fn from_text(preset: Preset, file: Option<(&str, &str)>, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut table = Table::try_from(preset.config()).expect("a configuration is a table");
+        if let Some((origin, text)) = file {
+            overlay(&mut table, parse(origin, text)?, origin, "")?;
         }
         for setting in settings {
             let origin = format!("--set {setting}");
@@ -382,6 +389,22 @@ impl Config {
         let rate = LearningRate { base: self.optimiser.learning_rate, warm_up: s.warm_up, schedule };
         rate.at(step, self.training.steps)
     }
+}
+
+/// Bytes of a configuration, at most.
+const LONGEST_TEXT: u64 = 1 << 20;
+
+/// The text of a configuration; a pipe will do.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let io = |source| ConfigError::Io { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.take(LONGEST_TEXT + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        let reason = format!("more than {LONGEST_TEXT} bytes, expected a configuration");
+        return Err(io(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(text)
 }
 
 fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {

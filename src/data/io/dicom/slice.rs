@@ -3,12 +3,16 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag, open_file};
-use dicom_pixeldata::PixelDecoder;
+use dicom_object::file::ReadPreamble;
+use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
 
-use super::{lengths, rle};
+use super::{lengths, pixels};
 use crate::data::DataError;
+use crate::data::io::input::{DEFLATE_LARGEST_RATIO, Input};
 use crate::data::io::scalar::{Scalar, Scaling};
+
+/// Bytes of the file of a slice, at most: 8192 x 8192 pixels of 16 bits, four times the largest detectors.
+const LONGEST_FILE: u64 = 1 << 27;
 
 /// The attributes that make a volume of slices, by their numbers in DICOM PS3.6.
 mod tags {
@@ -31,9 +35,6 @@ mod tags {
     pub(super) const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
     pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 }
-
-/// Transfer syntax of run lengths.
-const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
 /// What one file says.
 #[derive(Clone, Debug)]
@@ -120,19 +121,21 @@ impl Attributes<'_> {
         expected: &'static str,
     ) -> Result<u32, DataError> {
         let value = self.number(tag, field)?.ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
-        range
-            .clone()
-            .find(|&whole| f64::from(whole) == value)
+        // A number that is no u32 becomes another by `as`.
+        let whole = value as u32;
+        Some(whole)
+            .filter(|whole| f64::from(*whole) == value && range.contains(whole))
             .ok_or_else(|| self.wrong(field, value.to_string(), expected))
     }
 }
 
 impl Slice {
     /// Reads the attributes of a file, not its pixels.
-    pub(super) fn read(path: &Path) -> Result<Slice, DataError> {
-        lengths::check(path)?;
-        let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
-        let object = object.map_err(|error| failed(path, &error))?;
+    pub(super) fn read(input: Input<'_>) -> Result<Slice, DataError> {
+        let path = input.path;
+        let bytes = input.whole(LONGEST_FILE)?;
+        lengths::check(path, &bytes)?;
+        let object = parse(path, &bytes, OpenFileOptions::new().read_until(tags::PIXEL_DATA))?;
         let of = Attributes { path, object };
         let frames = of.number(tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1.0);
         if frames != 1.0 {
@@ -158,6 +161,7 @@ impl Slice {
         }
         let position = of.several(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient", "three numbers of mm")?;
         let bits = bits_of(&of)?;
+        check_size(path, bytes.len() as u64, u64::from(rows) * u64::from(columns) * u64::from(bits.allocated / 8))?;
         let scalar = match (bits.allocated, bits.signed) {
             (8, false) => Scalar::Uint8,
             (8, true) => Scalar::Int8,
@@ -189,38 +193,41 @@ impl Slice {
     }
 
     /// The stored numbers of all pixels, x fastest, in the type [`Slice::scalar`], little endian.
-    pub(super) fn pixels(&self) -> Result<Vec<u8>, DataError> {
+    pub(super) fn pixels(&self, input: Input<'_>) -> Result<Vec<u8>, DataError> {
         let path = &self.path;
-        let object = open_file(path).map_err(|error| failed(path, &error))?;
-        let count = self.extents[0] * self.extents[1];
-        let needed = count * self.scalar.bytes();
-        if object.meta().transfer_syntax().trim_end_matches('\0') == RLE_LOSSLESS {
-            let element = object.element(tags::PIXEL_DATA).map_err(|error| failed(path, &error))?;
-            let data = element.value().fragments().map(|fragments| fragments.concat()).unwrap_or_default();
-            let cells = rle::decode(&data, count, self.scalar.bytes()).ok_or_else(|| DataError::Dicom {
-                path: path.clone(),
-                reason: format!("run lengths are damaged or cut short, expected {count} pixels"),
-            })?;
-            return Ok(self.samples(&cells, |cell| u16::from_le_bytes(*cell)));
-        }
-        let decoded = object.decode_pixel_data().map_err(|error| failed(path, &error))?;
-        let bytes = decoded.data();
-        if bytes.len() < needed {
-            let (needed, found) = (needed as u64, bytes.len() as u64);
-            return Err(DataError::Truncated { path: path.clone(), needed, found });
-        }
-        // The library hands cells over in the machine's byte order.
-        Ok(self.samples(&bytes[..needed], |cell| u16::from_ne_bytes(*cell)))
+        let bytes = input.beside(path).whole(LONGEST_FILE)?;
+        lengths::check(path, &bytes)?;
+        let object = parse(path, &bytes, OpenFileOptions::new())?;
+        let element = object.element(tags::PIXEL_DATA).map_err(|error| failed(path, &error))?;
+        let syntax = object.meta().transfer_syntax();
+        let cells = pixels::decode(path, syntax, element, self.extents, self.scalar.bytes())?;
+        Ok(self.samples(&cells))
     }
 
-    /// The samples of cells, little endian.
-    fn samples(&self, cells: &[u8], cell_of: impl Fn(&[u8; 2]) -> u16) -> Vec<u8> {
+    /// The samples of cells, which have the machine's byte order, little endian.
+    fn samples(&self, cells: &[u8]) -> Vec<u8> {
         if self.bits.allocated == 8 {
             return cells.iter().map(|&cell| self.bits.sample(u32::from(cell)) as u8).collect();
         }
         let (cells, _) = cells.as_chunks::<2>();
-        cells.iter().flat_map(|cell| (self.bits.sample(u32::from(cell_of(cell))) as u16).to_le_bytes()).collect()
+        let sample = |cell: &[u8; 2]| self.bits.sample(u32::from(u16::from_ne_bytes(*cell))) as u16;
+        cells.iter().flat_map(|cell| sample(cell).to_le_bytes()).collect()
     }
+}
+
+/// Parses a file whose lengths were checked.
+fn parse(path: &Path, bytes: &[u8], options: OpenFileOptions) -> Result<DefaultDicomObject, DataError> {
+    options.read_preamble(ReadPreamble::Always).from_reader(bytes).map_err(|error| failed(path, &error))
+}
+
+/// Refuses pixels that no coding could have packed into a file of this length: run lengths expand by 64, JPEG by 512 (a
+/// bit for a block of 8 x 8), deflate by the most of all.
+fn check_size(path: &Path, length: u64, needed: u64) -> Result<(), DataError> {
+    let most = length.saturating_mul(DEFLATE_LARGEST_RATIO);
+    if needed <= most {
+        return Ok(());
+    }
+    Err(DataError::Truncated { path: path.to_path_buf(), needed, found: most })
 }
 
 impl Bits {
