@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Messages name their cause themselves.
-            eprintln!("error: {error}");
+            eprintln!("error: {}", cli::message(&error));
             ExitCode::from(cli::exit_status(&error))
         }
     }

@@ -3,13 +3,14 @@
 mod bench;
 mod demo;
 mod describe;
+mod dry_run;
 mod evaluate;
 mod progress;
 mod segment;
 mod status;
 mod train;
 
-pub use status::exit_status;
+pub use status::{exit_status, message};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -119,7 +120,7 @@ struct TrainArguments {
     /// Time every dispatch of one step: profile.json (a Chrome trace) and profile.txt (by layer and kernel)
     #[arg(long, conflicts_with = "dry_run")]
     profile: bool,
-    /// Check data, configuration and memory, and stop before the first step
+    /// Read every file of the data set, check configuration and memory, name all problems, and train nothing
     #[arg(long)]
     dry_run: bool,
 }

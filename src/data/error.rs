@@ -25,6 +25,12 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// A file name that no case can be named after.
+    #[error("{}: the file name is not UTF-8, expected one that is", .path.display())]
+    FileName {
+        /// The file.
+        path: PathBuf,
+    },
     /// A header field has a value that cannot be right.
     #[error("{}: {field} is {found}, expected {expected}", .path.display())]
     Header {

@@ -64,16 +64,22 @@ impl Split {
     /// gets at least one. Two cases are one to train and one to validate; a single case only
     /// trains.
     pub fn from_seed(names: &[String], seed: u64, fractions: [f64; 3]) -> Result<Split, DataError> {
-        let sum: f64 = fractions.iter().sum();
-        if fractions.iter().any(|share| !(0.0..=1.0).contains(share)) || fractions[0] == 0.0 || (sum - 1.0).abs() > 1e-6
-        {
-            return Err(DataError::Fractions { found: fractions });
-        }
+        Split::check_fractions(fractions)?;
         let mut shuffled = shuffle(names, seed);
         let [validation, test] = part_counts(shuffled.len(), fractions);
         let test = shuffled.split_off(shuffled.len() - test);
         let validation = shuffled.split_off(shuffled.len() - validation);
         Ok(Split { train: shuffled, validation, test }.sorted())
+    }
+
+    /// Whether shares of train, validation and test are such.
+    pub fn check_fractions(fractions: [f64; 3]) -> Result<(), DataError> {
+        let sum: f64 = fractions.iter().sum();
+        let shares = fractions.iter().all(|share| (0.0..=1.0).contains(share));
+        match shares && fractions[0] > 0.0 && (sum - 1.0).abs() <= 1e-6 {
+            true => Ok(()),
+            false => Err(DataError::Fractions { found: fractions }),
+        }
     }
 
     /// Fold `index` (from 0) of `folds`: every case validates in exactly one fold and trains in the

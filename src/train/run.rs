@@ -101,8 +101,7 @@ struct Run<'a, P: Progress> {
 /// # Errors
 /// [`TrainError`] that names the file, key or shape; what was written before is kept.
 pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut P) -> Result<Summary, TrainError> {
-    let dataset = Dataset::open(&settings.data)?;
-    let classes = dataset.check(None)?.max(2);
+    let (dataset, classes) = Dataset::open_checked(&settings.data, None)?;
     let network = settings.config.network(classes);
     network.validate().map_err(super::ConfigError::from)?;
     if settings.config.kernels != gpu.target().algorithms {
@@ -112,6 +111,7 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     }
     prepare_folder(settings)?;
     let split = choose_split(settings, &dataset)?;
+    split.store(&settings.out.join("split.json"))?;
     let [training, validation, test] = [&split.train, &split.validation, &split.test].map(|n| dataset.select(n));
     let loaded = settings.resume.then(|| checkpoint::read(&settings.out)).transpose()?;
     let patch = match &loaded {
@@ -397,21 +397,27 @@ fn create(folder: &Path) -> Result<(), TrainError> {
     })
 }
 
-/// Creates the run folder; one that holds a run already is only taken to resume it.
-fn prepare_folder(settings: &RunSettings) -> Result<(), TrainError> {
+/// Refuses a run folder that holds a run already, but to resume it.
+pub(super) fn check_folder(settings: &RunSettings) -> Result<(), TrainError> {
     let used = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| settings.out.join(f).exists());
     if used && !settings.resume {
         let reason = "holds a run already; give another --out, or --resume to go on with it".to_owned();
         return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
     }
+    Ok(())
+}
+
+/// Creates the run folder.
+fn prepare_folder(settings: &RunSettings) -> Result<(), TrainError> {
+    check_folder(settings)?;
     for folder in ["checkpoint", "overlays"] {
         create(&settings.out.join(folder))?;
     }
     Ok(())
 }
 
-/// The run's split: the stored one on resuming, else the data set's, else made from the seed; then stored.
-fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
+/// The run's split: the stored one on resuming, else the data set's, else made from the seed.
+pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
     if settings.resume && stored.exists() {
@@ -419,13 +425,11 @@ fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, Trai
     }
     let given = settings.data.join("split.json");
     let seed = settings.config.seed;
-    let split = match settings.fold {
+    Ok(match settings.fold {
         _ if given.exists() => Split::load(&given, &names, settings.fold.map(|(i, _)| i))?,
         Some((i, k)) => Split::fold(&names, seed, i, k)?,
         None => Split::from_seed(&names, seed, settings.config.data.split)?,
-    };
-    split.store(&stored)?;
-    Ok(split)
+    })
 }
 
 /// Stores the effective configuration, with what was chosen from the data.
@@ -439,10 +443,16 @@ fn initial_parameters(settings: &RunSettings, network: &Network, trainer: &Train
     let Some(path) = &settings.init else {
         return Ok(initial_arena(graph, layout, settings.config.seed, settings.config.network.head_gain));
     };
+    let model = initial_model(path, network)?;
+    Ok(model.to_arena(graph, layout))
+}
+
+/// The model to start from, which must be of the network that is trained.
+pub(super) fn initial_model(path: &Path, network: &Network) -> Result<Model, TrainError> {
     let model = Model::read(path)?;
     if model.network != *network {
         let reason = format!("holds {:?}, but this training is of {network:?}", model.network);
-        return Err(TrainError::RunFolder { path: path.clone(), reason });
+        return Err(TrainError::RunFolder { path: path.to_owned(), reason });
     }
-    Ok(model.to_arena(graph, layout))
+    Ok(model)
 }

@@ -213,18 +213,17 @@ pub(crate) fn visit_voxels<R>(
     if !header.scalar.is_real() {
         return Err(DataError::VoxelType { path: input.path.to_path_buf(), dtype: header.scalar.name() });
     }
-    let count = header.shape.iter().product();
     let place = match &header.native {
         Native::Nifti(raw) => nifti::place_of(input.path, header, raw)?,
         Native::MetaImage(storage) => metaimage::place_of(input.path, header, storage)?,
         Native::Dicom(series) => {
-            let mut room = room(count)?;
+            let mut room = room(header.shape.iter().product())?;
             dicom::visit(input, series, |value| each(&mut room, value))?;
             return Ok(room);
         }
     };
     let mut stream = place.open(input)?;
-    let mut room = room(count)?;
+    let mut room = room(header.shape.iter().product())?;
     let mut piece = vec![0; usize::try_from(place.count).unwrap_or(PIECE).min(PIECE)];
     let encoding = Encoding { scalar: header.scalar, order: header.byte_order, scaling: header.scaling };
     loop {

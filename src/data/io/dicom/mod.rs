@@ -16,7 +16,7 @@
 //! (baseline, extended, lossless). Not read: JPEG 2000, JPEG-LS, files of several frames. Other files of the folder
 //! (without a preamble) and `DICOMDIR` are passed over.
 
-mod lengths;
+mod elements;
 mod pixels;
 mod rle;
 mod slice;

@@ -1,14 +1,10 @@
-//! From the pixel data of a file to cells of one or two bytes.
-//!
-//! Decoded here and with `jpeg-decoder`, because the decoders of `dicom-transfer-syntax-registry` 0.10 panic where a
-//! frame is larger than `Rows` and `Columns` say. Sizes are compared before anything is decoded.
+//! From the pixel data of a file to cells of one or two bytes. Sizes are compared before anything is decoded.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use dicom_object::mem::InMemElement;
 use jpeg_decoder::{Decoder, PixelFormat};
 
+use super::elements::DataSet;
 use super::rle;
 use crate::data::DataError;
 
@@ -21,21 +17,20 @@ const JPEG: [&str; 4] =
 /// Run lengths.
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
-/// Cells of a frame of `extents` (columns, rows), `bytes` each, in the machine's byte order.
+/// Cells of a frame of `extents` (columns, rows), `bytes` each, little endian.
 pub(super) fn decode(
     path: &Path,
-    syntax: &str,
-    pixels: &InMemElement,
+    file: &DataSet<'_>,
     extents: [usize; 2],
     bytes: usize,
 ) -> Result<Vec<u8>, DataError> {
     let wrong = |reason: String| DataError::Dicom { path: path.to_path_buf(), reason };
-    let syntax = syntax.trim_end_matches(['\0', ' ']);
+    let syntax = file.syntax.as_str();
     let count = extents[0] * extents[1];
     if NATIVE.contains(&syntax) {
-        return native(path, pixels, count * bytes);
+        return native(path, file, count * bytes, bytes);
     }
-    let data = pixels.fragments().map(|fragments| fragments.concat()).unwrap_or_default();
+    let data = file.fragments().unwrap_or_default();
     if syntax == RLE_LOSSLESS {
         let damaged = || wrong(format!("run lengths are damaged or cut short, expected {count} pixels"));
         return rle::decode(&data, count, bytes).ok_or_else(damaged);
@@ -46,15 +41,12 @@ pub(super) fn decode(
     Err(wrong(format!("transfer syntax {syntax:?} is not read, expected uncompressed, deflated, RLE or JPEG pixels")))
 }
 
-fn native(path: &Path, pixels: &InMemElement, needed: usize) -> Result<Vec<u8>, DataError> {
-    let bytes: Cow<'_, [u8]> = match pixels.fragments() {
-        Some(fragments) => Cow::Owned(fragments.concat()),
-        None => pixels.to_bytes().unwrap_or_default(),
-    };
-    match bytes.get(..needed) {
+fn native(path: &Path, file: &DataSet<'_>, needed: usize, bytes: usize) -> Result<Vec<u8>, DataError> {
+    let pixels = file.native_pixels(bytes).unwrap_or_default();
+    match pixels.get(..needed) {
         Some(cells) => Ok(cells.to_vec()),
         None => {
-            let (needed, found) = (needed as u64, bytes.len() as u64);
+            let (needed, found) = (needed as u64, pixels.len() as u64);
             Err(DataError::Truncated { path: path.to_path_buf(), needed, found })
         }
     }
@@ -77,6 +69,14 @@ fn jpeg(data: &[u8], extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, Strin
     }
     let needed = extents[0] * extents[1] * bytes;
     decoder.set_max_decoding_buffer_size(needed);
-    let cells = decoder.decode().map_err(failed)?;
-    if cells.len() == needed { Ok(cells) } else { Err(format!("JPEG pixels: {} bytes, expected {needed}", cells.len())) }
+    let mut cells = decoder.decode().map_err(failed)?;
+    if cells.len() != needed {
+        return Err(format!("JPEG pixels: {} bytes, expected {needed}", cells.len()));
+    }
+    if bytes == 2 {
+        // The library hands numbers over in the machine's byte order.
+        let (numbers, _) = cells.as_chunks_mut::<2>();
+        numbers.iter_mut().for_each(|cell| *cell = u16::from_ne_bytes(*cell).to_le_bytes());
+    }
+    Ok(cells)
 }
