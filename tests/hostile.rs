@@ -43,8 +43,11 @@ fn wrong(outcome: &Outcome, words: &[&str]) -> Vec<String> {
     if outcome.code != Some(2) {
         wrong.push(format!("exit status {:?}, expected 2", outcome.code));
     }
+    // One line, or a heading and a line for each problem.
     let lines: Vec<&str> = outcome.stderr.lines().collect();
-    if lines.len() != 1 || !lines[0].starts_with("error: ") {
+    let heading = format!("error: {} problems", lines.len().saturating_sub(1));
+    let one = lines.len() == 1 && lines[0].starts_with("error: ");
+    if !one && lines.first().is_none_or(|first| *first != heading) {
         wrong.push(format!("{} lines, expected one that begins with error", lines.len()));
     }
     wrong.extend(words.iter().filter(|word| !outcome.stderr.contains(*word)).map(|word| format!("{word:?} is missing")));

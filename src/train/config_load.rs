@@ -43,7 +43,7 @@ impl Config {
             findings.overlay(&mut table, parse(origin, text), origin);
         }
         for setting in settings {
-            let origin = format!("--set {setting}");
+            let origin = format!("--set {}", shortened(setting));
             findings.overlay(&mut table, parse_setting(&origin, setting), &origin);
         }
         let config = findings.deserialise(preset, &table);
@@ -79,8 +79,7 @@ impl Findings {
         for (key, value) in other {
             let path = format!("{prefix}{key}");
             let Some(present) = table.get_mut(&key) else {
-                let nearest = nearest(&path);
-                self.problems.push(ConfigError::UnknownKey { origin: origin.to_owned(), nearest, key: path });
+                self.problems.push(unknown(origin, &path));
                 continue;
             };
             if let (Value::Table(present), Value::Table(_)) = (&mut *present, &value) {
@@ -184,7 +183,7 @@ fn parse_setting(origin: &str, setting: &str) -> Result<Table, ConfigError> {
     })?;
     let key = key.trim();
     if key.matches('.').count() > MOST_DOTS {
-        return Err(ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(key), key: key.to_owned() });
+        return Err(unknown(origin, key));
     }
     let value = format!("v = {text}").parse::<Table>().ok().filter(|t| t.len() == 1).and_then(|mut t| t.remove("v"));
     let mut table = Table::new();
@@ -213,18 +212,27 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
 }
 
 fn mismatch(origin: &str, key: &str, expected: &str, found: &Value) -> ConfigError {
-    let found: String = found.to_string();
-    let shown: String = found.chars().take(MOST_SHOWN).collect();
     ConfigError::Value {
         origin: origin.to_owned(),
         key: key.to_owned(),
         expected: expected.to_owned(),
-        found: if shown == found { found } else { format!("{shown}…") },
+        found: shortened(&found.to_string()),
     }
 }
 
-/// Letters of a wrong value that a message repeats.
-const MOST_SHOWN: usize = 60;
+fn unknown(origin: &str, key: &str) -> ConfigError {
+    ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(key), key: shortened(key) }
+}
+
+/// Letters of a key or a wrong value that a message repeats.
+const MOST_SHOWN: usize = 80;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// The existing key that is most similar.
 fn nearest(key: &str) -> String {

@@ -103,7 +103,7 @@ pub fn metaimage(line: &str) -> Vec<u8> {
         "ObjectType = Image".to_owned(),
         "NDims = 3".to_owned(),
         "BinaryData = True".to_owned(),
-        "TransformMatrix = 1 0 0 0 1 0 0 0 1".to_owned(),
+        "TransformMatrix = 1 0 0 0 -1 0 0 0 1".to_owned(),
         "Offset = -1 1.25 -9".to_owned(),
         "ElementSpacing = 0.5 1.25 3".to_owned(),
         "DimSize = 5 3 7".to_owned(),
