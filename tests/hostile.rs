@@ -26,8 +26,11 @@ use files::{DataSet, PutInto, changed, header, image, label, typed};
 
 /// A wrong input: its name, what makes it in a folder and returns the arguments, and what the message must hold.
 pub struct Case {
+    /// What is wrong.
     pub name: &'static str,
+    /// Makes the files in a folder and returns the arguments.
     pub make: fn(&Path) -> Vec<String>,
+    /// Parts of the message.
     pub words: &'static [&'static str],
 }
 

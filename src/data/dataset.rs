@@ -220,9 +220,10 @@ fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
     match label.and_then(|(header, _)| largest_label(&case.label, &header)) {
         Ok(value) => {
             let classes = classes.unwrap_or(MOST_CLASSES);
-            found.label = value;
             if usize::from(value) >= classes {
                 found.problems.push(DataError::LabelRange { path: case.label.clone(), value, classes });
+            } else {
+                found.label = value;
             }
         }
         Err(error) => found.problems.push(error),
