@@ -49,12 +49,8 @@ fn volume(name: &str, bytes: &[u8]) {
         assert_eq!((labels.voxels.len(), &labels.grid), (volume.voxels.len(), &grid));
     }
     let spacing = TargetSpacing::Millimetres([1.0, 1.0, 1.5]);
-    let preparation = Preparation {
-        patch: [8, 4, 4],
-        canonical: true,
-        spacing,
-        ..Preparation::native(Normalisation::ZScoreNonZero)
-    };
+    let preparation =
+        Preparation { patch: [8, 4, 4], canonical: true, spacing, ..Preparation::native(Normalisation::ZScoreNonZero) };
     if crate::data::prepare::check_size(Path::new(name), &grid, &preparation, PREPARED).is_ok() {
         let prepared = Prepared::from_volume(volume, &preparation, Fit::Patch);
         assert_eq!(prepared.image.len(), 8 * 4 * 4);

@@ -13,11 +13,11 @@ mod files;
 mod found;
 #[path = "hostile/inputs.rs"]
 mod inputs;
-#[path = "hostile/texts.rs"]
-mod texts;
 #[path = "volumes/slices.rs"]
 #[allow(dead_code, reason = "shared with the tests of volumes, which use all of it")]
 mod slices;
+#[path = "hostile/texts.rs"]
+mod texts;
 
 use std::path::Path;
 
@@ -53,7 +53,8 @@ fn wrong(outcome: &Outcome, words: &[&str]) -> Vec<String> {
     if !one && lines.first().is_none_or(|first| *first != heading) {
         wrong.push(format!("{} lines, expected one that begins with error", lines.len()));
     }
-    wrong.extend(words.iter().filter(|word| !outcome.stderr.contains(*word)).map(|word| format!("{word:?} is missing")));
+    wrong
+        .extend(words.iter().filter(|word| !outcome.stderr.contains(*word)).map(|word| format!("{word:?} is missing")));
     if outcome.peak >= MOST_MEMORY {
         wrong.push(format!("{} MiB of memory", outcome.peak >> 20));
     }

@@ -24,7 +24,9 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
             }
             Ok(_) => {}
             // What is wrong with the training only because the data are wrong is no news.
-            Err(more) => problems.extend(more.into_iter().map(anyhow::Error::from).filter(|e| !wrong_data || is_news(e))),
+            Err(more) => {
+                problems.extend(more.into_iter().map(anyhow::Error::from).filter(|e| !wrong_data || is_news(e)))
+            }
         }
     }
     Err(Problems::of(problems).into())

@@ -122,7 +122,12 @@ impl Findings {
     fn check(&mut self, config: &Config) {
         for (key, expected, found) in config.mistakes() {
             let origin = self.origins.get(key).map_or("configuration", String::as_str).to_owned();
-            self.problems.push(ConfigError::Value { origin, key: key.to_owned(), expected: expected.to_owned(), found });
+            self.problems.push(ConfigError::Value {
+                origin,
+                key: key.to_owned(),
+                expected: expected.to_owned(),
+                found,
+            });
         }
         match config.network(2).validate() {
             Ok(()) => {}
@@ -170,7 +175,8 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
 
 fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
     text.parse::<Table>().map_err(|e| {
-        let line = e.span().map_or(1, |span| text.as_bytes()[..span.start.min(text.len())].split(|&b| b == b'\n').count());
+        let line =
+            e.span().map_or(1, |span| text.as_bytes()[..span.start.min(text.len())].split(|&b| b == b'\n').count());
         ConfigError::Syntax { origin: format!("{origin}:{line}"), reason: e.message().to_owned() }
     })
 }

@@ -38,7 +38,8 @@ pub fn run_with(folder: &Path, arguments: &[String], device: bool) -> Outcome {
         command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
     }
     let (code, peak, time) = wait(command.spawn().expect("the program starts"));
-    let read = |name: &str| String::from_utf8_lossy(&std::fs::read(output.path().join(name)).expect("read")).into_owned();
+    let read =
+        |name: &str| String::from_utf8_lossy(&std::fs::read(output.path().join(name)).expect("read")).into_owned();
     Outcome { code, stdout: read("out"), stderr: read("err"), peak, time }
 }
 

@@ -7,7 +7,9 @@ use vnet_engine::fuzzing;
 #[test]
 fn pixels_of_defined_length_that_hold_items() {
     let mut bytes = vec![0; 128];
-    bytes.extend(b"DICM\x02\0\x10\0UI\x16\x001.2.840.10008.1.2.4.70\xE0\x7F\x10\0OB\0\0\x11\0\0\0\xFE\xFF\0\xE0\0\0\0\0");
+    bytes.extend(
+        b"DICM\x02\0\x10\0UI\x16\x001.2.840.10008.1.2.4.70\xE0\x7F\x10\0OB\0\0\x11\0\0\0\xFE\xFF\0\xE0\0\0\0\0",
+    );
     bytes.extend(b"\xFE\xFF\0\xE0\x4A\0\0\0\xFF\xD8\xFF\xC3\0\x0B\x10\0\x28\0\x02\0US\x02\0\0\0\x01\0\x28\0\x04\0CS");
     fuzzing::dicom(&bytes);
 }

@@ -72,8 +72,16 @@ const B: &str = "b.nii";
 pub const NIFTI: &[Case] = &[
     Case { name: "no bytes", make: |r| with_image(r, B, &Vec::new()), words: &["b.nii", "cut short", "348"] },
     Case { name: "three bytes", make: |r| with_image(r, B, &vec![92, 1, 0]), words: &["b.nii", "cut short"] },
-    Case { name: "header without voxels", make: |r| with_image(r, B, &header()), words: &["b.nii", "562 bytes", "352"] },
-    Case { name: "one byte short", make: |r| with_image(r, B, &cut(&image().bytes, 1)), words: &["b.nii", "cut short"] },
+    Case {
+        name: "header without voxels",
+        make: |r| with_image(r, B, &header()),
+        words: &["b.nii", "562 bytes", "352"],
+    },
+    Case {
+        name: "one byte short",
+        make: |r| with_image(r, B, &cut(&image().bytes, 1)),
+        words: &["b.nii", "cut short"],
+    },
     Case {
         name: "terabytes",
         make: |r| with_image(r, B, &header().dim(&[3, 32_000, 32_000, 32_000, 1, 1, 1, 1])),
@@ -85,7 +93,11 @@ pub const NIFTI: &[Case] = &[
         words: &["b.nii", "2000000352 bytes are expected", "grid"],
     },
     Case { name: "2^120 voxels", make: |r| with_image(r, B, &two_to_the_120()), words: &["b.nii", "voxels"] },
-    Case { name: "2^80 voxels on four axes", make: |r| with_image(r, B, &seven_axes()), words: &["b.nii", "three axes"] },
+    Case {
+        name: "2^80 voxels on four axes",
+        make: |r| with_image(r, B, &seven_axes()),
+        words: &["b.nii", "three axes"],
+    },
     Case {
         name: "negative extent",
         make: |r| with_image(r, B, &image().dim(&[3, 5, -3, 7, 1, 1, 1, 1])),
@@ -116,7 +128,11 @@ pub const NIFTI: &[Case] = &[
         make: |r| with_image(r, B, &changed(image(), 0, &347i32.to_be_bytes())),
         words: &["b.nii", "sizeof_hdr is 347", "348"],
     },
-    Case { name: "ANALYZE 7.5", make: |r| with_image(r, B, &changed(image(), 344, &[0; 4])), words: &["b.nii", "ANALYZE"] },
+    Case {
+        name: "ANALYZE 7.5",
+        make: |r| with_image(r, B, &changed(image(), 344, &[0; 4])),
+        words: &["b.nii", "ANALYZE"],
+    },
     Case {
         name: "magic with control characters",
         make: |r| with_image(r, B, &changed(image(), 344, b"\0\n\x1b[")),
@@ -127,13 +143,21 @@ pub const NIFTI: &[Case] = &[
         make: |r| with_image(r, B, &changed(image(), 70, &short(2826))),
         words: &["b.nii", "datatype is 2826"],
     },
-    Case { name: "colours", make: |r| with_image(r, B, &changed(image(), 70, &short(128))), words: &["b.nii", "rgb24"] },
+    Case {
+        name: "colours",
+        make: |r| with_image(r, B, &changed(image(), 70, &short(128))),
+        words: &["b.nii", "rgb24"],
+    },
     Case {
         name: "complex numbers",
         make: |r| with_image(r, B, &changed(image(), 70, &short(32))),
         words: &["b.nii", "complex64"],
     },
-    Case { name: "float128", make: |r| with_image(r, B, &changed(image(), 70, &short(1536))), words: &["b.nii", "float128"] },
+    Case {
+        name: "float128",
+        make: |r| with_image(r, B, &changed(image(), 70, &short(1536))),
+        words: &["b.nii", "float128"],
+    },
     Case {
         name: "voxels within the header",
         make: |r| with_image(r, B, &changed(image(), 108, &float(100.0))),
@@ -174,7 +198,11 @@ pub const NIFTI: &[Case] = &[
         make: |r| with_image(r, B, &floats(f32::NAN)),
         words: &["b.nii", "1 of 105 voxels are NaN or infinite", "[1, 1, 3]"],
     },
-    Case { name: "beyond float32", make: |r| with_image(r, B, &doubles(1e300)), words: &["b.nii", "105 of 105 voxels"] },
+    Case {
+        name: "beyond float32",
+        make: |r| with_image(r, B, &doubles(1e300)),
+        words: &["b.nii", "105 of 105 voxels"],
+    },
     Case {
         name: "cut gzip",
         make: |r| with_image(r, "b.nii.gz", &cut(&gzipped(&image().bytes), 30)),
@@ -232,7 +260,11 @@ pub const NIFTI: &[Case] = &[
 const M: &str = "b.mha";
 
 pub const METAIMAGE: &[Case] = &[
-    Case { name: "empty header", make: |r| with_image(r, M, &Vec::new()), words: &["b.mha", "ElementDataFile is absent"] },
+    Case {
+        name: "empty header",
+        make: |r| with_image(r, M, &Vec::new()),
+        words: &["b.mha", "ElementDataFile is absent"],
+    },
     Case {
         name: "no header",
         make: |r| with_image(r, M, &(0..=255u8).cycle().take(9000).collect::<Vec<_>>()),
@@ -300,7 +332,11 @@ pub const METAIMAGE: &[Case] = &[
         make: |r| with_image(r, "b.mhd", &metaimage("ElementDataFile = ..")),
         words: &["..", "directory"],
     },
-    Case { name: "voxels cut", make: |r| with_image(r, M, &cut(&metaimage("NDims = 3"), 1)), words: &["b.mha", "cut short"] },
+    Case {
+        name: "voxels cut",
+        make: |r| with_image(r, M, &cut(&metaimage("NDims = 3"), 1)),
+        words: &["b.mha", "cut short"],
+    },
     Case {
         name: "voxels that are no zlib",
         make: |r| with_image(r, M, &metaimage("CompressedData = True")),
@@ -398,11 +434,7 @@ fn deflated_bomb(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 pub const DICOM: &[Case] = &[
-    Case {
-        name: "slice cut",
-        make: |r| with_file(r, &slice(0), |bytes| cut(&bytes, 5)),
-        words: &["IM0", "cut short"],
-    },
+    Case { name: "slice cut", make: |r| with_file(r, &slice(0), |bytes| cut(&bytes, 5)), words: &["IM0", "cut short"] },
     Case {
         name: "element of 4 GiB",
         make: |r| {
@@ -506,7 +538,11 @@ pub const LABELS: &[Case] = &[
     },
     Case { name: "half a label", make: |r| with_label(r, B, &floats(0.5)), words: &["labels/b.nii", "is 0.5"] },
     Case { name: "label of NaN", make: |r| with_label(r, B, &floats(f32::NAN)), words: &["labels/b.nii", "is NaN"] },
-    Case { name: "label of infinity", make: |r| with_label(r, B, &floats(f32::INFINITY)), words: &["labels/b.nii", "is inf"] },
+    Case {
+        name: "label of infinity",
+        make: |r| with_label(r, B, &floats(f32::INFINITY)),
+        words: &["labels/b.nii", "is inf"],
+    },
     Case {
         name: "label on another grid",
         make: |r| with_label(r, B, &header().dim(&[3, 3, 5, 7, 1, 1, 1, 1]).i16s([0; VOXELS])),
@@ -653,7 +689,9 @@ pub const FOLDERS: &[Case] = &[
         make: |r| {
             let set = DataSet::new(r);
             cut(&label().bytes, 9).put_into(&set.label("b.nii"));
-            ["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "s"].map(str::to_owned).to_vec()
+            ["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "s"]
+                .map(str::to_owned)
+                .to_vec()
         },
         words: &["labels/b.nii", "cut short"],
     },

@@ -25,7 +25,11 @@ pub const SPLITS: &[Case] = &[
         make: |r| with_split(r, r#"{"train": ["a"], "trian\n": ["b"]}"#),
         words: &["split.json", "unknown field `trian"],
     },
-    Case { name: "no train", make: |r| with_split(r, r#"{"test": ["a"]}"#), words: &["split.json", "missing field `train`"] },
+    Case {
+        name: "no train",
+        make: |r| with_split(r, r#"{"test": ["a"]}"#),
+        words: &["split.json", "missing field `train`"],
+    },
     Case { name: "empty train", make: |r| with_split(r, r#"{"train": []}"#), words: &["split.json", "train is empty"] },
     Case {
         name: "unknown case",
@@ -73,14 +77,22 @@ pub const CONFIGURATIONS: &[Case] = &[
         words: &["c.toml", "unknown key trainin"],
     },
     Case { name: "no TOML", make: |r| with_config(r, b"seed = 1\n[optimiser\n"), words: &["c.toml:2"] },
-    Case { name: "key twice", make: |r| with_config(r, b"seed = 1\nseed = 2\n"), words: &["c.toml:2", "duplicate key"] },
+    Case {
+        name: "key twice",
+        make: |r| with_config(r, b"seed = 1\nseed = 2\n"),
+        words: &["c.toml:2", "duplicate key"],
+    },
     Case { name: "no text", make: |r| with_config(r, &[0xFF, 0xFE, 0, 1]), words: &["c.toml", "UTF-8"] },
     Case {
         name: "100,000 brackets in TOML",
         make: |r| with_config(r, format!("seed = {}", "[".repeat(100_000)).as_bytes()),
         words: &["c.toml:1"],
     },
-    Case { name: "configuration of 2 MB", make: |r| with_config(r, &b"# \n".repeat(700_000)), words: &["c.toml", "more than"] },
+    Case {
+        name: "configuration of 2 MB",
+        make: |r| with_config(r, &b"# \n".repeat(700_000)),
+        words: &["c.toml", "more than"],
+    },
     Case {
         name: "endless configuration",
         make: |r| {
@@ -113,7 +125,11 @@ pub const CONFIGURATIONS: &[Case] = &[
         words: &["c.toml", "training.steps", "whole number", "many"],
     },
     Case { name: "negative steps", make: |r| with_setting(r, "training.steps=-3"), words: &["training.steps", "-3"] },
-    Case { name: "no steps", make: |r| with_setting(r, "training.steps=0"), words: &["--set", "training.steps", "at least 1"] },
+    Case {
+        name: "no steps",
+        make: |r| with_setting(r, "training.steps=0"),
+        words: &["--set", "training.steps", "at least 1"],
+    },
     Case {
         name: "batch of 10^18",
         make: |r| with_setting(r, "training.batch=1000000000000000000"),
@@ -144,11 +160,27 @@ pub const CONFIGURATIONS: &[Case] = &[
         make: |r| with_setting(r, "optimiser.epsilon=0"),
         words: &["--set", "optimiser.epsilon", "positive"],
     },
-    Case { name: "momentum of 1", make: |r| with_setting(r, "optimiser.momentum=1"), words: &["--set", "optimiser.momentum"] },
-    Case { name: "power of nan", make: |r| with_setting(r, "schedule.power=nan"), words: &["--set", "schedule.power", "NaN"] },
+    Case {
+        name: "momentum of 1",
+        make: |r| with_setting(r, "optimiser.momentum=1"),
+        words: &["--set", "optimiser.momentum"],
+    },
+    Case {
+        name: "power of nan",
+        make: |r| with_setting(r, "schedule.power=nan"),
+        words: &["--set", "schedule.power", "NaN"],
+    },
     Case { name: "every 0 steps", make: |r| with_setting(r, "schedule.every=0"), words: &["--set", "schedule.every"] },
-    Case { name: "gain of inf", make: |r| with_setting(r, "network.head_gain=inf"), words: &["--set", "network.head_gain"] },
-    Case { name: "no channels", make: |r| with_setting(r, "network.base=0"), words: &["--set", "network.base", "1 to 256"] },
+    Case {
+        name: "gain of inf",
+        make: |r| with_setting(r, "network.head_gain=inf"),
+        words: &["--set", "network.head_gain"],
+    },
+    Case {
+        name: "no channels",
+        make: |r| with_setting(r, "network.base=0"),
+        words: &["--set", "network.base", "1 to 256"],
+    },
     Case {
         name: "stages of texts",
         make: |r| with_setting(r, "network.encoder=[\"a\"]"),
@@ -185,7 +217,11 @@ pub const CONFIGURATIONS: &[Case] = &[
         words: &["--set", "data.split", "sum 1"],
     },
     Case { name: "two shares", make: |r| with_setting(r, "data.split=[0.5, 0.5]"), words: &["--set", "data.split"] },
-    Case { name: "window upside down", make: |r| with_setting(r, "data.ct_window=[3, 1, 2, 1]"), words: &["data.ct_window"] },
+    Case {
+        name: "window upside down",
+        make: |r| with_setting(r, "data.ct_window=[3, 1, 2, 1]"),
+        words: &["data.ct_window"],
+    },
     Case { name: "setting without value", make: |r| with_setting(r, "training.steps"), words: &["--set", "key=value"] },
     Case {
         name: "key of 50,000 dots",
@@ -306,7 +342,11 @@ pub const MODELS: &[Case] = &[
         },
         words: &[M, "the header promises a file of"],
     },
-    Case { name: "offsets that overlap", make: |r| replaced(r, "[500, 504]", "[496, 500]"), words: &[M, "safetensors"] },
+    Case {
+        name: "offsets that overlap",
+        make: |r| replaced(r, "[500, 504]", "[496, 500]"),
+        words: &[M, "safetensors"],
+    },
     Case {
         name: "shape beyond 2^64",
         make: |r| replaced(r, "[1, 1, 5, 5, 5]", "[4294967296, 4294967296, 5, 5, 5]"),
@@ -327,7 +367,11 @@ pub const MODELS: &[Case] = &[
         make: |r| replaced(r, "head.bias", "haed.bias\\n"),
         words: &[M, "head.bias", "expected F32 [2]", "no such tensor"],
     },
-    Case { name: "no description", make: |r| replaced(r, "vnet_engine", "other"), words: &[M, "vnet_engine", "missing"] },
+    Case {
+        name: "no description",
+        make: |r| replaced(r, "vnet_engine", "other"),
+        words: &[M, "vnet_engine", "missing"],
+    },
     Case { name: "description of text", make: |r| model(r, &safetensors(&header("x"))), words: &[M, "expected value"] },
     Case {
         name: "format of the future",
@@ -366,12 +410,16 @@ pub const MODELS: &[Case] = &[
     },
     Case {
         name: "patch of 2^50",
-        make: |r| with_preprocessing(r, r#"{"normalisation": "none", "patch": [1125899906842624, 8, 8], "canonical": true}"#),
+        make: |r| {
+            with_preprocessing(r, r#"{"normalisation": "none", "patch": [1125899906842624, 8, 8], "canonical": true}"#)
+        },
         words: &[M, "patch"],
     },
     Case {
         name: "preprocessing of the future",
-        make: |r| with_preprocessing(r, r#"{"normalisation": "none", "patch": [8, 8, 8], "canonical": true, "script": "rm"}"#),
+        make: |r| {
+            with_preprocessing(r, r#"{"normalisation": "none", "patch": [8, 8, 8], "canonical": true, "script": "rm"}"#)
+        },
         words: &[M, "unknown field `script`"],
     },
     Case {

@@ -164,7 +164,8 @@ impl Place {
     pub(crate) fn open<'a>(&'a self, input: Input<'a>) -> Result<Stream<'a>, DataError> {
         let mut source = input.beside(&self.file).open()?;
         let Some(start) = self.start else {
-            let start = source.length.checked_sub(self.count).ok_or_else(|| source.truncated(self.count, source.length))?;
+            let start =
+                source.length.checked_sub(self.count).ok_or_else(|| source.truncated(self.count, source.length))?;
             return source.plain(start, self.count);
         };
         match self.packing {
@@ -202,9 +203,7 @@ impl<'a> Source<'a> {
         let mut decoder = MultiGzDecoder::new(self.bytes);
         let path = self.path;
         match std::io::copy(&mut (&mut decoder).take(start), &mut std::io::sink()) {
-            Ok(found) if found < start => {
-                Err(DataError::Truncated { path: path.to_path_buf(), needed: end, found })
-            }
+            Ok(found) if found < start => Err(DataError::Truncated { path: path.to_path_buf(), needed: end, found }),
             Ok(_) => Ok(Stream { path, reader: Box::new(decoder), compressed: true, end, at: start }),
             Err(source) => Err(DataError::Compressed { path: path.to_path_buf(), needed: end, found: 0, source }),
         }

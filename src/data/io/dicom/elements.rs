@@ -183,7 +183,9 @@ impl<'a> DataSet<'a> {
     pub(super) fn fragments(&self) -> Option<Vec<u8>> {
         match &self.elements.get(&PIXEL_DATA)?.0 {
             Value::Bytes(_) => None,
-            Value::Fragments(ranges) => Some(ranges.iter().flat_map(|range| &self.bytes[range.clone()]).copied().collect()),
+            Value::Fragments(ranges) => {
+                Some(ranges.iter().flat_map(|range| &self.bytes[range.clone()]).copied().collect())
+            }
         }
     }
 }
@@ -298,7 +300,8 @@ mod tests {
         let nested = [OPEN.repeat(5000), CLOSE.repeat(5000)].concat();
         assert_eq!(rows(&[&nested]), Ok(Some(3)));
         // An unknown element of undefined length whose item has an implicit element of ten bytes.
-        let unknown: &[u8] = b"\x09\0\x10\x10UN\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\xFF\xFF\xFF\xFF\x28\0\x10\0\x02\0\0\0\x07\0";
+        let unknown: &[u8] =
+            b"\x09\0\x10\x10UN\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\xFF\xFF\xFF\xFF\x28\0\x10\0\x02\0\0\0\x07\0";
         assert_eq!(rows(&[unknown, CLOSE]), Ok(Some(3)));
     }
 

@@ -9,8 +9,7 @@ use super::rle;
 use crate::data::DataError;
 
 /// Uncompressed: implicit, explicit, deflated, big endian.
-const NATIVE: [&str; 4] =
-    ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"];
+const NATIVE: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"];
 /// JPEG: baseline, extended, lossless with any predictor and with the first.
 const JPEG: [&str; 4] =
     ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
@@ -18,12 +17,7 @@ const JPEG: [&str; 4] =
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
 /// Cells of a frame of `extents` (columns, rows), `bytes` each, little endian.
-pub(super) fn decode(
-    path: &Path,
-    file: &DataSet<'_>,
-    extents: [usize; 2],
-    bytes: usize,
-) -> Result<Vec<u8>, DataError> {
+pub(super) fn decode(path: &Path, file: &DataSet<'_>, extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, DataError> {
     let wrong = |reason: String| DataError::Dicom { path: path.to_path_buf(), reason };
     let syntax = file.syntax.as_str();
     let count = extents[0] * extents[1];
