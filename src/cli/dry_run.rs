@@ -29,7 +29,7 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
             }
         }
     }
-    Err(Problems::of(problems).into())
+    Err(Problems::of(problems))
 }
 
 /// False for problems of single volumes, which the check of the data has named.

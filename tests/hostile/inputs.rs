@@ -235,12 +235,12 @@ pub const NIFTI: &[Case] = &[
     },
     Case {
         name: "pair without voxels",
-        make: |r| with_image(r, "b.hdr", &changed(header(), 344, b"\01in")),
+        make: |r| with_image(r, "b.hdr", &changed(header(), 344, b"\x001in")),
         words: &["b.img", "cannot open"],
     },
     Case {
         name: "pair in one file",
-        make: |r| with_image(r, B, &changed(image(), 344, b"\01in")),
+        make: |r| with_image(r, B, &changed(image(), 344, b"\x001in")),
         words: &["b.nii", "magic is a pair's"],
     },
     Case {
