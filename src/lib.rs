@@ -10,6 +10,8 @@ pub mod data;
 pub mod evaluate;
 pub mod exec;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gpu;
 pub mod graph;
 pub mod infer;

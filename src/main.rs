@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             let status = cli::exit_status(&error);
             // Messages name their cause themselves; what a signal ended is no error.
             let kind = if i32::from(status) > cli::BY_SIGNAL { "" } else { "error: " };
-            eprintln!("{kind}{error}");
+            eprintln!("{kind}{}", cli::message(&error));
             ExitCode::from(status)
         }
     }

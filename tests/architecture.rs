@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("evaluate", &["data", "metrics"]),
+    ("fuzzing", &["data", "nn", "infer", "train"]),
     (
         "train",
         &[

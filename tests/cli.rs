@@ -86,7 +86,7 @@ fn a_label_outside_the_classes_of_the_model_is_named() {
     let header = vnet_engine::data::io::read_header(&path).expect("read");
     labels.voxels[5] = 300;
     vnet_engine::data::io::write_label_map(&path, &labels, &header).expect("written");
-    train(folder.path(), &[], &["301"]);
+    train(folder.path(), &[], &["phantom_001", "label 300"]);
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn an_unknown_key_names_the_nearest_known_one() {
     train(folder.path(), &["--config", "c.toml"], &["c.toml", "optimiser.lerning_rate", "optimiser.learning_rate"]);
     train(folder.path(), &["--set", "training.stepz=4"], &["training.stepz", "training.steps"]);
     train(folder.path(), &["--set", "training.steps=many"], &["training.steps", "whole number", "many"]);
-    train(folder.path(), &["--set", "data.patch=[1,2]"], &["configuration"]);
+    train(folder.path(), &["--set", "data.patch=[1,2]"], &["data.patch", "[x, y, z]"]);
     train(folder.path(), &["--set", "network.base=0"], &["base", "0"]);
     train(folder.path(), &["--set", "data.spacing=[1, 1, 0]"], &["data.spacing", "0.01 to 100", "0.0"]);
     train(folder.path(), &["--set", "data.spacing=own"], &["data.spacing", "\"native\" or [x, y, z] in mm", "own"]);
     train(folder.path(), &["--set", "data.interpolation=quintic"], &["quintic", "cubic"]);
     train(folder.path(), &["--set", "data.ct_window=[3, 1, 2, 1]"], &["data.ct_window", "lower < upper"]);
-    train(folder.path(), &["--set", "data.normalisation=ct"], &["`ct`", "ct_window"]);
+    train(folder.path(), &["--set", "data.normalisation=ct"], &["\"ct\"", "ct_window"]);
     std::fs::write(folder.path().join("d.toml"), "seed = 1\n[optimiser\n").expect("written");
     train(folder.path(), &["--config", "d.toml"], &["d.toml:2"]);
 }

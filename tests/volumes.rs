@@ -10,6 +10,8 @@ mod damaged;
 mod dicom;
 #[path = "volumes/metaimage.rs"]
 mod metaimage;
+#[path = "volumes/slices.rs"]
+mod slices;
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod describe;
+mod dry_run;
 mod evaluate;
 mod progress;
 mod segment;
@@ -10,7 +11,7 @@ mod status;
 mod stop;
 mod train;
 
-pub use status::exit_status;
+pub use status::{exit_status, message};
 pub use stop::BY_SIGNAL;
 
 use anyhow::Result;
@@ -127,7 +128,7 @@ struct TrainArguments {
     /// Time every dispatch of one step: profile.json (a Chrome trace) and profile.txt (by layer and kernel)
     #[arg(long, conflicts_with = "dry_run")]
     profile: bool,
-    /// Check data, configuration and memory, and stop before the first step
+    /// Read every file of the data set, check configuration and memory, name all problems, and train nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -14,10 +14,68 @@ use vnet_engine::train::{ConfigError, TrainError};
 #[error("{0}")]
 pub struct WrongInput(pub String);
 
+/// Several errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{} problems", .0.len())]
+pub struct Problems(Vec<anyhow::Error>);
+
+impl Problems {
+    /// All of them, or the only one.
+    pub fn of(mut problems: Vec<anyhow::Error>) -> anyhow::Error {
+        if problems.len() == 1 { problems.remove(0) } else { anyhow::Error::from(Self(problems)) }
+    }
+}
+
+/// An error in words: one line, or a heading and a line for each of several problems. Names of files and keys may hold
+/// anything; control characters are escaped, so that no name makes a line or moves the cursor.
+pub fn message(error: &anyhow::Error) -> String {
+    let several: Vec<String> = problems_of(error);
+    if several.len() < 2 {
+        return several.first().map_or_else(|| escaped(&error.to_string()), |only| escaped(only));
+    }
+    let lines: String = several.iter().map(|problem| format!("\n  {}", escaped(problem))).collect();
+    format!("{} problems{lines}", several.len())
+}
+
+/// The single problems of an error that may stand for several.
+fn problems_of(error: &anyhow::Error) -> Vec<String> {
+    let of_data = |error: &DataError| match error {
+        DataError::Many { problems, .. } => problems.iter().map(DataError::to_string).collect(),
+        error => vec![error.to_string()],
+    };
+    let of_config = |error: &ConfigError| match error {
+        ConfigError::Many(problems) => problems.iter().map(ConfigError::to_string).collect(),
+        error => vec![error.to_string()],
+    };
+    match (error.downcast_ref::<DataError>(), error.downcast_ref::<ConfigError>(), error.downcast_ref::<TrainError>()) {
+        (Some(error), _, _) | (_, _, Some(TrainError::Data(error))) => of_data(error),
+        (_, Some(error), _) | (_, _, Some(TrainError::Config(error))) => of_config(error),
+        _ => match error.downcast_ref::<Problems>() {
+            Some(Problems(problems)) => problems.iter().flat_map(problems_of).collect(),
+            None => vec![error.to_string()],
+        },
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// 2 for wrong usage and wrong input, 128 and the signal's number after a signal, 1 for other failures.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
     if let Some(TrainError::Interrupted { signal, .. }) = error.downcast_ref() {
         return u8::try_from(BY_SIGNAL + signal).unwrap_or(1);
+    }
+    if let Some(Problems(problems)) = error.downcast_ref() {
+        return problems.iter().map(exit_status).max().unwrap_or(2);
     }
     let user = error.chain().any(|cause| {
         if let Some(gpu) = cause.downcast_ref::<GpuError>() {

@@ -1,3 +1,4 @@
+use super::dry_run::dry_run;
 use super::progress::TrainProgress;
 use super::status::WrongInput;
 use super::{TrainArguments, open_gpu};
@@ -6,15 +7,15 @@ use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
-use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{Config, RunSettings, check_budget, choose_patch, train_on};
+use vnet_engine::train::{Config, RunSettings, train_on};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
-    let settings = settings(arguments, kernels)?;
-    let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
+    let settings = settings(arguments, kernels);
     if arguments.dry_run {
-        return dry_run(&settings, device);
+        return dry_run(arguments, settings, &device);
     }
+    let settings = settings?;
+    let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(&settings.data)?;
     let open = || {
@@ -65,22 +66,4 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>) -> Result<R
         init: arguments.init.clone(),
         profile: arguments.profile,
     })
-}
-
-/// Everything that can be wrong before the first step, without writing anything.
-fn dry_run(settings: &RunSettings, device: &GpuOptions) -> Result<()> {
-    let dataset = Dataset::open(&settings.data)?;
-    let classes = dataset.check(None)?.max(2);
-    let network = settings.config.network(classes);
-    let patch = choose_patch(&settings.config, &dataset.cases, network.divisor())?;
-    let gpu = open_gpu(device)?;
-    let [x, y, z] = patch;
-    let forecast = check_budget(&gpu, &network, &settings.config, [z, y, x])?;
-    println!("data      {} cases, {classes} classes", dataset.cases.len());
-    println!("patch     {x} x {y} x {z}");
-    println!("device    {}, {}", gpu.description().name, gpu.description().driver);
-    let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
-    println!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
-    println!("\n{}", settings.config.to_toml());
-    Ok(())
 }

@@ -1,12 +1,15 @@
 //! Data sets as they lie in folders: which volumes belong together, and whether they do.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::DataError;
-use super::io::{case_of, is_series, read_header, read_label_map};
+use super::io::input::read_text;
+use super::io::{Header, case_of, check_volume, is_series, largest_label, read_header};
+use super::prepare::MOST_VOXELS;
+use super::{DataError, Grid};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub struct Dataset {
     pub class_names: Vec<String>,
 }
 
+/// Classes of a network, at most; a larger label is no class but a mistake.
+const MOST_CLASSES: usize = 256;
+
 /// What the label `NAME_segmentation` of an image `NAME` in the same folder is called, as in PROMISE12.
 const LABEL_SUFFIX: &str = "_segmentation";
 
@@ -43,30 +49,60 @@ impl Dataset {
     /// labels `NAME_segmentation` in one folder. Every image needs a label and the other way round.
     /// An image may be a folder with a DICOM series. Files are listed, not read: see
     /// [`Dataset::check`].
+    ///
+    /// # Errors
+    /// The problem, or [`DataError::Many`].
     pub fn open(dir: &Path) -> Result<Dataset, DataError> {
+        let (dataset, problems) = Dataset::survey(dir)?;
+        one_or_many(dir, problems)?;
+        Ok(dataset)
+    }
+
+    /// As [`Dataset::open`] and [`Dataset::check`] in one: the data set and its number of classes.
+    ///
+    /// # Errors
+    /// The problem, or all of both as [`DataError::Many`].
+    pub fn open_checked(dir: &Path, classes: Option<usize>) -> Result<(Dataset, usize), DataError> {
+        let (dataset, mut problems) = Dataset::survey(dir)?;
+        let examined = dataset.examine(classes);
+        problems.extend(examined.problems);
+        one_or_many(dir, problems)?;
+        Ok((dataset, examined.classes))
+    }
+
+    /// The cases that have image and label, and what is wrong with the files beside them.
+    ///
+    /// # Errors
+    /// [`DataError`] where there is no data set at all.
+    pub fn survey(dir: &Path) -> Result<(Dataset, Vec<DataError>), DataError> {
         let folders = LAYOUTS
             .iter()
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
             .find(|(images, labels)| images.is_dir() && labels.is_dir());
+        let mut problems = Vec::new();
         let cases = match folders {
             Some((images, labels)) => {
-                let (image_files, label_files) = (list(&images)?, list(&labels)?);
+                let image_files = list(&images, &mut problems)?;
+                let label_files = list(&labels, &mut problems)?;
                 if image_files.is_empty() {
                     return Err(DataError::NoVolumes { dir: images });
                 }
-                pair(image_files, label_files, &images, &labels)?
+                pair(image_files, label_files, &images, &labels, &mut problems)
             }
             None => {
-                let mut images = list(dir)?;
+                let mut images = list(dir, &mut problems)?;
                 let labels = take_labels(&mut images);
                 if labels.is_empty() {
                     return Err(DataError::NoDataset { dir: dir.to_path_buf() });
                 }
-                pair(images, labels, dir, dir)?
+                pair(images, labels, dir, dir, &mut problems)
             }
         };
-        let class_names = read_class_names(&dir.join("dataset.json"))?;
-        Ok(Dataset { dir: dir.to_path_buf(), cases, class_names })
+        let class_names = read_class_names(&dir.join("dataset.json")).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Vec::new()
+        });
+        Ok((Dataset { dir: dir.to_path_buf(), cases, class_names }, problems))
     }
 
     /// Names of the cases, in order.
@@ -81,35 +117,58 @@ impl Dataset {
         names.iter().filter_map(|name| by_name.get(name.as_str()).map(|case| (*case).clone())).collect()
     }
 
-    /// Reads all headers and all labels: three axes, image and label on one grid, labels whole and
-    /// below `classes`.
+    /// Reads every file to its end, a piece in memory at a time: three axes, image and label on one grid, finite
+    /// intensities, labels whole and below `classes`.
     ///
     /// Returns the number of classes: `classes`, or if none is given the largest label + 1 (at
     /// least 2). All problems are reported at once, as [`DataError::Many`].
     pub fn check(&self, classes: Option<usize>) -> Result<usize, DataError> {
-        let results: Vec<_> = self.cases.par_iter().map(|case| check_case(case, classes)).collect();
-        let mut largest = 0;
-        let mut problems = Vec::new();
-        for result in results {
-            match result {
-                Ok(label) => largest = largest.max(usize::from(label)),
-                Err(found) => problems.extend(found),
-            }
+        let examined = self.examine(classes);
+        if examined.problems.is_empty() {
+            return Ok(examined.classes);
         }
-        if !problems.is_empty() {
-            return Err(DataError::Many { dir: self.dir.clone(), problems });
+        Err(DataError::Many { dir: self.dir.clone(), problems: examined.problems })
+    }
+
+    /// As [`Dataset::check`], with what was found beside the problems.
+    pub fn examine(&self, classes: Option<usize>) -> Examined {
+        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, classes)).collect();
+        let largest = cases.iter().map(|case| usize::from(case.label)).max().unwrap_or(0);
+        Examined {
+            classes: classes.unwrap_or((largest + 1).max(2)),
+            most_voxels: cases.iter().map(|case| case.voxels).max().unwrap_or(0),
+            problems: cases.into_iter().flat_map(|case| case.problems).collect(),
         }
-        Ok(classes.unwrap_or((largest + 1).max(2)))
     }
 }
 
-/// Cases of images and labels of equal names.
+/// What [`Dataset::examine`] finds.
+#[derive(Debug)]
+pub struct Examined {
+    /// Number of classes, background included.
+    pub classes: usize,
+    /// Voxels of the largest image.
+    pub most_voxels: usize,
+    /// In the order of the cases.
+    pub problems: Vec<DataError>,
+}
+
+fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
+    match problems.len() {
+        0 => Ok(()),
+        1 => Err(problems.remove(0)),
+        _ => Err(DataError::Many { dir: dir.to_path_buf(), problems }),
+    }
+}
+
+/// Cases of images and labels of equal names; the others are problems.
 fn pair(
     images: BTreeMap<String, PathBuf>,
     mut labels: BTreeMap<String, PathBuf>,
     image_dir: &Path,
     label_dir: &Path,
-) -> Result<Vec<Case>, DataError> {
+    problems: &mut Vec<DataError>,
+) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut without_label = Vec::new();
     for (name, image) in images {
@@ -118,13 +177,14 @@ fn pair(
             None => without_label.push(name),
         }
     }
-    let unpaired = |dir: &Path, missing, names: Vec<String>| match names.is_empty() {
-        true => Ok(()),
-        false => Err(DataError::Unpaired { dir: dir.to_path_buf(), missing, names }),
+    let mut unpaired = |dir: &Path, missing, names: Vec<String>| {
+        if !names.is_empty() {
+            problems.push(DataError::Unpaired { dir: dir.to_path_buf(), missing, names });
+        }
     };
-    unpaired(label_dir, "label", without_label)?;
-    unpaired(image_dir, "image", labels.into_keys().collect())?;
-    Ok(cases)
+    unpaired(label_dir, "label", without_label);
+    unpaired(image_dir, "image", labels.into_keys().collect());
+    cases
 }
 
 /// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`.
@@ -139,35 +199,55 @@ fn take_labels(files: &mut BTreeMap<String, PathBuf>) -> BTreeMap<String, PathBu
         .collect()
 }
 
-/// The largest label of a case, or everything that is wrong with it.
-fn check_case(case: &Case, classes: Option<usize>) -> Result<u16, Vec<DataError>> {
-    let mut problems = Vec::new();
-    let image = read_header(&case.image).and_then(|header| {
-        let grid = header.grid(&case.image)?;
-        match header.scalar.is_real() {
-            true => Ok(grid),
-            false => Err(DataError::VoxelType { path: case.image.clone(), dtype: header.scalar.name() }),
-        }
-    });
-    let label = read_label_map(&case.label);
-    if let (Ok(image), Ok(label)) = (&image, &label)
-        && let Some(difference) = label.grid.difference(image)
+/// What is known of a case.
+#[derive(Default)]
+struct ExaminedCase {
+    label: u16,
+    voxels: usize,
+    problems: Vec<DataError>,
+}
+
+fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
+    let mut found = ExaminedCase::default();
+    let image = examine_header(&case.image);
+    let label = examine_header(&case.label);
+    if let (Ok((_, image)), Ok((_, label))) = (&image, &label)
+        && let Some(difference) = label.difference(image)
     {
         let (label, image) = (case.label.clone(), case.image.clone());
-        problems.push(DataError::GridMismatch { label, image, difference });
+        found.problems.push(DataError::GridMismatch { label, image, difference });
     }
-    let mut largest = 0;
-    match label {
-        Ok(label) => {
-            largest = label.voxels.iter().copied().max().unwrap_or(0);
-            if let Some(classes) = classes.filter(|&classes| usize::from(largest) >= classes) {
-                problems.push(DataError::LabelRange { path: case.label.clone(), value: largest, classes });
+    match label.and_then(|(header, _)| largest_label(&case.label, &header)) {
+        Ok(value) => {
+            let classes = classes.unwrap_or(MOST_CLASSES);
+            if usize::from(value) >= classes {
+                found.problems.push(DataError::LabelRange { path: case.label.clone(), value, classes });
+            } else {
+                found.label = value;
             }
         }
-        Err(error) => problems.push(error),
+        Err(error) => found.problems.push(error),
     }
-    problems.extend(image.err());
-    if problems.is_empty() { Ok(largest) } else { Err(problems) }
+    match image.and_then(|(header, grid)| check_volume(&case.image, &header).map(|()| grid.voxel_count())) {
+        Ok(voxels) => found.voxels = voxels,
+        Err(error) => found.problems.push(error),
+    }
+    found
+}
+
+/// Header and grid of a volume of one real number per voxel that is not too large to be trained on.
+fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
+    let header = read_header(path)?;
+    let grid = header.grid(path)?;
+    if !header.scalar.is_real() {
+        return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
+    }
+    let count = grid.extents.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+    if count.is_none_or(|count| count > MOST_VOXELS) {
+        let (path, shape) = (path.to_path_buf(), grid.extents.to_vec());
+        return Err(DataError::TooLarge { path, shape, limit: MOST_VOXELS });
+    }
+    Ok((header, grid))
 }
 
 /// The volumes of a folder to segment, by file name: without labels `NAME_segmentation` that lie beside their volume
@@ -181,7 +261,9 @@ pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 /// All volumes of a folder by the case they stand for.
 pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let files = list(dir)?;
+    let mut problems = Vec::new();
+    let files = list(dir, &mut problems)?;
+    one_or_many(dir, problems)?;
     if files.is_empty() {
         return Err(DataError::NoVolumes { dir: dir.to_path_buf() });
     }
@@ -195,36 +277,48 @@ pub fn label_of<'a>(volumes: &'a BTreeMap<String, PathBuf>, case: &str) -> Optio
 }
 
 /// Volume files of a folder, and folders with DICOM series, by the case they stand for; all else and what is hidden
-/// is passed over.
-fn list(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+/// is passed over. Of several files of one case the first counts.
+fn list(dir: &Path, problems: &mut Vec<DataError>) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))? {
-        let path = entry.map_err(DataError::io(dir, "list"))?.path();
-        let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        let case = match case_of(file_name) {
+        paths.push(entry.map_err(DataError::io(dir, "list"))?.path());
+    }
+    // The folder is listed in no order, messages are not to depend on it.
+    paths.sort();
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in paths {
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let case = match case_of(&file_name) {
             Some(case) if !path.is_dir() => case.to_owned(),
-            None if !file_name.starts_with('.') && is_series(&path) => file_name.to_owned(),
+            None if !file_name.starts_with('.') && is_series(&path) => file_name.clone(),
             _ => continue,
         };
-        if let Some(other) = files.get(&case) {
-            let other = other.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            // The folder is listed in no order, the message is not to depend on it.
-            let (first, second) =
-                if *other < *file_name { (other, file_name.into()) } else { (file_name.into(), other) };
-            return Err(DataError::DuplicateCase { dir: dir.to_path_buf(), case, first, second });
+        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            problems.push(DataError::FileName { path });
+            continue;
         }
-        files.insert(case, path);
+        match files.entry(case) {
+            Entry::Vacant(free) => {
+                free.insert(path);
+            }
+            Entry::Occupied(taken) => {
+                let first = taken.get().file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let (dir, case) = (dir.to_path_buf(), taken.key().clone());
+                problems.push(DataError::DuplicateCase { dir, case, first, second: file_name });
+            }
+        }
     }
     Ok(files)
 }
+
+/// Bytes of a `dataset.json`, at most: it may list every file.
+const LONGEST_DESCRIPTION: u64 = 1 << 26;
 
 /// Class names of a `dataset.json`: `"labels": {"0": "background", …}` as in the Decathlon, or
 /// `{"background": 0, …}` as in nnU-Net; entries of other forms (nnU-Net's regions, which are
 /// lists) are no classes.
 fn read_class_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path, LONGEST_DESCRIPTION) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(DataError::io(path, "read")(error)),

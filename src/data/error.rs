@@ -25,6 +25,12 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// A file name that no case can be named after.
+    #[error("{}: the file name is not UTF-8, expected one that is", .path.display())]
+    FileName {
+        /// The file.
+        path: PathBuf,
+    },
     /// A header field has a value that cannot be right.
     #[error("{}: {field} is {found}, expected {expected}", .path.display())]
     Header {
@@ -112,6 +118,16 @@ pub enum DataError {
         voxels: usize,
         /// The first one, x, y, z.
         at: [usize; 3],
+    },
+    /// A volume that is larger than what is trained on or segmented.
+    #[error("{}: {} voxels, expected at most {limit} voxels", .path.display(), shape_text(.shape))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its extents, x first.
+        shape: Vec<usize>,
+        /// Most voxels.
+        limit: usize,
     },
     /// A volume that would become too large at the training spacing.
     #[error("{}: {} voxels at the training spacing, expected at most {limit} voxels: data.spacing is too fine", .path.display(), shape_text(.shape))]

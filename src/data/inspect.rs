@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::DataError;
+use super::io::input::Input;
 use super::io::{self, ByteOrder};
 
 /// The answer of [`inspect`]; serialised it is one object of `inspect --json`.
@@ -39,11 +40,16 @@ pub struct Inspection {
 /// Reads a whole file of any number of axes. Colours and complex numbers have no minimum, maximum
 /// and mean; for them only the header is read.
 pub fn inspect(path: &Path) -> Result<Inspection, DataError> {
-    let header = io::read_header(path)?;
+    inspection_of(Input::file(path))
+}
+
+pub(crate) fn inspection_of(input: Input<'_>) -> Result<Inspection, DataError> {
+    let path = input.path;
+    let header = io::header_of(input)?;
     let mut warnings = header.warnings.clone();
     let mut statistics = Statistics::default();
     if header.scalar.is_real() {
-        io::read_voxels(path, &header)?.visit(|value| statistics.add(value));
+        io::visit_voxels(input, &header, |_| Ok(()), |(), value| statistics.add(value))?;
     } else {
         warnings.push(format!("{} voxels are not one real number each: not usable as an image", header.scalar.name()));
     }

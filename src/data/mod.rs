@@ -29,7 +29,7 @@ pub mod split;
 pub mod volume;
 
 pub use canonical::Reorientation;
-pub use dataset::{Case, Dataset, images_only};
+pub use dataset::{Case, Dataset, Examined, images_only};
 pub use error::DataError;
 pub use inspect::inspect;
 pub use loader::{Batch, Loader};

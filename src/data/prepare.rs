@@ -162,24 +162,30 @@ impl Prepared {
     }
 }
 
-/// Voxels of a resampled volume, at most: 8 GiB of float32. Mistaken spacings ask for far more.
-const MOST_RESAMPLED: usize = 1 << 31;
+/// Voxels of a volume, at most: 8 GiB of float32. Mistaken spacings ask for far more.
+pub(crate) const MOST_VOXELS: usize = 1 << 31;
 
-/// Refuses a volume that would not fit in memory at the training spacing.
-fn check_size(path: &Path, grid: &Grid, preparation: &Preparation) -> Result<(), DataError> {
+/// Refuses a volume of more than `limit` voxels, at its own or at the training spacing.
+pub(crate) fn check_size(path: &Path, grid: &Grid, preparation: &Preparation, limit: usize) -> Result<(), DataError> {
     let geometry = Geometry::new(grid, preparation, Fit::Patch);
-    let shape = geometry.resampling.to;
-    let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
-    if geometry.resampling.is_identity() || count.is_some_and(|count| count <= MOST_RESAMPLED) {
-        return Ok(());
+    for (resampled, shape) in [(false, grid.extents), (true, geometry.resampling.to)] {
+        let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+        if count.is_none_or(|count| count > limit) {
+            let (path, shape) = (path.to_path_buf(), shape.to_vec());
+            return Err(if resampled {
+                DataError::Resampled { path, shape, limit }
+            } else {
+                DataError::TooLarge { path, shape, limit }
+            });
+        }
     }
-    Err(DataError::Resampled { path: path.to_path_buf(), shape: shape.to_vec(), limit: MOST_RESAMPLED })
+    Ok(())
 }
 
 /// Reads and prepares an image; the header is what an output in its grid is written from.
 pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
     let header = io::read_header(path)?;
-    check_size(path, &header.grid(path)?, preparation)?;
+    check_size(path, &header.grid(path)?, preparation, MOST_VOXELS)?;
     let prepared = Prepared::from_volume(io::read_volume(path)?, preparation, fit);
     Ok((prepared, header))
 }
@@ -195,7 +201,7 @@ pub fn prepare_case(case: &Case, preparation: &Preparation) -> Result<Prepared, 
 /// As [`prepare_case`], with a choice of the fit: [`Fit::Whole`] to validate on whole volumes.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
     let volume = io::read_volume(&case.image)?;
-    check_size(&case.image, &volume.grid, preparation)?;
+    check_size(&case.image, &volume.grid, preparation, MOST_VOXELS)?;
     let label = read_case_label(case, &volume.grid, preparation.classes)?;
     let mut prepared = Prepared::from_volume(volume, preparation, fit);
     prepared.label = Some(prepared.geometry.apply_labels(&label.voxels, 0));

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::io::bytes::write_whole;
+use super::io::input::read_text;
 use super::random::{Purpose, Stream};
 
 /// Shares of train, validation and test where the user says nothing.
@@ -33,11 +34,27 @@ pub struct Split {
     pub test: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// Bytes of a `split.json`, at most: a hundred thousand cases with names of a hundred letters, five times over.
+const LONGEST_TEXT: u64 = 1 << 26;
+
 enum SplitFile {
-    Folds { folds: Vec<Split> },
+    Folds(Vec<Split>),
     One(Split),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Folds {
+    folds: Vec<Split>,
+}
+
+/// Which of the two forms it is is decided by the key `folds`, so that a mistake is named for what it is.
+fn parse(text: &str) -> serde_json::Result<SplitFile> {
+    let value: serde_json::Value = serde_json::from_str(text)?;
+    match value.get("folds") {
+        Some(_) => Folds::deserialize(value).map(|file| SplitFile::Folds(file.folds)),
+        None => Split::deserialize(value).map(SplitFile::One),
+    }
 }
 
 impl Split {
@@ -47,16 +64,22 @@ impl Split {
     /// gets at least one. Two cases are one to train and one to validate; a single case only
     /// trains.
     pub fn from_seed(names: &[String], seed: u64, fractions: [f64; 3]) -> Result<Split, DataError> {
-        let sum: f64 = fractions.iter().sum();
-        if fractions.iter().any(|share| !(0.0..=1.0).contains(share)) || fractions[0] == 0.0 || (sum - 1.0).abs() > 1e-6
-        {
-            return Err(DataError::Fractions { found: fractions });
-        }
+        Split::check_fractions(fractions)?;
         let mut shuffled = shuffle(names, seed);
         let [validation, test] = part_counts(shuffled.len(), fractions);
         let test = shuffled.split_off(shuffled.len() - test);
         let validation = shuffled.split_off(shuffled.len() - validation);
         Ok(Split { train: shuffled, validation, test }.sorted())
+    }
+
+    /// Whether shares of train, validation and test are such.
+    pub fn check_fractions(fractions: [f64; 3]) -> Result<(), DataError> {
+        let sum: f64 = fractions.iter().sum();
+        let shares = fractions.iter().all(|share| (0.0..=1.0).contains(share));
+        match shares && fractions[0] > 0.0 && (sum - 1.0).abs() <= 1e-6 {
+            true => Ok(()),
+            false => Err(DataError::Fractions { found: fractions }),
+        }
     }
 
     /// Fold `index` (from 0) of `folds`: every case validates in exactly one fold and trains in the
@@ -76,16 +99,18 @@ impl Split {
     /// Reads a split and checks it against the cases of the data set; `fold` chooses among the
     /// folds of a file that holds several (the first if none is asked for).
     pub fn load(path: &Path, names: &[String], fold: Option<usize>) -> Result<Split, DataError> {
-        let text = std::fs::read_to_string(path).map_err(DataError::io(path, "read"))?;
+        let text = read_text(path, LONGEST_TEXT).map_err(DataError::io(path, "read"))?;
+        Split::from_text(path, &text, names, fold)
+    }
+
+    /// As [`Split::load`], of the text of the file `path`.
+    pub fn from_text(path: &Path, text: &str, names: &[String], fold: Option<usize>) -> Result<Split, DataError> {
         let expected = "an object with the lists \"train\", \"validation\", \"test\", or \"folds\": a list of those";
-        let file: SplitFile = serde_json::from_str(&text).map_err(|source| DataError::Json {
-            path: path.to_path_buf(),
-            source,
-            expected,
-        })?;
+        let wrong = |source| DataError::Json { path: path.to_path_buf(), source, expected };
+        let file: SplitFile = parse(text).map_err(wrong)?;
         let split = match file {
             SplitFile::One(split) => split,
-            SplitFile::Folds { mut folds } => {
+            SplitFile::Folds(mut folds) => {
                 let index = fold.unwrap_or(0);
                 if index >= folds.len() {
                     return Err(DataError::Fold { index, folds: folds.len(), cases: names.len() });

@@ -44,6 +44,9 @@ impl Preprocessing {
                 if !found.spacing.is_sensible() {
                     return Err(serde_json::Error::custom("spacing: expected \"native\" or 0.01 to 100 mm"));
                 }
+                if !found.patch.iter().all(|extent| (1..=4096).contains(extent)) {
+                    return Err(serde_json::Error::custom("patch: expected three extents from 1 to 4096"));
+                }
                 Ok(found)
             }
             None => Ok(Self {

@@ -4,10 +4,11 @@ use super::{Network, NetworkError, initialise};
 use crate::files::replace_file;
 use crate::graph::Graph;
 use crate::plan::ArenaLayout;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Key of the safetensors metadata that describes the network.
@@ -83,6 +84,28 @@ pub enum ModelError {
         /// What is wrong.
         source: NetworkError,
     },
+    /// The header does not fit the file.
+    #[error("{}: {promise}, but the file has {found} bytes", .path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// What the header says.
+        promise: String,
+        /// Length of the file.
+        found: u64,
+    },
+    /// A parameter is NaN or infinite.
+    #[error("{}: tensor {name}: element {index} is {value}, expected finite numbers", .path.display())]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// Number of the element, last axis fastest.
+        index: usize,
+        /// The element.
+        value: f32,
+    },
     /// A parameter is missing, superfluous or of another shape or type.
     #[error("{}: tensor {name}: expected {expected}, found {found}", .path.display())]
     Tensor {
@@ -115,8 +138,15 @@ impl Model {
     /// # Errors
     /// [`ModelError`] that names the file and what differs.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-        let (metadata, tensors) = decode(path, &bytes)?;
+        Self::from_bytes(path, &read_file(path)?)
+    }
+
+    /// Reads a model file that is in memory, under the name `path`.
+    ///
+    /// # Errors
+    /// [`ModelError`] that names the file and what differs.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        let (metadata, tensors) = decode(path, bytes)?;
         let description = metadata.get(METADATA_KEY).ok_or_else(|| ModelError::Description {
             path: path.to_owned(),
             reason: "missing; expected JSON with the network's shape".to_owned(),
@@ -130,6 +160,7 @@ impl Model {
         let network = description.network;
         network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
         check(path, &network, &tensors)?;
+        check_values(path, &tensors)?;
         Ok(Self { network, preprocessing: description.preprocessing, tensors })
     }
 
@@ -196,12 +227,62 @@ pub fn initial_arena(graph: &Graph, layout: &ArenaLayout, seed: u64, head_gain: 
 /// Metadata and tensors of a safetensors file.
 pub type Contents = (HashMap<String, String>, BTreeMap<String, Tensor>);
 
+/// Bytes of the header of a safetensors file, at most: ten times those of the checkpoint of the largest network.
+const LONGEST_HEADER: u64 = 1 << 23;
+
+/// Checks the length of the header against that of a file.
+fn check_header(path: &Path, start: [u8; 8], file: u64) -> Result<u64, ModelError> {
+    let header = u64::from_le_bytes(start);
+    if header <= LONGEST_HEADER && header + 8 <= file {
+        return Ok(header);
+    }
+    let promise = format!("the header is {header} bytes long, expected at most {LONGEST_HEADER}");
+    Err(ModelError::Length { path: path.to_owned(), promise, found: file })
+}
+
+/// All bytes of a safetensors file. Its length is compared with what its header promises before memory is asked for.
+///
+/// # Errors
+/// [`ModelError`] that names the file.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file")));
+    }
+    let length = metadata.len();
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut bytes = vec![0; 8];
+    file.read_exact(&mut bytes).map_err(|_| ModelError::Length {
+        path: path.to_owned(),
+        promise: "expected a safetensors file".to_owned(),
+        found: length,
+    })?;
+    let start: [u8; 8] = bytes.as_slice().try_into().expect("eight bytes");
+    let header = check_header(path, start, length)?;
+    Read::by_ref(&mut file).take(header).read_to_end(&mut bytes).map_err(io)?;
+    let parsed: Metadata = serde_json::from_slice(&bytes[8..]).map_err(|source| ModelError::Format {
+        path: path.to_owned(),
+        source: SafeTensorError::InvalidHeaderDeserialization(source),
+    })?;
+    let needed = (parsed.data_len() as u64).saturating_add(8 + header);
+    if needed != length {
+        let promise = format!("the header promises a file of {needed} bytes");
+        return Err(ModelError::Length { path: path.to_owned(), promise, found: length });
+    }
+    file.take(needed).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
 /// Reads the f32 tensors and the metadata of a safetensors file.
 ///
 /// # Errors
 /// [`ModelError`] when it is not one, or holds tensors of another type.
 pub fn decode(path: &Path, bytes: &[u8]) -> Result<Contents, ModelError> {
     let format = |source| ModelError::Format { path: path.to_owned(), source };
+    if let Some(start) = bytes.first_chunk::<8>() {
+        check_header(path, *start, bytes.len() as u64)?;
+    }
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(format)?;
     let file = SafeTensors::deserialize(bytes).map_err(format)?;
     let mut tensors = BTreeMap::new();
@@ -272,6 +353,17 @@ fn check(path: &Path, network: &Network, tensors: &BTreeMap<String, Tensor>) -> 
         Some((name, t)) => wrong(name, "no such tensor in this network".to_owned(), describe(&t.shape)),
         None => Ok(()),
     }
+}
+
+/// Refuses parameters that every prediction would be NaN with.
+fn check_values(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    for (name, tensor) in tensors {
+        if let Some(index) = tensor.data.iter().position(|value| !value.is_finite()) {
+            let (path, name, value) = (path.to_owned(), name.clone(), tensor.data[index]);
+            return Err(ModelError::NonFinite { path, name, index, value });
+        }
+    }
+    Ok(())
 }
 
 /// PyTorch's shapes of all parameters of a network.

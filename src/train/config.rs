@@ -7,7 +7,7 @@ use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// Everything that determines a training besides its data.
@@ -185,6 +185,9 @@ pub enum ConfigError {
     /// The network cannot be built.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// Several keys.
+    #[error("the configuration has {} problems{}", .0.len(), .0.iter().map(|e| format!("\n  {e}")).collect::<String>())]
+    Many(Vec<ConfigError>),
 }
 
 impl Preset {
@@ -251,36 +254,6 @@ impl Preset {
 }
 
 impl Config {
-    /// A preset, overlaid by a file and by `key=value` settings.
-    ///
-    /// # Errors
-    /// [`ConfigError`] that names the file and key.
-    pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
-        let preset = preset.config();
-        let mut table = Table::try_from(&preset).expect("a configuration is a table");
-        if let Some(path) = file {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-            let origin = path.display().to_string();
-            overlay(&mut table, parse(&origin, &text)?, &origin, "")?;
-        }
-        for setting in settings {
-            let origin = format!("--set {setting}");
-            overlay(&mut table, parse_setting(&origin, setting)?, &origin, "")?;
-        }
-        let config = Self::try_from_table(table)?;
-        config.validate()?;
-        Ok(config)
-    }
-
-    /// Reads the effective configuration of a run.
-    ///
-    /// # Errors
-    /// [`ConfigError`] that names the file and key.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::load(Preset::Tiny, Some(path), &[])
-    }
-
     /// The configuration as a TOML document.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration is a table")
@@ -295,62 +268,6 @@ impl Config {
             value => (name, value.to_string()),
         };
         table.into_iter().map(of).collect()
-    }
-
-    fn try_from_table(table: Table) -> Result<Self, ConfigError> {
-        table.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax {
-            origin: "configuration".to_owned(),
-            reason: e.to_string().trim().replace('\n', " "),
-        })
-    }
-
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.network(2).validate()?;
-        let wrong = |key: &str, expected: &str, found: String| {
-            Err(ConfigError::Value {
-                origin: "configuration".to_owned(),
-                key: key.to_owned(),
-                expected: expected.to_owned(),
-                found,
-            })
-        };
-        let (training, optimiser) = (&self.training, &self.optimiser);
-        if training.steps == 0 {
-            return wrong("training.steps", "at least 1", "0".to_owned());
-        }
-        if !(1..=64).contains(&training.batch) {
-            return wrong("training.batch", "1 to 64", training.batch.to_string());
-        }
-        if !(1..=1000).contains(&training.keep_checkpoints) {
-            return wrong("training.keep_checkpoints", "1 to 1000", training.keep_checkpoints.to_string());
-        }
-        if !(1..=64).contains(&training.loader_threads) {
-            return wrong("training.loader_threads", "1 to 64", training.loader_threads.to_string());
-        }
-        if let Some((key, expected, found)) = self.data.mistake().or_else(|| self.health.mistake()) {
-            return wrong(key, expected, found);
-        }
-        let fraction = 0.0..1.0;
-        for (key, value) in [
-            ("optimiser.momentum", optimiser.momentum),
-            ("optimiser.beta1", optimiser.beta1),
-            ("optimiser.beta2", optimiser.beta2),
-        ] {
-            if !fraction.contains(&value) {
-                return wrong(key, "0 up to, not including, 1", value.to_string());
-            }
-        }
-        if !(optimiser.learning_rate > 0.0 && optimiser.learning_rate.is_finite()) {
-            return wrong("optimiser.learning_rate", "a positive number", optimiser.learning_rate.to_string());
-        }
-        for (key, value) in
-            [("optimiser.weight_decay", optimiser.weight_decay), ("optimiser.clip_norm", optimiser.clip_norm)]
-        {
-            if !(value >= 0.0 && value.is_finite()) {
-                return wrong(key, "a number not below 0", value.to_string());
-            }
-        }
-        Ok(())
     }
 
     /// The network for this number of classes.
@@ -395,86 +312,4 @@ impl Config {
         let rate = LearningRate { base: self.optimiser.learning_rate, warm_up: s.warm_up, schedule };
         rate.at(step, self.training.steps)
     }
-}
-
-fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
-    text.parse::<Table>().map_err(|e| {
-        let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        ConfigError::Syntax { origin: format!("{origin}:{line}"), reason: e.message().to_owned() }
-    })
-}
-
-/// `a.b=value`, where a value that is not TOML is taken as a string.
-fn parse_setting(origin: &str, setting: &str) -> Result<Table, ConfigError> {
-    let (key, value) = setting.split_once('=').ok_or_else(|| ConfigError::Syntax {
-        origin: origin.to_owned(),
-        reason: "expected key=value, e.g. training.steps=500".to_owned(),
-    })?;
-    let value = format!("v = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
-    let text = setting[key.len() + 1..].to_owned();
-    let mut table = Table::new();
-    let mut parts = key.trim().rsplit('.');
-    table.insert(parts.next().unwrap_or_default().to_owned(), value.unwrap_or(Value::String(text)));
-    for part in parts {
-        table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
-    }
-    Ok(table)
-}
-
-/// Replaces values of `table` by those of `other`, whose keys must exist.
-fn overlay(table: &mut Table, other: Table, origin: &str, prefix: &str) -> Result<(), ConfigError> {
-    for (key, value) in other {
-        let path = format!("{prefix}{key}");
-        let Some(present) = table.get_mut(&key) else {
-            return Err(ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(&path), key: path });
-        };
-        match (present, value) {
-            (Value::Table(present), Value::Table(value)) => overlay(present, value, origin, &format!("{path}."))?,
-            (present, value) => *present = convert(present, value, origin, &path)?,
-        }
-    }
-    Ok(())
-}
-
-/// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
-fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
-    let either = DataConfig::words(key);
-    match (present, &value) {
-        (_, Value::Array(_)) if either.is_some() => Ok(value),
-        (_, Value::String(word)) if either.is_some_and(|(known, _)| known == word) => Ok(value),
-        _ if either.is_some() => Err(mismatch(origin, key, either.map_or("", |(_, expected)| expected), &value)),
-        (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(*i as f64)),
-        (Value::Integer(_), Value::Integer(i)) if *i >= 0 => Ok(value),
-        (Value::Integer(_), _) => Err(mismatch(origin, key, "a whole number, 0 or more", &value)),
-        _ if present.same_type(&value) => Ok(value),
-        _ => Err(mismatch(origin, key, &format!("a value like {present}"), &value)),
-    }
-}
-
-fn mismatch(origin: &str, key: &str, expected: &str, found: &Value) -> ConfigError {
-    ConfigError::Value {
-        origin: origin.to_owned(),
-        key: key.to_owned(),
-        expected: expected.to_owned(),
-        found: found.to_string(),
-    }
-}
-
-/// The existing key that is most similar.
-fn nearest(key: &str) -> String {
-    fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
-        for (key, value) in table {
-            match value {
-                Value::Table(inner) => collect(inner, &format!("{prefix}{key}."), keys),
-                _ => keys.push(format!("{prefix}{key}")),
-            }
-        }
-    }
-    let mut keys = Vec::new();
-    collect(&Table::try_from(Preset::Tiny.config()).expect("a configuration is a table"), "", &mut keys);
-    let similarity = |candidate: &String| {
-        let last = candidate.rsplit('.').next().unwrap_or(candidate);
-        strsim::jaro_winkler(candidate, key).max(strsim::jaro_winkler(last, key))
-    };
-    keys.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).unwrap_or_default()
 }

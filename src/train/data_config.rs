@@ -1,6 +1,7 @@
 //! `[data]`: how volumes become inputs.
 
-use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, TargetSpacing};
+use super::config_check::Mistake;
+use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Split, TargetSpacing};
 use serde::{Deserialize, Serialize};
 
 /// `[data]`
@@ -65,23 +66,32 @@ impl DataConfig {
         }
     }
 
-    /// The first key with a value out of range, what it takes and what was given.
-    pub(super) fn mistake(&self) -> Option<(&'static str, &'static str, String)> {
+    /// The keys with values out of range.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
         if let Patch::Fixed(patch) = self.patch
             && !patch.iter().all(|e| (1..=4096).contains(e))
         {
-            return Some(("data.patch", "three extents from 1 to 4096", format!("{patch:?}")));
+            mistakes.push(("data.patch", "three extents from 1 to 4096", format!("{patch:?}")));
+        }
+        let most = self.max_patch_voxels;
+        if !(1..=1 << 31).contains(&most) {
+            mistakes.push(("data.max_patch_voxels", "1 to 2147483648", most.to_string()));
         }
         if !self.spacing.is_sensible() {
-            return Some(("data.spacing", "three numbers of mm from 0.01 to 100", format!("{:?}", self.spacing)));
+            mistakes.push(("data.spacing", "three numbers of mm from 0.01 to 100", format!("{:?}", self.spacing)));
         }
-        match self.ct_window {
-            CtWindow::Fixed(s) if !s.is_sensible() => {
-                let expected = "finite numbers with lower < upper and a standard deviation above 0";
-                Some(("data.ct_window", expected, format!("{:?}", <[f64; 4]>::from(s))))
-            }
-            _ => None,
+        if let CtWindow::Fixed(window) = self.ct_window
+            && !window.is_sensible()
+        {
+            let expected = "finite numbers with lower < upper and a standard deviation above 0";
+            mistakes.push(("data.ct_window", expected, format!("{:?}", <[f64; 4]>::from(window))));
         }
+        if Split::check_fractions(self.split).is_err() {
+            let expected = "three numbers from 0 to 1 (training, validation, test), the first above 0, with sum 1";
+            mistakes.push(("data.split", expected, format!("{:?}", self.split)));
+        }
+        mistakes
     }
 
     /// Finds an automatic CT window from the training cases, if one is needed.

@@ -29,8 +29,8 @@ pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>
     Ok(lock)
 }
 
-/// A start that was killed before the configuration was stored has left the checkpoint of step 0, which is no run yet.
-fn refuse_used(settings: &RunSettings) -> Result<(), TrainError> {
+/// Refuses a run folder that holds a run already, but to resume it. A start that was killed before the configuration was stored has left the checkpoint of step 0, which is no run yet.
+pub(super) fn refuse_used(settings: &RunSettings) -> Result<(), TrainError> {
     let stored = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| settings.out.join(f).exists());
     let used = stored || checkpoint::steps(&settings.out)?.iter().any(|step| *step > 0);
     if used && !settings.resume {
@@ -48,7 +48,7 @@ pub(super) fn create(folder: &Path) -> Result<(), TrainError> {
     })
 }
 
-/// The run's split: the stored one on resuming, else the data set's, else made from the seed; then stored.
+/// The run's split: the stored one on resuming, else the data set's, else made from the seed.
 pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
@@ -57,13 +57,11 @@ pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<
     }
     let given = settings.data.join("split.json");
     let seed = settings.config.seed;
-    let split = match settings.fold {
+    Ok(match settings.fold {
         _ if given.exists() => Split::load(&given, &names, settings.fold.map(|(i, _)| i))?,
         Some((i, k)) => Split::fold(&names, seed, i, k)?,
         None => Split::from_seed(&names, seed, settings.config.data.split)?,
-    };
-    split.store(&stored)?;
-    Ok(split)
+    })
 }
 
 /// Stores the effective configuration, with what was chosen from the data: from here on there is a run to resume.

@@ -34,15 +34,6 @@ impl Default for HealthConfig {
     }
 }
 
-impl HealthConfig {
-    /// A key with what it takes and what it has, if that is wrong.
-    pub(super) fn mistake(&self) -> Option<(&'static str, &'static str, String)> {
-        let factor = self.learning_rate_factor;
-        let fine = factor > 0.0 && factor <= 1.0;
-        (!fine).then(|| ("health.learning_rate_factor", "above 0, at most 1", factor.to_string()))
-    }
-}
-
 /// What is done about a training that went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

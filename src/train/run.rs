@@ -140,8 +140,7 @@ fn train_behind<P: Progress>(
     progress: &mut P,
     lost: Option<String>,
 ) -> Result<Summary, TrainError> {
-    let dataset = Dataset::open(&settings.data)?;
-    let classes = dataset.check(None)?.max(2);
+    let (dataset, classes) = Dataset::open_checked(&settings.data, None)?;
     let network = settings.config.network(classes);
     network.validate().map_err(super::ConfigError::from)?;
     if settings.config.kernels != gpu.target().algorithms {
@@ -152,6 +151,7 @@ fn train_behind<P: Progress>(
     let (_lock, unlocked) = prepare(settings)?;
     unlocked.iter().for_each(|text| progress.note(text));
     let split = choose_split(settings, &dataset)?;
+    split.store(&settings.out.join("split.json"))?;
     let [training, validation, test] = [&split.train, &split.validation, &split.test].map(|n| dataset.select(n));
     let loaded = settings.resume.then(|| load(settings, progress)).transpose()?;
     let patch = match &loaded {
@@ -568,10 +568,16 @@ fn initial_parameters(settings: &RunSettings, network: &Network, trainer: &Train
     let Some(path) = &settings.init else {
         return Ok(initial_arena(graph, layout, settings.config.seed, settings.config.network.head_gain));
     };
+    let model = initial_model(path, network)?;
+    Ok(model.to_arena(graph, layout))
+}
+
+/// The model to start from, which must be of the network that is trained.
+pub(super) fn initial_model(path: &Path, network: &Network) -> Result<Model, TrainError> {
     let model = Model::read(path)?;
     if model.network != *network {
         let reason = format!("holds {:?}, but this training is of {network:?}", model.network);
-        return Err(TrainError::RunFolder { path: path.clone(), reason });
+        return Err(TrainError::RunFolder { path: path.to_owned(), reason });
     }
-    Ok(model.to_arena(graph, layout))
+    Ok(model)
 }

@@ -17,6 +17,7 @@ mod axes;
 pub mod bytes;
 pub mod dicom;
 mod encode;
+pub(crate) mod input;
 pub mod metaimage;
 pub mod nifti;
 pub mod scalar;
@@ -26,7 +27,8 @@ use std::path::Path;
 pub use bytes::ByteOrder;
 pub use scalar::{Scalar, Scaling};
 
-use self::scalar::RawVoxels;
+use self::input::{Input, room_for};
+use self::scalar::Encoding;
 use super::DataError;
 use super::volume::{Grid, LabelMap, Volume, position_of};
 
@@ -34,6 +36,9 @@ use super::volume::{Grid, LabelMap, Volume, position_of};
 /// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
 /// most.
 const LABEL_TOLERANCE: f64 = 4e-3;
+
+/// Bytes of a file that are decoded at a time: whole voxels of every real type.
+const PIECE: usize = 1 << 18;
 
 /// What a file says about its voxels.
 #[derive(Clone, Debug)]
@@ -182,66 +187,153 @@ pub fn case_of(file_name: &str) -> Option<&str> {
 
 /// Reads only the header: cheap, of a compressed file no more than the beginning.
 pub fn read_header(path: &Path) -> Result<Header, DataError> {
-    match format_of(path)? {
-        Format::Nifti => nifti::read_header(path),
-        Format::MetaImage => metaimage::read_header(path),
-        Format::Dicom => dicom::read_header(path),
+    header_of(Input::file(path))
+}
+
+pub(crate) fn header_of(input: Input<'_>) -> Result<Header, DataError> {
+    if input.is_memory() && format_of_name(input.path).is_none() {
+        return dicom::read_header_of_file(input);
+    }
+    match format_of(input.path)? {
+        Format::Nifti => nifti::read_header(input),
+        Format::MetaImage => metaimage::read_header(input),
+        Format::Dicom => dicom::read_header(input),
     }
 }
 
-/// Voxels as stored, of any shape; refuses colours and complex numbers.
-pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<RawVoxels, DataError> {
+/// Calls `each` with every voxel of a file of any shape, scaled, in the order of the file, a piece of the file in memory
+/// at a time; refuses colours and complex numbers. `room` is called before the first voxel, when the length of the file
+/// was found to allow them all.
+pub(crate) fn visit_voxels<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize) -> Result<R, DataError>,
+    mut each: impl FnMut(&mut R, f64),
+) -> Result<R, DataError> {
     if !header.scalar.is_real() {
-        return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
+        return Err(DataError::VoxelType { path: input.path.to_path_buf(), dtype: header.scalar.name() });
     }
-    match &header.native {
-        Native::Nifti(raw) => nifti::read_voxels(path, header, raw),
-        Native::MetaImage(storage) => metaimage::read_voxels(path, header, storage),
-        Native::Dicom(series) => dicom::read_voxels(path, header, series),
+    let place = match &header.native {
+        Native::Nifti(raw) => nifti::place_of(input.path, header, raw)?,
+        Native::MetaImage(storage) => metaimage::place_of(input.path, header, storage)?,
+        Native::Dicom(series) => {
+            let mut room = room(header.shape.iter().product())?;
+            dicom::visit(input, series, |value| each(&mut room, value))?;
+            return Ok(room);
+        }
+    };
+    let mut stream = place.open(input)?;
+    let mut room = room(header.shape.iter().product())?;
+    let mut piece = vec![0; usize::try_from(place.count).unwrap_or(PIECE).min(PIECE)];
+    let encoding = Encoding { scalar: header.scalar, order: header.byte_order, scaling: header.scaling };
+    loop {
+        let bytes = stream.next(&mut piece)?;
+        if bytes.is_empty() {
+            return Ok(room);
+        }
+        encoding.visit(bytes, |value| each(&mut room, value));
     }
 }
 
 /// Reads an image; its voxels are finite.
 pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
-    let header = read_header(path)?;
-    let grid = header.grid(path)?;
-    let raw = read_voxels(path, &header)?;
-    let mut voxels = Vec::with_capacity(raw.count());
-    let mut nonfinite = (0, 0);
-    raw.visit(|value| {
-        let value = value as f32;
-        if !value.is_finite() {
-            nonfinite = (nonfinite.0 + 1, if nonfinite.0 == 0 { voxels.len() } else { nonfinite.1 });
-        }
-        voxels.push(value);
-    });
-    if nonfinite.0 > 0 {
-        let at = position_of(nonfinite.1, grid.extents);
-        return Err(DataError::NonFinite { path: path.to_path_buf(), count: nonfinite.0, voxels: voxels.len(), at });
-    }
+    volume_of(Input::file(path))
+}
+
+pub(crate) fn volume_of(input: Input<'_>) -> Result<Volume, DataError> {
+    let header = header_of(input)?;
+    let grid = header.grid(input.path)?;
+    let mut odd = NonFinite::default();
+    let room = |count| room_for::<f32>(input.path, count);
+    let voxels = visit_voxels(input, &header, room, |voxels, value| {
+        odd.note(value as f32);
+        voxels.push(value as f32);
+    })?;
+    odd.check(input.path, grid.extents)?;
     Ok(Volume { grid, voxels })
+}
+
+/// Reads every voxel of an image and keeps none: [`read_volume`] would succeed.
+pub fn check_volume(path: &Path, header: &Header) -> Result<(), DataError> {
+    let input = Input::file(path);
+    let grid = header.grid(path)?;
+    let mut odd = NonFinite::default();
+    visit_voxels(input, header, |_| Ok(()), |(), value| odd.note(value as f32))?;
+    odd.check(path, grid.extents)
+}
+
+/// Voxels that are no numbers.
+#[derive(Default)]
+struct NonFinite {
+    seen: usize,
+    count: usize,
+    first: usize,
+}
+
+impl NonFinite {
+    fn note(&mut self, value: f32) {
+        if !value.is_finite() {
+            if self.count == 0 {
+                self.first = self.seen;
+            }
+            self.count += 1;
+        }
+        self.seen += 1;
+    }
+
+    fn check(&self, path: &Path, extents: [usize; 3]) -> Result<(), DataError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let (at, path) = (position_of(self.first, extents), path.to_path_buf());
+        Err(DataError::NonFinite { path, count: self.count, voxels: self.seen, at })
+    }
 }
 
 /// Reads a label map: whole numbers from 0 to 65535, in whatever type they are stored.
 pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
-    let header = read_header(path)?;
-    let grid = header.grid(path)?;
-    let raw = read_voxels(path, &header)?;
+    label_map_of(Input::file(path))
+}
+
+pub(crate) fn label_map_of(input: Input<'_>) -> Result<LabelMap, DataError> {
+    let header = header_of(input)?;
+    let grid = header.grid(input.path)?;
+    let voxels = visit_labels(input, &header, |count| room_for::<u16>(input.path, count), Vec::push)?;
+    Ok(LabelMap { grid, voxels })
+}
+
+/// The largest label of a file: reads every voxel and keeps none. [`read_label_map`] would succeed.
+pub fn largest_label(path: &Path, header: &Header) -> Result<u16, DataError> {
+    visit_labels(Input::file(path), header, |_| Ok(0), |largest, label| *largest = label.max(*largest))
+}
+
+/// [`visit_voxels`] of labels.
+fn visit_labels<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize) -> Result<R, DataError>,
+    mut each: impl FnMut(&mut R, u16),
+) -> Result<R, DataError> {
+    let grid = header.grid(input.path)?;
     let tolerance = if header.scaling.is_some() || header.scalar.is_float() { LABEL_TOLERANCE } else { 0.0 };
-    let mut voxels: Vec<u16> = Vec::with_capacity(raw.count());
+    let mut seen = 0;
     let mut wrong: Option<(usize, f64)> = None;
-    raw.visit(|value| {
+    let room = visit_voxels(input, header, room, |room, value| {
         let whole = value.round();
         let good = (value - whole).abs() <= tolerance && (0.0..=65535.0).contains(&whole);
         if !good && wrong.is_none() {
-            wrong = Some((voxels.len(), value));
+            wrong = Some((seen, value));
         }
-        voxels.push(if good { whole as u16 } else { 0 });
-    });
-    if let Some((index, value)) = wrong {
-        return Err(DataError::LabelValue { path: path.to_path_buf(), value, at: position_of(index, grid.extents) });
+        seen += 1;
+        each(room, if good { whole as u16 } else { 0 });
+    })?;
+    match wrong {
+        None => Ok(room),
+        Some((index, value)) => {
+            let at = position_of(index, grid.extents);
+            Err(DataError::LabelValue { path: input.path.to_path_buf(), value, at })
+        }
     }
-    Ok(LabelMap { grid, voxels })
 }
 
 /// Writes a label map in the grid of `like`, the header of the image it belongs to: same shape,

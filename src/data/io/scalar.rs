@@ -104,25 +104,24 @@ pub struct Scaling {
     pub intercept: f64,
 }
 
-/// Voxels as they lie in a file.
-#[derive(Debug)]
-pub(crate) struct RawVoxels {
+/// How voxels are stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoding {
     pub(crate) scalar: Scalar,
     pub(crate) order: ByteOrder,
     pub(crate) scaling: Option<Scaling>,
-    pub(crate) bytes: Vec<u8>,
 }
 
-impl RawVoxels {
-    /// Calls `each` with every voxel in file order, scaled, as f64 (exact for all types but 64-bit
+impl Encoding {
+    /// Calls `each` with every voxel of `bytes` in order, scaled, as f64 (exact for all types but 64-bit
     /// integers beyond 2^53).
     ///
     /// The type must be real: see [`Scalar::is_real`].
-    pub(crate) fn visit(&self, mut each: impl FnMut(f64)) {
+    pub(crate) fn visit(&self, bytes: &[u8], mut each: impl FnMut(f64)) {
         macro_rules! all {
             ($type:ty) => {{
                 const SIZE: usize = std::mem::size_of::<$type>();
-                let (chunks, _) = self.bytes.as_chunks::<SIZE>();
+                let (chunks, _) = bytes.as_chunks::<SIZE>();
                 let little = self.order == ByteOrder::Little;
                 let stored = chunks
                     .iter()
@@ -148,10 +147,5 @@ impl RawVoxels {
             Scalar::Float64 => all!(f64),
             other => unreachable!("callers check is_real, got {}", other.name()),
         }
-    }
-
-    /// Number of voxels.
-    pub(crate) fn count(&self) -> usize {
-        self.bytes.len() / self.scalar.bytes()
     }
 }

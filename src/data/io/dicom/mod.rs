@@ -16,7 +16,8 @@
 //! (baseline, extended, lossless). Not read: JPEG 2000, JPEG-LS, files of several frames. Other files of the folder
 //! (without a preamble) and `DICOMDIR` are passed over.
 
-mod lengths;
+mod elements;
+mod pixels;
 mod rle;
 mod slice;
 
@@ -25,9 +26,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use self::slice::Slice;
-use super::bytes::{ByteOrder, Packing, read_start};
+use super::bytes::ByteOrder;
+use super::input::{Input, Packing};
 use super::metaimage::ras_from_lps;
-use super::scalar::{RawVoxels, Scalar};
+use super::scalar::{Encoding, Scalar};
 use super::{Header, Native, axes, ending_of};
 use crate::data::DataError;
 
@@ -53,11 +55,12 @@ fn is_slice(path: &Path) -> bool {
     if name.starts_with('.') || name.eq_ignore_ascii_case("DICOMDIR") || ending_of(&name).is_some() || !path.is_file() {
         return false;
     }
-    read_start(path, 132, Packing::Plain).is_ok_and(|start| start.get(128..) == Some(b"DICM"))
+    Input::file(path).start(132, Packing::Plain).is_ok_and(|start| start.get(128..) == Some(b"DICM"))
 }
 
 /// Reads the headers of all files and checks that they make a volume.
-pub(super) fn read_header(dir: &Path) -> Result<Header, DataError> {
+pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
+    let dir = input.path;
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))? {
         let path = entry.map_err(DataError::io(dir, "list"))?.path();
@@ -67,8 +70,13 @@ pub(super) fn read_header(dir: &Path) -> Result<Header, DataError> {
     }
     // The folder is listed in no order, messages are not to depend on it.
     files.sort();
-    let slices = files.par_iter().map(|path| Slice::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let slices = files.par_iter().map(|path| Slice::read(Input::file(path))).collect::<Result<Vec<_>, _>>()?;
     header_of(dir, slices)
+}
+
+/// The header of a series of one file.
+pub(super) fn read_header_of_file(input: Input<'_>) -> Result<Header, DataError> {
+    header_of(input.path, vec![Slice::read(input)?])
 }
 
 fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
@@ -177,23 +185,11 @@ fn step_of(slices: &[Slice], normal: [f64; 3]) -> Result<[f64; 3], String> {
     ))
 }
 
-/// Reads the pixels of all slices.
-pub(super) fn read_voxels(dir: &Path, header: &Header, series: &Series) -> Result<RawVoxels, DataError> {
-    let count = header.voxel_bytes(dir, "number of slices")?;
-    let scaled = header.scalar == Scalar::Float64;
-    let mut bytes: Vec<u8> = Vec::new();
-    bytes
-        .try_reserve_exact(usize::try_from(count).unwrap_or(usize::MAX))
-        .map_err(|_| DataError::io(dir, "find memory for the voxels")(std::io::ErrorKind::OutOfMemory.into()))?;
+/// Calls `each` with the voxels of all slices, one slice in memory at a time.
+pub(super) fn visit(input: Input<'_>, series: &Series, mut each: impl FnMut(f64)) -> Result<(), DataError> {
     for slice in &series.slices {
-        let pixels = slice.pixels()?;
-        if scaled {
-            let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
-            let raw = RawVoxels { scalar, order: ByteOrder::Little, scaling, bytes: pixels };
-            raw.visit(|value| bytes.extend(value.to_le_bytes()));
-        } else {
-            bytes.extend(pixels);
-        }
+        let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
+        Encoding { scalar, order: ByteOrder::Little, scaling }.visit(&slice.pixels(input)?, &mut each);
     }
-    Ok(RawVoxels { scalar: header.scalar, order: ByteOrder::Little, scaling: header.scaling, bytes })
+    Ok(())
 }

@@ -6,7 +6,8 @@
 pub(super) fn decode(data: &[u8], count: usize, bytes: usize) -> Option<Vec<u8>> {
     let (header, _) = data.get(..64)?.as_chunks::<4>();
     let word = |index: usize| -> usize { u32::from_le_bytes(header[index]) as usize };
-    if word(0) != bytes {
+    // A run of 128 takes two bytes: fewer data than this cannot fill the cells.
+    if word(0) != bytes || data.len().saturating_mul(64) < count.saturating_mul(bytes) {
         return None;
     }
     let mut cells = vec![0; count.checked_mul(bytes)?];

@@ -1,39 +1,36 @@
 //! One DICOM file of a series: what its header says, and its pixels.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag, open_file};
-use dicom_pixeldata::PixelDecoder;
-
-use super::{lengths, rle};
+use super::elements::{DataSet, Tag};
+use super::pixels;
 use crate::data::DataError;
+use crate::data::io::input::{DEFLATE_LARGEST_RATIO, Input};
 use crate::data::io::scalar::{Scalar, Scaling};
+
+/// Bytes of the file of a slice, at most: 8192 x 8192 pixels of 16 bits, four times the largest detectors.
+const LONGEST_FILE: u64 = 1 << 27;
 
 /// The attributes that make a volume of slices, by their numbers in DICOM PS3.6.
 mod tags {
     use super::Tag;
-    pub(super) const SLICE_THICKNESS: Tag = Tag(0x0018, 0x0050);
-    pub(super) const SPACING_BETWEEN_SLICES: Tag = Tag(0x0018, 0x0088);
-    pub(super) const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
-    pub(super) const IMAGE_POSITION_PATIENT: Tag = Tag(0x0020, 0x0032);
-    pub(super) const IMAGE_ORIENTATION_PATIENT: Tag = Tag(0x0020, 0x0037);
-    pub(super) const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
-    pub(super) const NUMBER_OF_FRAMES: Tag = Tag(0x0028, 0x0008);
-    pub(super) const ROWS: Tag = Tag(0x0028, 0x0010);
-    pub(super) const COLUMNS: Tag = Tag(0x0028, 0x0011);
-    pub(super) const PIXEL_SPACING: Tag = Tag(0x0028, 0x0030);
-    pub(super) const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
-    pub(super) const BITS_STORED: Tag = Tag(0x0028, 0x0101);
-    pub(super) const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
-    pub(super) const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
-    pub(super) const RESCALE_INTERCEPT: Tag = Tag(0x0028, 0x1052);
-    pub(super) const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
-    pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+    pub(super) const SLICE_THICKNESS: Tag = (0x0018, 0x0050);
+    pub(super) const SPACING_BETWEEN_SLICES: Tag = (0x0018, 0x0088);
+    pub(super) const SERIES_INSTANCE_UID: Tag = (0x0020, 0x000E);
+    pub(super) const IMAGE_POSITION_PATIENT: Tag = (0x0020, 0x0032);
+    pub(super) const IMAGE_ORIENTATION_PATIENT: Tag = (0x0020, 0x0037);
+    pub(super) const SAMPLES_PER_PIXEL: Tag = (0x0028, 0x0002);
+    pub(super) const NUMBER_OF_FRAMES: Tag = (0x0028, 0x0008);
+    pub(super) const ROWS: Tag = (0x0028, 0x0010);
+    pub(super) const COLUMNS: Tag = (0x0028, 0x0011);
+    pub(super) const PIXEL_SPACING: Tag = (0x0028, 0x0030);
+    pub(super) const BITS_ALLOCATED: Tag = (0x0028, 0x0100);
+    pub(super) const BITS_STORED: Tag = (0x0028, 0x0101);
+    pub(super) const HIGH_BIT: Tag = (0x0028, 0x0102);
+    pub(super) const PIXEL_REPRESENTATION: Tag = (0x0028, 0x0103);
+    pub(super) const RESCALE_INTERCEPT: Tag = (0x0028, 0x1052);
+    pub(super) const RESCALE_SLOPE: Tag = (0x0028, 0x1053);
 }
-
-/// Transfer syntax of run lengths.
-const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
 /// What one file says.
 #[derive(Clone, Debug)]
@@ -64,20 +61,9 @@ struct Bits {
     signed: bool,
 }
 
-/// One line that holds an error and its causes.
-fn failed(path: &Path, error: &dyn Error) -> DataError {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        reason = format!("{reason}: {inner}");
-        cause = inner.source();
-    }
-    DataError::Dicom { path: path.to_path_buf(), reason: reason.replace('\n', " ") }
-}
-
 struct Attributes<'a> {
     path: &'a Path,
-    object: DefaultDicomObject,
+    file: &'a DataSet<'a>,
 }
 
 impl Attributes<'_> {
@@ -85,14 +71,14 @@ impl Attributes<'_> {
         DataError::Header { path: self.path.to_path_buf(), field, found, expected }
     }
 
-    /// All numbers of an attribute; none if it is absent or empty.
+    /// All numbers of an attribute of decimal or integer strings; none if it is absent or empty.
     fn numbers(&self, tag: Tag, field: &'static str) -> Result<Option<Vec<f64>>, DataError> {
-        let Ok(element) = self.object.element(tag) else { return Ok(None) };
-        if element.value().to_str().is_ok_and(|text| text.trim().is_empty()) {
+        let text = self.file.text(tag).unwrap_or_default();
+        if text.trim().is_empty() {
             return Ok(None);
         }
-        let numbers = element.value().to_multi_float64();
-        numbers.map(Some).map_err(|error| self.wrong(field, error.to_string().replace('\n', " "), "numbers"))
+        let numbers: Result<Vec<f64>, _> = text.split('\\').map(|number| number.trim().parse()).collect();
+        numbers.map(Some).map_err(|_| self.wrong(field, format!("{text:?}"), "numbers"))
     }
 
     fn number(&self, tag: Tag, field: &'static str) -> Result<Option<f64>, DataError> {
@@ -111,7 +97,7 @@ impl Attributes<'_> {
         if array.iter().all(|value| value.is_finite()) { Ok(array) } else { Err(wrong()) }
     }
 
-    /// A whole number within a range.
+    /// An unsigned number of 16 bits within a range.
     fn whole(
         &self,
         tag: Tag,
@@ -119,21 +105,19 @@ impl Attributes<'_> {
         range: std::ops::RangeInclusive<u32>,
         expected: &'static str,
     ) -> Result<u32, DataError> {
-        let value = self.number(tag, field)?.ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
-        range
-            .clone()
-            .find(|&whole| f64::from(whole) == value)
-            .ok_or_else(|| self.wrong(field, value.to_string(), expected))
+        let value = self.file.short(tag).ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
+        let value = u32::from(value);
+        if range.contains(&value) { Ok(value) } else { Err(self.wrong(field, value.to_string(), expected)) }
     }
 }
 
 impl Slice {
     /// Reads the attributes of a file, not its pixels.
-    pub(super) fn read(path: &Path) -> Result<Slice, DataError> {
-        lengths::check(path)?;
-        let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
-        let object = object.map_err(|error| failed(path, &error))?;
-        let of = Attributes { path, object };
+    pub(super) fn read(input: Input<'_>) -> Result<Slice, DataError> {
+        let path = input.path;
+        let bytes = input.whole(LONGEST_FILE)?;
+        let file = DataSet::read(path, &bytes)?;
+        let of = Attributes { path, file: &file };
         let frames = of.number(tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1.0);
         if frames != 1.0 {
             return Err(of.wrong("NumberOfFrames", frames.to_string(), "1: one slice per file"));
@@ -158,6 +142,7 @@ impl Slice {
         }
         let position = of.several(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient", "three numbers of mm")?;
         let bits = bits_of(&of)?;
+        check_size(path, bytes.len() as u64, u64::from(rows) * u64::from(columns) * u64::from(bits.allocated / 8))?;
         let scalar = match (bits.allocated, bits.signed) {
             (8, false) => Scalar::Uint8,
             (8, true) => Scalar::Int8,
@@ -173,10 +158,9 @@ impl Slice {
         if thickness.is_none() {
             thickness = of.number(tags::SLICE_THICKNESS, "SliceThickness")?;
         }
-        let series = of.object.element(tags::SERIES_INSTANCE_UID).ok().and_then(|uid| uid.to_str().ok());
         Ok(Slice {
             path: path.to_path_buf(),
-            series: series.map(|uid| uid.trim_end_matches(['\0', ' ']).to_owned()).unwrap_or_default(),
+            series: file.text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             extents: [columns as usize, rows as usize],
             spacing: [column_spacing, row_spacing],
             directions,
@@ -189,38 +173,33 @@ impl Slice {
     }
 
     /// The stored numbers of all pixels, x fastest, in the type [`Slice::scalar`], little endian.
-    pub(super) fn pixels(&self) -> Result<Vec<u8>, DataError> {
+    pub(super) fn pixels(&self, input: Input<'_>) -> Result<Vec<u8>, DataError> {
         let path = &self.path;
-        let object = open_file(path).map_err(|error| failed(path, &error))?;
-        let count = self.extents[0] * self.extents[1];
-        let needed = count * self.scalar.bytes();
-        if object.meta().transfer_syntax().trim_end_matches('\0') == RLE_LOSSLESS {
-            let element = object.element(tags::PIXEL_DATA).map_err(|error| failed(path, &error))?;
-            let data = element.value().fragments().map(|fragments| fragments.concat()).unwrap_or_default();
-            let cells = rle::decode(&data, count, self.scalar.bytes()).ok_or_else(|| DataError::Dicom {
-                path: path.clone(),
-                reason: format!("run lengths are damaged or cut short, expected {count} pixels"),
-            })?;
-            return Ok(self.samples(&cells, |cell| u16::from_le_bytes(*cell)));
-        }
-        let decoded = object.decode_pixel_data().map_err(|error| failed(path, &error))?;
-        let bytes = decoded.data();
-        if bytes.len() < needed {
-            let (needed, found) = (needed as u64, bytes.len() as u64);
-            return Err(DataError::Truncated { path: path.clone(), needed, found });
-        }
-        // The library hands cells over in the machine's byte order.
-        Ok(self.samples(&bytes[..needed], |cell| u16::from_ne_bytes(*cell)))
+        let bytes = input.beside(path).whole(LONGEST_FILE)?;
+        let file = DataSet::read(path, &bytes)?;
+        let cells = pixels::decode(path, &file, self.extents, self.scalar.bytes())?;
+        Ok(self.samples(&cells))
     }
 
-    /// The samples of cells, little endian.
-    fn samples(&self, cells: &[u8], cell_of: impl Fn(&[u8; 2]) -> u16) -> Vec<u8> {
+    /// The samples of cells; both little endian.
+    fn samples(&self, cells: &[u8]) -> Vec<u8> {
         if self.bits.allocated == 8 {
             return cells.iter().map(|&cell| self.bits.sample(u32::from(cell)) as u8).collect();
         }
         let (cells, _) = cells.as_chunks::<2>();
-        cells.iter().flat_map(|cell| (self.bits.sample(u32::from(cell_of(cell))) as u16).to_le_bytes()).collect()
+        let sample = |cell: &[u8; 2]| self.bits.sample(u32::from(u16::from_le_bytes(*cell))) as u16;
+        cells.iter().flat_map(|cell| sample(cell).to_le_bytes()).collect()
     }
+}
+
+/// Refuses pixels that no coding could have packed into a file of this length: run lengths expand by 64, JPEG by 512 (a
+/// bit for a block of 8 x 8), deflate by the most of all.
+fn check_size(path: &Path, length: u64, needed: u64) -> Result<(), DataError> {
+    let most = length.saturating_mul(DEFLATE_LARGEST_RATIO);
+    if needed <= most {
+        return Ok(());
+    }
+    Err(DataError::Truncated { path: path.to_path_buf(), needed, found: most })
 }
 
 impl Bits {

@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 pub(super) use write::{files_of, write};
 
 use self::text::Text;
-use super::bytes::{ByteOrder, Packing, read_deflated, read_end, read_range};
-use super::scalar::{RawVoxels, Scalar};
+use super::bytes::ByteOrder;
+use super::input::{Input, Packing, Place};
+use super::scalar::Scalar;
 use super::{Header, Native, axes};
 use crate::data::DataError;
 
@@ -55,8 +56,8 @@ pub(crate) struct Storage {
 }
 
 /// Reads and checks the header.
-pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
-    let text = Text::read(path)?;
+pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
+    let text = Text::read(input)?;
     if let Some(kind) = text.value("ObjectType").filter(|kind| *kind != "Image") {
         return Err(text.wrong("ObjectType", format!("{kind:?}"), "Image"));
     }
@@ -76,7 +77,7 @@ pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
         None => text.flag("BinaryDataByteOrderMSB")?.unwrap_or(false),
     };
     let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
-    let native = Native::MetaImage(storage_of(&text, path)?);
+    let native = Native::MetaImage(storage_of(&text, input.path)?);
     Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
 }
 
@@ -173,14 +174,9 @@ fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
     Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0) })
 }
 
-/// Reads the voxels that `header`, of the same file, promises.
-pub(super) fn read_voxels(path: &Path, header: &Header, storage: &Storage) -> Result<RawVoxels, DataError> {
+/// Where the voxels are that `header`, of the same file, promises.
+pub(super) fn place_of(path: &Path, header: &Header, storage: &Storage) -> Result<Place, DataError> {
     let count = header.voxel_bytes(path, "DimSize")?;
-    let file = &storage.file;
-    let bytes = match (storage.start, storage.compressed) {
-        (Some(start), true) => read_deflated(file, start, storage.packed, count)?,
-        (Some(start), false) => read_range(file, start, count, Packing::Plain)?,
-        (None, _) => read_end(file, count)?,
-    };
-    Ok(RawVoxels { scalar: header.scalar, order: header.byte_order, scaling: None, bytes })
+    let packing = if storage.compressed { Packing::Deflated(storage.packed) } else { Packing::Plain };
+    Ok(Place { file: storage.file.clone(), start: storage.start, count, packing })
 }

@@ -1,10 +1,10 @@
 //! The text of a MetaImage header: lines `Key = Value` up to `ElementDataFile`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::data::DataError;
-use crate::data::io::bytes::{Packing, read_start};
+use crate::data::io::input::{Input, Packing};
 
 /// A header is a few hundred bytes; comments may make it longer, voxels follow in the same file.
 const LONGEST_HEADER: u64 = 1 << 16;
@@ -20,9 +20,9 @@ pub(super) struct Text {
 
 impl Text {
     /// Reads up to the line of `ElementDataFile`, which is the last.
-    pub(super) fn read(path: &Path) -> Result<Text, DataError> {
-        let start = read_start(path, LONGEST_HEADER, Packing::Plain)?;
-        let mut text = Text { path: path.to_path_buf(), fields: Vec::new(), length: 0 };
+    pub(super) fn read(input: Input<'_>) -> Result<Text, DataError> {
+        let start = input.start(LONGEST_HEADER, Packing::Plain)?;
+        let mut text = Text { path: input.path.to_path_buf(), fields: Vec::new(), length: 0 };
         for line in start.split_inclusive(|&byte| byte == b'\n') {
             text.length += line.len() as u64;
             let line = String::from_utf8_lossy(line);

@@ -18,8 +18,8 @@ pub(crate) use header::RawHeader;
 pub(super) use write::{header_for_grid, write};
 
 use self::header::{Field, NotNifti, Version};
-use super::bytes::{Packing, read_range, read_start};
-use super::scalar::{RawVoxels, Scalar, Scaling};
+use super::input::{Input, Packing, Place};
+use super::scalar::{Scalar, Scaling};
 use super::{Header, Native, axes, ending_of};
 use crate::data::DataError;
 
@@ -67,9 +67,9 @@ pub(super) fn files_of(path: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// Reads and checks the header.
-pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
-    let (header_file, _) = files_of(path);
-    let start = read_start(&header_file, Version::Two.size() as u64, Packing::Detect)?;
+pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
+    let (header_file, _) = files_of(input.path);
+    let start = input.beside(&header_file).start(Version::Two.size() as u64, Packing::Detect)?;
     let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
     let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
 
@@ -155,8 +155,8 @@ fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f
     warnings
 }
 
-/// Reads the voxels that `header`, of the same file, promises.
-pub(super) fn read_voxels(path: &Path, header: &Header, raw: &RawHeader) -> Result<RawVoxels, DataError> {
+/// Where the voxels are that `header`, of the same file, promises.
+pub(super) fn place_of(path: &Path, header: &Header, raw: &RawHeader) -> Result<Place, DataError> {
     let (header_file, voxel_file) = files_of(path);
     let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
     if raw.is_single() != (header_file == voxel_file) {
@@ -178,6 +178,5 @@ pub(super) fn read_voxels(path: &Path, header: &Header, raw: &RawHeader) -> Resu
     // A header in front of the voxels tells gzip from NIfTI; voxels alone do not, so there the name decides.
     let named_gzip = voxel_file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     let packing = if raw.is_single() || named_gzip { Packing::Detect } else { Packing::Plain };
-    let bytes = read_range(&voxel_file, offset, count, packing)?;
-    Ok(RawVoxels { scalar: header.scalar, order: header.byte_order, scaling: header.scaling, bytes })
+    Ok(Place { file: voxel_file, start: Some(offset), count, packing })
 }

@@ -1,0 +1,77 @@
+use super::status::Problems;
+use super::{TrainArguments, open_gpu};
+use anyhow::Result;
+use vnet_engine::gpu::GpuOptions;
+use vnet_engine::plan::human_bytes;
+use vnet_engine::train::{Preflight, RunSettings, check_budget, check_data, preflight};
+
+/// Bytes of host memory per voxel of a case while it is prepared: float32 intensities before and after resampling and
+/// in their patch, and labels of 16 bits likewise.
+const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
+
+/// Finds everything that can be wrong before the first step, and prints what would be trained; writes nothing.
+pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
+    let mut problems = Vec::new();
+    let data = check_data(&arguments.data);
+    let wrong_data = !data.problems.is_empty();
+    problems.extend(data.problems.into_iter().map(anyhow::Error::from));
+    let settings = settings.map_err(|error| problems.insert(0, error)).ok();
+    if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
+        match preflight(settings, dataset, data.classes) {
+            Ok(found) if problems.is_empty() => {
+                let heading = format!("{} cases, {} classes", dataset.cases.len(), data.classes);
+                return print_plan(settings, &found, &heading, data.most_voxels, device);
+            }
+            Ok(_) => {}
+            // What is wrong with the training only because the data are wrong is no news.
+            Err(more) => {
+                problems.extend(more.into_iter().map(anyhow::Error::from).filter(|e| !wrong_data || is_news(e)))
+            }
+        }
+    }
+    Err(Problems::of(problems))
+}
+
+/// False for problems of single volumes, which the check of the data has named.
+fn is_news(error: &anyhow::Error) -> bool {
+    use vnet_engine::data::DataError;
+    use vnet_engine::train::TrainError;
+    let data = error.downcast_ref::<TrainError>().and_then(|error| match error {
+        TrainError::Data(data) => Some(data),
+        _ => None,
+    });
+    data.is_none_or(|data| {
+        matches!(
+            data,
+            DataError::Json { .. }
+                | DataError::SplitUnknown { .. }
+                | DataError::SplitOverlap { .. }
+                | DataError::SplitEmpty { .. }
+                | DataError::Fold { .. }
+        )
+    })
+}
+
+fn print_plan(
+    settings: &RunSettings,
+    found: &Preflight,
+    heading: &str,
+    most_voxels: usize,
+    device: &GpuOptions,
+) -> Result<()> {
+    let device = &GpuOptions { algorithms: settings.config.kernels, ..device.clone() };
+    let gpu = open_gpu(device)?;
+    let [x, y, z] = found.patch;
+    let forecast = check_budget(&gpu, &found.network, &settings.config, [z, y, x])?;
+    let [training, validation, test] =
+        [&found.split.train, &found.split.validation, &found.split.test].map(|cases| cases.len());
+    println!("data      {heading}: {training} train, {validation} validate, {test} test");
+    println!("patch     {x} x {y} x {z}");
+    println!("device    {}, {}", gpu.description().name, gpu.description().driver);
+    let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
+    println!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
+    let host = (most_voxels * HOST_BYTES_PER_VOXEL) as u64;
+    println!("host      about {} while the largest case ({most_voxels} voxels) is prepared", human_bytes(host));
+    println!("\n{}", settings.config.to_toml());
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! Bytes from files: gzip and zlib, and bounds on what is read.
+//!
+//! Nothing is allocated that the length of a file cannot provide, no more is decompressed than was asked for, and
+//! voxels come in pieces, so that a file costs the memory of what is made of it and no more.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+
+use crate::data::DataError;
+
+/// Deflate cannot expand by more than 1032 (RFC 1951: 258 bytes from two bits); the rest is for
+/// headers.
+pub(super) const DEFLATE_LARGEST_RATIO: u64 = 1040;
+
+/// The first bytes of a gzip stream.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Whether bytes are decompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// If the file begins as gzip does, whatever its name: for files whose first bytes are known to be others.
+    Detect,
+    /// Never: bare voxels may begin as gzip does.
+    Plain,
+    /// One zlib or gzip stream of so many bytes (none: up to the file's end).
+    Deflated(Option<u64>),
+}
+
+/// A file, or bytes that stand for it: what fuzzing reads millions of times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    pub(crate) path: &'a Path,
+    memory: Option<&'a [u8]>,
+}
+
+trait Seekable: BufRead + Seek {}
+impl<T: BufRead + Seek> Seekable for T {}
+
+/// An open file.
+struct Source<'a> {
+    path: &'a Path,
+    bytes: Box<dyn Seekable + 'a>,
+    length: u64,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn file(path: &'a Path) -> Input<'a> {
+        Input { path, memory: None }
+    }
+
+    /// Every file of the volume has these bytes.
+    pub(crate) fn memory(path: &'a Path, bytes: &'a [u8]) -> Input<'a> {
+        Input { path, memory: Some(bytes) }
+    }
+
+    /// True for bytes that stand for files.
+    pub(crate) fn is_memory(self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Another file of the same volume.
+    pub(crate) fn beside<'b>(self, path: &'b Path) -> Input<'b>
+    where
+        'a: 'b,
+    {
+        Input { path, memory: self.memory }
+    }
+
+    fn open(self) -> Result<Source<'a>, DataError> {
+        let path = self.path;
+        if let Some(bytes) = self.memory {
+            return Ok(Source { path, bytes: Box::new(Cursor::new(bytes)), length: bytes.len() as u64 });
+        }
+        let (file, length) = open_regular(path).map_err(DataError::io(path, "open"))?;
+        Ok(Source { path, bytes: Box::new(BufReader::new(file)), length })
+    }
+
+    /// The first `count` bytes, or all where there are fewer; decompresses no more than that.
+    pub(crate) fn start(self, count: u64, packing: Packing) -> Result<Vec<u8>, DataError> {
+        let mut source = self.open()?;
+        let gzip = packing != Packing::Plain && source.is_gzip()?;
+        let mut bytes = Vec::new();
+        if gzip {
+            let path = source.path.to_path_buf();
+            let outcome = MultiGzDecoder::new(source.bytes).take(count).read_to_end(&mut bytes);
+            let found = bytes.len() as u64;
+            outcome.map_err(|source| DataError::Compressed { path, needed: count, found, source })?;
+        } else {
+            source.bytes.take(count).read_to_end(&mut bytes).map_err(DataError::io(source.path, "read"))?;
+        }
+        Ok(bytes)
+    }
+
+    /// All bytes of a file that is not longer than `limit`.
+    pub(crate) fn whole(self, limit: u64) -> Result<Cow<'a, [u8]>, DataError> {
+        match self.memory {
+            Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            None => read_limited(self.path, limit).map(Cow::Owned).map_err(DataError::io(self.path, "read")),
+        }
+    }
+}
+
+/// Opens a file to read and tells its length. Pipes and devices are refused before they are opened, which may wait for
+/// ever.
+fn open_regular(path: &Path) -> std::io::Result<(File, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is a pipe or a device, expected a file"));
+    }
+    Ok((File::open(path)?, metadata.len()))
+}
+
+/// All bytes of a regular file that is not longer than `limit`.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let (file, length) = open_regular(path)?;
+    let too_long = |length| {
+        let reason = format!("{length} bytes, expected at most {limit}");
+        std::io::Error::new(ErrorKind::FileTooLarge, reason)
+    };
+    if length > limit {
+        return Err(too_long(length));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(too_long(bytes.len() as u64)) } else { Ok(bytes) }
+}
+
+/// The text of a regular file that is not longer than `limit`.
+pub(crate) fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
+    String::from_utf8(read_limited(path, limit)?)
+        .map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "not UTF-8 text"))
+}
+
+/// Where the voxels of a volume are.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
+    /// First byte, of what comes out where [`Packing::Detect`] decompresses; none: the voxels are the end of the file.
+    pub(crate) start: Option<u64>,
+    /// Bytes of all voxels.
+    pub(crate) count: u64,
+    pub(crate) packing: Packing,
+}
+
+/// The bytes of the voxels, one after the other.
+pub(crate) struct Stream<'a> {
+    path: &'a Path,
+    reader: Box<dyn Read + 'a>,
+    compressed: bool,
+    /// Behind the last byte.
+    end: u64,
+    at: u64,
+}
+
+impl Place {
+    /// Opens the file and checks that its length can provide all voxels.
+    pub(crate) fn open<'a>(&'a self, input: Input<'a>) -> Result<Stream<'a>, DataError> {
+        let mut source = input.beside(&self.file).open()?;
+        let Some(start) = self.start else {
+            let start =
+                source.length.checked_sub(self.count).ok_or_else(|| source.truncated(self.count, source.length))?;
+            return source.plain(start, self.count);
+        };
+        match self.packing {
+            Packing::Deflated(packed) => source.deflated(start, packed, self.count),
+            Packing::Detect if source.is_gzip()? => source.gzip(start, self.count),
+            Packing::Detect | Packing::Plain => source.plain(start, self.count),
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn truncated(&self, needed: u64, found: u64) -> DataError {
+        DataError::Truncated { path: self.path.to_path_buf(), needed, found }
+    }
+
+    fn is_gzip(&mut self) -> Result<bool, DataError> {
+        let start = self.bytes.fill_buf().map_err(DataError::io(self.path, "read"))?;
+        Ok(start.starts_with(&GZIP_MAGIC))
+    }
+
+    fn plain(mut self, start: u64, count: u64) -> Result<Stream<'a>, DataError> {
+        let end = start.saturating_add(count);
+        if end > self.length {
+            return Err(self.truncated(end, self.length));
+        }
+        self.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
+        Ok(Stream { path: self.path, reader: self.bytes, compressed: false, end, at: start })
+    }
+
+    fn gzip(self, start: u64, count: u64) -> Result<Stream<'a>, DataError> {
+        let (end, most) = (start.saturating_add(count), self.length.saturating_mul(DEFLATE_LARGEST_RATIO));
+        if end > most {
+            return Err(self.truncated(end, most));
+        }
+        let mut decoder = MultiGzDecoder::new(self.bytes);
+        let path = self.path;
+        match std::io::copy(&mut (&mut decoder).take(start), &mut std::io::sink()) {
+            Ok(found) if found < start => Err(DataError::Truncated { path: path.to_path_buf(), needed: end, found }),
+            Ok(_) => Ok(Stream { path, reader: Box::new(decoder), compressed: true, end, at: start }),
+            Err(source) => Err(DataError::Compressed { path: path.to_path_buf(), needed: end, found: 0, source }),
+        }
+    }
+
+    fn deflated(mut self, start: u64, packed: Option<u64>, count: u64) -> Result<Stream<'a>, DataError> {
+        let there = self.length.saturating_sub(start);
+        if let Some(packed) = packed.filter(|&packed| packed > there) {
+            return Err(self.truncated(start.saturating_add(packed), self.length));
+        }
+        let packed = packed.unwrap_or(there);
+        let most = packed.saturating_mul(DEFLATE_LARGEST_RATIO);
+        if count > most {
+            return Err(self.truncated(count, most));
+        }
+        self.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
+        let gzip = self.is_gzip()?;
+        let stream = self.bytes.take(packed);
+        let reader: Box<dyn Read + 'a> =
+            if gzip { Box::new(MultiGzDecoder::new(stream)) } else { Box::new(ZlibDecoder::new(stream)) };
+        Ok(Stream { path: self.path, reader, compressed: true, end: count, at: 0 })
+    }
+}
+
+impl Stream<'_> {
+    /// The next bytes of the voxels, as many as are left and fit; none behind the last. The checksum of a compressed
+    /// stream that ends with the voxels is verified.
+    pub(crate) fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], DataError> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let mut filled = 0;
+        while filled < left {
+            match self.read(&mut buffer[filled..left])? {
+                0 => {
+                    let (needed, found) = (self.end, self.at);
+                    return Err(DataError::Truncated { path: self.path.to_path_buf(), needed, found });
+                }
+                count => {
+                    filled += count;
+                    self.at += count as u64;
+                }
+            }
+        }
+        if filled > 0 && self.at == self.end && self.compressed {
+            self.read(&mut [0])?;
+        }
+        Ok(&buffer[..filled])
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, DataError> {
+        loop {
+            match self.reader.read(buffer) {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) if self.compressed => {
+                    let (needed, found) = (self.end, self.at);
+                    return Err(DataError::Compressed { path: self.path.to_path_buf(), needed, found, source });
+                }
+                Err(source) => return Err(DataError::io(self.path, "read")(source)),
+            }
+        }
+    }
+}
+
+/// An empty vector with room for `count` elements, whose number the length of a file allows.
+pub(crate) fn room_for<T>(path: &Path, count: usize) -> Result<Vec<T>, DataError> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count)
+        .map_err(|_| DataError::io(path, "find memory for the voxels")(ErrorKind::OutOfMemory.into()))?;
+    Ok(room)
+}

@@ -1,0 +1,89 @@
+//! The readers of files from strangers, from bytes: entries for `fuzz/`, which runs them millions of times, and for the
+//! tests of what it found. Whatever the bytes, they return.
+
+use crate::data::inspect::inspection_of;
+use crate::data::io::input::Input;
+use crate::data::io::{header_of, label_map_of, volume_of};
+use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
+use crate::infer::Preprocessing;
+use crate::nn::Model;
+use crate::train::{Config, Preset};
+use std::path::Path;
+
+/// NIfTI, as one file and as the two of a pair.
+pub fn nifti(bytes: &[u8]) {
+    volume("a.nii", bytes);
+    volume("a.hdr", bytes);
+}
+
+/// MetaImage; the bytes are those of the file of voxels too.
+pub fn metaimage(bytes: &[u8]) {
+    volume("a.mha", bytes);
+}
+
+/// A DICOM series of one file.
+pub fn dicom(bytes: &[u8]) {
+    volume("a", bytes);
+}
+
+/// Voxels of volumes that are prepared for a network, at most: larger ones take their time.
+const PREPARED: usize = 1 << 12;
+
+fn volume(name: &str, bytes: &[u8]) {
+    let input = Input::memory(Path::new(name), bytes);
+    if let Err(error) = header_of(input) {
+        let text = error.to_string();
+        assert!(text.starts_with(name) && !text.contains('\n'), "{text}");
+        return;
+    }
+    if let Ok(inspection) = inspection_of(input) {
+        serde_json::to_string(&inspection).expect("an inspection is always JSON");
+    }
+    let labels = label_map_of(input);
+    let Ok(volume) = volume_of(input) else { return };
+    let grid = volume.grid.clone();
+    assert_eq!(volume.voxels.len(), grid.voxel_count());
+    assert!(volume.voxels.iter().all(|voxel| voxel.is_finite()));
+    assert_eq!(grid.difference(&grid), None);
+    if let Ok(labels) = labels {
+        assert_eq!((labels.voxels.len(), &labels.grid), (volume.voxels.len(), &grid));
+    }
+    let spacing = TargetSpacing::Millimetres([1.0, 1.0, 1.5]);
+    let preparation =
+        Preparation { patch: [8, 4, 4], canonical: true, spacing, ..Preparation::native(Normalisation::ZScoreNonZero) };
+    if crate::data::prepare::check_size(Path::new(name), &grid, &preparation, PREPARED).is_ok() {
+        let prepared = Prepared::from_volume(volume, &preparation, Fit::Patch);
+        assert_eq!(prepared.image.len(), 8 * 4 * 4);
+    }
+}
+
+/// A configuration file, and the same text as a `--set`.
+pub fn configuration(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = Config::from_text(Preset::Paper, None, &[text.clone().into_owned()]);
+    if let Ok(config) = Config::from_text(Preset::Tiny, Some(("f.toml", &text)), &[]) {
+        let again = Config::from_text(Preset::Paper, Some(("g.toml", &config.to_toml())), &[]);
+        assert_eq!(again.expect("a configuration that was written"), config);
+    }
+}
+
+/// A `split.json` of a data set of four cases.
+pub fn split(bytes: &[u8]) {
+    let names = ["a", "b", "c", "d"].map(str::to_owned);
+    let text = String::from_utf8_lossy(bytes);
+    for fold in [None, Some(1)] {
+        if let Ok(split) = Split::from_text(Path::new("split.json"), &text, &names, fold) {
+            let cases = [&split.train, &split.validation, &split.test].map(Vec::len);
+            assert!(cases[0] > 0 && cases.iter().sum::<usize>() <= names.len());
+        }
+    }
+}
+
+/// A model file; checkpoints share its reader.
+pub fn model(bytes: &[u8]) {
+    let Ok(model) = Model::from_bytes(Path::new("m.safetensors"), bytes) else { return };
+    if let Ok(preprocessing) = Preprocessing::of(&model) {
+        preprocessing.preparation(model.network.classes);
+        preprocessing.foreground_names(model.network.classes);
+    }
+}

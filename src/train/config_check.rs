@@ -1,0 +1,55 @@
+//! The ranges of the configuration's numbers.
+
+use super::config::Config;
+
+/// A key, what it takes, and what was given.
+pub(super) type Mistake = (&'static str, &'static str, String);
+
+/// Notes a mistake unless the value is good.
+fn expect(mistakes: &mut Vec<Mistake>, good: bool, key: &'static str, expected: &'static str, found: impl ToString) {
+    if !good {
+        mistakes.push((key, expected, found.to_string()));
+    }
+}
+
+impl Config {
+    /// All values out of range. Comparisons are such that NaN is in none.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes = self.data.mistakes();
+        let t = &self.training;
+        expect(&mut mistakes, t.steps >= 1, "training.steps", "at least 1", t.steps);
+        for (key, value) in [("training.batch", t.batch), ("training.loader_threads", t.loader_threads)] {
+            expect(&mut mistakes, (1..=64).contains(&value), key, "1 to 64", value);
+        }
+        let kept = t.keep_checkpoints;
+        expect(&mut mistakes, (1..=1000).contains(&kept), "training.keep_checkpoints", "1 to 1000", kept);
+        let gain = self.network.head_gain;
+        expect(&mut mistakes, (0.0..=100.0).contains(&gain), "network.head_gain", "0 to 100", gain);
+        self.optimiser_mistakes(&mut mistakes);
+        let s = &self.schedule;
+        expect(&mut mistakes, s.every >= 1, "schedule.every", "at least 1", s.every);
+        expect(&mut mistakes, (0.0..=1.0).contains(&s.factor), "schedule.factor", "0 to 1", s.factor);
+        expect(&mut mistakes, (0.0..=100.0).contains(&s.power), "schedule.power", "0 to 100", s.power);
+        let factor = self.health.learning_rate_factor;
+        let good = factor > 0.0 && factor <= 1.0;
+        expect(&mut mistakes, good, "health.learning_rate_factor", "above 0, at most 1", factor);
+        mistakes
+    }
+
+    fn optimiser_mistakes(&self, mistakes: &mut Vec<Mistake>) {
+        let o = &self.optimiser;
+        for (key, value) in
+            [("optimiser.momentum", o.momentum), ("optimiser.beta1", o.beta1), ("optimiser.beta2", o.beta2)]
+        {
+            expect(mistakes, (0.0..1.0).contains(&value), key, "0 up to, not including, 1", value);
+        }
+        // The kernels compute in float32.
+        let positive = |value: f64, most: f64| value as f32 > 0.0 && value <= most;
+        let rate = o.learning_rate;
+        expect(mistakes, positive(rate, 1e3), "optimiser.learning_rate", "a positive number up to 1000", rate);
+        expect(mistakes, positive(o.epsilon, 1.0), "optimiser.epsilon", "a positive number up to 1", o.epsilon);
+        let (decay, clip) = (o.weight_decay, o.clip_norm);
+        expect(mistakes, (0.0..=1e3).contains(&decay), "optimiser.weight_decay", "0 to 1000", decay);
+        expect(mistakes, (0.0..=1e30).contains(&clip), "optimiser.clip_norm", "0 (no clipping) to 1e30", clip);
+    }
+}

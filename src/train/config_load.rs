@@ -1,0 +1,262 @@
+//! From a preset, a file and settings to a configuration in which every value is of its type and within its range. All
+//! mistakes are found, and named by file (or setting) and key.
+
+use super::config::{Config, ConfigError, Preset};
+use super::data_config::DataConfig;
+use crate::nn::NetworkError;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Bytes of a configuration file, at most.
+const LONGEST_TEXT: u64 = 1 << 20;
+/// Dots in the key of a setting, at most: one more than keys have.
+const MOST_DOTS: usize = 2;
+
+/// Which file or setting a key was last given by, and what is wrong.
+#[derive(Default)]
+struct Findings {
+    origins: BTreeMap<String, String>,
+    problems: Vec<ConfigError>,
+}
+
+impl Config {
+    /// A preset, overlaid by a file and by `key=value` settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the file and key; [`ConfigError::Many`] where there are several.
+    pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
+        let text = file.map(read_text).transpose()?;
+        let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
+        Self::from_text(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
+    }
+
+    /// As [`Config::load`], of the name and the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_text(preset: Preset, file: Option<(&str, &str)>, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut table = table_of(&preset.config());
+        let mut findings = Findings::default();
+        if let Some((origin, text)) = file {
+            findings.overlay(&mut table, parse(origin, text), origin);
+        }
+        for setting in settings {
+            let origin = format!("--set {}", shortened(setting));
+            findings.overlay(&mut table, parse_setting(&origin, setting), &origin);
+        }
+        let config = findings.deserialise(preset, &table);
+        if let Some(config) = &config {
+            findings.check(config);
+        }
+        match (config, findings.problems.len()) {
+            (Some(config), 0) => Ok(config),
+            (_, 1) => Err(findings.problems.remove(0)),
+            _ => Err(ConfigError::Many(findings.problems)),
+        }
+    }
+
+    /// Reads the effective configuration of a run.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the file and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(Preset::Tiny, Some(path), &[])
+    }
+}
+
+impl Findings {
+    fn overlay(&mut self, table: &mut Table, other: Result<Table, ConfigError>, origin: &str) {
+        match other {
+            Ok(other) => self.overlay_table(table, other, origin, ""),
+            Err(error) => self.problems.push(error),
+        }
+    }
+
+    /// Replaces values of `table` by those of `other`, whose keys must exist.
+    fn overlay_table(&mut self, table: &mut Table, other: Table, origin: &str, prefix: &str) {
+        for (key, value) in other {
+            let path = format!("{prefix}{key}");
+            let Some(present) = table.get_mut(&key) else {
+                self.problems.push(unknown(origin, &path));
+                continue;
+            };
+            if let (Value::Table(present), Value::Table(_)) = (&mut *present, &value) {
+                let Value::Table(value) = value else { unreachable!("it was a table") };
+                self.overlay_table(present, value, origin, &format!("{path}."));
+                continue;
+            }
+            match convert(present, value, origin, &path) {
+                Ok(value) => {
+                    *present = value;
+                    self.origins.insert(path, origin.to_owned());
+                }
+                Err(error) => self.problems.push(error),
+            }
+        }
+    }
+
+    /// The configuration of a table; where it is none, every key that does not fit by itself is a problem.
+    fn deserialise(&mut self, preset: Preset, table: &Table) -> Option<Config> {
+        if let Ok(config) = table.clone().try_into() {
+            return Some(config);
+        }
+        for (key, origin) in &self.origins {
+            let mut alone = table_of(&preset.config());
+            let value = value_at(table, key).expect("it was put there").clone();
+            if let Some(place) = value_at_mut(&mut alone, key) {
+                *place = value.clone();
+            }
+            if let Err(error) = alone.try_into::<Config>() {
+                let message = error.message().to_owned();
+                let words = message.split_once("expected ").map_or(message.as_str(), |(_, words)| words);
+                let expected = DataConfig::words(key).map_or(words, |(_, expected)| expected);
+                self.problems.push(mismatch(origin, key, expected, &value));
+            }
+        }
+        None
+    }
+
+    /// Values out of range.
+    fn check(&mut self, config: &Config) {
+        for (key, expected, found) in config.mistakes() {
+            let origin = self.origins.get(key).map_or("configuration", String::as_str).to_owned();
+            self.problems.push(ConfigError::Value {
+                origin,
+                key: key.to_owned(),
+                expected: expected.to_owned(),
+                found,
+            });
+        }
+        match config.network(2).validate() {
+            Ok(()) => {}
+            Err(NetworkError::Number { key, found, expected }) => {
+                let of = |name: &str| self.origins.get(&format!("network.{name}"));
+                let origin = key.split(" or ").find_map(of).map_or("configuration", String::as_str).to_owned();
+                let (key, expected) = (format!("network.{key}"), expected.to_owned());
+                self.problems.push(ConfigError::Value { origin, key, expected, found });
+            }
+            Err(error) => self.problems.push(error.into()),
+        }
+    }
+}
+
+fn table_of(config: &Config) -> Table {
+    Table::try_from(config).expect("a configuration is a table")
+}
+
+fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        Some((first, rest)) => value_at(table.get(first)?.as_table()?, rest),
+        None => table.get(key),
+    }
+}
+
+fn value_at_mut<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
+    match key.split_once('.') {
+        Some((first, rest)) => value_at_mut(table.get_mut(first)?.as_table_mut()?, rest),
+        None => table.get_mut(key),
+    }
+}
+
+/// The text of a configuration; a pipe will do.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let io = |source| ConfigError::Io { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.take(LONGEST_TEXT + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        let reason = format!("more than {LONGEST_TEXT} bytes, expected a configuration");
+        return Err(io(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(text)
+}
+
+fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse::<Table>().map_err(|e| {
+        let line =
+            e.span().map_or(1, |span| text.as_bytes()[..span.start.min(text.len())].split(|&b| b == b'\n').count());
+        ConfigError::Syntax { origin: format!("{origin}:{line}"), reason: e.message().to_owned() }
+    })
+}
+
+/// `a.b=value`, where a value that is not TOML is taken as a string.
+fn parse_setting(origin: &str, setting: &str) -> Result<Table, ConfigError> {
+    let (key, text) = setting.split_once('=').ok_or_else(|| ConfigError::Syntax {
+        origin: origin.to_owned(),
+        reason: "expected key=value, e.g. training.steps=500".to_owned(),
+    })?;
+    let key = key.trim();
+    if key.matches('.').count() > MOST_DOTS {
+        return Err(unknown(origin, key));
+    }
+    let value = format!("v = {text}").parse::<Table>().ok().filter(|t| t.len() == 1).and_then(|mut t| t.remove("v"));
+    let mut table = Table::new();
+    let mut parts = key.rsplit('.');
+    table.insert(parts.next().unwrap_or_default().to_owned(), value.unwrap_or(Value::String(text.to_owned())));
+    for part in parts {
+        table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
+    }
+    Ok(table)
+}
+
+/// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
+fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
+    let either = DataConfig::words(key);
+    match (present, &value) {
+        (_, Value::Array(_)) if either.is_some() => Ok(value),
+        (_, Value::String(word)) if either.is_some_and(|(known, _)| known == word) => Ok(value),
+        _ if either.is_some() => Err(mismatch(origin, key, either.map_or("", |(_, expected)| expected), &value)),
+        (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(*i as f64)),
+        (Value::Integer(_), Value::Integer(i)) if *i >= 0 => Ok(value),
+        (Value::Integer(_), _) => Err(mismatch(origin, key, "a whole number, 0 or more", &value)),
+        _ if present.same_type(&value) => Ok(value),
+        (Value::Table(_), _) => Err(mismatch(origin, key, "a table", &value)),
+        _ => Err(mismatch(origin, key, &format!("a value like {present}"), &value)),
+    }
+}
+
+fn mismatch(origin: &str, key: &str, expected: &str, found: &Value) -> ConfigError {
+    ConfigError::Value {
+        origin: origin.to_owned(),
+        key: key.to_owned(),
+        expected: expected.to_owned(),
+        found: shortened(&found.to_string()),
+    }
+}
+
+fn unknown(origin: &str, key: &str) -> ConfigError {
+    ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(key), key: shortened(key) }
+}
+
+/// Letters of a key or a wrong value that a message repeats.
+const MOST_SHOWN: usize = 80;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The existing key that is most similar.
+fn nearest(key: &str) -> String {
+    fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+        for (key, value) in table {
+            match value {
+                Value::Table(inner) => collect(inner, &format!("{prefix}{key}."), keys),
+                _ => keys.push(format!("{prefix}{key}")),
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    collect(&table_of(&Preset::Tiny.config()), "", &mut keys);
+    // Similarity takes time with the product of the lengths.
+    let key: String = key.chars().take(MOST_SHOWN).collect();
+    let similarity = |candidate: &String| {
+        let last = candidate.rsplit('.').next().unwrap_or(candidate);
+        strsim::jaro_winkler(candidate, &key).max(strsim::jaro_winkler(last, &key))
+    };
+    keys.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).unwrap_or_default()
+}

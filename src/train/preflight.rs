@@ -1,0 +1,81 @@
+//! What can be wrong with a training before its first step, found without a device and without writing anything.
+
+use super::folder::{choose_split, refuse_used};
+use super::run::initial_model;
+use super::{ConfigError, RunSettings, TrainError, checkpoint, choose_patch};
+use crate::data::{Dataset, Split};
+use crate::nn::Network;
+use std::path::Path;
+
+/// The data set of a training, and everything that is wrong with it.
+#[derive(Debug)]
+pub struct CheckedData {
+    /// The cases that have image and label; none where there is no data set.
+    pub dataset: Option<Dataset>,
+    /// Number of classes, background included.
+    pub classes: usize,
+    /// Voxels of the largest image.
+    pub most_voxels: usize,
+    /// All problems, in the order of the cases.
+    pub problems: Vec<TrainError>,
+}
+
+/// What is trained, where nothing is wrong.
+#[derive(Debug)]
+pub struct Preflight {
+    /// Which cases train, validate and test.
+    pub split: Split,
+    /// The network.
+    pub network: Network,
+    /// Extents x, y, z of its input.
+    pub patch: [usize; 3],
+}
+
+/// Reads every file of a data set to its end.
+pub fn check_data(dir: &Path) -> CheckedData {
+    match Dataset::survey(dir) {
+        Err(error) => CheckedData { dataset: None, classes: 2, most_voxels: 0, problems: vec![error.into()] },
+        Ok((dataset, mut problems)) => {
+            let examined = dataset.examine(None);
+            problems.extend(examined.problems);
+            CheckedData {
+                dataset: Some(dataset),
+                classes: examined.classes,
+                most_voxels: examined.most_voxels,
+                problems: problems.into_iter().map(TrainError::from).collect(),
+            }
+        }
+    }
+}
+
+/// Checks the configuration, the split, the run folder, the model to start from and the checkpoint to resume from
+/// against data that were checked.
+///
+/// # Errors
+/// All problems of these.
+pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: usize) -> Result<Preflight, Vec<TrainError>> {
+    let mut problems = Vec::new();
+    let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
+    let network = settings.config.network(classes);
+    let valid = network.validate();
+    let is_valid = valid.is_ok();
+    note(valid.map_err(|error| ConfigError::from(error).into()));
+    note(refuse_used(settings));
+    if let (Some(path), true) = (&settings.init, is_valid) {
+        note(initial_model(path, &network).map(drop));
+    }
+    let mut patch = None;
+    if settings.resume {
+        note(checkpoint::newest(&settings.out).map(|found| patch = Some(found.checkpoint.state.patch)));
+    }
+    let mut split = None;
+    note(choose_split(settings, dataset).map(|chosen| split = Some(chosen)));
+    if let (None, Some(split), true) = (patch, &split, is_valid) {
+        let training = dataset.select(&split.train);
+        note(choose_patch(&settings.config, &training, network.divisor()).map(|chosen| patch = Some(chosen)));
+    }
+    match (split, patch) {
+        (Some(split), Some(patch)) if problems.is_empty() => Ok(Preflight { split, network, patch }),
+        _ => Err(problems),
+    }
+}

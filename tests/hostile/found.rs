@@ -1,0 +1,33 @@
+//! What fuzzing found, once each.
+
+use vnet_engine::fuzzing;
+
+/// A slice whose encapsulated pixels are a primitive of 17 bytes: what follows lies at odd bytes, and was taken for an
+/// element of 1.4 GB by a parser that trusts lengths.
+#[test]
+fn pixels_of_defined_length_that_hold_items() {
+    let mut bytes = vec![0; 128];
+    bytes.extend(
+        b"DICM\x02\0\x10\0UI\x16\x001.2.840.10008.1.2.4.70\xE0\x7F\x10\0OB\0\0\x11\0\0\0\xFE\xFF\0\xE0\0\0\0\0",
+    );
+    bytes.extend(b"\xFE\xFF\0\xE0\x4A\0\0\0\xFF\xD8\xFF\xC3\0\x0B\x10\0\x28\0\x02\0US\x02\0\0\0\x01\0\x28\0\x04\0CS");
+    fuzzing::dicom(&bytes);
+}
+
+/// Seven axes whose product is beyond 64 bits.
+#[test]
+fn extents_whose_product_overflows() {
+    let mut bytes = vec![0; 352 + 16];
+    bytes[..4].copy_from_slice(&348i32.to_le_bytes());
+    bytes[344..348].copy_from_slice(b"n+1\0");
+    bytes[40..56].copy_from_slice(&[7u8, 0].into_iter().chain([0xFF, 0x7F].repeat(7)).collect::<Vec<_>>());
+    (bytes[70], bytes[72]) = (2, 8);
+    fuzzing::nifti(&bytes);
+}
+
+/// An exponent of NaN in the schedule gave learning rates of NaN.
+#[test]
+fn numbers_that_are_none_in_a_configuration() {
+    fuzzing::configuration(b"schedule.power=nan");
+    fuzzing::configuration(b"network.head_gain=nan\noptimiser.epsilon=nan");
+}

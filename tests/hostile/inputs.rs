@@ -1,0 +1,698 @@
+//! Volumes, label maps and folders.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::crafted::{Crafted, VOXELS, stored};
+use crate::files::{DataSet, PutInto, bomb, changed, gzipped, header, image, label, metaimage, typed};
+use crate::slices::{RLE, Slice, element, encapsulated, slice};
+use crate::{Case, dry_run};
+
+/// A data set whose image `b` is this file.
+fn with_image(root: &Path, name: &str, file: &dyn PutInto) -> Vec<String> {
+    file.put_into(&DataSet::new(root).replace_image(name));
+    dry_run(&[])
+}
+
+fn with_label(root: &Path, name: &str, file: &dyn PutInto) -> Vec<String> {
+    file.put_into(&DataSet::new(root).replace_label(name));
+    dry_run(&[])
+}
+
+/// A data set whose image `b` is a symbolic link.
+fn with_link(root: &Path, to: &str) -> Vec<String> {
+    symlink(to, DataSet::new(root).replace_image("b.nii")).expect("a link");
+    dry_run(&[])
+}
+
+fn short(value: i16) -> [u8; 2] {
+    value.to_be_bytes()
+}
+
+fn float(value: f32) -> [u8; 4] {
+    value.to_be_bytes()
+}
+
+fn two_to_the_120() -> Crafted {
+    Crafted::new(true, true, 64, 64).dim(&[3, 1 << 40, 1 << 40, 1 << 40, 1, 1, 1, 1])
+}
+
+fn seven_axes() -> Crafted {
+    Crafted::new(true, false, 2, 8).dim(&[7, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1, 1, 1])
+}
+
+fn cut(bytes: &[u8], by: usize) -> Vec<u8> {
+    bytes[..bytes.len() - by].to_vec()
+}
+
+fn flipped(mut bytes: Vec<u8>, from_the_end: usize) -> Vec<u8> {
+    let at = bytes.len() - from_the_end;
+    bytes[at] ^= 0x10;
+    bytes
+}
+
+fn singular() -> [[f64; 4]; 3] {
+    [[1.0, 2.0, 0.0, 0.0], [2.0, 4.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+}
+
+fn floats(special: f32) -> Crafted {
+    typed(16, 32).f32s((0..VOXELS).map(|v| if v == 51 { special } else { (v % 3) as f32 }))
+}
+
+fn doubles(value: f64) -> Crafted {
+    let mut file = typed(64, 64);
+    file.bytes.extend((0..VOXELS).flat_map(|_| value.to_le_bytes()));
+    file
+}
+
+const B: &str = "b.nii";
+
+pub const NIFTI: &[Case] = &[
+    Case { name: "no bytes", make: |r| with_image(r, B, &Vec::new()), words: &["b.nii", "cut short", "348"] },
+    Case { name: "three bytes", make: |r| with_image(r, B, &vec![92, 1, 0]), words: &["b.nii", "cut short"] },
+    Case {
+        name: "header without voxels",
+        make: |r| with_image(r, B, &header()),
+        words: &["b.nii", "562 bytes", "352"],
+    },
+    Case {
+        name: "one byte short",
+        make: |r| with_image(r, B, &cut(&image().bytes, 1)),
+        words: &["b.nii", "cut short"],
+    },
+    Case {
+        name: "terabytes",
+        make: |r| with_image(r, B, &header().dim(&[3, 32_000, 32_000, 32_000, 1, 1, 1, 1])),
+        words: &["b.nii", "32000 x 32000 x 32000 voxels, expected at most"],
+    },
+    Case {
+        name: "two gigabytes of nothing",
+        make: |r| with_image(r, B, &header().dim(&[3, 1000, 1000, 1000, 1, 1, 1, 1])),
+        words: &["b.nii", "2000000352 bytes are expected", "grid"],
+    },
+    Case { name: "2^120 voxels", make: |r| with_image(r, B, &two_to_the_120()), words: &["b.nii", "voxels"] },
+    Case {
+        name: "2^80 voxels on four axes",
+        make: |r| with_image(r, B, &seven_axes()),
+        words: &["b.nii", "three axes"],
+    },
+    Case {
+        name: "negative extent",
+        make: |r| with_image(r, B, &image().dim(&[3, 5, -3, 7, 1, 1, 1, 1])),
+        words: &["b.nii", "dim is [3, 5, -3"],
+    },
+    Case {
+        name: "extent 0",
+        make: |r| with_image(r, B, &image().dim(&[3, 5, 0, 7, 1, 1, 1, 1])),
+        words: &["b.nii", "dim is [3, 5, 0"],
+    },
+    Case {
+        name: "nine axes",
+        make: |r| with_image(r, B, &image().dim(&[9, 5, 3, 7, 1, 1, 1, 1])),
+        words: &["b.nii", "dim is [9"],
+    },
+    Case {
+        name: "series over time",
+        make: |r| with_image(r, B, &image().dim(&[4, 5, 3, 1, 7, 1, 1, 1])),
+        words: &["b.nii", "5 x 3 x 1 x 7", "three axes"],
+    },
+    Case {
+        name: "one slice",
+        make: |r| with_image(r, B, &image().dim(&[2, 35, 3, 1, 1, 1, 1, 1])),
+        words: &["b.nii", "35 x 3", "three axes"],
+    },
+    Case {
+        name: "wrong sizeof_hdr",
+        make: |r| with_image(r, B, &changed(image(), 0, &347i32.to_be_bytes())),
+        words: &["b.nii", "sizeof_hdr is 347", "348"],
+    },
+    Case {
+        name: "ANALYZE 7.5",
+        make: |r| with_image(r, B, &changed(image(), 344, &[0; 4])),
+        words: &["b.nii", "ANALYZE"],
+    },
+    Case {
+        name: "magic with control characters",
+        make: |r| with_image(r, B, &changed(image(), 344, b"\0\n\x1b[")),
+        words: &["b.nii", "magic"],
+    },
+    Case {
+        name: "unknown type",
+        make: |r| with_image(r, B, &changed(image(), 70, &short(2826))),
+        words: &["b.nii", "datatype is 2826"],
+    },
+    Case {
+        name: "colours",
+        make: |r| with_image(r, B, &changed(image(), 70, &short(128))),
+        words: &["b.nii", "rgb24"],
+    },
+    Case {
+        name: "complex numbers",
+        make: |r| with_image(r, B, &changed(image(), 70, &short(32))),
+        words: &["b.nii", "complex64"],
+    },
+    Case {
+        name: "float128",
+        make: |r| with_image(r, B, &changed(image(), 70, &short(1536))),
+        words: &["b.nii", "float128"],
+    },
+    Case {
+        name: "voxels within the header",
+        make: |r| with_image(r, B, &changed(image(), 108, &float(100.0))),
+        words: &["b.nii", "vox_offset is 100"],
+    },
+    Case {
+        name: "voxels nowhere",
+        make: |r| with_image(r, B, &changed(image(), 108, &float(f32::NAN))),
+        words: &["b.nii", "vox_offset is NaN"],
+    },
+    Case {
+        name: "voxels far behind",
+        make: |r| with_image(r, B, &changed(image(), 108, &float(1e30))),
+        words: &["b.nii", "cut short"],
+    },
+    Case {
+        name: "dependent axes",
+        make: |r| with_image(r, B, &image().sform(1, singular())),
+        words: &["b.nii", "independent"],
+    },
+    Case {
+        name: "affine of NaN",
+        make: |r| with_image(r, B, &image().sform(1, [[f64::NAN; 4]; 3])),
+        words: &["b.nii", "finite axes"],
+    },
+    Case {
+        name: "infinite spacing",
+        make: |r| with_image(r, B, &image().pixdim(&[1.0, f64::INFINITY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])),
+        words: &["b.nii", "finite"],
+    },
+    Case {
+        name: "intercept of NaN",
+        make: |r| with_image(r, B, &image().scaling(2.0, f64::NAN)),
+        words: &["b.nii", "scl_inter is NaN"],
+    },
+    Case {
+        name: "one voxel of NaN",
+        make: |r| with_image(r, B, &floats(f32::NAN)),
+        words: &["b.nii", "1 of 105 voxels are NaN or infinite", "[1, 1, 3]"],
+    },
+    Case {
+        name: "beyond float32",
+        make: |r| with_image(r, B, &doubles(1e300)),
+        words: &["b.nii", "105 of 105 voxels"],
+    },
+    Case {
+        name: "cut gzip",
+        make: |r| with_image(r, "b.nii.gz", &cut(&gzipped(&image().bytes), 30)),
+        words: &["b.nii.gz", "damaged or cut short"],
+    },
+    Case {
+        name: "wrong checksum",
+        make: |r| with_image(r, "b.nii.gz", &flipped(gzipped(&image().bytes), 6)),
+        words: &["b.nii.gz", "damaged or cut short"],
+    },
+    Case {
+        name: "gzip of a text",
+        make: |r| with_image(r, "b.nii.gz", &gzipped("no volume ".repeat(99).as_bytes())),
+        words: &["b.nii.gz", "sizeof_hdr"],
+    },
+    Case {
+        name: "gzip bomb of 10^11 voxels",
+        make: |r| with_image(r, "b.nii.gz", &bomb(&header().dim(&[3, 5000, 5000, 4000, 1, 1, 1, 1]).bytes, 20)),
+        words: &["b.nii.gz", "5000 x 5000 x 4000 voxels"],
+    },
+    Case {
+        name: "gzip bomb within bounds",
+        make: |r| with_image(r, "b.nii.gz", &bomb(&header().dim(&[3, 1000, 1000, 300, 1, 1, 1, 1]).bytes, 75)),
+        words: &["b.nii", "extents (x, y, z) are [5, 3, 7] instead of [1000, 1000, 300]"],
+    },
+    Case {
+        name: "gzip bomb that ends early",
+        make: |r| with_image(r, "b.nii.gz", &bomb(&header().dim(&[3, 5, 3, 20_000, 1, 1, 1, 1]).bytes, 0)),
+        words: &["b.nii.gz", "cut short", "grid"],
+    },
+    Case {
+        name: "pair without voxels",
+        make: |r| with_image(r, "b.hdr", &changed(header(), 344, b"\x001in")),
+        words: &["b.img", "cannot open"],
+    },
+    Case {
+        name: "pair in one file",
+        make: |r| with_image(r, B, &changed(image(), 344, b"\x001in")),
+        words: &["b.nii", "magic is a pair's"],
+    },
+    Case {
+        name: "pipe",
+        make: |r| {
+            let path = DataSet::new(r).replace_image(B);
+            assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+            dry_run(&[])
+        },
+        words: &["b.nii", "a pipe or a device"],
+    },
+    Case { name: "device", make: |r| with_link(r, "/dev/zero"), words: &["b.nii", "a pipe or a device"] },
+    Case { name: "link to itself", make: |r| with_link(r, B), words: &["b.nii", "symbolic links"] },
+    Case { name: "link to nothing", make: |r| with_link(r, "absent.nii"), words: &["b.nii", "cannot open"] },
+];
+
+const M: &str = "b.mha";
+
+pub const METAIMAGE: &[Case] = &[
+    Case {
+        name: "empty header",
+        make: |r| with_image(r, M, &Vec::new()),
+        words: &["b.mha", "ElementDataFile is absent"],
+    },
+    Case {
+        name: "no header",
+        make: |r| with_image(r, M, &(0..=255u8).cycle().take(9000).collect::<Vec<_>>()),
+        words: &["b.mha", "line is"],
+    },
+    Case {
+        name: "header without end",
+        make: |r| with_image(r, M, &b"Comment = x\n".repeat(5000)),
+        words: &["b.mha", "ElementDataFile is absent"],
+    },
+    Case { name: "no axes", make: |r| with_image(r, M, &metaimage("NDims = 0")), words: &["b.mha", "NDims is 0"] },
+    Case { name: "99 axes", make: |r| with_image(r, M, &metaimage("NDims = 99")), words: &["b.mha", "NDims is 99"] },
+    Case {
+        name: "negative DimSize",
+        make: |r| with_image(r, M, &metaimage("DimSize = 5 -3 7")),
+        words: &["b.mha", "DimSize is \"5 -3 7\""],
+    },
+    Case {
+        name: "DimSize of two",
+        make: |r| with_image(r, M, &metaimage("DimSize = 5 21")),
+        words: &["b.mha", "DimSize is \"5 21\""],
+    },
+    Case {
+        name: "DimSize of a million cubed",
+        make: |r| with_image(r, M, &metaimage("DimSize = 1000000 1000000 1000000")),
+        words: &["b.mha", "voxels, expected at most"],
+    },
+    Case {
+        name: "DimSize beyond 2^64",
+        make: |r| with_image(r, M, &metaimage("DimSize = 18446744073709551615 18446744073709551615 2")),
+        words: &["b.mha", "voxels"],
+    },
+    Case {
+        name: "unknown ElementType",
+        make: |r| with_image(r, M, &metaimage("ElementType = MET_STRING")),
+        words: &["b.mha", "ElementType is \"MET_STRING\""],
+    },
+    Case {
+        name: "spacing 0",
+        make: |r| with_image(r, M, &metaimage("ElementSpacing = 0.5 0 3")),
+        words: &["b.mha", "ElementSpacing is [0.5, 0.0, 3.0]"],
+    },
+    Case {
+        name: "spacing of nan",
+        make: |r| with_image(r, M, &metaimage("ElementSpacing = 0.5 nan 3")),
+        words: &["b.mha", "ElementSpacing"],
+    },
+    Case {
+        name: "dependent directions",
+        make: |r| with_image(r, M, &metaimage("TransformMatrix = 1 0 0 1 0 0 0 0 1")),
+        words: &["b.mha", "TransformMatrix", "independent"],
+    },
+    Case {
+        name: "voxel file that is absent",
+        make: |r| with_image(r, "b.mhd", &metaimage("ElementDataFile = absent.raw")),
+        words: &["absent.raw", "cannot open"],
+    },
+    Case {
+        name: "voxel file that is a device",
+        make: |r| with_image(r, "b.mhd", &metaimage("ElementDataFile = /dev/zero")),
+        words: &["/dev/zero", "a pipe or a device"],
+    },
+    Case {
+        name: "voxel file that is the folder",
+        make: |r| with_image(r, "b.mhd", &metaimage("ElementDataFile = ..")),
+        words: &["..", "directory"],
+    },
+    Case {
+        name: "voxels cut",
+        make: |r| with_image(r, M, &cut(&metaimage("NDims = 3"), 1)),
+        words: &["b.mha", "cut short"],
+    },
+    Case {
+        name: "voxels that are no zlib",
+        make: |r| with_image(r, M, &metaimage("CompressedData = True")),
+        words: &["b.mha", "damaged"],
+    },
+    Case {
+        name: "compressed beyond the file",
+        make: |r| {
+            let mut text = metaimage("CompressedData = True");
+            text.splice(0..0, *b"CompressedDataSize = 99999999999\n");
+            with_image(r, M, &text)
+        },
+        words: &["b.mha", "cut short"],
+    },
+    Case {
+        name: "text voxels",
+        make: |r| with_image(r, M, &metaimage("BinaryData = False")),
+        words: &["b.mha", "BinaryData"],
+    },
+    Case {
+        name: "list of files",
+        make: |r| with_image(r, M, &metaimage("ElementDataFile = LIST")),
+        words: &["b.mha", "ElementDataFile is \"LIST\""],
+    },
+    Case {
+        name: "negative HeaderSize",
+        make: |r| with_image(r, M, &metaimage("HeaderSize = -5")),
+        words: &["b.mha", "HeaderSize is -5"],
+    },
+    Case {
+        name: "seven channels",
+        make: |r| with_image(r, M, &metaimage("ElementNumberOfChannels = 7")),
+        words: &["b.mha", "ElementNumberOfChannels is 7"],
+    },
+];
+
+/// A data set whose image `b` is a series of these slices.
+fn with_series(root: &Path, slices: &[Slice]) -> Vec<String> {
+    let folder = DataSet::new(root).replace_image("b");
+    std::fs::create_dir(&folder).expect("created");
+    for (number, slice) in slices.iter().enumerate() {
+        slice.write(&folder, &format!("IM{number}"));
+    }
+    dry_run(&[])
+}
+
+/// A data set whose image `b` is one slice with its bytes changed.
+fn with_file(root: &Path, slice: &Slice, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Vec<String> {
+    let arguments = with_series(root, std::slice::from_ref(slice));
+    let path = root.join("data/images/b/IM0");
+    let bytes = std::fs::read(&path).expect("read");
+    std::fs::write(path, change(bytes)).expect("written");
+    arguments
+}
+
+/// Replaces the value of an unsigned short of group 0028.
+fn with_short(mut bytes: Vec<u8>, number: u8, value: u16) -> Vec<u8> {
+    let tag = [0x28, 0, number, 0, b'U', b'S', 2, 0];
+    let at = bytes.windows(8).position(|window| window == tag).expect("the attribute") + 8;
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
+const JPEG: &str = "1.2.840.10008.1.2.4.70";
+
+/// The file with a lossless JPEG image of 64 x 64 zeros in place of its pixels.
+fn with_jpeg(bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0]).expect("pixels");
+    let mut image = vec![0xFF, 0xD8, 0xFF, 0xC3, 0, 11, 16, 0, 64, 0, 64, 1, 1, 0x11, 0];
+    image.extend([0xFF, 0xC4, 0, 20, 0, 1]);
+    image.extend([0; 16]);
+    image.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 0, 0]);
+    image.extend([0; 512]);
+    image.extend([0xFF, 0xD9]);
+    let mut pixels = encapsulated(&[0]);
+    // The fragment behind the empty offset table: 8 bytes of header, then 64 of segments and two of run lengths each.
+    let fragment = 12 + 8;
+    pixels.truncate(fragment);
+    pixels.extend([0xFE, 0xFF, 0, 0xE0]);
+    pixels.extend((image.len() as u32 + image.len() as u32 % 2).to_le_bytes());
+    pixels.extend(&image);
+    pixels.resize(pixels.len().next_multiple_of(2), 0);
+    pixels.extend([0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    [&bytes[..at], &pixels].concat()
+}
+
+/// The file with 300 MB of deflated zeros in place of its data set.
+fn deflated_bomb(bytes: Vec<u8>) -> Vec<u8> {
+    use std::io::{Read as _, Write as _};
+    let at = bytes.windows(4).position(|window| window == [8, 0, 0x60, 0]).expect("the data set");
+    let mut encoder = flate2::write::DeflateEncoder::new(bytes[..at].to_vec(), flate2::Compression::fast());
+    std::io::copy(&mut std::io::repeat(0).take(300_000_000), &mut encoder).expect("written");
+    encoder.flush().expect("written");
+    encoder.finish().expect("written")
+}
+
+pub const DICOM: &[Case] = &[
+    Case { name: "slice cut", make: |r| with_file(r, &slice(0), |bytes| cut(&bytes, 5)), words: &["IM0", "cut short"] },
+    Case {
+        name: "element of 4 GiB",
+        make: |r| {
+            with_file(r, &slice(0), |bytes| {
+                let long = [9, 0, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF];
+                [bytes, long.to_vec()].concat()
+            })
+        },
+        words: &["IM0", "cut short", "429496"],
+    },
+    Case {
+        name: "deflate bomb",
+        make: |r| with_file(r, &Slice { syntax: "1.2.840.10008.1.2.1.99", ..slice(0) }, deflated_bomb),
+        words: &["IM0", "deflated", "at most"],
+    },
+    Case {
+        name: "4 GiB of run lengths",
+        make: |r| {
+            with_file(r, &Slice { syntax: RLE, ..slice(0) }, |bytes| {
+                with_short(with_short(bytes, 0x10, 65535), 0x11, 65535)
+            })
+        },
+        words: &["IM0", "cut short"],
+    },
+    Case {
+        name: "JPEG larger than its slice",
+        make: |r| with_file(r, &Slice { syntax: JPEG, ..slice(0) }, with_jpeg),
+        words: &["IM0", "64 x 64", "4 x 3"],
+    },
+    Case {
+        name: "JPEG 2000",
+        make: |r| with_series(r, &[Slice { syntax: "1.2.840.10008.1.2.4.90", ..slice(0) }]),
+        words: &["IM0", "1.2.840.10008.1.2.4.90", "expected"],
+    },
+    Case {
+        name: "no position",
+        make: |r| {
+            with_file(r, &slice(0), |mut bytes| {
+                let tag = [0x20, 0, 0x32, 0, b'D', b'S'];
+                let at = bytes.windows(6).position(|window| window == tag).expect("the attribute");
+                bytes[at + 2] = 0x31;
+                bytes
+            })
+        },
+        words: &["IM0", "ImagePositionPatient is absent"],
+    },
+    Case {
+        name: "two series",
+        make: |r| with_series(r, &[slice(0), Slice { series: "1.2.9", ..slice(1) }]),
+        words: &["images/b", "SeriesInstanceUID"],
+    },
+    Case {
+        name: "missing slice",
+        make: |r| with_series(r, &[slice(0), slice(1), slice(3)]),
+        words: &["images/b", "evenly spaced"],
+    },
+    Case {
+        name: "twenty frames",
+        make: |r| with_series(r, &[Slice { frames: Some("20"), ..slice(0) }]),
+        words: &["IM0", "NumberOfFrames is 20"],
+    },
+    Case {
+        name: "orientation of nan",
+        make: |r| with_series(r, &[Slice { orientation: "nan\\0\\0\\0\\1\\0", ..slice(0) }]),
+        words: &["IM0", "ImageOrientationPatient"],
+    },
+    Case {
+        name: "100,000 nested sequences",
+        make: |r| {
+            with_file(r, &slice(0), |bytes| {
+                let mut open = element(8, 0x1140, "OB", &[]);
+                open.splice(4..6, *b"SQ");
+                open[8..12].fill(0xFF);
+                open.extend([0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+                [bytes, open.repeat(100_000)].concat()
+            })
+        },
+        words: &["IM0", "cut short"],
+    },
+];
+
+/// An int32 label map with one odd value.
+fn wide(value: i32) -> Crafted {
+    let mut file = typed(8, 32);
+    file.bytes.extend((0..VOXELS).flat_map(|v| if v == 51 { value } else { 1 }.to_le_bytes()));
+    file
+}
+
+pub const LABELS: &[Case] = &[
+    Case {
+        name: "label of 10^9",
+        make: |r| with_label(r, B, &wide(1_000_000_000)),
+        words: &["labels/b.nii", "[1, 1, 3] is 1000000000, expected a label"],
+    },
+    Case { name: "negative label", make: |r| with_label(r, B, &wide(-1)), words: &["labels/b.nii", "is -1"] },
+    Case { name: "label 65536", make: |r| with_label(r, B, &wide(65536)), words: &["labels/b.nii", "is 65536"] },
+    Case {
+        name: "label 300",
+        make: |r| with_label(r, B, &wide(300)),
+        words: &["labels/b.nii", "label 300 occurs", "0 to 255"],
+    },
+    Case { name: "half a label", make: |r| with_label(r, B, &floats(0.5)), words: &["labels/b.nii", "is 0.5"] },
+    Case { name: "label of NaN", make: |r| with_label(r, B, &floats(f32::NAN)), words: &["labels/b.nii", "is NaN"] },
+    Case {
+        name: "label of infinity",
+        make: |r| with_label(r, B, &floats(f32::INFINITY)),
+        words: &["labels/b.nii", "is inf"],
+    },
+    Case {
+        name: "label on another grid",
+        make: |r| with_label(r, B, &header().dim(&[3, 3, 5, 7, 1, 1, 1, 1]).i16s([0; VOXELS])),
+        words: &["labels/b.nii", "[3, 5, 7] instead of [5, 3, 7]", "images/b.nii"],
+    },
+    Case {
+        name: "label shifted",
+        make: |r| {
+            let shifted = [[-0.5, 0.0, 0.0, 1.0], [0.0, 1.25, 0.0, -1.25], [0.0, 0.0, 3.0, -6.0]];
+            with_label(r, B, &label().sform(1, shifted))
+        },
+        words: &["labels/b.nii", "affine places voxel", "images/b.nii"],
+    },
+    Case { name: "label of colours", make: |r| with_label(r, B, &typed(128, 24)), words: &["labels/b.nii", "rgb24"] },
+    Case {
+        name: "label that is its image",
+        make: |r| with_label(r, B, &header().i16s((0..VOXELS).map(stored))),
+        words: &["labels/b.nii", "is -60, expected a label"],
+    },
+];
+
+fn folder(root: &Path, name: &str) {
+    std::fs::create_dir_all(root.join(name)).expect("created");
+}
+
+pub const FOLDERS: &[Case] = &[
+    Case { name: "no folder", make: |_| dry_run(&[]), words: &["data", "cannot list"] },
+    Case {
+        name: "file for a folder",
+        make: |r| {
+            std::fs::write(r.join("data"), "x").expect("written");
+            dry_run(&[])
+        },
+        words: &["data", "cannot list"],
+    },
+    Case {
+        name: "empty folder",
+        make: |r| {
+            folder(r, "data");
+            dry_run(&[])
+        },
+        words: &["data", "no data set"],
+    },
+    Case {
+        name: "no images",
+        make: |r| {
+            folder(r, "data/images");
+            folder(r, "data/labels");
+            dry_run(&[])
+        },
+        words: &["data/images", "no volumes"],
+    },
+    Case {
+        name: "folder that links to itself",
+        make: |r| {
+            folder(r, "data/images");
+            symlink("labels", r.join("data/labels")).expect("a link");
+            dry_run(&[])
+        },
+        words: &["data", "no data set"],
+    },
+    Case {
+        name: "image without label",
+        make: |r| {
+            std::fs::remove_file(DataSet::new(r).label("a.nii")).expect("removed");
+            dry_run(&[])
+        },
+        words: &["data/labels", "no label for a"],
+    },
+    Case {
+        name: "label without image",
+        make: |r| {
+            std::fs::remove_file(DataSet::new(r).image("a.nii")).expect("removed");
+            dry_run(&[])
+        },
+        words: &["data/images", "no image for a"],
+    },
+    Case {
+        name: "two files of a case",
+        make: |r| {
+            image().put_into(&DataSet::new(r).image("a.nii.gz"));
+            dry_run(&[])
+        },
+        words: &["data/images", "a.nii and a.nii.gz"],
+    },
+    Case {
+        name: "line feed in a name",
+        make: |r| {
+            let set = DataSet::new(r);
+            header().put_into(&set.image("c\nerror: d\x1b[2J.nii"));
+            label().put_into(&set.label("c\nerror: d\x1b[2J.nii"));
+            dry_run(&[])
+        },
+        words: &["c\\nerror: d\\u{1b}[2J.nii", "cut short"],
+    },
+    Case {
+        name: "name that is not UTF-8",
+        make: |r| {
+            let set = DataSet::new(r);
+            image().put_into(&set.image("").join(std::ffi::OsStr::from_bytes(b"c\xFF.nii")));
+            dry_run(&[])
+        },
+        words: &["data/images", "not UTF-8"],
+    },
+    Case {
+        name: "dataset.json that is none",
+        make: |r| {
+            DataSet::new(r);
+            std::fs::write(r.join("data/dataset.json"), "{\"labels\": ").expect("written");
+            dry_run(&[])
+        },
+        words: &["dataset.json", "line 1"],
+    },
+    Case {
+        name: "dataset.json of 100 MB",
+        make: |r| {
+            DataSet::new(r);
+            let file = std::fs::File::create(r.join("data/dataset.json")).expect("created");
+            file.set_len(100_000_000).expect("a long file");
+            dry_run(&[])
+        },
+        words: &["dataset.json", "100000000 bytes, expected at most"],
+    },
+    Case {
+        name: "run folder in use",
+        make: |r| {
+            DataSet::new(r);
+            folder(r, "run");
+            std::fs::write(r.join("run/log.jsonl"), "precious").expect("written");
+            dry_run(&[])
+        },
+        words: &["run", "--resume"],
+    },
+    Case {
+        name: "inspection of a header alone",
+        make: |r| {
+            header().put_into(&r.join("h\u{7}.nii"));
+            vec!["inspect".into(), "h\u{7}.nii".into()]
+        },
+        words: &["1 of 1 volumes"],
+    },
+    Case {
+        name: "evaluation of a damaged label map",
+        make: |r| {
+            let set = DataSet::new(r);
+            cut(&label().bytes, 9).put_into(&set.label("b.nii"));
+            ["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "s"]
+                .map(str::to_owned)
+                .to_vec()
+        },
+        words: &["labels/b.nii", "cut short"],
+    },
+];
