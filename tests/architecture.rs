@@ -21,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
-    ("evaluate", &["data", "metrics"]),
+    ("evaluate", &["data", "metrics", "report"]),
     (
         "train",
         &[

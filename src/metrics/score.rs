@@ -117,6 +117,25 @@ impl Metric {
             Self::AbsoluteRelativeVolumeDifference => "absolute_relative_volume_difference",
         }
     }
+
+    /// For people: name with unit, the factor that gives this unit, and decimals.
+    pub fn heading(self) -> (&'static str, f64, usize) {
+        match self {
+            Self::Dice => ("Dice", 1.0, 3),
+            Self::Iou => ("IoU", 1.0, 3),
+            Self::Precision => ("precision", 1.0, 3),
+            Self::Sensitivity => ("sensitivity", 1.0, 3),
+            Self::HausdorffMm => ("Hausdorff distance (mm)", 1.0, 2),
+            Self::Hd95Mm => ("HD95 (mm)", 1.0, 2),
+            Self::AssdMm => ("average surface distance (mm)", 1.0, 2),
+            Self::VolumeReferenceMl => ("reference volume (ml)", 1.0, 2),
+            Self::VolumePredictionMl => ("predicted volume (ml)", 1.0, 2),
+            Self::VolumeDifferenceMl => ("volume difference (ml)", 1.0, 2),
+            Self::RelativeVolumeDifference => ("relative volume difference (%)", 100.0, 1),
+            Self::AbsoluteVolumeDifferenceMl => ("absolute volume difference (ml)", 1.0, 2),
+            Self::AbsoluteRelativeVolumeDifference => ("absolute relative volume difference (%)", 100.0, 1),
+        }
+    }
 }
 
 /// The scores of one class in one region of one case; `None` is undefined, for the reason in `presence`.
