@@ -79,8 +79,11 @@ pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Resul
         let reference = upright(&reference.grid, &reference.voxels).1;
         let classes = maps.iter().chain([&reference]).flatten().max().copied().unwrap_or(0);
         let class_names: Vec<String> = (1..=classes.max(1)).map(|class| format!("class {class}")).collect();
-        let what = if maps.len() > 1 { "difference of Dice" } else { "Dice" };
-        let title = format!("{case} ({}, {what} {value:.3})", role.replace('_', " "));
+        let [one, other] = folders.names;
+        let title = match maps.len() {
+            1 => format!("{case} ({role}, Dice {value:.3})"),
+            _ => format!("{case}: Dice of {one} less {other} {value:+.3}"),
+        };
         let first = OverlayCase {
             title: &title,
             image: &image,

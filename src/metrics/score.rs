@@ -123,17 +123,17 @@ impl Metric {
         match self {
             Self::Dice => ("Dice", 1.0, 3),
             Self::Iou => ("IoU", 1.0, 3),
-            Self::Precision => ("precision", 1.0, 3),
-            Self::Sensitivity => ("sensitivity", 1.0, 3),
+            Self::Precision => ("Precision", 1.0, 3),
+            Self::Sensitivity => ("Sensitivity", 1.0, 3),
             Self::HausdorffMm => ("Hausdorff distance (mm)", 1.0, 2),
             Self::Hd95Mm => ("HD95 (mm)", 1.0, 2),
-            Self::AssdMm => ("average surface distance (mm)", 1.0, 2),
-            Self::VolumeReferenceMl => ("reference volume (ml)", 1.0, 2),
-            Self::VolumePredictionMl => ("predicted volume (ml)", 1.0, 2),
-            Self::VolumeDifferenceMl => ("volume difference (ml)", 1.0, 2),
-            Self::RelativeVolumeDifference => ("relative volume difference (%)", 100.0, 1),
-            Self::AbsoluteVolumeDifferenceMl => ("absolute volume difference (ml)", 1.0, 2),
-            Self::AbsoluteRelativeVolumeDifference => ("absolute relative volume difference (%)", 100.0, 1),
+            Self::AssdMm => ("Average surface distance (mm)", 1.0, 2),
+            Self::VolumeReferenceMl => ("Reference volume (ml)", 1.0, 2),
+            Self::VolumePredictionMl => ("Predicted volume (ml)", 1.0, 2),
+            Self::VolumeDifferenceMl => ("Volume difference (ml)", 1.0, 2),
+            Self::RelativeVolumeDifference => ("Relative volume difference (%)", 100.0, 1),
+            Self::AbsoluteVolumeDifferenceMl => ("Absolute volume difference (ml)", 1.0, 2),
+            Self::AbsoluteRelativeVolumeDifference => ("Absolute relative volume difference (%)", 100.0, 1),
         }
     }
 }

@@ -100,16 +100,12 @@ fn draw_differences(
     let margin = if high > low { 0.12 * (high - low) } else { 0.1 };
     let y = Scale::linear(low - margin, high + margin);
     let panel = Panel { area, x: Scale::linear(0.0, classes.len().max(1) as f64), y };
-    panel.draw_title(canvas, "Difference, left less right");
+    panel.draw_title(canvas, &format!("{}, left less right", metric.heading().0));
     panel.draw_y_axis(canvas);
     canvas.line(panel.at(0.0, 0.0), panel.at(classes.len().max(1) as f64, 0.0), Paint::line(INK, 2.0));
-    let side = if metric == Metric::Dice {
-        ["left better ↑", "right better ↓"]
-    } else {
-        ["right better ↑", "left better ↓"]
-    };
-    for (text, y) in [(side[0], area.top + 14.0), (side[1], area.bottom - 14.0)] {
-        canvas.text(text, (area.right - 6.0, y), 16.0, Anchor::Right, GREY);
+    let [above, below] = if metric == Metric::Dice { ["left", "right"] } else { ["right", "left"] };
+    for (side, sign, y) in [(above, "above", area.top + 14.0), (below, "below", area.bottom - 14.0)] {
+        canvas.text(&format!("{sign} 0: {side} better"), (area.right - 6.0, y), 16.0, Anchor::Right, GREY);
     }
     let slot = area.width() / classes.len().max(1) as f32;
     for (position, (group, class)) in groups.iter().zip(classes).enumerate() {

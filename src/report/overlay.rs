@@ -310,7 +310,7 @@ fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>]
     let dice = |layer: &&Layer<'_>| {
         let overlap = Overlap::count(layer.labels, case.reference?, class).expect("lengths were checked");
         let dice = overlap.dice().map_or_else(|| "absent from both".to_owned(), |dice| format!("Dice {dice:.3}"));
-        Some(if predictions.len() > 1 { format!("{} {dice}", layer.name) } else { dice })
+        Some(if predictions.len() > 1 { format!("{dice} ({})", layer.name) } else { dice })
     };
     let scores: Vec<String> = predictions.iter().filter_map(dice).collect();
     let mut text = case.class_names[row].clone();
