@@ -82,7 +82,7 @@ pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Resul
         let [one, other] = folders.names;
         let title = match maps.len() {
             1 => format!("{case} ({role}, Dice {value:.3})"),
-            _ => format!("{case}: Dice of {one} less {other} {value:+.3}"),
+            _ => format!("{case}: {one} less {other}, Dice {value:+.3}"),
         };
         let first = OverlayCase {
             title: &title,

@@ -100,7 +100,7 @@ fn draw_differences(
     let margin = if high > low { 0.12 * (high - low) } else { 0.1 };
     let y = Scale::linear(low - margin, high + margin);
     let panel = Panel { area, x: Scale::linear(0.0, classes.len().max(1) as f64), y };
-    panel.draw_title(canvas, &format!("{}, left less right", metric.heading().0));
+    panel.draw_title(canvas, if metric == Metric::Dice { "Left less right" } else { "Left less right (mm)" });
     panel.draw_y_axis(canvas);
     canvas.line(panel.at(0.0, 0.0), panel.at(classes.len().max(1) as f64, 0.0), Paint::line(INK, 2.0));
     let [above, below] = if metric == Metric::Dice { ["left", "right"] } else { ["right", "left"] };
