@@ -1,10 +1,17 @@
-//! Scores of a folder of predictions against a folder of labels.
+//! Scores of a folder of predictions against a folder of labels, comparisons of two such folders, and their pictures.
 
-use crate::data::dataset::{label_of, volumes_of};
-use crate::data::io::read_label_map;
-use crate::data::{DataError, Reorientation};
+mod compare;
+pub mod figures;
+
+pub use compare::compare_folders;
+
+use crate::data::dataset::{self, volumes_of};
+use crate::data::io::{read_label_map, read_volume};
+use crate::data::{DataError, Grid, LabelMap, Reorientation, Volume};
 use crate::metrics::{Evaluation, LabelPair, MetricError, Region, score_case};
+use crate::report::ReportError;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Predictions that cannot be scored.
@@ -29,6 +36,25 @@ pub enum EvaluateError {
         /// Name of the case.
         case: String,
     },
+    /// A case that is to be drawn without an image.
+    #[error("{}: no image for {}; expected a file of the same name", .images.display(), .case)]
+    NoImage {
+        /// Folder of the images.
+        images: PathBuf,
+        /// Name of the case.
+        case: String,
+    },
+    /// A case that only one of two sets has.
+    #[error("{}: no prediction of {}; both folders need the same cases", .predictions.display(), .case)]
+    NoPrediction {
+        /// Folder that lacks it.
+        predictions: PathBuf,
+        /// Name of the case.
+        case: String,
+    },
+    /// A picture.
+    #[error(transparent)]
+    Report(#[from] ReportError),
 }
 
 /// Scores every prediction against the label of the same name (or `NAME_segmentation`, as in PROMISE12), for each foreground class: those named, else all that
@@ -43,22 +69,13 @@ pub fn evaluate_folders(
     class_names: Option<&[String]>,
     regions: &[Region],
 ) -> Result<Evaluation, EvaluateError> {
-    // Probabilities lie beside the label maps that `segment` writes; they are not predictions of their own.
-    let mut predicted = volumes_of(predictions)?;
-    let names: Vec<String> = predicted.keys().cloned().collect();
-    predicted.retain(|case, _| !names.iter().any(|n| is_probability_of(case, n)));
+    let predicted = predictions_in(predictions)?;
     let references = volumes_of(labels)?;
     let pairs = predicted
         .par_iter()
         .map(|(case, path)| {
-            let reference = label_of(&references, case)
-                .ok_or_else(|| EvaluateError::NoLabel { labels: labels.to_owned(), case: case.clone() })?;
-            let (prediction, label) = (read_label_map(path)?, read_label_map(reference)?);
-            if let Some(difference) = prediction.grid.difference(&label.grid) {
-                let (label, image) = (path.clone(), reference.clone());
-                return Err(DataError::GridMismatch { label, image, difference }.into());
-            }
-            Ok((case.clone(), prediction, label))
+            let reference = label_of(&references, case, labels)?;
+            Ok((case.clone(), read_labels(path, reference)?, read_label_map(reference)?))
         })
         .collect::<Result<Vec<_>, EvaluateError>>()?;
     let largest = pairs.iter().flat_map(|(_, p, l)| p.voxels.iter().chain(&l.voxels)).max().copied().unwrap_or(0);
@@ -69,12 +86,11 @@ pub fn evaluate_folders(
     let scores = pairs
         .par_iter()
         .map(|(case, prediction, label)| {
-            // Regions are thirds along z, which must rise to the head; no voxel is interpolated.
-            let upright = Reorientation::to_ras(&label.grid);
-            let grid = upright.apply_to_grid(&label.grid);
+            // Regions are thirds along z, which must rise to the head.
+            let (grid, reference) = upright(&label.grid, &label.voxels);
             let pair = LabelPair {
-                prediction: &upright.apply(&prediction.voxels),
-                reference: &upright.apply(&label.voxels),
+                prediction: &upright(&label.grid, &prediction.voxels).1,
+                reference: &reference,
                 extents: grid.extents,
                 spacing: grid.spacing,
             };
@@ -83,6 +99,51 @@ pub fn evaluate_folders(
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Evaluation::new(scores.into_iter().flatten().collect()))
+}
+
+/// Label maps of a folder by case. Probabilities lie beside those that `segment` writes; they are no predictions of
+/// their own.
+fn predictions_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    let mut predicted = volumes_of(folder)?;
+    let names: Vec<String> = predicted.keys().cloned().collect();
+    predicted.retain(|case, _| !names.iter().any(|n| is_probability_of(case, n)));
+    Ok(predicted)
+}
+
+fn label_of<'a>(
+    references: &'a BTreeMap<String, PathBuf>,
+    case: &str,
+    labels: &Path,
+) -> Result<&'a PathBuf, EvaluateError> {
+    let no_label = || EvaluateError::NoLabel { labels: labels.to_owned(), case: case.to_owned() };
+    dataset::label_of(references, case).ok_or_else(no_label)
+}
+
+/// Reads labels that must lie on the grid of another volume.
+fn read_labels(path: &Path, on: &Path) -> Result<LabelMap, DataError> {
+    let map = read_label_map(path)?;
+    check_grid(path, &map.grid, on)?;
+    Ok(map)
+}
+
+/// Reads an image that must lie on the grid of another volume.
+fn read_image(path: &Path, on: &Path) -> Result<Volume, DataError> {
+    let volume = read_volume(path)?;
+    check_grid(path, &volume.grid, on)?;
+    Ok(volume)
+}
+
+fn check_grid(path: &Path, grid: &Grid, on: &Path) -> Result<(), DataError> {
+    match grid.difference(&crate::data::io::read_header(on)?.grid(on)?) {
+        Some(difference) => Err(DataError::GridMismatch { label: path.to_owned(), image: on.to_owned(), difference }),
+        None => Ok(()),
+    }
+}
+
+/// Voxels in the orientation nearest to RAS, with their grid; none is interpolated.
+fn upright<T: Copy>(grid: &Grid, voxels: &[T]) -> (Grid, Vec<T>) {
+    let reorientation = Reorientation::to_ras(grid);
+    (reorientation.apply_to_grid(grid), reorientation.apply(voxels))
 }
 
 fn is_probability_of(case: &str, name: &str) -> bool {

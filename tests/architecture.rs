@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["files"]),
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
-    ("evaluate", &["data", "metrics"]),
+    ("evaluate", &["data", "metrics", "report"]),
     ("fuzzing", &["data", "nn", "infer", "train"]),
     (
         "train",

@@ -1,5 +1,7 @@
 //! Metrics against hand-counted values and brute force on shapes without symmetry.
 
+#[path = "metrics/comparison.rs"]
+mod comparison;
 #[path = "metrics/golden.rs"]
 mod golden;
 #[path = "metrics/promise12.rs"]

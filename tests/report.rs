@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use vnet_engine::metrics::{Evaluation, LabelPair, Region, score_case};
+use vnet_engine::metrics::{Comparison, Evaluation, LabelPair, Region, score_case};
 use vnet_engine::report::{
     Curves, HEADER, MARGIN, OverlayCase, PANEL, Report, ReportError, Rgb, prediction_colour, reference_colour,
-    write_curves, write_dice_plot, write_overlay, write_report,
+    write_comparison_plot, write_curves, write_dice_plot, write_metric_plot, write_overlay, write_report,
 };
 
 const WHITE: Rgb = [255; 3];
@@ -326,6 +326,78 @@ fn dice_plot_draws_the_median_and_survives_empty_input() {
     assert!((found - row).abs() < 1.5, "{found} {row}");
     write_dice_plot(&path, &[], &[]).unwrap();
     write_dice_plot(&path, &[("a".to_owned(), vec![])], &names(&["organ"])).unwrap();
+}
+
+/// Scores with the given Dice and relative volume difference of class 1.
+fn scored(values: &[(f64, f64)]) -> Evaluation {
+    let labels = filled(2..12, 1..3, 1..2, 1);
+    let pair = LabelPair { prediction: &labels, reference: &labels, extents: EXTENTS, spacing: SPACING };
+    let record = |(number, &(dice, difference)): (usize, &(f64, f64))| {
+        let mut scores =
+            score_case(&format!("c{number}"), &pair, &names(&["organ"]), &[Region::Whole]).unwrap().remove(0);
+        scores.dice = dice.is_finite().then_some(dice);
+        scores.relative_volume_difference = Some(difference);
+        scores
+    };
+    Evaluation::new(values.iter().enumerate().map(record).collect())
+}
+
+#[test]
+fn metric_plot_puts_medians_where_they_belong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.png");
+    let values = [(0.5, -0.2), (0.62, 0.1), (0.9, 0.4), (0.75, 0.05), (0.81, 0.0), (f64::NAN, 0.0)];
+    write_metric_plot(&path, &scored(&values), Region::Whole).unwrap();
+    let picture = read(&path);
+    assert_eq!(picture.dimensions(), (1740, 1130));
+    // Panels of 330 x 400 pixels at 80 + 430 column, 110 + 530 row; boxes are 110 wide. Dice: scale from 0.4; median 0.75
+    // of five. Relative volume difference in percent: -26 to 46; median of six is 2.5.
+    for (left, top, share) in [(80, 110, (1.0 - 0.75) / 0.6), (80 + 3 * 430, 640, (46.0 - 2.5) / 72.0)] {
+        let row = f64::from(top) + 400.0 * share;
+        let found = row_of(&picture, BLUE, left + 165 - 48, [0, row as u32 - 8, 0, row as u32 + 8]);
+        assert!((found - row).abs() < 1.5, "row {found}, expected {row}");
+    }
+    // No records: axes, and words instead of boxes.
+    write_metric_plot(&path, &scored(&[]), Region::Apex).unwrap();
+    assert_eq!(count(&read(&path), BLUE), 0);
+}
+
+#[test]
+fn comparison_plot_joins_the_scores_of_a_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("comparison.png");
+    let (first, second) = (scored(&[(0.9, 0.0), (0.8, 0.0)]), scored(&[(0.7, 0.0), (0.85, 0.0)]));
+    let comparison = Comparison::new(["one".to_owned(), "two".to_owned()], &first, &second);
+    write_comparison_plot(&path, &comparison).unwrap();
+    let picture = read(&path);
+    // Dice: 0.6 to 1 over 430 pixels from row 110, columns 95 to 535; the first set at 27 %, the second at 73 %.
+    let row = |dice: f64| 110.0 + 430.0 * (1.0 - dice) / 0.4;
+    let around = |dice: f64| [0, row(dice) as u32 - 7, 0, row(dice) as u32 + 7];
+    let (left, right) = (95 + (440.0 * 0.27) as u32, 95 + (440.0 * 0.73) as u32);
+    let near = |x: u32, dice: f64, colour: Rgb| {
+        let [_, top, _, bottom] = around(dice);
+        let close = |a: u8, b: u8| a.abs_diff(b) < 30;
+        let is = |p: Rgb| (0..3).all(|channel| close(p[channel], colour[channel]));
+        (top..bottom)
+            .flat_map(|y| (x - 5..x + 5).map(move |x| (x, y)))
+            .filter(|&(x, y)| is(picture.get_pixel(x, y).0))
+            .count()
+    };
+    for (x, dice, colour) in [(left, 0.9, BLUE), (left, 0.8, BLUE), (right, 0.7, VERMILLION), (right, 0.85, VERMILLION)]
+    {
+        assert!(near(x, dice, colour) > 40, "Dice {dice}: {} pixels", near(x, dice, colour));
+    }
+    // Half way the first case's line is blue (it was better), the second's vermilion.
+    let middle = 95 + 220;
+    let tint = |dice: f64| {
+        let column = (row(dice) as u32 - 3..row(dice) as u32 + 3).map(|y| picture.get_pixel(middle, y).0);
+        column.min_by_key(|p| p.iter().map(|c| u32::from(*c)).sum::<u32>()).unwrap()
+    };
+    let (first, second) = (tint(0.8), tint(0.825));
+    assert!(first[2] > first[0] + 50 && second[0] > second[2] + 50, "{first:?} {second:?}");
+    // Nothing to compare.
+    let nothing = Comparison::new(["a".to_owned(), "b".to_owned()], &scored(&[]), &scored(&[]));
+    write_comparison_plot(&path, &nothing).unwrap();
 }
 
 fn evaluation() -> Evaluation {

@@ -6,6 +6,7 @@ use support::gpu;
 use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
 use vnet_engine::data::{
     Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume,
+    prepare_image,
 };
 use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
 use vnet_engine::nn::model::{Tensor, parameter_shapes};
@@ -14,6 +15,8 @@ use vnet_engine::nn::{Model, Network};
 fn main() {
     support::run_trials(&[
         ("every_format_comes_back_in_its_own_grid", true, every_format_comes_back_in_its_own_grid),
+        ("several_models_are_averaged", true, several_models_are_averaged),
+        ("unlike_models_are_refused", false, unlike_models_are_refused),
         ("models_remember_how_volumes_are_prepared", false, models_remember_how_volumes_are_prepared),
     ]);
 }
@@ -22,9 +25,13 @@ const CLASSES: usize = 3;
 
 /// A small network with weights that no pattern explains.
 fn model() -> Model {
-    let network = Network { in_channels: 1, classes: CLASSES, base: 4, encoder: vec![1, 1], decoder: vec![1] };
+    model_of(4, CLASSES, 0.0)
+}
+
+fn model_of(base: usize, classes: usize, phase: f64) -> Model {
+    let network = Network { in_channels: 1, classes, base, encoder: vec![1, 1], decoder: vec![1] };
     let value = |name: &str, index: usize| {
-        let x = ((index + name.len() * 31) as f64 * 12.9898).sin() * 43_758.547;
+        let x = ((index + name.len() * 31) as f64 * 12.9898 + phase).sin() * 43_758.547;
         (0.3 * (x - x.floor() - 0.5)) as f32
     };
     let tensors = parameter_shapes(&network)
@@ -64,7 +71,7 @@ fn every_format_comes_back_in_its_own_grid() {
     // What the network says on the prepared grid, brought back here.
     let prepared = Prepared::from_volume(volume.clone(), &preparation, Fit::Whole);
     assert_ne!(prepared.geometry.grid.voxel_count(), volume.grid.voxel_count());
-    let probabilities = predictor.predict(&prepared, || ()).expect("a prediction");
+    let probabilities = predictor.predict(&prepared).expect("a prediction");
     let expected = prepared.geometry.restore_classes(&probabilities, CLASSES);
     assert!((0..CLASSES as u16).all(|class| expected.contains(&class)), "every class occurs");
 
@@ -72,13 +79,20 @@ fn every_format_comes_back_in_its_own_grid() {
     for name in ["a.nii.gz", "b.nii", "c.hdr", "d.mha", "e.mhd"] {
         write_volume_as(&at(name), &volume, Scalar::Int16, &header).expect("written");
         let input = read_header(&at(name)).expect("readable");
+        // Slabs of windows and of the way back, against everything at once.
+        let (prepared, _) = prepare_image(&at(name), &preparation, Fit::Whole).expect("readable");
+        let whole = predictor.predict(&prepared).expect("a prediction");
+        let exact = prepared.geometry.restore_classes(&whole, CLASSES);
+        let first: Vec<f32> = whole.iter().skip(1).step_by(CLASSES).copied().collect();
+        let exact_probability = prepared.geometry.restore_image(&first, 0.0);
         for to in [output_name(&at(name)), "x.nii.gz".to_owned(), "x.mha".to_owned()] {
             let to = folder.path().join("out").join(to);
             std::fs::create_dir_all(folder.path().join("out")).expect("a folder");
             let options = SegmentOptions { probabilities: true, ..SegmentOptions::default() };
-            let map = segment_file(&predictor, &preparation, &at(name), &to, options, || ()).expect("segmented");
+            let map = segment_file(&predictor, &preparation, &at(name), &to, options, |_, _| ()).expect("segmented");
             let written = read_label_map(&to).expect("readable");
             assert_eq!(written.voxels, map.voxels);
+            assert_eq!(written.voxels, exact);
             assert_eq!(written.grid.extents, volume.grid.extents);
             assert!(written.grid.same_grid(&input.grid(&at(name)).expect("three axes")), "{name} to {}", to.display());
             // Affines differ by float32's rounding, so probabilities do in the last bits; ties are rare.
@@ -86,7 +100,9 @@ fn every_format_comes_back_in_its_own_grid() {
             assert!(other * 200 <= expected.len(), "{name}: {other} of {} voxels differ", expected.len());
             let probability = read_volume(&probability_path(&to, 1)).expect("readable");
             assert!(probability.grid.same_grid(&written.grid));
-            assert!(probability.voxels.iter().all(|p| (0.0..=1.0).contains(p)));
+            assert_eq!(probability.voxels, exact_probability);
+            // A weighted mean of probabilities, each of which may exceed 1 by rounding.
+            assert!(probability.voxels.iter().all(|p| (0.0..=1.0 + 1e-6).contains(p)));
         }
     }
 
@@ -95,11 +111,78 @@ fn every_format_comes_back_in_its_own_grid() {
         post_processing: PostProcessing { largest_component: true, fill_holes: true },
         ..SegmentOptions::default()
     };
-    let mended = segment_file(&predictor, &preparation, &at("d.mha"), &at("m.mha"), options, || ()).expect("segmented");
+    let mended =
+        segment_file(&predictor, &preparation, &at("d.mha"), &at("m.mha"), options, |_, _| ()).expect("segmented");
     let mut by_hand = read_label_map(&folder.path().join("out/d.mha")).expect("readable");
     assert_ne!(mended.voxels, by_hand.voxels);
     options.post_processing.apply(&mut by_hand);
     assert_eq!(read_label_map(&at("m.mha")).expect("readable").voxels, by_hand.voxels);
+}
+
+fn several_models_are_averaged() {
+    let patch = [8, 8, 8];
+    let models = [model_of(4, CLASSES, 0.0), model_of(4, CLASSES, 1.0), model_of(8, CLASSES, 2.0)];
+    let voxels: Vec<f32> = (0..512).map(|v| ((v * 7919) % 1013) as f32 - 300.0).collect();
+    let volume = Volume { grid: Grid::axis_aligned(patch, [1.0; 3]), voxels };
+    let preparation = Preparation { patch, classes: CLASSES, ..Preparation::native(Normalisation::ZScoreAll) };
+    let prepared = Prepared::from_volume(volume, &preparation, Fit::Whole);
+    let predict = |models: &[Model]| {
+        let predictor = Predictor::ensemble(gpu(), models, patch).expect("it fits");
+        // Twice: models that take turns leave nothing behind.
+        let first = predictor.predict(&prepared).expect("a prediction");
+        assert_eq!(predictor.predict(&prepared).expect("a prediction"), first);
+        first
+    };
+    let alone: Vec<Vec<f32>> = models.iter().map(|model| predict(std::slice::from_ref(model))).collect();
+    let differ = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > 0.01);
+    assert!(differ(&alone[0], &alone[1]) && differ(&alone[1], &alone[2]), "the models disagree");
+    // Halves are exact, so the sum of two is rounded once; of thirds, three quotients and two sums are.
+    for (count, bound) in [(2, 0.0), (3, 5.0 / f64::from(1 << 24))] {
+        for (index, found) in predict(&models[..count]).iter().enumerate() {
+            let halves: f32 = alone[..count].iter().map(|p| p[index] / count as f32).sum();
+            let mean = alone[..count].iter().map(|p| f64::from(p[index])).sum::<f64>() / count as f64;
+            let expected = if bound == 0.0 { f64::from(halves) } else { mean };
+            assert!((f64::from(*found) - expected).abs() <= bound, "{count} models, {index}: {found}, not {expected}");
+        }
+    }
+}
+
+/// One line that names the file, the key and both values, and status 2, before any device is opened.
+fn unlike_models_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let preprocessing = |patch: [usize; 3]| {
+        Some(serde_json::json!({"normalisation": "z_score_non_zero", "patch": patch, "canonical": true}))
+    };
+    let write = |name: &str, model: Model, patch| {
+        Model { preprocessing: preprocessing(patch), ..model }.write(&at(name)).expect("written");
+    };
+    write("a.safetensors", model(), [8, 8, 8]);
+    write("patch.safetensors", model(), [8, 16, 8]);
+    write("classes.safetensors", model_of(4, 2, 0.0), [8, 8, 8]);
+    let volume = at("v.nii.gz");
+    write_volume_as(&volume, &self::volume(), Scalar::Int16, &Header::for_grid(&grid())).expect("written");
+    for (other, words) in [
+        ("patch.safetensors", "preprocessing differs from"),
+        ("patch.safetensors", "patch is [8,16,8] instead of [8,8,8]"),
+        ("classes.safetensors", "2 classes, but"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_vnet-engine"))
+            .args(["segment", "--model"])
+            .arg(at("a.safetensors"))
+            .arg("--model")
+            .arg(at(other))
+            .arg("--input")
+            .arg(&volume)
+            .arg("--output")
+            .arg(at("out.nii.gz"))
+            .output()
+            .expect("the program runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(other) && stderr.contains(words) && stderr.trim().lines().count() == 1, "{stderr}");
+        assert!(!at("out.nii.gz").exists());
+    }
 }
 
 fn models_remember_how_volumes_are_prepared() {

@@ -4,10 +4,14 @@
     golden_volumes.py formats     tests/golden/volumes/itk.mha, itk.mhd, itk.zraw and what they hold (formats.json)
     golden_volumes.py resample    tests/golden/volumes/resample.json
     golden_volumes.py metrics     tests/golden/volumes/metrics.json
+    golden_volumes.py wilcoxon    tests/golden/volumes/wilcoxon.json
+    golden_volumes.py scores PREDICTIONS LABELS SCORES
+                                  scores.csv of `vnet-engine evaluate` against SimpleITK and MONAI: largest differences
     golden_volumes.py read FILE…  shape, type, spacing, affine (RAS+), min, max, mean as SimpleITK reads files, one JSON
                                   object per line, to compare `vnet-engine inspect --json` with
 
-Needs Python 3.11, numpy 2 and SimpleITK 2.5; metrics also PyTorch, scipy and MONAI 1.6:
+Needs Python 3.11, numpy 2 and SimpleITK 2.5; wilcoxon also scipy 1.17; metrics and scores also PyTorch, scipy and
+MONAI 1.6:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy SimpleITK scipy torch monai
 
@@ -170,6 +174,55 @@ def metrics():
     (OUT / "metrics.json").write_text(f"[\n{lines}\n]\n")
 
 
+def wilcoxon():
+    """Exact and approximated, without and with ties, zeros, and one-sided samples."""
+    from scipy.stats import PermutationMethod, wilcoxon as test
+
+    rng = np.random.default_rng(4)
+    samples = [rng.normal(0.3, 1, n).round(9) for n in (1, 2, 5, 9, 20, 50)]
+    samples += [rng.integers(-4, 7, n) / 4 for n in (3, 6, 8, 10, 12)]
+    samples += [np.array(v, float) for v in ([1, 2, 3, 4, 5, 6], [-1, -1, -1, -1], [0, 0, 0.5, -0.25], [1, -1])]
+    cases = []
+    for differences in samples + [rng.normal(0.1, 1, 60).round(9), rng.integers(-9, 12, 51 + 40) / 4]:
+        differences = differences[differences != 0] if len(differences) > 50 else differences
+        nonzero = differences[differences != 0]
+        if len(nonzero) > 50:
+            method = "approx"
+        elif len(set(np.abs(nonzero))) == len(nonzero):
+            method = "exact"
+        else:  # All 2^n choices of signs.
+            method = PermutationMethod(n_resamples=np.inf)
+        found = test(nonzero, method=method, alternative="two-sided", correction=False)
+        # W+; scipy gives the smaller of W+ and W- for a two-sided test.
+        ranks = test(nonzero, method="approx", alternative="greater").statistic
+        exact = method != "approx"
+        case = {"differences": differences.tolist(), "rank_sum": float(ranks), "p": float(found.pvalue), "exact": exact}
+        cases.append(case | {"count": len(nonzero)})
+    lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+    (OUT / "wilcoxon.json").write_text(f"[\n{lines}\n]\n")
+
+
+def scores(predictions, labels, table):
+    """Prints the largest difference of each score from both libraries' over the rows of whole organs."""
+    import csv
+
+    worst = {}
+    rows = [row for row in csv.DictReader(open(table)) if row["region"] == "whole" and row["hausdorff_mm"]]
+    for row in rows:
+        files = [next(Path(folder).glob(f"{row['case']}.*")) for folder in (predictions, labels)]
+        images = [sitk.ReadImage(str(file)) for file in files]
+        masks = [sitk.GetArrayFromImage(image) == int(row["class"]) for image in images]
+        spacing = list(images[1].GetSpacing())
+        ours = {"dice": "dice", "hausdorff": "hausdorff_mm", "hd95": "hd95_mm", "average": "assd_mm"}
+        for who, measure in [("MONAI", monai), ("SimpleITK", simpleitk)]:
+            for name, value in measure(*masks, spacing).items():
+                off = abs(float(row[ours[name]]) - value)
+                worst[who, name] = max(worst.get((who, name), 0), off)
+    print(f"{len(rows)} pairs")
+    for (who, name), off in worst.items():
+        print(f"{who} {name}: {off:.2e}")
+
+
 def read(paths):
     for path in paths:
         image = sitk.ReadImage(path)
@@ -181,11 +234,13 @@ def read(paths):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["formats", "resample", "metrics", "read"])
+    parser.add_argument("command", choices=["formats", "resample", "metrics", "wilcoxon", "scores", "read"])
     parser.add_argument("files", nargs="*")
     arguments = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     if arguments.command == "read":
         read(arguments.files)
+    elif arguments.command == "scores":
+        scores(*arguments.files)
     else:
-        {"formats": formats, "resample": resample, "metrics": metrics}[arguments.command]()
+        {"formats": formats, "resample": resample, "metrics": metrics, "wilcoxon": wilcoxon}[arguments.command]()

@@ -136,7 +136,7 @@ fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, 
     let preparation = preprocessing.preparation(model.network.classes);
     for input in images_only(&out.join("unseen").join("images"))? {
         let output = predictions.join(input.file_name().unwrap_or_default());
-        segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), || ())?;
+        segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), |_, _| ())?;
     }
     Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None, &[Region::Whole])?)
 }

@@ -1,21 +1,64 @@
 use super::EvaluateArguments;
 use super::status::WrongInput;
 use anyhow::Result;
-use std::path::Path;
-use vnet_engine::evaluate::evaluate_folders;
+use std::path::{Path, PathBuf};
+use vnet_engine::evaluate::figures::{Folders, case_dice, choose, draw_cases};
+use vnet_engine::evaluate::{compare_folders, evaluate_folders};
 use vnet_engine::metrics::{Evaluation, Observer, Region, Summary, render_table};
-use vnet_engine::report::write_dice_plot;
+use vnet_engine::report::{write_comparison_plot, write_dice_plot, write_metric_plot};
 
 pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     let observer = arguments.observer.as_deref().map(Observer::read).transpose().map_err(WrongInput)?;
     let regions: &[Region] = if arguments.regions || observer.is_some() { &Region::ALL } else { &[Region::Whole] };
-    let evaluation = evaluate_folders(&arguments.predictions, &arguments.labels, None, regions)?;
+    if let Some([first, second]) = arguments.compare.as_deref() {
+        return compare(arguments, [first, second], regions);
+    }
+    let predictions = arguments.predictions.as_deref().expect("clap requires it");
+    let evaluation = evaluate_folders(predictions, &arguments.labels, None, regions)?;
     write(&evaluation, &arguments.out)?;
+    if let Some(images) = &arguments.images {
+        let folders =
+            Folders { predictions: &[predictions], names: ["prediction", ""], labels: &arguments.labels, images };
+        let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
+        draw_cases(&folders, &chosen, &create(&arguments.out.join("overlays"))?)?;
+    }
     println!("{}", render_table(&evaluation));
     if let Some(observer) = observer {
         promise12(&observer, &evaluation, &arguments.out)?;
     }
     Ok(())
+}
+
+/// Writes `comparison.csv`, `.json`, `.md` and `.png`, and overlays where there are images; prints the table.
+fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], regions: &[Region]) -> Result<()> {
+    let names = arguments.names.clone().unwrap_or_else(|| predictions.map(|path| path.display().to_string()));
+    let predictions = predictions.map(PathBuf::as_path);
+    let (comparison, [first, second]) = compare_folders(predictions, names.clone(), &arguments.labels, regions)?;
+    let out = create(&arguments.out)?;
+    comparison.write_csv(&out.join("comparison.csv"))?;
+    comparison.write_json(&out.join("comparison.json"))?;
+    comparison.write_markdown(&out.join("comparison.md"))?;
+    write_comparison_plot(&out.join("comparison.png"), &comparison)?;
+    if let Some(images) = &arguments.images {
+        let second = case_dice(&second);
+        let difference = |(case, dice): (String, f64)| {
+            let (_, other) = second.iter().find(|(name, _)| *name == case)?;
+            Some((case, dice - other))
+        };
+        let differences = case_dice(&first).into_iter().filter_map(difference).collect();
+        let chosen = choose(differences, ["first_better", "median", "second_better"]);
+        let folders =
+            Folders { predictions: &predictions, names: [&names[0], &names[1]], labels: &arguments.labels, images };
+        draw_cases(&folders, &chosen, &create(&out.join("overlays"))?)?;
+    }
+    print!("{}", comparison.to_markdown());
+    Ok(())
+}
+
+fn create(folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| WrongInput(format!("{}: cannot create the output folder: {e}", folder.display())))?;
+    Ok(folder.to_owned())
 }
 
 /// Writes `promise12.csv` and prints the mean.
@@ -39,15 +82,14 @@ fn promise12(observer: &Observer, evaluation: &Evaluation, out: &Path) -> Result
     Ok(())
 }
 
-/// Writes `scores.csv`, `scores.json` and `dice.png`.
+/// Writes `scores.csv`, `scores.json`, `dice.png`, and `metrics.png` with one more for each further region.
 pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
-    std::fs::create_dir_all(out)
-        .map_err(|e| WrongInput(format!("{}: cannot create the output folder: {e}", out.display())))?;
+    create(out)?;
     evaluation.write_csv(&out.join("scores.csv"))?;
     evaluation.write_json(&out.join("scores.json"))?;
     let mut cases: Vec<(String, Vec<f64>)> = Vec::new();
     let mut names: Vec<String> = Vec::new();
-    for score in &evaluation.cases {
+    for score in evaluation.cases.iter().filter(|score| score.region == Region::Whole) {
         if !names.contains(&score.class_name) {
             names.push(score.class_name.clone());
         }
@@ -58,5 +100,12 @@ pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
         }
     }
     write_dice_plot(&out.join("dice.png"), &cases, &names)?;
+    for region in Region::ALL.into_iter().filter(|r| evaluation.summary.iter().any(|s| s.region == *r)) {
+        let file = match region {
+            Region::Whole => "metrics.png".to_owned(),
+            part => format!("metrics_{}.png", part.key()),
+        };
+        write_metric_plot(&out.join(file), evaluation, region)?;
+    }
     Ok(())
 }

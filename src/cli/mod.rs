@@ -135,9 +135,9 @@ struct TrainArguments {
 
 #[derive(Debug, Args)]
 struct SegmentArguments {
-    /// Run folder or .safetensors file
-    #[arg(long, value_name = "MODEL")]
-    model: PathBuf,
+    /// Run folder or .safetensors file; several: the mean of their probabilities
+    #[arg(long = "model", value_name = "MODEL", required = true)]
+    models: Vec<PathBuf>,
     /// Volume (NIfTI, MetaImage, folder of a DICOM series), or folder of volumes
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
@@ -164,12 +164,21 @@ struct SegmentArguments {
 #[derive(Debug, Args)]
 struct EvaluateArguments {
     /// Folder of predicted label maps
-    #[arg(long, value_name = "DIR")]
-    predictions: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "compare")]
+    predictions: Option<PathBuf>,
+    /// Two folders of predictions of the same cases, instead: paired differences, Wilcoxon's test, pictures of both
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["predictions", "observer"])]
+    compare: Option<Vec<PathBuf>>,
+    /// What the two are called [default: their paths]
+    #[arg(long, value_name = "A,B", requires = "compare", value_parser = parse_names)]
+    names: Option<[String; 2]>,
     /// Folder of reference label maps with the same names, or these with _segmentation
     #[arg(long, value_name = "DIR")]
     labels: PathBuf,
-    /// Folder for scores.csv, scores.json and dice.png
+    /// Folder of the images with the same names: draws the best, the median and the worst case into overlays/
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Folder for scores.csv, scores.json, dice.png, metrics.png; with --compare comparison.csv, .json, .md and .png
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Also score apex and base, the thirds nearest to feet and head
@@ -318,6 +327,13 @@ fn parse_convolution(text: &str) -> Result<ConvolutionLayer, String> {
         Some(ConvolutionLayer { in_channels, out_channels, extents, batch: 1 })
     };
     parse().ok_or_else(|| "expected channels in and out and extents, e.g. 32,32,32x64x64".to_owned())
+}
+
+fn parse_names(text: &str) -> Result<[String; 2], String> {
+    let names = text.split_once(',').map(|(a, b)| [a.trim().to_owned(), b.trim().to_owned()]);
+    names
+        .filter(|[a, b]| !a.is_empty() && !b.is_empty() && a != b)
+        .ok_or_else(|| "expected two names, e.g. Dice,logistic".to_owned())
 }
 
 fn parse_fold(text: &str) -> Result<(usize, usize), String> {

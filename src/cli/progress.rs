@@ -1,6 +1,7 @@
 use super::stop::StopSignal;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use vnet_engine::plan::human_bytes;
 use vnet_engine::train::{Progress, Started, StepResult};
@@ -132,4 +133,53 @@ pub fn bar(length: usize, unit: &str) -> ProgressBar {
     let style = format!("{{bar:32.cyan/blue}} {{pos}}/{{len}} {unit}  {{msg}}  {{eta}} left");
     bar.set_style(ProgressStyle::with_template(&style).expect("the template is valid"));
     bar
+}
+
+/// Progress of a segmentation: a bar over the windows of a volume, or plain lines where stderr is no terminal.
+pub struct SegmentProgress {
+    bar: Option<ProgressBar>,
+    volumes: usize,
+    /// Position of the volume from 1, and its name.
+    volume: (usize, String),
+    start: Instant,
+    last_line: Instant,
+}
+
+impl SegmentProgress {
+    pub fn new(volumes: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| bar(0, "windows"));
+        let now = Instant::now();
+        Self { bar, volumes, volume: (0, String::new()), start: now, last_line: now }
+    }
+
+    /// Another volume is read.
+    pub fn volume(&mut self, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.volume = (self.volume.0 + 1, name);
+        self.start = Instant::now();
+        if let Some(bar) = &self.bar {
+            bar.reset();
+            bar.set_length(0);
+            bar.set_message(format!("{}/{} {}", self.volume.0, self.volumes, self.volume.1));
+        }
+    }
+
+    /// `done` of its `all` windows are predicted.
+    pub fn window(&mut self, done: usize, all: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        } else if self.last_line.elapsed() >= PLAIN_INTERVAL || done == all {
+            self.last_line = Instant::now();
+            let left = self.start.elapsed().as_secs_f64() / done as f64 * (all - done) as f64;
+            let (position, name) = &self.volume;
+            eprintln!("{name} ({position}/{}): window {done}/{all}, {} left", self.volumes, duration(left));
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }

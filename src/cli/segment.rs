@@ -1,4 +1,4 @@
-use super::progress::bar;
+use super::progress::SegmentProgress;
 use super::status::WrongInput;
 use super::{SegmentArguments, open_gpu};
 use anyhow::Result;
@@ -10,29 +10,58 @@ use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOption
 use vnet_engine::nn::Model;
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
-    let path = model_path(&arguments.model);
-    let model = Model::read(&path)?;
-    let preprocessing = Preprocessing::of(&model)
-        .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
+    let (models, preprocessing) = read_models(&arguments.models)?;
+    let classes = models[0].network.classes;
     let pairs = pairs(arguments)?;
-    check_outputs(arguments, &pairs, model.network.classes)?;
+    check_outputs(arguments, &pairs, classes)?;
     let gpu = open_gpu(device)?;
-    let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?.with_mirroring(arguments.tta);
-    let preparation = preprocessing.preparation(model.network.classes);
+    let predictor = Predictor::ensemble(&gpu, &models, preprocessing.patch)?.with_mirroring(arguments.tta);
+    drop(models);
+    let preparation = preprocessing.preparation(classes);
     let post_processing =
         PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
     let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
-    let bar = bar(pairs.len(), "volumes");
+    let mut progress = SegmentProgress::new(pairs.len());
     for (input, output) in &pairs {
-        bar.set_message(input.file_name().unwrap_or_default().to_string_lossy().into_owned());
-        segment_file(&predictor, &preparation, input, output, options, || bar.tick())?;
-        bar.inc(1);
+        progress.volume(input);
+        segment_file(&predictor, &preparation, input, output, options, |done, all| progress.window(done, all))?;
     }
-    bar.finish_and_clear();
+    progress.finish();
     for (_, output) in &pairs {
         println!("{}", output.display());
     }
     Ok(())
+}
+
+/// The models and how they all want volumes to be prepared.
+fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
+    let mut models: Vec<Model> = Vec::new();
+    let mut first: Option<Preprocessing> = None;
+    for path in paths.iter().map(|path| model_path(path)) {
+        let wrong = |text: String| WrongInput(format!("{}: {text}", path.display()));
+        let model = Model::read(&path)?;
+        let found = Preprocessing::of(&model).map_err(|e| wrong(format!("metadata key preprocessing: {e}")))?;
+        let Some(expected) = &first else {
+            first = Some(found);
+            models.push(model);
+            continue;
+        };
+        let (one, other) = (&models[0].network, &model.network);
+        let with = model_path(&paths[0]).display().to_string();
+        for (what, expected, found) in
+            [("classes", one.classes, other.classes), ("input channels", one.in_channels, other.in_channels)]
+        {
+            if expected != found {
+                let text = format!("{found} {what}, but {with} has {expected}; averaged models need the same");
+                return Err(wrong(text).into());
+            }
+        }
+        if let Some(difference) = expected.difference(&found) {
+            return Err(wrong(format!("preprocessing differs from {with}: {difference}")).into());
+        }
+        models.push(model);
+    }
+    Ok((models, first.expect("clap requires a model")))
 }
 
 /// The model file of a run folder, or the path itself.

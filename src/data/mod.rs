@@ -5,7 +5,7 @@
 //! | [`volume`], [`canonical`] | where a voxel lies in the patient |
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
-//! | [`normalise`], [`resample`], [`patch`], [`prepare`] | from a file to the network's input, and the way back |
+//! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`loader`] | batch number b, made in the background |
 //! | [`phantom`] | a data set of prostate-like volumes when there is no other |
 //!
@@ -25,6 +25,7 @@ pub mod phantom;
 pub mod prepare;
 pub mod random;
 pub mod resample;
+pub mod restore;
 pub mod split;
 pub mod volume;
 
@@ -36,5 +37,6 @@ pub use loader::{Batch, Loader};
 pub use normalise::{IntensityStatistics, Normalisation};
 pub use prepare::{Fit, Geometry, Preparation, Prepared, prepare_case, prepare_image, prepare_pair, read_case_label};
 pub use resample::{Interpolation, Resampling, TargetSpacing};
+pub use restore::Restoration;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};

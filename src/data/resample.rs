@@ -13,6 +13,8 @@
 //! centres linear interpolation takes the outermost voxel and a B-spline mirrors the volume there. Nothing is smoothed
 //! before voxels are made larger, as in nnU-Net and SimpleITK.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -147,18 +149,48 @@ impl Resampling {
     /// If the number of voxels is not the product of `from`.
     pub fn image(&self, voxels: Vec<f32>, interpolation: Interpolation) -> Vec<f32> {
         assert_eq!(voxels.len(), self.from.iter().product::<usize>(), "voxels of extents {:?}", self.from);
-        let mut extents = self.from;
-        let mut voxels = voxels;
+        self.between(voxels, interpolation, 0..self.from[2], 0..self.to[2])
+    }
+
+    /// The slices along z of the input that slices `to` of the result depend on when they are interpolated linearly.
+    pub fn sources(&self, to: Range<usize>) -> Range<usize> {
+        if self.step[2] == 1.0 || to.is_empty() {
+            return to;
+        }
+        let taps = |index| Taps::new(self.position(2, index), self.from[2], Interpolation::Linear);
+        taps(to.start).index[0]..taps(to.end - 1).index[1] + 1
+    }
+
+    /// Slices `to` along z of the result, interpolated linearly, from the slices `from` of the input, which must be all
+    /// that they depend on ([`Self::sources`]): the same bits as in [`Self::image`] of the whole volume.
+    ///
+    /// # Panics
+    /// If `voxels` are not those slices.
+    pub fn slices(&self, voxels: Vec<f32>, from: Range<usize>, to: Range<usize>) -> Vec<f32> {
+        assert_eq!(from, self.sources(to.clone()), "slices that {to:?} depend on");
+        assert_eq!(voxels.len(), self.from[0] * self.from[1] * from.len(), "voxels of slices {from:?}");
+        self.between(voxels, Interpolation::Linear, from, to)
+    }
+
+    fn between(
+        &self,
+        mut voxels: Vec<f32>,
+        interpolation: Interpolation,
+        from: Range<usize>,
+        to: Range<usize>,
+    ) -> Vec<f32> {
+        let mut extents = [self.from[0], self.from[1], from.len()];
         for axis in (0..3).filter(|&axis| self.step[axis] != 1.0) {
             let lines = Lines { before: extents[..axis].iter().product(), extent: extents[axis] };
-            let taps: Vec<Taps> = (0..self.to[axis])
-                .map(|index| Taps::new(self.position(axis, index), extents[axis], interpolation))
+            let (first, outputs) = if axis == 2 { (from.start, to.clone()) } else { (0, 0..self.to[axis]) };
+            let taps: Vec<Taps> = outputs
+                .map(|index| Taps::new(self.position(axis, index), self.from[axis], interpolation).after(first))
                 .collect();
             if interpolation == Interpolation::Cubic {
                 lines.prefilter(&mut voxels);
             }
             voxels = lines.gather(&voxels, &taps);
-            extents[axis] = self.to[axis];
+            extents[axis] = taps.len();
         }
         voxels
     }
@@ -224,6 +256,11 @@ impl Taps {
                 Taps { index, weight, count: 4 }
             }
         }
+    }
+
+    /// The same voxels, counted from voxel `first` of the axis.
+    fn after(self, first: usize) -> Taps {
+        Taps { index: self.index.map(|index| index.saturating_sub(first)), ..self }
     }
 }
 

@@ -4,6 +4,7 @@ mod postprocess;
 mod predictor;
 mod preprocessing;
 mod segment;
+mod sliding;
 mod window;
 
 pub use postprocess::PostProcessing;

@@ -1,4 +1,4 @@
-use super::{gaussian_weights, window_starts};
+use super::sliding::Sliding;
 use crate::data::{DataError, Prepared};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
@@ -23,16 +23,38 @@ pub enum InferError {
     /// A volume cannot be read or written.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// An ensemble of nothing.
+    #[error("an ensemble needs at least one model")]
+    NoModel,
+    /// Models whose probabilities cannot be averaged.
+    #[error(
+        "models of {} input channels and {} classes, and of {} and {}, cannot be averaged",
+        .first.in_channels, .first.classes, .other.in_channels, .other.classes
+    )]
+    Unlike {
+        /// Network of the first model.
+        first: Box<Network>,
+        /// Network that differs.
+        other: Box<Network>,
+    },
 }
 
-/// A network that is ready to predict patches of one size.
+/// One network or several that are ready to predict patches of one size.
 #[derive(Debug)]
 pub struct Predictor {
-    executor: Executor,
-    graph: InferenceGraph,
+    members: Vec<Member>,
     patch: [usize; 3],
     classes: usize,
     mirror: bool,
+}
+
+/// A network on the device, and the models that share it.
+#[derive(Debug)]
+struct Member {
+    executor: Executor,
+    graph: InferenceGraph,
+    /// Parameters to run it with, one after the other; empty where they are on the device already.
+    parameters: Vec<Vec<f32>>,
 }
 
 impl Predictor {
@@ -41,11 +63,30 @@ impl Predictor {
     /// # Errors
     /// [`InferError`] when the network does not fit the device.
     pub fn new(gpu: &Arc<Gpu>, model: &Model, patch: [usize; 3]) -> Result<Self, InferError> {
-        let [x, y, z] = patch;
-        let (graph, plan) = Self::plan_for(&model.network, 1, [z, y, x], gpu.target())?;
-        let executor = Executor::new(Arc::clone(gpu), plan)?;
-        executor.write_arena(Arena::Parameters, &model.to_arena(&graph.graph, &executor.plan().arena));
-        Ok(Self { executor, graph, patch, classes: model.network.classes, mirror: false })
+        Self::ensemble(gpu, std::slice::from_ref(model), patch)
+    }
+
+    /// A predictor that averages the probabilities of several models. Models of one network take turns in the same
+    /// device memory.
+    ///
+    /// # Errors
+    /// [`InferError`] when a network does not fit the device, or the models have different inputs or classes.
+    pub fn ensemble(gpu: &Arc<Gpu>, models: &[Model], patch: [usize; 3]) -> Result<Self, InferError> {
+        let first = &models.first().ok_or(InferError::NoModel)?.network;
+        let mut networks: Vec<(&Network, Vec<&Model>)> = Vec::new();
+        for model in models {
+            let network = &model.network;
+            if (network.in_channels, network.classes) != (first.in_channels, first.classes) {
+                return Err(InferError::Unlike { first: Box::new(first.clone()), other: Box::new(network.clone()) });
+            }
+            match networks.iter_mut().find(|(known, _)| *known == network) {
+                Some((_, sharing)) => sharing.push(model),
+                None => networks.push((network, vec![model])),
+            }
+        }
+        let member = |(network, models): (&Network, Vec<&Model>)| Member::new(gpu, network, &models, patch);
+        let members = networks.into_iter().map(member).collect::<Result<_, _>>()?;
+        Ok(Self { members, patch, classes: first.classes, mirror: false })
     }
 
     /// A predictor with the parameters of a training, in its memory.
@@ -56,7 +97,8 @@ impl Predictor {
         let [x, y, z] = patch;
         let (graph, plan) = Self::plan_for(network, 1, [z, y, x], training.gpu().target())?;
         let executor = Executor::sharing(training, plan)?;
-        Ok(Self { executor, graph, patch, classes: network.classes, mirror: false })
+        let members = vec![Member { executor, graph, parameters: Vec::new() }];
+        Ok(Self { members, patch, classes: network.classes, mirror: false })
     }
 
     /// The plan of predicting `batch` patches of `extents` `[D, H, W]` at once, which keeps their probabilities.
@@ -83,56 +125,38 @@ impl Predictor {
 
     /// Number of windows that a volume of these extents x, y, z takes.
     pub fn windows(&self, extents: [usize; 3]) -> usize {
-        (0..3).map(|a| window_starts(extents[a], self.patch[a]).len()).product()
+        self.sliding(extents).count()
     }
 
-    /// Probabilities of a volume of `extents` x, y, z, none smaller than the patch: voxels x fastest, each with its
-    /// classes. Windows overlap by half and are averaged with Gaussian weights; `progress` is called after each.
+    fn sliding(&self, extents: [usize; 3]) -> Sliding {
+        Sliding::new(extents, self.patch, self.classes)
+    }
+
+    /// Predicts a prepared volume on its prepared grid and hands on the probabilities in slabs, in the order of z: voxels
+    /// x fastest, each with its classes. Windows overlap by half and are averaged with Gaussian weights; `progress` gets
+    /// the number of windows that are done, and of all.
     ///
     /// # Errors
     /// [`InferError::Gpu`] when the device failed.
-    ///
-    /// # Panics
-    /// When an extent is smaller than the patch.
-    pub fn probabilities(
+    pub fn predict_slabs(
         &self,
-        image: &[f32],
-        extents: [usize; 3],
-        mut progress: impl FnMut(),
-    ) -> Result<Vec<f32>, InferError> {
-        let starts: [Vec<usize>; 3] = std::array::from_fn(|axis| window_starts(extents[axis], self.patch[axis]));
-        if extents == self.patch {
-            let result = self.window(image)?;
-            progress();
-            return Ok(result);
-        }
-        let weights = gaussian_weights(self.patch);
-        let voxels = extents.iter().product::<usize>();
-        let mut sums = vec![0.0; voxels * self.classes];
-        let mut total = vec![0.0; voxels];
-        for &z in &starts[2] {
-            for &y in &starts[1] {
-                for &x in &starts[0] {
-                    let rows = Rows { extents, patch: self.patch, origin: [x, y, z] };
-                    let patch = rows.gather(image);
-                    let probabilities = self.window(&patch)?;
-                    rows.scatter(&probabilities, &weights, self.classes, &mut sums, &mut total);
-                    progress();
-                }
-            }
-        }
-        for (sums, total) in sums.chunks_exact_mut(self.classes).zip(&total) {
-            sums.iter_mut().for_each(|s| *s /= total);
-        }
-        Ok(sums)
+        prepared: &Prepared,
+        slab: impl FnMut(&[f32]),
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<(), InferError> {
+        let sliding = self.sliding(prepared.geometry.grid.extents);
+        let all = sliding.count();
+        Ok(sliding.run(&prepared.image, |patch| self.window(patch), slab, |done| progress(done, all))?)
     }
 
-    /// Probabilities of a prepared volume, on its prepared grid.
+    /// Probabilities of a prepared volume, on its prepared grid, all at once.
     ///
     /// # Errors
     /// [`InferError::Gpu`] when the device failed.
-    pub fn predict(&self, prepared: &Prepared, progress: impl FnMut()) -> Result<Vec<f32>, InferError> {
-        self.probabilities(&prepared.image, prepared.geometry.grid.extents, progress)
+    pub fn predict(&self, prepared: &Prepared) -> Result<Vec<f32>, InferError> {
+        let mut probabilities = Vec::with_capacity(prepared.image.len() * self.classes);
+        self.predict_slabs(prepared, |slab| probabilities.extend_from_slice(slab), |_, _| ())?;
+        Ok(probabilities)
     }
 
     /// The most probable class of each voxel; the lower one where two are equal.
@@ -149,22 +173,53 @@ impl Predictor {
         probabilities.chunks_exact(self.classes).map(best).collect()
     }
 
-    /// Probabilities of one window, averaged over its mirror images where that is wanted.
+    /// Probabilities of one window, averaged over the models, and over its mirror images where that is wanted.
     fn window(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
         let mirrors = if self.mirror { 0..8u8 } else { 0..1 };
-        let count = f32::from(mirrors.end);
+        let models: usize = self.members.iter().map(|member| member.parameters.len().max(1)).sum();
+        let count = (models * mirrors.len()) as f32;
         let mut sum = vec![0.0; image.len() * self.classes];
-        for axes in mirrors {
-            self.executor.write(self.graph.image, bytemuck::cast_slice(&mirrored(image, self.patch, 1, axes)));
-            self.executor.run(0)?;
-            let place = self.executor.plan().places[&self.graph.probabilities];
-            let bytes = self.executor.read_windows(&[place])?.wait(self.executor.gpu())?;
-            let probabilities: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-            for (s, p) in sum.iter_mut().zip(mirrored(&probabilities, self.patch, self.classes, axes)) {
-                *s += p / count;
+        for member in &self.members {
+            for parameters in 0..member.parameters.len().max(1) {
+                member.take(parameters);
+                for axes in mirrors.clone() {
+                    let probabilities = member.run(&mirrored(image, self.patch, 1, axes))?;
+                    for (s, p) in sum.iter_mut().zip(mirrored(&probabilities, self.patch, self.classes, axes)) {
+                        *s += p / count;
+                    }
+                }
             }
         }
         Ok(sum)
+    }
+}
+
+impl Member {
+    fn new(gpu: &Arc<Gpu>, network: &Network, models: &[&Model], [x, y, z]: [usize; 3]) -> Result<Self, InferError> {
+        let (graph, plan) = Predictor::plan_for(network, 1, [z, y, x], gpu.target())?;
+        let executor = Executor::new(Arc::clone(gpu), plan)?;
+        let arena = |model: &&Model| model.to_arena(&graph.graph, &executor.plan().arena);
+        let mut parameters: Vec<Vec<f32>> = models.iter().map(arena).collect();
+        if let [only] = parameters.as_slice() {
+            executor.write_arena(Arena::Parameters, only);
+            parameters.clear();
+        }
+        Ok(Self { executor, graph, parameters })
+    }
+
+    /// Brings a model's parameters to the device where several take turns.
+    fn take(&self, model: usize) {
+        if let Some(parameters) = self.parameters.get(model) {
+            self.executor.write_arena(Arena::Parameters, parameters);
+        }
+    }
+
+    fn run(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
+        self.executor.write(self.graph.image, bytemuck::cast_slice(image));
+        self.executor.run(0)?;
+        let place = self.executor.plan().places[&self.graph.probabilities];
+        let bytes = self.executor.read_windows(&[place])?.wait(self.executor.gpu())?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 }
 
@@ -186,43 +241,6 @@ fn mirrored(values: &[f32], [nx, ny, nz]: [usize; 3], channels: usize, axes: u8)
     result
 }
 
-/// One window in a volume, as rows of voxels along x.
-struct Rows {
-    extents: [usize; 3],
-    patch: [usize; 3],
-    origin: [usize; 3],
-}
-
-impl Rows {
-    /// First voxel of each row: in the volume and in the window.
-    fn starts(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let [px, py, pz] = self.patch;
-        let [ox, oy, oz] = self.origin;
-        (0..pz).flat_map(move |z| {
-            (0..py).map(move |y| {
-                let volume = ((oz + z) * self.extents[1] + oy + y) * self.extents[0] + ox;
-                (volume, (z * py + y) * px)
-            })
-        })
-    }
-
-    fn gather(&self, image: &[f32]) -> Vec<f32> {
-        self.starts().flat_map(|(volume, _)| &image[volume..volume + self.patch[0]]).copied().collect()
-    }
-
-    fn scatter(&self, probabilities: &[f32], weights: &[f32], classes: usize, sums: &mut [f32], total: &mut [f32]) {
-        for (volume, window) in self.starts() {
-            for x in 0..self.patch[0] {
-                let weight = weights[window + x];
-                total[volume + x] += weight;
-                let from = &probabilities[(window + x) * classes..][..classes];
-                let to = &mut sums[(volume + x) * classes..][..classes];
-                to.iter_mut().zip(from).for_each(|(t, f)| *t += weight * f);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,23 +256,5 @@ mod tests {
         assert_eq!(mirrored(&values, extents, 2, 1)[..2], [6.0, 7.0]);
         assert_eq!(mirrored(&values, extents, 2, 2)[..2], [16.0, 17.0]);
         assert_eq!(mirrored(&values, extents, 2, 4)[..2], [24.0, 25.0]);
-    }
-
-    #[test]
-    fn windows_put_voxels_back_where_they_came_from() {
-        let (extents, patch) = ([7, 5, 4], [4, 3, 2]);
-        let image: Vec<f32> = (0..140).map(|i| (i * i % 97) as f32).collect();
-        let (mut sums, mut total) = (vec![0.0; 280], vec![0.0; 140]);
-        for origin in [[0, 0, 0], [3, 2, 2], [1, 0, 1]] {
-            let rows = Rows { extents, patch, origin };
-            let window = rows.gather(&image);
-            let classes: Vec<f32> = window.iter().flat_map(|&v| [v, -v]).collect();
-            rows.scatter(&classes, &[0.5; 24], 2, &mut sums, &mut total);
-        }
-        assert!(total.contains(&0.0) && total.contains(&1.0));
-        for (voxel, &weight) in total.iter().enumerate() {
-            assert_eq!(sums[2 * voxel], weight * image[voxel]);
-            assert_eq!(sums[2 * voxel + 1], -weight * image[voxel]);
-        }
     }
 }

@@ -61,6 +61,19 @@ impl Preprocessing {
         }
     }
 
+    /// The first key in which another model's preparation differs, with both values, as part of a sentence.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let keys = |preprocessing: &Self| match serde_json::to_value(preprocessing) {
+            Ok(serde_json::Value::Object(keys)) => keys,
+            _ => unreachable!("a preprocessing is an object"),
+        };
+        let (here, there) = (keys(self), keys(other));
+        let show = |value: Option<&serde_json::Value>| value.map_or_else(|| "not set".to_owned(), ToString::to_string);
+        let names: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let differs = names.into_iter().find(|key| here.get(*key) != there.get(*key))?;
+        Some(format!("{differs} is {} instead of {}", show(there.get(differs)), show(here.get(differs))))
+    }
+
     /// As the data module takes it.
     pub fn preparation(&self, classes: usize) -> Preparation {
         let Self { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *self;

@@ -1,6 +1,6 @@
 use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, case_of};
-use crate::data::{Fit, Geometry, LabelMap, Preparation, Volume, prepare_image};
+use crate::data::{Fit, LabelMap, Preparation, Restoration, Volume, prepare_image};
 use std::path::{Path, PathBuf};
 
 /// What is written for an input.
@@ -12,7 +12,9 @@ pub struct SegmentOptions {
     pub post_processing: PostProcessing,
 }
 
-/// Segments a volume and writes the label map, and on request the probabilities, in the grid of the input.
+/// Segments a volume and writes the label map, and on request the probabilities, in the grid of the input. Predictions
+/// become labels in slabs: besides the image, one label per voxel is in memory (and the probabilities, if wanted).
+/// `progress` gets the number of windows that are done, and of all.
 ///
 /// # Errors
 /// [`InferError`] that names the file.
@@ -22,25 +24,20 @@ pub fn segment_file(
     input: &Path,
     output: &Path,
     options: SegmentOptions,
-    progress: impl FnMut(),
+    progress: impl FnMut(usize, usize),
 ) -> Result<LabelMap, InferError> {
     let (prepared, header) = prepare_image(input, preparation, Fit::Whole)?;
-    let probabilities = predictor.predict(&prepared, progress)?;
-    let geometry = &prepared.geometry;
-    let labels = geometry.restore_classes(&probabilities, preparation.classes);
-    let mut map = LabelMap { grid: geometry.input.clone(), voxels: labels };
-    options.post_processing.apply(&mut map);
-    if options.probabilities {
-        for class in 1..preparation.classes {
-            let path = probability_path(output, class);
-            io::write_volume_as(
-                &path,
-                &probability(geometry, &probabilities, class, preparation.classes),
-                io::Scalar::Float32,
-                &header,
-            )?;
-        }
+    let mut restoration = Restoration::new(&prepared.geometry, preparation.classes, options.probabilities);
+    predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
+    let (labels, probabilities) = restoration.finish();
+    let grid = prepared.geometry.input.clone();
+    drop(prepared);
+    for (class, voxels) in (1..).zip(probabilities) {
+        let volume = Volume { grid: grid.clone(), voxels };
+        io::write_volume_as(&probability_path(output, class), &volume, io::Scalar::Float32, &header)?;
     }
+    let mut map = LabelMap { grid, voxels: labels };
+    options.post_processing.apply(&mut map);
     io::write_label_map(output, &map, &header)?;
     Ok(map)
 }
@@ -50,11 +47,6 @@ pub fn probability_path(output: &Path, class: usize) -> PathBuf {
     let name = output.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let stem = case_of(&name).unwrap_or(&name).to_owned();
     output.with_file_name(format!("{stem}_prob{class}{}", &name[stem.len()..]))
-}
-
-fn probability(geometry: &Geometry, probabilities: &[f32], class: usize, classes: usize) -> Volume {
-    let voxels: Vec<f32> = probabilities.iter().skip(class).step_by(classes).copied().collect();
-    Volume { grid: geometry.input.clone(), voxels: geometry.restore_image(&voxels, 0.0) }
 }
 
 #[cfg(test)]

@@ -96,12 +96,13 @@ fn summarise(cases: &[CaseScores], region: Region, class: u16) -> Option<ClassSu
     Some(ClassSummary { class, class_name, region, scores })
 }
 
-fn write(path: &Path, contents: &[u8]) -> Result<(), MetricError> {
+/// Replaces a result file.
+pub(super) fn write(path: &Path, contents: &[u8]) -> Result<(), MetricError> {
     replace_file(path, contents).map_err(|source| MetricError::Write { path: path.to_owned(), source })
 }
 
 /// A CSV field, quoted where it has to be.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

@@ -9,6 +9,7 @@
 //! A score that does not exist (a distance to an empty surface, a ratio 0/0) is `None`, never 0, NaN or infinity, and
 //! [`Presence`] says why; summaries count such cases instead of averaging them away.
 
+mod comparison;
 mod evaluation;
 mod overlap;
 mod promise12;
@@ -16,10 +17,13 @@ mod score;
 mod summary;
 mod surface;
 mod table;
+mod wilcoxon;
 
 use std::path::PathBuf;
 
 pub(crate) use crate::files::replace_file;
+pub(crate) use comparison::probability;
+pub use comparison::{Comparison, PairedScore, PairedSummary};
 pub use evaluation::{ClassSummary, Evaluation};
 pub use overlap::{Overlap, Presence};
 pub use promise12::{Observer, RegionMeans};
@@ -27,6 +31,7 @@ pub use score::{CaseScores, LabelPair, Metric, Region, score_case};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
 pub use table::render_table;
+pub use wilcoxon::Wilcoxon;
 
 /// What can go wrong while scoring or writing scores.
 #[derive(Debug, thiserror::Error)]

@@ -117,6 +117,25 @@ impl Metric {
             Self::AbsoluteRelativeVolumeDifference => "absolute_relative_volume_difference",
         }
     }
+
+    /// For people: name with unit, the factor that gives this unit, and decimals.
+    pub fn heading(self) -> (&'static str, f64, usize) {
+        match self {
+            Self::Dice => ("Dice", 1.0, 3),
+            Self::Iou => ("IoU", 1.0, 3),
+            Self::Precision => ("Precision", 1.0, 3),
+            Self::Sensitivity => ("Sensitivity", 1.0, 3),
+            Self::HausdorffMm => ("Hausdorff distance (mm)", 1.0, 2),
+            Self::Hd95Mm => ("HD95 (mm)", 1.0, 2),
+            Self::AssdMm => ("Average surface distance (mm)", 1.0, 2),
+            Self::VolumeReferenceMl => ("Reference volume (ml)", 1.0, 2),
+            Self::VolumePredictionMl => ("Predicted volume (ml)", 1.0, 2),
+            Self::VolumeDifferenceMl => ("Volume difference (ml)", 1.0, 2),
+            Self::RelativeVolumeDifference => ("Relative volume difference (%)", 100.0, 1),
+            Self::AbsoluteVolumeDifferenceMl => ("Absolute volume difference (ml)", 1.0, 2),
+            Self::AbsoluteRelativeVolumeDifference => ("Absolute relative volume difference (%)", 100.0, 1),
+        }
+    }
 }
 
 /// The scores of one class in one region of one case; `None` is undefined, for the reason in `presence`.

@@ -217,13 +217,22 @@ impl Canvas {
 
     /// Draws a text, shortened with an ellipsis where it would be wider than `width`.
     pub(crate) fn text_within(&mut self, text: &str, at: (f32, f32), size: f32, width: f32, colour: Rgb) {
+        self.text(&self.shortened(text, size, width), at, size, Anchor::Left, colour);
+    }
+
+    /// As [`Self::text_within`], centred at `at`.
+    pub(crate) fn text_centred(&mut self, text: &str, at: (f32, f32), size: f32, width: f32, colour: Rgb) {
+        self.text(&self.shortened(text, size, width), at, size, Anchor::Centre, colour);
+    }
+
+    fn shortened(&self, text: &str, size: f32, width: f32) -> String {
         let mut shown = text.to_owned();
         while self.text_width(&shown, size) > width && shown.chars().count() > 1 {
             shown = shown.trim_end_matches('…').to_owned();
             shown.pop();
             shown.push('…');
         }
-        self.text(&shown, at, size, Anchor::Left, colour);
+        shown
     }
 
     /// Writes the picture as PNG, replacing `path` in one step.

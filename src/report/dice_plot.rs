@@ -3,18 +3,10 @@
 use std::path::Path;
 
 use super::axes::{GREY, INK, LegendLine, Panel, Scale, draw_legend, range};
+use super::boxes::{Extreme, Group, draw_box, name_extreme};
 use super::canvas::{Anchor, Canvas, Paint, Rect};
-use super::{OKABE_ITO, ReportError, Rgb};
-use crate::metrics::{Summary, percentile};
-
-/// The defined Dice values of one class.
-struct ClassDice<'a> {
-    name: String,
-    colour: Rgb,
-    /// Case and Dice, ascending by Dice.
-    cases: Vec<(&'a str, f64)>,
-    undefined: usize,
-}
+use super::{OKABE_ITO, ReportError};
+use crate::metrics::Summary;
 
 /// Draws the Dice of every case and foreground class to a PNG of 1600 x 760 pixels, replacing `path` in one step.
 ///
@@ -27,7 +19,7 @@ struct ClassDice<'a> {
 pub fn write_dice_plot(path: &Path, cases: &[(String, Vec<f64>)], class_names: &[String]) -> Result<(), ReportError> {
     let mut canvas = Canvas::new(1600, 760, [255; 3]);
     let count = cases.iter().map(|case| case.1.len()).max().unwrap_or(0).max(class_names.len());
-    let classes: Vec<ClassDice<'_>> = (0..count).map(|class| class_dice(cases, class_names, class)).collect();
+    let classes: Vec<Group<'_>> = (0..count).map(|class| class_dice(cases, class_names, class)).collect();
     let (low, _) = range(classes.iter().flat_map(|class| class.cases.iter().map(|case| case.1)));
     let low = if low.is_finite() { ((low * 10.0 - 0.2).floor() / 10.0).clamp(0.0, 0.9) } else { 0.0 };
     draw_boxes(&mut canvas, Rect::new(95.0, 62.0, 680.0, 610.0), Scale::linear(low, 1.0), &classes);
@@ -35,19 +27,13 @@ pub fn write_dice_plot(path: &Path, cases: &[(String, Vec<f64>)], class_names: &
     canvas.write_png(path)
 }
 
-fn class_dice<'a>(cases: &'a [(String, Vec<f64>)], class_names: &[String], class: usize) -> ClassDice<'a> {
+fn class_dice<'a>(cases: &'a [(String, Vec<f64>)], class_names: &[String], class: usize) -> Group<'a> {
     let values = cases.iter().filter_map(|(case, dice)| dice.get(class).map(|&dice| (case.as_str(), dice)));
-    let (mut defined, undefined): (Vec<_>, Vec<_>) = values.partition(|case| case.1.is_finite());
-    defined.sort_by(|a, b| a.1.total_cmp(&b.1));
-    ClassDice {
-        name: class_names.get(class).cloned().unwrap_or_else(|| format!("class {}", class + 1)),
-        colour: OKABE_ITO[class % OKABE_ITO.len()],
-        cases: defined,
-        undefined: undefined.len(),
-    }
+    let name = class_names.get(class).cloned().unwrap_or_else(|| format!("class {}", class + 1));
+    Group::new(name, OKABE_ITO[class % OKABE_ITO.len()], values)
 }
 
-fn draw_boxes(canvas: &mut Canvas, area: Rect, y: Scale, classes: &[ClassDice<'_>]) {
+fn draw_boxes(canvas: &mut Canvas, area: Rect, y: Scale, classes: &[Group<'_>]) {
     let panel = Panel { area, x: Scale::linear(0.0, classes.len().max(1) as f64), y };
     panel.draw_title(canvas, "Dice per case");
     panel.draw_y_axis(canvas);
@@ -66,55 +52,11 @@ fn draw_boxes(canvas: &mut Canvas, area: Rect, y: Scale, classes: &[ClassDice<'_
             canvas.text(&note, (centre, area.bottom + 48.0), 18.0, Anchor::Centre, GREY);
         }
         draw_box(canvas, &panel, class, centre, (slot * 0.5).min(150.0));
+        name_extreme(canvas, &panel, class, centre, Extreme::Lowest);
     }
 }
 
-fn draw_box(canvas: &mut Canvas, panel: &Panel, class: &ClassDice<'_>, centre: f32, width: f32) {
-    let values: Vec<f64> = class.cases.iter().map(|case| case.1).collect();
-    let quartile = |percent| percentile(&values, percent);
-    let (Some(lower), Some(median), Some(upper)) = (quartile(25.0), quartile(50.0), quartile(75.0)) else { return };
-    let reach = 1.5 * (upper - lower);
-    let whisker_low = values.iter().copied().find(|value| *value >= lower - reach).unwrap_or(lower);
-    let whisker_high = values.iter().rev().copied().find(|value| *value <= upper + reach).unwrap_or(upper);
-    let y = |dice: f64| panel.at(0.0, dice).1;
-    let (left, right) = (centre - width / 2.0, centre + width / 2.0);
-    let body = Rect { left, right, top: y(upper), bottom: y(lower) };
-    canvas.fill(body, class.colour, 0.22);
-    let edge = Paint::line(class.colour, 2.0);
-    for (from, to) in [((left, body.top), (right, body.top)), ((left, body.bottom), (right, body.bottom))] {
-        canvas.line(from, to, edge);
-    }
-    for (x, from, to) in [(left, body.top, body.bottom), (right, body.top, body.bottom)] {
-        canvas.line((x, from), (x, to), edge);
-    }
-    canvas.line((centre, body.bottom), (centre, y(whisker_low)), edge);
-    canvas.line((centre, body.top), (centre, y(whisker_high)), edge);
-    for end in [whisker_low, whisker_high] {
-        canvas.line((centre - width / 6.0, y(end)), (centre + width / 6.0, y(end)), edge);
-    }
-    draw_cases(canvas, panel, class, centre, width);
-    canvas.line((left, y(median)), (right, y(median)), Paint::line(class.colour, 4.0));
-    if let Some(mean) = Summary::of(values.iter().copied().map(Some)).mean {
-        canvas.disc((centre, y(mean)), 8.0, class.colour, 1.0);
-        canvas.disc((centre, y(mean)), 5.5, [255; 3], 1.0);
-    }
-}
-
-/// Every case as a dot, spread sideways by the golden ratio so that equal values stay apart; the lowest is named below.
-fn draw_cases(canvas: &mut Canvas, panel: &Panel, class: &ClassDice<'_>, centre: f32, width: f32) {
-    const GOLDEN: f32 = 0.618_034;
-    for (rank, &(_, dice)) in class.cases.iter().enumerate() {
-        let spread = ((rank as f32 * GOLDEN).fract() - 0.5) * width * 0.7;
-        let at = (centre + spread, panel.at(0.0, dice).1);
-        canvas.disc(at, 4.5, class.colour, 0.75);
-    }
-    if let Some(&(case, dice)) = class.cases.first() {
-        let below = (centre, panel.at(0.0, dice).1 + 20.0);
-        canvas.text(case, below, 17.0, Anchor::Centre, GREY);
-    }
-}
-
-fn draw_histogram(canvas: &mut Canvas, area: Rect, low: f64, classes: &[ClassDice<'_>]) {
+fn draw_histogram(canvas: &mut Canvas, area: Rect, low: f64, classes: &[Group<'_>]) {
     let width = if low >= 0.7 { 0.02 } else { 0.05 };
     let bins = ((1.0 - low) / width).round().max(1.0) as usize;
     let counts: Vec<Vec<usize>> = classes.iter().map(|class| histogram(&class.cases, low, width, bins)).collect();

@@ -5,18 +5,26 @@
 //! <https://jfly.uni-koeln.de/color/>). Files are replaced in one step.
 
 mod axes;
+mod boxes;
 mod canvas;
+mod comparison_plot;
 mod curves;
 mod dice_plot;
+mod metric_plot;
 mod overlay;
 mod page;
 mod slice;
 
 use std::path::PathBuf;
 
+pub use comparison_plot::write_comparison_plot;
 pub use curves::{Curves, write_curves};
 pub use dice_plot::write_dice_plot;
-pub use overlay::{HEADER, MARGIN, OverlayCase, PANEL, prediction_colour, reference_colour, write_overlay};
+pub use metric_plot::write_metric_plot;
+pub use overlay::{
+    ComparisonCase, HEADER, MARGIN, OverlayCase, PANEL, first_colour, prediction_colour, reference_colour,
+    second_colour, write_comparison_overlay, write_overlay,
+};
 pub use page::{Report, write_report};
 
 /// Red, green, blue, 0 to 255.
@@ -25,6 +33,10 @@ pub type Rgb = [u8; 3];
 /// The palette of Okabe and Ito without black and yellow (invisible on white), in the order of use for classes.
 const OKABE_ITO: [Rgb; 6] =
     [[0, 114, 178], [213, 94, 0], [0, 158, 115], [230, 159, 0], [204, 121, 167], [86, 180, 233]];
+
+/// Colours of two sets of predictions that are compared.
+const FIRST: Rgb = OKABE_ITO[0];
+const SECOND: Rgb = OKABE_ITO[1];
 
 /// What can go wrong while drawing or writing a report.
 #[derive(Debug, thiserror::Error)]

@@ -55,6 +55,39 @@ pub fn prediction_colour(class: u16) -> Rgb {
     WARM[usize::from(class.max(1) - 1) % WARM.len()]
 }
 
+/// Colour of the outline of a class (label from 1) in the first of two predictions: blues.
+pub fn first_colour(class: u16) -> Rgb {
+    const BLUES: [Rgb; 3] = [[60, 160, 255], [0, 230, 230], [150, 150, 255]];
+    BLUES[usize::from(class.max(1) - 1) % BLUES.len()]
+}
+
+/// Colour of the outline of a class (label from 1) in the second of two predictions: as predictions.
+pub fn second_colour(class: u16) -> Rgb {
+    prediction_colour(class)
+}
+
+/// Two predictions of one image, in canonical orientation (RAS+), x fastest.
+#[derive(Debug, Clone, Copy)]
+pub struct ComparisonCase<'a> {
+    /// Image, reference and grid; the prediction is the first one.
+    pub case: OverlayCase<'a>,
+    /// Labels of the second prediction.
+    pub second: &'a [u16],
+    /// What the predictions are called.
+    pub names: [&'a str; 2],
+}
+
+/// Label maps that are outlined, in this order.
+struct Layer<'a> {
+    name: &'a str,
+    /// Whether it is what the others are scored against.
+    is_reference: bool,
+    labels: &'a [u16],
+    /// Pixels.
+    thickness: usize,
+    colour: fn(u16) -> Rgb,
+}
+
 /// Draws a case to a PNG, replacing `path` in one step.
 ///
 /// Panels are [`PANEL`] pixels along the longest side shown, [`MARGIN`] apart, below a title of [`HEADER`] pixels. The
@@ -63,35 +96,76 @@ pub fn prediction_colour(class: u16) -> Rgb {
 /// # Errors
 /// When a map does not fill the extents, the volume is empty, or the file cannot be written.
 pub fn write_overlay(path: &Path, case: &OverlayCase<'_>) -> Result<(), ReportError> {
-    check(case)?;
+    let reference = case.reference.map(|labels| Layer {
+        name: "reference",
+        is_reference: true,
+        labels,
+        thickness: 2,
+        colour: reference_colour,
+    });
+    let prediction = Layer {
+        name: "prediction",
+        is_reference: false,
+        labels: case.prediction,
+        thickness: 1,
+        colour: prediction_colour,
+    };
+    let layers: Vec<Layer<'_>> = reference.into_iter().chain([prediction]).collect();
+    draw(path, case, &layers)
+}
+
+/// Draws two predictions of a case as [`write_overlay`] does one: both with outlines two pixels wide, the second over the
+/// first, and the reference, where there is one, in white, one pixel wide, over both.
+///
+/// # Errors
+/// As [`write_overlay`].
+pub fn write_comparison_overlay(path: &Path, comparison: &ComparisonCase<'_>) -> Result<(), ReportError> {
+    let case = &comparison.case;
+    let [first, second] = comparison.names;
+    let of = |name, labels, colour| Layer { name, is_reference: false, labels, thickness: 2, colour };
+    let mut layers =
+        vec![of(first, case.prediction, first_colour as fn(u16) -> Rgb), of(second, comparison.second, second_colour)];
+    layers.extend(case.reference.map(|labels| Layer {
+        name: "reference",
+        is_reference: true,
+        labels,
+        thickness: 1,
+        colour: |_| [255; 3],
+    }));
+    draw(path, case, &layers)
+}
+
+fn draw(path: &Path, case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(), ReportError> {
+    check(case, layers)?;
     let rows = case.class_names.len();
     let width = 3 * PANEL + 4 * MARGIN;
     let height = HEADER + PANEL + MARGIN + rows * LEGEND_ROW + if rows > 0 { MARGIN } else { 0 };
     let mut canvas = Canvas::new(width, height, BACKGROUND);
     let (left, title_width) = (MARGIN as f32, (width - 2 * MARGIN) as f32);
     canvas.text_within(case.title, (left, HEADER as f32 / 2.0), 28.0, title_width, LIGHT);
-    let focus = Focus::of(case);
+    let focus = Focus::of(case, layers);
     let window = window(case.image);
     for (column, plane) in Plane::ALL.into_iter().enumerate() {
         let view = SliceView { plane, position: focus.voxel[plane.axes()[2]], shown: focus.shown, scale: focus.scale };
         let square = (MARGIN + column * (PANEL + MARGIN), HEADER);
-        draw_panel(&mut canvas, case, &view, square, window);
+        draw_panel(&mut canvas, case, layers, &view, square, window);
     }
     for row in 0..rows {
-        draw_legend(&mut canvas, case, row);
+        draw_legend(&mut canvas, case, layers, row);
     }
     canvas.write_png(path)
 }
 
-fn check(case: &OverlayCase<'_>) -> Result<(), ReportError> {
+fn check(case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(), ReportError> {
     let (extents, spacing) = (case.extents, case.spacing);
     if extents.contains(&0) || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
         return Err(ReportError::Grid { extents, spacing });
     }
     let expected = extents.iter().product();
-    let reference = case.reference.map_or(expected, <[u16]>::len);
-    let lengths = [("image", case.image.len()), ("reference", reference), ("prediction", case.prediction.len())];
-    match lengths.into_iter().find(|(_, found)| *found != expected) {
+    let reference = layers.iter().filter(|layer| layer.is_reference).map(|layer| ("reference", layer.labels.len()));
+    let predictions = layers.iter().map(|layer| ("prediction", layer.labels.len()));
+    let mut lengths = [("image", case.image.len())].into_iter().chain(reference).chain(predictions);
+    match lengths.find(|(_, found)| *found != expected) {
         Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
         None => Ok(()),
     }
@@ -108,12 +182,12 @@ struct Focus {
 }
 
 impl Focus {
-    fn of(case: &OverlayCase<'_>) -> Self {
+    fn of(case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Self {
+        let spread = |layer: &Layer<'_>| Spread::of(layer.labels, case.extents);
         let reference = case.reference.and_then(|labels| Spread::of(labels, case.extents));
-        let prediction = Spread::of(case.prediction, case.extents);
+        let both: Vec<Spread> = layers.iter().filter_map(spread).collect();
         let centre = case.extents.map(|n| n / 2);
-        let voxel = reference.as_ref().or(prediction.as_ref()).map_or(centre, |spread| spread.centroid);
-        let both: Vec<Spread> = reference.into_iter().chain(prediction).collect();
+        let voxel = reference.as_ref().or(both.first()).map_or(centre, |spread| spread.centroid);
         let size = |axis: usize| case.extents[axis] as f64 * case.spacing[axis];
         let labelled: Option<[(f64, f64); 3]> = (!both.is_empty()).then(|| {
             std::array::from_fn(|axis| {
@@ -173,6 +247,7 @@ fn window(image: &[f32]) -> (f32, f32) {
 fn draw_panel(
     canvas: &mut Canvas,
     case: &OverlayCase<'_>,
+    layers: &[Layer<'_>],
     view: &SliceView,
     (square_left, square_top): (usize, usize),
     (low, high): (f32, f32),
@@ -184,14 +259,11 @@ fn draw_panel(
         let grey = ((intensity - low) / (high - low) * 255.0).round() as u8;
         canvas.set(left + at % width, top + at / width, [grey; 3]);
     }
-    let drawn =
-        [(case.reference, 2, reference_colour as fn(u16) -> Rgb), (Some(case.prediction), 1, prediction_colour)];
-    for (labels, thickness, colour) in drawn {
-        let Some(labels) = labels else { continue };
-        let labels = view.labels(labels, case.extents, case.spacing);
+    for layer in layers {
+        let labels = view.labels(layer.labels, case.extents, case.spacing);
         for (class, _) in (1..=u16::MAX).zip(case.class_names) {
-            for (x, y) in outline(&labels, width, class, thickness) {
-                canvas.set(left + x, top + y, colour(class));
+            for (x, y) in outline(&labels, width, class, layer.thickness) {
+                canvas.set(left + x, top + y, (layer.colour)(class));
             }
         }
     }
@@ -223,24 +295,27 @@ fn draw_annotations(canvas: &mut Canvas, view: &SliceView, area: Rect, square: R
     }
 }
 
-/// One class: the colours of its outlines, its name and its Dice over the whole volume.
-fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, row: usize) {
+/// One class: the colours of its outlines, its name and each prediction's Dice over the whole volume.
+fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>], row: usize) {
     let class = row as u16 + 1;
     let y = (HEADER + PANEL + MARGIN + row * LEGEND_ROW + LEGEND_ROW / 2) as f32;
     let mut x = MARGIN as f32;
-    let mut entries = vec![("prediction", prediction_colour(class))];
-    if case.reference.is_some() {
-        entries.insert(0, ("reference", reference_colour(class)));
+    for layer in layers {
+        canvas.line((x, y), (x + 30.0, y), Paint::line((layer.colour)(class), 4.0));
+        let width = canvas.text_width(layer.name, 20.0).min(300.0);
+        canvas.text_within(layer.name, (x + 40.0, y), 20.0, width, DIM);
+        x += 66.0 + width;
     }
-    for (text, colour) in entries {
-        canvas.line((x, y), (x + 30.0, y), Paint::line(colour, 4.0));
-        canvas.text(text, (x + 40.0, y), 20.0, Anchor::Left, DIM);
-        x += 66.0 + canvas.text_width(text, 20.0);
+    let predictions: Vec<&Layer<'_>> = layers.iter().filter(|layer| !layer.is_reference).collect();
+    let dice = |layer: &&Layer<'_>| {
+        let overlap = Overlap::count(layer.labels, case.reference?, class).expect("lengths were checked");
+        let dice = overlap.dice().map_or_else(|| "absent from both".to_owned(), |dice| format!("Dice {dice:.3}"));
+        Some(if predictions.len() > 1 { format!("{dice} ({})", layer.name) } else { dice })
+    };
+    let scores: Vec<String> = predictions.iter().filter_map(dice).collect();
+    let mut text = case.class_names[row].clone();
+    if !scores.is_empty() {
+        text = format!("{text}: {}", scores.join(", "));
     }
-    let dice = case.reference.map(|reference| {
-        let overlap = Overlap::count(case.prediction, reference, class).expect("lengths were checked");
-        overlap.dice().map_or_else(|| "absent from both".to_owned(), |dice| format!("Dice {dice:.3}"))
-    });
-    let text = [Some(case.class_names[row].clone()), dice].into_iter().flatten().collect::<Vec<_>>().join(": ");
     canvas.text_within(&text, (x, y), 22.0, (3 * PANEL + 3 * MARGIN) as f32 - x, LIGHT);
 }

@@ -517,7 +517,7 @@ impl<P: Progress> Run<'_, P> {
         for case in cases {
             self.go_on()?;
             let output = predictions.join(output_name(&case.image));
-            segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), || ())?;
+            segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), |_, _| ())?;
         }
         let labels = cases[0].label.parent().unwrap_or(Path::new("."));
         let names = self.preprocessing.foreground_names(self.network.classes);
@@ -525,9 +525,7 @@ impl<P: Progress> Run<'_, P> {
             evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole]).map_err(|e| match e {
                 EvaluateError::Data(e) => TrainError::Data(e),
                 EvaluateError::Metric { source, .. } => TrainError::Metric(source),
-                e @ EvaluateError::NoLabel { .. } => {
-                    TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() }
-                }
+                e => TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() },
             })?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;

@@ -56,7 +56,7 @@ impl Validation {
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
         for (i, (name, prepared, reference)) in self.cases.iter().enumerate() {
-            let probabilities = predictor.predict(prepared, || ())?;
+            let probabilities = predictor.predict(prepared)?;
             let labels = predictor.labels(&probabilities);
             let native = prepared.geometry.restore_classes(&probabilities, self.classes);
             let dice = (1..self.classes)

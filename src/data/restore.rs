@@ -1,0 +1,202 @@
+//! From a network's probabilities back to the file's grid, slab by slab: no more than a few slices of every class are in
+//! memory at once, however large the volume.
+
+use std::ops::Range;
+
+use super::prepare::Geometry;
+use super::resample::Resampling;
+
+/// Takes the slices of a prediction in the order of z and makes the label map of them, as
+/// [`Geometry::restore_classes`] does at once, to the last bit; on request also the volume of probabilities of every
+/// foreground class, as [`Geometry::restore_image`].
+#[derive(Debug)]
+pub struct Restoration<'a> {
+    geometry: &'a Geometry,
+    /// From the network's spacing to the file's.
+    resampling: Resampling,
+    /// Of each class, the slices that later outputs depend on, without padding.
+    waiting: Vec<Vec<f32>>,
+    /// Position of the first of these in the unpadded volume.
+    first: usize,
+    /// Next slice of the prediction.
+    next: usize,
+    /// Number of slices that are finished, in the network's orientation.
+    finished: usize,
+    labels: Vec<u16>,
+    /// Of each foreground class; empty where they are not wanted.
+    probabilities: Vec<Vec<f32>>,
+}
+
+impl<'a> Restoration<'a> {
+    /// For predictions of `classes` classes on the prepared grid.
+    ///
+    /// # Panics
+    /// If preparing cropped the volume: what was cropped has no probabilities.
+    pub fn new(geometry: &'a Geometry, classes: usize, keep_probabilities: bool) -> Self {
+        let fit = geometry.fit;
+        assert!((0..3).all(|axis| fit.from[axis] <= fit.to[axis]), "the prepared volume was cropped");
+        let kept = if keep_probabilities { classes.saturating_sub(1) } else { 0 };
+        Self {
+            geometry,
+            resampling: geometry.resampling.inverse(),
+            waiting: vec![Vec::new(); classes],
+            first: 0,
+            next: 0,
+            finished: 0,
+            labels: Vec::with_capacity(geometry.input.voxel_count()),
+            probabilities: vec![Vec::with_capacity(geometry.input.voxel_count()); kept],
+        }
+    }
+
+    /// Takes the next slices along z of the prediction: voxels x fastest, each with its classes.
+    ///
+    /// # Panics
+    /// If these are not whole slices.
+    pub fn push(&mut self, probabilities: &[f32]) {
+        let [nx, ny, _] = self.geometry.fit.to;
+        let slice = nx * ny * self.waiting.len();
+        assert_eq!(probabilities.len() % slice, 0, "whole slices of {nx} x {ny} voxels");
+        for slice in probabilities.chunks_exact(slice) {
+            self.take(slice);
+        }
+        let ready = self.ready();
+        if ready > self.finished {
+            self.emit(self.finished..ready);
+        }
+    }
+
+    /// Puts one slice aside, without its padding.
+    fn take(&mut self, slice: &[f32]) {
+        let (fit, classes) = (self.geometry.fit, self.waiting.len());
+        let inside = |axis: usize| {
+            let start = usize::try_from(-fit.origin()[axis]).expect("padding is never negative");
+            start..start + fit.from[axis]
+        };
+        let position = self.next;
+        self.next += 1;
+        if !inside(2).contains(&position) {
+            return;
+        }
+        for y in inside(1) {
+            let row = &slice[(y * fit.to[0] + inside(0).start) * classes..][..fit.from[0] * classes];
+            for (class, waiting) in self.waiting.iter_mut().enumerate() {
+                waiting.extend(row.iter().skip(class).step_by(classes));
+            }
+        }
+    }
+
+    /// Voxels of an unpadded slice.
+    fn plane(&self) -> usize {
+        self.geometry.fit.from[0] * self.geometry.fit.from[1]
+    }
+
+    /// Number of slices of the result whose sources are all there.
+    fn ready(&self) -> usize {
+        let available = self.first + self.waiting[0].len() / self.plane();
+        let depth = self.resampling.to[2];
+        (self.finished..depth).find(|&slice| self.resampling.sources(slice..slice + 1).end > available).unwrap_or(depth)
+    }
+
+    fn emit(&mut self, to: Range<usize>) {
+        let (plane, from) = (self.plane(), self.resampling.sources(to.clone()));
+        let voxels = (from.start - self.first) * plane..(from.end - self.first) * plane;
+        let count = self.resampling.to[0] * self.resampling.to[1] * to.len();
+        let (mut best, start) = (vec![f32::NEG_INFINITY; count], self.labels.len());
+        self.labels.resize(start + count, 0);
+        for (class, waiting) in (0..=u16::MAX).zip(&self.waiting) {
+            let image = self.resampling.slices(waiting[voxels.clone()].to_vec(), from.clone(), to.clone());
+            for ((value, best), label) in image.iter().zip(&mut best).zip(&mut self.labels[start..]) {
+                if value > best {
+                    (*best, *label) = (*value, class);
+                }
+            }
+            let kept = usize::from(class).checked_sub(1).and_then(|index| self.probabilities.get_mut(index));
+            if let Some(kept) = kept {
+                kept.extend(image);
+            }
+        }
+        self.finished = to.end;
+        self.forget();
+    }
+
+    /// Drops the slices that no later output depends on.
+    fn forget(&mut self) {
+        let (plane, end) = (self.plane(), self.waiting[0].len() / self.plane() + self.first);
+        let needed = match self.finished < self.resampling.to[2] {
+            true => self.resampling.sources(self.finished..self.finished + 1).start,
+            false => end,
+        };
+        // Sources may begin with a slice that is still to come.
+        let needed = needed.min(end);
+        for waiting in &mut self.waiting {
+            waiting.drain(..(needed - self.first) * plane);
+        }
+        self.first = needed;
+    }
+
+    /// The label map, and the probabilities of every foreground class where they were wanted, on the file's grid.
+    ///
+    /// # Panics
+    /// If slices are missing.
+    pub fn finish(self) -> (Vec<u16>, Vec<Vec<f32>>) {
+        assert_eq!(self.finished, self.resampling.to[2], "slices of the result");
+        let reorientation = &self.geometry.reorientation;
+        let labels = reorientation.invert(&self.labels);
+        (labels, self.probabilities.into_iter().map(|class| reorientation.invert(&class)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Fit, Grid, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume};
+    use proptest::prelude::*;
+
+    fn random(count: usize, seed: u64) -> Vec<f32> {
+        let value = |index: usize| {
+            let mixed = (index as u64 + 1).wrapping_mul(seed | 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            mixed as f32 / (1u32 << 24) as f32
+        };
+        (0..count).map(value).collect()
+    }
+
+    proptest! {
+        /// Slabs of any thickness give the bits of the whole volume, at its own spacing, finer and coarser.
+        #[test]
+        fn slabs_are_the_whole(
+            extents in proptest::array::uniform3(1usize..9),
+            patch in proptest::array::uniform3(1usize..12),
+            spacing in proptest::array::uniform3(0.5f64..3.0),
+            native in any::<bool>(),
+            thickness in proptest::collection::vec(1usize..4, 32),
+            seed in any::<u64>(),
+        ) {
+            let mut grid = Grid::axis_aligned(extents, [1.1, 0.7, 1.9]);
+            // x to the left, y to the head, z to the front.
+            grid.affine = [[-1.1, 0.0, 0.0, 3.0], [0.0, 0.0, 1.9, 1.0], [0.0, 0.7, 0.0, 0.0]];
+            let volume = Volume { voxels: vec![0.0; grid.voxel_count()], grid };
+            let spacing = if native { TargetSpacing::default() } else { TargetSpacing::Millimetres(spacing) };
+            let preparation = Preparation {
+                spacing, patch, classes: 3, canonical: true, interpolation: Interpolation::Cubic,
+                ..Preparation::native(Normalisation::None)
+            };
+            let geometry = Prepared::from_volume(volume, &preparation, Fit::Whole).geometry;
+            let [nx, ny, nz] = geometry.grid.extents;
+            let probabilities = random(nx * ny * nz * 3, seed);
+            let mut restoration = Restoration::new(&geometry, 3, true);
+            let mut rest = probabilities.as_slice();
+            for slices in thickness.iter().cycle() {
+                let (slab, later) = rest.split_at((slices * nx * ny * 3).min(rest.len()));
+                restoration.push(slab);
+                rest = later;
+                if rest.is_empty() { break }
+            }
+            let (labels, kept) = restoration.finish();
+            prop_assert_eq!(labels, geometry.restore_classes(&probabilities, 3));
+            for class in [1, 2] {
+                let values: Vec<f32> = probabilities.iter().skip(class).step_by(3).copied().collect();
+                prop_assert_eq!(&kept[class - 1], &geometry.restore_image(&values, 0.0));
+            }
+        }
+    }
+}

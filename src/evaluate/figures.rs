@@ -1,0 +1,106 @@
+//! Which cases are drawn, and their overlays: images with the outlines of reference and predictions.
+
+use super::{EvaluateError, label_of, read_image, read_labels, upright};
+use crate::data::dataset::volumes_of;
+use crate::metrics::{Evaluation, Region};
+use crate::report::{ComparisonCase, OverlayCase, write_comparison_overlay, write_overlay};
+use std::path::{Path, PathBuf};
+
+/// Where the volumes of some cases lie, by case.
+#[derive(Debug)]
+pub struct Folders<'a> {
+    /// Predicted label maps; two sets for a comparison.
+    pub predictions: &'a [&'a Path],
+    /// What they are called; not used for one set.
+    pub names: [&'a str; 2],
+    /// Reference label maps.
+    pub labels: &'a Path,
+    /// Images.
+    pub images: &'a Path,
+}
+
+/// A case that is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// Why: `best`, `median`, `worst`, or, of a comparison, `first_better`, `median`, `second_better`.
+    pub role: &'static str,
+    /// Name of the case.
+    pub case: String,
+    /// Mean Dice over the classes, or the first's less the second's.
+    pub value: f64,
+}
+
+/// Mean Dice over the classes of every case in which one is defined, whole organ, in the order of the records.
+pub fn case_dice(evaluation: &Evaluation) -> Vec<(String, f64)> {
+    let mut sums: Vec<(String, f64, f64)> = Vec::new();
+    for scores in evaluation.cases.iter().filter(|s| s.region == Region::Whole) {
+        let Some(dice) = scores.dice else { continue };
+        match sums.iter_mut().find(|(case, ..)| *case == scores.case) {
+            Some((_, sum, count)) => (*sum, *count) = (*sum + dice, *count + 1.0),
+            None => sums.push((scores.case.clone(), dice, 1.0)),
+        }
+    }
+    sums.into_iter().map(|(case, sum, count)| (case, sum / count)).collect()
+}
+
+/// The highest, the median (of an even number the lower of the middle two) and the lowest value, each case once.
+pub fn choose(mut values: Vec<(String, f64)>, roles: [&'static str; 3]) -> Vec<Chosen> {
+    values.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let Some(last) = values.len().checked_sub(1) else { return Vec::new() };
+    let mut chosen: Vec<Chosen> = Vec::new();
+    for (role, position) in roles.into_iter().zip([0, values.len() / 2, last]) {
+        let (case, value) = values[position].clone();
+        if chosen.iter().all(|known| known.case != case) {
+            chosen.push(Chosen { role, case, value });
+        }
+    }
+    chosen
+}
+
+/// Draws chosen cases to `out/ROLE_CASE.png`; titles say `value` of the role.
+///
+/// # Errors
+/// [`EvaluateError`] that names the file.
+pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
+    let images = volumes_of(folders.images)?;
+    let references = volumes_of(folders.labels)?;
+    let predicted = folders.predictions.iter().map(|folder| volumes_of(folder)).collect::<Result<Vec<_>, _>>()?;
+    let mut written = Vec::new();
+    for Chosen { role, case, value } in chosen {
+        let image = images
+            .get(case)
+            .ok_or_else(|| EvaluateError::NoImage { images: folders.images.to_owned(), case: case.clone() })?;
+        let label = label_of(&references, case, folders.labels)?;
+        let volume = read_image(image, label)?;
+        let reference = read_labels(label, label)?;
+        let maps = predicted.iter().map(|maps| read_labels(&maps[case], label)).collect::<Result<Vec<_>, _>>()?;
+        let (grid, image) = upright(&volume.grid, &volume.voxels);
+        let maps: Vec<Vec<u16>> = maps.iter().map(|map| upright(&map.grid, &map.voxels).1).collect();
+        let reference = upright(&reference.grid, &reference.voxels).1;
+        let classes = maps.iter().chain([&reference]).flatten().max().copied().unwrap_or(0);
+        let class_names: Vec<String> = (1..=classes.max(1)).map(|class| format!("class {class}")).collect();
+        let [one, other] = folders.names;
+        let title = match maps.len() {
+            1 => format!("{case} ({role}, Dice {value:.3})"),
+            _ => format!("{case}: {one} less {other}, Dice {value:+.3}"),
+        };
+        let first = OverlayCase {
+            title: &title,
+            image: &image,
+            reference: Some(&reference),
+            prediction: &maps[0],
+            extents: grid.extents,
+            spacing: grid.spacing,
+            class_names: &class_names,
+        };
+        let path = out.join(format!("{role}_{case}.png"));
+        match maps.get(1) {
+            Some(second) => {
+                write_comparison_overlay(&path, &ComparisonCase { case: first, second, names: folders.names })?;
+            }
+            None => write_overlay(&path, &first)?,
+        }
+        written.push(path);
+    }
+    Ok(written)
+}
