@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nn", &["tensor", "kernel", "graph", "ops", "plan"]),
     ("data", &[]),
     ("metrics", &[]),
+    ("augment", &["tensor", "kernel", "graph", "data"]),
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("evaluate", &["data", "metrics"]),
@@ -26,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "train",
         &[
             "tensor", "kernel", "plan", "gpu", "exec", "nn", "optim", "data", "metrics", "report", "infer", "evaluate",
-            "graph", "profile",
+            "graph", "profile", "augment",
         ],
     ),
     ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),

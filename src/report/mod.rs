@@ -10,6 +10,7 @@ mod curves;
 mod dice_plot;
 mod overlay;
 mod page;
+mod samples;
 mod slice;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use curves::{Curves, write_curves};
 pub use dice_plot::write_dice_plot;
 pub use overlay::{HEADER, MARGIN, OverlayCase, PANEL, prediction_colour, reference_colour, write_overlay};
 pub use page::{Report, write_report};
+pub use samples::{SampleGrid, SampleTile, write_samples};
 
 /// Red, green, blue, 0 to 255.
 pub type Rgb = [u8; 3];

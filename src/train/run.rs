@@ -18,6 +18,7 @@ use crate::report::{OverlayCase, write_curves, write_overlay};
 use crate::train::data_config::Patch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What a person asks of `train`.
 #[derive(Debug, Clone)]
@@ -148,14 +149,9 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
         class_names: dataset.class_names.clone(),
     };
     let validation = Validation::new(&validation, &preparation)?;
-    let loader = Loader::new(
-        training.clone(),
-        preparation,
-        trainer.pass_batch(),
-        settings.config.seed,
-        trainer.step_count() * settings.config.training.batch as u64,
-        settings.config.training.loader_threads,
-    )?;
+    let first = trainer.step_count() * config.training.batch as u64;
+    let loader =
+        Loader::start(training.clone(), preparation, config.loader_settings(patch, trainer.pass_batch(), first))?;
     let cases = [training.len(), split.validation.len(), test.len()];
     let mut run = Run {
         settings,
@@ -205,9 +201,12 @@ impl<P: Progress> Run<'_, P> {
         let training = &self.settings.config.training;
         let (steps, passes) = (training.steps, self.trainer.passes());
         let due = |every: u64, step: u64| step == steps || (every > 0 && step.is_multiple_of(every));
+        let mut waited = Duration::ZERO;
         while self.trainer.step_count() < steps {
             let learning_rate = self.settings.config.learning_rate(self.trainer.step_count());
+            let before = Instant::now();
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
+            waited += before.elapsed();
             let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
                 Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
                 None => self.trainer.step(&batches, learning_rate)?,
@@ -216,6 +215,8 @@ impl<P: Progress> Run<'_, P> {
             let step = self.trainer.step_count();
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
             if validate || keep {
+                let seconds = std::mem::take(&mut waited).as_secs_f64();
+                self.log.write(&Event::Loader { step, waited_seconds: seconds })?;
                 let results = self.trainer.finish()?;
                 self.record(results)?;
             }
