@@ -13,6 +13,8 @@
 
 const CONTROL_POINTS: u32 = 5u;
 const PARAMETERS: u32 = 387u;
+// Centre of voxel 0 from the end of the mesh, which covers the voxels and an eighth of one beyond on either side.
+const FIRST_VOXEL: f32 = 0.625;
 
 struct Params {
     source_depth: u32,
@@ -44,7 +46,7 @@ struct Cell {
 }
 
 fn cell(at: u32, cells_per_voxel: f32) -> Cell {
-    let u = f32(at) * cells_per_voxel;
+    let u = (f32(at) + FIRST_VOXEL) * cells_per_voxel;
     let first = min(u32(u), CONTROL_POINTS - 4u);
     let t = u - f32(first);
     let s = 1.0 - t;

@@ -34,11 +34,8 @@ impl Op for Blur {
         let [n, d, h, w, _] = at.input_spec(0).shape[..] else { unreachable!("checked by the shape rule") };
         let voxels = n * d * h * w;
         let (along_x, along_y) = (at.scratch(voxels), at.scratch(voxels));
-        let passes: [(usize, usize, Operand, Operand); 3] = [
-            (w, 1, at.input(0), along_x),
-            (h, w, along_x, along_y),
-            (d, h * w, along_y, at.output(0)),
-        ];
+        let passes: [(usize, usize, Operand, Operand); 3] =
+            [(w, 1, at.input(0), along_x), (h, w, along_x, along_y), (d, h * w, along_y, at.output(0))];
         for (extent, stride, from, to) in passes {
             let dispatch = Dispatch::new("augment_blur").params(&[extent, stride, w, n * d * h, d * h]);
             let dispatch = dispatch.read(from).read(at.input(1)).write(to);
@@ -57,7 +54,9 @@ impl Op for Blur {
                 let read = |at: usize, from: &[f64]| from[i - i / stride % extent * stride + at * stride];
                 *value = weights[0] * read(at, &from)
                     + (1..=BLUR_RADIUS)
-                        .map(|r| weights[r] * (read(at.saturating_sub(r), &from) + read((at + r).min(extent - 1), &from)))
+                        .map(|r| {
+                            weights[r] * (read(at.saturating_sub(r), &from) + read((at + r).min(extent - 1), &from))
+                        })
                         .sum::<f64>();
             }
         }

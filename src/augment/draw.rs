@@ -1,5 +1,6 @@
 use super::{
-    Augmentation, BIAS_TERMS, Blur, CONTROL_POINTS, Extents, Flip, Gamma, HistogramMatch, LowResolution, Ranged, Rotation,
+    Augmentation, BIAS_TERMS, Blur, CONTROL_POINTS, Extents, Flip, Gamma, HistogramMatch, LowResolution, Ranged,
+    Rotation,
 };
 use crate::data::Sample;
 use crate::data::random::{Purpose, Stream};

@@ -52,8 +52,7 @@ impl Op for HistogramMatch {
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let voxels = inputs[0].data.len() / inputs[0].shape()[0];
         let mut output = inputs[0].clone();
-        for (values, numbers) in
-            output.data.chunks_exact_mut(voxels).zip(inputs[1].data.chunks_exact(Self::PARAMETERS))
+        for (values, numbers) in output.data.chunks_exact_mut(voxels).zip(inputs[1].data.chunks_exact(Self::PARAMETERS))
         {
             let (from, to) = numbers[1..].split_at(QUANTILES);
             if numbers[0] != 0.0 {

@@ -5,6 +5,9 @@ use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 /// Cells of the deformation's mesh along each axis: the paper's 2 x 2 x 2.
 pub const MESH: usize = 2;
 
+/// Voxels between the outer faces of the output and the ends of the mesh.
+const MESH_MARGIN: f64 = 0.125;
+
 /// Control points along each axis of a mesh for cubic splines.
 pub const CONTROL_POINTS: usize = MESH + 3;
 
@@ -30,14 +33,15 @@ pub fn cubic_b_spline(t: f64) -> [f64; 4] {
 }
 
 impl Resample {
-    /// Mesh cells per voxel along an axis.
+    /// Mesh cells per voxel along an axis: the mesh covers the voxels and [`MESH_MARGIN`] beyond, as
+    /// `itk::BSplineTransformInitializer`'s.
     fn cells_per_voxel(extent: usize) -> f32 {
-        if extent > 1 { (MESH as f64 / (extent - 1) as f64) as f32 } else { 0.0 }
+        (MESH as f64 / (extent as f64 + 2.0 * MESH_MARGIN)) as f32
     }
 
     /// The first control point and the weights of an output coordinate.
     fn along(self, axis: usize, at: usize) -> (usize, [f64; 4]) {
-        let u = at as f64 * f64::from(Self::cells_per_voxel(self.extents[axis]));
+        let u = (at as f64 + 0.5 + MESH_MARGIN) * f64::from(Self::cells_per_voxel(self.extents[axis]));
         let cell = (u as usize).min(MESH - 1);
         (cell, cubic_b_spline(u - cell as f64))
     }

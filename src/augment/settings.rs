@@ -189,7 +189,9 @@ impl Augmentation {
             ("augmentation.noise.range", self.noise.range, [0.0, 10.0], "two standard deviations from 0 to 10"),
         ];
         let outside = |[low, high]: [f64; 2], [least, most]: [f64; 2]| !(least <= low && low <= high && high <= most);
-        if let Some((key, found, _, expected)) = ranges.into_iter().find(|(_, range, limits, _)| outside(*range, *limits)) {
+        if let Some((key, found, _, expected)) =
+            ranges.into_iter().find(|(_, range, limits, _)| outside(*range, *limits))
+        {
             return Some((key, expected, format!("{found:?}")));
         }
         if !(0.0..=1000.0).contains(&self.deformation.sigma) {

@@ -29,8 +29,7 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let preview = preview(&gpu, &dataset, &config, case, arguments.samples)?;
     let [x, y, z] = preview.extents;
     let title = format!("{name}: {} samples of {x} x {y} x {z} voxels", arguments.samples);
-    let grid =
-        SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };
+    let grid = SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };
     write_samples(&arguments.out, &grid)?;
     println!("{}", arguments.out.display());
     Ok(())

@@ -246,7 +246,8 @@ impl Source {
                 batch.label.extend(label.iter().copied().map(u32::from));
             }
             Sampling::Patch => {
-                let (extents, block, patch) = (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
+                let (extents, block, patch) =
+                    (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
                 let LoaderSettings { seed, foreground, .. } = self.settings;
                 let start = patch_start(label, extents, patch, foreground, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);

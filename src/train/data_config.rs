@@ -47,7 +47,8 @@ impl TryFrom<String> for ByteSize {
             let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
             number.trim().parse::<u64>().ok()?.checked_mul(*unit)
         };
-        let expected = || format!("expected a whole number of B, KiB, MiB, GiB or TiB such as \"2GiB\", found {text:?}");
+        let expected =
+            || format!("expected a whole number of B, KiB, MiB, GiB or TiB such as \"2GiB\", found {text:?}");
         parse().map(ByteSize).ok_or_else(expected)
     }
 }
