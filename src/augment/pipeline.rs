@@ -15,6 +15,9 @@ pub struct Extents {
     pub patch: [usize; 3],
 }
 
+/// The part of a draw that an operation reads.
+type Numbers = fn(&Draw) -> &[f32];
+
 /// Augmentation at the head of a graph, and what is written to it for each batch.
 #[derive(Debug)]
 pub struct Augmenter {
@@ -29,7 +32,7 @@ pub struct Augmenter {
     pub augmented_image: ValueId,
     /// Augmented labels `[N, patch]`.
     pub augmented_labels: ValueId,
-    numbers: Vec<(ValueId, fn(&Draw) -> &[f32])>,
+    numbers: Vec<(ValueId, Numbers)>,
 }
 
 impl Augmenter {
@@ -91,7 +94,7 @@ impl Augmenter {
         Ok(())
     }
 
-    fn input(&mut self, graph: &mut Graph, batch: usize, count: usize, of: fn(&Draw) -> &[f32]) -> ValueId {
+    fn input(&mut self, graph: &mut Graph, batch: usize, count: usize, of: Numbers) -> ValueId {
         let value = graph.input("augmentation", TensorSpec::f32([batch, count]));
         self.numbers.push((value, of));
         value
