@@ -5,6 +5,7 @@
 //! graph into a flat list of dispatches over shared buffers, [`exec`] replays that list on a wgpu device, and
 //! [`graph::interpret`] evaluates the same graph in f64 on the CPU: the oracle of the tests.
 
+pub mod augment;
 pub mod bench;
 pub mod data;
 pub mod evaluate;

@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nn", &["tensor", "files", "kernel", "graph", "ops", "plan"]),
     ("data", &[]),
     ("metrics", &["files"]),
+    ("augment", &["tensor", "kernel", "graph", "data"]),
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("evaluate", &["data", "metrics", "report"]),
@@ -28,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "train",
         &[
             "tensor", "kernel", "plan", "gpu", "exec", "nn", "optim", "data", "metrics", "report", "infer", "evaluate",
-            "graph", "profile", "files",
+            "graph", "profile", "files", "augment",
         ],
     ),
     ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),

@@ -54,6 +54,7 @@ fn batch(voxels: usize) -> Batch {
         image: (0..voxels).map(|i| noise(i) as f32).collect(),
         label: (0..voxels).map(|i| u32::from(noise(i + 7) > 0.3)).collect(),
         cases: vec!["a".to_owned(), "b".to_owned()],
+        ..Batch::default()
     }
 }
 

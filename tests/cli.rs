@@ -107,6 +107,14 @@ fn an_unknown_key_names_the_nearest_known_one() {
     std::fs::write(folder.path().join("c.toml"), "[optimiser]\nlerning_rate = 0.1\n").expect("written");
     train(folder.path(), &["--config", "c.toml"], &["c.toml", "optimiser.lerning_rate", "optimiser.learning_rate"]);
     train(folder.path(), &["--set", "training.stepz=4"], &["training.stepz", "training.steps"]);
+    let key = "augmentation.rotation.degrees";
+    train(folder.path(), &["--set", "augmentation.rotation.degres=[9,9,9]"], &["augmentation.rotation.degres", key]);
+    train(folder.path(), &["--set", "augmentation.rotation.degrees=[9,9,999]"], &[key, "180", "999"]);
+    train(folder.path(), &["--set", "augmentation.blur.range=[1,0.5]"], &["augmentation.blur.range", "0.5"]);
+    train(folder.path(), &["--set", "augmentation.noise.probability=2"], &["augmentation.noise.probability", "0 to 1"]);
+    train(folder.path(), &["--set", "data.foreground=-1"], &["data.foreground", "-1"]);
+    train(folder.path(), &["--set", "data.sampling=patches"], &["data.sampling", "patches", "whole"]);
+    train(folder.path(), &["--set", "data.cache=2 GB"], &["data.cache", "2 GB", "GiB"]);
     train(folder.path(), &["--set", "training.steps=many"], &["training.steps", "whole number", "many"]);
     train(folder.path(), &["--set", "data.patch=[1,2]"], &["data.patch", "[x, y, z]"]);
     train(folder.path(), &["--set", "network.base=0"], &["base", "0"]);
@@ -388,4 +396,17 @@ fn train_profile_writes_a_trace_and_a_table_and_goes_on() {
         &["train", "--data", "data", "--out", "other", "--profile", "--dry-run"],
         &["--profile", "--dry-run"],
     );
+}
+
+#[test]
+fn a_preview_names_what_it_cannot_draw() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let augment = |extra: &[&str], words: &[&str]| {
+        let arguments = [&["augment", "--data", "data", "--out", "a.png"], extra].concat();
+        refused(folder.path(), &arguments, words);
+        assert!(!folder.path().join("a.png").exists());
+    };
+    augment(&["--case", "phantom_0001"], &["data", "phantom_0001", "phantom_001"]);
+    augment(&["--preset", "tiny"], &["augmentation.enabled"]);
 }

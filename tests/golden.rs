@@ -80,7 +80,7 @@ impl Golden {
     fn batch(&self) -> Batch {
         let image = self.channels_last("image").into_iter().map(|x| x as f32).collect();
         let label = self.tensors["labels"].1.iter().map(|&l| l as u32).collect();
-        Batch { image, label, cases: vec!["golden".to_owned(); self.batch] }
+        Batch { image, label, cases: vec!["golden".to_owned(); self.batch], ..Batch::default() }
     }
 
     /// The hash parameters, checked against the sidecar's checksums.

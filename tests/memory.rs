@@ -51,7 +51,7 @@ fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, F
     let voxels = trainer.pass_batch() * z * y * x;
     for step in 0..steps {
         let image = (0..voxels).map(|i| ((i + step) as f32 * 0.37).sin()).collect();
-        let batch = || Batch { image, label: (0..voxels).map(|i| u32::from(i % 3 == 0)).collect(), cases: Vec::new() };
+        let batch = || Batch { image, label: (0..voxels).map(|i| u32::from(i % 3 == 0)).collect(), ..Batch::default() };
         trainer.step(&[batch()], 1e-4).expect("a step");
         peak = peak.max(used() - before);
     }

@@ -127,7 +127,7 @@ fn ball(seed: usize, extents: [usize; 3]) -> Batch {
         label.push(u32::from(inside));
         image.push((noise(i + seed * 7919) * 0.5 + if inside { 1.0 } else { -0.2 }) as f32);
     }
-    Batch { image, label, cases: vec![format!("ball{seed}")] }
+    Batch { image, label, cases: vec![format!("ball{seed}")], ..Batch::default() }
 }
 
 fn tiny_config(steps: u64) -> Config {
@@ -285,6 +285,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
         image: [&a.image[..], &b.image].concat(),
         label: [&a.label[..], &b.label].concat(),
         cases: vec!["both".to_owned(); 2],
+        ..Batch::default()
     };
     let start = |trainer: &mut Trainer| {
         let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.3);

@@ -75,12 +75,14 @@ impl NetworkBench<'_> {
         Ok(self.times(roof, executor.plan(), seconds, &[0], &profiles))
     }
 
-    /// Optimiser steps on a batch, from the image on the host to the loss there.
+    /// Optimiser steps without augmentation on a batch, from the image on the host to the loss there.
     ///
     /// # Errors
     /// [`BenchError`] when the network does not fit the device, or the device failed.
     pub fn training_step(&self, gpu: &Arc<Gpu>, roof: &Roof) -> Result<NetworkTimes, BenchError> {
-        let mut trainer = Trainer::new(gpu, self.network, self.config, self.extents)?;
+        let mut config = self.config.clone();
+        config.augmentation.enabled = false;
+        let mut trainer = Trainer::new(gpu, self.network, &config, self.extents)?;
         trainer.set_parameters(&self.parameters(&trainer.training().graph, trainer.layout()));
         let batches: Vec<Batch> = (0..trainer.passes()).map(|pass| self.batch(&trainer, pass)).collect();
         let learning_rate = self.config.optimiser.learning_rate;
@@ -119,6 +121,7 @@ impl NetworkBench<'_> {
             image: normal(voxels * self.network.in_channels, 1.0, 2 + pass as u64),
             label: normal(voxels, 0.5, 1000 + pass as u64).into_iter().map(class).collect(),
             cases: vec!["random".to_owned(); trainer.pass_batch()],
+            ..Batch::default()
         }
     }
 

@@ -1,5 +1,6 @@
 //! Arguments, and one module per group of commands.
 
+mod augment;
 mod bench;
 mod demo;
 mod describe;
@@ -70,6 +71,8 @@ enum Command {
     Train(TrainArguments),
     /// Segment a volume, or every volume of a folder
     Segment(SegmentArguments),
+    /// Draw augmented samples of a case, as a training would see them
+    Augment(AugmentArguments),
     /// Score predictions against labels
     Evaluate(EvaluateArguments),
     /// Write a synthetic prostate-MR-like data set
@@ -131,6 +134,34 @@ struct TrainArguments {
     /// Read every file of the data set, check configuration and memory, name all problems, and train nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct AugmentArguments {
+    /// Data set, as for train
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Case to draw [default: the first]
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+    /// Picture to write (PNG): the sample as it was loaded, then augmented ones with their transformations and outlines
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Number of augmented samples
+    #[arg(long, default_value_t = 11, value_parser = parse_samples)]
+    samples: usize,
+    /// Configuration to start from
+    #[arg(long, value_enum, default_value = "small")]
+    preset: Preset,
+    /// TOML file whose keys replace those of the preset
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replace one key, e.g. --set augmentation.rotation.probability=1; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Seed (seed)
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -318,6 +349,11 @@ fn parse_count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| "expected a whole number from 1 to 10000".to_owned())
 }
 
+fn parse_samples(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|n| (1..=99).contains(n));
+    count.ok_or_else(|| "expected a whole number from 1 to 99".to_owned())
+}
+
 fn parse_convolution(text: &str) -> Result<ConvolutionLayer, String> {
     let parse = || {
         let [in_channels, out_channels, extents] = parse_triple::<String>(text)?;
@@ -370,6 +406,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Train(a) => train::train(&a, kernels, device),
         Command::Segment(a) => segment::segment(&a, &device),
+        Command::Augment(a) => augment::augment(&a, &device),
         Command::Evaluate(a) => evaluate::evaluate(&a),
         Command::Phantom(a) => demo::phantom(&a),
         Command::Demo(a) => demo::demo(&a, &device),

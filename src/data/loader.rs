@@ -9,13 +9,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::DataError;
 use super::dataset::Case;
-use super::prepare::{Preparation, Prepared, prepare_case};
+use super::intensities::Intensities;
+use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
 use super::random::{Purpose, Stream};
+use super::sampling::{Sampling, crop, patch_start};
 
 /// Prepared volumes that are kept in memory unless [`Loader::with_cache`] says otherwise: 2 GiB,
 /// which is 340 patches of 128 x 128 x 64.
@@ -24,7 +26,7 @@ pub const DEFAULT_CACHE_BYTES: usize = 2 << 30;
 const QUEUED: usize = 2;
 
 /// What a training step takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Normalised intensities, (N, D, H, W, 1).
     pub image: Vec<f32>,
@@ -32,6 +34,64 @@ pub struct Batch {
     pub label: Vec<u32>,
     /// Names of the N cases.
     pub cases: Vec<String>,
+    /// What augmentation must know of the N samples.
+    pub samples: Vec<Sample>,
+}
+
+/// A sample of a training, apart from its voxels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Number of the sample in the training, counted from 0: with the seed it fixes everything random.
+    pub number: u64,
+    /// Spacing x, y, z of its voxels in mm.
+    pub spacing: [f64; 3],
+    /// Intensities of the whole volume, where [`LoaderSettings::intensities`] asks for them.
+    pub intensities: Option<Arc<Intensities>>,
+    /// Those of another training volume, where [`LoaderSettings::partners`] asks for them.
+    pub partner: Option<Arc<Intensities>>,
+}
+
+/// How batches are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderSettings {
+    /// Samples of a batch.
+    pub batch: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Number of the first sample.
+    pub start_sample: u64,
+    /// Workers; the batches do not depend on their number.
+    pub threads: usize,
+    /// Prepared volumes of at most this many bytes are kept in memory.
+    pub cache_bytes: usize,
+    /// Which part of a volume a sample is.
+    pub sampling: Sampling,
+    /// Share of the patches that are centred on foreground.
+    pub foreground: f64,
+    /// Extents x, y, z of a sample: those of the patch, or more on all sides for a patch that is going to be rotated.
+    pub block: [usize; 3],
+    /// Describe each volume's intensities.
+    pub intensities: bool,
+    /// Also describe those of another training volume for each sample.
+    pub partners: bool,
+}
+
+impl LoaderSettings {
+    /// Whole volumes, centred in `patch`, by one worker.
+    pub fn whole(patch: [usize; 3], batch: usize, seed: u64) -> LoaderSettings {
+        LoaderSettings {
+            batch,
+            seed,
+            start_sample: 0,
+            threads: 1,
+            cache_bytes: DEFAULT_CACHE_BYTES,
+            sampling: Sampling::Whole,
+            foreground: 0.0,
+            block: patch,
+            intensities: false,
+            partners: false,
+        }
+    }
 }
 
 /// Endless source of training batches.
@@ -68,15 +128,27 @@ impl Loader {
         threads: usize,
         cache_bytes: usize,
     ) -> Result<Loader, DataError> {
+        let whole = LoaderSettings::whole(preparation.patch, batch, seed);
+        let settings = LoaderSettings { start_sample, threads, cache_bytes, ..whole };
+        Loader::start(cases, preparation, settings)
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] when no batch can be made.
+    pub fn start(cases: Vec<Case>, preparation: Preparation, settings: LoaderSettings) -> Result<Loader, DataError> {
         let positive = |key, value: usize| match value {
             0 => Err(DataError::Setting { key, found: "0".into(), expected: "at least 1" }),
             _ => Ok(()),
         };
         positive("number of training cases", cases.len())?;
-        positive("batch", batch)?;
-        positive("loader threads", threads)?;
+        positive("batch", settings.batch)?;
+        positive("loader threads", settings.threads)?;
         positive("patch", preparation.patch.iter().product())?;
-        let source = Arc::new(Source { cases, preparation, batch, seed, start_sample, cache: Cache::new(cache_bytes) });
+        let threads = settings.threads;
+        let cache = Cache::new(settings.cache_bytes);
+        let source = Arc::new(Source { cases, preparation, settings, cache });
         let stop = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::new();
         let mut workers = Vec::new();
@@ -130,9 +202,7 @@ pub fn case_of_sample(seed: u64, cases: usize, sample: u64) -> usize {
 struct Source {
     cases: Vec<Case>,
     preparation: Preparation,
-    batch: usize,
-    seed: u64,
-    start_sample: u64,
+    settings: LoaderSettings,
     cache: Cache,
 }
 
@@ -151,23 +221,71 @@ impl Source {
     }
 
     fn make(&self, number: u64) -> Result<Batch, DataError> {
-        let voxels: usize = self.preparation.patch.iter().product();
+        let size = self.settings.batch as u64;
+        let voxels = self.settings.batch * self.settings.block.iter().product::<usize>();
         let mut batch = Batch {
-            image: Vec::with_capacity(self.batch * voxels),
-            label: Vec::with_capacity(self.batch * voxels),
-            cases: Vec::with_capacity(self.batch),
+            image: Vec::with_capacity(voxels),
+            label: Vec::with_capacity(voxels),
+            cases: Vec::with_capacity(self.settings.batch),
+            samples: Vec::with_capacity(self.settings.batch),
         };
-        for position in 0..self.batch as u64 {
-            let sample = self.start_sample + number * self.batch as u64 + position;
-            let index = case_of_sample(self.seed, self.cases.len(), sample);
-            let case = &self.cases[index];
-            let prepared = self.cache.get_or_make(index, || prepare_case(case, &self.preparation))?;
-            batch.image.extend_from_slice(&prepared.image);
-            let label = prepared.label.as_ref().expect("prepare_case gives a label");
-            batch.label.extend(label.iter().copied().map(u32::from));
-            batch.cases.push(case.name.clone());
+        for position in 0..size {
+            self.append(&mut batch, self.settings.start_sample + number * size + position)?;
         }
         Ok(batch)
+    }
+
+    /// Appends sample number `number` of the training.
+    fn append(&self, batch: &mut Batch, number: u64) -> Result<(), DataError> {
+        let index = case_of_sample(self.settings.seed, self.cases.len(), number);
+        let prepared = self.prepared(index)?;
+        let label = prepared.label.as_ref().expect("a pair has a label");
+        match self.settings.sampling {
+            Sampling::Whole => {
+                batch.image.extend_from_slice(&prepared.image);
+                batch.label.extend(label.iter().copied().map(u32::from));
+            }
+            Sampling::Patch => {
+                let (extents, block, patch) =
+                    (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
+                let LoaderSettings { seed, foreground, .. } = self.settings;
+                let start = patch_start(label, extents, patch, foreground, seed, number);
+                let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
+                let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
+                batch.image.extend(crop(&prepared.image, extents, start, block, 0.0));
+                batch.label.extend(crop(label, extents, start, block, 0).into_iter().map(u32::from));
+            }
+        }
+        let intensities = self.settings.intensities.then(|| self.intensities(index)).transpose()?;
+        let partner = self.settings.partners.then(|| self.intensities(self.partner(index, number))).transpose()?;
+        batch.samples.push(Sample { number, spacing: prepared.geometry.grid.spacing, intensities, partner });
+        batch.cases.push(self.cases[index].name.clone());
+        Ok(())
+    }
+
+    fn prepared(&self, index: usize) -> Result<Arc<Prepared>, DataError> {
+        let fit = if self.settings.sampling == Sampling::Whole { Fit::Patch } else { Fit::Whole };
+        self.cache.get_or_make(index, || prepare_pair(&self.cases[index], &self.preparation, fit))
+    }
+
+    /// Another case for a sample, each as likely; the case itself if it is the only one.
+    fn partner(&self, index: usize, number: u64) -> usize {
+        match self.cases.len() - 1 {
+            0 => index,
+            others => {
+                let other = Stream::new(self.settings.seed, Purpose::HistogramPartner, number).below(others);
+                other + usize::from(other >= index)
+            }
+        }
+    }
+
+    fn intensities(&self, index: usize) -> Result<Arc<Intensities>, DataError> {
+        if let Some(known) = self.cache.lock().intensities.get(&index) {
+            return Ok(Arc::clone(known));
+        }
+        let found = Arc::new(Intensities::of(&self.prepared(index)?.image));
+        self.cache.lock().intensities.insert(index, Arc::clone(&found));
+        Ok(found)
     }
 }
 
@@ -183,6 +301,8 @@ struct Cache {
 struct Held {
     bytes: usize,
     cases: HashMap<usize, Arc<Prepared>>,
+    /// A kilobyte for each case, outside the budget.
+    intensities: HashMap<usize, Arc<Intensities>>,
 }
 
 impl Cache {
@@ -190,19 +310,22 @@ impl Cache {
         Cache { budget, held: Mutex::new(Held::default()) }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // No code panics while it holds the lock, so a poisoned one is whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn get_or_make(
         &self,
         case: usize,
         make: impl FnOnce() -> Result<Prepared, DataError>,
     ) -> Result<Arc<Prepared>, DataError> {
-        // No code panics while it holds the lock, so a poisoned one is whole.
-        let lock = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prepared) = lock().cases.get(&case) {
+        if let Some(prepared) = self.lock().cases.get(&case) {
             return Ok(Arc::clone(prepared));
         }
         // Without the lock: another worker may make the same case, and either copy will do.
         let prepared = Arc::new(make()?);
-        let mut held = lock();
+        let mut held = self.lock();
         let bytes = prepared.bytes();
         if held.bytes + bytes <= self.budget && !held.cases.contains_key(&case) {
             held.bytes += bytes;

@@ -6,6 +6,7 @@
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
+//! | [`sampling`], [`intensities`] | which part of a volume a sample is, and what its intensities are relative to |
 //! | [`loader`] | batch number b, made in the background |
 //! | [`phantom`] | a data set of prostate-like volumes when there is no other |
 //!
@@ -17,6 +18,7 @@ pub mod canonical;
 pub mod dataset;
 mod error;
 pub mod inspect;
+pub mod intensities;
 pub mod io;
 pub mod loader;
 pub mod normalise;
@@ -26,6 +28,7 @@ pub mod prepare;
 pub mod random;
 pub mod resample;
 pub mod restore;
+pub mod sampling;
 pub mod split;
 pub mod volume;
 
@@ -33,10 +36,12 @@ pub use canonical::Reorientation;
 pub use dataset::{Case, Dataset, Examined, images_only};
 pub use error::DataError;
 pub use inspect::inspect;
-pub use loader::{Batch, Loader};
+pub use intensities::{Intensities, QUANTILES};
+pub use loader::{Batch, Loader, LoaderSettings, Sample};
 pub use normalise::{IntensityStatistics, Normalisation};
 pub use prepare::{Fit, Geometry, Preparation, Prepared, prepare_case, prepare_image, prepare_pair, read_case_label};
 pub use resample::{Interpolation, Resampling, TargetSpacing};
 pub use restore::Restoration;
+pub use sampling::Sampling;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};

@@ -19,6 +19,12 @@ pub enum Purpose {
     PhantomShape = 3,
     /// The texture, coil and noise of a phantom.
     PhantomSignal = 4,
+    /// How a sample is augmented.
+    Augmentation = 5,
+    /// The volume whose histogram a sample takes on.
+    HistogramPartner = 6,
+    /// The place of a sample's patch.
+    Patch = 7,
 }
 
 /// A stream of random numbers (ChaCha with 8 rounds).

@@ -27,6 +27,11 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     accumulate
     adam
     add
+    augment_blur
+    augment_intensity
+    augment_low_resolution
+    augment_match
+    augment_resample
     bench_copy
     bench_fma
     channel_copy
@@ -87,6 +92,7 @@ const COMMON: &[(&str, &str)] = table!("common/":
     matmul
     matmul_kept
     outer_product
+    random
     reduce
     row_tile
     rows

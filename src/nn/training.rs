@@ -41,6 +41,20 @@ impl TrainingGraph {
         let [d, h, w] = extents;
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
         let labels = graph.input("labels", TensorSpec::u32([batch, d, h, w]));
+        Self::on(graph, network, loss, (image, labels), scale)
+    }
+
+    /// Like [`TrainingGraph::new`] behind a graph that makes the image and the labels.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when an operation is not defined on the shapes that come up.
+    pub fn on(
+        mut graph: Graph,
+        network: &Network,
+        loss: Loss,
+        (image, labels): (ValueId, ValueId),
+        scale: f32,
+    ) -> Result<Self, ShapeError> {
         let net = vnet(&mut graph, network, image)?;
         let loss = loss.append(&mut graph, net.logits, labels)?;
         let forward = graph.nodes().len();

@@ -13,6 +13,7 @@ mod dice_plot;
 mod metric_plot;
 mod overlay;
 mod page;
+mod samples;
 mod slice;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub use overlay::{
     second_colour, write_comparison_overlay, write_overlay,
 };
 pub use page::{Report, write_report};
+pub use samples::{SampleGrid, SampleTile, write_samples};
 
 /// Red, green, blue, 0 to 255.
 pub type Rgb = [u8; 3];

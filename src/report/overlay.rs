@@ -20,9 +20,9 @@ pub const MARGIN: usize = 16;
 pub const HEADER: usize = 56;
 
 const LEGEND_ROW: usize = 34;
-const BACKGROUND: Rgb = [18, 18, 20];
-const LIGHT: Rgb = [225, 225, 225];
-const DIM: Rgb = [165, 165, 165];
+pub(super) const BACKGROUND: Rgb = [18, 18, 20];
+pub(super) const LIGHT: Rgb = [225, 225, 225];
+pub(super) const DIM: Rgb = [165, 165, 165];
 
 /// An image with its segmentation, in canonical orientation (RAS+), x fastest.
 #[derive(Debug, Clone, Copy)]
@@ -211,14 +211,14 @@ impl Focus {
 }
 
 /// Centroid and box of all foreground voxels.
-struct Spread {
-    centroid: [usize; 3],
+pub(super) struct Spread {
+    pub(super) centroid: [usize; 3],
     first: [usize; 3],
     last: [usize; 3],
 }
 
 impl Spread {
-    fn of(labels: &[u16], extents: [usize; 3]) -> Option<Self> {
+    pub(super) fn of(labels: &[u16], extents: [usize; 3]) -> Option<Self> {
         let (mut sum, mut count) = ([0u64; 3], 0u64);
         let (mut first, mut last) = (extents, [0; 3]);
         for at in (0..labels.len()).filter(|&at| labels[at] != 0) {
@@ -236,7 +236,7 @@ impl Spread {
 }
 
 /// The 1st and 99th percentile of the finite intensities; a constant image becomes black.
-fn window(image: &[f32]) -> (f32, f32) {
+pub(super) fn window(image: &[f32]) -> (f32, f32) {
     let mut finite: Vec<f32> = image.iter().copied().filter(|value| value.is_finite()).collect();
     let Some(last) = finite.len().checked_sub(1) else { return (0.0, 1.0) };
     let mut percentile = |percent: usize| *finite.select_nth_unstable_by(last * percent / 100, f32::total_cmp).1;

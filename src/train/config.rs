@@ -1,8 +1,9 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
-pub use super::data_config::{Auto, CtWindow, DataConfig, Patch};
+pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Patch};
 use super::{HealthConfig, MemoryMode};
-use crate::data::{Interpolation, Normalisation, Preparation, TargetSpacing};
+use crate::augment::Augmentation;
+use crate::data::{Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
@@ -21,6 +22,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// How volumes are prepared.
     pub data: DataConfig,
+    /// How samples are changed at random, on the device.
+    pub augmentation: Augmentation,
     /// Length, loss and rhythm.
     pub training: TrainingConfig,
     /// Update rule.
@@ -213,6 +216,14 @@ impl Preset {
                 interpolation: Interpolation::Linear,
                 ct_window: CtWindow::Auto(Auto::Auto),
                 split: [0.7, 0.1, 0.2],
+                sampling: Sampling::Whole,
+                foreground: 0.33,
+                cache: ByteSize(2 << 30),
+            },
+            augmentation: match self {
+                Self::Paper => Augmentation::paper(),
+                Self::Small => Augmentation::general(),
+                Self::Tiny => Augmentation { enabled: false, ..Augmentation::general() },
             },
             training: TrainingConfig {
                 steps: match self {
@@ -285,6 +296,29 @@ impl Config {
             CtWindow::Auto(_) => None,
         };
         Preparation { normalisation, intensities, spacing, interpolation, patch, classes, canonical }
+    }
+
+    /// Extents of the samples of a patch, in the same order: with a margin of an eighth on all sides for patches that are
+    /// going to be moved within their volume, so that what is turned in comes from there.
+    pub fn block(&self, patch: [usize; 3]) -> [usize; 3] {
+        let margin = self.data.sampling == Sampling::Patch && self.augmentation.is_spatial();
+        patch.map(|extent| if margin { extent + 2 * (extent / 8) } else { extent })
+    }
+
+    /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on.
+    pub fn loader_settings(&self, patch: [usize; 3], batch: usize, start_sample: u64) -> LoaderSettings {
+        LoaderSettings {
+            batch,
+            seed: self.seed,
+            start_sample,
+            threads: self.training.loader_threads,
+            cache_bytes: usize::try_from(self.data.cache.0).unwrap_or(usize::MAX),
+            sampling: self.data.sampling,
+            foreground: self.data.foreground,
+            block: self.block(patch),
+            intensities: self.augmentation.is_pointwise() || self.augmentation.matches_histograms(),
+            partners: self.augmentation.matches_histograms(),
+        }
     }
 
     /// The optimiser's constants.

@@ -16,6 +16,7 @@ impl Config {
     /// All values out of range. Comparisons are such that NaN is in none.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = self.data.mistakes();
+        mistakes.extend(self.augmentation.mistakes());
         let t = &self.training;
         expect(&mut mistakes, t.steps >= 1, "training.steps", "at least 1", t.steps);
         for (key, value) in [("training.batch", t.batch), ("training.loader_threads", t.loader_threads)] {

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 /// Bytes of a configuration file, at most.
 const LONGEST_TEXT: u64 = 1 << 20;
 /// Dots in the key of a setting, at most: one more than keys have.
-const MOST_DOTS: usize = 2;
+const MOST_DOTS: usize = 3;
 
 /// Which file or setting a key was last given by, and what is wrong.
 #[derive(Default)]
@@ -111,6 +111,7 @@ impl Findings {
             if let Err(error) = alone.try_into::<Config>() {
                 let message = error.message().to_owned();
                 let words = message.split_once("expected ").map_or(message.as_str(), |(_, words)| words);
+                let words = words.split_once(", found ").map_or(words, |(words, _)| words);
                 let expected = DataConfig::words(key).map_or(words, |(_, expected)| expected);
                 self.problems.push(mismatch(origin, key, expected, &value));
             }

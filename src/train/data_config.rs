@@ -1,7 +1,7 @@
 //! `[data]`: how volumes become inputs.
 
 use super::config_check::Mistake;
-use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Split, TargetSpacing};
+use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing};
 use serde::{Deserialize, Serialize};
 
 /// `[data]`
@@ -25,6 +25,41 @@ pub struct DataConfig {
     pub interpolation: Interpolation,
     /// Shares of training, validation and test when there is no `split.json`.
     pub split: [f64; 3],
+    /// `whole`: each sample is a volume, centred in the patch, as in the paper; `patch`: a patch at a random place.
+    pub sampling: Sampling,
+    /// For `patch`: share of the patches that are centred on a foreground voxel, of each class as often.
+    pub foreground: f64,
+    /// Prepared volumes of at most this size, e.g. `"2GiB"`, are kept in memory; the others are read for each sample.
+    pub cache: ByteSize,
+}
+
+/// A number of bytes, written with its unit: `"512MiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ByteSize(pub u64);
+
+const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl TryFrom<String> for ByteSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parse = || {
+            let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+            number.trim().parse::<u64>().ok()?.checked_mul(*unit)
+        };
+        let expected =
+            || format!("expected a whole number of B, KiB, MiB, GiB or TiB such as \"2GiB\", found {text:?}");
+        parse().map(ByteSize).ok_or_else(expected)
+    }
+}
+
+impl From<ByteSize> for String {
+    fn from(size: ByteSize) -> String {
+        let exact = |(_, unit): &&(&str, u64)| size.0 > 0 && size.0.is_multiple_of(*unit);
+        let (name, unit) = UNITS.iter().find(exact).unwrap_or(&("B", 1));
+        format!("{}{name}", size.0 / unit)
+    }
 }
 
 /// `[x, y, z]` or `"auto"`.
@@ -80,6 +115,9 @@ impl DataConfig {
         }
         if !self.spacing.is_sensible() {
             mistakes.push(("data.spacing", "three numbers of mm from 0.01 to 100", format!("{:?}", self.spacing)));
+        }
+        if !(0.0..=1.0).contains(&self.foreground) {
+            mistakes.push(("data.foreground", "a share from 0 to 1", self.foreground.to_string()));
         }
         if let CtWindow::Fixed(window) = self.ct_window
             && !window.is_sensible()

@@ -48,6 +48,13 @@ pub enum Event {
         /// Whether this is the best so far.
         best: bool,
     },
+    /// How long steps waited for their batches.
+    Loader {
+        /// Steps done.
+        step: u64,
+        /// Over all steps since the event before.
+        waited_seconds: f64,
+    },
     /// The gradient was not finite and the step had no effect.
     Skipped {
         /// The step.

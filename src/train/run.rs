@@ -24,6 +24,7 @@ use crate::report::{OverlayCase, write_curves, write_overlay};
 use crate::train::data_config::Patch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What a person asks of `train`.
 #[derive(Debug, Clone)]
@@ -292,11 +293,14 @@ impl<P: Progress> Run<'_, P> {
             self.validate(step)?;
             self.checkpoint(step == steps)?;
         }
+        let mut waited = Duration::ZERO;
         while self.trainer.step_count() < steps {
             self.go_on()?;
             let scheduled = self.settings.config.learning_rate(self.trainer.step_count());
             let learning_rate = scheduled * self.restorations.learning_rate;
+            let before = Instant::now();
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
+            waited += before.elapsed();
             let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
                 Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
                 None => self.trainer.step(&batches, learning_rate)?,
@@ -307,6 +311,8 @@ impl<P: Progress> Run<'_, P> {
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
             self.validated = !validate;
             if validate || keep {
+                let seconds = std::mem::take(&mut waited).as_secs_f64();
+                self.log.write(&Event::Loader { step, waited_seconds: seconds });
                 let results = self.trainer.finish()?;
                 self.record(results);
             }

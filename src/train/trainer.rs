@@ -1,8 +1,10 @@
 use super::memory::lowest;
 use super::{Config, MemoryMode, TrainError};
+use crate::augment::{Augmenter, Extents};
 use crate::data::Batch;
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
+use crate::graph::Graph;
 use crate::kernel::{Arena, Operand, Target};
 use crate::nn::{Network, TrainingGraph};
 use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, update};
@@ -23,6 +25,7 @@ const UPDATE: usize = 1;
 #[derive(Debug)]
 pub struct Trainer {
     training: TrainingGraph,
+    augmenter: Option<Augmenter>,
     executor: Executor,
     settings: OptimiserSettings,
     /// Samples of one pass.
@@ -80,10 +83,10 @@ impl Trainer {
         target: &Target,
     ) -> Result<Self, TrainError> {
         let settings = config.optimiser_settings();
-        let (training, plan, passes) = fit(network, config, extents, target)?;
+        let (Head { training, augmenter }, plan, passes) = fit(network, config, extents, target)?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
         let batch = config.training.batch / passes;
-        Ok(Self { training, executor, settings, batch, passes, step: 0, in_flight: VecDeque::new() })
+        Ok(Self { training, augmenter, executor, settings, batch, passes, step: 0, in_flight: VecDeque::new() })
     }
 
     /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
@@ -96,7 +99,7 @@ impl Trainer {
         extents: [usize; 3],
         target: &Target,
     ) -> Result<(TrainingGraph, Plan, usize), TrainError> {
-        fit(network, config, extents, target)
+        fit(network, config, extents, target).map(|(head, plan, passes)| (head.training, plan, passes))
     }
 
     /// The graph with loss and gradients.
@@ -172,7 +175,8 @@ impl Trainer {
     /// [`TrainError::Gpu`] when the device failed.
     ///
     /// # Panics
-    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for.
+    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or do not say of their
+    /// samples what the configured augmentation needs.
     pub fn step(&mut self, batches: &[Batch], learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
         self.advance(batches, learning_rate, Executor::run)
     }
@@ -183,7 +187,8 @@ impl Trainer {
     /// [`TrainError::Gpu`] when the device failed.
     ///
     /// # Panics
-    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for.
+    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or do not say of their
+    /// samples what the configured augmentation needs.
     pub fn profile_step(
         &mut self,
         batches: &[Batch],
@@ -211,8 +216,7 @@ impl Trainer {
         for (pass, batch) in batches.iter().enumerate() {
             let scalars = StepScalars::new(&self.settings, self.step, learning_rate).in_micro_step(pass);
             self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
-            self.executor.write(self.training.image, bytemuck::cast_slice(&batch.image));
-            self.executor.write(self.training.labels, bytemuck::cast_slice(&batch.label));
+            self.write_batch(batch);
             run(&self.executor, GRADIENTS)?;
             if pass + 1 < self.passes {
                 readbacks.push(self.executor.read_windows(&[loss])?);
@@ -223,6 +227,18 @@ impl Trainer {
         let cases = batches.iter().flat_map(|b| b.cases.iter().cloned()).collect();
         self.in_flight.push_back(InFlight { step: self.step, learning_rate, cases, readbacks });
         self.collect(MOST_IN_FLIGHT)
+    }
+
+    fn write_batch(&self, batch: &Batch) {
+        let (image, labels) = match &self.augmenter {
+            Some(augmenter) => (augmenter.image, augmenter.labels),
+            None => (self.training.image, self.training.labels),
+        };
+        self.executor.write(image, bytemuck::cast_slice(&batch.image));
+        self.executor.write(labels, bytemuck::cast_slice(&batch.label));
+        for (value, numbers) in self.augmenter.iter().flat_map(|a| a.feeds(&batch.samples)) {
+            self.executor.write(value, bytemuck::cast_slice(&numbers));
+        }
     }
 
     /// Results of all steps so far, after waiting for them.
@@ -277,26 +293,54 @@ impl InFlight {
 /// Position of the gradient's norm among the scratch buffers of the update.
 const NORM_SCRATCH: usize = 1;
 
+/// A training graph and the augmentation before it.
+struct Head {
+    training: TrainingGraph,
+    augmenter: Option<Augmenter>,
+}
+
+impl Head {
+    fn new(
+        network: &Network,
+        config: &Config,
+        batch: usize,
+        patch: [usize; 3],
+        scale: f32,
+    ) -> Result<Self, crate::tensor::ShapeError> {
+        let loss = config.training.loss;
+        if !config.augmentation.is_active() {
+            let training = TrainingGraph::new(network, loss, batch, patch, scale)?;
+            return Ok(Self { training, augmenter: None });
+        }
+        let mut graph = Graph::new();
+        let extents = Extents { source: config.block(patch), patch };
+        let augmenter = Augmenter::append(&mut graph, &config.augmentation, config.seed, batch, extents)?;
+        let inputs = (augmenter.augmented_image, augmenter.augmented_labels);
+        let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
+        Ok(Self { training, augmenter: Some(augmenter) })
+    }
+}
+
 /// Plans with the largest share of the batch that fits the target.
 fn fit(
     network: &Network,
     config: &Config,
     extents: [usize; 3],
     target: &Target,
-) -> Result<(TrainingGraph, Plan, usize), TrainError> {
+) -> Result<(Head, Plan, usize), TrainError> {
     let total = config.training.batch;
     let mut failure = None;
     for passes in (1..=total).filter(|p| total.is_multiple_of(*p)) {
         let scale = 1.0 / passes as f32;
-        let training = TrainingGraph::new(network, config.training.loss, total / passes, extents, scale)?;
+        let head = Head::new(network, config, total / passes, extents, scale)?;
         let settings = config.optimiser_settings();
         let plan = |training: &TrainingGraph| plan_training(training, &settings, passes > 1, target);
         let planned = match config.training.memory {
-            MemoryMode::Normal => plan(&training).map(|plan| (training, plan)),
-            MemoryMode::Low => lowest(training, plan),
+            MemoryMode::Normal => plan(&head.training).map(|plan| (head.training, plan)),
+            MemoryMode::Low => lowest(head.training, plan),
         };
         match planned {
-            Ok((training, plan)) => return Ok((training, plan, passes)),
+            Ok((training, plan)) => return Ok((Head { training, augmenter: head.augmenter }, plan, passes)),
             Err(error) => failure = Some(error),
         }
     }

@@ -53,15 +53,9 @@ impl<P: Progress> Run<'_, P> {
 
     /// The batches from the next sample on.
     fn loader(&self) -> Result<Loader, TrainError> {
-        let config = &self.settings.config;
-        Ok(Loader::new(
-            self.training.clone(),
-            self.preparation.clone(),
-            self.trainer.pass_batch(),
-            config.seed,
-            self.sample,
-            config.training.loader_threads,
-        )?)
+        let settings =
+            self.settings.config.loader_settings(self.preprocessing.patch, self.trainer.pass_batch(), self.sample);
+        Ok(Loader::start(self.training.clone(), self.preparation.clone(), settings)?)
     }
 
     fn unhealthy(&mut self, trouble: Trouble, end: &str) -> TrainError {

@@ -1,0 +1,59 @@
+// output[z, y, x] is linear between the kept voxels around it: those at the coordinates below and above that a table
+// names for each coordinate of each axis, with the position between them.
+//
+// Layout   image, output: [N, D, H, W]; parameters: [N, 3 (D + H + W)]: below, above, position of each z, then y, then x
+// Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row
+// Traffic  8 bytes per voxel, 7 more voxels and 3 numbers from the cache
+// Oracle   augment::LowResolution::reference
+#import grid
+
+struct Params {
+    depth: u32,
+    height: u32,
+    width: u32,
+    rows: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> image: array<f32>;
+@group(0) @binding(2) var<storage, read> parameters: array<f32>;
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+
+fn between(line: u32, below: u32, above: u32, t: f32) -> f32 {
+    let a = image[line + below];
+    return a + t * (image[line + above] - a);
+}
+
+@compute @workgroup_size(64)
+fn augment_low_resolution(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = linear_workgroup(workgroup, grid);
+    if row >= params.rows {
+        return;
+    }
+    let plane = row / params.height;
+    let y = row - plane * params.height;
+    let sample = plane / params.depth;
+    let z = plane - sample * params.depth;
+    let tables = sample * 3u * (params.depth + params.height + params.width);
+    let tz = tables + 3u * z;
+    let ty = tables + 3u * (params.depth + y);
+    let planes = sample * params.depth + vec2<u32>(u32(parameters[tz]), u32(parameters[tz + 1u]));
+    let rows = vec2<u32>(u32(parameters[ty]), u32(parameters[ty + 1u]));
+    for (var x = local; x < params.width; x += 64u) {
+        let tx = tables + 3u * (params.depth + params.height + x);
+        let below = u32(parameters[tx]);
+        let above = u32(parameters[tx + 1u]);
+        let t = parameters[tx + 2u];
+        let a = between((planes.x * params.height + rows.x) * params.width, below, above, t);
+        let b = between((planes.x * params.height + rows.y) * params.width, below, above, t);
+        let c = between((planes.y * params.height + rows.x) * params.width, below, above, t);
+        let d = between((planes.y * params.height + rows.y) * params.width, below, above, t);
+        let near = a + parameters[ty + 2u] * (b - a);
+        let far = c + parameters[ty + 2u] * (d - c);
+        output[row * params.width + x] = near + parameters[tz + 2u] * (far - near);
+    }
+}

@@ -1,0 +1,30 @@
+//! Augmentation on the device, ahead of the training graph and in the same submission.
+//!
+//! | step, in this order | module |
+//! |---|---|
+//! | intensities of another training volume | [`HistogramMatch`] |
+//! | one resampling for flip, rotation, scaling and B-spline deformation | [`Resample`] |
+//! | simulated low resolution | [`LowResolution`] |
+//! | Gaussian blur | [`Blur`] |
+//! | bias field, brightness, contrast, gamma, noise | [`Intensity`] |
+//!
+//! The host draws a handful of numbers for each sample ([`Draw`]), a pure function of (seed, sample number); the operations are
+//! ordinary nodes of the graph that read these numbers as a tensor. Only the steps of the configuration become nodes.
+
+mod blur;
+mod draw;
+mod histogram_matching;
+mod intensity;
+mod low_resolution;
+mod pipeline;
+mod resample;
+mod settings;
+
+pub use blur::{BLUR_RADIUS, Blur};
+pub use draw::Draw;
+pub use histogram_matching::{HistogramMatch, QUANTILES};
+pub use intensity::{BIAS_TERMS, INTENSITY_PARAMETERS, Intensity, bias_monomials, standard_normal};
+pub use low_resolution::LowResolution;
+pub use pipeline::{Augmenter, Extents};
+pub use resample::{CONTROL_POINTS, MESH, RESAMPLE_PARAMETERS, Resample, cubic_b_spline};
+pub use settings::{Augmentation, Deformation, Flip, Gamma, Probability, Ranged, Rotation};

@@ -1,0 +1,208 @@
+use serde::{Deserialize, Serialize};
+
+/// A key, what it takes, and what was given.
+pub type Mistake = (&'static str, &'static str, String);
+
+/// `[augmentation]`: each transformation with the probability that a sample undergoes it and the range it is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Augmentation {
+    /// False: samples are taken as they are, whatever the probabilities.
+    pub enabled: bool,
+    /// The histogram of another training volume.
+    pub histogram_matching: Probability,
+    /// B-splines on 2 x 2 x 2 cells.
+    pub deformation: Deformation,
+    /// About x, y and z, in degrees.
+    pub rotation: Rotation,
+    /// Magnification, one factor for all axes, drawn so that f and 1/f are equally likely where both lie in the range.
+    pub scaling: Ranged,
+    /// Mirrors.
+    pub flip: Flip,
+    /// Fewer voxels: the factor by which voxels are larger, one for each axis.
+    pub low_resolution: Ranged,
+    /// Gaussian blur: standard deviation in voxels, up to 1.
+    pub blur: Ranged,
+    /// Multiplies intensities above the lowest by exp(polynomial of degree 3): range of its coefficients.
+    pub bias_field: Ranged,
+    /// Multiplies the normalised intensities.
+    pub brightness: Ranged,
+    /// Multiplies the distance from the mean.
+    pub contrast: Ranged,
+    /// Exponent on intensities between the volume's extremes.
+    pub gamma: Gamma,
+    /// Gaussian noise: standard deviation in units of the normalised intensities.
+    pub noise: Ranged,
+}
+
+/// A transformation without a range.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Probability {
+    /// From 0 to 1.
+    pub probability: f64,
+}
+
+/// A transformation by a number between two.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ranged {
+    /// From 0 to 1.
+    pub probability: f64,
+    /// Smallest and largest.
+    pub range: [f64; 2],
+}
+
+/// `[augmentation.deformation]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Deformation {
+    /// From 0 to 1.
+    pub probability: f64,
+    /// Standard deviation of the control points' displacements in voxels.
+    pub sigma: f64,
+    /// Also displace along z; the paper's authors do not, since the resolution is too low there.
+    pub z: bool,
+}
+
+/// `[augmentation.rotation]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// From 0 to 1.
+    pub probability: f64,
+    /// Largest angles about x, y and z, either way.
+    pub degrees: [f64; 3],
+}
+
+/// `[augmentation.flip]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Flip {
+    /// Along x, y and z.
+    pub probability: [f64; 3],
+}
+
+/// `[augmentation.gamma]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Gamma {
+    /// From 0 to 1.
+    pub probability: f64,
+    /// Smallest and largest exponent.
+    pub range: [f64; 2],
+    /// Share of the transformations that bend the bright end instead of the dark one.
+    pub inverted: f64,
+}
+
+impl Augmentation {
+    /// The paper's: histogram matching always, deformation of 15 voxels in every other sample, as in the authors' code.
+    pub fn paper() -> Self {
+        let off = |range| Ranged { probability: 0.0, range };
+        Self {
+            enabled: true,
+            histogram_matching: Probability { probability: 1.0 },
+            deformation: Deformation { probability: 0.5, sigma: 15.0, z: false },
+            rotation: Rotation { probability: 0.0, degrees: [30.0; 3] },
+            scaling: off([0.7, 1.4]),
+            flip: Flip { probability: [0.0; 3] },
+            low_resolution: off([1.0, 2.0]),
+            blur: off([0.5, 1.0]),
+            bias_field: off([-0.3, 0.3]),
+            brightness: off([0.75, 1.25]),
+            contrast: off([0.75, 1.25]),
+            gamma: Gamma { probability: 0.0, range: [0.7, 1.5], inverted: 0.25 },
+            noise: off([0.0, 0.3]),
+        }
+    }
+
+    /// As nnU-Net's (Isensee et al. 2021, supplementary note 4), with mirrors left to right only: the other axes tell
+    /// organs apart.
+    pub fn general() -> Self {
+        let paper = Self::paper();
+        let with = |ranged: Ranged, probability| Ranged { probability, ..ranged };
+        Self {
+            histogram_matching: Probability { probability: 0.0 },
+            deformation: Deformation { probability: 0.0, sigma: 4.0, z: false },
+            rotation: Rotation { probability: 0.2, ..paper.rotation },
+            scaling: with(paper.scaling, 0.2),
+            flip: Flip { probability: [0.5, 0.0, 0.0] },
+            low_resolution: with(paper.low_resolution, 0.125),
+            blur: with(paper.blur, 0.1),
+            brightness: with(paper.brightness, 0.15),
+            contrast: with(paper.contrast, 0.15),
+            gamma: Gamma { probability: 0.4, ..paper.gamma },
+            noise: with(paper.noise, 0.1),
+            ..paper
+        }
+    }
+
+    /// Whether voxels move.
+    pub fn is_spatial(&self) -> bool {
+        let probabilities = [self.deformation.probability, self.rotation.probability, self.scaling.probability];
+        self.enabled && probabilities.iter().chain(&self.flip.probability).any(|p| *p > 0.0)
+    }
+
+    /// Whether intensities of other volumes are needed.
+    pub fn matches_histograms(&self) -> bool {
+        self.enabled && self.histogram_matching.probability > 0.0
+    }
+
+    /// Whether a voxel's intensity is changed by itself.
+    pub fn is_pointwise(&self) -> bool {
+        let ranged = [self.bias_field, self.brightness, self.contrast, self.noise];
+        self.enabled && (ranged.iter().any(|r| r.probability > 0.0) || self.gamma.probability > 0.0)
+    }
+
+    /// Whether anything may happen to a sample.
+    pub fn is_active(&self) -> bool {
+        let smoothing = [self.blur, self.low_resolution].iter().any(|r| r.probability > 0.0);
+        self.is_spatial() || self.matches_histograms() || self.is_pointwise() || (self.enabled && smoothing)
+    }
+
+    /// All keys with a value out of range.
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        [self.wrong_probabilities(), self.wrong_ranges()].concat()
+    }
+
+    fn wrong_probabilities(&self) -> Vec<Mistake> {
+        let probabilities = [
+            ("augmentation.histogram_matching.probability", self.histogram_matching.probability),
+            ("augmentation.deformation.probability", self.deformation.probability),
+            ("augmentation.rotation.probability", self.rotation.probability),
+            ("augmentation.scaling.probability", self.scaling.probability),
+            ("augmentation.flip.probability", self.flip.probability[0]),
+            ("augmentation.flip.probability", self.flip.probability[1]),
+            ("augmentation.flip.probability", self.flip.probability[2]),
+            ("augmentation.low_resolution.probability", self.low_resolution.probability),
+            ("augmentation.blur.probability", self.blur.probability),
+            ("augmentation.bias_field.probability", self.bias_field.probability),
+            ("augmentation.brightness.probability", self.brightness.probability),
+            ("augmentation.contrast.probability", self.contrast.probability),
+            ("augmentation.gamma.probability", self.gamma.probability),
+            ("augmentation.gamma.inverted", self.gamma.inverted),
+            ("augmentation.noise.probability", self.noise.probability),
+        ];
+        let wrong = probabilities.into_iter().filter(|(_, p)| !(0.0..=1.0).contains(p));
+        wrong.map(|(key, found)| (key, "a probability from 0 to 1", found.to_string())).collect()
+    }
+
+    fn wrong_ranges(&self) -> Vec<Mistake> {
+        let ranges = [
+            ("augmentation.scaling.range", self.scaling.range, [0.1, 10.0], "two factors from 0.1 to 10"),
+            ("augmentation.low_resolution.range", self.low_resolution.range, [1.0, 16.0], "two factors from 1 to 16"),
+            ("augmentation.blur.range", self.blur.range, [0.0, 1.0], "two standard deviations from 0 to 1 voxel"),
+            ("augmentation.bias_field.range", self.bias_field.range, [-2.0, 2.0], "two coefficients from -2 to 2"),
+            ("augmentation.brightness.range", self.brightness.range, [0.0, 10.0], "two factors from 0 to 10"),
+            ("augmentation.contrast.range", self.contrast.range, [0.0, 10.0], "two factors from 0 to 10"),
+            ("augmentation.gamma.range", self.gamma.range, [0.1, 10.0], "two exponents from 0.1 to 10"),
+            ("augmentation.noise.range", self.noise.range, [0.0, 10.0], "two standard deviations from 0 to 10"),
+        ];
+        let outside = |[low, high]: [f64; 2], [least, most]: [f64; 2]| !(least <= low && low <= high && high <= most);
+        let wrong = ranges.into_iter().filter(|(_, range, limits, _)| outside(*range, *limits));
+        let mut mistakes: Vec<Mistake> =
+            wrong.map(|(key, found, _, expected)| (key, expected, format!("{found:?}"))).collect();
+        if !(0.0..=1000.0).contains(&self.deformation.sigma) {
+            let found = self.deformation.sigma.to_string();
+            mistakes.push(("augmentation.deformation.sigma", "0 to 1000 voxels", found));
+        }
+        let degrees = self.rotation.degrees;
+        if !degrees.iter().all(|d| (0.0..=180.0).contains(d)) {
+            mistakes.push(("augmentation.rotation.degrees", "three angles from 0 to 180", format!("{degrees:?}")));
+        }
+        mistakes
+    }
+}
