@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 use support::gpu;
-use vnet_engine::data::Batch;
+use vnet_engine::data::{Batch, Intensities, Sample};
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::infer::Predictor;
 use vnet_engine::nn::model::initial_arena;
@@ -50,8 +50,13 @@ fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, F
     }
     let voxels = trainer.pass_batch() * z * y * x;
     for step in 0..steps {
-        let image = (0..voxels).map(|i| ((i + step) as f32 * 0.37).sin()).collect();
-        let batch = || Batch { image, label: (0..voxels).map(|i| u32::from(i % 3 == 0)).collect(), ..Batch::default() };
+        let image: Vec<f32> = (0..voxels).map(|i| ((i + step) as f32 * 0.37).sin()).collect();
+        let intensities = Some(Arc::new(Intensities::of(&image)));
+        let sample =
+            |number: u64| Sample { number, spacing: [1.0; 3], intensities: intensities.clone(), partner: None };
+        let samples = (0..trainer.pass_batch()).map(|i| sample((step + i) as u64)).collect();
+        let label = (0..voxels).map(|i| u32::from(i % 3 == 0)).collect();
+        let batch = || Batch { image, label, samples, ..Batch::default() };
         trainer.step(&[batch()], 1e-4).expect("a step");
         peak = peak.max(used() - before);
     }

@@ -311,10 +311,10 @@ impl<P: Progress> Run<'_, P> {
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
             self.validated = !validate;
             if validate || keep {
-                let seconds = std::mem::take(&mut waited).as_secs_f64();
-                self.log.write(&Event::Loader { step, waited_seconds: seconds });
                 let results = self.trainer.finish()?;
                 self.record(results);
+                let waited_seconds = std::mem::take(&mut waited).as_secs_f64();
+                self.log.write(&Event::Loader { step, waited_seconds });
             }
             if validate {
                 self.validate(step)?;

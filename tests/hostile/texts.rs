@@ -300,7 +300,7 @@ fn checkpoint(root: &Path, bytes: &[u8]) -> Vec<String> {
     DataSet::new(root);
     std::fs::create_dir_all(root.join("run/checkpoint")).expect("created");
     std::fs::write(root.join("run/config.toml"), "[training]\nsteps = 9\n").expect("written");
-    std::fs::write(root.join("run/checkpoint/state.safetensors"), bytes).expect("written");
+    std::fs::write(root.join("run/checkpoint/step_0000009.safetensors"), bytes).expect("written");
     ["train", "--data", "data", "--out", "run", "--resume", "--dry-run"].map(str::to_owned).to_vec()
 }
 
@@ -439,19 +439,19 @@ pub const MODELS: &[Case] = &[
         },
         words: &[M, "but this training is of"],
     },
-    Case { name: "checkpoint without bytes", make: |r| checkpoint(r, b""), words: &["state.safetensors"] },
+    Case { name: "checkpoint without bytes", make: |r| checkpoint(r, b""), words: &["step_0000009", "damaged"] },
     Case {
         name: "checkpoint that is a model",
         make: |r| checkpoint(r, &safetensors(&described(NETWORK))),
-        words: &["state.safetensors", "not a checkpoint"],
+        words: &["step_0000009", "damaged"],
     },
     Case {
         name: "no checkpoint",
         make: |r| {
             let arguments = checkpoint(r, b"");
-            std::fs::remove_file(r.join("run/checkpoint/state.safetensors")).expect("removed");
+            std::fs::remove_file(r.join("run/checkpoint/step_0000009.safetensors")).expect("removed");
             arguments
         },
-        words: &["state.safetensors", "checkpoint"],
+        words: &["run/checkpoint", "no checkpoint to resume from"],
     },
 ];
