@@ -26,7 +26,7 @@ for seed in $seeds; do
         [ -e "$run/test/scores.json" ] && continue
         arguments=(train --data "$data" --out "$run" --seed "$seed" --set "augmentation.enabled=$enabled")
         [ -n "$steps" ] && arguments+=(--steps "$steps")
-        if [ -e "$run/checkpoint/state.safetensors" ]; then
+        if [ -e "$run/config.toml" ]; then
             arguments+=(--resume)
         else
             rm -rf "$run"
