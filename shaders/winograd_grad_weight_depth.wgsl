@@ -12,8 +12,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial: array<f32>;
-@group(0) @binding(2) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(1) var<storage, read> partial: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> grad_weight: array<Stored>;
 
 @compute @workgroup_size(64)
 fn winograd_grad_weight_depth(
@@ -27,9 +27,9 @@ fn winograd_grad_weight_depth(
     let at = workgroup.y * params.elements + element;
     let step = 25u * params.elements;
     let result = transform_grad_weight(load_frequencies(at, step));
-    grad_weight[at] = result.a.x;
-    grad_weight[at + step] = result.b.x;
-    grad_weight[at + 2u * step] = result.c.x;
-    grad_weight[at + 3u * step] = result.d.x;
-    grad_weight[at + 4u * step] = result.e.x;
+    grad_weight[at] = packed(result.a);
+    grad_weight[at + step] = packed(result.b);
+    grad_weight[at + 2u * step] = packed(result.c);
+    grad_weight[at + 3u * step] = packed(result.d);
+    grad_weight[at + 4u * step] = packed(result.e);
 }

@@ -1,30 +1,41 @@
 // The weight gradient's transform along y and x: 5 x 5 taps of each pair of channels and frequency along z.
 //
-// Layout   frequencies [.., 8, 8] of steps `in_step` and `out_step` for I and O; partial [8, 25, I, O]
-// Grid     (64 elements (i, o), frequencies along z)
+// Layout   frequencies [.., 8, 8, from, to], padded, partial [8, 25, from, to]; `to` are the channels that lie together
+// Grid     (64 elements (from, to), frequencies along z)
 // Traffic  64 loads and 25 stores per 64 frequencies
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
 #import winograd_load
 
 struct Params {
-    in_channels: u32,
-    out_channels: u32,
-    in_step: u32,
-    out_step: u32,
+    from_channels: u32,
+    to_channels: u32,
+    padded_to: u32,
     first_frequency: u32, // along z
     frequency_step: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> frequencies: array<f32>;
-@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(1) var<storage, read> frequencies: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> partial: array<Stored>;
 
-fn store_line(at: u32, step: u32, first: vec4<f32>, last: f32) {
-    partial[at] = first.x;
-    partial[at + step] = first.y;
-    partial[at + 2u * step] = first.z;
-    partial[at + 3u * step] = first.w;
-    partial[at + 4u * step] = last;
+// The taps along y of each frequency along x.
+struct Columns {
+    a: Five,
+    b: Five,
+    c: Five,
+    d: Five,
+    e: Five,
+    f: Five,
+    g: Five,
+    h: Five,
+}
+
+fn store_line(at: u32, step: u32, line: Five) {
+    partial[at] = packed(line.a);
+    partial[at + step] = packed(line.b);
+    partial[at + 2u * step] = packed(line.c);
+    partial[at + 3u * step] = packed(line.d);
+    partial[at + 4u * step] = packed(line.e);
 }
 
 @compute @workgroup_size(64)
@@ -33,28 +44,28 @@ fn winograd_grad_weight_plane(
     @builtin(local_invocation_index) local: u32,
 ) {
     let element = workgroup.x * 64u + local;
-    let step = params.in_channels * params.out_channels;
-    if element >= step {
+    let pairs = params.from_channels * params.to_channels;
+    if element >= pairs {
         return;
     }
-    let in_channel = element / params.out_channels;
-    let out_channel = element - in_channel * params.out_channels;
-    let base = workgroup.y * 64u * params.frequency_step + in_channel * params.in_step
-        + out_channel * params.out_step;
-    let plane = load_plane(base, params.frequency_step);
-    let left = transform_grad_weight(plane.left);
-    let right = transform_grad_weight(plane.right);
-    let four = transform_grad_weight(turned(
-        mat4x4(left.a, left.b, left.c, left.d),
-        mat4x4(right.a, right.b, right.c, right.d),
-    ));
-    let zero = vec4(0.0);
-    let fifth = transform_grad_weight(turned(mat4x4(left.e, zero, zero, zero), mat4x4(right.e, zero, zero, zero)));
-    let lines = transpose(mat4x4(four.a, four.b, four.c, four.d));
-    let at = (params.first_frequency + workgroup.y) * 25u * step + element;
-    store_line(at, step, lines[0], four.e.x);
-    store_line(at + 5u * step, step, lines[1], four.e.y);
-    store_line(at + 10u * step, step, lines[2], four.e.z);
-    store_line(at + 15u * step, step, lines[3], four.e.w);
-    store_line(at + 20u * step, step, vec4(fifth.a.x, fifth.b.x, fifth.c.x, fifth.d.x), fifth.e.x);
+    let from_channel = element / params.to_channels;
+    let to_channel = element - from_channel * params.to_channels;
+    let step = params.frequency_step;
+    let first = workgroup.y * 64u * step + from_channel * params.padded_to + to_channel;
+    let p = Columns(
+        transform_grad_weight(load_column(0u, first, step)),
+        transform_grad_weight(load_column(1u, first, step)),
+        transform_grad_weight(load_column(2u, first, step)),
+        transform_grad_weight(load_column(3u, first, step)),
+        transform_grad_weight(load_column(4u, first, step)),
+        transform_grad_weight(load_column(5u, first, step)),
+        transform_grad_weight(load_column(6u, first, step)),
+        transform_grad_weight(load_column(7u, first, step)),
+    );
+    let at = (params.first_frequency + workgroup.y) * 25u * pairs + element;
+    store_line(at, pairs, transform_grad_weight(Eight(p.a.a, p.b.a, p.c.a, p.d.a, p.e.a, p.f.a, p.g.a, p.h.a)));
+    store_line(at + 5u * pairs, pairs, transform_grad_weight(Eight(p.a.b, p.b.b, p.c.b, p.d.b, p.e.b, p.f.b, p.g.b, p.h.b)));
+    store_line(at + 10u * pairs, pairs, transform_grad_weight(Eight(p.a.c, p.b.c, p.c.c, p.d.c, p.e.c, p.f.c, p.g.c, p.h.c)));
+    store_line(at + 15u * pairs, pairs, transform_grad_weight(Eight(p.a.d, p.b.d, p.c.d, p.d.d, p.e.d, p.f.d, p.g.d, p.h.d)));
+    store_line(at + 20u * pairs, pairs, transform_grad_weight(Eight(p.a.e, p.b.e, p.c.e, p.d.e, p.e.e, p.f.e, p.g.e, p.h.e)));
 }

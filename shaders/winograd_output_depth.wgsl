@@ -10,8 +10,8 @@
 #import winograd_tiles
 
 @group(0) @binding(0) var<uniform> params: Tiles;
-@group(0) @binding(1) var<storage, read> partial: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> partial: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(64)
 fn winograd_output_depth(
@@ -32,14 +32,14 @@ fn winograd_output_depth(
     let plane = params.height * line;
     let at = (s.first_plane + s.z) * plane + y * line + element;
     let planes = params.depth - s.z;
-    output[at] = result.a.x;
+    output[at] = packed(result.a);
     if planes > 1u {
-        output[at + plane] = result.b.x;
+        output[at + plane] = packed(result.b);
     }
     if planes > 2u {
-        output[at + 2u * plane] = result.c.x;
+        output[at + 2u * plane] = packed(result.c);
     }
     if planes > 3u {
-        output[at + 3u * plane] = result.d.x;
+        output[at + 3u * plane] = packed(result.d);
     }
 }

@@ -10,15 +10,27 @@
 #import winograd_load
 
 @group(0) @binding(0) var<uniform> params: Tiles;
-@group(0) @binding(1) var<storage, read> frequencies: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(1) var<storage, read> frequencies: array<Stored>;
+@group(0) @binding(2) var<storage, read> bias: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> partial: array<Stored>;
 
-fn store_line(at: u32, values: vec4<f32>) {
-    partial[at] = values.x;
-    partial[at + params.channels] = values.y;
-    partial[at + 2u * params.channels] = values.z;
-    partial[at + 3u * params.channels] = values.w;
+// The outputs along y of each frequency along x.
+struct Outputs {
+    a: Four,
+    b: Four,
+    c: Four,
+    d: Four,
+    e: Four,
+    f: Four,
+    g: Four,
+    h: Four,
+}
+
+fn store_line(at: u32, values: Four) {
+    partial[at] = packed(values.a);
+    partial[at + params.channels] = packed(values.b);
+    partial[at + 2u * params.channels] = packed(values.c);
+    partial[at + 3u * params.channels] = packed(values.d);
 }
 
 @compute @workgroup_size(64)
@@ -32,27 +44,30 @@ fn winograd_output_plane(
         return;
     }
     let channel = element - tile_x * params.channels;
-    let base = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
+    let first = frequencies_of(params, workgroup.y * params.tiles_x + tile_x, workgroup.z, channel);
     let z = params.first_frequency + workgroup.z;
-    var plane = load_plane(base, params.frequency_step);
+    let step = params.frequency_step;
+    var second = load_column(1u, first, step);
     if params.with_bias != 0u && z == 1u {
-        plane.left.b.y += bias[channel];
+        second.b += unpacked(bias[channel]);
     }
-    // Along y: four lines of eight.
-    let left = transform_output(plane.left);
-    let right = transform_output(plane.right);
-    let result = transform_output(turned(
-        mat4x4(left.a, left.b, left.c, left.d),
-        mat4x4(right.a, right.b, right.c, right.d),
-    ));
-    let lines = transpose(mat4x4(result.a, result.b, result.c, result.d));
+    let p = Outputs(
+        transform_output(load_column(0u, first, step)),
+        transform_output(second),
+        transform_output(load_column(2u, first, step)),
+        transform_output(load_column(3u, first, step)),
+        transform_output(load_column(4u, first, step)),
+        transform_output(load_column(5u, first, step)),
+        transform_output(load_column(6u, first, step)),
+        transform_output(load_column(7u, first, step)),
+    );
     let slab_number = workgroup.y / params.rows;
     let tile_y = workgroup.y - slab_number * params.rows;
     let line = params.tiles_x * 4u * params.channels;
     let at = ((slab_number * 8u + z) * params.rows + tile_y) * 4u * line
         + tile_x * 4u * params.channels + channel;
-    store_line(at, lines[0]);
-    store_line(at + line, lines[1]);
-    store_line(at + 2u * line, lines[2]);
-    store_line(at + 3u * line, lines[3]);
+    store_line(at, transform_output(Eight(p.a.a, p.b.a, p.c.a, p.d.a, p.e.a, p.f.a, p.g.a, p.h.a)));
+    store_line(at + line, transform_output(Eight(p.a.b, p.b.b, p.c.b, p.d.b, p.e.b, p.f.b, p.g.b, p.h.b)));
+    store_line(at + 2u * line, transform_output(Eight(p.a.c, p.b.c, p.c.c, p.d.c, p.e.c, p.f.c, p.g.c, p.h.c)));
+    store_line(at + 3u * line, transform_output(Eight(p.a.d, p.b.d, p.c.d, p.d.d, p.e.d, p.f.d, p.g.d, p.h.d)));
 }

@@ -13,12 +13,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> partial: array<Stored>;
 
-fn tap_at(k: u32, at: u32) -> vec4<f32> {
+fn tap_at(k: u32, at: u32) -> Element {
     let z = select(k, 4u - k, params.mirrored != 0u);
-    return vec4(weight[z * 25u * params.elements + at], 0.0, 0.0, 0.0);
+    return unpacked(weight[z * 25u * params.elements + at]);
 }
 
 @compute @workgroup_size(64)

@@ -11,6 +11,7 @@ use vnet_engine::train::{Preset, Trainer};
 fn kernels() -> Vec<Kernel> {
     let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
     let software = Target {
+        int64: true,
         software: true,
         subgroup: Some(8),
         max_invocations: 1024,
@@ -64,10 +65,10 @@ fn every_specialisation_translates_to_spirv_msl_and_hlsl() {
     let kernels = kernels();
     for kernel in &kernels {
         let name = format!("{kernel:?}");
-        let text = source(kernel.shader).expect("a shader of the table");
+        let text = source(kernel.shader, kernel.pairs).expect("a shader of the table");
         let module =
             naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
-        let capabilities = Capabilities::SUBGROUP;
+        let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
         let checked = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
         let module_info = checked.unwrap_or_else(|e| panic!("{name}: {e:?}"));
         let constants: PipelineConstants =

@@ -1,32 +1,32 @@
-// The one-dimensional transforms of Winograd's F(4, 5) on the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity, for four
-// lines at a time: y = A^T [(G w) * (B^T x)] with x of eight, w of five and y of four elements. Nested over z, y and x
+// The one-dimensional transforms of Winograd's F(4, 5) on the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity: y = A^T [(G w) * (B^T x)] with x of eight, w of five and y of four elements. Nested over z, y and x
 // they are those of F(4x4x4, 5x5x5) (Winograd 1980; Lavin and Gray 2016). Row i of G has the factor 1 / N_i and row i of
 // B^T the factor N_i, where N_i is the product of the differences between point i and the other finite points.
+#import element
 
 struct Four {
-    a: vec4<f32>,
-    b: vec4<f32>,
-    c: vec4<f32>,
-    d: vec4<f32>,
+    a: Element,
+    b: Element,
+    c: Element,
+    d: Element,
 }
 
 struct Five {
-    a: vec4<f32>,
-    b: vec4<f32>,
-    c: vec4<f32>,
-    d: vec4<f32>,
-    e: vec4<f32>,
+    a: Element,
+    b: Element,
+    c: Element,
+    d: Element,
+    e: Element,
 }
 
 struct Eight {
-    a: vec4<f32>,
-    b: vec4<f32>,
-    c: vec4<f32>,
-    d: vec4<f32>,
-    e: vec4<f32>,
-    f: vec4<f32>,
-    g: vec4<f32>,
-    h: vec4<f32>,
+    a: Element,
+    b: Element,
+    c: Element,
+    d: Element,
+    e: Element,
+    f: Element,
+    g: Element,
+    h: Element,
 }
 
 // B^T x: eight neighbouring inputs to eight frequencies.

@@ -2,12 +2,12 @@
 #import winograd
 
 fn store_frequencies(first: u32, step: u32, result: Eight) {
-    partial[first] = result.a.x;
-    partial[first + step] = result.b.x;
-    partial[first + 2u * step] = result.c.x;
-    partial[first + 3u * step] = result.d.x;
-    partial[first + 4u * step] = result.e.x;
-    partial[first + 5u * step] = result.f.x;
-    partial[first + 6u * step] = result.g.x;
-    partial[first + 7u * step] = result.h.x;
+    partial[first] = packed(result.a);
+    partial[first + step] = packed(result.b);
+    partial[first + 2u * step] = packed(result.c);
+    partial[first + 3u * step] = packed(result.d);
+    partial[first + 4u * step] = packed(result.e);
+    partial[first + 5u * step] = packed(result.f);
+    partial[first + 6u * step] = packed(result.g);
+    partial[first + 7u * step] = packed(result.h);
 }

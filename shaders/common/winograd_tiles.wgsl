@@ -38,8 +38,3 @@ fn slab(t: Tiles, number: u32) -> Slab {
 fn frequencies_of(t: Tiles, tile: u32, z: u32, channel: u32) -> u32 {
     return tile / 16u * t.panel_step + z * 64u * t.frequency_step + tile % 16u * t.padded_channels + channel;
 }
-
-// The same where the tiles of a panel follow one another: [panel, frequency, padded channels, 16].
-fn turned_frequencies_of(t: Tiles, tile: u32, z: u32, channel: u32) -> u32 {
-    return tile / 16u * t.panel_step + z * 64u * t.frequency_step + channel * 16u + tile % 16u;
-}

@@ -264,6 +264,7 @@ impl From<wgpu::Error> for GpuError {
 
 fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     let useful = wgpu::Features::SUBGROUP
+        | wgpu::Features::SHADER_INT64
         | wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
         | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
@@ -296,6 +297,7 @@ fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Featur
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         subgroup: subgroups.then_some(facts.subgroup_min_size),
+        int64: features.contains(wgpu::Features::SHADER_INT64),
         software: facts.device_type == wgpu::DeviceType::Cpu,
         algorithms,
     }

@@ -12,7 +12,7 @@ impl Gpu {
     /// Builds the pipeline of a kernel whose storage bindings are used like `accesses`.
     pub(crate) fn pipeline(&self, kernel: &Kernel, accesses: &[Access]) -> Result<Pipeline, GpuError> {
         let rejected = |reason: String| GpuError::Pipeline { shader: kernel.shader.to_owned(), reason };
-        let text = source(kernel.shader).map_err(|e| rejected(e.to_string()))?;
+        let text = source(kernel.shader, kernel.pairs).map_err(|e| rejected(e.to_string()))?;
         self.scoped(|| self.build(kernel, accesses, &text)).map_err(|e| match e {
             wgpu::Error::OutOfMemory { .. } => GpuError::from(e),
             other => rejected(other.to_string()),

@@ -21,6 +21,9 @@ pub struct Kernel {
     pub shader: &'static str,
     /// `override` constants; all that the shader declares without a default must be given.
     pub constants: Vec<(&'static str, f64)>,
+    /// Whether an invocation works on pairs of neighbouring floats, in shaders that import `element`; needs
+    /// [`Target::int64`].
+    pub pairs: bool,
 }
 
 /// Which whole-model buffer an [`Operand`] lies in.
@@ -91,7 +94,7 @@ impl Dispatch {
     /// A dispatch without bindings of the shader of this name.
     pub fn new(shader: &'static str) -> Self {
         Self {
-            kernel: Kernel { shader, constants: Vec::new() },
+            kernel: Kernel { shader, constants: Vec::new(), pairs: false },
             params: Vec::new(),
             bindings: Vec::new(),
             grid: [1, 1, 1],
@@ -102,6 +105,13 @@ impl Dispatch {
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: u32) -> Self {
         self.kernel.constants.push((name, f64::from(value)));
+        self
+    }
+
+    /// Sets [`Kernel::pairs`].
+    #[must_use]
+    pub fn pairs(mut self, pairs: bool) -> Self {
+        self.kernel.pairs = pairs;
         self
     }
 

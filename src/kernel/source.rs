@@ -71,6 +71,7 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     tile_channels_grad
     winograd_grad_depth
     winograd_grad_plane
+    winograd_grad_plane_turned
     winograd_grad_weight_depth
     winograd_grad_weight_plane
     winograd_output_depth
@@ -79,11 +80,14 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     winograd_source_plane
     winograd_weight_depth
     winograd_weight_plane
+    winograd_weight_turned
 );
 
 /// Files for `#import`.
 const COMMON: &[(&str, &str)] = table!("common/":
     conv3d_geometry
+    element
+    element_pair
     grid
     lane_fours
     lane_pairs
@@ -109,14 +113,18 @@ const COMMON: &[(&str, &str)] = table!("common/":
     winograd_tiles
 );
 
-/// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.
+/// Import that says what an invocation works on, and what stands for it where that is two channels.
+const ELEMENT: [&str; 2] = ["element", "element_pair"];
+
+/// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name; `pairs` as in
+/// [`super::Kernel::pairs`].
 ///
 /// # Errors
 /// [`SourceError`] when the shader or an import does not exist.
-pub fn source(shader: &str) -> Result<String, SourceError> {
+pub fn source(shader: &str, pairs: bool) -> Result<String, SourceError> {
     let text = find(SHADERS, shader).ok_or_else(|| SourceError::UnknownShader(shader.to_owned()))?;
     let mut expanded = String::new();
-    expand(shader, text, &mut Vec::new(), &mut expanded)?;
+    expand(shader, text, pairs, &mut Vec::new(), &mut expanded)?;
     Ok(expanded)
 }
 
@@ -124,7 +132,7 @@ fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
 }
 
-fn expand(shader: &str, text: &str, seen: &mut Vec<String>, out: &mut String) -> Result<(), SourceError> {
+fn expand(shader: &str, text: &str, pairs: bool, seen: &mut Vec<String>, out: &mut String) -> Result<(), SourceError> {
     for line in text.lines() {
         let Some(import) = line.strip_prefix("#import ").map(str::trim) else {
             out.push_str(line);
@@ -134,10 +142,11 @@ fn expand(shader: &str, text: &str, seen: &mut Vec<String>, out: &mut String) ->
         if seen.iter().any(|s| s == import) {
             continue;
         }
-        let body = find(COMMON, import)
+        let file = if import == ELEMENT[0] { ELEMENT[usize::from(pairs)] } else { import };
+        let body = find(COMMON, file)
             .ok_or_else(|| SourceError::UnknownImport { shader: shader.to_owned(), import: import.to_owned() })?;
         seen.push(import.to_owned());
-        expand(import, body, seen, out)?;
+        expand(import, body, pairs, seen, out)?;
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub struct Target {
     pub max_storage_buffers: u32,
     /// The subgroup size, where subgroup operations may be used and it is the same for every workgroup.
     pub subgroup: Option<u32>,
+    /// Whether shaders may use 64-bit integers.
+    pub int64: bool,
     /// A processor that runs shaders in software (llvmpipe): loads are dear and one workgroup runs on one core.
     pub software: bool,
     /// Which implementations to choose.
@@ -58,9 +60,15 @@ impl Target {
             max_workgroup_bytes: 16_384,
             max_storage_buffers: 8,
             subgroup: None,
+            int64: false,
             software: false,
             algorithms: Algorithms::Auto,
         }
+    }
+
+    /// Whether loads and stores of 64 bits pay: on llvmpipe they cost what those of 32 do.
+    pub fn pairs(&self) -> bool {
+        self.software && self.int64
     }
 
     /// A grid of at least `workgroups` workgroups within the limit per dimension.

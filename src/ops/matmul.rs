@@ -146,5 +146,5 @@ fn kept(inner: usize) -> usize {
 /// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,
 /// but whose broadcasts cost next to nothing.
 pub(super) fn has_lane_tiles(target: &Target) -> bool {
-    target.software && target.subgroup == Some(8)
+    target.pairs() && target.subgroup == Some(8)
 }

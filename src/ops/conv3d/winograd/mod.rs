@@ -21,7 +21,7 @@ use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 use crate::ops::matmul::{Batch, KEPT_PANELS, PANEL, Products, Steps, has_lane_tiles, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
-use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, TILE, Tiling};
+use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling, width};
 
 /// Frequencies of one side of a part take about this much, so that the caches of a processor's cores, or the second cache
 /// of a GPU, hold a part.
@@ -142,6 +142,8 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
     };
     let division = Division::new(g, from, to, at.target());
     let Division { tiling, weights, .. } = &division;
+    let widths = [from, to].map(|channels| width(channels, at.target()));
+    let taps = if mirrored { emit_turned(at, product.weight, [to, from]) } else { product.weight };
     let partial_weight = at.scratch(25 * DEPTH * from * to);
     let weight = at.scratch(weights.elements());
     let before = at.scratch(division.largest(|c| tiling.source_elements(c, from)));
@@ -149,25 +151,25 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
     let result = at.scratch(division.frequencies(to));
     let behind = at.scratch(division.largest(|c| tiling.output_elements(c, to)));
 
-    let dispatch = Dispatch::new("winograd_weight_depth").params(&[from * to, usize::from(mirrored)]);
-    let dispatch = dispatch.read(product.weight).write(partial_weight);
-    at.emit(dispatch.grid(pairs_grid(from * to, 25)));
+    let pairs = from * to / widths[1];
+    let dispatch = Dispatch::new("winograd_weight_depth").pairs(widths[1] > 1).params(&[pairs, usize::from(mirrored)]);
+    at.emit(dispatch.read(taps).write(partial_weight).grid(pairs_grid(pairs, 25)));
     let at_once = weights.count == DEPTH;
     if at_once {
-        emit_weights(at, g, mirrored, Slice { first: 0, count: DEPTH }, [partial_weight, weight]);
+        emit_weights(at, [from, to], mirrored, Slice { first: 0, count: DEPTH }, [partial_weight, weight]);
     }
     for chunk in &division.chunks {
         let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, from);
-        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, false);
+        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, widths[0], false);
         let dispatch = dispatch.read(product.source).write(before);
-        at.emit(dispatch.grid(tiling.depth_grid(chunk, from, chunk.rows * TILE + 4)));
+        at.emit(dispatch.grid(tiling.source_grid(chunk, from / widths[0])));
         for slice in Slice::parts(division.count) {
             if !at_once {
-                emit_weights(at, g, mirrored, slice, [partial_weight, weight]);
+                emit_weights(at, [from, to], mirrored, slice, [partial_weight, weight]);
             }
             let f = tiling.frequencies(chunk, slice, from);
             let r = tiling.frequencies(chunk, slice, to);
-            emit_plane(at, "winograd_source_plane", tiling, chunk, &f, [before, source]);
+            emit_source_plane(at, tiling, chunk, &f, [before, source]);
             let products = Products {
                 batch: PLANE * slice.count,
                 extents: [r.panels * PANEL, r.padded, f.padded],
@@ -183,15 +185,16 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
                 add: false,
             };
             products.emit(at, source, weight, result);
-            let dispatch = tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, product.bias.is_some());
+            let dispatch =
+                tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, widths[1], product.bias.is_some());
             // Every binding must be bound: without a bias, that one is not read.
             let dispatch = dispatch.read(result).read(product.bias.unwrap_or(product.weight)).write(behind);
-            at.emit(dispatch.grid(tiling.plane_grid(chunk, slice, to)));
+            at.emit(dispatch.grid(tiling.plane_grid(chunk, slice, to / widths[1])));
         }
         let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, to);
-        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &whole, false);
+        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &whole, widths[1], false);
         let dispatch = dispatch.read(behind).write(at.output(0));
-        at.emit(dispatch.grid(tiling.depth_grid(chunk, to, chunk.rows * TILE)));
+        at.emit(dispatch.grid(tiling.output_grid(chunk, to / widths[1])));
     }
 }
 
@@ -206,26 +209,26 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
     let grads = at.scratch(division.frequencies(cout));
     let sum = at.scratch(sums.elements());
     let partial_weight = at.scratch(25 * DEPTH * cin * cout);
+    let widths = [cin, cout].map(|channels| width(channels, at.target()));
+    let turned = has_lane_tiles(at.target());
+    // Channels of the sums.
+    let [from, to] = if turned { [cout, cin] } else { [cin, cout] };
 
     for (i, chunk) in division.chunks.iter().enumerate() {
         let all = Slice { first: 0, count: DEPTH };
         let whole = tiling.frequencies(chunk, all, cin);
-        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, false);
+        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, widths[0], false);
         let dispatch = dispatch.read(input).write(before);
-        at.emit(dispatch.grid(tiling.depth_grid(chunk, cin, chunk.rows * TILE + 4)));
+        at.emit(dispatch.grid(tiling.source_grid(chunk, cin / widths[0])));
         let whole = tiling.frequencies(chunk, all, cout);
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &whole, false);
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &whole, widths[1], false);
         let dispatch = dispatch.read(grad_output).write(before_grads);
-        at.emit(dispatch.grid(tiling.depth_grid(chunk, cout, chunk.rows * TILE)));
+        at.emit(dispatch.grid(tiling.output_grid(chunk, cout / widths[1])));
         for slice in Slice::parts(division.count) {
             let f = tiling.frequencies(chunk, slice, cin);
             let y = tiling.frequencies(chunk, slice, cout);
-            emit_plane(at, "winograd_source_plane", tiling, chunk, &f, [before, source]);
-            let turned = has_lane_tiles(at.target());
-            let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, &y, false);
-            let dispatch = dispatch.constant("TURNED", u32::from(turned)).read(before_grads).write(grads);
-            let grid = if turned { tiling.turned_plane_grid(&y) } else { tiling.padded_plane_grid(&y) };
-            at.emit(dispatch.grid(grid));
+            emit_source_plane(at, tiling, chunk, &f, [before, source]);
+            emit_grad_plane(at, tiling, chunk, &y, turned, [before_grads, grads]);
             let c = sums.batch(slice);
             if turned {
                 emit_turned_sums(at, [&f, &y], c, i > 0, [source, grads, sum]);
@@ -233,16 +236,30 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
                 emit_sums(at, [&f, &y], c, i > 0, [source, grads, sum]);
             }
             if sums.count < DEPTH {
-                emit_grad_weights(at, g, sums, slice, [sum, partial_weight]);
+                emit_grad_weights(at, [from, to], sums, slice, [sum, partial_weight]);
             }
         }
     }
     if sums.count == DEPTH {
-        emit_grad_weights(at, g, sums, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
+        emit_grad_weights(at, [from, to], sums, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
     }
-    let dispatch = Dispatch::new("winograd_grad_weight_depth").param(cin * cout);
-    let dispatch = dispatch.read(partial_weight).write(at.output(0));
-    at.emit(dispatch.grid(pairs_grid(cin * cout, 25)));
+    let width = width(to, at.target());
+    let pairs = cin * cout / width;
+    let gradient = if turned { at.scratch(125 * cin * cout) } else { at.output(0) };
+    let dispatch = Dispatch::new("winograd_grad_weight_depth").pairs(width > 1).param(pairs);
+    at.emit(dispatch.read(partial_weight).write(gradient).grid(pairs_grid(pairs, 25)));
+    if turned {
+        let dispatch = Dispatch::new("winograd_weight_turned").params(&[from, to]);
+        at.emit(dispatch.read(gradient).write(at.output(0)).grid(turned_grid([from, to])));
+    }
+}
+
+/// Emits weights `[taps, a, b]` as `[taps, b, a]`.
+fn emit_turned(at: &mut Lowering<'_>, weight: Operand, [a, b]: [usize; 2]) -> Operand {
+    let turned = at.scratch(125 * a * b);
+    let dispatch = Dispatch::new("winograd_weight_turned").params(&[a, b]).read(weight).write(turned);
+    at.emit(dispatch.grid(turned_grid([a, b])));
+    turned
 }
 
 /// Emits the sums over the tiles of a part: `c[i, o] = Σ_t source[t, i] * grads[t, o]` for each frequency.
@@ -304,54 +321,78 @@ fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
     [pairs.div_ceil(64) as u32, other as u32, 1]
 }
 
-/// Emits a transform along y and x to frequencies.
-fn emit_plane(
+/// Workgroups over blocks of 8 x 8 pairs of channels `[a, b]` and taps.
+fn turned_grid([a, b]: [usize; 2]) -> [u32; 3] {
+    [b.div_ceil(8) as u32, a.div_ceil(8) as u32, 125]
+}
+
+/// Emits a transform of the input along y and x to frequencies.
+fn emit_source_plane(
     at: &mut Lowering<'_>,
-    shader: &'static str,
     tiling: &Tiling,
     chunk: &Chunk,
     f: &Frequencies,
     [partial, frequencies]: [Operand; 2],
 ) {
-    let dispatch = tiling.write(Dispatch::new(shader), chunk, f, false).read(partial).write(frequencies);
-    at.emit(dispatch.grid(tiling.padded_plane_grid(f)));
+    let width = width(f.channels, at.target());
+    let dispatch =
+        tiling.write(Dispatch::new("winograd_source_plane"), chunk, f, width, false).read(partial).write(frequencies);
+    at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
 }
 
-/// Emits the transform of the weights along y and x for a slice of the frequencies.
+/// Emits the transform of the output's gradient along y and x to frequencies.
+fn emit_grad_plane(
+    at: &mut Lowering<'_>,
+    tiling: &Tiling,
+    chunk: &Chunk,
+    y: &Frequencies,
+    turned: bool,
+    [partial, frequencies]: [Operand; 2],
+) {
+    let (dispatch, grid) = if turned {
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_turned"), chunk, y, 1, false).pairs(true);
+        (dispatch, tiling.turned_plane_grid(y))
+    } else {
+        let width = width(y.channels, at.target());
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, y, width, false);
+        (dispatch, tiling.padded_plane_grid(y, width))
+    };
+    at.emit(dispatch.read(partial).write(frequencies).grid(grid));
+}
+
+/// Emits the transform of the weights `[8, 25, from, to]` along y and x for a slice of the frequencies.
 fn emit_weights(
     at: &mut Lowering<'_>,
-    g: &Geometry,
+    [from, to]: [usize; 2],
     mirrored: bool,
     slice: Slice,
     [partial, frequencies]: [Operand; 2],
 ) {
-    let [cin, cout] = [g.fine_channels, g.coarse_channels];
-    let ([from, to], steps) = if mirrored { ([cout, cin], [1, cout]) } else { ([cin, cout], [cout, 1]) };
-    let padded = [from, to].map(padded_channels);
-    let step = padded[0] * padded[1];
+    let width = width(to, at.target());
+    let [padded_from, padded_to] = [padded_channels(from), padded_channels(to) / width];
+    let step = padded_from * padded_to;
     let dispatch = Dispatch::new("winograd_weight_plane")
-        .params(&[from, to])
-        .params(&padded)
-        .params(&steps)
+        .pairs(width > 1)
+        .params(&[from, to / width, padded_from, padded_to])
         .params(&[slice.first, step, usize::from(mirrored)])
         .read(partial)
         .write(frequencies);
     at.emit(dispatch.grid(pairs_grid(step, slice.count)));
 }
 
-/// Emits the transform of the weight gradient along y and x for a slice of the frequencies.
+/// Emits the transform of the weight gradient `[.., 64, from, to]` along y and x for a slice of the frequencies.
 fn emit_grad_weights(
     at: &mut Lowering<'_>,
-    g: &Geometry,
+    [from, to]: [usize; 2],
     weights: &WeightFrequencies,
     slice: Slice,
     [frequencies, partial]: [Operand; 2],
 ) {
-    let [cin, cout] = [g.fine_channels, g.coarse_channels];
-    let steps = if has_lane_tiles(at.target()) { [1, weights.from] } else { [weights.to, 1] };
+    let width = width(to, at.target());
     let dispatch = Dispatch::new("winograd_grad_weight_plane")
-        .params(&[cin, cout])
-        .params(&steps)
-        .params(&[slice.first, weights.step()]);
-    at.emit(dispatch.read(frequencies).write(partial).grid(pairs_grid(cin * cout, slice.count)));
+        .pairs(width > 1)
+        .params(&[from, to / width, padded_channels(to) / width])
+        .params(&[slice.first, weights.step() / width]);
+    let dispatch = dispatch.read(frequencies).write(partial);
+    at.emit(dispatch.grid(pairs_grid(from * to / width, slice.count)));
 }

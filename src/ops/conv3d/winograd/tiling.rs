@@ -1,5 +1,5 @@
 use super::super::geometry::Geometry;
-use crate::kernel::Dispatch;
+use crate::kernel::{Dispatch, Target};
 use crate::ops::matmul::{PANEL, Steps, padded_channels};
 
 /// Frequencies of a tile along z.
@@ -14,6 +14,12 @@ pub(super) const TILE: usize = 4;
 /// Elements between the end of a frequency of a panel and the start of the next, so that the 64 frequencies which one
 /// invocation writes do not fall on one set of a cache.
 const SKEW: usize = 16;
+
+/// Channels that an invocation of a transform works on: two where that pays. On a GPU the plane of one channel fills an
+/// invocation's registers.
+pub(super) fn width(channels: usize, target: &Target) -> usize {
+    if target.pairs() && channels.is_multiple_of(2) { 2 } else { 1 }
+}
 
 /// How tiles cover a batch of activations.
 #[derive(Debug, Clone, Copy)]
@@ -128,9 +134,9 @@ impl Tiling {
         Frequencies { channels, padded: padded_channels(channels), panels, slice }
     }
 
-    /// Elements of the input behind its transform along z, with the lines that neighbouring tiles share.
+    /// Elements of the input behind its transform along z, with the lines and columns that neighbouring tiles share.
     pub fn source_elements(&self, chunk: &Chunk, channels: usize) -> usize {
-        chunk.slabs * DEPTH * (chunk.rows * TILE + 4) * self.extents[2] * channels
+        chunk.slabs * DEPTH * (chunk.rows * TILE + 4) * (self.tiles[2] * TILE + 4) * channels
     }
 
     /// Elements of the output, or of its gradient, on the far side of the transform along z.
@@ -138,38 +144,46 @@ impl Tiling {
         chunk.slabs * DEPTH * chunk.rows * TILE * self.tiles[2] * TILE * channels
     }
 
-    /// Appends `Tiles` of `shaders/common/winograd_tiles.wgsl`.
-    pub fn write(&self, dispatch: Dispatch, chunk: &Chunk, f: &Frequencies, with_bias: bool) -> Dispatch {
+    /// Appends `Tiles` of `shaders/common/winograd_tiles.wgsl` for invocations that work on `width` channels; `with_bias` for the one that adds it.
+    pub fn write(&self, dispatch: Dispatch, chunk: &Chunk, f: &Frequencies, width: usize, with_bias: bool) -> Dispatch {
         dispatch
+            .pairs(width > 1)
             .params(&self.extents)
-            .params(&[f.channels, f.padded, self.tiles[0], self.tiles[2]])
+            .params(&[f.channels / width, f.padded / width, self.tiles[0], self.tiles[2]])
             .params(&[chunk.first_slab, chunk.first_row, chunk.rows, chunk.slabs * chunk.rows, f.panels, f.slice.first])
-            .params(&[f.step(), f.panel_step()])
+            .params(&[f.step() / width, f.panel_step() / width])
             .param(usize::from(with_bias))
     }
 
-    /// Workgroups of a transform along z: over the elements of a line, lines and slabs.
-    pub fn depth_grid(&self, chunk: &Chunk, channels: usize, lines: usize) -> [u32; 3] {
-        [(self.extents[2] * channels).div_ceil(64) as u32, lines as u32, chunk.slabs as u32]
+    /// Workgroups of the input's transform along z: over the elements of a line, lines and slabs.
+    pub fn source_grid(&self, chunk: &Chunk, elements: usize) -> [u32; 3] {
+        let line = (self.tiles[2] * TILE + 4) * elements;
+        [line.div_ceil(64) as u32, (chunk.rows * TILE + 4) as u32, chunk.slabs as u32]
+    }
+
+    /// The same for the output or its gradient.
+    pub fn output_grid(&self, chunk: &Chunk, elements: usize) -> [u32; 3] {
+        let line = self.tiles[2] * TILE * elements;
+        [line.div_ceil(64) as u32, (chunk.rows * TILE) as u32, chunk.slabs as u32]
     }
 
     /// Workgroups of a transform of planes: over the elements of a row of tiles, rows of tiles and frequencies along z.
-    pub fn plane_grid(&self, chunk: &Chunk, slice: Slice, channels: usize) -> [u32; 3] {
-        self.grid_of_rows(chunk.slabs * chunk.rows, slice, channels)
+    pub fn plane_grid(&self, chunk: &Chunk, slice: Slice, elements: usize) -> [u32; 3] {
+        self.grid_of_rows(chunk.slabs * chunk.rows, slice, elements)
     }
 
     /// Like [`Tiling::plane_grid`], with rows of tiles that do not exist to fill the last panel.
-    pub fn padded_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
-        self.grid_of_rows((f.panels * PANEL).div_ceil(self.tiles[2]), f.slice, f.padded)
+    pub fn padded_plane_grid(&self, f: &Frequencies, width: usize) -> [u32; 3] {
+        self.grid_of_rows((f.panels * PANEL).div_ceil(self.tiles[2]), f.slice, f.padded / width)
     }
 
-    /// Workgroups of a transform of planes to panels whose tiles follow one another.
+    /// Workgroups of a transform of planes to panels whose tiles follow one another, by pairs of them.
     pub fn turned_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
-        [(f.padded * PANEL).div_ceil(64) as u32, f.panels as u32, f.slice.count as u32]
+        [(f.padded * PANEL / 2).div_ceil(64) as u32, f.panels as u32, f.slice.count as u32]
     }
 
-    fn grid_of_rows(&self, rows: usize, slice: Slice, channels: usize) -> [u32; 3] {
-        [(self.tiles[2] * channels).div_ceil(64) as u32, rows as u32, slice.count as u32]
+    fn grid_of_rows(&self, rows: usize, slice: Slice, elements: usize) -> [u32; 3] {
+        [(self.tiles[2] * elements).div_ceil(64) as u32, rows as u32, slice.count as u32]
     }
 }
 
