@@ -5,18 +5,19 @@
 //            inner of INNER
 // Grid       (COLUMNS columns, blocks of `block` panels of rows, batches)
 // Workgroup  one subgroup
-// Traffic    per row and 64 k, COLUMNS 16: 8 loads of a, and 4 of c where HELD, per 128 multiply-adds
+// Traffic    per row and 64 k, COLUMNS 16: 4 loads of a, and 2 of c where HELD, per 128 multiply-adds
 // Oracle     matmul_tiled, and conv3d_naive through the convolutions without overlap
 #import matmul
 #import lane_pairs
 #import lane_tile
 #import matmul_kept
 
+fn columns_at(at: u32) -> Columns {
+    return Columns(b[at], b[at + params.b_column]);
+}
+
 fn bias_columns(column: u32) -> Columns {
-    if COLUMNS == 16u {
-        return Columns(bias[column], bias[column + 8u]);
-    }
-    return Columns(bias[column], 0.0);
+    return Columns(bias[column], bias[column + 1u]);
 }
 
 @compute @workgroup_size(8)

@@ -1,89 +1,101 @@
 // A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows, few rows, or a
 // large inner extent. A lane keeps a tile of c while it goes along k.
 //
-// Layout     a, b, c by the steps in Products, a_inner 1; rows in panels of 16, columns of COLUMNS, inner of 8
+// Layout     a, b, c by the steps in Products, a_inner 1; rows in panels of 16, columns of COLUMNS, inner of 16
 // Grid       (COLUMNS columns, 16 rows, batches)
 // Workgroup  one subgroup: a register tile of 16 rows x COLUMNS columns
-// Traffic    per eight k and COLUMNS 16: 32 loads per 256 multiply-adds
+// Traffic    per 16 k and COLUMNS 16: 32 loads per 512 multiply-adds
 // Oracle     matmul_tiled
 #import matmul
 #import lane_pairs
 #import lane_tile
 
 @group(0) @binding(0) var<uniform> params: Products;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<Stored>;
+@group(0) @binding(2) var<storage, read> b: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> c: array<Stored>;
+
+fn tile_at(at: u32, step: u32) -> Tile {
+    return Tile(
+        unpacked(b[at]),
+        unpacked(b[at + 1u * step]),
+        unpacked(b[at + 2u * step]),
+        unpacked(b[at + 3u * step]),
+        unpacked(b[at + 4u * step]),
+        unpacked(b[at + 5u * step]),
+        unpacked(b[at + 6u * step]),
+        unpacked(b[at + 7u * step]),
+    );
+}
+
+fn row_products(sum: Columns, at: u32, lower: Tile, upper: Tile) -> Columns {
+    let x = unpacked(a[at]);
+    return products(products(sum, spread_lower(x), lower), spread_upper(x), upper);
+}
 
 @compute @workgroup_size(8)
 fn matmul_subgroup_tile(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-        let column = workgroup.x * COLUMNS + lane;
-    let from_a = params.a_first + workgroup.z * params.a_batch + workgroup.y * params.a_row_panel + lane;
-    let from_b = params.b_first + workgroup.z * params.b_batch + column;
-    var s0 = vec2<f32>();
-    var s1 = vec2<f32>();
-    var s2 = vec2<f32>();
-    var s3 = vec2<f32>();
-    var s4 = vec2<f32>();
-    var s5 = vec2<f32>();
-    var s6 = vec2<f32>();
-    var s7 = vec2<f32>();
-    var s8 = vec2<f32>();
-    var s9 = vec2<f32>();
-    var s10 = vec2<f32>();
-    var s11 = vec2<f32>();
-    var s12 = vec2<f32>();
-    var s13 = vec2<f32>();
-    var s14 = vec2<f32>();
-    var s15 = vec2<f32>();
-    for (var k = 0u; k < params.inner; k += 8u) {
-        let at = from_b + k * params.b_inner;
-        let y = Tile(
-            columns_at(at),
-            columns_at(at + 1u * params.b_inner),
-            columns_at(at + 2u * params.b_inner),
-            columns_at(at + 3u * params.b_inner),
-            columns_at(at + 4u * params.b_inner),
-            columns_at(at + 5u * params.b_inner),
-            columns_at(at + 6u * params.b_inner),
-            columns_at(at + 7u * params.b_inner),
-        );
-        let x = from_a + k;
-        s0 = products(s0, spread(a[x]), y);
-        s1 = products(s1, spread(a[x + 1u * params.a_row]), y);
-        s2 = products(s2, spread(a[x + 2u * params.a_row]), y);
-        s3 = products(s3, spread(a[x + 3u * params.a_row]), y);
-        s4 = products(s4, spread(a[x + 4u * params.a_row]), y);
-        s5 = products(s5, spread(a[x + 5u * params.a_row]), y);
-        s6 = products(s6, spread(a[x + 6u * params.a_row]), y);
-        s7 = products(s7, spread(a[x + 7u * params.a_row]), y);
-        s8 = products(s8, spread(a[x + 8u * params.a_row]), y);
-        s9 = products(s9, spread(a[x + 9u * params.a_row]), y);
-        s10 = products(s10, spread(a[x + 10u * params.a_row]), y);
-        s11 = products(s11, spread(a[x + 11u * params.a_row]), y);
-        s12 = products(s12, spread(a[x + 12u * params.a_row]), y);
-        s13 = products(s13, spread(a[x + 13u * params.a_row]), y);
-        s14 = products(s14, spread(a[x + 14u * params.a_row]), y);
-        s15 = products(s15, spread(a[x + 15u * params.a_row]), y);
+    let column = workgroup.x * COLUMNS + lane_column(lane);
+    let from_a = (params.a_first + workgroup.z * params.a_batch + workgroup.y * params.a_row_panel) / 2u + lane;
+    let from_b = (params.b_first + workgroup.z * params.b_batch + column) / 2u;
+    let row = params.a_row / 2u;
+    let step = params.b_inner / 2u;
+    var s0 = Columns();
+    var s1 = Columns();
+    var s2 = Columns();
+    var s3 = Columns();
+    var s4 = Columns();
+    var s5 = Columns();
+    var s6 = Columns();
+    var s7 = Columns();
+    var s8 = Columns();
+    var s9 = Columns();
+    var s10 = Columns();
+    var s11 = Columns();
+    var s12 = Columns();
+    var s13 = Columns();
+    var s14 = Columns();
+    var s15 = Columns();
+    for (var k = 0u; k < params.inner; k += 16u) {
+        let lower = tile_at(from_b + k * step, step);
+        let upper = tile_at(from_b + (k + 8u) * step, step);
+        let x = from_a + k / 2u;
+        s0 = row_products(s0, x, lower, upper);
+        s1 = row_products(s1, x + 1u * row, lower, upper);
+        s2 = row_products(s2, x + 2u * row, lower, upper);
+        s3 = row_products(s3, x + 3u * row, lower, upper);
+        s4 = row_products(s4, x + 4u * row, lower, upper);
+        s5 = row_products(s5, x + 5u * row, lower, upper);
+        s6 = row_products(s6, x + 6u * row, lower, upper);
+        s7 = row_products(s7, x + 7u * row, lower, upper);
+        s8 = row_products(s8, x + 8u * row, lower, upper);
+        s9 = row_products(s9, x + 9u * row, lower, upper);
+        s10 = row_products(s10, x + 10u * row, lower, upper);
+        s11 = row_products(s11, x + 11u * row, lower, upper);
+        s12 = row_products(s12, x + 12u * row, lower, upper);
+        s13 = row_products(s13, x + 13u * row, lower, upper);
+        s14 = row_products(s14, x + 14u * row, lower, upper);
+        s15 = row_products(s15, x + 15u * row, lower, upper);
     }
-    let to = params.c_first + workgroup.z * params.c_batch + workgroup.y * params.c_row_panel + column;
+    let to = (params.c_first + workgroup.z * params.c_batch + workgroup.y * params.c_row_panel + column) / 2u;
+    let to_row = params.c_row / 2u;
     store_columns(to, s0);
-    store_columns(to + 1u * params.c_row, s1);
-    store_columns(to + 2u * params.c_row, s2);
-    store_columns(to + 3u * params.c_row, s3);
-    store_columns(to + 4u * params.c_row, s4);
-    store_columns(to + 5u * params.c_row, s5);
-    store_columns(to + 6u * params.c_row, s6);
-    store_columns(to + 7u * params.c_row, s7);
-    store_columns(to + 8u * params.c_row, s8);
-    store_columns(to + 9u * params.c_row, s9);
-    store_columns(to + 10u * params.c_row, s10);
-    store_columns(to + 11u * params.c_row, s11);
-    store_columns(to + 12u * params.c_row, s12);
-    store_columns(to + 13u * params.c_row, s13);
-    store_columns(to + 14u * params.c_row, s14);
-    store_columns(to + 15u * params.c_row, s15);
+    store_columns(to + 1u * to_row, s1);
+    store_columns(to + 2u * to_row, s2);
+    store_columns(to + 3u * to_row, s3);
+    store_columns(to + 4u * to_row, s4);
+    store_columns(to + 5u * to_row, s5);
+    store_columns(to + 6u * to_row, s6);
+    store_columns(to + 7u * to_row, s7);
+    store_columns(to + 8u * to_row, s8);
+    store_columns(to + 9u * to_row, s9);
+    store_columns(to + 10u * to_row, s10);
+    store_columns(to + 11u * to_row, s11);
+    store_columns(to + 12u * to_row, s12);
+    store_columns(to + 13u * to_row, s13);
+    store_columns(to + 14u * to_row, s14);
+    store_columns(to + 15u * to_row, s15);
 }

@@ -4,7 +4,7 @@
 // Layout     a, b, c by the steps in Products, a_row 1; rows in multiples of ROWS, columns of COLUMNS
 // Grid       (COLUMNS columns, ROWS rows, batches)
 // Workgroup  one subgroup: a register tile of ROWS (8 or 16) rows x COLUMNS columns
-// Traffic    per eight k, 16 rows and 16 columns: 32 loads per 256 multiply-adds
+// Traffic    per eight k, 16 rows and 16 columns: 16 loads per 256 multiply-adds
 // Bounds     any inner extent
 // Oracle     matmul_tiled, and conv3d_grad_weight_naive through the convolutions without overlap
 #import matmul
@@ -16,39 +16,49 @@ override ROWS: u32;
 override WHOLE: u32;
 
 @group(0) @binding(0) var<uniform> params: Products;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<Stored>;
+@group(0) @binding(2) var<storage, read> b: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> c: array<Stored>;
 
-// Element k of `count`, or zero behind them.
-fn a_at(at: u32, k: u32, count: u32) -> f32 {
-    if WHOLE == 1u {
-        return a[at + k * params.a_inner];
-    }
-    return select(0.0, a[at + min(k, count - 1u) * params.a_inner], k < count);
+// Rows of eight k: each lane has loaded an even one and the odd one behind it.
+struct Rows {
+    even: Slice,
+    odd: Slice,
 }
 
-fn b_at(at: u32, k: u32, count: u32) -> vec2<f32> {
+// Element k of `count`, or zero behind them; positions count pairs.
+fn a_at(at: u32, k: u32, count: u32) -> Element {
+    let step = params.a_inner / 2u;
     if WHOLE == 1u {
-        return columns_at(at + k * params.b_inner);
+        return unpacked(a[at + k * step]);
     }
-    return select(vec2(0.0), columns_at(at + min(k, count - 1u) * params.b_inner), k < count);
+    return select(Element(), unpacked(a[at + min(k, count - 1u) * step]), k < count);
 }
 
-fn slice_at(at: u32, count: u32) -> Slice {
-    return Slice(
-        a_at(at, 0u, count),
-        a_at(at, 1u, count),
-        a_at(at, 2u, count),
-        a_at(at, 3u, count),
-        a_at(at, 4u, count),
-        a_at(at, 5u, count),
-        a_at(at, 6u, count),
-        a_at(at, 7u, count),
+fn b_at(at: u32, k: u32, count: u32) -> Columns {
+    let step = params.b_inner / 2u;
+    if WHOLE == 1u {
+        return unpacked(b[at + k * step]);
+    }
+    return select(Columns(), unpacked(b[at + min(k, count - 1u) * step]), k < count);
+}
+
+fn rows_at(at: u32, count: u32) -> Rows {
+    let k0 = a_at(at, 0u, count);
+    let k1 = a_at(at, 1u, count);
+    let k2 = a_at(at, 2u, count);
+    let k3 = a_at(at, 3u, count);
+    let k4 = a_at(at, 4u, count);
+    let k5 = a_at(at, 5u, count);
+    let k6 = a_at(at, 6u, count);
+    let k7 = a_at(at, 7u, count);
+    return Rows(
+        Slice(k0.x, k1.x, k2.x, k3.x, k4.x, k5.x, k6.x, k7.x),
+        Slice(k0.y, k1.y, k2.y, k3.y, k4.y, k5.y, k6.y, k7.y),
     );
 }
 
-// One row of the eight that the lanes loaded.
+// What a lane loaded of one row.
 fn lane_0(x: Slice) -> Slice {
     return Slice(
         subgroupBroadcast(x.k0, 0u),
@@ -166,11 +176,11 @@ fn matmul_subgroup_transposed(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let row = workgroup.y * ROWS;
-    let column = workgroup.x * COLUMNS + lane;
-    let in_a = params.a_first + workgroup.z * params.a_batch + row + lane;
-    let in_b = params.b_first + workgroup.z * params.b_batch + column;
-    let to = params.c_first + workgroup.z * params.c_batch + row * params.c_row + column;
-    let step = params.c_row;
+    let column = workgroup.x * COLUMNS + lane_column(lane);
+    let in_a = (params.a_first + workgroup.z * params.a_batch + row) / 2u + min(lane, ROWS / 2u - 1u);
+    let in_b = (params.b_first + workgroup.z * params.b_batch + column) / 2u;
+    let to = (params.c_first + workgroup.z * params.c_batch + row * params.c_row + column) / 2u;
+    let step = params.c_row / 2u;
     var s0 = held(to);
     var s1 = held(to + 1u * step);
     var s2 = held(to + 2u * step);
@@ -207,7 +217,7 @@ fn matmul_subgroup_transposed(
     for (var piece = 0u; piece < pieces; piece += 1u) {
         let here = select(last, length, panel < panels);
         let count = min(here - k, 8u);
-        let at_b = in_b + panel * params.b_inner_panel + k * params.b_inner;
+        let at_b = in_b + (panel * params.b_inner_panel + k * params.b_inner) / 2u;
         let y = Tile(
             b_at(at_b, 0u, count),
             b_at(at_b, 1u, count),
@@ -218,26 +228,25 @@ fn matmul_subgroup_transposed(
             b_at(at_b, 6u, count),
             b_at(at_b, 7u, count),
         );
-        let at_a = in_a + panel * params.a_inner_panel + k * params.a_inner;
-        let upper = slice_at(at_a, count);
-        s0 = products(s0, lane_0(upper), y);
-        s1 = products(s1, lane_1(upper), y);
-        s2 = products(s2, lane_2(upper), y);
-        s3 = products(s3, lane_3(upper), y);
-        s4 = products(s4, lane_4(upper), y);
-        s5 = products(s5, lane_5(upper), y);
-        s6 = products(s6, lane_6(upper), y);
-        s7 = products(s7, lane_7(upper), y);
+        let at_a = in_a + (panel * params.a_inner_panel + k * params.a_inner) / 2u;
+        let x = rows_at(at_a, count);
+        s0 = products(s0, lane_0(x.even), y);
+        s1 = products(s1, lane_0(x.odd), y);
+        s2 = products(s2, lane_1(x.even), y);
+        s3 = products(s3, lane_1(x.odd), y);
+        s4 = products(s4, lane_2(x.even), y);
+        s5 = products(s5, lane_2(x.odd), y);
+        s6 = products(s6, lane_3(x.even), y);
+        s7 = products(s7, lane_3(x.odd), y);
         if ROWS == 16u {
-            let lower = slice_at(at_a + 8u, count);
-            s8 = products(s8, lane_0(lower), y);
-            s9 = products(s9, lane_1(lower), y);
-            s10 = products(s10, lane_2(lower), y);
-            s11 = products(s11, lane_3(lower), y);
-            s12 = products(s12, lane_4(lower), y);
-            s13 = products(s13, lane_5(lower), y);
-            s14 = products(s14, lane_6(lower), y);
-            s15 = products(s15, lane_7(lower), y);
+            s8 = products(s8, lane_4(x.even), y);
+            s9 = products(s9, lane_4(x.odd), y);
+            s10 = products(s10, lane_5(x.even), y);
+            s11 = products(s11, lane_5(x.odd), y);
+            s12 = products(s12, lane_6(x.even), y);
+            s13 = products(s13, lane_6(x.odd), y);
+            s14 = products(s14, lane_7(x.even), y);
+            s15 = products(s15, lane_7(x.odd), y);
         }
         let ends = k + 8u >= here;
         panel += select(0u, 1u, ends);

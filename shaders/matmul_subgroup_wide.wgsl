@@ -5,15 +5,20 @@
 //            inner of INNER
 // Grid       (32 columns, blocks of `block` panels of rows, batches)
 // Workgroup  one subgroup
-// Traffic    per row and 64 k: 8 loads of a, and 8 of c where HELD, per 256 multiply-adds
+// Traffic    per row and 64 k: 4 loads of a, and 4 of c where HELD, per 256 multiply-adds
 // Oracle     matmul_tiled, and conv3d_naive through the convolutions without overlap
 #import matmul
 #import lane_fours
 #import lane_tile
 #import matmul_kept
 
+fn columns_at(at: u32) -> Columns {
+    let step = params.b_column;
+    return Columns(b[at], b[at + step], b[at + 16u * step], b[at + 17u * step]);
+}
+
 fn bias_columns(column: u32) -> Columns {
-    return Columns(bias[column], bias[column + 8u], bias[column + 16u], bias[column + 24u]);
+    return Columns(bias[column], bias[column + 1u], bias[column + 16u], bias[column + 17u]);
 }
 
 @compute @workgroup_size(8)

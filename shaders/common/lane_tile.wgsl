@@ -1,5 +1,5 @@
-// Register tiles of matrix products for a subgroup of eight: lane l has the columns l, l + 8, … of each row, as `Columns`; a
-// value that all lanes need is loaded by one of them and broadcast, eight per load.
+// Register tiles of matrix products for a subgroup of eight: a lane has its columns of each row, as `Columns`; a value that
+// all lanes need is loaded by one of them and broadcast, sixteen per load.
 #import lanes
 
 // One lane's columns of eight along k.

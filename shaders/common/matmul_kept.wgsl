@@ -1,4 +1,5 @@
-// Products of which b is kept, a and c go by: the body of matmul_subgroup and matmul_subgroup_wide.
+// Products of which b is kept, a and c go by: the body of matmul_subgroup and matmul_subgroup_wide. Rows of a and c start at
+// even elements.
 
 // Part of the inner extent that is kept: 8, 16, 32, 48 or 64.
 override INNER: u32;
@@ -6,10 +7,10 @@ override INNER: u32;
 override HELD: u32;
 
 @group(0) @binding(0) var<uniform> params: Products;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<Stored>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<Stored>;
 
 // This lane's columns of eight rows of b, where they are kept.
 fn slice_at(first: u32, k: u32) -> Tile {
@@ -29,11 +30,17 @@ fn slice_at(first: u32, k: u32) -> Tile {
     );
 }
 
-fn slice_products(sum: Columns, at: u32, k: u32, y: Tile) -> Columns {
+// Sixteen k of a row of a, or eight where no more are kept.
+fn slice_products(sum: Columns, at: u32, k: u32, lower: Tile, upper: Tile) -> Columns {
     if k >= INNER {
         return sum;
     }
-    return products(sum, spread(a[at + k / 16u * params.a_inner_panel + k % 16u]), y);
+    let x = unpacked(a[at + k / 16u * (params.a_inner_panel / 2u)]);
+    let first = products(sum, spread_lower(x), lower);
+    if k + 8u >= INNER {
+        return first;
+    }
+    return products(first, spread_upper(x), upper);
 }
 
 // What a row of c starts from.
@@ -50,8 +57,8 @@ fn kept_products(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
     let block = (panels + grid.y - 1u) / grid.y;
     let first = workgroup.y * block;
     let end = min(first + block, panels);
-    let column = workgroup.x * COLUMNS + lane;
-    let in_a = params.a_first + workgroup.z * params.a_batch + lane;
+    let column = workgroup.x * COLUMNS + lane_column(lane);
+    let in_a = params.a_first + workgroup.z * params.a_batch + 2u * min(lane, INNER / 2u - 1u);
     let in_b = params.b_first + workgroup.z * params.b_batch + column * params.b_column;
     let in_c = params.c_first + workgroup.z * params.c_batch + column;
     var biases = Columns();
@@ -70,33 +77,27 @@ fn kept_products(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
         let y6 = slice_at(at, 48u);
         let y7 = slice_at(at, 56u);
         for (var panel = first; panel < end; panel += 1u) {
-            let from_a = in_a + panel * params.a_row_panel + k0 / 16u * params.a_inner_panel + k0 % 16u;
-            let to_c = in_c + panel * params.c_row_panel;
+            let from_a = (in_a + panel * params.a_row_panel + k0 / 16u * params.a_inner_panel + k0 % 16u) / 2u;
+            let to_c = (in_c + panel * params.c_row_panel) / 2u;
+            let a_row = params.a_row / 2u;
+            let c_row = params.c_row / 2u;
             for (var row = 0u; row < length; row += 2u) {
                 // The last of an odd number of rows twice: both times the same.
                 let next = min(row + 1u, length - 1u);
-                let x = from_a + row * params.a_row;
-                let z = from_a + next * params.a_row;
-                var s = start(to_c + row * params.c_row, biases, added);
-                var t = start(to_c + next * params.c_row, biases, added);
-                s = slice_products(s, x, 0u, y0);
-                t = slice_products(t, z, 0u, y0);
-                s = slice_products(s, x, 8u, y1);
-                t = slice_products(t, z, 8u, y1);
-                s = slice_products(s, x, 16u, y2);
-                t = slice_products(t, z, 16u, y2);
-                s = slice_products(s, x, 24u, y3);
-                t = slice_products(t, z, 24u, y3);
-                s = slice_products(s, x, 32u, y4);
-                t = slice_products(t, z, 32u, y4);
-                s = slice_products(s, x, 40u, y5);
-                t = slice_products(t, z, 40u, y5);
-                s = slice_products(s, x, 48u, y6);
-                t = slice_products(t, z, 48u, y6);
-                s = slice_products(s, x, 56u, y7);
-                t = slice_products(t, z, 56u, y7);
-                store_columns(to_c + row * params.c_row, s);
-                store_columns(to_c + next * params.c_row, t);
+                let x = from_a + row * a_row;
+                let z = from_a + next * a_row;
+                var s = start(to_c + row * c_row, biases, added);
+                var t = start(to_c + next * c_row, biases, added);
+                s = slice_products(s, x, 0u, y0, y1);
+                t = slice_products(t, z, 0u, y0, y1);
+                s = slice_products(s, x, 16u, y2, y3);
+                t = slice_products(t, z, 16u, y2, y3);
+                s = slice_products(s, x, 32u, y4, y5);
+                t = slice_products(t, z, 32u, y4, y5);
+                s = slice_products(s, x, 48u, y6, y7);
+                t = slice_products(t, z, 48u, y6, y7);
+                store_columns(to_c + row * c_row, s);
+                store_columns(to_c + next * c_row, t);
             }
         }
     }
