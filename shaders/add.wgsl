@@ -1,19 +1,21 @@
 // output[i] = a[i] + b[i].
 //
 // Layout   a, b, output: elements
-// Grid     four elements per invocation, 256 apart per workgroup of 64, folded
+// Grid     `share` elements per workgroup of 64, folded
 // Traffic  12 bytes per element
 // Oracle   ops::Add::reference
 #import grid
+#import element
 
 struct Params {
     elements: u32,
+    share: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<Stored>;
+@group(0) @binding(2) var<storage, read> b: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(64)
 fn add(
@@ -21,8 +23,8 @@ fn add(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let first = linear_workgroup(workgroup, grid) * 256u + local;
-    for (var i = first; i < min(first + 256u, params.elements); i += 64u) {
-        output[i] = a[i] + b[i];
+    let first = linear_workgroup(workgroup, grid) * params.share;
+    for (var i = first + local; i < min(first + params.share, params.elements); i += 64u) {
+        output[i] = packed(unpacked(a[i]) + unpacked(b[i]));
     }
 }

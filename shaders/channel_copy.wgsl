@@ -1,10 +1,11 @@
 // output[row, output_start + channel] = input[row, input_start + channel]: one argument of a concatenation, or a slice.
 //
 // Layout   input: [rows, input_channels]; output: [rows, output_channels]
-// Grid     rows.wgsl over the channels that are copied, four rows per invocation
+// Grid     rows.wgsl over the channels that are copied, several rows per invocation
 // Traffic  8 bytes per element copied
 // Oracle   ops::ConcatChannels::reference, ops::SliceChannels::reference
 #import rows
+#import element
 
 struct Params {
     rows: Rows,
@@ -15,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
 fn channel_copy(

@@ -13,7 +13,7 @@
 #import matmul_kept
 
 fn columns_at(at: u32) -> Columns {
-    return Columns(b[at], b[at + params.b_column]);
+    return pair_of_b(at);
 }
 
 fn bias_columns(column: u32) -> Columns {

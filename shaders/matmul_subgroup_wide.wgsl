@@ -13,8 +13,7 @@
 #import matmul_kept
 
 fn columns_at(at: u32) -> Columns {
-    let step = params.b_column;
-    return Columns(b[at], b[at + step], b[at + 16u * step], b[at + 17u * step]);
+    return Columns(pair_of_b(at), pair_of_b(at + 16u * params.b_column));
 }
 
 fn bias_columns(column: u32) -> Columns {

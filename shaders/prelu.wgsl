@@ -1,19 +1,20 @@
 // output = input where input > 0, else slopes[channel] * input.
 //
 // Layout   input, output: [rows, channels]; slopes: [channels]
-// Grid     rows.wgsl, four rows per invocation
+// Grid     rows.wgsl, several rows per invocation
 // Traffic  8 bytes per element
 // Oracle   ops::Prelu::reference
 #import rows
+#import element
 
 struct Params {
     rows: Rows,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> slopes: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Stored>;
+@group(0) @binding(2) var<storage, read> slopes: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
 fn prelu(
@@ -25,10 +26,10 @@ fn prelu(
     if at.row >= at.end {
         return;
     }
-    let slope = slopes[at.channel];
+    let slope = unpacked(slopes[at.channel]);
     for (var row = at.row; row < at.end; row += params.rows.groups) {
         let i = row * params.rows.channels + at.channel;
-        let x = input[i];
-        output[i] = select(slope * x, x, x > 0.0);
+        let x = unpacked(input[i]);
+        output[i] = packed(select(slope * x, x, x > Element()));
     }
 }

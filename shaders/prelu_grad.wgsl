@@ -4,10 +4,11 @@
 //
 // Layout   input, grad_output, grad_input: [rows, channels]; slopes: [channels]; slope_sums, sums: [tiles, channels]
 // Grid     rows.wgsl, one workgroup per tile and block of channels
-// Shared   1 KiB
+// Shared   1 KiB per channel of an element
 // Traffic  12 bytes per element
 // Oracle   ops::PreluGrad::reference
 #import rows
+#import element
 #import reduce
 
 struct Params {
@@ -15,12 +16,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> slopes: array<f32>;
-@group(0) @binding(3) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(4) var<storage, read_write> grad_input: array<f32>;
-@group(0) @binding(5) var<storage, read_write> slope_sums: array<f32>;
-@group(0) @binding(6) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Stored>;
+@group(0) @binding(2) var<storage, read> slopes: array<Stored>;
+@group(0) @binding(3) var<storage, read> grad_output: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<Stored>;
+@group(0) @binding(5) var<storage, read_write> slope_sums: array<Stored>;
+@group(0) @binding(6) var<storage, read_write> sums: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
 fn prelu_grad(
@@ -29,23 +30,23 @@ fn prelu_grad(
     @builtin(local_invocation_index) local: u32,
 ) {
     let at = share(params.rows, linear_workgroup(workgroup, grid), local);
-    var slope_sum = 0.0;
-    var sum = 0.0;
-    let slope = slopes[min(at.channel, params.rows.channels - 1u)];
+    var slope_sum = Element();
+    var sum = Element();
+    let slope = unpacked(slopes[min(at.channel, params.rows.channels - 1u)]);
     for (var row = at.row; row < at.end; row += params.rows.groups) {
         let i = row * params.rows.channels + at.channel;
-        let x = input[i];
-        let upstream = grad_output[i];
-        let gradient = select(slope * upstream, upstream, x > 0.0);
-        grad_input[i] = gradient;
-        slope_sum += select(x * upstream, 0.0, x > 0.0);
+        let x = unpacked(input[i]);
+        let upstream = unpacked(grad_output[i]);
+        let gradient = select(slope * upstream, upstream, x > Element());
+        grad_input[i] = packed(gradient);
+        slope_sum += select(x * upstream, Element(), x > Element());
         sum += gradient;
     }
     let slope_total = sum_groups(local, params.rows.lanes, params.rows.groups, slope_sum);
     let total = sum_groups(local, params.rows.lanes, params.rows.groups, sum);
     if at.leads {
         let to = at.tile * params.rows.channels + at.channel;
-        slope_sums[to] = slope_total;
-        sums[to] = total;
+        slope_sums[to] = packed(slope_total);
+        sums[to] = packed(total);
     }
 }

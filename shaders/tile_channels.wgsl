@@ -1,7 +1,7 @@
 // output[row, channel] = input[row, channel mod input_channels].
 //
 // Layout   input: [rows, input_channels]; output: [rows, channels]
-// Grid     rows.wgsl over the output, four rows per invocation
+// Grid     rows.wgsl over the output, several rows per invocation
 // Traffic  4 bytes per element of input and output
 // Oracle   ops::TileChannels::reference
 #import rows

@@ -1,7 +1,7 @@
 // grad_input[row, channel] = sum of grad_output[row, c] over the c that are channel modulo the number of channels.
 //
 // Layout   grad_output: [rows, tiled_channels]; grad_input: [rows, channels]
-// Grid     rows.wgsl over grad_input, four rows per invocation
+// Grid     rows.wgsl over grad_input, several rows per invocation
 // Traffic  4 bytes per element of both
 // Oracle   ops::TileChannelsGrad::reference
 #import rows

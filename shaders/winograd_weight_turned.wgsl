@@ -1,13 +1,14 @@
 // Weights, or their gradient, with the channels exchanged: turned[t, b, a] = weight[t, a, b].
 //
 // Layout     weight [taps, A, B], turned [taps, B, A]
-// Grid       (8 b, 8 a, taps)
+// Grid       (8 b, 8 a, shares of the taps)
 // Workgroup  a block of 8 x 8, of which neighbours share lines of cache on both sides
 // Traffic    one load and one store per element
 // Oracle     conv3d_grad_input_naive and conv3d_grad_weight_naive, through the gradients
 struct Params {
     a: u32,
     b: u32,
+    taps: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -17,6 +18,7 @@ struct Params {
 @compute @workgroup_size(64)
 fn winograd_weight_turned(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let b = workgroup.x * 8u + local % 8u;
@@ -24,6 +26,8 @@ fn winograd_weight_turned(
     if a >= params.a || b >= params.b {
         return;
     }
-    let tap = workgroup.z * params.a * params.b;
-    turned[tap + b * params.a + a] = weight[tap + a * params.b + b];
+    let pairs = params.a * params.b;
+    for (var tap = workgroup.z; tap < params.taps; tap += grid.z) {
+        turned[tap * pairs + b * params.a + a] = weight[tap * pairs + a * params.b + b];
+    }
 }

@@ -15,7 +15,12 @@ struct Tile {
 }
 
 fn products(sum: Columns, x: Slice, y: Tile) -> Columns {
-    let first = (x.k0 * y.k0 + x.k1 * y.k1) + (x.k2 * y.k2 + x.k3 * y.k3);
-    let second = (x.k4 * y.k4 + x.k5 * y.k5) + (x.k6 * y.k6 + x.k7 * y.k7);
-    return sum + (first + second);
+    let k0 = fma(Columns(x.k0), y.k0, sum);
+    let k1 = fma(Columns(x.k1), y.k1, k0);
+    let k2 = fma(Columns(x.k2), y.k2, k1);
+    let k3 = fma(Columns(x.k3), y.k3, k2);
+    let k4 = fma(Columns(x.k4), y.k4, k3);
+    let k5 = fma(Columns(x.k5), y.k5, k4);
+    let k6 = fma(Columns(x.k6), y.k6, k5);
+    return fma(Columns(x.k7), y.k7, k6);
 }

@@ -5,12 +5,25 @@
 override INNER: u32;
 // 1 where c is added to: `add`, or an inner extent beyond INNER.
 override HELD: u32;
+// 1 where the columns of b lie together: b_column 1.
+override TOGETHER: u32;
 
 @group(0) @binding(0) var<uniform> params: Products;
 @group(0) @binding(1) var<storage, read> a: array<Stored>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<Stored>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<Stored>;
+
+// Two neighbouring columns of b.
+fn pair_of_b(at: u32) -> vec2<f32> {
+    if TOGETHER == 1u {
+        return unpacked(b[at / 2u]);
+    }
+    let next = at + params.b_column;
+    let x = unpacked(b[at / 2u]);
+    let y = unpacked(b[next / 2u]);
+    return vec2(select(x.x, x.y, at % 2u == 1u), select(y.x, y.y, next % 2u == 1u));
+}
 
 // This lane's columns of eight rows of b, where they are kept.
 fn slice_at(first: u32, k: u32) -> Tile {

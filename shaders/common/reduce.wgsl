@@ -1,9 +1,10 @@
 // Sums within a workgroup of 256 in a fixed order.
-var<workgroup> partial_sums: array<f32, 256>;
+#import element
+var<workgroup> partial_sums: array<Element, 256>;
 
 // The sum of `value` over the invocations local, local + lanes, …, local + (groups - 1) * lanes, by halves, for
 // local < lanes; what the others get means nothing. Needs lanes * groups <= 256 and uniform control flow.
-fn sum_groups(local: u32, lanes: u32, groups: u32, value: f32) -> f32 {
+fn sum_groups(local: u32, lanes: u32, groups: u32, value: Element) -> Element {
     partial_sums[local] = value;
     for (var remaining = groups; remaining > 1u;) {
         workgroupBarrier();

@@ -1,4 +1,5 @@
 use super::case::{Bound, Case, Draw};
+use super::rows::{element_width, elementwise_rows};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -30,8 +31,11 @@ impl Op for Add {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let elements = at.output_spec(0).elements();
-        let dispatch = Dispatch::new("add").param(elements).read(at.input(0)).read(at.input(1)).write(at.output(0));
-        at.emit(dispatch.linear_grid(elements.div_ceil(256), at.target()));
+        let width = element_width(elements, at.target());
+        let (elements, share) = (elements / width, 64 * elementwise_rows(at.target()));
+        let dispatch = Dispatch::new("add").pairs(width > 1).params(&[elements, share]);
+        let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
+        at.emit(dispatch.linear_grid(elements.div_ceil(share), at.target()));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

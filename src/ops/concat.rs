@@ -1,5 +1,5 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, matrix};
+use super::rows::{Rows, element_width, matrix};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 
@@ -28,8 +28,11 @@ struct Range {
 /// Emits the copy of input `i`'s channels from one range to the other.
 fn copy(at: &mut Lowering<'_>, i: usize, len: usize, from: Range, to: Range) {
     let (rows, _) = matrix(at.input_spec(i));
-    let dispatch = Rows::elementwise(1, rows, len).dispatch("channel_copy", at.target());
-    let dispatch = dispatch.params(&[from.of, from.start, to.of, to.start]);
+    let ranges = [from.of, from.start, to.of, to.start];
+    // All of them, if any is odd, one by one.
+    let width = ranges.iter().map(|&c| element_width(c, at.target())).fold(element_width(len, at.target()), usize::min);
+    let dispatch = Rows::elementwise(1, rows, len / width, at.target()).dispatch("channel_copy", at.target());
+    let dispatch = dispatch.pairs(width > 1).params(&ranges.map(|c| c / width));
     at.emit(dispatch.read(at.input(i)).write(at.output(0)));
 }
 

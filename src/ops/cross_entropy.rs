@@ -121,7 +121,7 @@ impl Op for CrossEntropyGrad {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let [samples, voxels, classes] = labelled_inputs(at);
-        let dispatch = Rows::elementwise(samples, voxels, 1).dispatch("cross_entropy_grad", at.target());
+        let dispatch = Rows::elementwise(samples, voxels, 1, at.target()).dispatch("cross_entropy_grad", at.target());
         let dispatch = (0..4).fold(dispatch.param(classes), |d, i| d.read(at.input(i)));
         at.emit(dispatch.write(at.output(0)));
     }

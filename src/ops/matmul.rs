@@ -115,6 +115,7 @@ impl Products {
         let dispatch = dispatch
             .constant("INNER", part as u32)
             .constant("HELD", u32::from(self.add || inner > part))
+            .constant("TOGETHER", u32::from(self.b_column == 1))
             .grid([columns.div_ceil(width) as u32, blocks as u32, self.batch as u32]);
         // Every binding must be bound: without a bias, that one is not read.
         let dispatch = self.params(dispatch, bias.is_some()).read(a).read(b).read(bias.unwrap_or(b));

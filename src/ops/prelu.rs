@@ -1,5 +1,5 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, emit_channel_sums, matrix};
+use super::rows::{Rows, element_width, emit_channel_sums, matrix};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 
@@ -45,7 +45,9 @@ impl Op for Prelu {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (rows, channels) = matrix(at.input_spec(0));
-        let dispatch = Rows::elementwise(1, rows, channels).dispatch("prelu", at.target());
+        let width = element_width(channels, at.target());
+        let rows = Rows::elementwise(1, rows, channels / width, at.target());
+        let dispatch = rows.dispatch("prelu", at.target()).pairs(width > 1);
         at.emit(dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0)));
     }
 
@@ -80,10 +82,11 @@ impl Op for PreluGrad {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (rows, channels) = matrix(at.input_spec(0));
-        let rows = Rows::summed(1, rows, channels);
-        let dispatch = rows.dispatch("prelu_grad", at.target());
+        let width = element_width(channels, at.target());
+        let rows = Rows::summed(1, rows, channels / width);
+        let dispatch = rows.dispatch("prelu_grad", at.target()).pairs(width > 1);
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2)).write(at.output(0));
-        emit_channel_sums(at, &rows, dispatch, &[at.output(1), at.output(2)]);
+        emit_channel_sums(at, &rows, width, dispatch, &[at.output(1), at.output(2)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

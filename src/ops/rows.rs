@@ -11,8 +11,16 @@ use crate::tensor::TensorSpec;
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 256;
 
-/// Rows of one invocation of an elementwise kernel: enough to pay for finding its place.
-const ELEMENTWISE_ROWS: usize = 4;
+/// Rows of one invocation of an elementwise kernel: enough to pay for finding its place, and on llvmpipe for a subgroup's start
+/// as well.
+pub(super) fn elementwise_rows(target: &Target) -> usize {
+    if target.software { 32 } else { 4 }
+}
+
+/// Channels that an invocation works on in shaders that import `element`: two where that pays and divides them.
+pub(super) fn element_width(channels: usize, target: &Target) -> usize {
+    if target.pairs() && channels.is_multiple_of(2) { 2 } else { 1 }
+}
 
 /// Least rows of one invocation of a sum, where there are that many.
 const SUMMED_ROWS: usize = 16;
@@ -35,8 +43,8 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// For kernels that write every element.
-    pub(crate) fn elementwise(samples: usize, rows: usize, channels: usize) -> Self {
-        Self::new(samples, rows, channels, |groups| groups * ELEMENTWISE_ROWS)
+    pub(crate) fn elementwise(samples: usize, rows: usize, channels: usize, target: &Target) -> Self {
+        Self::new(samples, rows, channels, |groups| groups * elementwise_rows(target))
     }
 
     /// For kernels that sum over the rows of each sample.
@@ -109,16 +117,23 @@ pub(super) fn emit_sum(at: &mut Lowering<'_>, rows: &Rows, columns: Columns, par
 }
 
 /// As [`emit_sum`] for several sums over samples and rows, one per channel each, for which `partial` has the last bindings.
-pub(super) fn emit_channel_sums(at: &mut Lowering<'_>, rows: &Rows, partial: Dispatch, outputs: &[Operand]) {
-    let tiles = rows.samples * rows.tiles;
+/// A channel of `rows` stands for `width` of them.
+pub(super) fn emit_channel_sums(
+    at: &mut Lowering<'_>,
+    rows: &Rows,
+    width: usize,
+    partial: Dispatch,
+    outputs: &[Operand],
+) {
+    let (tiles, channels) = (rows.samples * rows.tiles, rows.channels * width);
     if tiles == 1 {
         at.emit(outputs.iter().fold(partial, |d, &output| d.write(output)));
         return;
     }
-    let partials: Vec<Operand> = outputs.iter().map(|_| at.scratch(tiles * rows.channels)).collect();
+    let partials: Vec<Operand> = outputs.iter().map(|_| at.scratch(tiles * channels)).collect();
     at.emit(partials.iter().fold(partial, |d, &sums| d.write(sums)));
     for (sums, &output) in partials.into_iter().zip(outputs) {
-        let rest = Rows::whole(1, tiles, rows.channels).dispatch("channel_sum", at.target());
+        let rest = Rows::whole(1, tiles, channels).dispatch("channel_sum", at.target());
         at.emit(rest.read(sums).write(output));
     }
 }
@@ -132,7 +147,9 @@ mod tests {
     fn every_element_belongs_to_one_invocation() {
         let shapes = [(1, 1, 1), (2, 105, 3), (3, 7, 5), (1, 1000, 1), (2, 40, 257), (1, 3, 512), (2, 9, 130)];
         for (samples, rows, channels) in shapes {
-            for r in [Rows::elementwise(samples, rows, channels), Rows::summed(samples, rows, channels)] {
+            let elementwise =
+                |software| Rows::elementwise(samples, rows, channels, &Target { software, ..Target::webgpu() });
+            for r in [elementwise(false), elementwise(true), Rows::summed(samples, rows, channels)] {
                 assert!(r.lanes * r.groups <= WORKGROUP);
                 let mut visits = vec![0; samples * rows * channels];
                 for workgroup in 0..samples * r.tiles * r.blocks {

@@ -120,7 +120,7 @@ impl Op for SoftDiceGrad {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let [samples, voxels, classes] = labelled_inputs(at);
-        let dispatch = Rows::elementwise(samples, voxels, classes).dispatch("soft_dice_grad", at.target());
+        let dispatch = Rows::elementwise(samples, voxels, classes, at.target()).dispatch("soft_dice_grad", at.target());
         let dispatch = (0..4).fold(dispatch.scalar(DICE_EPSILON), |d, i| d.read(at.input(i)));
         at.emit(dispatch.write(at.output(0)));
     }

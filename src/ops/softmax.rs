@@ -41,7 +41,7 @@ impl Op for Softmax {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (voxels, classes) = matrix(at.input_spec(0));
-        let dispatch = Rows::elementwise(1, voxels, 1).dispatch("softmax", at.target());
+        let dispatch = Rows::elementwise(1, voxels, 1, at.target()).dispatch("softmax", at.target());
         at.emit(dispatch.param(classes).read(at.input(0)).write(at.output(0)));
     }
 
@@ -69,7 +69,7 @@ impl Op for SoftmaxGrad {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (voxels, classes) = matrix(at.input_spec(0));
-        let dispatch = Rows::elementwise(1, voxels, 1).dispatch("softmax_grad", at.target());
+        let dispatch = Rows::elementwise(1, voxels, 1, at.target()).dispatch("softmax_grad", at.target());
         at.emit(dispatch.param(classes).read(at.input(0)).read(at.input(1)).write(at.output(0)));
     }
 

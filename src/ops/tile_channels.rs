@@ -55,7 +55,7 @@ impl Op for TileChannels {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (rows, channels) = matrix(at.input_spec(0));
-        let dispatch = Rows::elementwise(1, rows, self.channels).dispatch("tile_channels", at.target());
+        let dispatch = Rows::elementwise(1, rows, self.channels, at.target()).dispatch("tile_channels", at.target());
         at.emit(dispatch.param(channels).read(at.input(0)).write(at.output(0)));
     }
 
@@ -94,7 +94,8 @@ impl Op for TileChannelsGrad {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let (rows, channels) = matrix(at.input_spec(0));
-        let dispatch = Rows::elementwise(1, rows, self.channels).dispatch("tile_channels_grad", at.target());
+        let dispatch =
+            Rows::elementwise(1, rows, self.channels, at.target()).dispatch("tile_channels_grad", at.target());
         at.emit(dispatch.param(channels).read(at.input(0)).write(at.output(0)));
     }
 

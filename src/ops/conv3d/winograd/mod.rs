@@ -20,8 +20,9 @@ use super::shares::Product;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 use crate::ops::matmul::{Batch, KEPT_PANELS, PANEL, Products, Steps, has_lane_tiles, padded_channels};
+use crate::ops::rows::element_width;
 use crate::tensor::ELEMENT_BYTES;
-use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling, width};
+use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
 
 /// Frequencies of one side of a part take about this much, so that the caches of a processor's cores, or the second cache
 /// of a GPU, hold a part.
@@ -142,7 +143,7 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
     };
     let division = Division::new(g, from, to, at.target());
     let Division { tiling, weights, .. } = &division;
-    let widths = [from, to].map(|channels| width(channels, at.target()));
+    let widths = [from, to].map(|channels| element_width(channels, at.target()));
     let taps = if mirrored { emit_turned(at, product.weight, [to, from]) } else { product.weight };
     let partial_weight = at.scratch(25 * DEPTH * from * to);
     let weight = at.scratch(weights.elements());
@@ -209,7 +210,7 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
     let grads = at.scratch(division.frequencies(cout));
     let sum = at.scratch(sums.elements());
     let partial_weight = at.scratch(25 * DEPTH * cin * cout);
-    let widths = [cin, cout].map(|channels| width(channels, at.target()));
+    let widths = [cin, cout].map(|channels| element_width(channels, at.target()));
     let turned = has_lane_tiles(at.target());
     // Channels of the sums.
     let [from, to] = if turned { [cout, cin] } else { [cin, cout] };
@@ -243,13 +244,13 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
     if sums.count == DEPTH {
         emit_grad_weights(at, [from, to], sums, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
     }
-    let width = width(to, at.target());
+    let width = element_width(to, at.target());
     let pairs = cin * cout / width;
     let gradient = if turned { at.scratch(125 * cin * cout) } else { at.output(0) };
     let dispatch = Dispatch::new("winograd_grad_weight_depth").pairs(width > 1).param(pairs);
     at.emit(dispatch.read(partial_weight).write(gradient).grid(pairs_grid(pairs, 25)));
     if turned {
-        let dispatch = Dispatch::new("winograd_weight_turned").params(&[from, to]);
+        let dispatch = Dispatch::new("winograd_weight_turned").params(&[from, to, 125]);
         at.emit(dispatch.read(gradient).write(at.output(0)).grid(turned_grid([from, to])));
     }
 }
@@ -257,7 +258,7 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
 /// Emits weights `[taps, a, b]` as `[taps, b, a]`.
 fn emit_turned(at: &mut Lowering<'_>, weight: Operand, [a, b]: [usize; 2]) -> Operand {
     let turned = at.scratch(125 * a * b);
-    let dispatch = Dispatch::new("winograd_weight_turned").params(&[a, b]).read(weight).write(turned);
+    let dispatch = Dispatch::new("winograd_weight_turned").params(&[a, b, 125]).read(weight).write(turned);
     at.emit(dispatch.grid(turned_grid([a, b])));
     turned
 }
@@ -321,9 +322,9 @@ fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
     [pairs.div_ceil(64) as u32, other as u32, 1]
 }
 
-/// Workgroups over blocks of 8 x 8 pairs of channels `[a, b]` and taps.
+/// Workgroups over blocks of 8 x 8 pairs of channels `[a, b]`, and five over the taps.
 fn turned_grid([a, b]: [usize; 2]) -> [u32; 3] {
-    [b.div_ceil(8) as u32, a.div_ceil(8) as u32, 125]
+    [b.div_ceil(8) as u32, a.div_ceil(8) as u32, 5]
 }
 
 /// Emits a transform of the input along y and x to frequencies.
@@ -334,7 +335,7 @@ fn emit_source_plane(
     f: &Frequencies,
     [partial, frequencies]: [Operand; 2],
 ) {
-    let width = width(f.channels, at.target());
+    let width = element_width(f.channels, at.target());
     let dispatch =
         tiling.write(Dispatch::new("winograd_source_plane"), chunk, f, width, false).read(partial).write(frequencies);
     at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
@@ -353,7 +354,7 @@ fn emit_grad_plane(
         let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_turned"), chunk, y, 1, false).pairs(true);
         (dispatch, tiling.turned_plane_grid(y))
     } else {
-        let width = width(y.channels, at.target());
+        let width = element_width(y.channels, at.target());
         let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, y, width, false);
         (dispatch, tiling.padded_plane_grid(y, width))
     };
@@ -368,7 +369,7 @@ fn emit_weights(
     slice: Slice,
     [partial, frequencies]: [Operand; 2],
 ) {
-    let width = width(to, at.target());
+    let width = element_width(to, at.target());
     let [padded_from, padded_to] = [padded_channels(from), padded_channels(to) / width];
     let step = padded_from * padded_to;
     let dispatch = Dispatch::new("winograd_weight_plane")
@@ -388,7 +389,7 @@ fn emit_grad_weights(
     slice: Slice,
     [frequencies, partial]: [Operand; 2],
 ) {
-    let width = width(to, at.target());
+    let width = element_width(to, at.target());
     let dispatch = Dispatch::new("winograd_grad_weight_plane")
         .pairs(width > 1)
         .params(&[from, to / width, padded_channels(to) / width])

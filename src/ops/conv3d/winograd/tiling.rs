@@ -1,5 +1,5 @@
 use super::super::geometry::Geometry;
-use crate::kernel::{Dispatch, Target};
+use crate::kernel::Dispatch;
 use crate::ops::matmul::{PANEL, Steps, padded_channels};
 
 /// Frequencies of a tile along z.
@@ -14,12 +14,6 @@ pub(super) const TILE: usize = 4;
 /// Elements between the end of a frequency of a panel and the start of the next, so that the 64 frequencies which one
 /// invocation writes do not fall on one set of a cache.
 const SKEW: usize = 16;
-
-/// Channels that an invocation of a transform works on: two where that pays. On a GPU the plane of one channel fills an
-/// invocation's registers.
-pub(super) fn width(channels: usize, target: &Target) -> usize {
-    if target.pairs() && channels.is_multiple_of(2) { 2 } else { 1 }
-}
 
 /// How tiles cover a batch of activations.
 #[derive(Debug, Clone, Copy)]
