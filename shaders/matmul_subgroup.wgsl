@@ -1,20 +1,16 @@
 // A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows. A lane keeps its
 // one or two columns of up to 64 rows of b while it goes through all rows of a.
 //
-// Layout     a, b, c by the steps in Products, a_inner 1 in panels of 16; rows in whole panels, columns of COLUMNS,
+// Layout     a, b, c by the steps in Products, a_inner 1 in panels of 16; rows in whole panels, eight columns or multiples of 16,
 //            inner of INNER
-// Grid       (COLUMNS columns, blocks of `block` panels of rows, batches)
+// Grid       (16 columns, blocks of `block` panels of rows, batches)
 // Workgroup  one subgroup
-// Traffic    per row and 64 k, COLUMNS 16: 4 loads of a, and 2 of c where HELD, per 128 multiply-adds
+// Traffic    per row and 64 k: 4 loads of a, and 2 of c where HELD, per 128 multiply-adds
 // Oracle     matmul_tiled, and conv3d_naive through the convolutions without overlap
 #import matmul
 #import lane_pairs
 #import lane_tile
 #import matmul_kept
-
-fn columns_at(at: u32) -> Columns {
-    return pair_of_b(at);
-}
 
 fn bias_columns(column: u32) -> Columns {
     return Columns(bias[column], bias[column + 1u]);

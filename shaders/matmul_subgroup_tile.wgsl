@@ -1,10 +1,10 @@
 // A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows, few rows, or a
 // large inner extent. A lane keeps a tile of c while it goes along k.
 //
-// Layout     a, b, c by the steps in Products, a_inner 1; rows in panels of 16, columns of COLUMNS, inner of 16
-// Grid       (COLUMNS columns, 16 rows, batches)
-// Workgroup  one subgroup: a register tile of 16 rows x COLUMNS columns
-// Traffic    per 16 k and COLUMNS 16: 32 loads per 512 multiply-adds
+// Layout     a, b, c by the steps in Products, a_inner 1; rows in panels of 16, eight columns or multiples of 16, inner of 16
+// Grid       (16 columns, 16 rows, batches)
+// Workgroup  one subgroup: a register tile of 16 rows x 16 columns
+// Traffic    per 16 k: 32 loads per 512 multiply-adds
 // Oracle     matmul_tiled
 #import matmul
 #import lane_pairs
@@ -17,14 +17,14 @@
 
 fn tile_at(at: u32, step: u32) -> Tile {
     return Tile(
-        unpacked(b[at]),
-        unpacked(b[at + 1u * step]),
-        unpacked(b[at + 2u * step]),
-        unpacked(b[at + 3u * step]),
-        unpacked(b[at + 4u * step]),
-        unpacked(b[at + 5u * step]),
-        unpacked(b[at + 6u * step]),
-        unpacked(b[at + 7u * step]),
+        columns_at(at),
+        columns_at(at + 1u * step),
+        columns_at(at + 2u * step),
+        columns_at(at + 3u * step),
+        columns_at(at + 4u * step),
+        columns_at(at + 5u * step),
+        columns_at(at + 6u * step),
+        columns_at(at + 7u * step),
     );
 }
 

@@ -1,9 +1,9 @@
 // A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by columns, as sums
 // over voxels need it. A lane keeps a tile of c while it goes along k.
 //
-// Layout     a, b, c by the steps in Products, a_row 1; rows in multiples of ROWS, columns of COLUMNS
-// Grid       (COLUMNS columns, ROWS rows, batches)
-// Workgroup  one subgroup: a register tile of ROWS (8 or 16) rows x COLUMNS columns
+// Layout     a, b, c by the steps in Products, a_row 1; rows in multiples of ROWS, eight columns or multiples of 16
+// Grid       (16 columns, ROWS rows, batches)
+// Workgroup  one subgroup: a register tile of ROWS (8 or 16) rows x 16 columns
 // Traffic    per eight k, 16 rows and 16 columns: 16 loads per 256 multiply-adds
 // Bounds     any inner extent
 // Oracle     matmul_tiled, and conv3d_grad_weight_naive through the convolutions without overlap
@@ -38,9 +38,9 @@ fn a_at(at: u32, k: u32, count: u32) -> Element {
 fn b_at(at: u32, k: u32, count: u32) -> Columns {
     let step = params.b_inner / 2u;
     if WHOLE == 1u {
-        return unpacked(b[at + k * step]);
+        return columns_at(at + k * step);
     }
-    return select(Columns(), unpacked(b[at + min(k, count - 1u) * step]), k < count);
+    return select(Columns(), columns_at(at + min(k, count - 1u) * step), k < count);
 }
 
 fn rows_at(at: u32, count: u32) -> Rows {

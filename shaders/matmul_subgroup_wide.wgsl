@@ -12,10 +12,6 @@
 #import lane_tile
 #import matmul_kept
 
-fn columns_at(at: u32) -> Columns {
-    return Columns(pair_of_b(at), pair_of_b(at + 16u * params.b_column));
-}
-
 fn bias_columns(column: u32) -> Columns {
     return Columns(bias[column], bias[column + 1u], bias[column + 16u], bias[column + 17u]);
 }

@@ -1,13 +1,18 @@
-// Sixteen columns of b and c, two neighbours per lane, or eight, which lanes 0 to 3 have. Positions in c count pairs.
+// Sixteen columns of b and c, two neighbours per lane; where there are eight, the last lanes have the same as lane 3, and
+// write the same. Positions in b and c count pairs.
 #import element_pair
 
-override COLUMNS: u32; // 8 or 16
+const COLUMNS = 16u;
 
 alias Columns = vec2<f32>;
 
-// The first column of a lane. With eight columns the last lanes have the same as lane 3, and write the same.
+// The first column of a lane.
 fn lane_column(lane: u32) -> u32 {
-    return 2u * min(lane, COLUMNS / 2u - 1u);
+    return min(2u * lane, params.columns - 2u);
+}
+
+fn columns_at(at: u32) -> Columns {
+    return unpacked(b[at]);
 }
 
 fn held_columns(at: u32) -> Columns {

@@ -16,7 +16,6 @@ struct Products {
     b_batch: u32,
     b_inner: u32,
     b_inner_panel: u32,
-    b_column: u32,
     c_first: u32,
     c_batch: u32,
     c_row: u32,

@@ -1,12 +1,10 @@
 // Products of which b is kept, a and c go by: the body of matmul_subgroup and matmul_subgroup_wide. Rows of a and c start at
 // even elements.
 
-// Part of the inner extent that is kept: 8, 16, 32, 48 or 64.
+// Part of the inner extent that is kept: 8, 16, 32 or 64.
 override INNER: u32;
 // 1 where c is added to: `add`, or an inner extent beyond INNER.
 override HELD: u32;
-// 1 where the columns of b lie together: b_column 1.
-override TOGETHER: u32;
 
 @group(0) @binding(0) var<uniform> params: Products;
 @group(0) @binding(1) var<storage, read> a: array<Stored>;
@@ -14,32 +12,22 @@ override TOGETHER: u32;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<Stored>;
 
-// Two neighbouring columns of b.
-fn pair_of_b(at: u32) -> vec2<f32> {
-    if TOGETHER == 1u {
-        return unpacked(b[at / 2u]);
-    }
-    let next = at + params.b_column;
-    let x = unpacked(b[at / 2u]);
-    let y = unpacked(b[next / 2u]);
-    return vec2(select(x.x, x.y, at % 2u == 1u), select(y.x, y.y, next % 2u == 1u));
-}
-
 // This lane's columns of eight rows of b, where they are kept.
 fn slice_at(first: u32, k: u32) -> Tile {
     if k >= INNER {
         return Tile();
     }
-    let at = first + k / 16u * params.b_inner_panel + k % 16u * params.b_inner;
+    let step = params.b_inner / 2u;
+    let at = first + k / 16u * (params.b_inner_panel / 2u) + k % 16u * step;
     return Tile(
         columns_at(at),
-        columns_at(at + 1u * params.b_inner),
-        columns_at(at + 2u * params.b_inner),
-        columns_at(at + 3u * params.b_inner),
-        columns_at(at + 4u * params.b_inner),
-        columns_at(at + 5u * params.b_inner),
-        columns_at(at + 6u * params.b_inner),
-        columns_at(at + 7u * params.b_inner),
+        columns_at(at + 1u * step),
+        columns_at(at + 2u * step),
+        columns_at(at + 3u * step),
+        columns_at(at + 4u * step),
+        columns_at(at + 5u * step),
+        columns_at(at + 6u * step),
+        columns_at(at + 7u * step),
     );
 }
 
@@ -72,14 +60,14 @@ fn kept_products(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
     let end = min(first + block, panels);
     let column = workgroup.x * COLUMNS + lane_column(lane);
     let in_a = params.a_first + workgroup.z * params.a_batch + 2u * min(lane, INNER / 2u - 1u);
-    let in_b = params.b_first + workgroup.z * params.b_batch + column * params.b_column;
+    let in_b = params.b_first + workgroup.z * params.b_batch + column;
     let in_c = params.c_first + workgroup.z * params.c_batch + column;
     var biases = Columns();
     if params.with_bias != 0u {
         biases = bias_columns(column);
     }
     for (var k0 = 0u; k0 < params.inner; k0 += INNER) {
-        let at = in_b + k0 / 16u * params.b_inner_panel + k0 % 16u * params.b_inner;
+        let at = (in_b + k0 / 16u * params.b_inner_panel + k0 % 16u * params.b_inner) / 2u;
         let added = k0 > 0u || params.add != 0u;
         let y0 = slice_at(at, 0u);
         let y1 = slice_at(at, 8u);

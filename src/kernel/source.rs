@@ -69,6 +69,7 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     squares
     tile_channels
     tile_channels_grad
+    weight_turned
     winograd_grad_depth
     winograd_grad_plane
     winograd_grad_plane_turned
@@ -80,7 +81,6 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     winograd_source_plane
     winograd_weight_depth
     winograd_weight_plane
-    winograd_weight_turned
 );
 
 /// Files for `#import`.

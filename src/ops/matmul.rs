@@ -55,8 +55,6 @@ pub(super) struct Products {
     pub b: Batch,
     /// Inner index k of b.
     pub b_inner: Steps,
-    /// Columns n of b.
-    pub b_column: usize,
     /// c.
     pub c: Batch,
     /// Rows m of c.
@@ -75,7 +73,7 @@ impl Products {
     /// c must have whole panels of rows, and the inner extent must be in multiples of 8 and b without panels.
     pub fn emit(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, c: Operand) {
         if !has_lane_tiles(at.target()) {
-            assert_eq!((self.lengths, self.b_column), ([PANEL; 2], 1), "the kernel for workgroup tiles");
+            assert_eq!(self.lengths, [PANEL; 2], "the kernel for workgroup tiles");
             let dispatch = self.params(Dispatch::new("matmul_tiled").grid(self.grid(64, 32)), false);
             at.emit(dispatch.read(a).read(b).write(c));
             return;
@@ -96,7 +94,7 @@ impl Products {
             self.emit_with_bias(at, a, b, None, c);
             return;
         };
-        let dispatch = self.params(dispatch.constant("COLUMNS", width as u32), false);
+        let dispatch = self.params(dispatch, false);
         at.emit(dispatch.read(a).read(b).write(c));
     }
 
@@ -110,12 +108,11 @@ impl Products {
         let blocks = rows.div_ceil(256).min(panels);
         let dispatch = match wide {
             true => Dispatch::new("matmul_subgroup_wide"),
-            false => Dispatch::new("matmul_subgroup").constant("COLUMNS", width as u32),
+            false => Dispatch::new("matmul_subgroup"),
         };
         let dispatch = dispatch
             .constant("INNER", part as u32)
             .constant("HELD", u32::from(self.add || inner > part))
-            .constant("TOGETHER", u32::from(self.b_column == 1))
             .grid([columns.div_ceil(width) as u32, blocks as u32, self.batch as u32]);
         // Every binding must be bound: without a bias, that one is not read.
         let dispatch = self.params(dispatch, bias.is_some()).read(a).read(b).read(bias.unwrap_or(b));
@@ -128,7 +125,7 @@ impl Products {
             .params(&self.lengths)
             .params(&[self.a.first, self.a.step])
             .params(&[self.a_rows.step, self.a_rows.panel, self.a_inner.step, self.a_inner.panel])
-            .params(&[self.b.first, self.b.step, self.b_inner.step, self.b_inner.panel, self.b_column])
+            .params(&[self.b.first, self.b.step, self.b_inner.step, self.b_inner.panel])
             .params(&[self.c.first, self.c.step, self.c_rows.step, self.c_rows.panel])
             .params(&[usize::from(self.add), usize::from(with_bias)])
     }
@@ -141,7 +138,7 @@ impl Products {
 
 /// The part of an inner extent that a lane keeps: a divisor of it, 64 at most.
 fn kept(inner: usize) -> usize {
-    [MOST_KEPT, 48, 32, 16, 8].into_iter().find(|part| inner.is_multiple_of(*part)).expect("a multiple of eight")
+    [MOST_KEPT, 32, 16, 8].into_iter().find(|part| inner.is_multiple_of(*part)).expect("a multiple of eight")
 }
 
 /// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,

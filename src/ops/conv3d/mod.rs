@@ -25,6 +25,7 @@ pub(super) mod reference;
 mod same5;
 mod same5_lanes;
 pub(super) mod shares;
+mod turned;
 pub(super) mod window;
 mod window_lanes;
 mod winograd;

@@ -3,6 +3,7 @@
 
 use super::geometry::{Geometry, WeightOrder};
 use super::shares::{MOST_PARTIAL_BYTES, Product, emit_sum};
+use super::turned::emit_turned;
 use crate::graph::Lowering;
 use crate::kernel::{Operand, Target};
 use crate::ops::matmul::{Batch, Products, Steps, has_lane_tiles, padded_channels};
@@ -61,10 +62,20 @@ pub(super) fn fits(g: &Geometry, order: WeightOrder, target: &Target) -> bool {
     has_lane_tiles(target) && whole(run) && whole(g.coarse_channels) && partial as u64 <= MOST_PARTIAL_BYTES
 }
 
+/// Weights with rows and columns exchanged, so that the columns of a product lie together.
+fn turned(at: &mut Lowering<'_>, g: &Geometry, extents: [usize; 3], weight: Operand) -> Operand {
+    let turned = at.scratch(g.weights());
+    emit_turned(at, extents, weight, turned);
+    turned
+}
+
 /// `coarse[v, a] = bias[a] + Σ_{k, f} fine[window(v, k), f] * weight[k, f, a]`.
 pub(super) fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
     let sides = sides(g);
-    let [fine_step, coarse_step] = order.steps(g);
+    let weight = match order {
+        WeightOrder::FineFirst => product.weight,
+        WeightOrder::CoarseFirst => turned(at, g, [g.taps(), g.coarse_channels, g.fine_channels], product.weight),
+    };
     for (i, run) in runs(g, order).into_iter().enumerate() {
         let products = Products {
             batch: sides.planes,
@@ -74,38 +85,41 @@ pub(super) fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Pro
             a_rows: sides.fine.1,
             a_inner: Steps::plain(1),
             b: Batch { first: run.tap * g.fine_channels * g.coarse_channels, step: 0 },
-            b_inner: Steps::plain(fine_step),
-            b_column: coarse_step,
+            b_inner: Steps::plain(g.coarse_channels),
             c: Batch { first: 0, step: sides.coarse.0 },
             c_rows: sides.coarse.1,
             add: i > 0,
         };
         let bias = product.bias.filter(|_| i == 0);
-        products.emit_with_bias(at, product.source, product.weight, bias, at.output(0));
+        products.emit_with_bias(at, product.source, weight, bias, at.output(0));
     }
 }
 
 /// `fine[window(v, k), f] = bias[f] + Σ_a coarse[v, a] * weight[k, f, a]`.
 pub(super) fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
     let sides = sides(g);
-    let [fine_step, coarse_step] = order.steps(g);
-    for run in runs(g, order) {
+    let runs = runs(g, order);
+    let columns = runs[0].taps * g.fine_channels;
+    let weight = match order {
+        WeightOrder::FineFirst => turned(at, g, [runs.len(), columns, g.coarse_channels], product.weight),
+        WeightOrder::CoarseFirst => product.weight,
+    };
+    for run in runs {
         let products = Products {
             batch: sides.planes,
-            extents: [g.coarse[1] * g.coarse[2], run.taps * g.fine_channels, g.coarse_channels],
+            extents: [g.coarse[1] * g.coarse[2], columns, g.coarse_channels],
             lengths: [g.coarse[2], 1],
             a: Batch { first: 0, step: sides.coarse.0 },
             a_rows: sides.coarse.1,
             a_inner: Steps::plain(1),
             b: Batch { first: run.tap * g.fine_channels * g.coarse_channels, step: 0 },
-            b_inner: Steps::plain(coarse_step),
-            b_column: fine_step,
+            b_inner: Steps::plain(columns),
             c: Batch { first: run.fine, step: sides.fine.0 },
             c_rows: sides.fine.1,
             add: false,
         };
         assert!(run.taps == 1 || product.bias.is_none(), "a bias belongs to a transposed convolution");
-        products.emit_with_bias(at, product.source, product.weight, product.bias, at.output(0));
+        products.emit_with_bias(at, product.source, weight, product.bias, at.output(0));
     }
 }
 
@@ -129,7 +143,6 @@ pub(super) fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse:
             a_inner: rows.2.1,
             b: Batch { first: columns.1, step: columns.2.0 },
             b_inner: columns.2.1,
-            b_column: 1,
             c: Batch { first: run.tap * g.fine_channels * g.coarse_channels, step: g.weights() },
             c_rows: Steps::plain(columns.3),
             add: false,

@@ -17,6 +17,7 @@ mod tiling;
 use super::geometry::Geometry;
 use super::same5::Direction;
 use super::shares::Product;
+use super::turned::emit_turned;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 use crate::ops::matmul::{Batch, KEPT_PANELS, PANEL, Products, Steps, has_lane_tiles, padded_channels};
@@ -144,7 +145,10 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
     let division = Division::new(g, from, to, at.target());
     let Division { tiling, weights, .. } = &division;
     let widths = [from, to].map(|channels| element_width(channels, at.target()));
-    let taps = if mirrored { emit_turned(at, product.weight, [to, from]) } else { product.weight };
+    let taps = if mirrored { at.scratch(125 * from * to) } else { product.weight };
+    if mirrored {
+        emit_turned(at, [125, to, from], product.weight, taps);
+    }
     let partial_weight = at.scratch(25 * DEPTH * from * to);
     let weight = at.scratch(weights.elements());
     let before = at.scratch(division.largest(|c| tiling.source_elements(c, from)));
@@ -180,7 +184,6 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
                 a_inner: Steps::plain(1),
                 b: weights.batch(slice),
                 b_inner: Steps::plain(weights.to),
-                b_column: 1,
                 c: Batch { first: 0, step: r.step() },
                 c_rows: r.tiles(),
                 add: false,
@@ -250,17 +253,9 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
     let dispatch = Dispatch::new("winograd_grad_weight_depth").pairs(width > 1).param(pairs);
     at.emit(dispatch.read(partial_weight).write(gradient).grid(pairs_grid(pairs, 25)));
     if turned {
-        let dispatch = Dispatch::new("winograd_weight_turned").params(&[from, to, 125]);
-        at.emit(dispatch.read(gradient).write(at.output(0)).grid(turned_grid([from, to])));
+        let output = at.output(0);
+        emit_turned(at, [125, from, to], gradient, output);
     }
-}
-
-/// Emits weights `[taps, a, b]` as `[taps, b, a]`.
-fn emit_turned(at: &mut Lowering<'_>, weight: Operand, [a, b]: [usize; 2]) -> Operand {
-    let turned = at.scratch(125 * a * b);
-    let dispatch = Dispatch::new("winograd_weight_turned").params(&[a, b, 125]).read(weight).write(turned);
-    at.emit(dispatch.grid(turned_grid([a, b])));
-    turned
 }
 
 /// Emits the sums over the tiles of a part: `c[i, o] = Σ_t source[t, i] * grads[t, o]` for each frequency.
@@ -280,7 +275,6 @@ fn emit_sums(
         a_inner: f.tiles(),
         b: Batch { first: 0, step: y.step() },
         b_inner: y.tiles(),
-        b_column: 1,
         c,
         c_rows: Steps::plain(y.padded),
         add,
@@ -296,7 +290,7 @@ fn emit_turned_sums(
     add: bool,
     [source, grads, sum]: [Operand; 3],
 ) {
-    // Whole parts of the inner extent that a lane keeps, and what is left.
+    // Whole parts of the inner extent that a lane keeps, and what is left, panel by panel: one kernel for any number of them.
     let whole = f.panels / KEPT_PANELS * KEPT_PANELS;
     for (first, panels) in [(0, whole), (whole, f.panels - whole)].into_iter().filter(|(_, panels)| *panels > 0) {
         let products = Products {
@@ -308,7 +302,6 @@ fn emit_turned_sums(
             a_inner: y.turned_tiles(),
             b: Batch { first: first * f.panel_step(), step: f.step() },
             b_inner: f.tiles(),
-            b_column: 1,
             c,
             c_rows: Steps::plain(f.padded),
             add: add || first > 0,
@@ -320,11 +313,6 @@ fn emit_turned_sums(
 /// Workgroups over pairs of channels and another axis.
 fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
     [pairs.div_ceil(64) as u32, other as u32, 1]
-}
-
-/// Workgroups over blocks of 8 x 8 pairs of channels `[a, b]`, and five over the taps.
-fn turned_grid([a, b]: [usize; 2]) -> [u32; 3] {
-    [b.div_ceil(8) as u32, a.div_ceil(8) as u32, 5]
 }
 
 /// Emits a transform of the input along y and x to frequencies.

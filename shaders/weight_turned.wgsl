@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> turned: array<f32>;
 
 @compute @workgroup_size(64)
-fn winograd_weight_turned(
+fn weight_turned(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
