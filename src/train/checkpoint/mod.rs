@@ -114,6 +114,13 @@ pub(super) struct Position {
     pub(super) restorations: Restorations,
 }
 
+impl Position {
+    /// That of a run that has not begun.
+    pub(super) fn start(patch: [usize; 3]) -> Self {
+        Self { validated: true, best: None, patch, sample: 0, restorations: Restorations::default() }
+    }
+}
+
 impl Origin {
     /// That of a trainer with this effective configuration.
     pub(super) fn new(trainer: &Trainer, config: &Config) -> Self {
@@ -210,6 +217,12 @@ impl Checkpoint {
             origin: origin.clone(),
         };
         Ok(Self { path: PathBuf::new(), state, tensors })
+    }
+
+    /// The run's progress at this checkpoint.
+    pub(super) fn position(&self) -> Position {
+        let State { validated, best, patch, sample, restorations, .. } = self.state;
+        Position { validated, best, patch, sample, restorations }
     }
 
     /// Whether every parameter and moment is.
