@@ -93,21 +93,14 @@ impl<P: Progress> Run<'_, P> {
         for result in results {
             self.history.step(&result);
             self.progress.step(&result);
-            let finite = result.gradient_norm.is_finite() && result.loss.is_finite();
-            self.health.step(finite);
-            if finite {
-                self.log.write(&Event::Step {
-                    step: result.step,
-                    loss: result.loss,
-                    learning_rate: result.learning_rate,
-                    gradient_norm: result.gradient_norm,
-                    cases: result.cases,
-                });
-            } else {
-                let text = format!("step {}: the gradient is not finite; the step had no effect", result.step);
-                self.progress.note(&text);
-                self.log.write(&Event::Skipped { step: result.step, loss: result.loss.to_string() });
+            self.health.step(result.gradient_norm.is_finite() && result.loss.is_finite());
+            let step = result.step;
+            if !result.gradient_norm.is_finite() {
+                self.progress.note(&format!("step {step}: the gradient is not finite; the step had no effect"));
+            } else if !result.loss.is_finite() {
+                self.progress.note(&format!("step {step}: the loss is not finite; the gradient is, and was applied"));
             }
+            self.log.write(&Event::of(result));
         }
     }
 }
