@@ -15,6 +15,7 @@ mod files;
 pub mod fuzzing;
 pub mod gpu;
 pub mod graph;
+mod host_memory;
 pub mod infer;
 pub mod kernel;
 pub mod metrics;

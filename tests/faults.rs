@@ -1,5 +1,5 @@
 //! Failures on demand: memory that runs out at each allocation, a device that is lost, numbers that are none. Each ends in the
-//! reaction that docs/reliability-memory.md describes, and what is on disk stays whole.
+//! reaction that docs/reliability.md describes, and what is on disk stays whole.
 
 mod support;
 
@@ -30,6 +30,11 @@ fn main() {
             a_device_that_is_lost_twice_ends_the_run,
         ),
         ("one_nan_anywhere_spoils_no_state", true, one_nan_anywhere_spoils_no_state),
+        (
+            "a_loss_that_is_nan_with_a_finite_gradient_is_told_of_and_changes_nothing",
+            true,
+            a_loss_that_is_nan_with_a_finite_gradient,
+        ),
         ("parameters_that_became_nan_are_restored", true, parameters_that_became_nan_are_restored),
         ("nans_at_every_step_stop_the_run_and_keep_its_checkpoint", true, nans_at_every_step_stop_the_run),
     ]);
@@ -194,6 +199,29 @@ fn one_nan_anywhere_spoils_no_state() {
         seen += usize::from(events(&settings.out, "skipped") + events(&settings.out, "restored") > 0);
     }
     assert!(seen >= 4, "only {seen} of 12 were noticed");
+}
+
+/// The gradient does not depend on the sum that is reported as the loss: the step takes place, and the log says so.
+fn a_loss_that_is_nan_with_a_finite_gradient() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (expected, _) = reference(folder.path());
+    let settings = settings(folder.path(), "loss", &[]);
+    let trainer =
+        Trainer::new(&open(None), &settings.config.network(2), &settings.config, [16, 32, 32]).expect("it fits");
+    let plan = trainer.executor().plan();
+    let of_a_step: Vec<usize> = plan.programs.iter().flat_map(|p| p.dispatches.iter().map(|d| d.kernel)).collect();
+    let loss = of_a_step.iter().position(|k| plan.kernels[*k].shader == "soft_dice_loss").expect("a loss");
+    // Behind step 2's: before the first validation every dispatch is a step's.
+    let gpu = open(Some(Fault::NotANumber { dispatch: (of_a_step.len() + loss) as u64, period: 0 }));
+    let mut notes = Notes::default();
+    let summary = train(&gpu, &settings, &mut notes).expect("it goes on");
+    assert_eq!((&summary.weights, &summary.model), (&expected.weights, &expected.model));
+    assert_eq!((events(&settings.out, "nonfinite_loss"), events(&settings.out, "skipped")), (1, 0), "{:?}", notes.0);
+    let log = std::fs::read_to_string(settings.out.join("log.jsonl")).expect("a log");
+    let line = log.lines().find(|l| l.contains("nonfinite_loss")).expect("an event");
+    assert!(line.contains("\"step\":2,\"loss\":\"NaN\""), "{line}");
+    assert_eq!(notes.0.len(), 1, "{:?}", notes.0);
+    assert!(notes.0[0].contains("step 2: the loss is not finite"), "{:?}", notes.0);
 }
 
 /// The last dispatch of a step is the optimiser's: the parameters themselves are spoilt.

@@ -6,7 +6,7 @@ use super::AdapterDescription;
 /// driver says.
 pub(super) fn detect(adapter: &wgpu::Adapter, description: &AdapterDescription) -> Option<u64> {
     if description.kind == "software" {
-        return available_system_memory();
+        return crate::host_memory::available_memory();
     }
     // SAFETY: the adapter is only asked for its properties, and nothing of it is kept or destroyed.
     let adapter = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
@@ -17,12 +17,4 @@ pub(super) fn detect(adapter: &wgpu::Adapter, description: &AdapterDescription) 
     // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
     let local: u64 = heaps.filter(|h| h.flags.as_raw() & 1 != 0).map(|h| h.size).sum();
     (local > 0).then_some(local)
-}
-
-/// What Linux would give to new processes without swapping.
-fn available_system_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }

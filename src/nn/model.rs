@@ -3,6 +3,7 @@
 use super::{Network, NetworkError, initialise};
 use crate::files::replace_file;
 use crate::graph::Graph;
+use crate::host_memory::available_memory;
 use crate::plan::ArenaLayout;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
@@ -270,8 +271,20 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, ModelError> {
         let promise = format!("the header promises a file of {needed} bytes");
         return Err(ModelError::Length { path: path.to_owned(), promise, found: length });
     }
+    reserve(&mut bytes, needed).ok_or_else(|| {
+        let reason = format!("its {needed} bytes do not fit the available memory");
+        io(std::io::Error::new(std::io::ErrorKind::OutOfMemory, reason))
+    })?;
     file.take(needed).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
+}
+
+/// Room for a file of so many bytes, if there is: a sparse one may be longer than any memory.
+fn reserve(bytes: &mut Vec<u8>, needed: u64) -> Option<()> {
+    if available_memory().is_some_and(|available| needed > available) {
+        return None;
+    }
+    bytes.try_reserve_exact(usize::try_from(needed).ok()?).ok()
 }
 
 /// Reads the f32 tensors and the metadata of a safetensors file.

@@ -54,6 +54,9 @@ pub struct TrainingConfig {
     pub steps: u64,
     /// Samples of a step. Where they do not fit the device at once, gradients are accumulated over smaller batches.
     pub batch: usize,
+    /// Equal parts of the batch that are computed one after the other, with gradients accumulated, at least; more where
+    /// such a part does not fit the device at once.
+    pub accumulation: usize,
     /// What is minimised.
     pub loss: Loss,
     /// Steps between validations; 0: only at the end.
@@ -232,6 +235,7 @@ impl Preset {
                     Self::Tiny => 350,
                 },
                 batch: if self == Self::Tiny { 1 } else { 2 },
+                accumulation: 1,
                 // Without normalisation a small network may collapse to background under Dice alone, whose gradient
                 // vanishes there; cross-entropy's does not.
                 loss: if paper { Loss::Dice } else { Loss::DiceCrossEntropy },

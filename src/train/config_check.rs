@@ -22,6 +22,8 @@ impl Config {
         for (key, value) in [("training.batch", t.batch), ("training.loader_threads", t.loader_threads)] {
             expect(&mut mistakes, (1..=64).contains(&value), key, "1 to 64", value);
         }
+        let good = t.accumulation >= 1 && t.batch.is_multiple_of(t.accumulation);
+        expect(&mut mistakes, good, "training.accumulation", "a divisor of training.batch", t.accumulation);
         let kept = t.keep_checkpoints;
         expect(&mut mistakes, (1..=1000).contains(&kept), "training.keep_checkpoints", "1 to 1000", kept);
         let gain = self.network.head_gain;

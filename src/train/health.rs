@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// `[health]`: what happens when a training goes wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HealthConfig {
-    /// Consecutive steps with a loss or gradient that is not finite, each without effect, behind which `nonfinite` is
-    /// done; 0: never.
+    /// Consecutive steps with a loss or gradient that is not finite behind which `nonfinite` is done; 0: never. Such a
+    /// gradient is not applied.
     pub nonfinite_steps: u64,
     /// `continue`, `restore` or `stop`.
     pub nonfinite: Reaction,

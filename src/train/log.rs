@@ -1,4 +1,4 @@
-use super::TrainError;
+use super::{StepResult, TrainError};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -54,6 +54,15 @@ pub enum Event {
         step: u64,
         /// Over all steps since the event before.
         waited_seconds: f64,
+    },
+    /// The loss was not finite but the gradient was: the step took place.
+    NonfiniteLoss {
+        /// The step.
+        step: u64,
+        /// Its loss, as text since JSON has no NaN.
+        loss: String,
+        /// Global norm of the gradient before clipping.
+        gradient_norm: f64,
     },
     /// The gradient was not finite and the step had no effect.
     Skipped {
@@ -115,6 +124,18 @@ pub enum Event {
         /// Fingerprint of the kept model.
         model: String,
     },
+}
+
+impl Event {
+    /// What came of a step. The device applies a gradient if and only if its norm is finite, whatever the loss.
+    pub(super) fn of(result: StepResult) -> Self {
+        let StepResult { step, loss, gradient_norm, learning_rate, cases } = result;
+        match (gradient_norm.is_finite(), loss.is_finite()) {
+            (true, true) => Self::Step { step, loss, learning_rate, gradient_norm, cases },
+            (true, false) => Self::NonfiniteLoss { step, loss: loss.to_string(), gradient_norm },
+            (false, _) => Self::Skipped { step, loss: loss.to_string() },
+        }
+    }
 }
 
 /// A line: the event and when it happened.

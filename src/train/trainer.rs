@@ -321,7 +321,7 @@ impl Head {
     }
 }
 
-/// Plans with the largest share of the batch that fits the target.
+/// Plans with the largest share of the batch that fits the target, in as many passes as are asked for or more.
 fn fit(
     network: &Network,
     config: &Config,
@@ -330,7 +330,7 @@ fn fit(
 ) -> Result<(Head, Plan, usize), TrainError> {
     let total = config.training.batch;
     let mut failure = None;
-    for passes in (1..=total).filter(|p| total.is_multiple_of(*p)) {
+    for passes in (config.training.accumulation.min(total)..=total).filter(|p| total.is_multiple_of(*p)) {
         let scale = 1.0 / passes as f32;
         let head = Head::new(network, config, total / passes, extents, scale)?;
         let settings = config.optimiser_settings();

@@ -83,6 +83,9 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
+/// More steps than anybody waits for.
+pub const ENDLESS: u64 = 1_000_000;
+
 /// Starts a command in the background.
 pub fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
@@ -96,11 +99,6 @@ pub fn wait_for_steps(run: &Path, count: usize) {
         assert!(patience.elapsed() < Duration::from_secs(600), "no {count} steps in {}", run.display());
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-pub fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill");
-    assert!(status.success());
 }
 
 /// The log apart from times, starts, waits for the loader and files that could not be written.

@@ -100,6 +100,33 @@ fn a_file_cut_short_anywhere_is_noticed() {
     assert!(Checkpoint::decode(Path::new("x"), &whole).is_ok());
 }
 
+/// Such files cost nothing on the disk, and would take all memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_of_a_terabyte_are_not_read_into_memory() {
+    const TERABYTE: u64 = 1 << 40;
+    let run = run();
+    write(run.path(), &checkpoint(2), 2).expect("written");
+    let whole = std::fs::read(path(run.path(), 2)).expect("read");
+    let header =
+        format!(r#"{{"parameter/x":{{"dtype":"F32","shape":[{}],"data_offsets":[0,{TERABYTE}]}}}}"#, TERABYTE / 4);
+    let promised = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    for (step, start, length, word) in [
+        (4, &whole, TERABYTE, "promises a file of"),
+        (6, &promised, TERABYTE + promised.len() as u64, "available memory"),
+    ] {
+        std::fs::write(path(run.path(), step), start).expect("written");
+        std::fs::File::options()
+            .write(true)
+            .open(path(run.path(), step))
+            .and_then(|f| f.set_len(length))
+            .expect("sparse");
+        let found = newest(run.path()).expect("the one before is found");
+        assert!(same(&found.checkpoint, &checkpoint(2)));
+        assert!(found.rejected[0].1.contains(word), "{}", found.rejected[0].1);
+    }
+}
+
 #[test]
 fn damaged_files_are_set_aside_and_do_not_count() {
     let run = run();

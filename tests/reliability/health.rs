@@ -1,0 +1,68 @@
+//! What `[health]` does about a network that predicts one class throughout.
+
+use super::program::*;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+pub const TESTS: [(&str, bool, fn()); 2] = [
+    ("a_collapsed_training_is_stopped_and_can_be_resumed", true, stopped),
+    ("a_collapsed_training_is_restored_to_where_it_knew_more", true, restored),
+];
+
+/// A weight decay that takes hold as the learning rate rises, and takes all weights to 0.
+fn collapsing(run: &Path, keys: &[&str]) -> Command {
+    let mut command = start(&data(), run, STEPS);
+    let decay = ["optimiser.kind=adamw", "optimiser.learning_rate=1e-3", "optimiser.weight_decay=1000"];
+    let rhythm = ["schedule.warm_up=20", "training.validate_every=1", "training.checkpoint_every=1"];
+    for key in decay.iter().chain(&rhythm).chain(&["health.collapsed_validations=2"]).chain(keys) {
+        command.args(["--set", key]);
+    }
+    command
+}
+
+fn steps_of(log: &[Value], event: &str) -> Vec<u64> {
+    log.iter().filter(|e| e["event"] == event).map(|e| e["step"].as_u64().expect("a step")).collect()
+}
+
+fn stopped() {
+    let folder = fresh();
+    let run = folder.path().join("run");
+    let output = collapsing(&run, &["health.collapsed=stop"]).output().expect("the program starts");
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let error = message.lines().last().unwrap_or_default();
+    for word in ["error: ", "2 validations in a row that predict one class throughout", "health says stop", "--resume"]
+    {
+        assert!(error.contains(word), "{word:?} is not in {message}");
+    }
+    let events = log(&run);
+    let [end] = steps_of(&events, "unhealthy")[..] else { panic!("{message}") };
+    assert_eq!(steps_of(&events, "collapsed"), [end - 1, end]);
+    assert!(steps_of(&events, "restored").is_empty() && steps_of(&events, "finished").is_empty());
+    // What it was when it still knew two classes is kept, and can be gone on from.
+    assert!(checkpoint(&run, end - 2).exists() && !checkpoint(&run, end - 1).exists());
+    succeed(resume(&run).args(["--set", "optimiser.weight_decay=0", "--set", "health.collapsed=continue"]));
+    assert_eq!(steps_of(&log(&run), "finished"), [STEPS]);
+}
+
+fn restored() {
+    let folder = fresh();
+    let run = folder.path().join("run");
+    let mut command = collapsing(&run, &["health.collapsed=restore", "health.learning_rate_factor=1e-6"]);
+    let message = text(&succeed(&mut command).stderr);
+    let events = log(&run);
+    let at = events.iter().position(|e| e["event"] == "restored").unwrap_or_else(|| panic!("{message}"));
+    assert_eq!(steps_of(&events, "restored").len(), 1, "{message}");
+    let [to, from] = ["step", "from"].map(|key| events[at][key].as_u64().expect("a step"));
+    // Steps 1 to `to` knew two classes; both checkpoints since then were withheld.
+    assert_eq!(steps_of(&events[..at], "collapsed"), [from - 1, from], "{message}");
+    assert!(to >= 1 && to + 2 == from, "from {from} to {to}");
+    assert_eq!(events[at]["learning_rate_factor"].as_f64(), Some(1e-6));
+    assert!(events[at]["reason"].as_str().is_some_and(|r| r.contains("2 validations in a row")), "{}", events[at]);
+    // The steps behind it are done again, and change next to nothing.
+    let again = &events[at..];
+    assert_eq!(steps_of(again, "step"), (to + 1..=STEPS).collect::<Vec<_>>());
+    assert!(steps_of(again, "collapsed").is_empty(), "{message}");
+    assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 2, "the newest two");
+}
