@@ -194,7 +194,7 @@ fn train_behind<P: Progress>(
     let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
     let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
     let preparation = config.preparation(patch, classes);
-    let predictor = Predictor::sharing(trainer.executor(), &network, patch)?;
+    let predictor = Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?;
     let preprocessing = Preprocessing {
         normalisation: preparation.normalisation,
         intensities: preparation.intensities,
