@@ -23,6 +23,7 @@ mod validation;
 
 pub use budget::check_budget;
 pub use checkpoint::StoredWeights;
+pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
 pub use health::{HealthConfig, Reaction, Trouble};

@@ -1,0 +1,83 @@
+//! The end of a run: fingerprints, test cases and report.
+
+use super::{Progress, Run};
+use crate::data::Case;
+use crate::data::io::output_name;
+use crate::evaluate::{EvaluateError, evaluate_folders};
+use crate::gpu::Gpu;
+use crate::infer::{Predictor, SegmentOptions, segment_file};
+use crate::metrics::{Evaluation, Region};
+use crate::nn::Model;
+use crate::train::folder::create;
+use crate::train::{Event, TrainError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl<P: Progress> Run<'_, P> {
+    /// Writes the last models, and logs the fingerprints of the last parameters and of the kept model, and returns them.
+    pub(super) fn finish(&mut self) -> Result<[String; 2], TrainError> {
+        let last = self.write_last_models()?;
+        let fingerprints = [last.fingerprint(), Model::read(&self.model_path())?.fingerprint()];
+        let [weights, model] = fingerprints.clone();
+        self.log.write(&Event::Finished { step: self.trainer.step_count(), weights, model });
+        self.log.flush()?;
+        Ok(fingerprints)
+    }
+
+    /// Predicts the test cases with the best model and scores them in `test/`.
+    pub(super) fn test(&mut self, gpu: &Arc<Gpu>, cases: &[Case]) -> Result<Option<Evaluation>, TrainError> {
+        if cases.is_empty() {
+            return Ok(None);
+        }
+        let folder = self.settings.out.join("test");
+        let predictions = folder.join("predictions");
+        create(&predictions)?;
+        let model = Model::read(&self.model_path())?;
+        let predictor = Predictor::new(gpu, &model, self.preprocessing.patch)?;
+        let preparation = self.preprocessing.preparation(self.network.classes);
+        for case in cases {
+            self.go_on()?;
+            let output = predictions.join(output_name(&case.image));
+            segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), |_, _| ())?;
+        }
+        let labels = cases[0].label.parent().unwrap_or(Path::new("."));
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        let evaluation =
+            evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole]).map_err(|e| match e {
+                EvaluateError::Data(e) => TrainError::Data(e),
+                EvaluateError::Metric { source, .. } => TrainError::Metric(source),
+                e => TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() },
+            })?;
+        evaluation.write_csv(&folder.join("scores.csv"))?;
+        evaluation.write_json(&folder.join("scores.json"))?;
+        self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) });
+        Ok(Some(evaluation))
+    }
+
+    /// `report.html`: configuration, curves, the last overlay and the test scores in one file.
+    pub(super) fn report(&self, gpu: &Gpu, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
+        let out = &self.settings.out;
+        let mut facts = vec![
+            (
+                "Program".to_owned(),
+                format!("vnet-engine {} ({})", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT")),
+            ),
+            ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
+            ("Steps".to_owned(), self.trainer.step_count().to_string()),
+            ("Patch".to_owned(), format!("{:?} voxels", self.preprocessing.patch)),
+        ];
+        facts.extend(self.settings.config.facts());
+        let mut overlays: Vec<PathBuf> = std::fs::read_dir(out.join("overlays"))
+            .map_err(|source| TrainError::Io { path: out.join("overlays"), action: "list", source })?
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .collect();
+        overlays.sort();
+        let mut images = Vec::new();
+        if out.join("curves.png").exists() {
+            images.push(("Loss, learning rate and validation Dice".to_owned(), out.join("curves.png")));
+        }
+        images.extend(overlays.pop().map(|last| ("First validation case after the last validation".to_owned(), last)));
+        let report = crate::report::Report { title: "V-Net training", facts: &facts, images: &images, evaluation };
+        Ok(crate::report::write_report(&out.join("report.html"), &report)?)
+    }
+}
