@@ -48,7 +48,7 @@ pub(super) fn target_spacing(fingerprint: &Fingerprint) -> Spacing {
 }
 
 /// A number of mm for people: three digits behind the point.
-fn three_digits(mm: f64) -> f64 {
+pub(super) fn three_digits(mm: f64) -> f64 {
     ((mm * 1e3).round() / 1e3).max(0.01)
 }
 

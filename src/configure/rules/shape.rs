@@ -1,6 +1,6 @@
 //! Spacing, patch, base, levels and batch, which all pay from the same budget.
 
-use super::choices::{Spacing, target_spacing};
+use super::choices::{Spacing, target_spacing, three_digits};
 use super::{Budget, Design};
 use crate::configure::Fingerprint;
 use crate::data::TargetSpacing;
@@ -86,17 +86,10 @@ pub(super) fn choose_shape(fingerprint: &Fingerprint, budget: &Budget, target: &
             return search.covering(shape);
         }
     }
-    // Whatever can be had in the time, with the narrowest network.
-    let mut spacing = spacing;
-    loop {
-        if let Some(shape) = search.largest(&spacing, BASES[2], BATCHES[1])? {
-            return search.covering(shape);
-        }
-        spacing.mm = coarser(spacing.mm);
-        spacing.coarsened = true;
-        if fingerprint.median_extents(spacing.mm).iter().min() <= Some(&COARSEST) {
-            return search.too_large(&target_spacing(fingerprint));
-        }
+    // Whatever can be had, with the narrowest network; more time than there is, where nothing is fast enough.
+    match search.largest(&spacing, BASES[2], BATCHES[1])?.or(search.smallest(&spacing)?) {
+        Some(shape) => search.covering(shape),
+        None => search.too_large(&spacing),
     }
 }
 
@@ -106,25 +99,20 @@ fn rounded(extents: [usize; 3], divisor: usize) -> [usize; 3] {
 }
 
 impl Search<'_> {
+    /// A network on the whole median volume.
+    fn whole(&self, spacing: &Spacing, base: usize, batch: usize) -> Result<Shape, TrainError> {
+        let median = self.fingerprint.median_extents(spacing.mm);
+        let (spacing, levels) = (spacing.clone(), levels(median));
+        let patch = rounded(median, 1 << (levels - 1));
+        let mut shape = Shape { spacing, median, patch, base, levels, batch, seconds: 0.0, memory: 0, limit: None };
+        shape.seconds = self.seconds_per_voxel(&shape)? * (shape.voxels() * batch) as f64;
+        Ok(shape)
+    }
+
     /// The largest patch of this network within time and memory; `None` where none is.
     fn largest(&self, spacing: &Spacing, base: usize, batch: usize) -> Result<Option<Shape>, TrainError> {
-        let median = self.fingerprint.median_extents(spacing.mm);
-        let levels = levels(median);
-        let mut shape = Shape {
-            spacing: spacing.clone(),
-            median,
-            patch: median,
-            base,
-            levels,
-            batch,
-            seconds: 0.0,
-            memory: 0,
-            limit: None,
-        };
-        shape.patch = rounded(median, shape.divisor());
-        let per_voxel = self.seconds_per_voxel(&shape)?;
+        let mut shape = self.whole(spacing, base, batch)?;
         loop {
-            shape.seconds = per_voxel * (shape.voxels() * batch) as f64;
             let limit = if self.is_fast(&shape) { self.memory_limit(&mut shape)? } else { Some("time") };
             if limit.is_none() {
                 return Ok(Some(shape));
@@ -136,17 +124,26 @@ impl Search<'_> {
         }
     }
 
+    /// The smallest patch of the narrowest network, if memory allows it.
+    fn smallest(&self, spacing: &Spacing) -> Result<Option<Shape>, TrainError> {
+        let mut shape = self.whole(spacing, BASES[2], BATCHES[1])?;
+        while shape.shrink() {}
+        let limit = self.memory_limit(&mut shape)?;
+        shape.limit = Some("time");
+        Ok(limit.is_none().then_some(shape))
+    }
+
     /// Larger voxels until the patch covers enough of the median volume.
     fn covering(&self, mut shape: Shape) -> Result<Shape, TrainError> {
         while !shape.covers() {
-            let mut spacing = shape.spacing.clone();
+            let mut spacing = Spacing { coarsened: true, ..shape.spacing.clone() };
             spacing.mm = coarser(spacing.mm);
-            spacing.coarsened = true;
             match self.largest(&spacing, shape.base, shape.batch)? {
                 Some(coarse) => shape = coarse,
-                None => return Ok(shape),
+                None => break,
             }
         }
+        shape.spacing.mm = shape.spacing.mm.map(three_digits);
         Ok(shape)
     }
 
@@ -225,7 +222,9 @@ impl Shape {
         let length = |axis: usize| self.patch[axis] as f64 * self.spacing.mm[axis];
         let longest = long.max_by(|&a, &b| length(a).total_cmp(&length(b)).then(b.cmp(&a)));
         if let Some(axis) = longest {
+            let before = self.voxels() as f64;
             self.patch[axis] -= divisor;
+            self.seconds *= self.voxels() as f64 / before;
         }
         longest.is_some()
     }
