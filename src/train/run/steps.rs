@@ -71,8 +71,8 @@ impl<P: Progress> Run<'_, P> {
     /// Whether `training.patience` validations have passed without a better mean Dice.
     fn is_exhausted(&self) -> bool {
         let training = &self.settings.config.training;
-        let waited = training.patience * training.validate_every;
-        waited > 0 && self.best.is_some_and(|(_, step)| self.trainer.step_count() >= step + waited)
+        let waited = training.patience.saturating_mul(training.validate_every);
+        waited > 0 && self.best.is_some_and(|(_, step)| self.trainer.step_count() >= step.saturating_add(waited))
     }
 
     /// The end of a training that learns nothing more. It stays one that can be resumed.
