@@ -7,6 +7,7 @@
 
 pub mod augment;
 pub mod bench;
+pub mod configure;
 pub mod data;
 pub mod evaluate;
 pub mod exec;

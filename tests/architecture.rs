@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "graph", "profile", "files", "augment",
         ],
     ),
+    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "profile", "train"]),
     ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),
 ];
 

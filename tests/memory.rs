@@ -42,7 +42,7 @@ fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, F
     let before = used();
     let mut trainer = Trainer::new(&gpu, &network, config, extents).expect("it fits");
     let [z, y, x] = extents;
-    let predictor = Predictor::sharing(trainer.executor(), &network, [x, y, z]).expect("it fits");
+    let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, [x, y, z]).expect("it fits");
     let held = used() - before;
     let mut peak = held;
     if steps > 0 {

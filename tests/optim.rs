@@ -13,8 +13,8 @@ use vnet_engine::exec::Executor;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::Graph;
 use vnet_engine::kernel::{Arena, Operand, Target};
-use vnet_engine::optim::reference::{State, global_norm, update as reference_update};
-use vnet_engine::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, update};
+use vnet_engine::optim::reference::{State, average, global_norm, update as reference_update};
+use vnet_engine::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, update};
 use vnet_engine::plan::{Request, Stage, plan};
 use vnet_engine::tensor::layout::ParameterLayout;
 use vnet_engine::tensor::{HostTensor, TensorSpec};
@@ -33,6 +33,7 @@ fn main() {
         trials.push(trial(format!("{name}/repeatable"), move || repeatable(&settings)));
     }
     trials.push(trial("accumulate".to_owned(), accumulation));
+    trials.push(trial("average".to_owned(), averaging));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -181,6 +182,53 @@ fn repeatable(settings: &OptimiserSettings) -> Result<(), Failed> {
         (norms.collect::<Vec<_>>(), bed.read(Arena::Parameters))
     };
     if run() == run() { Ok(()) } else { Err("two runs differ".into()) }
+}
+
+/// Thirty averaged steps, and one whose norm is not finite, in windows.
+fn averaging() -> Result<(), Failed> {
+    let gpu = GPU.as_ref().expect("ignored without an adapter");
+    let mut graph = Graph::new();
+    graph.parameter("a", &[9001], ParameterLayout::Vector, true);
+    let target = Target { max_binding_bytes: 4096 + 200, ..gpu.target().clone() };
+    let settings = OptimiserSettings { weight_decay: 0.0, ..OptimiserSettings::default() };
+    let elements = vnet_engine::plan::ArenaLayout::new(&graph).elements;
+    let update = update(&settings, elements, 0, &target).averaged(elements, &target);
+    let kernels = update.dispatches.iter().filter(|d| d.kernel.shader == "ema").count();
+    assert_eq!(kernels, elements.div_ceil(1024), "one kernel per window");
+    let stage = Stage { name: "update", dispatches: update.dispatches, scratch: update.scratch, cost: update.cost };
+    let request = Request { stages: vec![stage], ..Request::inference(&graph, &[]) };
+    let executor = Executor::new(Arc::clone(gpu), plan(&request, &target).expect("it fits")).expect("it fits");
+    let read = |arena| executor.read_arena(arena).expect("the device answers");
+    let start = normal(elements, 1.0, 1);
+    executor.write_arena(Arena::Parameters, &start);
+    executor.write_arena(Arena::Average, &start);
+    executor.write_arena(Arena::Moment1, &vec![0.0; elements]);
+    let mut expected = widen(&start);
+    let mut largest_value = largest(&expected);
+    for step in 1..=31 {
+        let skipped = step == 17;
+        let mut gradients = normal(elements, 5.0, 100 + step);
+        gradients[elements / 2] = if skipped { f32::INFINITY } else { gradients[elements / 2] };
+        let weight = average_weight(0.75, step);
+        executor.write_arena(Arena::Gradients, &gradients);
+        let scalars = StepScalars::new(&settings, step, LEARNING_RATE).averaging(weight);
+        executor.write_step_scalars(bytemuck::bytes_of(&scalars));
+        executor.run(1).expect("the device runs");
+        if !skipped {
+            average(weight, &widen(&read(Arena::Parameters)), &mut expected);
+            largest_value = largest_value.max(largest(&widen(&read(Arena::Parameters))));
+        }
+    }
+    // Per step roundings of the weight (1), the difference (2: of up to twice the largest value), the product (2) and the
+    // sum (1), times weights up to 9/11; what a step has lost, later ones only shrink, by 3/4 at least behind step 26, so
+    // that 27 steps count in full and the rest as a geometric series of 4.
+    let bound = (27.0 + 4.0) * 6.0 * U * largest_value;
+    let found = read(Arena::Average);
+    near("average", &found, &expected, bound)?;
+    let parameters = widen(&read(Arena::Parameters));
+    let apart = found.iter().zip(&parameters).map(|(a, p)| (f64::from(*a) - p).abs()).fold(0.0, f64::max);
+    // The test can fail: an average that is only a copy lies far beyond the bound.
+    if apart > 1000.0 * bound { Ok(()) } else { Err(format!("the average is a copy, {apart}").into()) }
 }
 
 /// Three micro-steps into a gradient arena that an earlier step left infinite.

@@ -28,6 +28,7 @@ fn kernels() -> Vec<Kernel> {
             {
                 for classes in [2, 3] {
                     let mut config = preset.config();
+                    config.training.ema_decay = 0.99;
                     for loss in ["dice_cross_entropy", "weighted_cross_entropy"] {
                         config.training.loss = serde_json::from_value(loss.into()).expect("a loss");
                         let network = config.network(classes);

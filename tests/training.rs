@@ -409,7 +409,7 @@ fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Ve
     let dataset = vnet_engine::data::Dataset::open(folder).expect("a data set");
     let preparation = config.preparation(patch, 2);
     let validation = Validation::new(&dataset.cases[4..], &preparation).expect("read");
-    let predictor = Predictor::sharing(trainer.executor(), &network, patch).expect("it fits");
+    let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, patch).expect("it fits");
     let cases = dataset.cases[..4].to_vec();
     let mut loader = Loader::new(cases, preparation, trainer.pass_batch(), 9, 0, threads).expect("a loader");
     let (mut results, mut scores) = (Vec::new(), Vec::new());

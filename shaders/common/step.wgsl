@@ -7,7 +7,8 @@ struct StepScalars {
     second_moment: f32,     // 1 / sqrt(1 - beta2^step)
     shrink: f32,            // 1 - learning_rate * weight_decay
     first_micro_step: u32,
-    reserved: array<u32, 11>,
+    average: f32,           // weight of the parameters in their moving average
+    reserved: array<u32, 10>,
 }
 
 // The factor that clips gradients of this global norm; `clip_norm` 0: never. As torch.nn.utils.clip_grad_norm_.

@@ -6,6 +6,7 @@ mod demo;
 mod describe;
 mod dry_run;
 mod evaluate;
+mod plan;
 mod progress;
 mod segment;
 mod status;
@@ -69,6 +70,8 @@ impl From<Kernels> for Algorithms {
 enum Command {
     /// Train a network on a folder of volumes with labels
     Train(TrainArguments),
+    /// Choose a configuration from the data and the device, in a TOML file with the reason of every key
+    Plan(PlanArguments),
     /// Segment a volume, or every volume of a folder
     Segment(SegmentArguments),
     /// Draw augmented samples of a case, as a training would see them
@@ -101,9 +104,9 @@ struct TrainArguments {
     /// Run folder to create (or to go on with, see --resume)
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Configuration to start from
-    #[arg(long, value_enum, default_value = "small")]
-    preset: Preset,
+    /// Configuration to start from [default: small with --config; else DIR/plan.toml, or a plan that is made first]
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
     /// TOML file whose keys replace those of the preset
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -134,6 +137,22 @@ struct TrainArguments {
     /// Read every file of the data set, check configuration and memory, name all problems, and train nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct PlanArguments {
+    /// Data set, as for train
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// TOML file to write [default: DIR/plan.toml, which train --data DIR then uses]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Time for the steps of the training [default: 15 with a software driver, 480 on a GPU]
+    #[arg(long, value_parser = parse_minutes)]
+    minutes: Option<f64>,
+    /// Replace a plan that exists
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -349,6 +368,11 @@ fn parse_count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| "expected a whole number from 1 to 10000".to_owned())
 }
 
+fn parse_minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().ok().filter(|m| (0.1..=1e6).contains(m));
+    minutes.ok_or_else(|| "expected a number of minutes from 0.1 to 1000000".to_owned())
+}
+
 fn parse_samples(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|n| (1..=99).contains(n));
     count.ok_or_else(|| "expected a whole number from 1 to 99".to_owned())
@@ -405,6 +429,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     };
     match arguments.command {
         Command::Train(a) => train::train(&a, kernels, device),
+        Command::Plan(a) => plan::plan(&a, &device),
         Command::Segment(a) => segment::segment(&a, &device),
         Command::Augment(a) => augment::augment(&a, &device),
         Command::Evaluate(a) => evaluate::evaluate(&a),

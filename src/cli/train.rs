@@ -1,20 +1,20 @@
 use super::dry_run::dry_run;
 use super::progress::TrainProgress;
 use super::status::WrongInput;
-use super::{TrainArguments, open_gpu};
+use super::{TrainArguments, open_gpu, plan};
 use anyhow::Result;
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
-use vnet_engine::train::{Config, RunSettings, train_on};
+use vnet_engine::train::{Config, Preset, RunSettings, refuse_used, train_on};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
-    let settings = settings(arguments, kernels);
+    let settings = settings(arguments, kernels, &device);
     if arguments.dry_run {
-        return dry_run(arguments, settings, &device);
+        return dry_run(arguments, settings.map(|(settings, _)| settings), &device);
     }
-    let settings = settings?;
+    let (settings, plan) = settings?;
     let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(&settings.data)?;
@@ -23,6 +23,9 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
         Ok(gpu)
     };
+    if let Some(text) = plan {
+        plan::store(&settings.out, &text)?;
+    }
     let mut progress = TrainProgress::new()?;
     let summary = train_on(open, &settings, &mut progress);
     progress.finish();
@@ -42,22 +45,33 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     Ok(())
 }
 
-fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>) -> Result<RunSettings> {
+/// What is to be done, and the plan where one decides on it.
+fn settings(
+    arguments: &TrainArguments,
+    kernels: Option<Algorithms>,
+    device: &GpuOptions,
+) -> Result<(RunSettings, Option<String>)> {
     let mut overrides = arguments.settings.clone();
     overrides.extend(kernels.map(|k| format!("kernels={k}")));
     overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
     overrides.extend(arguments.memory.map(|m| format!("training.memory={m}")));
     overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
     let stored = arguments.out.join("config.toml");
-    let config = match arguments.resume {
+    let preset = arguments.preset.unwrap_or(Preset::Small);
+    let is_given = arguments.preset.is_some() || arguments.config.is_some();
+    let (config, plan) = match arguments.resume {
         true if !stored.exists() => {
             let text = format!("{}: no run to resume: config.toml is missing", arguments.out.display());
             return Err(WrongInput(text).into());
         }
-        true => Config::load(arguments.preset, Some(&stored), &overrides)?,
-        false => Config::load(arguments.preset, arguments.config.as_deref(), &overrides)?,
+        true => (Config::load(preset, Some(&stored), &overrides)?, None),
+        false if is_given => (Config::load(preset, arguments.config.as_deref(), &overrides)?, None),
+        false => {
+            refuse_used(&arguments.out, false)?;
+            plan::of_data(arguments, &overrides, device)?
+        }
     };
-    Ok(RunSettings {
+    let settings = RunSettings {
         data: arguments.data.clone(),
         out: arguments.out.clone(),
         config,
@@ -65,5 +79,6 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>) -> Result<R
         fold: arguments.fold,
         init: arguments.init.clone(),
         profile: arguments.profile,
-    })
+    };
+    Ok((settings, plan))
 }

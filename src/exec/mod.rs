@@ -50,7 +50,7 @@ impl Executor {
         Self::build(gpu, plan, None)
     }
 
-    /// Like [`Executor::new`], but in the parameter arena of `other` and, where they are large enough, in its slots: for
+    /// Like [`Executor::new`], but with the arena `parameters` of `other` for its parameters and, where they are large enough, in its slots: for
     /// validation between training steps. The two must not run at once, and each overwrites the other's activations.
     ///
     /// # Errors
@@ -58,12 +58,12 @@ impl Executor {
     ///
     /// # Panics
     /// When the parameters of the two plans are laid out differently.
-    pub fn sharing(other: &Self, plan: Plan) -> Result<Self, GpuError> {
+    pub fn sharing(other: &Self, plan: Plan, parameters: Arena) -> Result<Self, GpuError> {
         assert_eq!(plan.arena, other.plan.arena, "networks that share parameters have the same parameters");
-        Self::build(Arc::clone(&other.gpu), plan, Some(other))
+        Self::build(Arc::clone(&other.gpu), plan, Some((other, parameters)))
     }
 
-    fn build(gpu: Arc<Gpu>, plan: Plan, lender: Option<&Self>) -> Result<Self, GpuError> {
+    fn build(gpu: Arc<Gpu>, plan: Plan, lender: Option<(&Self, Arena)>) -> Result<Self, GpuError> {
         let buffers = allocate(&gpu, &plan, lender)?;
         let pipelines = build_pipelines(&gpu, &plan)?;
         let uniforms = upload_uniforms(&gpu, &plan)?;
@@ -223,10 +223,11 @@ impl Prepared {
     }
 }
 
-fn allocate(gpu: &Gpu, plan: &Plan, lender: Option<&Executor>) -> Result<Vec<wgpu::Buffer>, GpuError> {
-    let borrowed = lender.map(|l| plan.borrowed_from(&l.plan));
+fn allocate(gpu: &Gpu, plan: &Plan, lender: Option<(&Executor, Arena)>) -> Result<Vec<wgpu::Buffer>, GpuError> {
+    let borrowed = lender.map(|(l, parameters)| plan.borrowed_from(&l.plan, parameters));
     let buffer = |(i, spec): (usize, &BufferSpec)| {
-        let lent = lender.zip(borrowed.as_ref().and_then(|b| b[i])).map(|(l, of_lender)| l.buffers[of_lender].clone());
+        let lent =
+            lender.zip(borrowed.as_ref().and_then(|b| b[i])).map(|((l, _), of_lender)| l.buffers[of_lender].clone());
         lent.map_or_else(|| storage(gpu, spec.bytes), Ok)
     };
     plan.buffers.iter().enumerate().map(buffer).collect()

@@ -89,14 +89,19 @@ impl Predictor {
         Ok(Self { members, patch, classes: first.classes, mirror: false })
     }
 
-    /// A predictor with the parameters of a training, in its memory.
+    /// A predictor with the parameters of a training, or their average, in its memory: `parameters` is the arena.
     ///
     /// # Errors
     /// [`InferError`] when the network does not fit the device.
-    pub fn sharing(training: &Executor, network: &Network, patch: [usize; 3]) -> Result<Self, InferError> {
+    pub fn sharing(
+        training: &Executor,
+        parameters: Arena,
+        network: &Network,
+        patch: [usize; 3],
+    ) -> Result<Self, InferError> {
         let [x, y, z] = patch;
         let (graph, plan) = Self::plan_for(network, 1, [z, y, x], training.gpu().target())?;
-        let executor = Executor::sharing(training, plan)?;
+        let executor = Executor::sharing(training, plan, parameters)?;
         let members = vec![Member { executor, graph, parameters: Vec::new() }];
         Ok(Self { members, patch, classes: network.classes, mirror: false })
     }

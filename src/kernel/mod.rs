@@ -37,6 +37,8 @@ pub enum Arena {
     Moment1,
     /// Second moments of the optimiser.
     Moment2,
+    /// Exponential moving average of all parameters.
+    Average,
 }
 
 /// What a binding of a dispatch refers to, before buffers are assigned.

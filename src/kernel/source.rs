@@ -50,6 +50,7 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_sum_shares
     conv3d_window
     conv3d_window_grad_weight
+    ema
     fill
     matmul_subgroup
     matmul_subgroup_tile

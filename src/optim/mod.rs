@@ -4,10 +4,12 @@
 //! that clips, decays and steps. Where the norm is not finite the device changes nothing, neither parameters nor moments:
 //! the step is lost and the log shows why.
 
+mod average;
 pub mod reference;
 mod schedule;
 mod settings;
 
+pub use average::weight as average_weight;
 pub use schedule::{LearningRate, Schedule};
 pub use settings::{Optimiser, OptimiserSettings, StepScalars};
 

@@ -73,6 +73,13 @@ fn adam_direction([beta1, beta2, epsilon]: [f64; 3], corrections: (f64, f64), g:
     *m / corrections.0 / ((*v / corrections.1).sqrt() + epsilon)
 }
 
+/// Exponential moving average of parameters, with this weight of the new values.
+pub fn average(weight: f64, parameters: &[f64], averages: &mut [f64]) {
+    for (average, parameter) in averages.iter_mut().zip(parameters) {
+        *average += weight * (parameter - *average);
+    }
+}
+
 /// One micro-step of gradient accumulation.
 pub fn accumulate(first_micro_step: bool, gradient: &[f64], sum: &mut [f64]) {
     for (sum, g) in sum.iter_mut().zip(gradient) {

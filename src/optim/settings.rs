@@ -85,8 +85,10 @@ pub struct StepScalars {
     pub shrink: f32,
     /// 1 in the first micro-step of a step, in which gradients replace those of the step before; else 0.
     pub first_micro_step: u32,
+    /// Weight of the parameters in their moving average; 0 where there is none.
+    pub average: f32,
     /// Zeros.
-    pub reserved: [u32; 11],
+    pub reserved: [u32; 10],
 }
 
 const _: () = assert!(size_of::<StepScalars>() as u64 == crate::kernel::STEP_SCALAR_BYTES);
@@ -101,7 +103,8 @@ impl StepScalars {
             second_moment: (1.0 / second.sqrt()) as f32,
             shrink: (1.0 - learning_rate * settings.weight_decay) as f32,
             first_micro_step: 1,
-            reserved: [0; 11],
+            average: 0.0,
+            reserved: [0; 10],
         }
     }
 
@@ -109,6 +112,13 @@ impl StepScalars {
     #[must_use]
     pub fn in_micro_step(self, micro_step: usize) -> Self {
         Self { first_micro_step: u32::from(micro_step == 0), ..self }
+    }
+
+    /// The same scalars for a step behind which the parameters are averaged with this weight
+    /// ([`super::average_weight`]).
+    #[must_use]
+    pub fn averaging(self, weight: f64) -> Self {
+        Self { average: weight as f32, ..self }
     }
 }
 

@@ -69,6 +69,10 @@ pub struct TrainingConfig {
     pub loader_threads: usize,
     /// `normal`, or `low`: compute activations again instead of keeping them.
     pub memory: MemoryMode,
+    /// Decay of the exponential moving average of the parameters, with which cases are then predicted; 0: no average.
+    pub ema_decay: f64,
+    /// Validations without a better mean Dice behind which the training ends early; 0: never.
+    pub patience: u64,
 }
 
 /// `[optimiser]`
@@ -244,6 +248,8 @@ impl Preset {
                 keep_checkpoints: 2,
                 loader_threads: 1,
                 memory: MemoryMode::Normal,
+                ema_decay: 0.0,
+                patience: 0,
             },
             optimiser: OptimiserConfig {
                 kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },
@@ -336,6 +342,11 @@ impl Config {
         };
         let clip_norm = (o.clip_norm > 0.0).then_some(o.clip_norm);
         OptimiserSettings { optimiser, weight_decay: o.weight_decay, clip_norm }
+    }
+
+    /// Decay of the parameters' moving average, where there is one.
+    pub fn ema_decay(&self) -> Option<f64> {
+        (self.training.ema_decay > 0.0).then_some(self.training.ema_decay)
     }
 
     /// Learning rate of a step, counted from 0.

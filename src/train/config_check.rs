@@ -26,6 +26,11 @@ impl Config {
         expect(&mut mistakes, good, "training.accumulation", "a divisor of training.batch", t.accumulation);
         let kept = t.keep_checkpoints;
         expect(&mut mistakes, (1..=1000).contains(&kept), "training.keep_checkpoints", "1 to 1000", kept);
+        let decay = t.ema_decay;
+        let expected = "0 (no average) up to, not including, 1";
+        expect(&mut mistakes, (0.0..1.0).contains(&decay), "training.ema_decay", expected, decay);
+        let patience = t.patience;
+        expect(&mut mistakes, patience <= 1_000_000, "training.patience", "0 (never) to 1000000", patience);
         let gain = self.network.head_gain;
         expect(&mut mistakes, (0.0..=100.0).contains(&gain), "network.head_gain", "0 to 100", gain);
         self.optimiser_mistakes(&mut mistakes);

@@ -13,11 +13,11 @@ const FOLDERS: [&str; 4] = ["checkpoint", "overlays", "test", "test/predictions"
 /// Creates the run folder and locks it; one that holds a run already is only taken to resume it. The second value is a
 /// note for the user.
 pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>), TrainError> {
-    refuse_used(settings)?;
+    refuse_used(&settings.out, settings.resume)?;
     create(&settings.out.join("checkpoint"))?;
     let lock = RunLock::acquire(&settings.out)?;
     // Again, since another process may have trained here between the first look and the lock.
-    refuse_used(settings)?;
+    refuse_used(&settings.out, settings.resume)?;
     create(&settings.out.join("overlays"))?;
     for folder in FOLDERS.iter().map(|f| settings.out.join(f)).chain([settings.out.clone()]).filter(|f| f.is_dir()) {
         remove_leftovers(&folder).map_err(|source| TrainError::Io {
@@ -29,13 +29,17 @@ pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>
     Ok(lock)
 }
 
-/// Refuses a run folder that holds a run already, but to resume it. A start that was killed before the configuration was stored has left the checkpoint of step 0, which is no run yet.
-pub(super) fn refuse_used(settings: &RunSettings) -> Result<(), TrainError> {
-    let stored = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| settings.out.join(f).exists());
-    let used = stored || checkpoint::steps(&settings.out)?.iter().any(|step| *step > 0);
-    if used && !settings.resume {
+/// Refuses a run folder that holds a run already, but to resume it. A start that was killed before the configuration was
+/// stored has left the checkpoint of step 0, which is no run yet.
+///
+/// # Errors
+/// [`TrainError::RunFolder`], or [`TrainError::Io`] when the folder cannot be listed.
+pub fn refuse_used(out: &Path, resume: bool) -> Result<(), TrainError> {
+    let stored = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| out.join(f).exists());
+    let used = stored || checkpoint::steps(out)?.iter().any(|step| *step > 0);
+    if used && !resume {
         let reason = "holds a run already; give another --out, or --resume to go on with it".to_owned();
-        return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
+        return Err(TrainError::RunFolder { path: out.to_owned(), reason });
     }
     Ok(())
 }

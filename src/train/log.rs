@@ -24,6 +24,13 @@ pub enum Event {
         /// Device memory of the plan in bytes.
         device_bytes: u64,
     },
+    /// The run started from a model.
+    Initialised {
+        /// 0.
+        step: u64,
+        /// What was taken from which file.
+        with: String,
+    },
     /// An optimiser step.
     Step {
         /// Counted from 1.
@@ -102,6 +109,13 @@ pub enum Event {
         step: u64,
         /// The driver's words.
         reason: String,
+    },
+    /// The training ended before its last step, since the mean Dice had not risen for `training.patience` validations.
+    EarlyStop {
+        /// Steps done.
+        step: u64,
+        /// The step of the best validation.
+        best_step: u64,
     },
     /// The test cases were predicted with the best model.
     Test {

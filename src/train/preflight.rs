@@ -60,7 +60,7 @@ pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: usize) -> R
     let valid = network.validate();
     let is_valid = valid.is_ok();
     note(valid.map_err(|error| ConfigError::from(error).into()));
-    note(refuse_used(settings));
+    note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));
     }

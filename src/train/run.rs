@@ -1,14 +1,15 @@
 //! A training from a data set to a run folder.
 
 mod finish;
+mod initial;
 mod keep;
 mod recover;
 mod start;
 mod steps;
 mod validate;
 
+pub(super) use initial::initial_model;
 pub use recover::train_on;
-pub(super) use start::initial_model;
 
 use super::checkpoint::Origin;
 use super::health::{Health, Restorations};

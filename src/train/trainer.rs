@@ -7,7 +7,7 @@ use crate::gpu::{Gpu, GpuError, Readback};
 use crate::graph::Graph;
 use crate::kernel::{Arena, Operand, Target};
 use crate::nn::{Network, TrainingGraph};
-use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, update};
+use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, update};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, Window, plan};
 use crate::profile::ProgramTimings;
 use std::collections::VecDeque;
@@ -28,6 +28,8 @@ pub struct Trainer {
     augmenter: Option<Augmenter>,
     executor: Executor,
     settings: OptimiserSettings,
+    /// Decay of the parameters' moving average; `None`: there is none.
+    ema_decay: Option<f64>,
     /// Samples of one pass.
     batch: usize,
     /// Passes of one step.
@@ -86,7 +88,9 @@ impl Trainer {
         let (Head { training, augmenter }, plan, passes) = fit(network, config, extents, target)?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
         let batch = config.training.batch / passes;
-        Ok(Self { training, augmenter, executor, settings, batch, passes, step: 0, in_flight: VecDeque::new() })
+        let ema_decay = config.ema_decay();
+        let in_flight = VecDeque::new();
+        Ok(Self { training, augmenter, executor, settings, ema_decay, batch, passes, step: 0, in_flight })
     }
 
     /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
@@ -132,9 +136,30 @@ impl Trainer {
         self.step
     }
 
-    /// Sets the parameters.
+    /// Sets the parameters, and their average to the same.
     pub fn set_parameters(&mut self, arena: &[f32]) {
         self.executor.write_arena(Arena::Parameters, arena);
+        self.set_average(arena);
+    }
+
+    /// Sets the moving average of the parameters, where there is one.
+    pub fn set_average(&mut self, arena: &[f32]) {
+        if self.ema_decay.is_some() {
+            self.executor.write_arena(Arena::Average, arena);
+        }
+    }
+
+    /// The arena that predictions are made with: the moving average, where there is one, else the parameters.
+    pub fn best_arena(&self) -> Arena {
+        if self.ema_decay.is_some() { Arena::Average } else { Arena::Parameters }
+    }
+
+    /// Reads the moving average of the parameters, where there is one.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    pub fn average(&self) -> Result<Option<Vec<f32>>, TrainError> {
+        Ok(self.ema_decay.map(|_| self.executor.read_arena(Arena::Average)).transpose()?)
     }
 
     /// Reads the parameters.
@@ -154,10 +179,10 @@ impl Trainer {
         Ok((self.executor.read_arena(Arena::Moment1)?, second))
     }
 
-    /// Puts the trainer into the state of a checkpoint.
+    /// Puts the trainer into the state of a checkpoint; the average starts at the parameters ([`Trainer::set_average`]).
     pub fn restore(&mut self, step: u64, parameters: &[f32], moment1: &[f32], moment2: Option<&[f32]>) {
         self.step = step;
-        self.executor.write_arena(Arena::Parameters, parameters);
+        self.set_parameters(parameters);
         self.executor.write_arena(Arena::Moment1, moment1);
         if let Some(moment2) = moment2.filter(|_| self.has_second_moment()) {
             self.executor.write_arena(Arena::Moment2, moment2);
@@ -215,6 +240,8 @@ impl Trainer {
         let loss = self.executor.plan().places[&self.training.loss];
         for (pass, batch) in batches.iter().enumerate() {
             let scalars = StepScalars::new(&self.settings, self.step, learning_rate).in_micro_step(pass);
+            let weight = self.ema_decay.map_or(0.0, |decay| average_weight(decay, self.step));
+            let scalars = scalars.averaging(weight);
             self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
             self.write_batch(batch);
             run(&self.executor, GRADIENTS)?;
@@ -333,8 +360,7 @@ fn fit(
     for passes in (config.training.accumulation.min(total)..=total).filter(|p| total.is_multiple_of(*p)) {
         let scale = 1.0 / passes as f32;
         let head = Head::new(network, config, total / passes, extents, scale)?;
-        let settings = config.optimiser_settings();
-        let plan = |training: &TrainingGraph| plan_training(training, &settings, passes > 1, target);
+        let plan = |training: &TrainingGraph| plan_training(training, config, passes > 1, target);
         let planned = match config.training.memory {
             MemoryMode::Normal => plan(&head.training).map(|plan| (head.training, plan)),
             MemoryMode::Low => lowest(head.training, plan),
@@ -349,12 +375,15 @@ fn fit(
 
 fn plan_training(
     training: &TrainingGraph,
-    settings: &OptimiserSettings,
+    config: &Config,
     accumulating: bool,
     target: &Target,
 ) -> Result<Plan, PlanError> {
     let layout = ArenaLayout::new(&training.graph);
-    let update = update(settings, layout.elements, layout.decayed, target);
+    let mut update = update(&config.optimiser_settings(), layout.elements, layout.decayed, target);
+    if config.ema_decay().is_some() {
+        update = update.averaged(layout.elements, target);
+    }
     assert_eq!(update.grad_norm, Operand::Scratch(NORM_SCRATCH), "the norm lies where the trainer reads it");
     let stage = Stage { name: "update", dispatches: update.dispatches, scratch: update.scratch, cost: update.cost };
     let request = Request {

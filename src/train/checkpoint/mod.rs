@@ -1,7 +1,7 @@
 //! The state of a training: what a step depends on, and nothing else.
 //!
-//! A checkpoint is a safetensors file with the tensors `parameter/NAME`, `moment1/NAME` and, but for SGD, `moment2/NAME`, in
-//! PyTorch's order, and the metadata key `vnet_engine_checkpoint`: JSON of [`State`], with a checksum over the whole file
+//! A checkpoint is a safetensors file with the tensors `parameter/NAME`, `moment1/NAME`, but for SGD `moment2/NAME`, and with
+//! `training.ema_decay` `ema/NAME`, in PyTorch's order, and the metadata key `vnet_engine_checkpoint`: JSON of [`State`], with a checksum over the whole file
 //! ([`seal`]). Everything else follows from it: the learning rate is a function of configuration and step, sample number s
 //! of (seed, s), and step t takes the samples from t * batch on.
 
@@ -194,10 +194,11 @@ impl Checkpoint {
         let parameters = named(&trainer.parameters()?);
         let weights = fingerprint(&parameters);
         let (moment1, moment2) = trainer.moments()?;
-        let moments = [Some(named(&moment1)), moment2.as_deref().map(named)];
+        let average = trainer.average()?;
+        let others = [Some(named(&moment1)), moment2.as_deref().map(named), average.as_deref().map(named)];
         let mut tensors = BTreeMap::new();
         for (prefix, arena) in
-            ["parameter", "moment1", "moment2"].iter().zip([Some(parameters)].into_iter().chain(moments))
+            ["parameter", "moment1", "moment2", "ema"].iter().zip([Some(parameters)].into_iter().chain(others))
         {
             for (name, tensor) in arena.into_iter().flatten() {
                 tensors.insert(format!("{prefix}/{name}"), tensor);
@@ -262,6 +263,10 @@ impl Checkpoint {
         let moment1 = self.arena(trainer, "moment1")?;
         let moment2 = trainer.has_second_moment().then(|| self.arena(trainer, "moment2")).transpose()?;
         trainer.restore(self.state.step, &parameters, &moment1, moment2.as_deref());
+        // A run that averages only from here on starts from the parameters.
+        if self.tensors.keys().any(|name| name.starts_with("ema/")) {
+            trainer.set_average(&self.arena(trainer, "ema")?);
+        }
         Ok(())
     }
 

@@ -8,18 +8,16 @@ use crate::gpu::Gpu;
 use crate::infer::{Predictor, SegmentOptions, segment_file};
 use crate::metrics::{Evaluation, Region};
 use crate::nn::Model;
-use crate::nn::model::{fingerprint, tensors_from_arena};
 use crate::train::folder::create;
 use crate::train::{Event, TrainError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl<P: Progress> Run<'_, P> {
-    /// Logs the fingerprints of the last parameters and of the kept model, and returns them.
+    /// Writes the last models, and logs the fingerprints of the last parameters and of the kept model, and returns them.
     pub(super) fn finish(&mut self) -> Result<[String; 2], TrainError> {
-        let tensors =
-            tensors_from_arena(&self.trainer.training().graph, self.trainer.layout(), &self.trainer.parameters()?);
-        let fingerprints = [fingerprint(&tensors), Model::read(&self.model_path())?.fingerprint()];
+        let last = self.write_last_models()?;
+        let fingerprints = [last.fingerprint(), Model::read(&self.model_path())?.fingerprint()];
         let [weights, model] = fingerprints.clone();
         self.log.write(&Event::Finished { step: self.trainer.step_count(), weights, model });
         self.log.flush()?;

@@ -11,12 +11,13 @@ impl<P: Progress> Run<'_, P> {
         self.settings.out.join("model.safetensors")
     }
 
-    /// Keeps the model as it is now; where it cannot be written, in memory until it can.
+    /// Keeps the model as it is now, with averaged parameters where there are some; where it cannot be written, in memory until it can.
     pub(super) fn keep_model(&mut self) -> Result<(), TrainError> {
-        let preprocessing = serde_json::to_value(&self.preprocessing).expect("preprocessing is always JSON");
-        let (graph, layout) = (&self.trainer.training().graph, self.trainer.layout());
-        let parameters = self.trainer.parameters()?;
-        let model = Model::from_arena(graph, layout, &parameters, &self.network, Some(preprocessing));
+        let parameters = match self.trainer.average()? {
+            Some(average) => average,
+            None => self.trainer.parameters()?,
+        };
+        let model = self.model_of(&parameters);
         let finite = parameters.iter().all(|p| p.is_finite());
         self.health.parameters(finite);
         if !finite {
@@ -26,6 +27,23 @@ impl<P: Progress> Run<'_, P> {
         let written = self.write_model();
         self.warn_unwritten(written);
         Ok(())
+    }
+
+    fn model_of(&self, arena: &[f32]) -> Model {
+        let preprocessing = serde_json::to_value(&self.preprocessing).expect("preprocessing is always JSON");
+        let (graph, layout) = (&self.trainer.training().graph, self.trainer.layout());
+        Model::from_arena(graph, layout, arena, &self.network, Some(preprocessing))
+    }
+
+    /// Writes the parameters behind the last step, `model_last.safetensors`, and their average where there is one,
+    /// `model_ema.safetensors`; returns the first.
+    pub(super) fn write_last_models(&self) -> Result<Model, TrainError> {
+        let last = self.model_of(&self.trainer.parameters()?);
+        last.write(&self.settings.out.join("model_last.safetensors"))?;
+        if let Some(average) = self.trainer.average()? {
+            self.model_of(&average).write(&self.settings.out.join("model_ema.safetensors"))?;
+        }
+        Ok(last)
     }
 
     fn write_model(&mut self) -> Result<(), TrainError> {

@@ -1,11 +1,11 @@
 //! The start of a run: what is trained on, with what, and from which state.
 
+use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
 use crate::data::{Case, Dataset, Preparation};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
-use crate::nn::model::initial_arena;
-use crate::nn::{Model, Network};
+use crate::nn::Network;
 use crate::profile::Roof;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
 use crate::train::data_config::Patch;
@@ -15,7 +15,6 @@ use crate::train::history::History;
 use crate::train::lock::RunLock;
 use crate::train::profiler::StepProfiler;
 use crate::train::{ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
-use std::path::Path;
 use std::sync::Arc;
 
 impl<'a, P: Progress> Run<'a, P> {
@@ -45,10 +44,13 @@ impl<'a, P: Progress> Run<'a, P> {
         let mut trainer = trainer_for(gpu, settings, &network, patch)?;
         let origin = Origin::new(&trainer, &config);
         let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
+        let mut initialised = None;
         match &loaded {
             Some(loaded) => resume(loaded, &mut trainer, &origin, progress)?,
             None => {
-                trainer.set_parameters(&initial_parameters(settings, &network, &trainer)?);
+                let (parameters, origin_of_them) = initial_parameters(settings, &network, &trainer, progress)?;
+                trainer.set_parameters(&parameters);
+                initialised = origin_of_them;
                 // The folder becomes a run to resume by its configuration, so that a run can be resumed from its start on.
                 let start = Checkpoint::of(&trainer, &origin, position)?;
                 checkpoint::write(&settings.out, &start, config.training.keep_checkpoints)?;
@@ -62,7 +64,7 @@ impl<'a, P: Progress> Run<'a, P> {
         let mut run = Self {
             settings,
             progress,
-            predictor: Predictor::sharing(trainer.executor(), &network, patch)?,
+            predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
             validation: Validation::new(&validation, &preparation)?,
             preprocessing: preprocessing(&preparation, &dataset),
             saved: Some(trainer.step_count()),
@@ -82,6 +84,9 @@ impl<'a, P: Progress> Run<'a, P> {
             preparation,
         };
         run.announce(gpu, cases);
+        if let Some(with) = initialised {
+            run.log.write(&Event::Initialised { step: 0, with });
+        }
         Ok((lock, run, test))
     }
 
@@ -167,23 +172,4 @@ fn preprocessing(preparation: &Preparation, dataset: &Dataset) -> Preprocessing 
         canonical: preparation.canonical,
         class_names: dataset.class_names.clone(),
     }
-}
-
-fn initial_parameters(settings: &RunSettings, network: &Network, trainer: &Trainer) -> Result<Vec<f32>, TrainError> {
-    let (graph, layout) = (&trainer.training().graph, trainer.layout());
-    let Some(path) = &settings.init else {
-        return Ok(initial_arena(graph, layout, settings.config.seed, settings.config.network.head_gain));
-    };
-    let model = initial_model(path, network)?;
-    Ok(model.to_arena(graph, layout))
-}
-
-/// The model to start from, which must be of the network that is trained.
-pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<Model, TrainError> {
-    let model = Model::read(path)?;
-    if model.network != *network {
-        let reason = format!("holds {:?}, but this training is of {network:?}", model.network);
-        return Err(TrainError::RunFolder { path: path.to_owned(), reason });
-    }
-    Ok(model)
 }

@@ -31,6 +31,9 @@ impl<P: Progress> Run<'_, P> {
         let mut waited = Duration::ZERO;
         while self.trainer.step_count() < steps {
             self.go_on()?;
+            if self.is_exhausted() {
+                return self.stop_early().map(|()| None);
+            }
             let scheduled = self.settings.config.learning_rate(self.trainer.step_count());
             let learning_rate = scheduled * self.restorations.learning_rate;
             let before = Instant::now();
@@ -63,6 +66,30 @@ impl<P: Progress> Run<'_, P> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether `training.patience` validations have passed without a better mean Dice.
+    fn is_exhausted(&self) -> bool {
+        let training = &self.settings.config.training;
+        let waited = training.patience.saturating_mul(training.validate_every);
+        waited > 0 && self.best.is_some_and(|(_, step)| self.trainer.step_count() >= step.saturating_add(waited))
+    }
+
+    /// The end of a training that learns nothing more. It stays one that can be resumed.
+    fn stop_early(&mut self) -> Result<(), TrainError> {
+        let (step, best_step) = (self.trainer.step_count(), self.best.map_or(0, |(_, step)| step));
+        let patience = self.settings.config.training.patience;
+        self.progress.note(&format!(
+            "step {step}: no better mean Dice in {patience} validations since step {best_step}; the training ends here \
+             (training.patience)"
+        ));
+        self.log.write(&Event::EarlyStop { step, best_step });
+        if self.saved != Some(step) {
+            let results = self.trainer.finish()?;
+            self.record(results);
+            self.checkpoint(true)?;
+        }
+        Ok(())
     }
 
     /// An error when a signal has asked the training to stop.

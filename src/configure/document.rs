@@ -1,0 +1,123 @@
+//! The TOML file of a plan: every key behind its reason.
+
+use super::{Design, Fingerprint, Measured};
+use crate::files::replace_file;
+use crate::gpu::AdapterDescription;
+use crate::plan::human_bytes;
+use crate::train::TrainError;
+use std::fmt::Write;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Letters of a line of comment.
+const WIDTH: usize = 100;
+/// The tables in the order of the file; keys outside of any come first.
+const TABLES: [&str; 6] = ["network", "data", "augmentation", "training", "optimiser", "schedule"];
+
+/// What a plan is of.
+#[derive(Debug)]
+pub struct Heading<'a> {
+    /// The data set.
+    pub data: &'a Path,
+    /// The device.
+    pub device: &'a AdapterDescription,
+    /// What was found in the data.
+    pub fingerprint: &'a Fingerprint,
+    /// The configuration.
+    pub design: &'a Design,
+    /// Time and memory of a step.
+    pub measured: &'a Measured,
+}
+
+impl Heading<'_> {
+    /// The document. Lines of keys whose reason begins with `measured` depend on the clock, all others on data, device and
+    /// budget alone.
+    pub fn document(&self) -> String {
+        let mut text = String::new();
+        self.introduce(&mut text);
+        let table = Table::try_from(&self.design.config).expect("a configuration is a table");
+        for name in TABLES {
+            let _ = writeln!(text, "\n[{name}]");
+            let of_table = |key: &str| key.split_once('.').is_some_and(|(table, _)| table == name);
+            for reason in self.design.reasons.iter().filter(|r| of_table(r.key)) {
+                let key = &reason.key[name.len() + 1..];
+                comment(&mut text, &reason.text);
+                let value: &Value = &table[name][key];
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
+        text
+    }
+
+    fn introduce(&self, text: &mut String) {
+        let (design, measured) = (self.design, self.measured);
+        let [x, y, z] = design.patch;
+        comment(
+            text,
+            &format!(
+                "A plan by vnet-engine {} for {} cases and {} classes of {}. Change what you like: train --config reads it, \
+                 and what is not in it is as in preset small.",
+                env!("CARGO_PKG_VERSION"),
+                self.fingerprint.cases.len(),
+                self.fingerprint.classes,
+                self.data.display()
+            ),
+        );
+        comment(text, &format!("device: {}, {}", self.device.name, self.device.driver));
+        let seconds = 1000.0 * measured.step_seconds;
+        comment(
+            text,
+            &format!("measured: {:.0} s ({:.1} min) per 1,000 steps, loader included", seconds, seconds / 60.0),
+        );
+        let forecast = &measured.forecast;
+        comment(
+            text,
+            &format!(
+                "peak device memory: {} with validation, for batch {} of {x} x {y} x {z} voxels",
+                human_bytes(forecast.total()),
+                design.config.training.batch
+            ),
+        );
+    }
+}
+
+/// Writes a plan; the folder is made where there is none.
+///
+/// # Errors
+/// [`TrainError::Io`] that names the file.
+pub fn store(path: &Path, text: &str) -> Result<(), TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), action: "write the plan", source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    replace_file(path, text.as_bytes()).map_err(io)
+}
+
+/// A paragraph of comment, in lines of [`WIDTH`] letters.
+fn comment(text: &mut String, paragraph: &str) {
+    let mut line = String::from("#");
+    for word in paragraph.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH && line.len() > 1 {
+            text.push_str(&line);
+            text.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.extend(word.chars().filter(|c| !c.is_control()));
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_stay_comments_and_within_the_width() {
+        let mut text = String::new();
+        comment(&mut text, &format!("a name\nwith = \"keys\"\u{7}{}", " and many words".repeat(30)));
+        assert!(text.lines().count() > 3 && text.lines().all(|l| l.starts_with("# ") && l.chars().count() <= WIDTH));
+        assert!(!text.contains('\u{7}') && text.ends_with("words\n"));
+    }
+}

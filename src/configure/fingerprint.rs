@@ -1,0 +1,151 @@
+//! What the volumes of a data set are like.
+
+use crate::data::io::input::read_text;
+use crate::data::volume::position_of;
+use crate::data::{Case, DataError, Dataset, Intensities, Reorientation, io};
+use serde::Serialize;
+use std::path::Path;
+
+/// Bytes of a `dataset.json`, at most.
+const LONGEST_DESCRIPTION: u64 = 1 << 26;
+
+/// A case, in the orientation nearest to RAS.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CaseFacts {
+    /// Its name.
+    pub name: String,
+    /// Extents x, y, z in voxels.
+    pub extents: [usize; 3],
+    /// Spacing x, y, z in mm.
+    pub spacing: [f64; 3],
+    /// Part of the volume within the box around the voxels that are not exactly 0.
+    pub nonzero_box: f64,
+    /// Intensity below which 0.4 % of the voxels lie (quantile 1/255).
+    pub low: f64,
+    /// Lowest and highest intensity.
+    pub range: [f64; 2],
+    /// Mean intensity.
+    pub mean: f64,
+    /// Volume of each class in mm³, background first.
+    pub class_mm3: Vec<f64>,
+    /// Part of the voxels that are labelled.
+    pub foreground: f64,
+    /// First and last labelled voxel along x, y, z; `None` where nothing is labelled.
+    pub labelled: Option<[[usize; 2]; 3]>,
+}
+
+/// A data set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fingerprint {
+    /// The cases, in their order.
+    pub cases: Vec<CaseFacts>,
+    /// Number of classes, background included.
+    pub classes: usize,
+    /// What `dataset.json` says the images are, e.g. `CT`.
+    pub modality: Option<String>,
+}
+
+impl Fingerprint {
+    /// Reads all cases, one in memory at a time.
+    ///
+    /// # Errors
+    /// [`DataError`] that names the file.
+    pub fn of(dataset: &Dataset, classes: usize) -> Result<Self, DataError> {
+        let cases = dataset.cases.iter().map(|case| CaseFacts::of(case, classes)).collect::<Result<_, _>>()?;
+        Ok(Self { cases, classes, modality: modality(&dataset.dir)? })
+    }
+
+    /// Percentile (0 to 100) over the cases, by linear interpolation; 0 without cases.
+    pub fn percentile(&self, percent: f64, of: impl Fn(&CaseFacts) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.cases.iter().map(of).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let Some(last) = values.len().checked_sub(1) else { return 0.0 };
+        let rank = percent / 100.0 * last as f64;
+        let (lower, upper) = (values[rank.floor() as usize], values[rank.ceil() as usize]);
+        lower + (upper - lower) * rank.fract()
+    }
+
+    /// Median over the cases.
+    pub fn median(&self, of: impl Fn(&CaseFacts) -> f64) -> f64 {
+        self.percentile(50.0, of)
+    }
+
+    /// Median extents x, y, z of the volumes at a spacing in mm.
+    pub fn median_extents(&self, spacing: [f64; 3]) -> [usize; 3] {
+        std::array::from_fn(|axis| {
+            let extent = |case: &CaseFacts| (case.extents[axis] as f64 * case.spacing[axis] / spacing[axis]).round();
+            self.median(extent).round().max(1.0) as usize
+        })
+    }
+}
+
+impl CaseFacts {
+    fn of(case: &Case, classes: usize) -> Result<Self, DataError> {
+        let image = io::read_volume(&case.image)?;
+        let label = io::read_label_map(&case.label)?;
+        let reorientation = Reorientation::to_ras(&image.grid);
+        let grid = reorientation.apply_to_grid(&image.grid);
+        let voxels = reorientation.apply(&image.voxels);
+        let labels = reorientation.apply(&label.voxels);
+        let intensities = Intensities::of(&voxels);
+        let mut counts = vec![0usize; classes];
+        labels.iter().for_each(|&class| counts[usize::from(class)] += 1);
+        let voxel: f64 = grid.spacing.iter().product();
+        let nonzero = bounding_box(grid.extents, |at| voxels[at] != 0.0);
+        let inside = |[first, last]: [usize; 2]| last - first + 1;
+        let of_all = |count: usize| count as f64 / labels.len() as f64;
+        Ok(Self {
+            name: case.name.clone(),
+            extents: grid.extents,
+            spacing: grid.spacing,
+            nonzero_box: nonzero.map_or(0.0, |b| of_all(b.map(inside).iter().product())),
+            low: f64::from(intensities.quantiles[1]),
+            range: [intensities.low(), intensities.high()].map(f64::from),
+            mean: f64::from(intensities.mean),
+            class_mm3: counts.iter().map(|&count| count as f64 * voxel).collect(),
+            foreground: of_all(labels.len() - counts[0]),
+            labelled: bounding_box(grid.extents, |at| labels[at] != 0),
+        })
+    }
+}
+
+/// First and last voxel along x, y, z of those that are `wanted`.
+fn bounding_box(extents: [usize; 3], wanted: impl Fn(usize) -> bool) -> Option<[[usize; 2]; 3]> {
+    let mut found: Option<[[usize; 2]; 3]> = None;
+    for at in (0..extents.iter().product()).filter(|&at| wanted(at)) {
+        let position = position_of(at, extents);
+        let so_far = found.get_or_insert(position.map(|p| [p, p]));
+        for ([first, last], p) in so_far.iter_mut().zip(position) {
+            (*first, *last) = ((*first).min(p), (*last).max(p));
+        }
+    }
+    found
+}
+
+/// The first entry of `modality` (Decathlon) or `channel_names` (nnU-Net) of `dataset.json`.
+fn modality(dir: &Path) -> Result<Option<String>, DataError> {
+    let path = dir.join("dataset.json");
+    let text = match read_text(&path, LONGEST_DESCRIPTION) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataError::io(&path, "read")(error)),
+    };
+    let expected = "a JSON object with \"modality\" or \"channel_names\"";
+    let description: serde_json::Value =
+        serde_json::from_str(&text).map_err(|source| DataError::Json { path, source, expected })?;
+    let first = |key: &str| description.get(key)?.get("0")?.as_str().map(str::to_owned);
+    Ok(first("modality").or_else(|| first("channel_names")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_by_hand() {
+        let wanted = [7, 16, 23];
+        // Of 3 x 4 x 2: (1, 2, 0), (1, 1, 1), (2, 3, 1).
+        assert_eq!(bounding_box([3, 4, 2], |at| wanted.contains(&at)), Some([[1, 2], [1, 3], [0, 1]]));
+        assert_eq!(bounding_box([3, 4, 2], |_| false), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! A configuration chosen from the data and the device, with its reasons, as nnU-Net's plans (Isensee et al. 2021).
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`fingerprint`] | what the volumes of a data set are like |
+//! | [`rules`] | the configuration that follows, without a device: pure functions |
+//! | [`probe`] | memory and time of a step on the device at hand |
+//! | [`document`] | the TOML file, in which every key has its reason |
+//!
+//! docs/decisions/0011-plans.md says which of nnU-Net's rules are taken and which are not.
+
+pub mod document;
+pub mod fingerprint;
+pub mod probe;
+pub mod rules;
+
+pub use fingerprint::{CaseFacts, Fingerprint};
+pub use probe::{Measured, Nominal};
+pub use rules::{Budget, Design, Reason, design};
+
+use crate::data::Dataset;
+use crate::gpu::Gpu;
+use crate::train::TrainError;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Measures a data set and a device and chooses a configuration that is trained in about `minutes` minutes; returns it as
+/// the text of a TOML file.
+///
+/// `minutes` is [`Nominal::minutes`] of the device where none are given. `noted` hears what is being done.
+///
+/// # Errors
+/// [`TrainError`] that names the file, or says that nothing fits the device.
+pub fn plan(
+    gpu: &Arc<Gpu>,
+    data: &Path,
+    minutes: Option<f64>,
+    mut noted: impl FnMut(&str),
+) -> Result<String, TrainError> {
+    let (dataset, classes) = Dataset::open_checked(data, None)?;
+    noted(&format!("measuring {} cases", dataset.cases.len()));
+    let fingerprint = Fingerprint::of(&dataset, classes)?;
+    let nominal = Nominal::of(gpu.description());
+    let budget = Budget { minutes: minutes.unwrap_or(nominal.minutes), memory: gpu.memory_budget(), nominal };
+    let mut design = design(&fingerprint, &budget, gpu.target())?;
+    noted("timing a few steps");
+    let measured = Measured::of(gpu, &design, &dataset.cases, classes)?;
+    design.set_length(&measured, &budget);
+    let heading = document::Heading {
+        data,
+        device: gpu.description(),
+        fingerprint: &fingerprint,
+        design: &design,
+        measured: &measured,
+    };
+    Ok(heading.document())
+}

@@ -1,0 +1,210 @@
+use super::choices::{is_held, normalisation, target_spacing};
+use super::shape::{coarser, levels};
+use super::*;
+use crate::configure::CaseFacts;
+use crate::configure::document::Heading;
+use crate::data::{Normalisation, Sampling, TargetSpacing};
+use crate::gpu::AdapterDescription;
+use crate::plan::MemoryReport;
+use crate::train::Forecast;
+use std::path::Path;
+
+fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
+    CaseFacts {
+        name: "case".to_owned(),
+        extents,
+        spacing,
+        nonzero_box: 1.0,
+        low: 3.0,
+        range: [0.0, 900.0],
+        mean: 120.0,
+        class_mm3: vec![9e4, 1200.0, 1100.0],
+        foreground: 0.05,
+        labelled: Some(extents.map(|e| [e / 3, e - e / 3])),
+    }
+}
+
+fn data_set(cases: Vec<CaseFacts>) -> Fingerprint {
+    Fingerprint { cases, classes: 3, modality: None }
+}
+
+/// Like Decathlon's hippocampus, and like PROMISE12 at half resolution.
+fn small_crops() -> Fingerprint {
+    data_set((0..200).map(|i| case([33 + i % 7, 45 + i % 11, 31 + i % 9], [1.0; 3])).collect())
+}
+
+fn prostates() -> Fingerprint {
+    data_set((0..36).map(|i| case([160, 160, 20 + i % 8], [1.25, 1.25, 3.6])).collect())
+}
+
+fn budget(minutes: f64, factor: f64, memory: u64) -> Budget {
+    Budget { minutes, memory: Some(memory), nominal: Nominal { minutes, factor } }
+}
+
+fn chosen(fingerprint: &Fingerprint, budget: &Budget) -> Design {
+    design(fingerprint, budget, &Target::webgpu()).expect("something fits")
+}
+
+#[test]
+fn levels_leave_four_voxels_on_the_coarsest() {
+    for (extents, expected) in [([128, 128, 64], 5), ([36, 50, 35], 4), ([160, 160, 24], 3), ([9, 90, 90], 2)] {
+        assert_eq!(levels(extents), expected, "{extents:?}");
+    }
+}
+
+#[test]
+fn the_spacing_is_the_median_and_finer_along_a_coarse_axis() {
+    let mut cases: Vec<CaseFacts> =
+        (0..21).map(|i| case([200, 200, 30], [0.5 + 0.01 * f64::from(i), 0.6, 2.0])).collect();
+    assert_eq!(target_spacing(&data_set(cases.clone())).mm, [0.6, 0.6, 2.0]);
+    for (i, case) in cases.iter_mut().enumerate() {
+        case.spacing[2] = 2.0 + 0.1 * i as f64;
+    }
+    // Median 3.0, the finest tenth 2.2.
+    let found = target_spacing(&data_set(cases.clone()));
+    assert_eq!((found.mm, found.finer), ([0.6, 0.6, 2.2], Some(2)));
+    // With as many voxels along z as along the others it is no axis of few slices.
+    cases.iter_mut().for_each(|case| case.extents[2] = 150);
+    assert_eq!(target_spacing(&data_set(cases)).mm, [0.6, 0.6, 3.0]);
+}
+
+#[test]
+fn voxels_grow_along_the_finest_axes_first() {
+    assert_eq!(coarser([1.0, 1.0, 1.0]), [1.03; 3]);
+    assert_eq!(coarser([1.0, 2.5, 5.1]), [1.03, 2.5 * 1.03, 5.1]);
+    assert_eq!(coarser([3.0, 3.0, 5.0]), [3.0 * 1.03, 3.0 * 1.03, 5.0 * 1.03]);
+}
+
+#[test]
+fn intensities_decide_on_the_normalisation() {
+    let kind = |fingerprint: &Fingerprint| normalisation(fingerprint).0;
+    let mut data = small_crops();
+    assert_eq!(kind(&data), Normalisation::ZScoreAll);
+    data.cases.iter_mut().for_each(|case| case.nonzero_box = 0.4);
+    assert_eq!(kind(&data), Normalisation::ZScoreNonZero);
+    data.cases.iter_mut().for_each(|case| case.low = -1000.0);
+    assert_eq!(kind(&data), Normalisation::CtWindow);
+    data.modality = Some("MRI".to_owned());
+    assert_eq!(kind(&data), Normalisation::ZScoreNonZero);
+    data.modality = Some("CT".to_owned());
+    data.cases.iter_mut().for_each(|case| case.low = 0.0);
+    assert_eq!(kind(&data), Normalisation::CtWindow);
+}
+
+#[test]
+fn labels_are_held_by_the_centred_patch_or_not() {
+    let mut case = case([50, 40, 30], [1.0, 1.0, 2.0]);
+    case.labelled = Some([[10, 39], [5, 34], [12, 17]]);
+    assert!(is_held(&case, [32, 32, 16], [1.0, 1.0, 2.0]));
+    assert!(!is_held(&case, [28, 32, 16], [1.0, 1.0, 2.0]));
+    assert!(is_held(&case, [16, 16, 8], [2.0, 2.0, 4.0]));
+    case.labelled = None;
+    assert!(is_held(&case, [1; 3], [1.0; 3]));
+}
+
+#[test]
+fn small_volumes_are_taken_whole_and_more_time_buys_a_wider_network() {
+    let short = chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30));
+    assert_eq!((short.config.network.base, short.patch), (4, [40, 56, 40]));
+    assert_eq!(short.config.data.sampling, Sampling::Whole);
+    assert_eq!(short.config.data.spacing, TargetSpacing::Millimetres([1.0; 3]));
+    assert_eq!(short.config.network.encoder, [1, 2, 3, 3]);
+    assert!(!short.config.augmentation.enabled);
+    let long = chosen(&small_crops(), &budget(480.0, 100.0, 8 << 30));
+    assert_eq!((long.config.network.base, long.config.training.batch), (16, 2));
+    assert!(long.config.augmentation.enabled);
+    assert_eq!(
+        short,
+        chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30)),
+        "a plan without its clock is always the same"
+    );
+}
+
+#[test]
+fn a_patch_of_large_volumes_is_near_a_cube_and_covers_a_quarter() {
+    let found = chosen(&prostates(), &budget(15.0, 1.0, 8 << 30));
+    assert_eq!(found.config.data.sampling, Sampling::Patch);
+    let TargetSpacing::Millimetres(spacing) = found.config.data.spacing else { panic!("a spacing was chosen") };
+    let median = prostates().median_extents(spacing);
+    let (patch, voxels) = (found.patch, found.patch.iter().product::<usize>());
+    assert!(4 * voxels >= median.iter().product(), "{patch:?} of {median:?}");
+    let mm: Vec<f64> = (0..3).map(|axis| patch[axis] as f64 * spacing[axis]).collect();
+    let (least, most) = (mm.iter().copied().fold(f64::MAX, f64::min), mm.iter().copied().fold(0.0, f64::max));
+    assert!(most < 1.5 * least, "{mm:?}");
+}
+
+#[test]
+fn little_memory_makes_the_patch_smaller_and_none_is_an_error() {
+    let roomy = chosen(&prostates(), &budget(480.0, 100.0, 64 << 30));
+    let tight = chosen(&prostates(), &budget(480.0, 100.0, 1 << 29));
+    let voxels = |design: &Design| design.patch.iter().product::<usize>() * design.config.training.batch;
+    assert!(voxels(&tight) < voxels(&roomy), "{:?} {:?}", tight.patch, roomy.patch);
+    let error = design(&prostates(), &budget(480.0, 100.0, 1 << 20), &Target::webgpu()).expect_err("1 MiB");
+    assert!(error.to_string().contains("device memory"), "{error}");
+}
+
+fn measured(step_seconds: f64) -> Measured {
+    let step = MemoryReport { inputs: 1, slots: 2, slots_lower_bound: 2, values_unshared: 2, arenas: 3, other: 4 };
+    Measured { step_seconds, forecast: Forecast { step, validation: 5, staging: 6, passes: 1, recomputed: 0.0 } }
+}
+
+fn document(step_seconds: f64) -> (String, Design) {
+    let (data, budget) = (prostates(), budget(15.0, 1.0, 8 << 30));
+    let mut design = chosen(&data, &budget);
+    let measured = measured(step_seconds);
+    design.set_length(&measured, &budget);
+    let device = AdapterDescription {
+        name: "a device".to_owned(),
+        driver: "a driver".to_owned(),
+        backend: "Vulkan".to_owned(),
+        kind: "software",
+        subgroup: [4, 8],
+        max_binding_bytes: 1,
+        max_buffer_bytes: 1,
+        max_workgroup_bytes: 1,
+        max_invocations: 1,
+        features: Vec::new(),
+    };
+    let heading =
+        Heading { data: Path::new("data"), device: &device, fingerprint: &data, design: &design, measured: &measured };
+    (heading.document(), design.clone())
+}
+
+#[test]
+fn every_key_has_its_reason_and_the_file_is_the_configuration() {
+    let (text, design) = document(0.7);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut keys = 0;
+    for (i, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#')) {
+        assert!(lines[i - 1].starts_with("# "), "no reason before {line}");
+        keys += 1;
+    }
+    assert_eq!(keys, design.reasons.len());
+    let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
+    assert_eq!(read, design.config);
+    // 900 s of 0.7 s.
+    assert_eq!((read.training.steps, read.training.validate_every), (1200, 120));
+}
+
+#[test]
+fn only_measured_lines_depend_on_the_clock() {
+    let without = |text: String| -> Vec<String> {
+        let mut dropping = false;
+        let mut kept = Vec::new();
+        for line in text.lines() {
+            dropping |= line.starts_with("# measured");
+            if !dropping {
+                kept.push(line.to_owned());
+            }
+            dropping &= line.starts_with('#');
+        }
+        kept
+    };
+    assert_eq!(without(document(0.7).0), without(document(2.9).0));
+    assert_ne!(document(0.7).0, document(2.9).0);
+}
+
+#[test]
+fn numbers_of_steps_have_two_digits() {
+    assert_eq!([0, 7, 99, 100, 1289, 30_999].map(two_digits), [0, 7, 99, 100, 1200, 30_000]);
+}

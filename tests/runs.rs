@@ -1,0 +1,192 @@
+//! Runs with averaged parameters, early stopping, and parameters of another model to start from.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use support::GPU;
+use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
+use vnet_engine::gpu::Gpu;
+use vnet_engine::nn::Model;
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, train};
+
+fn main() {
+    support::run_trials(&[
+        (
+            "an_averaged_run_that_was_cut_ends_with_the_same_bits",
+            true,
+            an_averaged_run_that_was_cut_ends_with_the_same_bits,
+        ),
+        ("averages_are_kept_and_the_last_parameters_too", true, averages_are_kept_and_the_last_parameters_too),
+        ("a_run_without_gain_ends_early", true, a_run_without_gain_ends_early),
+        ("a_head_of_other_classes_starts_anew", true, a_head_of_other_classes_starts_anew),
+        ("other_differences_of_a_model_are_named", true, other_differences_of_a_model_are_named),
+    ]);
+}
+
+fn gpu() -> &'static Arc<Gpu> {
+    GPU.as_ref().expect("ignored without an adapter")
+}
+
+/// Keeps what is told.
+#[derive(Default)]
+struct Heard {
+    losses: Vec<f64>,
+    notes: Vec<String>,
+}
+
+impl Progress for Heard {
+    fn started(&mut self, _run: &Started<'_>) {}
+    fn step(&mut self, result: &StepResult) {
+        self.losses.push(result.loss);
+    }
+    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+}
+
+fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
+    let data = folder.join("data");
+    if !data.exists() {
+        let phantoms = PhantomSettings { cases: 6, seed: 4, extents: [32, 28, 16], spacing: [4.0, 4.5, 4.5] };
+        write_dataset(&data, &phantoms, |_| ()).expect("written");
+    }
+    let fixed = [
+        "training.steps=6",
+        "training.validate_every=2",
+        "training.checkpoint_every=3",
+        "network.encoder=[1,1]",
+        "network.decoder=[1]",
+        "data.patch=[16,16,16]",
+        "schedule.kind=constant",
+    ];
+    let keys: Vec<String> = fixed.iter().chain(keys).map(|key| (*key).to_owned()).collect();
+    let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
+    RunSettings { data, out: folder.join(out), config, resume: false, fold: None, init: None, profile: false }
+}
+
+fn run(settings: &RunSettings) -> Heard {
+    let mut heard = Heard::default();
+    train(gpu(), settings, &mut heard).expect("a run");
+    heard
+}
+
+/// Tensors of a safetensors file, by name.
+fn tensors(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
+}
+
+fn an_averaged_run_that_was_cut_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let keys = ["training.ema_decay=0.6"];
+    let whole = settings(folder.path(), "whole", &keys);
+    let expected = run(&whole);
+    let mut cut = settings(folder.path(), "cut", &keys);
+    cut.config.training.steps = 3;
+    run(&cut);
+    (cut.config.training.steps, cut.resume) = (6, true);
+    assert_eq!(run(&cut).losses, expected.losses[3..]);
+    let checkpoint = "checkpoint/step_0000006.safetensors";
+    let (a, b) = (tensors(&whole.out.join(checkpoint)), tensors(&cut.out.join(checkpoint)));
+    assert!(a.keys().any(|name| name == "ema/head.weight"), "{:?}", a.keys());
+    assert_eq!(a, b);
+    assert_eq!(tensors(&whole.out.join("model.safetensors")), tensors(&cut.out.join("model.safetensors")));
+}
+
+fn averages_are_kept_and_the_last_parameters_too() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Without validation cases the model that is kept is that of the last step.
+    let keys = ["training.ema_decay=0.6", "data.split=[1,0,0]"];
+    let averaged = settings(folder.path(), "averaged", &keys);
+    let plain = settings(folder.path(), "plain", &keys[1..]);
+    let (losses, plain_losses) = (run(&averaged).losses, run(&plain).losses);
+    assert_eq!(losses, plain_losses, "averaging changes no step");
+    let of = |name: &str| tensors(&averaged.out.join(name));
+    assert_eq!(of("model_ema.safetensors"), of("model.safetensors"));
+    assert_ne!(of("model_last.safetensors"), of("model.safetensors"));
+    assert_eq!(of("model_last.safetensors"), tensors(&plain.out.join("model_last.safetensors")));
+    assert_eq!(tensors(&plain.out.join("model.safetensors")), tensors(&plain.out.join("model_last.safetensors")));
+    assert!(!plain.out.join("model_ema.safetensors").exists());
+}
+
+fn a_run_without_gain_ends_early() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Steps that change no bit of a parameter: the first validation stays the best.
+    let keys =
+        ["training.patience=2", "training.steps=40", "optimiser.learning_rate=1e-30", "training.checkpoint_every=0"];
+    let early = settings(folder.path(), "early", &keys);
+    let heard = run(&early);
+    assert_eq!(heard.losses.len(), 6, "the first validation is after step 2, two more follow");
+    assert!(heard.notes.iter().any(|note| note.contains("training.patience")), "{:?}", heard.notes);
+    let log = std::fs::read_to_string(early.out.join("log.jsonl")).expect("a log");
+    assert!(log.contains(r#""event":"early_stop","step":6,"best_step":2"#), "{log}");
+    assert!(early.out.join("checkpoint/step_0000006.safetensors").exists());
+    // Resumed, it ends where it did.
+    let resumed = RunSettings { resume: true, ..early.clone() };
+    assert!(run(&resumed).losses.is_empty());
+    let mut on = resumed;
+    on.config.training.patience = 0;
+    on.config.training.steps = 7;
+    assert_eq!(run(&on).losses.len(), 1, "without patience it goes on");
+}
+
+fn a_head_of_other_classes_starts_anew() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let first = settings(folder.path(), "first", &[]);
+    run(&first);
+    let path = first.out.join("model.safetensors");
+    let mut three = Model::read(&path).expect("a model");
+    // The same network as if it had been trained on three classes.
+    three.network.classes = 3;
+    for (name, shape) in vnet_engine::nn::model::parameter_shapes(&three.network) {
+        let tensor = three.tensors.get_mut(&name).expect("a parameter");
+        let elements = shape.iter().product();
+        tensor.data.resize(elements, 0.25);
+        tensor.shape = shape;
+    }
+    let other = folder.path().join("three.safetensors");
+    three.write(&other).expect("written");
+    let start = |out: &str, init: &Path| {
+        // So small a rate that the start is the end.
+        let mut fine = settings(folder.path(), out, &["optimiser.learning_rate=1e-30", "data.split=[1,0,0]", "seed=9"]);
+        fine.init = Some(init.to_owned());
+        let heard = run(&fine);
+        let log = std::fs::read_to_string(fine.out.join("log.jsonl")).expect("a log");
+        (heard, log, tensors(&fine.out.join("model.safetensors")))
+    };
+    let (heard, log, found) = start("other", &other);
+    assert!(
+        heard.notes.iter().any(|n| n.contains("head") && n.contains("2 classes instead of 3")),
+        "{:?}",
+        heard.notes
+    );
+    assert!(log.contains("initialised") && log.contains("2 classes instead of 3"), "{log}");
+    let given = tensors(&path);
+    for (name, bytes) in &found {
+        assert_eq!(given[name] == *bytes, !name.starts_with("head."), "{name}");
+    }
+    let (heard, log, found) = start("same", &path);
+    assert!(heard.notes.iter().all(|n| !n.contains("head")) && log.contains("all parameters of"), "{:?}", heard.notes);
+    assert_eq!(found, given, "with the same classes the head is kept");
+}
+
+fn other_differences_of_a_model_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let first = settings(folder.path(), "first", &["training.steps=1"]);
+    run(&first);
+    for (key, words) in [
+        ("network.base=6", ["tensor decoder.0.act.0.weight", "expected F32 [12]", "found F32 [8]"]),
+        ("network.encoder=[1,2]", ["tensor encoder.1.act.1.weight", "expected F32 [8]", "no such tensor"]),
+        ("network.decoder=[2]", ["tensor decoder.0.act.1.weight", "expected F32 [8]", "no such tensor"]),
+    ] {
+        let mut other = settings(folder.path(), "other", &[key]);
+        other.init = Some(first.out.join("model.safetensors"));
+        let error = train(gpu(), &other, &mut Heard::default()).expect_err(key).to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{key}: {error}");
+        assert!(!other.out.join("config.toml").exists(), "{key}: no run was started");
+    }
+}
