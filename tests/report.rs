@@ -415,7 +415,7 @@ fn report_is_one_file_with_everything_escaped() {
     let facts = [("data \"path\"".to_owned(), "a<b & 'c'".to_owned())];
     let images = [("1 < 2 \"quoted\"".to_owned(), picture)];
     let evaluation = evaluation();
-    let report = Report { title: "Run <7>", facts: &facts, images: &images, evaluation: Some(&evaluation) };
+    let report = Report { title: "Run <7>", facts: &facts, images: &images, viewer: &[], evaluation: Some(&evaluation) };
     write_report(&page, &report).unwrap();
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<title>Run &lt;7&gt;</title>") && html.contains("<h1>Run &lt;7&gt;</h1>"));
@@ -438,7 +438,7 @@ fn report_names_the_picture_that_fails() {
     let page = folder.path().join("report.html");
     let fails = |picture: &str| {
         let images = [("caption".to_owned(), PathBuf::from(picture))];
-        let report = Report { title: "t", facts: &[], images: &images, evaluation: None };
+        let report = Report { title: "t", facts: &[], images: &images, viewer: &[], evaluation: None };
         write_report(&page, &report).unwrap_err().to_string()
     };
     assert!(fails("/absent/overlay.png").starts_with("cannot read /absent/overlay.png: "));

@@ -562,7 +562,7 @@ impl<P: Progress> Run<'_, P> {
             images.push(("Loss, learning rate and validation Dice".to_owned(), out.join("curves.png")));
         }
         images.extend(overlays.pop().map(|last| ("First validation case after the last validation".to_owned(), last)));
-        let report = crate::report::Report { title: "V-Net training", facts: &facts, images: &images, evaluation };
+        let report = crate::report::Report { title: "V-Net training", facts: &facts, images: &images, viewer: &[], evaluation };
         Ok(crate::report::write_report(&out.join("report.html"), &report)?)
     }
 }
