@@ -5,6 +5,7 @@ usage: python3 fuzz/seeds.py (standard library only)
 """
 import gzip
 import json
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -248,16 +249,48 @@ def model_files():
         "class_names": ["background", "prostate"],
     }
     for extra in ({}, {"preprocessing": preprocessing}):
-        header, at = {"__metadata__": {"vnet_engine": json.dumps({"format": 1, "network": network, **extra})}}, 0
-        for name, shape in shapes.items():
-            count = 1
-            for extent in shape:
-                count *= extent
-            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * count]}
-            at += 4 * count
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        yield struct.pack("<Q", len(text)) + text + struct.pack(f"<{at // 4}f", *(v % 7 * 0.125 for v in range(at // 4)))
+        yield safetensors({"vnet_engine": json.dumps({"format": 1, "network": network, **extra})}, shapes)
+
+
+def safetensors(metadata, shapes):
+    header, at = {"__metadata__": metadata}, 0
+    for name, shape in shapes.items():
+        count = math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * count]}
+        at += 4 * count
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + struct.pack(f"<{at // 4}f", *(v % 7 * 0.125 for v in range(at // 4)))
+
+
+def checkpoint_files():
+    origin = {
+        "config": "seed = 3\n[training]\nsteps = 9\nbatch = 1\n",
+        "config_blake3": "abc",
+        "kernels": "def",
+        "passes": 2,
+        "device": "a device, a driver",
+        "program": "0.1.0 (unknown)",
+    }
+    state = {
+        "blake3": "0" * 64,
+        "format": 2,
+        "step": 5,
+        "sample": 10,
+        "validated": False,
+        "best": [0.30000000000000004, 3],
+        "patch": [24, 40, 16],
+        "restorations": {"count": 1, "learning_rate": 0.5},
+        "weights": "0123",
+        "origin": origin,
+    }
+    shapes = {"encoder.0.conv.0.weight": [1, 2, 3, 1, 1], "head.bias": [3]}
+    for moments in (["moment1"], ["moment1", "moment2"]):
+        tensors = {f"{p}/{name}": shape for p in ["parameter"] + moments for name, shape in shapes.items()}
+        # Rust writes JSON without spaces, and the place of the checksum is found by its text.
+        text = json.dumps(state, separators=(",", ":"))
+        yield safetensors({"vnet_engine_checkpoint": text}, tensors)
+        state["best"] = None
 
 
 WORDS = {
@@ -279,6 +312,10 @@ WORDS = {
     "split": ["train", "validation", "test", "folds"],
     "model": ["__metadata__", "vnet_engine", "dtype", "F32", "F16", "shape", "data_offsets", "format", "network",
               "in_channels", "classes", "base", "encoder", "decoder", "preprocessing", "normalisation", "patch"],
+    "checkpoint": ["__metadata__", "vnet_engine_checkpoint", "dtype", "F32", "F16", "shape", "data_offsets", "parameter/",
+                   "moment1/", "moment2/", "blake3", "format", "step", "sample", "validated", "best", "patch",
+                   "restorations", "count", "learning_rate", "weights", "origin", "config", "kernels", "passes", "null",
+                   "1e308", "18446744073709551615", "-1"],
 }
 
 
@@ -290,6 +327,7 @@ def main():
         "configuration": configuration_files,
         "split": split_files,
         "model": model_files,
+        "checkpoint": checkpoint_files,
     }
     for target, files in targets.items():
         folder = CORPUS / target

@@ -79,11 +79,16 @@ pub fn split(bytes: &[u8]) {
     }
 }
 
-/// A model file; checkpoints share its reader.
+/// A model file.
 pub fn model(bytes: &[u8]) {
     let Ok(model) = Model::from_bytes(Path::new("m.safetensors"), bytes) else { return };
     if let Ok(preprocessing) = Preprocessing::of(&model) {
         preprocessing.preparation(model.network.classes);
         preprocessing.foreground_names(model.network.classes);
     }
+}
+
+/// A checkpoint, with the checksum that is in it and with the one that belongs in it.
+pub fn checkpoint(bytes: &[u8]) {
+    crate::train::fuzz_checkpoint(bytes);
 }

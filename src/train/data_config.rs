@@ -4,6 +4,9 @@ use super::config_check::Mistake;
 use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing};
 use serde::{Deserialize, Serialize};
 
+/// Voxels of an axis of the patch, at most.
+pub(super) const LONGEST_PATCH: usize = 4096;
+
 /// `[data]`
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
@@ -105,7 +108,7 @@ impl DataConfig {
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         if let Patch::Fixed(patch) = self.patch
-            && !patch.iter().all(|e| (1..=4096).contains(e))
+            && !patch.iter().all(|e| (1..=LONGEST_PATCH).contains(e))
         {
             mistakes.push(("data.patch", "three extents from 1 to 4096", format!("{patch:?}")));
         }

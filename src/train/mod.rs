@@ -23,6 +23,7 @@ mod validation;
 
 pub use budget::check_budget;
 pub use checkpoint::StoredWeights;
+pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
 pub use health::{HealthConfig, Reaction, Trouble};
@@ -31,6 +32,6 @@ pub use memory::{Forecast, MemoryMode};
 pub use patch::choose_patch;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
-pub use run::{Progress, RunSettings, Started, Summary, train, train_on};
+pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};
 pub use trainer::{StepResult, Trainer};
 pub use validation::{CaseDice, Validation};

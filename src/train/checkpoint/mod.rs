@@ -5,13 +5,16 @@
 //! ([`seal`]). Everything else follows from it: the learning rate is a function of configuration and step, sample number s
 //! of (seed, s), and step t takes the samples from t * batch on.
 
+mod fuzz;
 mod seal;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fuzz::fuzz;
 pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 
+use super::data_config::LONGEST_PATCH;
 use super::health::Restorations;
 use super::{Config, TrainError, Trainer};
 use crate::nn::ModelError;
@@ -22,6 +25,12 @@ use std::path::{Path, PathBuf};
 
 const KEY: &str = "vnet_engine_checkpoint";
 const FORMAT: u32 = 2;
+
+/// What an error says behind the file's name, which whoever reports it puts before.
+fn without_path(path: &Path, error: &ModelError) -> String {
+    let text = error.to_string();
+    text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
+}
 
 /// What a checkpoint holds besides tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +112,13 @@ pub(super) struct Position {
     pub(super) patch: [usize; 3],
     pub(super) sample: u64,
     pub(super) restorations: Restorations,
+}
+
+impl Position {
+    /// That of a run that has not begun.
+    pub(super) fn start(patch: [usize; 3]) -> Self {
+        Self { validated: true, best: None, patch, sample: 0, restorations: Restorations::default() }
+    }
 }
 
 impl Origin {
@@ -203,6 +219,12 @@ impl Checkpoint {
         Ok(Self { path: PathBuf::new(), state, tensors })
     }
 
+    /// The run's progress at this checkpoint.
+    pub(super) fn position(&self) -> Position {
+        let State { validated, best, patch, sample, restorations, .. } = self.state;
+        Position { validated, best, patch, sample, restorations }
+    }
+
     /// Whether every parameter and moment is.
     pub(super) fn is_finite(&self) -> bool {
         self.tensors.values().all(|t| t.data.iter().all(|x| x.is_finite()))
@@ -221,11 +243,14 @@ impl Checkpoint {
         if !seal::is_intact(bytes) {
             return Err("is damaged (its checksum does not match)".to_owned());
         }
-        let (metadata, tensors) = decode(path, bytes).map_err(|e| e.to_string())?;
+        let (metadata, tensors) = decode(path, bytes).map_err(|e| without_path(path, &e))?;
         let json = metadata.get(KEY).ok_or_else(|| format!("metadata key {KEY} is missing"))?;
         let mut state: State = serde_json::from_str(json).map_err(|e| format!("metadata key {KEY}: {e}"))?;
         if state.format != FORMAT {
             return Err(format!("format {} is not known, expected {FORMAT}", state.format));
+        }
+        if !state.patch.iter().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
+            return Err(format!("patch {:?}, expected extents of 1 to {LONGEST_PATCH}", state.patch));
         }
         state.blake3 = seal::UNSEALED.to_owned();
         Ok(Self { path: path.to_owned(), state, tensors })

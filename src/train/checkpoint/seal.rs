@@ -23,6 +23,11 @@ pub(super) fn is_intact(file: &[u8]) -> bool {
     place(file).is_some_and(|at| file[at..at + UNSEALED.len()] == *checksum(file, at).as_bytes())
 }
 
+/// Whether there is a place for a checksum.
+pub(super) fn has_place(file: &[u8]) -> bool {
+    place(file).is_some()
+}
+
 /// Where the digits start.
 fn place(file: &[u8]) -> Option<usize> {
     let length = u64::from_le_bytes(file.get(..8)?.try_into().ok()?);

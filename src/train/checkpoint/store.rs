@@ -1,7 +1,9 @@
 //! Checkpoints in a run folder: `checkpoint/step_0000250.safetensors`, the newest few.
 
-use super::Checkpoint;
+use super::{Checkpoint, without_path};
 use crate::files::{replace_file, sync_folder};
+use crate::nn::ModelError;
+use crate::nn::model::read_file;
 use crate::train::TrainError;
 use std::path::{Path, PathBuf};
 
@@ -108,8 +110,12 @@ pub(in crate::train) fn newest_until(run: &Path, step: Option<u64>) -> Result<Fo
     Err(TrainError::RunFolder { path: folder(run), reason })
 }
 
+/// Memory is asked for only where the file is as long as its header promises.
 fn read(path: &Path) -> Result<Checkpoint, String> {
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    let bytes = read_file(path).map_err(|error| match error {
+        ModelError::Io { source, .. } => format!("cannot be read: {source}"),
+        error => format!("is damaged ({})", without_path(path, &error)),
+    })?;
     Checkpoint::decode(path, &bytes)
 }
 

@@ -1,0 +1,116 @@
+//! The end of a run: fingerprints, test cases and report.
+
+use super::{Progress, Run};
+use crate::data::Case;
+use crate::data::io::{case_of, output_name};
+use crate::evaluate::figures::{CaseFiles, viewer_cases};
+use crate::evaluate::{EvaluateError, evaluate_folders};
+use crate::gpu::Gpu;
+use crate::infer::{Predictor, SegmentOptions, segment_file};
+use crate::metrics::{Evaluation, Region};
+use crate::nn::Model;
+use crate::nn::model::{fingerprint, tensors_from_arena};
+use crate::report::{Report, ViewerCase, write_report};
+use crate::train::folder::create;
+use crate::train::{Event, TrainError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl<P: Progress> Run<'_, P> {
+    /// Logs the fingerprints of the last parameters and of the kept model, and returns them.
+    pub(super) fn finish(&mut self) -> Result<[String; 2], TrainError> {
+        let tensors =
+            tensors_from_arena(&self.trainer.training().graph, self.trainer.layout(), &self.trainer.parameters()?);
+        let fingerprints = [fingerprint(&tensors), Model::read(&self.model_path())?.fingerprint()];
+        let [weights, model] = fingerprints.clone();
+        self.log.write(&Event::Finished { step: self.trainer.step_count(), weights, model });
+        self.log.flush()?;
+        Ok(fingerprints)
+    }
+
+    /// Predicts the test cases with the best model and scores them in `test/`.
+    pub(super) fn test(&mut self, gpu: &Arc<Gpu>, cases: &[Case]) -> Result<Option<Evaluation>, TrainError> {
+        if cases.is_empty() {
+            return Ok(None);
+        }
+        let folder = self.settings.out.join("test");
+        let predictions = folder.join("predictions");
+        create(&predictions)?;
+        let model = Model::read(&self.model_path())?;
+        let predictor = Predictor::new(gpu, &model, self.preprocessing.patch)?;
+        let preparation = self.preprocessing.preparation(self.network.classes);
+        for case in cases {
+            self.go_on()?;
+            let output = predictions.join(output_name(&case.image));
+            segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), |_, _| ())?;
+        }
+        let labels = cases[0].label.parent().unwrap_or(Path::new("."));
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        let evaluation = evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole])
+            .map_err(|error| train_error(error, &predictions))?;
+        evaluation.write_csv(&folder.join("scores.csv"))?;
+        evaluation.write_json(&folder.join("scores.json"))?;
+        self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) });
+        Ok(Some(evaluation))
+    }
+
+    /// The worst, the median and the best of the test cases, drawn into `test/overlays/`.
+    fn viewer(&self, evaluation: &Evaluation, cases: &[Case]) -> Result<Vec<ViewerCase>, TrainError> {
+        let folder = self.settings.out.join("test");
+        let files = cases.iter().map(|case| {
+            let name = output_name(&case.image);
+            let prediction = folder.join("predictions").join(&name);
+            let case_name = case_of(&name).unwrap_or(&name).to_owned();
+            CaseFiles { case: case_name, image: case.image.clone(), label: case.label.clone(), prediction }
+        });
+        let overlays = folder.join("overlays");
+        create(&overlays)?;
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        viewer_cases(evaluation, &files.collect::<Vec<_>>(), &names, &overlays)
+            .map_err(|error| train_error(error, &overlays))
+    }
+
+    /// `report.html`: configuration, curves, the last overlay, the test scores and some test cases in one file.
+    pub(super) fn report(
+        &self,
+        gpu: &Gpu,
+        evaluation: Option<&Evaluation>,
+        test_cases: &[Case],
+    ) -> Result<(), TrainError> {
+        let out = &self.settings.out;
+        let mut facts = vec![
+            (
+                "Program".to_owned(),
+                format!("vnet-engine {} ({})", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT")),
+            ),
+            ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
+            ("Steps".to_owned(), self.trainer.step_count().to_string()),
+            ("Patch".to_owned(), format!("{:?} voxels", self.preprocessing.patch)),
+        ];
+        facts.extend(self.settings.config.facts());
+        let mut overlays: Vec<PathBuf> = std::fs::read_dir(out.join("overlays"))
+            .map_err(|source| TrainError::Io { path: out.join("overlays"), action: "list", source })?
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .collect();
+        overlays.sort();
+        let mut images = Vec::new();
+        if out.join("curves.png").exists() {
+            images.push(("Loss, learning rate and validation Dice".to_owned(), out.join("curves.png")));
+        }
+        images.extend(overlays.pop().map(|last| ("First validation case after the last validation".to_owned(), last)));
+        let viewer = evaluation.map_or_else(|| Ok(Vec::new()), |evaluation| self.viewer(evaluation, test_cases))?;
+        let title = "V-Net training";
+        let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation };
+        Ok(write_report(&out.join("report.html"), &report)?)
+    }
+}
+
+/// What is wrong with the test cases, as an error of the training.
+fn train_error(error: EvaluateError, folder: &Path) -> TrainError {
+    match error {
+        EvaluateError::Data(error) => TrainError::Data(error),
+        EvaluateError::Metric { source, .. } => TrainError::Metric(source),
+        EvaluateError::Report(error) => TrainError::Report(error),
+        error => TrainError::RunFolder { path: folder.to_owned(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,74 @@
+//! What a run writes on the way: its best model and checkpoints.
+
+use super::{Progress, Run};
+use crate::nn::Model;
+use crate::train::checkpoint::{self, Checkpoint, Position};
+use crate::train::{Event, TrainError};
+use std::path::PathBuf;
+
+impl<P: Progress> Run<'_, P> {
+    pub(super) fn model_path(&self) -> PathBuf {
+        self.settings.out.join("model.safetensors")
+    }
+
+    /// Keeps the model as it is now; where it cannot be written, in memory until it can.
+    pub(super) fn keep_model(&mut self) -> Result<(), TrainError> {
+        let preprocessing = serde_json::to_value(&self.preprocessing).expect("preprocessing is always JSON");
+        let (graph, layout) = (&self.trainer.training().graph, self.trainer.layout());
+        let parameters = self.trainer.parameters()?;
+        let model = Model::from_arena(graph, layout, &parameters, &self.network, Some(preprocessing));
+        let finite = parameters.iter().all(|p| p.is_finite());
+        self.health.parameters(finite);
+        if !finite {
+            return Ok(());
+        }
+        self.unwritten = Some(model);
+        let written = self.write_model();
+        self.warn_unwritten(written);
+        Ok(())
+    }
+
+    fn write_model(&mut self) -> Result<(), TrainError> {
+        if let Some(model) = &self.unwritten {
+            model.write(&self.model_path())?;
+            self.unwritten = None;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint; a failure is an error only of the last one.
+    pub(super) fn checkpoint(&mut self, last: bool) -> Result<(), TrainError> {
+        match self.write_checkpoint() {
+            Err(error) if !last && !matches!(error, TrainError::Gpu(_)) => self.warn_unwritten(Err(error)),
+            result => return result,
+        }
+        Ok(())
+    }
+
+    /// Writes model and log first: a run that goes on from a checkpoint finds both as they were. A state that is not worth
+    /// going back to is not written.
+    pub(super) fn write_checkpoint(&mut self) -> Result<(), TrainError> {
+        self.write_model()?;
+        self.log.flush()?;
+        let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
+        let restorations = self.restorations;
+        let position = Position { validated, best, patch, sample, restorations };
+        let checkpoint = Checkpoint::of(&self.trainer, &self.origin, position)?;
+        self.health.parameters(checkpoint.is_finite());
+        if !self.health.is_well() {
+            return Ok(());
+        }
+        checkpoint::write(&self.settings.out, &checkpoint, self.settings.config.training.keep_checkpoints)?;
+        self.saved = Some(self.trainer.step_count());
+        Ok(())
+    }
+
+    /// Tells of a file that could not be written, as on a full disk. What was there before is there still.
+    pub(super) fn warn_unwritten(&mut self, result: Result<(), TrainError>) {
+        if let Err(error) = result {
+            let step = self.trainer.step_count();
+            self.progress.note(&format!("step {step}: {error}; the training goes on and tries again when it is due"));
+            self.log.write(&Event::Unwritten { step, reason: error.to_string() });
+        }
+    }
+}

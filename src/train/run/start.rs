@@ -1,0 +1,189 @@
+//! The start of a run: what is trained on, with what, and from which state.
+
+use super::{Progress, Run, RunSettings, Started};
+use crate::data::{Case, Dataset, Preparation};
+use crate::gpu::Gpu;
+use crate::infer::{Predictor, Preprocessing};
+use crate::nn::model::initial_arena;
+use crate::nn::{Model, Network};
+use crate::profile::Roof;
+use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
+use crate::train::data_config::Patch;
+use crate::train::folder::{choose_split, prepare, store_config};
+use crate::train::health::Health;
+use crate::train::history::History;
+use crate::train::lock::RunLock;
+use crate::train::profiler::StepProfiler;
+use crate::train::{ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
+use std::path::Path;
+use std::sync::Arc;
+
+impl<'a, P: Progress> Run<'a, P> {
+    /// Prepares everything before the first step: the lock to hold while it goes on, the run, and its test cases.
+    pub(super) fn start(
+        gpu: &Arc<Gpu>,
+        settings: &'a RunSettings,
+        progress: &'a mut P,
+    ) -> Result<(RunLock, Self, Vec<Case>), TrainError> {
+        let (dataset, classes) = Dataset::open_checked(&settings.data, None)?;
+        let network = network_for(gpu, settings, classes)?;
+        let (lock, unlocked) = prepare(settings)?;
+        unlocked.iter().for_each(|text| progress.note(text));
+        let split = choose_split(settings, &dataset)?;
+        split.store(&settings.out.join("split.json"))?;
+        let [training, validation, test] = [&split.train, &split.validation, &split.test].map(|n| dataset.select(n));
+        let loaded = settings.resume.then(|| load(settings, progress)).transpose()?;
+        let patch = match &loaded {
+            Some(loaded) => loaded.state.patch,
+            None => choose_patch(&settings.config, &training, network.divisor())?,
+        };
+        let mut config = settings.config.clone();
+        config.data.patch = Patch::Fixed(patch);
+        config.data.resolve(&training)?;
+        // Measured first, while the device has memory to spare.
+        let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
+        let mut trainer = trainer_for(gpu, settings, &network, patch)?;
+        let origin = Origin::new(&trainer, &config);
+        let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
+        match &loaded {
+            Some(loaded) => resume(loaded, &mut trainer, &origin, progress)?,
+            None => {
+                trainer.set_parameters(&initial_parameters(settings, &network, &trainer)?);
+                // The folder becomes a run to resume by its configuration, so that a run can be resumed from its start on.
+                let start = Checkpoint::of(&trainer, &origin, position)?;
+                checkpoint::write(&settings.out, &start, config.training.keep_checkpoints)?;
+            }
+        }
+        store_config(settings, &config)?;
+        let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
+        let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
+        let preparation = config.preparation(patch, classes);
+        let cases = [training.len(), split.validation.len(), test.len()];
+        let mut run = Self {
+            settings,
+            progress,
+            predictor: Predictor::sharing(trainer.executor(), &network, patch)?,
+            validation: Validation::new(&validation, &preparation)?,
+            preprocessing: preprocessing(&preparation, &dataset),
+            saved: Some(trainer.step_count()),
+            trainer,
+            network,
+            log,
+            history,
+            best: position.best,
+            profiler,
+            origin,
+            validated: position.validated,
+            unwritten: None,
+            sample: position.sample,
+            health: Health::new(&settings.config.health),
+            restorations: position.restorations,
+            training,
+            preparation,
+        };
+        run.announce(gpu, cases);
+        Ok((lock, run, test))
+    }
+
+    fn announce(&mut self, gpu: &Gpu, cases: [usize; 3]) {
+        let device_bytes = self.trainer.executor().plan().memory.total();
+        self.log.write(&Event::Start {
+            step: self.trainer.step_count(),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: env!("VNET_ENGINE_COMMIT"),
+            adapter: gpu.description().name.clone(),
+            driver: gpu.description().driver.clone(),
+            device_bytes,
+        });
+        self.progress.started(&Started {
+            network: &self.network,
+            patch: self.preprocessing.patch,
+            batch: self.settings.config.training.batch,
+            passes: self.trainer.passes(),
+            device_bytes,
+            cases,
+            step: self.trainer.step_count(),
+            steps: self.settings.config.training.steps,
+        });
+    }
+}
+
+/// The network of the configuration, on a device that was opened for its kernels.
+fn network_for(gpu: &Gpu, settings: &RunSettings, classes: usize) -> Result<Network, TrainError> {
+    let network = settings.config.network(classes);
+    network.validate().map_err(ConfigError::from)?;
+    let (expected, found) = (settings.config.kernels, gpu.target().algorithms);
+    if expected != found {
+        let reason = format!("key kernels is {expected}, but the device was opened for {found}");
+        return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
+    }
+    Ok(network)
+}
+
+fn trainer_for(
+    gpu: &Arc<Gpu>,
+    settings: &RunSettings,
+    network: &Network,
+    [x, y, z]: [usize; 3],
+) -> Result<Trainer, TrainError> {
+    check_budget(gpu, network, &settings.config, [z, y, x])?;
+    Trainer::new(gpu, network, &settings.config, [z, y, x])
+}
+
+/// The newest checkpoint that is whole; damaged ones are told of and set aside.
+fn load<P: Progress>(settings: &RunSettings, progress: &mut P) -> Result<Checkpoint, TrainError> {
+    let found = checkpoint::newest(&settings.out)?;
+    let step = found.checkpoint.state.step;
+    for (path, reason) in &found.rejected {
+        progress.note(&format!("{}: {reason}; going on from the one before, step {step}", path.display()));
+    }
+    checkpoint::set_aside(&found.rejected)?;
+    Ok(found.checkpoint)
+}
+
+/// Goes on from a checkpoint, and says what may change the bits.
+fn resume<P: Progress>(
+    loaded: &Checkpoint,
+    trainer: &mut Trainer,
+    origin: &Origin,
+    progress: &mut P,
+) -> Result<(), TrainError> {
+    loaded.restore(trainer)?;
+    let differences = loaded.state.origin.differences(origin);
+    if !differences.is_empty() {
+        let text = differences.join(", ");
+        progress.note(&format!("not as in the checkpoint, so the bits may not be: {text}"));
+    }
+    Ok(())
+}
+
+fn preprocessing(preparation: &Preparation, dataset: &Dataset) -> Preprocessing {
+    Preprocessing {
+        normalisation: preparation.normalisation,
+        intensities: preparation.intensities,
+        spacing: preparation.spacing,
+        interpolation: preparation.interpolation,
+        patch: preparation.patch,
+        canonical: preparation.canonical,
+        class_names: dataset.class_names.clone(),
+    }
+}
+
+fn initial_parameters(settings: &RunSettings, network: &Network, trainer: &Trainer) -> Result<Vec<f32>, TrainError> {
+    let (graph, layout) = (&trainer.training().graph, trainer.layout());
+    let Some(path) = &settings.init else {
+        return Ok(initial_arena(graph, layout, settings.config.seed, settings.config.network.head_gain));
+    };
+    let model = initial_model(path, network)?;
+    Ok(model.to_arena(graph, layout))
+}
+
+/// The model to start from, which must be of the network that is trained.
+pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<Model, TrainError> {
+    let model = Model::read(path)?;
+    if model.network != *network {
+        let reason = format!("holds {:?}, but this training is of {network:?}", model.network);
+        return Err(TrainError::RunFolder { path: path.to_owned(), reason });
+    }
+    Ok(model)
+}

@@ -1,0 +1,128 @@
+//! The steps of a run, and what is recorded of them.
+
+use super::{Part, Progress, Run};
+use crate::data::{Batch, Loader};
+use crate::train::health::{Reaction, Trouble};
+use crate::train::profiler::StepProfiler;
+use crate::train::{Event, StepResult, TrainError};
+use std::time::{Duration, Instant};
+
+impl<P: Progress> Run<'_, P> {
+    /// All steps, or those up to the first trouble; when a signal ends them before, the checkpoint is written first.
+    pub(super) fn steps_or_checkpoint(&mut self, loader: Loader) -> Result<Option<(Trouble, Reaction)>, TrainError> {
+        let end = self.steps(loader);
+        if matches!(end, Err(TrainError::Interrupted { .. })) && self.saved != Some(self.trainer.step_count()) {
+            let results = self.trainer.finish()?;
+            self.record(results);
+            self.write_checkpoint()?;
+        }
+        end
+    }
+
+    fn steps(&mut self, mut loader: Loader) -> Result<Option<(Trouble, Reaction)>, TrainError> {
+        let training = &self.settings.config.training;
+        let (steps, passes, batch) = (training.steps, self.trainer.passes(), training.batch as u64);
+        let due = |every: u64, step: u64| step == steps || (every > 0 && step.is_multiple_of(every));
+        if !self.validated {
+            let step = self.trainer.step_count();
+            self.validate(step)?;
+            self.checkpoint(step == steps)?;
+        }
+        let mut waited = Duration::ZERO;
+        while self.trainer.step_count() < steps {
+            self.go_on()?;
+            let scheduled = self.settings.config.learning_rate(self.trainer.step_count());
+            let learning_rate = scheduled * self.restorations.learning_rate;
+            let before = Instant::now();
+            let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
+            waited += self.told(Part::Loader, before);
+            let before = Instant::now();
+            let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
+                Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
+                None => self.trainer.step(&batches, learning_rate)?,
+            };
+            self.told(Part::Device, before);
+            self.sample += batch;
+            self.record(results);
+            let step = self.trainer.step_count();
+            let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
+            self.validated = !validate;
+            if validate || keep {
+                let before = Instant::now();
+                let results = self.trainer.finish()?;
+                self.told(Part::Device, before);
+                self.record(results);
+                let waited_seconds = std::mem::take(&mut waited).as_secs_f64();
+                self.log.write(&Event::Loader { step, waited_seconds });
+            }
+            let before = Instant::now();
+            if validate {
+                self.validate(step)?;
+                self.told(Part::Validation, before);
+            }
+            let before = Instant::now();
+            if keep {
+                self.checkpoint(step == steps)?;
+                self.told(Part::Checkpoint, before);
+            }
+            let trouble = self.health.trouble();
+            if trouble.is_some() {
+                return Ok(trouble);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells what the time since `before` went into, and returns it.
+    fn told(&mut self, part: Part, before: Instant) -> Duration {
+        let time = before.elapsed();
+        self.progress.spent(part, time);
+        time
+    }
+
+    /// An error when a signal has asked the training to stop.
+    pub(super) fn go_on(&self) -> Result<(), TrainError> {
+        let step = self.trainer.step_count();
+        match self.progress.stop() {
+            Some(signal) => Err(TrainError::Interrupted { path: self.settings.out.clone(), signal, step }),
+            None => Ok(()),
+        }
+    }
+
+    fn profile(
+        &mut self,
+        profiler: &StepProfiler,
+        batches: &[Batch],
+        learning_rate: f64,
+    ) -> Result<Vec<StepResult>, TrainError> {
+        // The device is idle before, so that nothing else is in the times.
+        let mut results = self.trainer.finish()?;
+        let (newer, timings) = self.trainer.profile_step(batches, learning_rate)?;
+        results.extend(newer);
+        profiler.write(&self.settings.out, self.trainer.executor(), self.trainer.step_count(), &timings)?;
+        self.progress.note(&format!("step {} is profiled in profile.json and profile.txt", self.trainer.step_count()));
+        Ok(results)
+    }
+
+    fn record(&mut self, results: Vec<StepResult>) {
+        for result in results {
+            self.history.step(&result);
+            self.progress.step(&result);
+            let finite = result.gradient_norm.is_finite() && result.loss.is_finite();
+            self.health.step(finite);
+            if finite {
+                self.log.write(&Event::Step {
+                    step: result.step,
+                    loss: result.loss,
+                    learning_rate: result.learning_rate,
+                    gradient_norm: result.gradient_norm,
+                    cases: result.cases,
+                });
+            } else {
+                let text = format!("step {}: the gradient is not finite; the step had no effect", result.step);
+                self.progress.note(&text);
+                self.log.write(&Event::Skipped { step: result.step, loss: result.loss.to_string() });
+            }
+        }
+    }
+}

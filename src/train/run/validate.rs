@@ -1,0 +1,65 @@
+//! Validations of a run.
+
+use super::{Progress, Run};
+use crate::report::{OverlayCase, write_curves, write_overlay};
+use crate::train::validation::{class_means, mean};
+use crate::train::{Event, TrainError};
+
+impl<P: Progress> Run<'_, P> {
+    /// Predicts the validation cases, draws one of them, and keeps the model when it is the best so far. Without
+    /// validation cases the latest model is kept.
+    pub(super) fn validate(&mut self, step: u64) -> Result<(), TrainError> {
+        if self.validation.is_empty() {
+            self.keep_model()?;
+            self.validated = true;
+            return Ok(());
+        }
+        let overlays = self.settings.out.join("overlays");
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        let mut drawn = Ok(());
+        let scores = self.validation.run(&self.predictor, |case, score, labels| {
+            if case == 0 {
+                let prepared = self.validation.prepared(case);
+                drawn = write_overlay(
+                    &overlays.join(format!("step_{step:06}_{}.png", score.case)),
+                    &OverlayCase {
+                        title: &format!("{} after {step} steps", score.case),
+                        image: &prepared.image,
+                        reference: prepared.label.as_deref(),
+                        prediction: labels,
+                        extents: prepared.geometry.grid.extents,
+                        spacing: prepared.geometry.grid.spacing,
+                        class_names: &names,
+                    },
+                );
+            }
+            self.go_on()
+        })?;
+        self.warn_unwritten(drawn.map_err(TrainError::from));
+        let dice = class_means(&scores);
+        let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
+        let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
+        self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best });
+        self.history.validation(step, &dice);
+        self.progress.validated(step, &dice, mean_dice, best);
+        let constant = scores.iter().all(|s| s.constant);
+        self.health.validation(step, constant);
+        if constant && step > 1 {
+            let advice = "start again with a lower learning rate, a smaller network.head_gain or another seed";
+            self.log.write(&Event::Collapsed { step, advice });
+            self.progress.note(&format!(
+                "step {step}: every validation case is predicted as one class; if this lasts, {advice}"
+            ));
+        }
+        if best {
+            self.best = mean_dice.map(|d| (d, step));
+        }
+        if best || !self.model_path().exists() {
+            self.keep_model()?;
+        }
+        self.validated = true;
+        let curves = write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names));
+        self.warn_unwritten(curves.map_err(TrainError::from));
+        Ok(())
+    }
+}
