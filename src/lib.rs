@@ -8,6 +8,7 @@
 pub mod augment;
 pub mod bench;
 pub mod data;
+pub mod doctor;
 pub mod evaluate;
 pub mod exec;
 mod files;

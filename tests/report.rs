@@ -415,7 +415,8 @@ fn report_is_one_file_with_everything_escaped() {
     let facts = [("data \"path\"".to_owned(), "a<b & 'c'".to_owned())];
     let images = [("1 < 2 \"quoted\"".to_owned(), picture)];
     let evaluation = evaluation();
-    let report = Report { title: "Run <7>", facts: &facts, images: &images, viewer: &[], evaluation: Some(&evaluation) };
+    let report =
+        Report { title: "Run <7>", facts: &facts, images: &images, viewer: &[], evaluation: Some(&evaluation) };
     write_report(&page, &report).unwrap();
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<title>Run &lt;7&gt;</title>") && html.contains("<h1>Run &lt;7&gt;</h1>"));

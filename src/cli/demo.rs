@@ -1,5 +1,6 @@
 use super::progress::{TrainProgress, bar};
 use super::status::WrongInput;
+use super::verbosity::tell;
 use super::{DemoArguments, PhantomArguments, open_gpu};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -55,12 +56,12 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         None => free_folder(),
     };
     let gpu = open_gpu(device)?;
-    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
     let folder = |name: &str| out.join(name);
     let shown = |name: &str| folder(name).display().to_string();
 
     for (name, cases, seed) in [("data", KNOWN, 0), ("unseen", UNSEEN, 1)] {
-        eprintln!(
+        tell!(
             "$ vnet-engine phantom --out {} --cases {cases} --seed {seed} --extents {} --spacing {}",
             shown(name),
             EXTENTS.map(|e| e.to_string()).join(","),
@@ -70,7 +71,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     }
 
     let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.95,0.05,0.0]".to_owned()];
-    eprintln!(
+    tell!(
         "\n$ vnet-engine train --data {} --out {} --preset tiny --set {}",
         shown("data"),
         shown("run"),
@@ -90,7 +91,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     progress.finish();
     trained?;
 
-    eprintln!(
+    tell!(
         "\n$ vnet-engine segment --model {} --input {} --output {}",
         shown("run"),
         folder("unseen").join("images").display(),
@@ -100,7 +101,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let preprocessing = Preprocessing::of(&model)?;
     let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
     let evaluation = predict(&predictor, &preprocessing, &model, &out)?;
-    eprintln!(
+    tell!(
         "$ vnet-engine evaluate --predictions {} --labels {} --out {}",
         shown("predictions"),
         folder("unseen").join("labels").display(),

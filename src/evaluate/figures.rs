@@ -103,12 +103,7 @@ struct Loaded {
 
 impl Loaded {
     /// Without `class_names`, all classes that occur are named by their number.
-    fn read(
-        image: &Path,
-        label: &Path,
-        maps: &[&Path],
-        class_names: Option<&[String]>,
-    ) -> Result<Self, EvaluateError> {
+    fn read(image: &Path, label: &Path, maps: &[&Path], class_names: Option<&[String]>) -> Result<Self, EvaluateError> {
         let volume = read_image(image, label)?;
         let reference = read_labels(label, label)?;
         let maps = maps.iter().map(|map| read_labels(map, label)).collect::<Result<Vec<_>, _>>()?;

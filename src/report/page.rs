@@ -88,7 +88,9 @@ fn policy(scripts: &[&str]) -> String {
     let hash = |text: &&str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
     let scripts: Vec<String> = scripts.iter().map(hash).collect();
     let (style, scripts) = (hash(&STYLE), scripts.join(" "));
-    format!("default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {style}; script-src {scripts}")
+    format!(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {style}; script-src {scripts}"
+    )
 }
 
 /// Cases to scroll through, and their pictures for browsers without scripts.

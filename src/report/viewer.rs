@@ -80,10 +80,10 @@ fn classes(case: &OverlayCase<'_>) -> Vec<Value> {
 
 fn packed(bytes: Vec<u8>) -> String {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&bytes).and_then(|()| encoder.finish()).map_or_else(
-        |error| unreachable!("writing to memory failed: {error}"),
-        |deflated| STANDARD.encode(deflated),
-    )
+    encoder
+        .write_all(&bytes)
+        .and_then(|()| encoder.finish())
+        .map_or_else(|error| unreachable!("writing to memory failed: {error}"), |deflated| STANDARD.encode(deflated))
 }
 
 /// Blocks of voxels that become one voxel of the page.
@@ -139,15 +139,20 @@ impl Blocks {
     fn labels(&self, labels: &[u16]) -> Vec<u8> {
         let [nx, ny, _] = self.extents;
         let middle = |range: &std::ops::Range<usize>| (range.start + range.end) / 2;
-        self.ranges().flat_map(|[x, y, z]| labels[(middle(&z) * ny + middle(&y)) * nx + middle(&x)].to_le_bytes()).collect()
+        self.ranges()
+            .flat_map(|[x, y, z]| labels[(middle(&z) * ny + middle(&y)) * nx + middle(&x)].to_le_bytes())
+            .collect()
     }
 
     /// What the page says of the volume's resolution.
     fn note(&self) -> String {
-        let millimetres = |spacing: [f64; 3]| spacing.map(|mm| format!("{}", (mm * 1000.0).round() / 1000.0)).join(" × ");
+        let millimetres =
+            |spacing: [f64; 3]| spacing.map(|mm| format!("{}", (mm * 1000.0).round() / 1000.0)).join(" × ");
         match self.size {
             [1, 1, 1] => format!("Every voxel of the volume, {} mm.", millimetres(self.spacing)),
-            _ => format!("Shown at {} mm, the volume has {} mm.", millimetres(self.spacing()), millimetres(self.spacing)),
+            _ => {
+                format!("Shown at {} mm, the volume has {} mm.", millimetres(self.spacing()), millimetres(self.spacing))
+            }
         }
     }
 }
