@@ -285,7 +285,7 @@ def screenshot(page, path):
     """The viewer, in as many colours as fit into the bytes that a figure may have."""
     page.locator("#viewer").scroll_into_view_if_needed()
     page.wait_for_timeout(200)
-    picture = Image.open(io.BytesIO(page.locator("#viewer").screenshot())).convert("RGB")
+    picture = Image.open(io.BytesIO(page.locator("#viewer").screenshot(scale="css"))).convert("RGB")
     for colours in (256, 128, 64, 32):
         picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size < MOST_BYTES:
