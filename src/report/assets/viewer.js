@@ -77,7 +77,7 @@
   function drawOutlines(plane, context) {
     const [width, height] = [shown.extents[plane.columns], shown.extents[plane.rows]];
     const [sx, sy] = [plane.canvas.width / width, plane.canvas.height / height];
-    for (const [kind, thickness] of [['reference', 3], ['prediction', 1.5]]) {
+    for (const [kind, thickness] of [['reference', 3], ['prediction', 2]]) {
       if (!options[kind] || !shown[kind]) continue;
       const labels = slice(shown[kind], plane);
       const present = new Set(labels);
@@ -201,16 +201,16 @@
     list.replaceChildren();
     for (const entry of shown.classes) {
       const item = document.createElement('li');
+      const text = document.createElement('strong');
+      text.textContent = entry.dice === null ? entry.name : `${entry.name}, Dice ${entry.dice.toFixed(3)}`;
+      item.append(text);
       for (const kind of ['reference', 'prediction']) {
         if (!shown[kind]) continue;
         const swatch = document.createElement('span');
         swatch.className = `swatch ${kind}`;
         swatch.style.background = entry[kind];
-        item.append(swatch, kind, ' ');
+        item.append(swatch, kind);
       }
-      const text = document.createElement('strong');
-      text.textContent = entry.dice === null ? entry.name : `${entry.name}: Dice ${entry.dice.toFixed(3)}`;
-      item.append(text);
       list.append(item);
     }
   }
