@@ -9,6 +9,7 @@ pub mod augment;
 pub mod bench;
 pub mod configure;
 pub mod data;
+pub mod doctor;
 pub mod evaluate;
 pub mod exec;
 mod files;

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("augment", &["tensor", "kernel", "graph", "data"]),
     ("report", &["metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
+    ("doctor", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec"]),
     ("evaluate", &["data", "metrics", "report"]),
     ("fuzzing", &["data", "nn", "infer", "train"]),
     (

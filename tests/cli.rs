@@ -410,3 +410,106 @@ fn a_preview_names_what_it_cannot_draw() {
     augment(&["--case", "phantom_0001"], &["data", "phantom_0001", "phantom_001"]);
     augment(&["--preset", "tiny"], &["augmentation.enabled"]);
 }
+
+#[test]
+fn doctor_finds_every_kernel_within_its_bound() {
+    if !has_adapter() {
+        return;
+    }
+    let report = json(fresh().path(), &["doctor", "--json"]);
+    let kernels = report["kernels"].as_array().expect("kernels");
+    let names: Vec<&str> = kernels.iter().filter_map(|k| k["kernel"].as_str()).collect();
+    for kernel in ["add", "conv3d_naive", "conv3d_same5_lanes", "softmax", "soft_dice_grad", "winograd_output_plane"] {
+        assert!(names.contains(&kernel) || report["untried"].to_string().contains(kernel), "{kernel}: {report}");
+    }
+    assert!(kernels.len() > 25, "{names:?}");
+    for kernel in kernels {
+        assert_eq!(kernel["passed"], true, "{kernel}");
+        assert!(kernel["error"].as_f64() <= kernel["bound"].as_f64(), "{kernel}");
+    }
+    let presets = report["presets"].as_array().expect("presets");
+    assert_eq!(presets.iter().map(|p| p["preset"].as_str()).collect::<Vec<_>>(), ["tiny", "small", "paper"].map(Some));
+    assert_eq!(presets[2]["parameters"], 65_175_314);
+    presets.iter().for_each(|preset| positive(&preset["seconds_at_the_roof"]));
+}
+
+#[test]
+fn completions_and_manual_know_every_command() {
+    let folder = fresh();
+    let commands = ["train", "segment", "augment", "evaluate", "phantom", "demo", "info", "inspect", "bench", "doctor"];
+    for shell in ["bash", "zsh", "fish"] {
+        let output = program(folder.path(), &["completions", shell]);
+        let script = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(
+            commands.iter().all(|command| script.contains(command)) && script.contains("largest-component"),
+            "{shell}"
+        );
+    }
+    let output = program(folder.path(), &["man", "manual"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = |name: &str| std::fs::read_to_string(folder.path().join("manual").join(name)).expect(name);
+    assert!(page("vnet-engine.1").starts_with(".ie") || page("vnet-engine.1").contains(".TH vnet-engine 1"));
+    for command in commands {
+        let name = format!("vnet-engine-{command}.1");
+        let text = page(&name);
+        assert!(text.contains(&format!(".TH vnet-engine-{command} 1")), "{text}");
+    }
+    assert!(page("vnet-engine-train.1").contains("Examples:"));
+    refused(folder.path(), &["completions", "sh"], &["sh", "bash"]);
+    std::fs::write(folder.path().join("file"), "").expect("written");
+    refused(folder.path(), &["man", "file"], &["file", "cannot write the manual"]);
+}
+
+#[test]
+fn evaluate_prints_its_scores_as_json() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 2);
+    let arguments = ["evaluate", "--predictions", "data/labels", "--labels", "data/labels", "--out", "scores"];
+    let printed = json(folder.path(), &[&arguments[..], &["--json"]].concat());
+    let written = std::fs::read_to_string(folder.path().join("scores/scores.json")).expect("scores");
+    assert_eq!(printed, serde_json::from_str::<Value>(&written).expect("JSON"));
+    assert_eq!(printed["mean_foreground"]["dice"], 1.0);
+    let compare = ["evaluate", "--compare", "data/labels", "data/labels", "--names", "a,b", "--labels", "data/labels"];
+    let printed = json(folder.path(), &[&compare[..], &["--out", "comparison", "--json"]].concat());
+    assert_eq!(printed["names"], serde_json::json!(["a", "b"]));
+}
+
+#[test]
+fn train_and_segment_print_json_and_nothing_else_when_quiet() {
+    if !has_adapter() {
+        return;
+    }
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 6);
+    let mut arguments = vec!["train", "--data", "data", "--out", "run", "--preset", "tiny", "--quiet", "--json"];
+    let set = ["network.encoder=[1,1]", "network.decoder=[1]", "data.patch=[16,16,8]", "training.steps=3"];
+    set.iter().for_each(|key| arguments.extend(["--set", key]));
+    let output = program(folder.path(), &arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), text.as_str()), (Some(0), ""));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(summary["steps"], 3);
+    let report =
+        std::fs::read_to_string(folder.path().join(summary["report"].as_str().expect("a path"))).expect("report");
+    // One of six cases is tested on: it is worst, median and best.
+    assert_eq!(summary["test"]["cases"].as_array().map(Vec::len), Some(1));
+    assert!(report.contains("id=\"viewer-0-reference\"") && !report.contains("id=\"viewer-1-image\""));
+    let segment = ["segment", "--model", "run", "--input", "data/images/phantom_000.nii.gz", "--output", "a.nii.gz"];
+    let written = json(folder.path(), &[&segment[..], &["-q", "--json", "--probabilities"]].concat());
+    let volume = &written["volumes"][0];
+    assert_eq!(volume["probabilities"], serde_json::json!(["a_prob1.nii.gz"]));
+    positive(&volume["seconds"]);
+    refused(folder.path(), &["info", "--preset", "tiny", "-q", "-v"], &["--quiet", "--verbose"]);
+}
+
+#[test]
+fn help_of_a_command_ends_with_examples() {
+    let folder = fresh();
+    for command in ["train", "segment", "evaluate", "doctor", "completions", "man"] {
+        let output = program(folder.path(), &[command, "--help"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let examples = text.split("Example").nth(1).expect(command);
+        assert!(examples.contains(&format!("vnet-engine {command}")), "{text}");
+    }
+}

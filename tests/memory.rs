@@ -7,6 +7,7 @@ use support::gpu;
 use vnet_engine::data::{Batch, Intensities, Sample};
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::infer::Predictor;
+use vnet_engine::kernel::Arena;
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, TrainError, Trainer, check_budget};
 

@@ -8,11 +8,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 use std::sync::Arc;
-use support::{GPU, U, WEBGPU, compare, execute, executor, run};
+use support::{GPU, WEBGPU, compare, execute, executor, run};
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::{Graph, interpret, vector_jacobian};
 use vnet_engine::kernel::{Algorithms, Target};
-use vnet_engine::ops::case::{Bound, Case};
+use vnet_engine::ops::case::Case;
 use vnet_engine::ops::{Add, GRADIENT_OPS, cases};
 use vnet_engine::tensor::{DType, HostTensor, TensorSpec, ValueId};
 
@@ -141,22 +141,8 @@ fn within(
     found: &HostTensor,
     expected: &HostTensor,
 ) -> Result<(), String> {
-    match case.first_output.filter(|_| output == 0).unwrap_or(case.bound) {
-        Bound::Sum { terms } => {
-            let magnitudes: Vec<HostTensor> = tensors
-                .iter()
-                .map(|t| HostTensor { spec: t.spec.clone(), data: t.data.iter().map(|x| x.abs()).collect() })
-                .collect();
-            let products = case.op.reference(&magnitudes.iter().collect::<Vec<_>>()).swap_remove(output);
-            let k = terms as f64 * U;
-            // Half an ulp for the rounding of the f64 sum to the f32 that is compared.
-            compare(found, expected, |i| (k / (1.0 - k) + U) * products.data[i])
-        }
-        Bound::Relative { ulps } => {
-            let largest = expected.max_abs();
-            compare(found, expected, |i| ulps * U * expected.data[i].abs().max(largest))
-        }
-    }
+    let bounds = case.bounds(output, tensors, expected);
+    compare(found, expected, |i| bounds[i])
 }
 
 /// `<y, f(x + v) - f(x)> = <v, J^T y>` for each input, exactly, on integers: forward and backward on the device agree.

@@ -2,11 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
 use image::RgbImage;
+use sha2::{Digest, Sha256};
+use std::io::Read;
 use vnet_engine::metrics::{Comparison, Evaluation, LabelPair, Region, score_case};
 use vnet_engine::report::{
-    Curves, HEADER, MARGIN, OverlayCase, PANEL, Report, ReportError, Rgb, prediction_colour, reference_colour,
-    write_comparison_plot, write_curves, write_dice_plot, write_metric_plot, write_overlay, write_report,
+    Curves, HEADER, MARGIN, MAX_VOXELS, OverlayCase, PANEL, Report, ReportError, Rgb, ViewerCase, prediction_colour,
+    reference_colour, write_comparison_plot, write_curves, write_dice_plot, write_metric_plot, write_overlay,
+    write_report,
 };
 
 const WHITE: Rgb = [255; 3];
@@ -415,7 +421,8 @@ fn report_is_one_file_with_everything_escaped() {
     let facts = [("data \"path\"".to_owned(), "a<b & 'c'".to_owned())];
     let images = [("1 < 2 \"quoted\"".to_owned(), picture)];
     let evaluation = evaluation();
-    let report = Report { title: "Run <7>", facts: &facts, images: &images, evaluation: Some(&evaluation) };
+    let report =
+        Report { title: "Run <7>", facts: &facts, images: &images, viewer: &[], evaluation: Some(&evaluation) };
     write_report(&page, &report).unwrap();
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<title>Run &lt;7&gt;</title>") && html.contains("<h1>Run &lt;7&gt;</h1>"));
@@ -423,7 +430,8 @@ fn report_is_one_file_with_everything_escaped() {
     assert!(html.contains("src=\"data:image/png;base64,iVBORyBub3QgcmVhbGx5/w==\""));
     assert!(html.contains("alt=\"1 &lt; 2 &quot;quoted&quot;\""));
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && html.contains("gland &amp; &lt;capsule&gt;"));
-    for loaded in ["<script", "http:", "https:", "src=\"/", "url(", "<link"] {
+    assert!(elements(&html, "script").iter().all(|script| script.starts_with("'use strict';")));
+    for loaded in ["<script>alert", "http:", "https:", "src=\"/", "url(", "<link"] {
         assert!(!html.contains(loaded), "{loaded}");
     }
     // Dice 2 * 18 / 38 of the gland; the tumour is in neither map.
@@ -438,10 +446,158 @@ fn report_names_the_picture_that_fails() {
     let page = folder.path().join("report.html");
     let fails = |picture: &str| {
         let images = [("caption".to_owned(), PathBuf::from(picture))];
-        let report = Report { title: "t", facts: &[], images: &images, evaluation: None };
+        let report = Report { title: "t", facts: &[], images: &images, viewer: &[], evaluation: None };
         write_report(&page, &report).unwrap_err().to_string()
     };
     assert!(fails("/absent/overlay.png").starts_with("cannot read /absent/overlay.png: "));
     assert_eq!(fails("/absent/scores.csv"), "/absent/scores.csv: expected a .png, .jpg or .svg picture");
     assert!(!page.exists());
+}
+
+/// What is between every `<tag>` and `</tag>`.
+fn elements<'a>(html: &'a str, tag: &str) -> Vec<&'a str> {
+    let (start, end) = (format!("<{tag}>"), format!("</{tag}>"));
+    html.split(&start).skip(1).map(|rest| rest.split(&end).next().unwrap()).collect()
+}
+
+/// A page with one case in its viewer.
+fn viewer_page(case: &OverlayCase<'_>, heading: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (page, picture) = (folder.path().join("report.html"), folder.path().join("case.png"));
+    write_overlay(&picture, case).unwrap();
+    let viewer = [ViewerCase::new(heading, case, Some(picture)).unwrap()];
+    let report = Report { title: "t", facts: &[], images: &[], viewer: &viewer, evaluation: None };
+    write_report(&page, &report).unwrap();
+    std::fs::read_to_string(&page).unwrap()
+}
+
+/// A volume of the page's first case.
+fn volume(html: &str, kind: &str) -> Vec<u8> {
+    let start = format!("id=\"viewer-0-{kind}\">");
+    let packed = html.split(&start).nth(1).unwrap().split("</script>").next().unwrap();
+    let mut bytes = Vec::new();
+    ZlibDecoder::new(STANDARD.decode(packed).unwrap().as_slice()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn description(html: &str) -> serde_json::Value {
+    let text = html.split("id=\"viewer-cases\">").nth(1).unwrap().split("</script>").next().unwrap();
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn viewer_holds_the_volumes() {
+    let (reference, prediction) = (filled(2..12, 1..3, 1..2, 1), filled(3..12, 1..3, 1..2, 2));
+    // 1st and 99th percentile of 512 voxels are 0 and 150, the highest is cut off.
+    let mut image: Vec<f32> = (0..512).map(|at| (at % 16) as f32 * 10.0).collect();
+    (image[37], image[38]) = (f32::NAN, 1e9);
+    let class_names = names(&["gland", "tumour"]);
+    let title = "</script><b>";
+    let case = OverlayCase {
+        title,
+        image: &image,
+        reference: Some(&reference),
+        prediction: &prediction,
+        extents: EXTENTS,
+        spacing: SPACING,
+        class_names: &class_names,
+    };
+    let html = viewer_page(&case, "Worst: <b>");
+    let grey = |at: usize| match at {
+        37 => 0,
+        38 => 255,
+        _ => ((at % 16) as f32 * 10.0 / 150.0 * 255.0).round() as u8,
+    };
+    assert_eq!(volume(&html, "image"), (0..512).map(grey).collect::<Vec<_>>());
+    let bytes = |labels: &[u16]| labels.iter().flat_map(|l| l.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(volume(&html, "reference"), bytes(&reference));
+    assert_eq!(volume(&html, "prediction"), bytes(&prediction));
+    let description = &description(&html)[0];
+    assert_eq!(description["case"], title);
+    assert_eq!(description["extents"], serde_json::json!(EXTENTS));
+    assert_eq!(description["spacing"], serde_json::json!(SPACING));
+    // Centroid of x 2..12 is 6.5, of y 1..3 is 1.5, both rounded up.
+    assert_eq!(description["centre"], serde_json::json!([7, 2, 1]));
+    assert_eq!(description["classes"][0]["dice"], 0.0);
+    assert!(html.contains("Worst: &lt;b&gt;</label>") && html.contains("alt=\"Worst: &lt;b&gt;\""));
+    assert_eq!(html.matches("</script>").count(), html.matches("<script").count());
+}
+
+#[test]
+fn viewer_coarsens_what_is_too_large() {
+    // Five times as many voxels as a page holds: x and y are halved, as they are the finest, then x again.
+    let extents = [501, 300, 140];
+    let count = extents.iter().product::<usize>();
+    assert!(count > 4 * MAX_VOXELS && count < 8 * MAX_VOXELS);
+    let image: Vec<f32> = (0..count).map(|at| (at % extents[0] % 4) as f32).collect();
+    let prediction: Vec<u16> = (0..count).map(|at| u16::from(at % extents[0] % 4 == 2)).collect();
+    let class_names = names(&["organ"]);
+    let case = OverlayCase {
+        title: "large",
+        image: &image,
+        reference: None,
+        prediction: &prediction,
+        extents,
+        spacing: [0.5, 0.6, 3.0],
+        class_names: &class_names,
+    };
+    let html = viewer_page(&case, "large");
+    let description = &description(&html)[0];
+    assert_eq!(description["extents"], serde_json::json!([126, 150, 140]));
+    assert_eq!(description["spacing"], serde_json::json!([2.0, 1.2, 3.0]));
+    assert!(description["note"].as_str().unwrap().contains("the volume has 0.5 × 0.6 × 3 mm"));
+    // Four voxels of 0, 1, 2, 3 have the mean 1.5, half of the window; the last block has a single 0.
+    let first_row = &volume(&html, "image")[..126];
+    assert_eq!(first_row[..125], [128; 125]);
+    assert_eq!(first_row[125], 0);
+    // The middle of four voxels is the third.
+    let labels = volume(&html, "prediction");
+    assert_eq!(labels[..250], [1, 0].repeat(125));
+    assert!(!html.contains("id=\"viewer-0-reference\""));
+    // Base64 of at most as many bytes as voxels, and zlib's 5 bytes per block of 16 KiB and 6 besides.
+    assert!(html.len() < 200_000 + 4 * (MAX_VOXELS + MAX_VOXELS / 3000) / 3 + labels.len() / 10);
+}
+
+#[test]
+fn viewer_refuses_what_does_not_fit() {
+    let class_names = names(&["organ"]);
+    let labels = vec![0; 512];
+    let case = OverlayCase {
+        title: "",
+        image: &[0.0; 512],
+        reference: Some(&labels[1..]),
+        prediction: &labels,
+        extents: EXTENTS,
+        spacing: SPACING,
+        class_names: &class_names,
+    };
+    let message = ViewerCase::new("", &case, None).unwrap_err().to_string();
+    assert_eq!(message, "reference has 511 voxels, but extents [16, 8, 4] (x, y, z) hold 512");
+}
+
+#[test]
+fn report_allows_its_own_scripts_and_styles_only() {
+    let labels = filled(2..12, 1..3, 1..2, 1);
+    let class_names = names(&["organ"]);
+    let case = OverlayCase {
+        title: "",
+        image: &[0.0; 512],
+        reference: None,
+        prediction: &labels,
+        extents: EXTENTS,
+        spacing: SPACING,
+        class_names: &class_names,
+    };
+    let html = viewer_page(&case, "");
+    let policy = html.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
+    let hash = |text: &&str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let hashes = |tag: &str| elements(&html, tag).iter().map(hash).collect::<Vec<_>>().join(" ");
+    let expected = format!(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {}; script-src {}",
+        hashes("style"),
+        hashes("script")
+    );
+    assert_eq!(policy, expected);
+    assert_eq!((elements(&html, "style").len(), elements(&html, "script").len()), (1, 2));
+    assert!(!html.contains(" style=\"") && !html.contains(" onclick="));
 }

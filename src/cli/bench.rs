@@ -1,5 +1,6 @@
 use super::describe::{Subject, subject};
 use super::status::WrongInput;
+use super::verbosity::tell;
 use super::{BenchArguments, open_gpu};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub fn bench(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
 /// Opens the device and measures its roof.
 fn start(arguments: &BenchArguments, device: &GpuOptions) -> Result<(Arc<Gpu>, Roof)> {
     let gpu = open_gpu(device)?;
-    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
     let roof = Roof::measure(&gpu)?;
     if !arguments.json {
         println!("roof of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
@@ -75,7 +76,7 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     let mut whole = Vec::new();
     let kinds = [("forward", Passes::Forward), ("training", Passes::Training)];
     for (name, passes) in kinds.into_iter().take(if arguments.forward_only { 1 } else { 2 }) {
-        eprintln!("timing {name}");
+        tell!("timing {name}");
         let times = match passes {
             Passes::Forward => bench.forward(&gpu, &roof)?,
             Passes::Training => bench.training_step(&gpu, &roof)?,

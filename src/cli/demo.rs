@@ -1,17 +1,19 @@
 use super::progress::{TrainProgress, bar};
 use super::status::WrongInput;
+use super::verbosity::tell;
 use super::{DemoArguments, PhantomArguments, open_gpu};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{Fit, images_only, io, prepare_image};
+use vnet_engine::evaluate::figures::{CaseFiles, viewer_cases};
 use vnet_engine::evaluate::{evaluate_folders, mean_dice};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
 use vnet_engine::metrics::{Evaluation, Region, render_table};
 use vnet_engine::nn::Model;
-use vnet_engine::report::{OverlayCase, Report, write_overlay, write_report};
+use vnet_engine::report::{OverlayCase, Report, ViewerCase, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
 
 /// Steps of the demonstration's training.
@@ -54,12 +56,12 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         None => free_folder(),
     };
     let gpu = open_gpu(device)?;
-    eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
     let folder = |name: &str| out.join(name);
     let shown = |name: &str| folder(name).display().to_string();
 
     for (name, cases, seed) in [("data", KNOWN, 0), ("unseen", UNSEEN, 1)] {
-        eprintln!(
+        tell!(
             "$ vnet-engine phantom --out {} --cases {cases} --seed {seed} --extents {} --spacing {}",
             shown(name),
             EXTENTS.map(|e| e.to_string()).join(","),
@@ -69,7 +71,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     }
 
     let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.95,0.05,0.0]".to_owned()];
-    eprintln!(
+    tell!(
         "\n$ vnet-engine train --data {} --out {} --preset tiny --set {}",
         shown("data"),
         shown("run"),
@@ -89,7 +91,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     progress.finish();
     trained?;
 
-    eprintln!(
+    tell!(
         "\n$ vnet-engine segment --model {} --input {} --output {}",
         shown("run"),
         folder("unseen").join("images").display(),
@@ -99,7 +101,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let preprocessing = Preprocessing::of(&model)?;
     let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
     let evaluation = predict(&predictor, &preprocessing, &model, &out)?;
-    eprintln!(
+    tell!(
         "$ vnet-engine evaluate --predictions {} --labels {} --out {}",
         shown("predictions"),
         folder("unseen").join("labels").display(),
@@ -116,7 +118,8 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         ("Mean Dice on unseen cases".to_owned(), format!("{mean:.3}")),
     ];
     let title = "V-Net on synthetic prostate volumes";
-    let report = Report { title, facts: &facts, images: &images, evaluation: Some(&evaluation) };
+    let viewer = viewer(&preprocessing, &model, &evaluation, &out)?;
+    let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation: Some(&evaluation) };
     write_report(&folder("report.html"), &report)?;
     println!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
     println!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
@@ -139,6 +142,23 @@ fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, 
         segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), |_, _| ())?;
     }
     Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None, &[Region::Whole])?)
+}
+
+/// Cases to scroll through.
+fn viewer(
+    preprocessing: &Preprocessing,
+    model: &Model,
+    evaluation: &Evaluation,
+    out: &Path,
+) -> Result<Vec<ViewerCase>> {
+    let files = images_only(&out.join("unseen").join("images"))?.into_iter().map(|image| {
+        let file = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let case = io::case_of(&file).unwrap_or(&file).to_owned();
+        let [label, prediction] = [out.join("unseen").join("labels"), out.join("predictions")].map(|f| f.join(&file));
+        CaseFiles { case, image, label, prediction }
+    });
+    let names = preprocessing.foreground_names(model.network.classes);
+    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), &names, &out.join("overlays"))?)
 }
 
 /// One overlay per unseen case; returns captions and paths for the report.

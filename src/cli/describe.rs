@@ -4,7 +4,7 @@ use super::{InfoArguments, InspectArguments, open_gpu};
 use anyhow::Result;
 use std::path::Path;
 use vnet_engine::data::inspect as inspect_volume;
-use vnet_engine::gpu::{Gpu, GpuOptions, adapters};
+use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use vnet_engine::infer::Preprocessing;
 use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
@@ -16,13 +16,20 @@ pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
     // Fails with the list of adapters when nothing matches.
     let gpu = Gpu::open(device)?;
-    let used = found.iter().position(|a| a == gpu.description());
     if json {
+        let used = found.iter().position(|a| a == gpu.description());
         println!("{}", serde_json::json!({ "adapters": found, "used": used }));
         return Ok(());
     }
-    for (i, a) in found.iter().enumerate() {
-        let mark = if Some(i) == used { "*" } else { " " };
+    print_adapters(&found, gpu.description());
+    println!("* is used; choose with --device");
+    Ok(())
+}
+
+/// A line for each adapter and one for its limits; the one that is used has a star.
+pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription) {
+    for (i, a) in adapters.iter().enumerate() {
+        let mark = if a == used { "*" } else { " " };
         println!("{mark} {i}  {} ({}, {}, {})", a.name, a.kind, a.backend, a.driver);
         println!(
             "       binding {}, buffer {}, workgroup memory {}, {} invocations, subgroup {} to {}, {}",
@@ -35,8 +42,6 @@ pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
             a.features.join(", ")
         );
     }
-    println!("* is used; choose with --device");
-    Ok(())
 }
 
 pub fn inspect(arguments: &InspectArguments) -> Result<()> {

@@ -22,9 +22,24 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
         draw_cases(&folders, &chosen, &create(&arguments.out.join("overlays"))?)?;
     }
+    let score = observer.map(|observer| promise12(&observer, &evaluation, &arguments.out)).transpose()?;
+    if arguments.json {
+        let mut document = serde_json::to_value(&evaluation)?;
+        if let Some(score) = score {
+            document["promise12"] = serde_json::to_value(score)?;
+        }
+        println!("{document}");
+        return Ok(());
+    }
     println!("{}", render_table(&evaluation));
-    if let Some(observer) = observer {
-        promise12(&observer, &evaluation, &arguments.out)?;
+    if let Some(Summary { mean, standard_deviation, defined, undefined, .. }) = score {
+        match mean {
+            Some(mean) => {
+                let spread = standard_deviation.map_or_else(String::new, |deviation| format!(" ± {deviation:.2}"));
+                println!("PROMISE12 score {mean:.2}{spread} ({defined} cases, {undefined} undefined)");
+            }
+            None => println!("PROMISE12 score undefined: no case has a reference"),
+        }
     }
     Ok(())
 }
@@ -51,7 +66,10 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], regions: &
             Folders { predictions: &predictions, names: [&names[0], &names[1]], labels: &arguments.labels, images };
         draw_cases(&folders, &chosen, &create(&out.join("overlays"))?)?;
     }
-    print!("{}", comparison.to_markdown());
+    match arguments.json {
+        true => println!("{}", serde_json::to_string(&comparison)?),
+        false => print!("{}", comparison.to_markdown()),
+    }
     Ok(())
 }
 
@@ -61,8 +79,8 @@ fn create(folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Writes `promise12.csv` and prints the mean.
-fn promise12(observer: &Observer, evaluation: &Evaluation, out: &Path) -> Result<()> {
+/// Writes `promise12.csv`; statistics of the scores.
+fn promise12(observer: &Observer, evaluation: &Evaluation, out: &Path) -> Result<Summary> {
     let scores = observer.scores(&evaluation.cases);
     let mut csv = "case,score\n".to_owned();
     for (case, score) in &scores {
@@ -71,15 +89,7 @@ fn promise12(observer: &Observer, evaluation: &Evaluation, out: &Path) -> Result
     }
     let path = out.join("promise12.csv");
     std::fs::write(&path, csv).map_err(|e| WrongInput(format!("{}: cannot write: {e}", path.display())))?;
-    let summary = Summary::of(scores.iter().map(|(_, score)| *score));
-    match (summary.mean, summary.standard_deviation) {
-        (Some(mean), deviation) => {
-            let spread = deviation.map_or_else(String::new, |deviation| format!(" ± {deviation:.2}"));
-            println!("PROMISE12 score {mean:.2}{spread} ({} cases, {} undefined)", summary.defined, summary.undefined);
-        }
-        (None, _) => println!("PROMISE12 score undefined: no case has a reference"),
-    }
-    Ok(())
+    Ok(Summary::of(scores.iter().map(|(_, score)| *score)))
 }
 
 /// Writes `scores.csv`, `scores.json`, `dice.png`, and `metrics.png` with one more for each further region.

@@ -4,14 +4,19 @@ mod augment;
 mod bench;
 mod demo;
 mod describe;
+mod doctor;
 mod dry_run;
 mod evaluate;
+mod examples;
+mod live;
 mod plan;
 mod progress;
 mod segment;
+mod shell;
 mod status;
 mod stop;
 mod train;
+pub mod verbosity;
 
 pub use status::{exit_status, message};
 pub use stop::BY_SIGNAL;
@@ -27,7 +32,7 @@ use vnet_engine::train::{MemoryMode, Preset};
 
 /// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(version, about, propagate_version = true, after_help = examples::PROGRAM)]
 pub struct Arguments {
     /// Adapter to use: auto, part of its name, or its number in `vnet-engine devices`
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
@@ -38,6 +43,12 @@ pub struct Arguments {
     /// Device memory to stay below, e.g. 4GiB [default: what the device has]
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
     memory_budget: Option<u64>,
+    /// Tell more on stderr: every step, and warnings of the graphics library; -vv, -vvv: what it logs besides
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Tell nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -69,24 +80,30 @@ impl From<Kernels> for Algorithms {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network on a folder of volumes with labels
+    #[command(after_help = examples::TRAIN)]
     Train(TrainArguments),
     /// Choose a configuration from the data and the device, in a TOML file with the reason of every key
     Plan(PlanArguments),
     /// Segment a volume, or every volume of a folder
+    #[command(after_help = examples::SEGMENT)]
     Segment(SegmentArguments),
     /// Draw augmented samples of a case, as a training would see them
     Augment(AugmentArguments),
     /// Score predictions against labels
+    #[command(after_help = examples::EVALUATE)]
     Evaluate(EvaluateArguments),
     /// Write a synthetic prostate-MR-like data set
     Phantom(PhantomArguments),
     /// Phantoms, training, segmentation and scores in one go, as a first look
     Demo(DemoArguments),
     /// Layers, parameters, receptive fields and memory plan of a network
+    #[command(after_help = examples::INFO)]
     Info(InfoArguments),
     /// Shape, type, spacing, orientation and intensities of volumes
+    #[command(after_help = examples::INSPECT)]
     Inspect(InspectArguments),
     /// Time a network's layers, kernels and whole runs beside what the device can do at best
+    #[command(after_help = examples::BENCH)]
     Bench(BenchArguments),
     /// The adapters of this machine and which one is used
     Devices {
@@ -94,6 +111,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Adapter, driver, limits, what each preset would cost, and a self-test of every kernel
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(DoctorArguments),
+    /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(shell::CompletionsArguments),
+    /// Write the manual, a page per command
+    #[command(after_help = examples::MAN)]
+    Man(shell::ManArguments),
+}
+
+#[derive(Debug, Args)]
+struct DoctorArguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +170,9 @@ struct TrainArguments {
     /// Read every file of the data set, check configuration and memory, name all problems, and train nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print the results as one JSON document
+    #[arg(long, conflicts_with = "dry_run")]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -209,6 +245,9 @@ struct SegmentArguments {
     /// Replace outputs that exist
     #[arg(long)]
     force: bool,
+    /// Print the files and times as one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -238,6 +277,9 @@ struct EvaluateArguments {
     /// absolute_relative_volume_difference
     #[arg(long, value_name = "FILE")]
     observer: Option<PathBuf>,
+    /// Print the scores as one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -420,6 +462,7 @@ fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
 
 /// Runs a command.
 pub fn run(arguments: Arguments) -> Result<()> {
+    verbosity::set(arguments.verbose, arguments.quiet);
     let kernels = arguments.kernels.map(Algorithms::from);
     let device = GpuOptions {
         choice: arguments.device,
@@ -439,6 +482,12 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Inspect(a) => describe::inspect(&a),
         Command::Bench(a) => bench::bench(&a, &device),
         Command::Devices { json } => describe::devices(&device, json),
+        Command::Doctor(a) => doctor::doctor(&a, &device),
+        Command::Completions(a) => {
+            shell::completions(&a);
+            Ok(())
+        }
+        Command::Man(a) => shell::man(&a),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::status::WrongInput;
+use super::verbosity::tell;
 use super::{PlanArguments, TrainArguments, open_gpu};
 use anyhow::Result;
 use std::path::Path;
@@ -19,7 +20,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     let text = planned(&arguments.data, arguments.minutes, device)?;
     configure::document::store(&out, &text)?;
     print!("{text}");
-    eprintln!("written to {}", out.display());
+    tell!("written to {}", out.display());
     Ok(())
 }
 
@@ -27,7 +28,7 @@ fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<Str
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(data)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, minutes, |text| eprintln!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, minutes, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.
@@ -37,11 +38,11 @@ pub type Planned = (Config, Option<String>);
 pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOptions) -> Result<Planned> {
     let stored = arguments.data.join(FILE);
     if stored.exists() {
-        eprintln!("configuration: {}", stored.display());
+        tell!("configuration: {}", stored.display());
         let config = Config::load(Preset::Small, Some(&stored), overrides)?;
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
-    eprintln!("configuration: planned from the data, since neither --preset nor --config is given");
+    tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, None, device) {
         Ok(text) => Ok((Config::from_text(Preset::Small, Some((FILE, &text)), overrides)?, Some(text))),
         // A dry run has named what is wrong with the data, and goes on to the rest.

@@ -1,17 +1,19 @@
+use super::live::Live;
 use super::stop::StopSignal;
+use super::verbosity::{is_quiet, is_verbose, tell};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{Progress, Started, StepResult};
+use vnet_engine::train::{Part, Progress, Started, StepResult};
 
 /// Seconds between lines where stderr is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A bar on stderr, or plain lines where it is no terminal.
+/// A live view on stderr, or plain lines where it is no terminal.
 pub struct TrainProgress {
-    bar: Option<ProgressBar>,
+    live: Option<Live>,
     start: Instant,
     last_line: Option<Instant>,
     first: u64,
@@ -25,13 +27,13 @@ impl TrainProgress {
     /// Takes Ctrl-C and SIGTERM from here on.
     pub fn new() -> std::io::Result<Self> {
         let (start, stop) = (Instant::now(), StopSignal::watch()?);
-        Ok(Self { bar: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, stop })
+        Ok(Self { live: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, stop })
     }
 
     fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+        match &self.live {
+            Some(live) => live.say(text),
+            None => tell!("{text}"),
         }
     }
 
@@ -41,15 +43,20 @@ impl TrainProgress {
         ((step - self.first) * self.voxels) as f64 / seconds
     }
 
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    pub fn finish(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.finish();
         }
     }
 }
 
+/// Whether stderr is a terminal that may be drawn on.
+fn draws() -> bool {
+    std::io::stderr().is_terminal() && !is_quiet()
+}
+
 /// `1.3 M`, `420 k`.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value {
         v if v >= 1e9 => format!("{:.1} G", v / 1e9),
         v if v >= 1e6 => format!("{:.1} M", v / 1e6),
@@ -76,12 +83,9 @@ impl Progress for TrainProgress {
         self.start = Instant::now();
         (self.first, self.steps) = (run.step, run.steps);
         self.voxels = (x * y * z * run.batch) as u64;
-        if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new(run.steps).with_position(run.step);
-            let style = "{bar:32.cyan/blue} {pos}/{len} steps  {msg}  {elapsed} elapsed, {eta} left";
-            bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
-            bar.enable_steady_tick(Duration::from_millis(250));
-            self.bar = Some(bar);
+        // A run that goes on after its device was lost keeps its view.
+        if draws() && self.live.is_none() {
+            self.live = Some(Live::start(run));
         }
     }
 
@@ -89,14 +93,14 @@ impl Progress for TrainProgress {
         let smooth = self.loss.map_or(result.loss, |l| 0.9 * l + 0.1 * result.loss);
         self.loss = Some(smooth);
         let rate = self.rate(result.step);
-        let message = format!("loss {smooth:.4}  {} voxels/s", short(rate));
-        if let Some(bar) = &self.bar {
-            bar.set_position(result.step);
-            bar.set_message(message);
-        } else if self.last_line.is_none_or(|t| t.elapsed() >= PLAIN_INTERVAL) || result.step == self.steps {
+        let left = (self.steps - result.step) as f64 * self.voxels as f64 / rate.max(1e-9);
+        let due = is_verbose() || self.last_line.is_none_or(|t| t.elapsed() >= PLAIN_INTERVAL);
+        if let Some(live) = &mut self.live {
+            live.step(result, smooth, rate, left);
+        } else if due || result.step == self.steps {
             self.last_line = Some(Instant::now());
-            let left = (self.steps - result.step) as f64 * self.voxels as f64 / rate.max(1e-9);
-            eprintln!("step {}/{}  {message}  {} left", result.step, self.steps, duration(left));
+            let (rate, left) = (short(rate), duration(left));
+            tell!("step {}/{}  loss {smooth:.4}  {rate} voxels/s  {left} left", result.step, self.steps);
         }
     }
 
@@ -106,6 +110,15 @@ impl Progress for TrainProgress {
         let detail = if classes.len() > 1 { format!(" ({})", classes.join(", ")) } else { String::new() };
         let mark = if best { ", best so far" } else { "" };
         self.say(&format!("validation after {step} steps: Dice {}{detail}{mark}", number(&mean_dice)));
+        if let Some(live) = &mut self.live {
+            live.validated(step, mean_dice, best);
+        }
+    }
+
+    fn spent(&mut self, part: Part, time: Duration) {
+        if let Some(live) = &mut self.live {
+            live.spent(part, time);
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -118,7 +131,7 @@ impl Progress for TrainProgress {
 }
 
 /// `1 h 02 min`, `3 min 20 s`, `12 s`.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match s {
         0..60 => format!("{s} s"),
@@ -129,7 +142,7 @@ fn duration(seconds: f64) -> String {
 
 /// A bar over a known number of things on stderr; hidden where it is no terminal.
 pub fn bar(length: usize, unit: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64);
+    let bar = if draws() { ProgressBar::new(length as u64) } else { ProgressBar::hidden() };
     let style = format!("{{bar:32.cyan/blue}} {{pos}}/{{len}} {unit}  {{msg}}  {{eta}} left");
     bar.set_style(ProgressStyle::with_template(&style).expect("the template is valid"));
     bar
@@ -147,7 +160,7 @@ pub struct SegmentProgress {
 
 impl SegmentProgress {
     pub fn new(volumes: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(0, "windows"));
+        let bar = draws().then(|| bar(0, "windows"));
         let now = Instant::now();
         Self { bar, volumes, volume: (0, String::new()), start: now, last_line: now }
     }
@@ -173,7 +186,7 @@ impl SegmentProgress {
             self.last_line = Instant::now();
             let left = self.start.elapsed().as_secs_f64() / done as f64 * (all - done) as f64;
             let (position, name) = &self.volume;
-            eprintln!("{name} ({position}/{}): window {done}/{all}, {} left", self.volumes, duration(left));
+            tell!("{name} ({position}/{}): window {done}/{all}, {} left", self.volumes, duration(left));
         }
     }
 

@@ -2,7 +2,9 @@ use super::progress::SegmentProgress;
 use super::status::WrongInput;
 use super::{SegmentArguments, open_gpu};
 use anyhow::Result;
+use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use vnet_engine::data::images_only;
 use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
 use vnet_engine::gpu::GpuOptions;
@@ -22,11 +24,23 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
         PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
     let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
     let mut progress = SegmentProgress::new(pairs.len());
+    let mut written = Vec::new();
     for (input, output) in &pairs {
         progress.volume(input);
+        let start = Instant::now();
         segment_file(&predictor, &preparation, input, output, options, |done, all| progress.window(done, all))?;
+        let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(output, c));
+        let shown = |path: &Path| path.display().to_string();
+        written.push(json!({
+            "input": shown(input), "output": shown(output), "seconds": start.elapsed().as_secs_f64(),
+            "probabilities": probabilities.map(|path| shown(&path)).collect::<Vec<_>>(),
+        }));
     }
     progress.finish();
+    if arguments.json {
+        println!("{}", json!({ "volumes": written }));
+        return Ok(());
+    }
     for (_, output) in &pairs {
         println!("{}", output.display());
     }

@@ -1,13 +1,14 @@
 use super::dry_run::dry_run;
 use super::progress::TrainProgress;
 use super::status::WrongInput;
+use super::verbosity::tell;
 use super::{TrainArguments, open_gpu, plan};
 use anyhow::Result;
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
-use vnet_engine::train::{Config, Preset, RunSettings, refuse_used, train_on};
+use vnet_engine::train::{Config, Preset, RunSettings, Summary, refuse_used, train_on};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels, &device);
@@ -20,7 +21,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     Dataset::open(&settings.data)?;
     let open = || {
         let gpu = open_gpu(device)?;
-        eprintln!("device: {}, {}", gpu.description().name, gpu.description().driver);
+        tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
         Ok(gpu)
     };
     if let Some(text) = plan {
@@ -30,6 +31,10 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     let summary = train_on(open, &settings, &mut progress);
     progress.finish();
     let summary = summary?;
+    if arguments.json {
+        println!("{}", json(&settings, &summary));
+        return Ok(());
+    }
     if let Some(test) = &summary.test {
         println!("{}", render_table(test));
     }
@@ -43,6 +48,16 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         println!("profile {out}/profile.txt, {out}/profile.json (chrome://tracing, ui.perfetto.dev)");
     }
     Ok(())
+}
+
+fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
+    let file = |name: &str| settings.out.join(name).display().to_string();
+    serde_json::json!({
+        "run": settings.out.display().to_string(), "steps": settings.config.training.steps,
+        "best": summary.best.map(|(dice, step)| serde_json::json!({ "dice": dice, "step": step })),
+        "test": summary.test, "weights": summary.weights, "model_weights": summary.model,
+        "model": file("model.safetensors"), "curves": file("curves.png"), "report": file("report.html"),
+    })
 }
 
 /// What is to be done, and the plan where one decides on it.

@@ -1,9 +1,10 @@
 //! Which cases are drawn, and their overlays: images with the outlines of reference and predictions.
 
 use super::{EvaluateError, label_of, read_image, read_labels, upright};
+use crate::data::Grid;
 use crate::data::dataset::volumes_of;
 use crate::metrics::{Evaluation, Region};
-use crate::report::{ComparisonCase, OverlayCase, write_comparison_overlay, write_overlay};
+use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
 use std::path::{Path, PathBuf};
 
 /// Where the volumes of some cases lie, by case.
@@ -71,30 +72,16 @@ pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Resul
             .get(case)
             .ok_or_else(|| EvaluateError::NoImage { images: folders.images.to_owned(), case: case.clone() })?;
         let label = label_of(&references, case, folders.labels)?;
-        let volume = read_image(image, label)?;
-        let reference = read_labels(label, label)?;
-        let maps = predicted.iter().map(|maps| read_labels(&maps[case], label)).collect::<Result<Vec<_>, _>>()?;
-        let (grid, image) = upright(&volume.grid, &volume.voxels);
-        let maps: Vec<Vec<u16>> = maps.iter().map(|map| upright(&map.grid, &map.voxels).1).collect();
-        let reference = upright(&reference.grid, &reference.voxels).1;
-        let classes = maps.iter().chain([&reference]).flatten().max().copied().unwrap_or(0);
-        let class_names: Vec<String> = (1..=classes.max(1)).map(|class| format!("class {class}")).collect();
+        let maps: Vec<&Path> = predicted.iter().map(|maps| maps[case].as_path()).collect();
+        let loaded = Loaded::read(image, label, &maps, None)?;
         let [one, other] = folders.names;
         let title = match maps.len() {
             1 => format!("{case} ({role}, Dice {value:.3})"),
             _ => format!("{case}: {one} less {other}, Dice {value:+.3}"),
         };
-        let first = OverlayCase {
-            title: &title,
-            image: &image,
-            reference: Some(&reference),
-            prediction: &maps[0],
-            extents: grid.extents,
-            spacing: grid.spacing,
-            class_names: &class_names,
-        };
+        let first = loaded.case(&title);
         let path = out.join(format!("{role}_{case}.png"));
-        match maps.get(1) {
+        match loaded.maps.get(1) {
             Some(second) => {
                 write_comparison_overlay(&path, &ComparisonCase { case: first, second, names: folders.names })?;
             }
@@ -103,4 +90,81 @@ pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Resul
         written.push(path);
     }
     Ok(written)
+}
+
+/// The volumes of a case, in the orientation nearest to RAS.
+struct Loaded {
+    image: Vec<f32>,
+    reference: Vec<u16>,
+    maps: Vec<Vec<u16>>,
+    grid: Grid,
+    class_names: Vec<String>,
+}
+
+impl Loaded {
+    /// Without `class_names`, all classes that occur are named by their number.
+    fn read(image: &Path, label: &Path, maps: &[&Path], class_names: Option<&[String]>) -> Result<Self, EvaluateError> {
+        let volume = read_image(image, label)?;
+        let reference = read_labels(label, label)?;
+        let maps = maps.iter().map(|map| read_labels(map, label)).collect::<Result<Vec<_>, _>>()?;
+        let (grid, image) = upright(&volume.grid, &volume.voxels);
+        let maps: Vec<Vec<u16>> = maps.iter().map(|map| upright(&map.grid, &map.voxels).1).collect();
+        let reference = upright(&reference.grid, &reference.voxels).1;
+        let class_names = class_names.map(<[String]>::to_vec).unwrap_or_else(|| {
+            let classes = maps.iter().chain([&reference]).flatten().max().copied().unwrap_or(0);
+            (1..=classes.max(1)).map(|class| format!("class {class}")).collect()
+        });
+        Ok(Self { image, reference, maps, grid, class_names })
+    }
+
+    /// The case with its first prediction.
+    fn case<'a>(&'a self, title: &'a str) -> OverlayCase<'a> {
+        OverlayCase {
+            title,
+            image: &self.image,
+            reference: Some(&self.reference),
+            prediction: &self.maps[0],
+            extents: self.grid.extents,
+            spacing: self.grid.spacing,
+            class_names: &self.class_names,
+        }
+    }
+}
+
+/// The files of a case.
+#[derive(Debug, Clone)]
+pub struct CaseFiles {
+    /// Name of the case in the evaluation.
+    pub case: String,
+    /// Image.
+    pub image: PathBuf,
+    /// Reference labels.
+    pub label: PathBuf,
+    /// Predicted labels.
+    pub prediction: PathBuf,
+}
+
+/// The worst, the median and the best case of an evaluation to scroll through, each drawn to `out/ROLE_CASE.png` for
+/// browsers without scripts. Cases without files are left out.
+///
+/// # Errors
+/// [`EvaluateError`] that names the file.
+pub fn viewer_cases(
+    evaluation: &Evaluation,
+    files: &[CaseFiles],
+    class_names: &[String],
+    out: &Path,
+) -> Result<Vec<ViewerCase>, EvaluateError> {
+    let mut chosen = choose(case_dice(evaluation), ["best", "median", "worst"]);
+    chosen.reverse();
+    let mut cases = Vec::new();
+    for Chosen { role, case, value } in chosen {
+        let Some(files) = files.iter().find(|files| files.case == case) else { continue };
+        let loaded = Loaded::read(&files.image, &files.label, &[&files.prediction], Some(class_names))?;
+        let heading = format!("{}{}: {case}, Dice {value:.3}", role[..1].to_uppercase(), &role[1..]);
+        let picture = out.join(format!("{role}_{case}.png"));
+        write_overlay(&picture, &loaded.case(&heading))?;
+        cases.push(ViewerCase::new(&heading, &loaded.case(&case), Some(picture))?);
+    }
+    Ok(cases)
 }

@@ -6,6 +6,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+/// Unit roundoff of f32.
+pub const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
+
 /// How the elements of an input are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Draw {
@@ -113,6 +116,27 @@ impl Case {
     /// The inputs, a pure function of `seed`.
     pub fn draw(&self, seed: u64) -> Vec<HostTensor> {
         self.inputs.iter().zip(seed * 1000..).map(|((spec, draw), stream)| draw_tensor(spec, *draw, stream)).collect()
+    }
+
+    /// How far each element of output `output` may be from `expected`, the definition on the inputs `tensors`.
+    pub fn bounds(&self, output: usize, tensors: &[HostTensor], expected: &HostTensor) -> Vec<f64> {
+        match self.first_output.filter(|_| output == 0).unwrap_or(self.bound) {
+            Bound::Sum { terms } => {
+                let absolute = |t: &HostTensor| HostTensor {
+                    spec: t.spec.clone(),
+                    data: t.data.iter().map(|x| x.abs()).collect(),
+                };
+                let magnitudes: Vec<HostTensor> = tensors.iter().map(absolute).collect();
+                let products = self.op.reference(&magnitudes.iter().collect::<Vec<_>>()).swap_remove(output);
+                let k = terms as f64 * UNIT_ROUNDOFF;
+                // Half an ulp for the rounding of the f64 sum to the f32 that is compared.
+                products.data.into_iter().map(|product| (k / (1.0 - k) + UNIT_ROUNDOFF) * product).collect()
+            }
+            Bound::Relative { ulps } => {
+                let largest = expected.max_abs();
+                expected.data.iter().map(|e| ulps * UNIT_ROUNDOFF * e.abs().max(largest)).collect()
+            }
+        }
     }
 
     /// Inputs of integers in `-3..=3` (labels stay labels), on which sums of products are exact in f32.

@@ -15,6 +15,7 @@ mod overlay;
 mod page;
 mod samples;
 mod slice;
+mod viewer;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ pub use overlay::{
 };
 pub use page::{Report, write_report};
 pub use samples::{SampleGrid, SampleTile, write_samples};
+pub use viewer::{MAX_VOXELS, ViewerCase};
 
 /// Red, green, blue, 0 to 255.
 pub type Rgb = [u8; 3];

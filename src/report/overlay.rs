@@ -96,12 +96,16 @@ struct Layer<'a> {
 /// # Errors
 /// When a map does not fill the extents, the volume is empty, or the file cannot be written.
 pub fn write_overlay(path: &Path, case: &OverlayCase<'_>) -> Result<(), ReportError> {
+    draw(path, case, &layers(case))
+}
+
+fn layers<'a>(case: &OverlayCase<'a>) -> Vec<Layer<'a>> {
     let reference = case.reference.map(|labels| Layer {
         name: "reference",
         is_reference: true,
         labels,
         thickness: 2,
-        colour: reference_colour,
+        colour: reference_colour as fn(u16) -> Rgb,
     });
     let prediction = Layer {
         name: "prediction",
@@ -110,8 +114,7 @@ pub fn write_overlay(path: &Path, case: &OverlayCase<'_>) -> Result<(), ReportEr
         thickness: 1,
         colour: prediction_colour,
     };
-    let layers: Vec<Layer<'_>> = reference.into_iter().chain([prediction]).collect();
-    draw(path, case, &layers)
+    reference.into_iter().chain([prediction]).collect()
 }
 
 /// Draws two predictions of a case as [`write_overlay`] does one: both with outlines two pixels wide, the second over the
@@ -154,6 +157,11 @@ fn draw(path: &Path, case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(),
         draw_legend(&mut canvas, case, layers, row);
     }
     canvas.write_png(path)
+}
+
+/// An error where image or labels do not fill the extents, or there is nothing to fill.
+pub(super) fn check_case(case: &OverlayCase<'_>) -> Result<(), ReportError> {
+    check(case, &layers(case))
 }
 
 fn check(case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(), ReportError> {

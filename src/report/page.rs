@@ -1,11 +1,15 @@
-//! `report.html`: one file with the run's facts, pictures and scores; no scripts, nothing loaded from elsewhere.
+//! `report.html`: one file with the run's facts, pictures and scores, and cases to scroll through; nothing is loaded from
+//! elsewhere.
 
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ReportError;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{ReportError, ViewerCase};
 use crate::metrics::{CaseScores, ClassSummary, Evaluation, Metric, Region, Summary, replace_file};
 
 /// What goes into a report, in the order of the page.
@@ -17,6 +21,8 @@ pub struct Report<'a> {
     pub facts: &'a [(String, String)],
     /// Captions and picture files (PNG, JPEG or SVG), embedded in this order.
     pub images: &'a [(String, PathBuf)],
+    /// Cases to scroll through.
+    pub viewer: &'a [ViewerCase],
     /// Scores, where there are some.
     pub evaluation: Option<&'a Evaluation>,
 }
@@ -34,27 +40,11 @@ const COLUMNS: [(Metric, &str, &str, usize); 9] = [
     (Metric::VolumePredictionMl, "Prediction", "ml", 2),
 ];
 
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1d1f21;--dim:#5c6166;--ground:#fff;--card:#f5f6f7;--line:#d9dce0;--mark:#0072b2}\
-@media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--dim:#a0a6ac;--ground:#16181a;--card:#1f2225;--line:#383c41;\
---mark:#56b4e9}}\
-*{box-sizing:border-box}\
-body{margin:0 auto;max-width:1400px;padding:1.5rem clamp(.9rem,3vw,2.5rem) 3rem;color:var(--ink);\
-background:var(--ground);font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Ubuntu,sans-serif}\
-h1{font-size:1.7rem;line-height:1.25;margin:.4rem 0 1rem;overflow-wrap:anywhere}\
-h2{font-size:1.2rem;margin:2.2rem 0 .7rem;padding-bottom:.3rem;border-bottom:2px solid var(--mark)}\
-.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));gap:.5rem;margin:0}\
-.facts div{background:var(--card);border-radius:6px;padding:.45rem .75rem;min-width:0}\
-dt{color:var(--dim);font-size:.8rem;overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}\
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px}\
-table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}\
-th,td{padding:.35rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}\
-th{color:var(--dim);font-weight:600;background:var(--card)}\
-th.name,td.name{text-align:left}td.note{text-align:left;color:var(--dim)}\
-tbody tr:last-child td{border-bottom:0}\
-figure{margin:0 0 1.5rem}figure img{display:block;width:100%;min-width:44rem;height:auto}\
-figcaption{color:var(--dim);font-size:.9rem;margin:.35rem 0 0;overflow-wrap:anywhere}\
-.explain{color:var(--dim);font-size:.85rem}";
+const STYLE: &str = include_str!("assets/report.css");
+const TABLES: &str = include_str!("assets/tables.js");
+const VIEWER: &str = include_str!("assets/viewer.js");
+/// The viewer's controls and canvases, behind the choice of the case.
+const PLANES: &str = include_str!("assets/viewer.html");
 
 /// Writes a report as one self-contained HTML file, replacing `path` in one step.
 ///
@@ -69,6 +59,9 @@ pub fn write_report(path: &Path, report: &Report<'_>) -> Result<(), ReportError>
     if let Some(evaluation) = report.evaluation {
         body += &summary_table(evaluation);
     }
+    if !report.viewer.is_empty() {
+        body += &viewer(report.viewer)?;
+    }
     if !report.images.is_empty() {
         body += "<h2>Pictures</h2>\n";
     }
@@ -78,12 +71,55 @@ pub fn write_report(path: &Path, report: &Report<'_>) -> Result<(), ReportError>
     if let Some(evaluation) = report.evaluation {
         body += &case_table(evaluation);
     }
+    let scripts = [TABLES, VIEWER];
+    body += &scripts.map(|script| format!("<script>{script}</script>\n")).concat();
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        policy(&scripts)
     );
     replace_file(path, html.as_bytes()).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+}
+
+/// Nothing is loaded from anywhere, and no style or script runs but those of the program.
+fn policy(scripts: &[&str]) -> String {
+    let hash = |text: &&str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let scripts: Vec<String> = scripts.iter().map(hash).collect();
+    let (style, scripts) = (hash(&STYLE), scripts.join(" "));
+    format!(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {style}; script-src {scripts}"
+    )
+}
+
+/// Cases to scroll through, and their pictures for browsers without scripts.
+fn viewer(cases: &[ViewerCase]) -> Result<String, ReportError> {
+    let choice = |(number, case): (usize, &ViewerCase)| {
+        let checked = if number == 0 { " checked" } else { "" };
+        let heading = escaped(&case.heading);
+        format!("<label><input type=\"radio\" name=\"viewer-case\" value=\"{number}\"{checked}> {heading}</label>\n")
+    };
+    let choices: String = cases.iter().enumerate().map(choice).collect();
+    let pictures = cases.iter().filter_map(|case| Some(figure(&case.heading, case.picture.as_deref()?)));
+    let pictures: String = pictures.collect::<Result<_, _>>()?;
+    let descriptions: Vec<&Value> = cases.iter().map(|case| &case.description).collect();
+    // In JSON a < can only be in a string, and is the only way to leave a script element.
+    let descriptions = serde_json::to_string(&descriptions).expect("values are JSON").replace('<', "\\u003c");
+    let volume = |(number, case): (usize, &ViewerCase)| {
+        let block = |(kind, encoded): &(&str, String)| {
+            format!("<script type=\"application/octet-stream\" id=\"viewer-{number}-{kind}\">{encoded}</script>\n")
+        };
+        case.volumes.iter().map(block).collect::<String>()
+    };
+    let volumes: String = cases.iter().enumerate().map(volume).collect();
+    Ok(format!(
+        "<h2>Cases, slice by slice</h2>\n<section id=\"viewer\" aria-label=\"Slices of a case\" hidden>\n\
+         <fieldset><legend>Case</legend>\n{choices}</fieldset>\n{PLANES}</section>\n\
+         <div id=\"viewer-fallback\">\n{pictures}<p class=\"explain\">With scripts, this page shows every slice of these \
+         cases.</p></div>\n\
+         <script type=\"application/json\" id=\"viewer-cases\">{descriptions}</script>\n{volumes}"
+    ))
 }
 
 fn facts(facts: &[(String, String)]) -> String {
@@ -104,7 +140,7 @@ fn summary_table(evaluation: &Evaluation) -> String {
     format!(
         "<h2>Scores</h2>\n{}<p class=\"explain\">Mean ± standard deviation, median in brackets, over the cases in which \
          a score is defined.{mean}</p>\n",
-        table(&["Class", "Region", "Cases"], "Left out", &rows)
+        table(&["Class", "Region", "Cases"], "Left out", &rows, false)
     )
 }
 
@@ -131,7 +167,7 @@ fn case_table(evaluation: &Evaluation) -> String {
     };
     format!(
         "<h2>Cases</h2>\n{}<p class=\"explain\">A dash is a score that is not defined; the note says why.{regions}</p>\n",
-        table(&["Case", "Class", "Region"], "Note", &rows)
+        table(&["Case", "Class", "Region"], "Note", &rows, true)
     )
 }
 
@@ -142,15 +178,16 @@ fn case_row(scores: &CaseScores) -> String {
     row(&[&scores.case, &scores.class_name, scores.region.key()], numbers, scores.presence.note())
 }
 
-fn table(names: &[&str], note: &str, rows: &str) -> String {
+fn table(names: &[&str], note: &str, rows: &str, sortable: bool) -> String {
     let names: String = names.iter().map(|name| format!("<th class=\"name\">{name}</th>")).collect();
     let numbers: String = COLUMNS
         .iter()
         .map(|(_, heading, unit, _)| format!("<th>{}</th>", format!("{heading} {unit}").trim_end()))
         .collect();
     format!(
-        "<div class=\"scroll\"><table>\n<thead><tr>{names}{numbers}<th class=\"name\">{note}</th></tr></thead>\n\
-         <tbody>\n{rows}</tbody>\n</table></div>\n"
+        "<div class=\"scroll\"><table{}>\n<thead><tr>{names}{numbers}<th class=\"name\">{note}</th></tr></thead>\n\
+         <tbody>\n{rows}</tbody>\n</table></div>\n",
+        if sortable { " class=\"sortable\"" } else { "" }
     )
 }
 

@@ -8,7 +8,7 @@ use crate::files::{remove_leftovers, replace_file};
 use std::path::Path;
 
 /// The folders of a run folder whose files are replaced in one step.
-const FOLDERS: [&str; 4] = ["checkpoint", "overlays", "test", "test/predictions"];
+const FOLDERS: [&str; 5] = ["checkpoint", "overlays", "test", "test/predictions", "test/overlays"];
 
 /// Creates the run folder and locks it; one that holds a run already is only taken to resume it. The second value is a
 /// note for the user.

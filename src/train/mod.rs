@@ -33,6 +33,6 @@ pub use memory::{Forecast, MemoryMode};
 pub use patch::choose_patch;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
-pub use run::{Progress, RunSettings, Started, Summary, train, train_on};
+pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};
 pub use trainer::{StepResult, Trainer};
 pub use validation::{CaseDice, Validation};

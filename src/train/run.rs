@@ -23,6 +23,7 @@ use crate::metrics::Evaluation;
 use crate::nn::{Model, Network};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a person asks of `train`.
 #[derive(Debug, Clone)]
@@ -51,6 +52,10 @@ pub trait Progress {
     fn step(&mut self, result: &StepResult);
     /// The validation cases were predicted.
     fn validated(&mut self, step: u64, dice: &[Option<f64>], mean_dice: Option<f64>, best: bool);
+    /// Wall-clock time that a part of the work has taken.
+    fn spent(&mut self, part: Part, time: Duration) {
+        let _ = (part, time);
+    }
     /// Something that a person should know.
     fn note(&mut self, text: &str);
     /// Asked between steps and between cases: the number of a signal that asks the training to write a checkpoint and
@@ -58,6 +63,19 @@ pub trait Progress {
     fn stop(&self) -> Option<i32> {
         None
     }
+}
+
+/// Where the time of a training goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Waiting for a batch.
+    Loader,
+    /// Steps: encoding, and waiting for the device.
+    Device,
+    /// Validations, with their pictures and models.
+    Validation,
+    /// Checkpoints.
+    Checkpoint,
 }
 
 /// See [`Progress::started`].
@@ -144,8 +162,8 @@ fn train_behind<P: Progress>(
         run.log.write(&Event::DeviceLost { step: run.trainer.step_count(), reason });
     }
     run.healthy_steps()?;
-    let test = run.test(gpu, &test)?;
+    let evaluation = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;
-    run.report(gpu, test.as_ref())?;
-    Ok(Summary { best: run.best, test, weights, model })
+    run.report(gpu, evaluation.as_ref(), &test)?;
+    Ok(Summary { best: run.best, test: evaluation, weights, model })
 }

@@ -2,12 +2,14 @@
 
 use super::{Progress, Run};
 use crate::data::Case;
-use crate::data::io::output_name;
+use crate::data::io::{case_of, output_name};
+use crate::evaluate::figures::{CaseFiles, viewer_cases};
 use crate::evaluate::{EvaluateError, evaluate_folders};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, SegmentOptions, segment_file};
 use crate::metrics::{Evaluation, Region};
 use crate::nn::Model;
+use crate::report::{Report, ViewerCase, write_report};
 use crate::train::folder::create;
 use crate::train::{Event, TrainError};
 use std::path::{Path, PathBuf};
@@ -42,20 +44,37 @@ impl<P: Progress> Run<'_, P> {
         }
         let labels = cases[0].label.parent().unwrap_or(Path::new("."));
         let names = self.preprocessing.foreground_names(self.network.classes);
-        let evaluation =
-            evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole]).map_err(|e| match e {
-                EvaluateError::Data(e) => TrainError::Data(e),
-                EvaluateError::Metric { source, .. } => TrainError::Metric(source),
-                e => TrainError::RunFolder { path: predictions.clone(), reason: e.to_string() },
-            })?;
+        let evaluation = evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole])
+            .map_err(|error| train_error(error, &predictions))?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
         self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) });
         Ok(Some(evaluation))
     }
 
-    /// `report.html`: configuration, curves, the last overlay and the test scores in one file.
-    pub(super) fn report(&self, gpu: &Gpu, evaluation: Option<&Evaluation>) -> Result<(), TrainError> {
+    /// The worst, the median and the best of the test cases, drawn into `test/overlays/`.
+    fn viewer(&self, evaluation: &Evaluation, cases: &[Case]) -> Result<Vec<ViewerCase>, TrainError> {
+        let folder = self.settings.out.join("test");
+        let files = cases.iter().map(|case| {
+            let name = output_name(&case.image);
+            let prediction = folder.join("predictions").join(&name);
+            let case_name = case_of(&name).unwrap_or(&name).to_owned();
+            CaseFiles { case: case_name, image: case.image.clone(), label: case.label.clone(), prediction }
+        });
+        let overlays = folder.join("overlays");
+        create(&overlays)?;
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        viewer_cases(evaluation, &files.collect::<Vec<_>>(), &names, &overlays)
+            .map_err(|error| train_error(error, &overlays))
+    }
+
+    /// `report.html`: configuration, curves, the last overlay, the test scores and some test cases in one file.
+    pub(super) fn report(
+        &self,
+        gpu: &Gpu,
+        evaluation: Option<&Evaluation>,
+        test_cases: &[Case],
+    ) -> Result<(), TrainError> {
         let out = &self.settings.out;
         let mut facts = vec![
             (
@@ -77,7 +96,19 @@ impl<P: Progress> Run<'_, P> {
             images.push(("Loss, learning rate and validation Dice".to_owned(), out.join("curves.png")));
         }
         images.extend(overlays.pop().map(|last| ("First validation case after the last validation".to_owned(), last)));
-        let report = crate::report::Report { title: "V-Net training", facts: &facts, images: &images, evaluation };
-        Ok(crate::report::write_report(&out.join("report.html"), &report)?)
+        let viewer = evaluation.map_or_else(|| Ok(Vec::new()), |evaluation| self.viewer(evaluation, test_cases))?;
+        let title = "V-Net training";
+        let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation };
+        Ok(write_report(&out.join("report.html"), &report)?)
+    }
+}
+
+/// What is wrong with the test cases, as an error of the training.
+fn train_error(error: EvaluateError, folder: &Path) -> TrainError {
+    match error {
+        EvaluateError::Data(error) => TrainError::Data(error),
+        EvaluateError::Metric { source, .. } => TrainError::Metric(source),
+        EvaluateError::Report(error) => TrainError::Report(error),
+        error => TrainError::RunFolder { path: folder.to_owned(), reason: error.to_string() },
     }
 }

@@ -1,6 +1,6 @@
 //! The steps of a run, and what is recorded of them.
 
-use super::{Progress, Run};
+use super::{Part, Progress, Run};
 use crate::data::{Batch, Loader};
 use crate::train::health::{Reaction, Trouble};
 use crate::train::profiler::StepProfiler;
@@ -38,27 +38,35 @@ impl<P: Progress> Run<'_, P> {
             let learning_rate = scheduled * self.restorations.learning_rate;
             let before = Instant::now();
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
-            waited += before.elapsed();
+            waited += self.told(Part::Loader, before);
+            let before = Instant::now();
             let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
                 Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
                 None => self.trainer.step(&batches, learning_rate)?,
             };
+            self.told(Part::Device, before);
             self.sample += batch;
             self.record(results);
             let step = self.trainer.step_count();
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
             self.validated = !validate;
             if validate || keep {
+                let before = Instant::now();
                 let results = self.trainer.finish()?;
+                self.told(Part::Device, before);
                 self.record(results);
                 let waited_seconds = std::mem::take(&mut waited).as_secs_f64();
                 self.log.write(&Event::Loader { step, waited_seconds });
             }
+            let before = Instant::now();
             if validate {
                 self.validate(step)?;
+                self.told(Part::Validation, before);
             }
+            let before = Instant::now();
             if keep {
                 self.checkpoint(step == steps)?;
+                self.told(Part::Checkpoint, before);
             }
             let trouble = self.health.trouble();
             if trouble.is_some() {
@@ -90,6 +98,13 @@ impl<P: Progress> Run<'_, P> {
             self.checkpoint(true)?;
         }
         Ok(())
+    }
+
+    /// Tells what the time since `before` went into, and returns it.
+    fn told(&mut self, part: Part, before: Instant) -> Duration {
+        let time = before.elapsed();
+        self.progress.spent(part, time);
+        time
     }
 
     /// An error when a signal has asked the training to stop.

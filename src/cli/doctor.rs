@@ -1,0 +1,152 @@
+use super::describe::{print_adapters, subject};
+use super::verbosity::tell;
+use super::{DoctorArguments, open_gpu};
+use anyhow::{Result, bail};
+use serde::Serialize;
+use vnet_engine::doctor::{KernelTest, self_test};
+use vnet_engine::gpu::{Gpu, GpuOptions, adapters};
+use vnet_engine::kernel::{SHADERS, Target};
+use vnet_engine::nn::InferenceGraph;
+use vnet_engine::plan::human_bytes;
+use vnet_engine::profile::Roof;
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset};
+
+/// What a preset's training would cost on the device.
+#[derive(Debug, Serialize)]
+struct Cost {
+    preset: String,
+    patch: [usize; 3],
+    batch: usize,
+    parameters: usize,
+    /// Of a step, forward and backward, in direct form.
+    flops: f64,
+    /// At the device's measured rate of multiply-adds.
+    seconds_at_the_roof: f64,
+    /// Peak of device memory; null where not even one sample fits the device's limits.
+    memory_bytes: Option<u64>,
+    /// The same with `--memory low`.
+    low_memory_bytes: Option<u64>,
+    /// Whether the larger of the two that fit is below the device's memory; null where that is not known.
+    fits: Option<bool>,
+}
+
+pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
+    let gpu = open_gpu(device)?;
+    tell!("measuring {}", gpu.description().name);
+    let roof = Roof::measure(&gpu)?;
+    let costs = [Preset::Tiny, Preset::Small, Preset::Paper].map(|preset| cost(preset, &gpu, &roof));
+    let costs = costs.into_iter().collect::<Result<Vec<Cost>>>()?;
+    if !arguments.json {
+        print_device(&gpu, &roof);
+        print_costs(&costs);
+        println!("\nself-test of each kernel, farthest element from the definition in f64:");
+        println!("  {:<34} {:>9} {:>9}  case", "kernel", "error", "bound");
+    }
+    let mut shown = |test: &KernelTest| {
+        if !arguments.json {
+            print_test(test);
+        }
+    };
+    let tests = self_test(&gpu, &mut shown)?;
+    let untried: Vec<&str> =
+        SHADERS.iter().map(|s| s.0).filter(|name| tests.iter().all(|test| test.kernel != *name)).collect();
+    let failed = tests.iter().filter(|test| !test.passed).count();
+    if arguments.json {
+        let document = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "adapters": adapters(),
+            "device": gpu.description(), "memory_budget_bytes": gpu.memory_budget(), "timestamps": gpu.has_timestamps(),
+            "roof": roof, "presets": costs, "kernels": tests, "untried": untried, "failed": failed,
+        });
+        println!("{document}");
+    } else {
+        println!("\nnot tried, as no case of this device's reaches them: {}", untried.join(", "));
+        println!("{} of {} kernels are within their bounds", tests.len() - failed, tests.len());
+    }
+    if failed > 0 {
+        bail!("{failed} of {} kernels are wrong on {}", tests.len(), gpu.description().name);
+    }
+    Ok(())
+}
+
+fn print_device(gpu: &Gpu, roof: &Roof) {
+    println!("vnet-engine {} ({})\n", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT"));
+    let used = gpu.description();
+    print_adapters(&adapters(), used);
+    let budget = gpu.memory_budget().map_or_else(|| "not known".to_owned(), human_bytes);
+    println!("\ndevice memory to stay below: {budget}; times of dispatches: {}", clock(gpu));
+    println!("measured now: copy {:.1} GB/s, fma {:.1} GFLOP/s", roof.copy_gb_per_s, roof.fma_gflop_per_s);
+}
+
+fn clock(gpu: &Gpu) -> &'static str {
+    if gpu.has_timestamps() { "by the device's clock" } else { "by the host's clock" }
+}
+
+fn cost(preset: Preset, gpu: &Gpu, roof: &Roof) -> Result<Cost> {
+    let subject = subject(Some(preset), None, 2)?;
+    let (patch, batch) = (subject.patch, subject.config.training.batch);
+    let [x, y, z] = patch;
+    let layers = InferenceGraph::new(&subject.network, 1, [z, y, x])?.layers;
+    let forecast = |memory, target: &Target| {
+        let mut config: Config = subject.config.clone();
+        config.training.memory = memory;
+        Forecast::new(&subject.network, &config, [z, y, x], target).ok().map(|forecast| forecast.total())
+    };
+    let [memory_bytes, low_memory_bytes] =
+        [MemoryMode::Normal, MemoryMode::Low].map(|memory| forecast(memory, gpu.target()));
+    // A backward pass has two products for each one of the forward pass.
+    let flops = 3.0 * batch as f64 * layers.iter().map(|layer| layer.flops as f64).sum::<f64>();
+    let least = [memory_bytes, low_memory_bytes].into_iter().flatten().min();
+    let fits = match (least, gpu.memory_budget()) {
+        (None, _) => Some(false),
+        (_, None) => None,
+        (Some(bytes), Some(budget)) => Some(bytes <= budget),
+    };
+    Ok(Cost {
+        preset: format!("{preset:?}").to_lowercase(),
+        patch,
+        batch,
+        parameters: layers.iter().map(|layer| layer.parameters).sum(),
+        flops,
+        seconds_at_the_roof: flops / (roof.fma_gflop_per_s * 1e9),
+        memory_bytes,
+        low_memory_bytes,
+        fits,
+    })
+}
+
+fn print_costs(costs: &[Cost]) {
+    println!("\nwhat a training step would cost, two classes (GFLOP in direct form, seconds at the rate above):");
+    println!(
+        "  {:<8} {:>16} {:>6} {:>12} {:>10} {:>9} {:>11} {:>13}  fits",
+        "preset", "patch", "batch", "parameters", "GFLOP", "seconds", "memory", "--memory low"
+    );
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), human_bytes);
+    for c in costs {
+        let [x, y, z] = c.patch;
+        println!(
+            "  {:<8} {:>16} {:>6} {:>12} {:>10.1} {:>9.2} {:>11} {:>13}  {}",
+            c.preset,
+            format!("{x} x {y} x {z}"),
+            c.batch,
+            c.parameters,
+            c.flops / 1e9,
+            c.seconds_at_the_roof,
+            bytes(c.memory_bytes),
+            bytes(c.low_memory_bytes),
+            c.fits.map_or("not known", |fits| if fits { "yes" } else { "no" })
+        );
+    }
+}
+
+fn print_test(test: &KernelTest) {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1e}"));
+    let verdict = if test.passed { "" } else { "  WRONG" };
+    let reason = test.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    println!(
+        "  {:<34} {:>9} {:>9}  {}{verdict}{reason}",
+        test.kernel,
+        number(test.error),
+        number(test.bound),
+        test.case
+    );
+}

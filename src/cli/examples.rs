@@ -1,0 +1,61 @@
+//! What `--help` of a command ends with.
+
+pub const PROGRAM: &str = "\
+Examples:
+  vnet-engine demo                                          a first look, in minutes on a processor
+  vnet-engine doctor                                        is this machine fit, and for what?
+  vnet-engine train --data DATA --out RUN                   DATA holds images/ and labels/
+  vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz
+
+Results go to stdout, progress and errors to stderr. Exit status: 0 success, 2 wrong usage or input, 1 other failures,
+130 and 143 after Ctrl-C and SIGTERM.";
+
+pub const TRAIN: &str = "\
+Examples:
+  vnet-engine train --data DATA --out RUN --dry-run         would it run? names every problem, trains nothing
+  vnet-engine train --data DATA --out RUN --preset paper --set training.steps=20000
+  vnet-engine train --data DATA --out RUN --resume          goes on where it was stopped, to the same bits
+  for i in 0 1 2 3 4; do vnet-engine train --data DATA --out RUN$i --fold $i/5; done
+  vnet-engine train --data DATA --out RUN -q --json | jq .best";
+
+pub const SEGMENT: &str = "\
+Examples:
+  vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz --largest-component
+  vnet-engine segment --model RUN0 --model RUN1 --input SCANS --output ORGANS --tta";
+
+pub const EVALUATE: &str = "\
+Examples:
+  vnet-engine evaluate --predictions ORGANS --labels LABELS --images SCANS --out SCORES
+  vnet-engine evaluate --compare A B --names Dice,logistic --labels LABELS --out COMPARISON
+  vnet-engine evaluate --predictions ORGANS --labels LABELS --out SCORES --json | jq .mean_foreground.dice";
+
+pub const INFO: &str = "\
+Examples:
+  vnet-engine info --preset paper                           layers, receptive fields, memory
+  vnet-engine info RUN --json | jq .parameters";
+
+pub const INSPECT: &str = "\
+Example:
+  vnet-engine inspect --json SCANS/*.nii.gz | jq -r '[.path, .shape, .spacing] | tostring'";
+
+pub const BENCH: &str = "\
+Examples:
+  vnet-engine bench --preset paper --batch 1 --layer decoder.0
+  vnet-engine bench --conv 32,32,32x64x64 --json";
+
+pub const DOCTOR: &str = "\
+Exit status 1 when a kernel is outside its bound.
+
+Examples:
+  vnet-engine doctor --device 1
+  vnet-engine doctor --json | jq '.kernels[] | select(.passed | not)'";
+
+pub const COMPLETIONS: &str = "\
+Examples:
+  vnet-engine completions bash > ~/.local/share/bash-completion/completions/vnet-engine
+  vnet-engine completions zsh > ~/.zfunc/_vnet-engine
+  vnet-engine completions fish > ~/.config/fish/completions/vnet-engine.fish";
+
+pub const MAN: &str = "\
+Example:
+  vnet-engine man ~/.local/share/man/man1 && man vnet-engine-train";

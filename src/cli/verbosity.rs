@@ -1,0 +1,37 @@
+//! What goes to stderr besides errors. The program has one stderr, so this is one setting of the process.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use tracing_subscriber::EnvFilter;
+
+/// `-q`, nothing, `-v`, `-vv` … as 0, 1, 2, 3 …
+static LEVEL: AtomicU8 = AtomicU8::new(1);
+
+/// Takes `-v` and `-q`, and sends what the graphics library logs to stderr: nothing, with `-v` warnings, with `-vv` and
+/// `-vvv` more. The environment variable `VNET_LOG` names other levels, by target.
+pub fn set(verbose: u8, quiet: bool) {
+    let level = if quiet { 0 } else { verbose.saturating_add(1) };
+    LEVEL.store(level, Ordering::Relaxed);
+    let named = ["off", "off", "warn", "info"].get(usize::from(level)).unwrap_or(&"debug");
+    let filter = EnvFilter::try_from_env("VNET_LOG").unwrap_or_else(|_| EnvFilter::new(named));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Whether only results and errors are wanted.
+pub fn is_quiet() -> bool {
+    LEVEL.load(Ordering::Relaxed) == 0
+}
+
+/// Whether more than usual is wanted.
+pub fn is_verbose() -> bool {
+    LEVEL.load(Ordering::Relaxed) > 1
+}
+
+/// `eprintln!` of what is neither result nor error.
+macro_rules! tell {
+    ($($argument:tt)*) => {
+        if !$crate::cli::verbosity::is_quiet() {
+            eprintln!($($argument)*);
+        }
+    };
+}
+pub(super) use tell;
