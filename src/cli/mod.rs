@@ -6,6 +6,7 @@ mod demo;
 mod describe;
 mod dry_run;
 mod evaluate;
+mod export;
 mod progress;
 mod segment;
 mod status;
@@ -79,6 +80,12 @@ enum Command {
     Phantom(PhantomArguments),
     /// Phantoms, training, segmentation and scores in one go, as a first look
     Demo(DemoArguments),
+    /// Write a model for other programs: ONNX, or a PyTorch module
+    Export(ExportArguments),
+    /// Make a model of a PyTorch state dictionary
+    Import(ImportArguments),
+    /// Run the network on a tensor and write its logits, to compare with other programs
+    Forward(ForwardArguments),
     /// Layers, parameters, receptive fields and memory plan of a network
     Info(InfoArguments),
     /// Shape, type, spacing, orientation and intensities of volumes
@@ -251,6 +258,63 @@ struct DemoArguments {
 }
 
 #[derive(Debug, Args)]
+struct ExportArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// File to write: FILE.onnx, or FILE.py with FILE.safetensors beside it
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
+    out: PathBuf,
+    /// Replace outputs that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// `--format` of `export`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ExportFormat {
+    /// ONNX with operators of version 17: image in, logits out
+    Onnx,
+    /// A PyTorch module in one file, and its weights
+    Torch,
+}
+
+#[derive(Debug, Args)]
+struct ImportArguments {
+    /// State dictionary (.safetensors) with this program's names, or of a VNet of MONAI or vnet.pytorch
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Model to write (.safetensors)
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
+    out: PathBuf,
+    /// Prepare volumes as this model does (run folder or .safetensors file)
+    #[arg(long, value_name = "MODEL")]
+    preprocessing: Option<PathBuf>,
+    /// Replace an output that exists
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct ForwardArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// .safetensors file with a float32 tensor `image` [N, C, D, H, W]
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// .safetensors file to write, with a tensor `logits` [N, classes, D, H, W]
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace an output that exists
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 struct InfoArguments {
     /// Run folder or .safetensors file
@@ -410,6 +474,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Evaluate(a) => evaluate::evaluate(&a),
         Command::Phantom(a) => demo::phantom(&a),
         Command::Demo(a) => demo::demo(&a, &device),
+        Command::Export(a) => export::export(&a),
+        Command::Import(a) => export::import(&a),
+        Command::Forward(a) => export::forward(&a, &device),
         Command::Info(a) => describe::info(&a, &device),
         Command::Inspect(a) => describe::inspect(&a),
         Command::Bench(a) => bench::bench(&a, &device),

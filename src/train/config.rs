@@ -66,6 +66,8 @@ pub struct TrainingConfig {
     pub loader_threads: usize,
     /// `normal`, or `low`: compute activations again instead of keeping them.
     pub memory: MemoryMode,
+    /// Write event files for TensorBoard into the run folder.
+    pub tensorboard: bool,
 }
 
 /// `[optimiser]`
@@ -240,6 +242,7 @@ impl Preset {
                 keep_checkpoints: 2,
                 loader_threads: 1,
                 memory: MemoryMode::Normal,
+                tensorboard: true,
             },
             optimiser: OptimiserConfig {
                 kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },

@@ -4,6 +4,7 @@ mod recover;
 
 pub use recover::train_on;
 
+use super::board::Board;
 use super::checkpoint::{self, Checkpoint, Origin, Position};
 use super::folder::{choose_split, create, prepare, store_config};
 use super::health::{Health, Reaction, Restorations, Trouble};
@@ -228,6 +229,7 @@ fn train_behind<P: Progress>(
         training,
         preparation,
     };
+    run.open_board(&config);
     run.announce(gpu, cases);
     if let Some(reason) = lost {
         run.log.write(&Event::DeviceLost { step: run.trainer.step_count(), reason });
@@ -251,6 +253,17 @@ fn load<P: Progress>(settings: &RunSettings, progress: &mut P) -> Result<Checkpo
 }
 
 impl<P: Progress> Run<'_, P> {
+    /// Opens an event file for TensorBoard, where that is wanted.
+    fn open_board(&mut self, config: &Config) {
+        if !config.training.tensorboard {
+            return;
+        }
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        let board = Board::open(&self.settings.out, self.trainer.step_count(), config, names);
+        let opened = board.map(|board| self.log.show_on(board));
+        self.warn_unwritten(opened);
+    }
+
     fn announce(&mut self, gpu: &Gpu, cases: [usize; 3]) {
         let device_bytes = self.trainer.executor().plan().memory.total();
         self.log.write(&Event::Start {
@@ -400,7 +413,7 @@ impl<P: Progress> Run<'_, P> {
             if case == 0 {
                 let prepared = self.validation.prepared(case);
                 drawn = write_overlay(
-                    &overlays.join(format!("step_{step:06}_{}.png", score.case)),
+                    &overlays.join(overlay_name(step, &score.case)),
                     &OverlayCase {
                         title: &format!("{} after {step} steps", score.case),
                         image: &prepared.image,
@@ -414,7 +427,8 @@ impl<P: Progress> Run<'_, P> {
             }
             self.go_on()
         })?;
-        self.warn_unwritten(drawn.map_err(TrainError::from));
+        let drawn = drawn.map_err(TrainError::from).and_then(|()| self.show_overlay(step, &scores[0].case));
+        self.warn_unwritten(drawn);
         let dice = class_means(&scores);
         let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
         let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
@@ -440,6 +454,12 @@ impl<P: Progress> Run<'_, P> {
         let curves = write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names));
         self.warn_unwritten(curves.map_err(TrainError::from));
         Ok(())
+    }
+
+    /// Shows a case's picture in TensorBoard.
+    fn show_overlay(&mut self, step: u64, case: &str) -> Result<(), TrainError> {
+        let path = self.settings.out.join("overlays").join(overlay_name(step, case));
+        self.log.board().map_or(Ok(()), |board| board.overlay(step, case, &path))
     }
 
     fn model_path(&self) -> PathBuf {
@@ -485,6 +505,8 @@ impl<P: Progress> Run<'_, P> {
     fn write_checkpoint(&mut self) -> Result<(), TrainError> {
         self.write_model()?;
         self.log.flush()?;
+        let shown = self.log.board().map_or(Ok(()), Board::flush);
+        self.warn_unwritten(shown);
         let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
         let restorations = self.restorations;
         let position = Position { validated, best, patch, sample, restorations };
@@ -535,7 +557,11 @@ impl<P: Progress> Run<'_, P> {
             })?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
-        self.log.write(&Event::Test { mean_dice: crate::evaluate::mean_dice(&evaluation) });
+        let mean_dice = crate::evaluate::mean_dice(&evaluation);
+        self.log.write(&Event::Test { mean_dice });
+        if let (Some(board), Some(dice)) = (self.log.board(), mean_dice) {
+            board.test(self.trainer.step_count(), dice);
+        }
         Ok(Some(evaluation))
     }
 
@@ -565,6 +591,10 @@ impl<P: Progress> Run<'_, P> {
         let report = crate::report::Report { title: "V-Net training", facts: &facts, images: &images, evaluation };
         Ok(crate::report::write_report(&out.join("report.html"), &report)?)
     }
+}
+
+fn overlay_name(step: u64, case: &str) -> String {
+    format!("step_{step:06}_{case}.png")
 }
 
 fn initial_parameters(settings: &RunSettings, network: &Network, trainer: &Trainer) -> Result<Vec<f32>, TrainError> {
