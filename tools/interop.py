@@ -30,7 +30,7 @@ GROUPS = {
 }
 TOLERANCE = 1e-4  # of the largest logit
 OFFLINE = ("NewConnectionError", "ConnectTimeout", "Temporary failure in name resolution", "Network is unreachable",
-           "Connection refused", "ReadTimeout")
+           "Connection refused", "ReadTimeout", "ProxyError")
 
 
 class Skip(Exception):
