@@ -1,9 +1,10 @@
 //! `export`, `import` and `forward`: models and tensors of and for other programs.
 
+use super::open_gpu;
 use super::segment::model_path;
 use super::status::WrongInput;
-use super::{ExportArguments, ExportFormat, ForwardArguments, ImportArguments, open_gpu};
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use vnet_engine::gpu::GpuOptions;
@@ -15,6 +16,63 @@ use vnet_engine::nn::model::{decode, read_file, write_tensors};
 /// Names of the tensors of `forward`'s files.
 const IMAGE: &str = "image";
 const LOGITS: &str = "logits";
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// File to write: FILE.onnx, or FILE.py with FILE.safetensors beside it
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
+    out: PathBuf,
+    /// Replace outputs that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// `--format` of `export`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    /// ONNX with operators of version 17: image in, logits out
+    Onnx,
+    /// A PyTorch module in one file, and its weights
+    Torch,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// State dictionary (.safetensors) with this program's names, or of a VNet of MONAI or vnet.pytorch
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Model to write (.safetensors)
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
+    out: PathBuf,
+    /// Prepare volumes as this model does (run folder or .safetensors file)
+    #[arg(long, value_name = "MODEL")]
+    preprocessing: Option<PathBuf>,
+    /// Replace an output that exists
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ForwardArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// .safetensors file with a float32 tensor `image` [N, C, D, H, W]
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// .safetensors file to write, with a tensor `logits` [N, classes, D, H, W]
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace an output that exists
+    #[arg(long)]
+    force: bool,
+}
 
 pub fn export(arguments: &ExportArguments) -> Result<()> {
     let source = model_path(&arguments.model);

@@ -81,11 +81,11 @@ enum Command {
     /// Phantoms, training, segmentation and scores in one go, as a first look
     Demo(DemoArguments),
     /// Write a model for other programs: ONNX, or a PyTorch module
-    Export(ExportArguments),
+    Export(export::ExportArguments),
     /// Make a model of a PyTorch state dictionary
-    Import(ImportArguments),
+    Import(export::ImportArguments),
     /// Run the network on a tensor and write its logits, to compare with other programs
-    Forward(ForwardArguments),
+    Forward(export::ForwardArguments),
     /// Layers, parameters, receptive fields and memory plan of a network
     Info(InfoArguments),
     /// Shape, type, spacing, orientation and intensities of volumes
@@ -255,63 +255,6 @@ struct DemoArguments {
     /// Optimiser steps
     #[arg(long, default_value_t = demo::STEPS)]
     steps: u64,
-}
-
-#[derive(Debug, Args)]
-struct ExportArguments {
-    /// Run folder or .safetensors file
-    #[arg(long, value_name = "MODEL")]
-    model: PathBuf,
-    /// What to write
-    #[arg(long, value_enum)]
-    format: ExportFormat,
-    /// File to write: FILE.onnx, or FILE.py with FILE.safetensors beside it
-    #[arg(long, visible_alias = "output", value_name = "FILE")]
-    out: PathBuf,
-    /// Replace outputs that exist
-    #[arg(long)]
-    force: bool,
-}
-
-/// `--format` of `export`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ExportFormat {
-    /// ONNX with operators of version 17: image in, logits out
-    Onnx,
-    /// A PyTorch module in one file, and its weights
-    Torch,
-}
-
-#[derive(Debug, Args)]
-struct ImportArguments {
-    /// State dictionary (.safetensors) with this program's names, or of a VNet of MONAI or vnet.pytorch
-    #[arg(long, value_name = "FILE")]
-    from: PathBuf,
-    /// Model to write (.safetensors)
-    #[arg(long, visible_alias = "output", value_name = "FILE")]
-    out: PathBuf,
-    /// Prepare volumes as this model does (run folder or .safetensors file)
-    #[arg(long, value_name = "MODEL")]
-    preprocessing: Option<PathBuf>,
-    /// Replace an output that exists
-    #[arg(long)]
-    force: bool,
-}
-
-#[derive(Debug, Args)]
-struct ForwardArguments {
-    /// Run folder or .safetensors file
-    #[arg(long, value_name = "MODEL")]
-    model: PathBuf,
-    /// .safetensors file with a float32 tensor `image` [N, C, D, H, W]
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
-    /// .safetensors file to write, with a tensor `logits` [N, classes, D, H, W]
-    #[arg(long, value_name = "FILE")]
-    output: PathBuf,
-    /// Replace an output that exists
-    #[arg(long)]
-    force: bool,
 }
 
 #[derive(Debug, Args)]
