@@ -1,6 +1,7 @@
 //! Files that a reader sees whole or not at all, also when power fails: written to a temporary file in the same folder,
 //! flushed to disk, renamed, and the folder flushed.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -47,6 +48,59 @@ pub(crate) fn remove_leftovers(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A file that grows by whole lines or records. What cannot be written, as on a full disk, waits in memory for the next.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    file: File,
+    /// Bytes of whole records in the file.
+    length: u64,
+    waiting: Vec<u8>,
+    /// Whether a part of a record may follow the whole ones.
+    torn: bool,
+}
+
+impl Appender {
+    /// Appends behind the `length` bytes of a file that was opened to append.
+    pub(crate) fn new(file: File, length: u64) -> Self {
+        Self { file, length, waiting: Vec::new(), torn: false }
+    }
+
+    /// Where to put a whole record, for [`Appender::append`].
+    pub(crate) fn waiting(&mut self) -> &mut Vec<u8> {
+        &mut self.waiting
+    }
+
+    /// Writes what waits, all of it or nothing.
+    ///
+    /// # Errors
+    /// The system's, after which it still waits.
+    pub(crate) fn append(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.write_all(&self.waiting) {
+            self.torn = self.file.set_len(self.length).is_err();
+            return Err(error);
+        }
+        self.length += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Writes what waits, and flushes the file to disk.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.append()?;
+        self.file.sync_data()
+    }
 }
 
 #[cfg(test)]

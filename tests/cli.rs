@@ -513,3 +513,33 @@ fn help_of_a_command_ends_with_examples() {
         assert!(examples.contains(&format!("vnet-engine {command}")), "{text}");
     }
 }
+
+#[test]
+fn what_cannot_be_exchanged_with_other_programs_is_named() {
+    use vnet_engine::nn::model::{Tensor, parameter_shapes};
+    let folder = fresh();
+    let at = folder.path();
+    let export = |out| ["export", "--model", "m.safetensors", "--format", "onnx", "--out", out];
+    refused(at, &export("a.onnx"), &["m.safetensors", "No such file"]);
+    let network =
+        vnet_engine::nn::Network { in_channels: 1, classes: 2, base: 1, encoder: vec![1, 1], decoder: vec![1] };
+    let tensor = |(name, shape): (String, Vec<usize>)| {
+        let data = vec![0.5; shape.iter().product()];
+        (name, Tensor { shape, data })
+    };
+    let tensors = parameter_shapes(&network).into_iter().map(tensor).collect();
+    let model = vnet_engine::nn::Model { network, preprocessing: None, tensors };
+    model.write(&at.join("m.safetensors")).expect("written");
+    refused(at, &export("a.pb"), &["a.pb: expected a name that ends in .onnx"]);
+    std::fs::write(at.join("a.onnx"), "mine").expect("written");
+    refused(at, &export("a.onnx"), &["a.onnx: exists; --force replaces it"]);
+    assert_eq!(std::fs::read(at.join("a.onnx")).expect("read"), b"mine");
+    let torch = ["export", "--model", "m.safetensors", "--format", "torch", "--out", "m.py", "--force"];
+    refused(at, &torch, &["m.safetensors: is what is read; give another output"]);
+
+    std::fs::write(at.join("a.pt"), b"PK\x03\x04").expect("written");
+    refused(at, &["import", "--from", "a.pt", "--out", "n.safetensors"], &["a.pt: a PyTorch pickle", "python3 -c"]);
+    assert!(!at.join("n.safetensors").exists());
+    let forward = ["forward", "--model", "m.safetensors", "--input", "m.safetensors", "--output", "l.safetensors"];
+    refused(at, &forward, &["m.safetensors: expected a tensor image, found"]);
+}

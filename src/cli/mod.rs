@@ -8,6 +8,7 @@ mod doctor;
 mod dry_run;
 mod evaluate;
 mod examples;
+mod export;
 mod live;
 mod plan;
 mod progress;
@@ -96,6 +97,12 @@ enum Command {
     Phantom(PhantomArguments),
     /// Phantoms, training, segmentation and scores in one go, as a first look
     Demo(DemoArguments),
+    /// Write a model for other programs: ONNX, or a PyTorch module
+    Export(export::ExportArguments),
+    /// Make a model of a PyTorch state dictionary
+    Import(export::ImportArguments),
+    /// Run the network on a tensor and write its logits, to compare with other programs
+    Forward(export::ForwardArguments),
     /// Layers, parameters, receptive fields and memory plan of a network
     #[command(after_help = examples::INFO)]
     Info(InfoArguments),
@@ -478,6 +485,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Evaluate(a) => evaluate::evaluate(&a),
         Command::Phantom(a) => demo::phantom(&a),
         Command::Demo(a) => demo::demo(&a, &device),
+        Command::Export(a) => export::export(&a),
+        Command::Import(a) => export::import(&a),
+        Command::Forward(a) => export::forward(&a, &device),
         Command::Info(a) => describe::info(&a, &device),
         Command::Inspect(a) => describe::inspect(&a),
         Command::Bench(a) => bench::bench(&a, &device),

@@ -4,6 +4,7 @@ use vnet_engine::data::DataError;
 use vnet_engine::evaluate::EvaluateError;
 use vnet_engine::gpu::GpuError;
 use vnet_engine::infer::InferError;
+use vnet_engine::interop::InteropError;
 use vnet_engine::metrics::MetricError;
 use vnet_engine::nn::ModelError;
 use vnet_engine::plan::PlanError;
@@ -87,6 +88,9 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         if let Some(infer) = cause.downcast_ref::<InferError>() {
             return is_wrong_prediction(infer);
         }
+        if let Some(interop) = cause.downcast_ref::<InteropError>() {
+            return is_wrong_exchange(interop);
+        }
         if let Some(bench) = cause.downcast_ref::<BenchError>() {
             return match bench {
                 BenchError::Shape(_) | BenchError::Plan(_) => true,
@@ -124,6 +128,13 @@ fn is_wrong_path(error: &std::io::Error) -> bool {
 fn is_wrong_prediction(error: &InferError) -> bool {
     match error {
         InferError::Gpu(gpu) => is_choice(gpu),
+        _ => true,
+    }
+}
+
+fn is_wrong_exchange(error: &InteropError) -> bool {
+    match error {
+        InteropError::Io { source, .. } | InteropError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
         _ => true,
     }
 }

@@ -1,5 +1,6 @@
 //! Prediction: a sliding window over a prepared volume, and back to the grid of the file.
 
+mod forward;
 mod postprocess;
 mod predictor;
 mod preprocessing;
@@ -7,6 +8,7 @@ mod segment;
 mod sliding;
 mod window;
 
+pub use forward::forward;
 pub use postprocess::PostProcessing;
 pub use predictor::{InferError, Predictor};
 pub use preprocessing::Preprocessing;

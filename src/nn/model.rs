@@ -121,6 +121,18 @@ pub enum ModelError {
     },
 }
 
+impl Description {
+    /// That of a model.
+    pub fn of(model: &Model) -> Self {
+        Self { format: FORMAT, network: model.network.clone(), preprocessing: model.preprocessing.clone() }
+    }
+
+    /// As it stands in the metadata.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a description is always JSON")
+    }
+}
+
 impl Model {
     /// Collects a model from the parameter arena.
     pub fn from_arena(
@@ -158,11 +170,19 @@ impl Model {
             let reason = format!("format {} is not known, expected {FORMAT}", description.format);
             return Err(ModelError::Description { path: path.to_owned(), reason });
         }
-        let network = description.network;
-        network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
-        check(path, &network, &tensors)?;
-        check_values(path, &tensors)?;
-        Ok(Self { network, preprocessing: description.preprocessing, tensors })
+        Self { network: description.network, preprocessing: description.preprocessing, tensors }.checked(path)
+    }
+
+    /// The model, if its network can be built and it holds exactly the parameters that this needs; `path` is for the
+    /// error.
+    ///
+    /// # Errors
+    /// [`ModelError`] that names what differs.
+    pub fn checked(self, path: &Path) -> Result<Self, ModelError> {
+        self.network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
+        check(path, &self.network, &self.tensors)?;
+        check_values(path, &self.tensors)?;
+        Ok(self)
     }
 
     /// Writes a model file: to a temporary file in the same folder first, then renamed, so that `path` is never half
@@ -171,11 +191,8 @@ impl Model {
     /// # Errors
     /// [`ModelError::Io`] when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
-        let description =
-            Description { format: FORMAT, network: self.network.clone(), preprocessing: self.preprocessing.clone() };
-        let json = serde_json::to_string(&description).expect("a description is always JSON");
-        let bytes = encode_tensors(path, &self.tensors, HashMap::from([(METADATA_KEY.to_owned(), json)]))?;
-        replace_file(path, &bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), Description::of(self).to_json())]);
+        write_tensors(path, &self.tensors, metadata)
     }
 
     /// See [`fingerprint`].
@@ -329,6 +346,19 @@ pub fn encode_tensors(
         (name.as_str(), view)
     });
     safetensors::serialize(views, Some(metadata)).map_err(|source| ModelError::Format { path: path.to_owned(), source })
+}
+
+/// Writes a safetensors file, to a temporary file in the same folder first.
+///
+/// # Errors
+/// [`ModelError`] that names the file.
+pub fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: HashMap<String, String>,
+) -> Result<(), ModelError> {
+    let bytes = encode_tensors(path, tensors, metadata)?;
+    replace_file(path, &bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 /// BLAKE3 over names, shapes and bits of tensors, hexadecimal: equal if and only if two sites have the same weights.

@@ -73,6 +73,8 @@ pub struct TrainingConfig {
     pub ema_decay: f64,
     /// Validations without a better mean Dice behind which the training ends early; 0: never.
     pub patience: u64,
+    /// Write event files for TensorBoard into the run folder.
+    pub tensorboard: bool,
 }
 
 /// `[optimiser]`
@@ -250,6 +252,7 @@ impl Preset {
                 memory: MemoryMode::Normal,
                 ema_decay: 0.0,
                 patience: 0,
+                tensorboard: true,
             },
             optimiser: OptimiserConfig {
                 kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },

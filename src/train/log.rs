@@ -1,7 +1,8 @@
+use super::board::Board;
 use super::{StepResult, TrainError};
+use crate::files::Appender;
 use serde::Serialize;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -162,15 +163,12 @@ struct Line<'a> {
 }
 
 /// `log.jsonl`, one JSON object per line. A line that cannot be written, as on a full disk, waits in memory for the next.
+/// TensorBoard gets the same events, where that is wanted.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: File,
-    /// Bytes of whole lines in the file.
-    length: u64,
-    waiting: Vec<u8>,
-    /// Whether a part of a line may follow the whole ones.
-    torn: bool,
+    file: Appender,
+    board: Option<Board>,
 }
 
 impl Log {
@@ -182,16 +180,29 @@ impl Log {
         let io = |source| TrainError::Io { path: path.to_owned(), action: "open the log", source };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
         file.set_len(length).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file, length, waiting: Vec::new(), torn: false })
+        Ok(Self { path: path.to_owned(), file: Appender::new(file, length), board: None })
+    }
+
+    /// Sends the events from here on to TensorBoard too.
+    pub(super) fn show_on(&mut self, board: Board) {
+        self.board = Some(board);
+    }
+
+    /// TensorBoard's event file, if there is one.
+    pub(super) fn board(&mut self) -> Option<&mut Board> {
+        self.board.as_mut()
     }
 
     /// Appends a line, now or with a later one: [`Log::flush`] tells whether all are in the file.
     pub fn write(&mut self, event: &Event) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_millis() as f64 / 1e3);
-        serde_json::to_writer(&mut self.waiting, &Line { event, time }).expect("events are always JSON");
-        self.waiting.push(b'\n');
+        serde_json::to_writer(self.file.waiting(), &Line { event, time }).expect("events are always JSON");
+        self.file.waiting().push(b'\n');
         // A failure is flush's to tell.
-        let _ = self.append();
+        let _ = self.file.append();
+        if let Some(board) = &mut self.board {
+            board.write(event);
+        }
     }
 
     /// Writes what waits, and flushes the file to disk.
@@ -199,27 +210,7 @@ impl Log {
     /// # Errors
     /// [`TrainError::Io`] when lines still wait.
     pub fn flush(&mut self) -> Result<(), TrainError> {
-        self.append().and_then(|()| self.file.sync_data()).map_err(|source| TrainError::Io {
-            path: self.path.clone(),
-            action: "write to the log",
-            source,
-        })
-    }
-
-    fn append(&mut self) -> std::io::Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        if self.torn {
-            self.file.set_len(self.length)?;
-            self.torn = false;
-        }
-        if let Err(error) = self.file.write_all(&self.waiting) {
-            self.torn = self.file.set_len(self.length).is_err();
-            return Err(error);
-        }
-        self.length += self.waiting.len() as u64;
-        self.waiting.clear();
-        Ok(())
+        let (path, action) = (self.path.clone(), "write to the log");
+        self.file.sync().map_err(|source| TrainError::Io { path, action, source })
     }
 }

@@ -1,5 +1,6 @@
 //! Training: configuration, the device's part of a step, validation and the run folder.
 
+mod board;
 mod budget;
 mod checkpoint;
 pub mod config;

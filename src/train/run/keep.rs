@@ -2,6 +2,7 @@
 
 use super::{Progress, Run};
 use crate::nn::Model;
+use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Position};
 use crate::train::{Event, TrainError};
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ impl<P: Progress> Run<'_, P> {
     pub(super) fn write_checkpoint(&mut self) -> Result<(), TrainError> {
         self.write_model()?;
         self.log.flush()?;
+        let shown = self.log.board().map_or(Ok(()), Board::flush);
+        self.warn_unwritten(shown);
         let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
         let restorations = self.restorations;
         let position = Position { validated, best, patch, sample, restorations };

@@ -7,6 +7,7 @@ use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
 use crate::profile::Roof;
+use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
 use crate::train::data_config::Patch;
 use crate::train::folder::{choose_split, prepare, store_config};
@@ -14,7 +15,7 @@ use crate::train::health::Health;
 use crate::train::history::History;
 use crate::train::lock::RunLock;
 use crate::train::profiler::StepProfiler;
-use crate::train::{ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
+use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
 use std::sync::Arc;
 
 impl<'a, P: Progress> Run<'a, P> {
@@ -83,11 +84,23 @@ impl<'a, P: Progress> Run<'a, P> {
             training,
             preparation,
         };
+        run.open_board(&config);
         run.announce(gpu, cases);
         if let Some(with) = initialised {
             run.log.write(&Event::Initialised { step: 0, with });
         }
         Ok((lock, run, test))
+    }
+
+    /// Opens an event file for TensorBoard, where that is wanted.
+    fn open_board(&mut self, config: &Config) {
+        if !config.training.tensorboard {
+            return;
+        }
+        let names = self.preprocessing.foreground_names(self.network.classes);
+        let board = Board::open(&self.settings.out, self.trainer.step_count(), config, names);
+        let opened = board.map(|board| self.log.show_on(board));
+        self.warn_unwritten(opened);
     }
 
     fn announce(&mut self, gpu: &Gpu, cases: [usize; 3]) {

@@ -21,7 +21,7 @@ impl<P: Progress> Run<'_, P> {
             if case == 0 {
                 let prepared = self.validation.prepared(case);
                 drawn = write_overlay(
-                    &overlays.join(format!("step_{step:06}_{}.png", score.case)),
+                    &overlays.join(overlay_name(step, &score.case)),
                     &OverlayCase {
                         title: &format!("{} after {step} steps", score.case),
                         image: &prepared.image,
@@ -35,7 +35,8 @@ impl<P: Progress> Run<'_, P> {
             }
             self.go_on()
         })?;
-        self.warn_unwritten(drawn.map_err(TrainError::from));
+        let drawn = drawn.map_err(TrainError::from).and_then(|()| self.show_overlay(step, &scores[0].case));
+        self.warn_unwritten(drawn);
         let dice = class_means(&scores);
         let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
         let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
@@ -62,4 +63,14 @@ impl<P: Progress> Run<'_, P> {
         self.warn_unwritten(curves.map_err(TrainError::from));
         Ok(())
     }
+
+    /// Shows a case's picture in TensorBoard.
+    fn show_overlay(&mut self, step: u64, case: &str) -> Result<(), TrainError> {
+        let path = self.settings.out.join("overlays").join(overlay_name(step, case));
+        self.log.board().map_or(Ok(()), |board| board.overlay(step, case, &path))
+    }
+}
+
+fn overlay_name(step: u64, case: &str) -> String {
+    format!("step_{step:06}_{case}.png")
 }

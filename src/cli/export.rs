@@ -1,0 +1,140 @@
+//! `export`, `import` and `forward`: models and tensors of and for other programs.
+
+use super::open_gpu;
+use super::segment::model_path;
+use super::status::WrongInput;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use vnet_engine::gpu::GpuOptions;
+use vnet_engine::infer::forward as run_forward;
+use vnet_engine::interop::{export_onnx, export_torch, import as read_foreign, weights_path};
+use vnet_engine::nn::Model;
+use vnet_engine::nn::model::{decode, read_file, write_tensors};
+
+/// Names of the tensors of `forward`'s files.
+const IMAGE: &str = "image";
+const LOGITS: &str = "logits";
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// File to write: FILE.onnx, or FILE.py with FILE.safetensors beside it
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
+    out: PathBuf,
+    /// Replace outputs that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// `--format` of `export`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    /// ONNX with operators of version 17: image in, logits out
+    Onnx,
+    /// A PyTorch module in one file, and its weights
+    Torch,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// State dictionary (.safetensors) with this program's names, or of a VNet of MONAI or vnet.pytorch
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Model to write (.safetensors)
+    #[arg(long, visible_alias = "output", value_name = "FILE")]
+    out: PathBuf,
+    /// Prepare volumes as this model does (run folder or .safetensors file)
+    #[arg(long, value_name = "MODEL")]
+    preprocessing: Option<PathBuf>,
+    /// Replace an output that exists
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ForwardArguments {
+    /// Run folder or .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// .safetensors file with a float32 tensor `image` [N, C, D, H, W]
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// .safetensors file to write, with a tensor `logits` [N, classes, D, H, W]
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace an output that exists
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn export(arguments: &ExportArguments) -> Result<()> {
+    let source = model_path(&arguments.model);
+    let model = Model::read(&source)?;
+    let out = arguments.out.clone();
+    let files = match arguments.format {
+        ExportFormat::Onnx => vec![out],
+        ExportFormat::Torch => vec![out.clone(), weights_path(&out)],
+    };
+    check_free(&files, &source, arguments.force)?;
+    match arguments.format {
+        ExportFormat::Onnx => export_onnx(&model, &arguments.out)?,
+        ExportFormat::Torch => export_torch(&model, &arguments.out)?,
+    }
+    files.iter().for_each(|file| println!("{}", file.display()));
+    Ok(())
+}
+
+pub fn import(arguments: &ImportArguments) -> Result<()> {
+    check_free(std::slice::from_ref(&arguments.out), &arguments.from, arguments.force)?;
+    let mut imported = read_foreign(&arguments.from)?;
+    if let Some(path) = &arguments.preprocessing {
+        imported.model.preprocessing = Model::read(&model_path(path))?.preprocessing;
+    }
+    let model = &imported.model;
+    model.write(&arguments.out)?;
+    println!("{}", arguments.out.display());
+    eprintln!("{}: {:?}", imported.layout.name(), model.network);
+    if model.preprocessing.is_none() {
+        eprintln!(
+            "nothing says how volumes are prepared: they are taken at their own spacing and normalised to zero mean and \
+             unit variance; --preprocessing MODEL takes it from a model of this program"
+        );
+    }
+    Ok(())
+}
+
+pub fn forward(arguments: &ForwardArguments, device: &GpuOptions) -> Result<()> {
+    check_free(std::slice::from_ref(&arguments.output), &arguments.input, arguments.force)?;
+    let model = Model::read(&model_path(&arguments.model))?;
+    let (_, mut tensors) = decode(&arguments.input, &read_file(&arguments.input)?)?;
+    let image = tensors.remove(IMAGE).ok_or_else(|| {
+        let names: Vec<&str> = tensors.keys().map(String::as_str).take(5).collect();
+        let expected = format!("expected a tensor {IMAGE}, found {}", names.join(", "));
+        WrongInput(format!("{}: {expected}", arguments.input.display()))
+    })?;
+    let logits = run_forward(&open_gpu(device)?, &model, &image)?;
+    let tensors = BTreeMap::from([(LOGITS.to_owned(), logits)]);
+    write_tensors(&arguments.output, &tensors, HashMap::new())?;
+    println!("{}", arguments.output.display());
+    Ok(())
+}
+
+/// Nothing is overwritten without `--force`, and what is read never.
+fn check_free(files: &[PathBuf], source: &Path, force: bool) -> Result<()> {
+    for file in files {
+        if matches!((file.canonicalize(), source.canonicalize()), (Ok(a), Ok(b)) if a == b) {
+            return Err(WrongInput(format!("{}: is what is read; give another output", file.display())).into());
+        }
+        if file.exists() && !force {
+            return Err(WrongInput(format!("{}: exists; --force replaces it", file.display())).into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+use crate::nn::ModelError;
+use std::path::PathBuf;
+
+/// A model cannot be exported or imported.
+#[derive(Debug, thiserror::Error)]
+pub enum InteropError {
+    /// A file cannot be read or written.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A file that holds or would hold a model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The name of the output does not tell its format.
+    #[error("{}: expected a name that ends in {expected}", .path.display())]
+    Name {
+        /// The output.
+        path: PathBuf,
+        /// The ending.
+        expected: &'static str,
+    },
+    /// More than the format can hold.
+    #[error("{}: the weights are {bytes} bytes, but an ONNX file holds less than 2 GiB; use --format torch", .path.display())]
+    TooLarge {
+        /// The output.
+        path: PathBuf,
+        /// Bytes of the weights.
+        bytes: usize,
+    },
+    /// A pickle, which is a program and is not run.
+    #[error(
+        "{}: a PyTorch pickle, which is a program and is not run here; write it as safetensors first (needs torch and \
+         safetensors): {}", .path.display(), convert_command(.path)
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Tensors that are no known network.
+    #[error(
+        "{}: no known network: expected encoder.0.conv.0.weight and the other names of this program, or a VNet of MONAI or \
+         vnet.pytorch (in_tr, down_tr32, …); found {found}", .path.display()
+    )]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// Names in the file.
+        found: String,
+    },
+    /// A network of a known layout that computes something else than V-Net.
+    #[error(
+        "{}: {layout}: {} differences from V-Net{}", .path.display(), .differences.len(),
+        .differences.iter().map(|d| format!("; {d}")).collect::<String>()
+    )]
+    Differences {
+        /// The file.
+        path: PathBuf,
+        /// Where such networks come from.
+        layout: &'static str,
+        /// One for each tensor or part: its name, what it is, and what was expected.
+        differences: Vec<String>,
+    },
+}
+
+/// Writes a state dictionary as safetensors, without running what a pickle may hold.
+fn convert_command(path: &std::path::Path) -> String {
+    let out = path.with_extension("safetensors");
+    format!(
+        "python3 -c \"import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], map_location='cpu', \
+         weights_only=True); d = d.get('state_dict', d); s.save_file({{k: v.clone().contiguous() for k, v in d.items() if \
+         torch.is_tensor(v)}}, sys.argv[2])\" '{}' '{}'",
+        path.display(),
+        out.display()
+    )
+}

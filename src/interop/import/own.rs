@@ -1,0 +1,54 @@
+//! State dictionaries with this program's names: the network follows from the shapes.
+
+use super::read::StateDict;
+use crate::interop::InteropError;
+use crate::nn::model::{Tensor, parameter_shapes};
+use crate::nn::{Model, ModelError, Network};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The model; every tensor that its network needs or does not know is told of.
+pub(super) fn model(path: &Path, state: StateDict) -> Result<Model, InteropError> {
+    let network = network(&state.tensors);
+    network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
+    let differences = differences(&parameter_shapes(&network), &state.tensors);
+    if !differences.is_empty() {
+        let (path, layout) = (path.to_owned(), "this program's names");
+        return Err(InteropError::Differences { path, layout, differences });
+    }
+    Ok(Model { network, preprocessing: None, tensors: state.tensors })
+}
+
+/// The network whose first tensors have these shapes.
+fn network(tensors: &BTreeMap<String, Tensor>) -> Network {
+    let extent = |name: &str, axis: usize| tensors.get(name).and_then(|t| t.shape.get(axis)).copied().unwrap_or(0);
+    let count = |prefix: &str| -> Vec<usize> {
+        let convolutions = |level: usize| {
+            let name = |j: &usize| tensors.contains_key(&format!("{prefix}.{level}.conv.{j}.weight"));
+            (0..).take_while(name).count()
+        };
+        (0..).map(convolutions).take_while(|&n| n > 0).collect()
+    };
+    Network {
+        in_channels: extent("encoder.0.conv.0.weight", 1),
+        classes: extent("head.weight", 0),
+        base: extent("encoder.0.conv.0.weight", 0),
+        encoder: count("encoder"),
+        decoder: count("decoder"),
+    }
+}
+
+/// What is missing, superfluous or of another shape.
+fn differences(expected: &BTreeMap<String, Vec<usize>>, found: &BTreeMap<String, Tensor>) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (name, shape) in expected {
+        match found.get(name) {
+            Some(tensor) if tensor.shape == *shape => {}
+            Some(tensor) => differences.push(format!("{name} is {:?}, expected {shape:?}", tensor.shape)),
+            None => differences.push(format!("{name} is missing, expected {shape:?}")),
+        }
+    }
+    let unknown = found.keys().filter(|name| !expected.contains_key(*name));
+    differences.extend(unknown.map(|name| format!("{name} is not part of V-Net")));
+    differences
+}

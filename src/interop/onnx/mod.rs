@@ -1,0 +1,99 @@
+//! Export to ONNX: <https://github.com/onnx/onnx/blob/main/docs/IR.md>.
+//!
+//! The forward graph is the engine's own, node by node, so that what is exported is what is run; only the order of the
+//! axes is PyTorch's, `[N, C, D, H, W]`. Strides and paddings follow from the shapes of the graph.
+
+mod nodes;
+pub mod proto;
+
+use super::InteropError;
+use crate::files::replace_file;
+use crate::nn::model::Description;
+use crate::nn::{InferenceGraph, Model};
+use nodes::Nodes;
+use prost::Message;
+use proto::{
+    Dimension, DimensionProto, FLOAT, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use serde_json::Value;
+use std::path::Path;
+
+/// Version of the operators.
+pub const OPSET: i64 = 17;
+
+/// Version of the messages that goes with the operators.
+const IR_VERSION: i64 = 8;
+
+/// Protobuf messages are shorter than this.
+const LONGEST: usize = (1 << 31) - (1 << 20);
+
+/// Writes a model as ONNX: input `image` `[batch, in_channels, depth, height, width]`, output `logits` `[batch, classes,
+/// depth, height, width]`, both float32. The first axis and the last three are chosen by the caller; extents must divide
+/// by the network's divisor. Metadata says how images are prepared.
+///
+/// # Errors
+/// [`InteropError`] when the file cannot be written or the weights are more than it can hold.
+pub fn export_onnx(model: &Model, path: &Path) -> Result<(), InteropError> {
+    if path.extension().is_none_or(|e| e != "onnx") {
+        return Err(InteropError::Name { path: path.to_owned(), expected: ".onnx" });
+    }
+    let bytes = model.tensors.values().map(|t| t.data.len() * size_of::<f32>()).sum::<usize>();
+    if bytes > LONGEST {
+        return Err(InteropError::TooLarge { path: path.to_owned(), bytes });
+    }
+    let encoded = message(model).encode_to_vec();
+    replace_file(path, &encoded).map_err(|source| InteropError::Io { path: path.to_owned(), action: "write", source })
+}
+
+/// The message of a model.
+fn message(model: &Model) -> ModelProto {
+    let network = &model.network;
+    let divisor = network.divisor();
+    let inference = InferenceGraph::new(network, 1, [divisor; 3]).expect("a network on a cube of its divisor");
+    let (node, initializer) = Nodes::of(&inference, model).finish();
+    let doc = format!("extents must be multiples of {divisor}");
+    let graph = GraphProto {
+        node,
+        name: "vnet".to_owned(),
+        initializer,
+        input: vec![value("image", network.in_channels, &doc)],
+        output: vec![value("logits", network.classes, "before softmax; same extents as the image")],
+    };
+    ModelProto {
+        ir_version: IR_VERSION,
+        producer_name: env!("CARGO_PKG_NAME").to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        doc_string: format!(
+            "V-Net (Milletari, Navab and Ahmadi 2016), [N, C, D, H, W] with D = z, H = y, W = x; {doc}"
+        ),
+        graph: Some(graph),
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        metadata_props: metadata(model),
+    }
+}
+
+/// An activation whose channels are known.
+fn value(name: &str, channels: usize, doc: &str) -> ValueInfoProto {
+    let named = |name: &str| Dimension::DimParam(name.to_owned());
+    let channels = Dimension::DimValue(i64::try_from(channels).expect("at most 256"));
+    let dim = [named("batch"), channels, named("depth"), named("height"), named("width")]
+        .map(|value| DimensionProto { value: Some(value) })
+        .to_vec();
+    let tensor_type = Some(TensorTypeProto { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) });
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type }), doc_string: doc.to_owned() }
+}
+
+/// The description of the model file as a whole, and each key of its preprocessing by itself, as JSON; texts as they are.
+fn metadata(model: &Model) -> Vec<StringStringEntryProto> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+    let mut entries = vec![
+        entry(crate::nn::model::METADATA_KEY, Description::of(model).to_json()),
+        entry("extents_divide_by", model.network.divisor().to_string()),
+    ];
+    if let Some(Value::Object(keys)) = &model.preprocessing {
+        entries.extend(keys.iter().map(|(key, value)| entry(key, text(value))));
+    }
+    entries
+}

@@ -1,0 +1,255 @@
+//! The exported graph, decoded again: its structure, and what it computes by the definitions of ONNX's operators.
+
+use super::{model, network, noise};
+use prost::Message;
+use std::collections::{HashMap, HashSet};
+use vnet_engine::graph::interpret;
+use vnet_engine::interop::proto::{self, Dimension, ModelProto, NodeProto, ValueInfoProto};
+use vnet_engine::interop::{InteropError, OPSET, export_onnx};
+use vnet_engine::nn::model::parameter_shapes;
+use vnet_engine::nn::{InferenceGraph, Model, Network};
+use vnet_engine::tensor::layout::permute;
+use vnet_engine::tensor::{HostTensor, TensorSpec};
+
+pub const TESTS: [(&str, bool, fn()); 4] = [
+    ("onnx_has_the_weights_by_their_names_and_open_axes", false, weights_and_axes),
+    ("onnx_nodes_follow_what_they_use", false, nodes_in_order),
+    ("onnx_operators_compute_what_the_engine_does", false, same_values),
+    ("onnx_names_its_ending", false, ending),
+];
+
+fn exported(model: &Model) -> ModelProto {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.onnx");
+    export_onnx(model, &path).expect("exported");
+    ModelProto::decode(std::fs::read(&path).expect("read").as_slice()).expect("a message")
+}
+
+fn weights_and_axes() {
+    let model = model(network());
+    let file = exported(&model);
+    assert_eq!((file.ir_version, file.opset_import.len(), file.opset_import[0].version), (8, 1, OPSET));
+    const { assert!(OPSET >= 17) };
+    let graph = file.graph.expect("a graph");
+    let axes = |value: &ValueInfoProto| {
+        let shape = value.r#type.clone().and_then(|t| t.tensor_type).and_then(|t| t.shape).expect("a shape");
+        let text = |dim: Option<Dimension>| match dim.expect("known") {
+            Dimension::DimValue(extent) => extent.to_string(),
+            Dimension::DimParam(name) => name,
+        };
+        (value.name.clone(), shape.dim.into_iter().map(|d| text(d.value)).collect::<Vec<_>>().join(" "))
+    };
+    let values: Vec<_> = graph.input.iter().chain(&graph.output).map(axes).collect();
+    let expected = [("image", "batch 2 depth height width"), ("logits", "batch 3 depth height width")];
+    assert_eq!(values, expected.map(|(name, axes)| (name.to_owned(), axes.to_owned())));
+
+    let shapes = parameter_shapes(&model.network);
+    let weights: Vec<_> = graph.initializer.iter().filter(|t| t.data_type == proto::FLOAT).collect();
+    assert_eq!(weights.iter().map(|t| &t.name).collect::<HashSet<_>>(), shapes.keys().collect());
+    for tensor in weights {
+        let mut expected = shapes[&tensor.name].clone();
+        if tensor.name.contains("act") {
+            expected.extend([1; 3]);
+        }
+        assert_eq!(tensor.dims, expected.iter().map(|&e| e as i64).collect::<Vec<_>>(), "{}", tensor.name);
+        let bytes: Vec<u8> = model.tensors[&tensor.name].data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(tensor.raw_data, bytes, "{}", tensor.name);
+    }
+    let metadata = |key: &str| {
+        let entry = file.metadata_props.iter().find(|entry| entry.key == key);
+        entry.unwrap_or_else(|| panic!("metadata has no {key}")).value.clone()
+    };
+    assert_eq!(metadata("extents_divide_by"), "4");
+    assert_eq!(metadata("normalisation"), "z_score_all");
+    assert_eq!(metadata("class_names"), r#"["a","\"b\"","c"]"#);
+    let description: serde_json::Value = serde_json::from_str(&metadata("vnet_engine")).expect("JSON");
+    assert_eq!(description["network"], serde_json::to_value(&model.network).expect("JSON"));
+}
+
+fn nodes_in_order() {
+    let graph = exported(&model(network())).graph.expect("a graph");
+    let mut known: HashSet<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
+    known.insert("image".to_owned());
+    let mut used = HashSet::new();
+    for node in &graph.node {
+        for input in &node.input {
+            assert!(known.contains(input), "{} uses {input} before it is there", node.name);
+            used.insert(input.clone());
+        }
+        assert!(known.insert(node.output[0].clone()), "{} is there already", node.output[0]);
+    }
+    let unused: Vec<&String> = known.iter().filter(|name| !used.contains(*name)).collect();
+    assert_eq!(unused, ["logits"]);
+    let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
+    // 7 convolutions of 5^3, 2 down, 1 head; an activation behind each but the head; an addition per stage.
+    let found = ["Conv", "ConvTranspose", "PRelu", "Add", "Concat", "Gather"].map(count);
+    assert_eq!(found, [10, 2, 11, 5, 2, 1]);
+    assert_eq!(graph.node.len(), found.iter().sum::<usize>());
+}
+
+/// A tensor `[C, D, H, W]` and its shape.
+type Activation = ([usize; 4], Vec<f64>);
+
+/// ONNX's definitions for a batch of one, in plain loops.
+struct Interpreter<'a> {
+    constants: HashMap<&'a str, &'a proto::TensorProto>,
+    values: HashMap<&'a str, Activation>,
+}
+
+impl<'a> Interpreter<'a> {
+    fn floats(&self, name: &str) -> Vec<f64> {
+        let bytes = self.constants[name].raw_data.chunks_exact(4);
+        bytes.map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("four bytes")))).collect()
+    }
+
+    fn run(&mut self, node: &'a NodeProto) {
+        let input = &self.values[node.input[0].as_str()];
+        let output = match node.op_type.as_str() {
+            "Conv" => self.convolution(node, input),
+            "ConvTranspose" => self.transposed(node, input),
+            "PRelu" => {
+                let (slopes, voxels) = (self.floats(&node.input[1]), input.1.len() / input.0[0]);
+                let slope = |(i, &x): (usize, &f64)| if x < 0.0 { x * slopes[i / voxels] } else { x };
+                (input.0, input.1.iter().enumerate().map(slope).collect())
+            }
+            "Add" => {
+                let other = &self.values[node.input[1].as_str()];
+                assert_eq!(input.0, other.0);
+                (input.0, input.1.iter().zip(&other.1).map(|(a, b)| a + b).collect())
+            }
+            "Concat" => {
+                let other = &self.values[node.input[1].as_str()];
+                let shape = [input.0[0] + other.0[0], input.0[1], input.0[2], input.0[3]];
+                (shape, [&input.1[..], &other.1].concat())
+            }
+            "Gather" => {
+                let indices = self.constants[node.input[1].as_str()].raw_data.chunks_exact(8);
+                let indices = indices.map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")) as usize);
+                let voxels = input.1.len() / input.0[0];
+                let data: Vec<f64> = indices.flat_map(|c| &input.1[c * voxels..][..voxels]).copied().collect();
+                ([data.len() / voxels, input.0[1], input.0[2], input.0[3]], data)
+            }
+            other => panic!("{other} is not expected"),
+        };
+        self.values.insert(&node.output[0], output);
+    }
+
+    /// Kernel, stride and padding, the same along all axes.
+    fn window(node: &NodeProto) -> [usize; 3] {
+        ["kernel_shape", "strides", "pads"].map(|name| {
+            let attribute = node.attribute.iter().find(|a| a.name == name).expect("an attribute");
+            assert!(
+                attribute.r#type == proto::ATTRIBUTE_INTS && attribute.ints.iter().all(|i| *i == attribute.ints[0])
+            );
+            attribute.ints[0] as usize
+        })
+    }
+
+    /// Weight, bias and the two extents of channels.
+    fn weights(&self, node: &NodeProto) -> (Vec<f64>, Vec<f64>, [usize; 2]) {
+        let dims = &self.constants[node.input[1].as_str()].dims;
+        (self.floats(&node.input[1]), self.floats(&node.input[2]), [dims[0] as usize, dims[1] as usize])
+    }
+
+    fn convolution(&self, node: &NodeProto, (shape, x): &Activation) -> Activation {
+        let [kernel, stride, pad] = Self::window(node);
+        let (weight, bias, [outputs, inputs]) = self.weights(node);
+        assert_eq!(inputs, shape[0]);
+        let extents: [usize; 3] = std::array::from_fn(|a| (shape[a + 1] + 2 * pad - kernel) / stride + 1);
+        let mut y = Vec::new();
+        for_each_voxel([outputs, extents[0], extents[1], extents[2]], |o, at| {
+            let mut sum = bias[o];
+            for_each_voxel([inputs, kernel, kernel, kernel], |i, tap| {
+                let from: [usize; 3] = std::array::from_fn(|a| (at[a] * stride + tap[a]).wrapping_sub(pad));
+                if (0..3).all(|a| from[a] < shape[a + 1]) {
+                    sum += weight[flat([i + o * inputs, tap[0], tap[1], tap[2]], [kernel; 3])]
+                        * x[flat([i, from[0], from[1], from[2]], [shape[1], shape[2], shape[3]])];
+                }
+            });
+            y.push(sum);
+        });
+        ([outputs, extents[0], extents[1], extents[2]], y)
+    }
+
+    /// Stride equal to the kernel, no padding: every output has one tap.
+    fn transposed(&self, node: &NodeProto, (shape, x): &Activation) -> Activation {
+        let [kernel, stride, pad] = Self::window(node);
+        assert_eq!((kernel, pad), (stride, 0));
+        let (weight, bias, [inputs, outputs]) = self.weights(node);
+        let extents: [usize; 3] = std::array::from_fn(|a| shape[a + 1] * stride);
+        let mut y = Vec::new();
+        for_each_voxel([outputs, extents[0], extents[1], extents[2]], |o, at| {
+            let term = |i: usize| {
+                let [tap, from] = [at.map(|a| a % stride), at.map(|a| a / stride)];
+                weight[flat([i * outputs + o, tap[0], tap[1], tap[2]], [kernel; 3])]
+                    * x[flat([i, from[0], from[1], from[2]], [shape[1], shape[2], shape[3]])]
+            };
+            y.push(bias[o] + (0..inputs).map(term).sum::<f64>());
+        });
+        ([outputs, extents[0], extents[1], extents[2]], y)
+    }
+}
+
+fn flat([c, z, y, x]: [usize; 4], [d, h, w]: [usize; 3]) -> usize {
+    ((c * d + z) * h + y) * w + x
+}
+
+fn for_each_voxel([channels, d, h, w]: [usize; 4], mut f: impl FnMut(usize, [usize; 3])) {
+    for c in 0..channels {
+        for z in 0..d {
+            for y in 0..h {
+                (0..w).for_each(|x| f(c, [z, y, x]));
+            }
+        }
+    }
+}
+
+fn same_values() {
+    // 3 channels do not divide 4.
+    let odd = Network { in_channels: 3, classes: 2, base: 4, encoder: vec![2, 1], decoder: vec![1] };
+    for (network, [d, h, w]) in [(network(), [4, 8, 4]), (odd, [2, 6, 4])] {
+        let model = model(network);
+        let file = exported(&model).graph.expect("a graph");
+        let channels = model.network.in_channels;
+        let image: Vec<f64> = (0..channels * d * h * w).map(|i| f64::from(noise("image", i))).collect();
+        let mut interpreter = Interpreter {
+            constants: file.initializer.iter().map(|t| (t.name.as_str(), t)).collect(),
+            values: HashMap::from([("image", ([channels, d, h, w], image.clone()))]),
+        };
+        file.node.iter().for_each(|node| interpreter.run(node));
+        let (shape, found) = &interpreter.values["logits"];
+        assert_eq!(*shape, [model.network.classes, d, h, w]);
+
+        let inference = InferenceGraph::new(&model.network, 1, [d, h, w]).expect("defined");
+        let graph = &inference.graph;
+        let innermost = permute(&image, &[channels, d, h, w], &[1, 2, 3, 0]);
+        let mut feeds: HashMap<_, _> = graph
+            .parameters()
+            .iter()
+            .map(|p| {
+                let shape = &graph.spec(p.value).shape;
+                let data = p.layout.from_torch(&model.tensors[&p.name].data, shape);
+                (p.value, HostTensor::new(TensorSpec::f32(shape.clone()), data.into_iter().map(f64::from).collect()))
+            })
+            .collect();
+        feeds.insert(inference.image, HostTensor::new(graph.spec(inference.image).clone(), innermost));
+        let values = interpret(graph, &feeds).expect("interpreted");
+        let logits = &values[inference.logits.index()].data;
+        let expected = permute(logits, &[d, h, w, model.network.classes], &[3, 0, 1, 2]);
+        let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        assert!(largest > 0.1, "logits say nothing");
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            // Both sum the same products of at most 8 x 125 in f64, in other orders, through fewer than 16 layers.
+            let bound = 16.0 * 1000.0 * f64::EPSILON * largest;
+            assert!((found - expected).abs() <= bound, "{index}: {found}, not {expected}");
+        }
+    }
+}
+
+fn ending() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.pb");
+    let error = export_onnx(&model(network()), &path).expect_err("no ONNX name");
+    assert!(matches!(error, InteropError::Name { expected: ".onnx", .. }), "{error}");
+    assert!(!path.exists());
+}

@@ -1,0 +1,411 @@
+#!/usr/bin/env python3
+"""What the engine writes, read by the programs that it is written for.
+
+    tools/with-adapter tools/interop.py [--engine FILE] [--venv FOLDER]
+
+Small models with random weights go through `export` and `import`; logits of onnxruntime and PyTorch are compared with those
+of `forward`, within 1e-4 of the largest. A short training's event files are read by TensorBoard's own EventAccumulator, and
+predictions of an oblique, anisotropic volume by SimpleITK. One line per check; exit status 1 if one fails.
+
+Packages come from PyPI into a virtual environment (by default target/interop-venv). Where PyPI is out of reach, their checks
+are skipped with a word; a failure of another kind is a failure.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# What is installed together, and the modules that then exist.
+GROUPS = {
+    "numpy safetensors onnx onnxruntime tensorboard SimpleITK": "numpy safetensors onnx onnxruntime tensorboard SimpleITK",
+    "torch": "torch",
+    "monai": "monai",
+}
+TOLERANCE = 1e-4  # of the largest logit
+OFFLINE = ("NewConnectionError", "ConnectTimeout", "Temporary failure in name resolution", "Network is unreachable",
+           "Connection refused", "ReadTimeout", "ProxyError")
+
+
+class Skip(Exception):
+    """A check that cannot be done here, and why."""
+
+
+def has(modules):
+    return all(importlib.util.find_spec(module) for module in modules.split())
+
+
+def install(venv):
+    """Goes on in a virtual environment with the packages, installed now unless they are there."""
+    python = venv / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    missing = []
+    for packages, modules in GROUPS.items():
+        test = "import importlib.util as u, sys; sys.exit(not all(u.find_spec(m) for m in sys.argv[1:]))"
+        if subprocess.run([python, "-c", test, *modules.split()]).returncode == 0:
+            continue
+        command = [python, "-m", "pip", "install", "--quiet", "--retries", "1", *packages.split()]
+        found = subprocess.run(command, capture_output=True, text=True)
+        if found.returncode == 0:
+            continue
+        if any(word in found.stderr for word in OFFLINE):
+            missing.append(packages)
+            continue
+        sys.exit(f"interop: cannot install {packages}: {found.stderr.strip()}")
+    for packages in missing:
+        print(f"skipped: {packages}: PyPI is out of reach", flush=True)
+    if next(iter(GROUPS)) in missing:
+        sys.exit(0)
+    os.execv(python, [python, __file__, *sys.argv[1:], "--installed"])
+
+
+class Engine:
+    """The program, and files for it."""
+
+    def __init__(self, program, folder):
+        self.program, self.folder = program, folder
+
+    def __call__(self, *arguments, status=0):
+        found = subprocess.run([self.program, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True)
+        if found.returncode != status:
+            raise AssertionError(f"{' '.join(map(str, arguments))}: status {found.returncode}: {found.stderr.strip()}")
+        return found.stderr
+
+    def forward(self, model, image):
+        from safetensors.numpy import load_file, save_file
+
+        save_file({"image": image}, self.folder / "image.safetensors")
+        self("forward", "--model", model, "--input", "image.safetensors", "--output", "logits.safetensors", "--force")
+        return load_file(self.folder / "logits.safetensors")["logits"]
+
+
+# ---- models ---------------------------------------------------------------------------------------------------------
+
+NETWORKS = {
+    "one": {"in_channels": 1, "classes": 2, "base": 4, "encoder": [1, 2, 3], "decoder": [1, 2]},
+    # Channels that do not divide: 4 of 3.
+    "three": {"in_channels": 3, "classes": 4, "base": 4, "encoder": [2, 1], "decoder": [2]},
+}
+PREPROCESSING = {"normalisation": "z_score_all", "patch": [16, 16, 16], "canonical": True,
+                 "class_names": ["background", 'a "quoted" name']}
+
+
+def shapes(network):
+    """Names and shapes of the parameters, as the contract states them."""
+    base, found = network["base"], {}
+
+    def layer(name, weight, bias):
+        found[f"{name}.weight"], found[f"{name}.bias"] = weight, [bias]
+
+    def stage(prefix, channels_in, channels, convolutions):
+        for j in range(convolutions):
+            layer(f"{prefix}.conv.{j}", [channels, channels if j else channels_in, 5, 5, 5], channels)
+            found[f"{prefix}.act.{j}.weight"] = [channels]
+
+    for level, convolutions in enumerate(network["encoder"]):
+        channels = base << level
+        if level:
+            layer(f"encoder.{level}.down", [channels, channels // 2, 2, 2, 2], channels)
+            found[f"encoder.{level}.down_act.weight"] = [channels]
+        stage(f"encoder.{level}", channels if level else network["in_channels"], channels, convolutions)
+    deepest = len(network["decoder"]) - 1
+    for level, convolutions in enumerate(network["decoder"]):
+        channels = base << level
+        below = (2 if level == deepest else 4) * channels
+        layer(f"decoder.{level}.up", [below, channels, 2, 2, 2], channels)
+        found[f"decoder.{level}.up_act.weight"] = [channels]
+        stage(f"decoder.{level}", 2 * channels, 2 * channels, convolutions)
+    layer("head", [network["classes"], 2 * base, 1, 1, 1], network["classes"])
+    return found
+
+
+def write_model(path, network, tensors, preprocessing=None):
+    from safetensors.numpy import save_file
+
+    description = {"format": 1, "network": network}
+    if preprocessing:
+        description["preprocessing"] = preprocessing
+    save_file(tensors, path, metadata={"vnet_engine": json.dumps(description)})
+
+
+def random_model(engine, name, seed):
+    """He-scaled weights, slopes of both signs, biases: nothing is zero, equal or symmetric."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for key, shape in shapes(NETWORKS[name]).items():
+        values = random.standard_normal(shape)
+        if len(shape) == 5:
+            values *= (2 / (np.prod(shape[2:]) * shape[1])) ** 0.5
+        tensors[key] = (values * (0.3 if len(shape) == 1 else 1)).astype(np.float32)
+    path = engine.folder / f"{name}.safetensors"
+    write_model(path, NETWORKS[name], tensors, PREPROCESSING if name == "one" else None)
+    return path, tensors
+
+
+def random_image(name, batch, extents, seed):
+    import numpy as np
+
+    shape = (batch, NETWORKS[name]["in_channels"], *extents)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def compare(found, expected):
+    """Largest difference, relative to the largest logit."""
+    import numpy as np
+
+    assert found.shape == expected.shape, f"{found.shape}, expected {expected.shape}"
+    assert np.isfinite(found).all() and np.ptp(expected) > 0.1, "logits say nothing"
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    assert error <= TOLERANCE, f"{error:.1e} of the largest logit, expected at most {TOLERANCE:.0e}"
+    return f"{error:.1e}"
+
+
+# ---- checks ---------------------------------------------------------------------------------------------------------
+
+
+def onnx_logits(engine):
+    import onnx
+    import onnxruntime
+
+    errors = []
+    for seed, name in enumerate(NETWORKS):
+        model, _ = random_model(engine, name, seed)
+        file = engine.folder / f"{name}.onnx"
+        engine("export", "--model", model, "--format", "onnx", "--out", file)
+        onnx.checker.check_model(file, full_check=True)
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        assert json.loads(metadata["vnet_engine"])["network"] == NETWORKS[name]
+        if name == "one":
+            assert json.loads(metadata["class_names"]) == PREPROCESSING["class_names"]
+            assert metadata["normalisation"] == "z_score_all"
+        # One file, several batches and extents.
+        for batch, extents in [(1, (8, 8, 8)), (3, (4, 24, 16))]:
+            image = random_image(name, batch, extents, seed + 7)
+            found = session.run(["logits"], {"image": image})[0]
+            errors.append(compare(found, engine.forward(model, image)))
+    return f"onnxruntime {onnxruntime.__version__} agrees within {max(errors, key=float)} of the largest logit"
+
+
+def torch_module(engine, name):
+    """The exported module, imported."""
+    if not has("torch"):
+        raise Skip("torch is not installed")
+    model, tensors = random_model(engine, name, 5)
+    file = engine.folder / f"{name}_torch.py"
+    engine("export", "--model", model, "--format", "torch", "--out", file, "--force")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return model, tensors, module
+
+
+def torch_logits(engine):
+    import numpy as np
+
+    errors = []
+    for name in NETWORKS:
+        model, tensors, module = torch_module(engine, name)
+        import torch
+
+        network = module.load()
+        state = network.state_dict()
+        assert sorted(state) == sorted(tensors)
+        assert all(np.array_equal(state[key].numpy(), tensors[key]) for key in tensors)
+        assert module.NETWORK == NETWORKS[name] and module.PREPROCESSING == (PREPROCESSING if name == "one" else {})
+        # Extents that divide, and some that are padded and cropped.
+        for batch, extents in [(2, (8, 16, 8)), (1, (9, 7, 14))]:
+            image = random_image(name, batch, extents, 11)
+            with torch.no_grad():
+                found = network(torch.from_numpy(image)).numpy()
+            errors.append(compare(found, engine.forward(model, image)))
+    return f"PyTorch {torch.__version__} agrees within {max(errors, key=float)} of the largest logit"
+
+
+def torch_round_trip(engine):
+    """A state dictionary of PyTorch, without metadata and with DataParallel's prefix, comes back to the bit."""
+    import numpy as np
+
+    _, tensors, module = torch_module(engine, "three")
+    import torch
+    from safetensors.numpy import load_file
+    from safetensors.torch import save_file
+
+    parallel = torch.nn.DataParallel(module.load()).state_dict()
+    save_file({key: value.contiguous() for key, value in parallel.items()}, engine.folder / "state.safetensors")
+    engine("import", "--from", "state.safetensors", "--out", "imported.safetensors")
+    found = load_file(engine.folder / "imported.safetensors")
+    assert sorted(found) == sorted(tensors) and all(np.array_equal(found[key], tensors[key]) for key in tensors)
+    torch.save(parallel, engine.folder / "state.pt")
+    words = engine("import", "--from", "state.pt", "--out", "pickle.safetensors", status=2)
+    command = words[words.index("python3 ") :].strip().replace("python3", sys.executable, 1)
+    (engine.folder / "state.safetensors").unlink()
+    subprocess.run(command, shell=True, check=True, cwd=engine.folder)
+    engine("import", "--from", "state.safetensors", "--out", "pickle.safetensors")
+    assert (engine.folder / "pickle.safetensors").read_bytes() == (engine.folder / "imported.safetensors").read_bytes()
+    return "a state dictionary comes back to the bit, and a pickle by the command that its refusal names"
+
+
+def monai(engine):
+    """MONAI's VNet, made to compute what V-Net does, agrees; as it is, it is refused."""
+    if not has("monai torch"):
+        raise Skip("monai is not installed")
+    import numpy as np
+    import torch
+    from monai.networks.nets import VNet
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    network = VNet(spatial_dims=3, in_channels=1, out_channels=3, act="prelu").eval()
+
+    def save():
+        save_file({k: v.clone().contiguous() for k, v in network.state_dict().items()}, engine.folder / "monai.safetensors")
+
+    save()
+    words = engine("import", "--from", "monai.safetensors", "--out", "vnet.safetensors", status=2)
+    for word in ("down_tr32.ops.0.act_function", "up_tr256.ops.1.act_function", "out_tr"):
+        assert word in words, words
+    with torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, torch.nn.BatchNorm3d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.1)
+            if isinstance(module, torch.nn.PReLU):
+                module.weight.uniform_(-0.2, 0.6)
+        for module in network.modules():
+            # The activation that V-Net does not have: that of a stage's last convolution.
+            if hasattr(module, "ops"):
+                module.ops[-1].act_function.weight.fill_(1)
+        network.out_tr.act_function1.weight.fill_(1)
+        middle = network.out_tr.conv_block.conv.weight[:, :, 2, 2, 2].clone()
+        network.out_tr.conv_block.conv.weight.zero_()
+        network.out_tr.conv_block.conv.weight[:, :, 2, 2, 2] = middle
+    save()
+    engine("import", "--from", "monai.safetensors", "--out", "vnet.safetensors")
+    image = np.random.default_rng(2).standard_normal((1, 1, 16, 16, 16)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)).numpy()
+    return f"a VNet of MONAI that computes what V-Net does agrees within {compare(engine.forward('vnet.safetensors', image), expected)}"
+
+
+def tensorboard(engine):
+    """Scalars, pictures and texts of a run that was interrupted, as TensorBoard reads them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    engine("phantom", "--out", "data", "--cases", "8", "--extents", "32,32,16", "--spacing", "4,4,4.5")
+    train = ["train", "--data", "data", "--out", "run"]
+    short = ["--preset", "tiny", "--steps", "6", "--set", "training.validate_every=3", "--set", "training.checkpoint_every=3"]
+    engine(*train, *short)
+    # As if it had been killed behind step 3: steps 4 to 6 are done again.
+    run = engine.folder / "run"
+    next((run / "checkpoint").glob("*6.safetensors")).unlink()
+    engine(*train, "--resume", "--steps", "9")
+
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    board = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
+    of = lambda event, key: {line["step"]: line[key] for line in log if line["event"] == event}
+    expected = {f"train/{key}": of("step", key) for key in ("loss", "learning_rate", "gradient_norm")}
+    expected["validation/mean_dice"] = of("validation", "mean_dice")
+    expected["validation/dice/class 1"] = {step: dice[0] for step, dice in of("validation", "dice").items()}
+    expected["loader/waited_seconds"] = of("loader", "waited_seconds")
+    expected["test/mean_dice"] = {9: next(line["mean_dice"] for line in log if line["event"] == "test")}
+    assert set(board.Tags()["scalars"]) == set(expected), board.Tags()["scalars"]
+    for tag, values in expected.items():
+        found = {event.step: event.value for event in board.Scalars(tag)}
+        assert len(found) == len(board.Scalars(tag)), f"{tag}: a step occurs twice"
+        assert sorted(found) == sorted(values), f"{tag}: steps {sorted(found)}, expected {sorted(values)}"
+        assert all(abs(found[s] - v) <= 2**-23 * abs(v) for s, v in values.items()), f"{tag}: {found}, expected {values}"
+    assert sorted(expected["train/loss"]) == list(range(1, 10))
+
+    pictures = {path.read_bytes() for path in (run / "overlays").glob("*.png")}
+    [tag] = board.Tags()["images"]
+    images = board.Images(tag)
+    assert {image.encoded_image_string for image in images} == pictures and len(images) == len(pictures) == 3
+    assert all((image.width, image.height) > (100, 100) for image in images)
+    texts = board.Tensors("configuration")
+    assert (run / "config.toml").read_text().strip() in texts[-1].tensor_proto.string_val[0].decode()
+    return f"EventAccumulator finds {len(expected)} scalars at all their steps, {len(images)} pictures, the configuration"
+
+
+def orientation(engine):
+    """A network that answers whether a voxel is brighter than the mean, on an oblique volume with unequal axes."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    network = {"in_channels": 1, "classes": 2, "base": 1, "encoder": [1, 1], "decoder": [1]}
+    # Convolutions are zero, so that the image passes along the skip; the head doubles what is positive and negative.
+    tensors = {key: np.zeros(shape, np.float32) for key, shape in shapes(network).items()}
+    for key in tensors:
+        if "act" in key:
+            tensors[key][:] = 1
+    tensors["head.weight"][:, 1, 0, 0, 0] = [-1, 1]
+    write_model(engine.folder / "bright.safetensors", network, tensors, PREPROCESSING)
+
+    voxels = np.random.default_rng(4).standard_normal((11, 17, 23)).astype(np.float32)
+    voxels[1:4, 2:9, 5:7] += 9
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((0.9, 1.7, 3.1))
+    image.SetOrigin((12.5, -40.25, 7.75))
+    axis, angle = np.array([1, -2, 3]) / 14**0.5, 0.4
+    k = np.cross(np.eye(3), axis)
+    turn = np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
+    # x runs along the turned -z, y along x, z along -y: no axis where the program wants it.
+    image.SetDirection((turn @ np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])).ravel().tolist())
+    brightest = image.TransformIndexToPhysicalPoint((6, 5, 2))
+    for ending in ("nii.gz", "nii", "mha", "mhd"):
+        name = f"volume.{ending}"
+        sitk.WriteImage(image, str(engine.folder / name))
+        engine("segment", "--model", "bright.safetensors", "--input", name, "--output", f"labels.{ending}", "--force")
+        read, labels = (sitk.ReadImage(str(engine.folder / n)) for n in (name, f"labels.{ending}"))
+        assert labels.GetSize() == image.GetSize()
+        for what in ("GetSpacing", "GetOrigin", "GetDirection"):
+            # NIfTI stores float32: 24 bits of numbers up to 50.
+            found, expected = np.array(getattr(labels, what)()), np.array(getattr(read, what)())
+            assert np.abs(found - expected).max() <= 50 * 2**-23, f"{name}: {what}: {found}, expected {expected}"
+            original = np.array(getattr(image, what)())
+            assert np.abs(found - original).max() <= 50 * 2**-21, f"{name}: {what}: {found}, expected {original}"
+        assert np.array_equal(sitk.GetArrayFromImage(labels), voxels > voxels.mean()), f"{name}: voxels are elsewhere"
+        assert labels[labels.TransformPhysicalPointToIndex(brightest)] == 1
+    return f"SimpleITK {sitk.Version.VersionString()} finds predictions of NIfTI and MetaImage where the image is"
+
+
+CHECKS = [onnx_logits, torch_logits, torch_round_trip, monai, tensorboard, orientation]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--engine", type=Path, default=ROOT / "target/release/vnet-engine", help="the program")
+    parser.add_argument("--venv", type=Path, default=ROOT / "target/interop-venv", help="where packages are installed")
+    parser.add_argument("--installed", action="store_true", help="packages are those of this Python")
+    parser.add_argument("checks", nargs="*", help="names of checks [default: all]")
+    arguments = parser.parse_args()
+    if not arguments.installed:
+        install(arguments.venv)
+    failed = False
+    for check in CHECKS:
+        if arguments.checks and check.__name__ not in arguments.checks:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                print(f"ok: {check(Engine(arguments.engine.resolve(), Path(folder)))}", flush=True)
+            except Skip as reason:
+                print(f"skipped: {check.__name__}: {reason}", flush=True)
+            except Exception:
+                failed = True
+                print(f"FAILED: {check.__name__}: {traceback.format_exc()}", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
