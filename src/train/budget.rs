@@ -74,7 +74,8 @@ impl Subject<'_> {
 
     fn batch(&self, config: &Config) -> Option<String> {
         let mut config = config.clone();
-        (1..config.training.batch).rev().find_map(|batch| {
+        let accumulation = config.training.accumulation;
+        (1..config.training.batch).rev().filter(|batch| batch.is_multiple_of(accumulation)).find_map(|batch| {
             config.training.batch = batch;
             let bytes = self.fits(self.network, &config, self.extents)?;
             Some(format!("training.batch={batch} ({})", human_bytes(bytes)))
