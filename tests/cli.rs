@@ -441,7 +441,10 @@ fn completions_and_manual_know_every_command() {
         let output = program(folder.path(), &["completions", shell]);
         let script = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(0), "{shell}");
-        assert!(commands.iter().all(|command| script.contains(command)) && script.contains("largest-component"), "{shell}");
+        assert!(
+            commands.iter().all(|command| script.contains(command)) && script.contains("largest-component"),
+            "{shell}"
+        );
     }
     let output = program(folder.path(), &["man", "manual"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -487,7 +490,8 @@ fn train_and_segment_print_json_and_nothing_else_when_quiet() {
     assert_eq!((output.status.code(), text.as_str()), (Some(0), ""));
     let summary: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
     assert_eq!(summary["steps"], 3);
-    let report = std::fs::read_to_string(folder.path().join(summary["report"].as_str().expect("a path"))).expect("report");
+    let report =
+        std::fs::read_to_string(folder.path().join(summary["report"].as_str().expect("a path"))).expect("report");
     // One of six cases is tested on: it is worst, median and best.
     assert_eq!(summary["test"]["cases"].as_array().map(Vec::len), Some(1));
     assert!(report.contains("id=\"viewer-0-reference\"") && !report.contains("id=\"viewer-1-image\""));

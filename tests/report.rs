@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use std::io::Read;
 use vnet_engine::metrics::{Comparison, Evaluation, LabelPair, Region, score_case};
 use vnet_engine::report::{
-    Curves, HEADER, MARGIN, MAX_VOXELS, OverlayCase, PANEL, Report, ReportError, Rgb, ViewerCase, prediction_colour, reference_colour,
-    write_comparison_plot, write_curves, write_dice_plot, write_metric_plot, write_overlay, write_report,
+    Curves, HEADER, MARGIN, MAX_VOXELS, OverlayCase, PANEL, Report, ReportError, Rgb, ViewerCase, prediction_colour,
+    reference_colour, write_comparison_plot, write_curves, write_dice_plot, write_metric_plot, write_overlay,
+    write_report,
 };
 
 const WHITE: Rgb = [255; 3];
