@@ -143,7 +143,7 @@ fn sparkline(values: &[f64], width: usize) -> String {
     let Some((low, high)) = range(&means) else { return " ".repeat(count) };
     let bar = |mean: &f64| {
         let share = if high > low { (mean - low) / (high - low) } else { 0.5 };
-        if share.is_finite() { BARS[(share * 7.0).round() as usize] } else { ' ' }
+        if mean.is_finite() { BARS[(share * 7.0).round() as usize] } else { ' ' }
     };
     means.iter().map(bar).collect()
 }

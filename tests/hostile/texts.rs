@@ -437,7 +437,7 @@ pub const MODELS: &[Case] = &[
             model(r, &safetensors(&described(NETWORK)));
             dry_run(&["--init", M])
         },
-        words: &[M, "but this training is of"],
+        words: &[M, "decoder.0.act.0.weight", "expected F32 [8], found F32 [2]"],
     },
     Case { name: "checkpoint without bytes", make: |r| checkpoint(r, b""), words: &["step_0000009", "damaged"] },
     Case {
