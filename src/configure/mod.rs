@@ -7,7 +7,7 @@
 //! | [`probe`] | memory and time of a step on the device at hand |
 //! | [`document`] | the TOML file, in which every key has its reason |
 //!
-//! docs/decisions/0011-plans.md says which of nnU-Net's rules are taken and which are not.
+//! docs/decisions/0012-plans.md says which of nnU-Net's rules are taken and which are not.
 
 pub mod document;
 pub mod fingerprint;
