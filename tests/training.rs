@@ -300,3 +300,184 @@ fn assert_winograd_is_precise(trainer: &Trainer, target: &Target, batch: &Batch,
     assert!(compared >= least, "{compared}");
 }
 
+fn accumulated_gradients_are_those_of_the_whole_batch() {
+    let gpu = DIRECT.as_ref().expect("ignored without an adapter");
+    let mut config = tiny_config(1);
+    config.training.batch = 2;
+    let network = config.network(2);
+    // A target on which one sample's 8 channels of 4096 voxels fit a binding, and two samples' do not.
+    let narrow = Target { max_binding_bytes: 260_000, ..gpu.target().clone() };
+    let extents = [16, 16, 16];
+    let (_, _, passes) = Trainer::plan_for(&network, &config, extents, &narrow).expect("it fits");
+    assert_eq!(passes, 2);
+    let [one, two] = [1, 2].map(|seed| ball(seed, extents));
+    let join = |a: &Batch, b: &Batch| Batch {
+        image: [&a.image[..], &b.image].concat(),
+        label: [&a.label[..], &b.label].concat(),
+        cases: vec!["both".to_owned(); 2],
+        ..Batch::default()
+    };
+    let start = |trainer: &mut Trainer| {
+        let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.3);
+        trainer.set_parameters(&arena);
+    };
+    let mut whole = Trainer::new(gpu, &network, &config, extents).expect("it fits");
+    start(&mut whole);
+    let mut w = whole.step(&[join(&one, &two)], 1e-3).expect("a step");
+    let mut parts = Trainer::in_passes(gpu, &network, &config, extents, &narrow).expect("it fits");
+    start(&mut parts);
+    let mut p = parts.step(&[one, two], 1e-3).expect("a step");
+    w.extend(whole.finish().expect("the device answers"));
+    p.extend(parts.finish().expect("the device answers"));
+    let (w, p) = (&w[0], &p[0]);
+    assert!((w.loss - p.loss).abs() < 1e-6 && w.loss > 0.1, "{} and {}", w.loss, p.loss);
+    let gradients = |t: &Trainer| t.executor().read_arena(Arena::Gradients).expect("the device answers");
+    let (w, p) = (gradients(&whole), gradients(&parts));
+    let largest = w.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let worst = w.iter().zip(&p).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(largest > 0.0 && worst <= 3e-5 * largest, "{worst} of {largest}");
+}
+
+struct Silent(Vec<f64>);
+
+impl Progress for Silent {
+    fn started(&mut self, _run: &Started<'_>) {}
+    fn step(&mut self, result: &StepResult) {
+        self.0.push(result.loss);
+    }
+    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
+    fn note(&mut self, _text: &str) {}
+}
+
+fn dataset(folder: &Path) {
+    let settings = PhantomSettings { cases: 6, seed: 4, extents: [32, 32, 16], spacing: [4.0, 4.0, 4.5] };
+    write_dataset(folder, &settings, |_| ()).expect("written");
+}
+
+fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
+    let keys = [
+        format!("training.steps={steps}"),
+        "training.validate_every=3".to_owned(),
+        "training.checkpoint_every=2".to_owned(),
+        "network.encoder=[1,1]".to_owned(),
+        "network.decoder=[1]".to_owned(),
+    ];
+    RunSettings {
+        data: folder.join("data"),
+        out: folder.join(out),
+        config: Config::load(Preset::Tiny, None, &keys).expect("valid"),
+        resume: false,
+        fold: None,
+        init: None,
+        profile: false,
+    }
+}
+
+fn a_run_that_was_interrupted_ends_with_the_same_bits() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataset(&folder.path().join("data"));
+    let whole = run_settings(folder.path(), "whole", 6);
+    train(gpu, &whole, &mut Silent(Vec::new())).expect("a run");
+    // The schedule is that of six steps; the run is cut behind step 4 by restoring its checkpoint alone.
+    let mut cut = run_settings(folder.path(), "cut", 6);
+    cut.config.training.checkpoint_every = 4;
+    cut.config.training.steps = 4;
+    cut.config.schedule.kind = vnet_engine::train::config::ScheduleKind::Constant;
+    let mut constant = whole.clone();
+    constant.out = folder.path().join("constant");
+    constant.config.schedule.kind = vnet_engine::train::config::ScheduleKind::Constant;
+    let mut expected = Silent(Vec::new());
+    train(gpu, &constant, &mut expected).expect("a run");
+    train(gpu, &cut, &mut Silent(Vec::new())).expect("a run");
+    cut.config.training.steps = 6;
+    cut.resume = true;
+    let mut resumed = Silent(Vec::new());
+    train(gpu, &cut, &mut resumed).expect("a run that goes on");
+    assert_eq!(resumed.0, expected.0[4..]);
+    let tensors = |out: &Path| std::fs::read(out.join("checkpoint/step_0000006.safetensors")).expect("a checkpoint");
+    let (a, b) = (tensors(&constant.out), tensors(&cut.out));
+    let data = |bytes: &[u8]| {
+        let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");
+        let mut all: Vec<(String, Vec<u8>)> = file.iter().map(|(n, v)| (n.to_owned(), v.data().to_vec())).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(data(&a), data(&b));
+    for file in ["config.toml", "split.json", "log.jsonl", "model.safetensors", "curves.png", "report.html"] {
+        assert!(whole.out.join(file).exists(), "{file}");
+    }
+    assert!(whole.out.join("overlays").read_dir().expect("overlays").count() == 2);
+    let log = std::fs::read_to_string(cut.out.join("log.jsonl")).expect("a log");
+    assert_eq!(log.lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 6);
+}
+
+/// A cube and a target on which one sample of eight channels fits a binding and two do not, while Winograd's parts do.
+fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
+    let fits = |&edge: &usize| {
+        let max_binding_bytes = (2 * edge.pow(3) * 8 * 4 - 4) as u64;
+        let target = Target { max_binding_bytes, algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+        let (_, plan, passes) = Trainer::plan_for(&config.network(2), config, [edge; 3], &target).ok()?;
+        let winograd = plan.kernels.iter().any(|k| k.shader.starts_with("winograd"));
+        (passes == 2 && winograd).then_some((edge, target))
+    };
+    [16, 24, 32, 40, 48].iter().find_map(fits).expect("a cube that is accumulated and runs on Winograd's kernels")
+}
+
+/// Losses, weights and validation scores of six steps with Winograd's kernels and gradients accumulated over two passes,
+/// fed by this many threads.
+fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Vec<u32>, Vec<CaseDice>) {
+    let mut config = tiny_config(6);
+    config.training.batch = 2;
+    let network = config.network(2);
+    let (edge, target) = accumulating(gpu, &config);
+    let patch = [edge; 3];
+    let mut trainer = Trainer::in_passes(gpu, &network, &config, patch, &target).expect("it fits");
+    assert_eq!((trainer.passes(), trainer.pass_batch()), (2, 1));
+    let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
+    trainer.set_parameters(&arena);
+    let dataset = vnet_engine::data::Dataset::open(folder).expect("a data set");
+    let preparation = config.preparation(patch, 2);
+    let validation = Validation::new(&dataset.cases[4..], &preparation).expect("read");
+    let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, patch).expect("it fits");
+    let cases = dataset.cases[..4].to_vec();
+    let mut loader = Loader::new(cases, preparation, trainer.pass_batch(), 9, 0, threads).expect("a loader");
+    let (mut results, mut scores) = (Vec::new(), Vec::new());
+    for step in 0..6 {
+        let batches: Vec<Batch> = (0..trainer.passes()).map(|_| loader.next().expect("a batch")).collect();
+        results.extend(trainer.step(&batches, config.learning_rate(step)).expect("a step"));
+        if step % 3 == 2 {
+            results.extend(trainer.finish().expect("the device answers"));
+            scores.extend(validation.run(&predictor, |_, _, _| Ok(())).expect("predicted"));
+        }
+    }
+    let parameters = trainer.parameters().expect("the device answers");
+    (results, parameters.iter().map(|x| x.to_bits()).collect(), scores)
+}
+
+fn any_number_of_loader_threads_gives_the_same_bits() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataset(folder.path());
+    let one = fed_by(gpu, folder.path(), 1);
+    assert_eq!((one.0.len(), one.2.len()), (6, 4));
+    assert_eq!(fed_by(gpu, folder.path(), 1), one);
+    assert_eq!(fed_by(gpu, folder.path(), 2), one);
+    assert_eq!(fed_by(gpu, folder.path(), 3), one);
+}
+
+fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    dataset(folder.path());
+    let dataset = vnet_engine::data::Dataset::open(folder.path()).expect("a data set");
+    let config = tiny_config(1);
+    let preparation: Preparation = config.preparation([24, 40, 16], 2);
+    let prepared = prepare_case(&dataset.cases[0], &preparation).expect("prepared");
+    assert_eq!(prepared.image.len(), 24 * 40 * 16);
+    let mut loader = Loader::new(dataset.cases, preparation, 2, 0, 0, 1).expect("a loader");
+    let batch = loader.next().expect("a batch");
+    let graph = TrainingGraph::new(&config.network(2), Loss::Dice, 2, [16, 40, 24], 1.0).expect("valid");
+    assert_eq!(graph.graph.spec(graph.image).elements(), batch.image.len());
+    assert_eq!(graph.graph.spec(graph.labels).elements(), batch.label.len());
+    assert_eq!(graph.graph.spec(graph.labels).dtype, DType::U32);
+}
