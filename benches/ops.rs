@@ -23,12 +23,15 @@ fn operations(criterion: &mut Criterion) {
         let mut graph = Graph::new();
         let values: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
         let outputs = graph.append(case.op, &values).expect("a case is well-formed");
-        let choices: &[(&str, Algorithms)] = match case.winograd {
-            Some(_) => &[("/direct", Algorithms::Direct), ("/winograd", Algorithms::Winograd)],
-            None => &[("", Algorithms::Auto)],
+        let with = |algorithms| Target { algorithms, ..gpu.target().clone() };
+        let mut choices = match case.winograd {
+            Some(_) => vec![("/direct", with(Algorithms::Direct)), ("/winograd", with(Algorithms::Winograd))],
+            None => vec![("", with(Algorithms::Auto))],
         };
-        for &(suffix, algorithms) in choices {
-            let target = Target { algorithms, ..gpu.target().clone() };
+        if case.winograd.is_none() && gpu.target().pairs() {
+            choices.push(("/one float at a time", Target { int64: false, ..gpu.target().clone() }));
+        }
+        for (suffix, target) in choices {
             let mut executor = None;
             group.bench_function(format!("{}{suffix}", case.name), |bencher| {
                 // Built here, so that only what a filter selects is compiled.

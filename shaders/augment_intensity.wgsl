@@ -10,6 +10,7 @@
 // Traffic  8 bytes per voxel
 // Oracle   augment::Intensity::reference
 #import grid
+#import line
 #import random
 
 const PARAMETERS: u32 = 32u;
@@ -57,11 +58,8 @@ fn augment_intensity(
     if row >= params.rows {
         return;
     }
-    let plane = row / params.height;
-    let y = row - plane * params.height;
-    let sample = plane / params.depth;
-    let z = plane - sample * params.depth;
-    let n = sample * PARAMETERS;
+    let line = line_of(row, params.depth, params.height);
+    let n = line.sample * PARAMETERS;
     let low = parameters[n];
     let range = parameters[n + 1u] - low;
     let mean = parameters[n + 2u];
@@ -73,8 +71,8 @@ fn augment_intensity(
     let key_low = u32(parameters[n + 8u]) | (u32(parameters[n + 9u]) << 16u);
     let key_high = u32(parameters[n + 10u]) | (u32(parameters[n + 11u]) << 16u);
     let biased = parameters[n + 12u] != 0.0;
-    let bias = bias_row(n + 13u, centred(z, params.depth), centred(y, params.height));
-    let first_of_sample = (z * params.height + y) * params.width;
+    let bias = bias_row(n + 13u, centred(line.z, params.depth), centred(line.y, params.height));
+    let first_of_sample = (line.z * params.height + line.y) * params.width;
     for (var x = local; x < params.width; x += 64u) {
         var v = image[row * params.width + x];
         if biased {

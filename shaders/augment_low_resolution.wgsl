@@ -6,6 +6,7 @@
 // Traffic  8 bytes per voxel, 7 more voxels and 3 numbers from the cache
 // Oracle   augment::LowResolution::reference
 #import grid
+#import line
 
 struct Params {
     depth: u32,
@@ -34,14 +35,11 @@ fn augment_low_resolution(
     if row >= params.rows {
         return;
     }
-    let plane = row / params.height;
-    let y = row - plane * params.height;
-    let sample = plane / params.depth;
-    let z = plane - sample * params.depth;
-    let tables = sample * 3u * (params.depth + params.height + params.width);
-    let tz = tables + 3u * z;
-    let ty = tables + 3u * (params.depth + y);
-    let planes = sample * params.depth + vec2<u32>(u32(parameters[tz]), u32(parameters[tz + 1u]));
+    let line = line_of(row, params.depth, params.height);
+    let tables = line.sample * 3u * (params.depth + params.height + params.width);
+    let tz = tables + 3u * line.z;
+    let ty = tables + 3u * (params.depth + line.y);
+    let planes = line.sample * params.depth + vec2<u32>(u32(parameters[tz]), u32(parameters[tz + 1u]));
     let rows = vec2<u32>(u32(parameters[ty]), u32(parameters[ty + 1u]));
     for (var x = local; x < params.width; x += 64u) {
         let tx = tables + 3u * (params.depth + params.height + x);

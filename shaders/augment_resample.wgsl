@@ -10,6 +10,7 @@
 // Bounds   points may lie anywhere; corners outside the source are not read
 // Oracle   augment::Resample::reference
 #import grid
+#import line
 
 const CONTROL_POINTS: u32 = 5u;
 const PARAMETERS: u32 = 387u;
@@ -106,25 +107,22 @@ fn augment_resample(
     if row >= params.rows {
         return;
     }
-    let plane = row / params.height;
-    let y = row - plane * params.height;
-    let sample = plane / params.depth;
-    let z = plane - sample * params.depth;
-    let numbers = sample * PARAMETERS;
+    let line = line_of(row, params.depth, params.height);
+    let numbers = line.sample * PARAMETERS;
     if local < 15u {
         let component = local / CONTROL_POINTS;
-        row_points[local] = row_point(numbers, z, y, component, local - component * CONTROL_POINTS);
+        row_points[local] = row_point(numbers, line.z, line.y, component, local - component * CONTROL_POINTS);
     }
     workgroupBarrier();
     var start: vec3<f32>;
     var step: vec3<f32>;
     for (var axis = 0u; axis < 3u; axis++) {
         let first = numbers + 3u * axis;
-        start[axis] = parameters[first] * f32(z) + parameters[first + 1u] * f32(y) + parameters[numbers + 9u + axis];
+        start[axis] = parameters[first] * f32(line.z) + parameters[first + 1u] * f32(line.y) + parameters[numbers + 9u + axis];
         step[axis] = parameters[first + 2u];
     }
     let source = vec3<i32>(i32(params.source_depth), i32(params.source_height), i32(params.source_width));
-    let first_voxel = sample * params.source_depth * params.source_height * params.source_width;
+    let first_voxel = line.sample * params.source_depth * params.source_height * params.source_width;
     for (var x = local; x < params.width; x += 64u) {
         let along = cell(x, params.cells_per_voxel_x);
         var displacement: vec3<f32>;

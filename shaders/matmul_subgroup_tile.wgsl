@@ -15,19 +15,6 @@
 @group(0) @binding(2) var<storage, read> b: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> c: array<Stored>;
 
-fn tile_at(at: u32, step: u32) -> Tile {
-    return Tile(
-        columns_at(at),
-        columns_at(at + 1u * step),
-        columns_at(at + 2u * step),
-        columns_at(at + 3u * step),
-        columns_at(at + 4u * step),
-        columns_at(at + 5u * step),
-        columns_at(at + 6u * step),
-        columns_at(at + 7u * step),
-    );
-}
-
 fn row_products(sum: Columns, at: u32, lower: Tile, upper: Tile) -> Columns {
     let x = unpacked(a[at]);
     return products(products(sum, spread_lower(x), lower), spread_upper(x), upper);

@@ -5,6 +5,7 @@
 // Traffic  8 bytes per output element
 // Oracle   ops::PadCrop::reference
 #import grid
+#import line
 
 struct Params {
     input_depth: u32,
@@ -34,12 +35,11 @@ fn pad_crop(
     if row >= params.rows {
         return;
     }
-    let plane = row / params.height;
-    let y = i32(row % params.height) + params.offset_height;
-    let z = i32(plane % params.depth) + params.offset_depth;
-    let sample = plane / params.depth;
+    let line = line_of(row, params.depth, params.height);
+    let y = i32(line.y) + params.offset_height;
+    let z = i32(line.z) + params.offset_depth;
     let inside = y >= 0 && y < i32(params.input_height) && z >= 0 && z < i32(params.input_depth);
-    let source = ((sample * params.input_depth + u32(z)) * params.input_height + u32(y)) * params.input_width;
+    let source = ((line.sample * params.input_depth + u32(z)) * params.input_height + u32(y)) * params.input_width;
     // First input element of the row's output element 0, and the range of the row's elements that have a source.
     let shift = params.offset_width * i32(params.channels);
     let source_elements = i32(params.input_width * params.channels);

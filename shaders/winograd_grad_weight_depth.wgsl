@@ -26,7 +26,7 @@ fn winograd_grad_weight_depth(
     }
     let at = workgroup.y * params.elements + element;
     let step = 25u * params.elements;
-    let result = transform_grad_weight(load_frequencies(at, step));
+    let result = transform_grad_weight(load_eight(at, step));
     grad_weight[at] = packed(result.a);
     grad_weight[at + step] = packed(result.b);
     grad_weight[at + 2u * step] = packed(result.c);

@@ -27,7 +27,7 @@ fn winograd_output_depth(
     let padded_line = params.tiles_x * 4u * params.channels;
     let step = params.rows * 4u * padded_line;
     let first = workgroup.z * 8u * step + workgroup.y * padded_line + element;
-    let result = transform_output(load_frequencies(first, step));
+    let result = transform_output(load_eight(first, step));
     let s = slab(params, workgroup.z);
     let plane = params.height * line;
     let at = (s.first_plane + s.z) * plane + y * line + element;

@@ -6,25 +6,13 @@
 // Traffic  64 loads and stores per 64 frequencies
 // Bounds   padded channels and tiles that do not exist are zero, as is the first element of the partial
 // Oracle   as winograd_source_depth
+#import winograd_load_lines
 #import winograd_tiles
 #import winograd_store
 
 @group(0) @binding(0) var<uniform> params: Tiles;
 @group(0) @binding(1) var<storage, read> partial: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> frequencies: array<Stored>;
-
-fn load_line(first: u32, step: u32) -> Eight {
-    return Eight(
-        unpacked(partial[first]),
-        unpacked(partial[first + step]),
-        unpacked(partial[first + 2u * step]),
-        unpacked(partial[first + 3u * step]),
-        unpacked(partial[first + 4u * step]),
-        unpacked(partial[first + 5u * step]),
-        unpacked(partial[first + 6u * step]),
-        unpacked(partial[first + 7u * step]),
-    );
-}
 
 @compute @workgroup_size(64)
 fn winograd_source_plane(
@@ -48,14 +36,14 @@ fn winograd_source_plane(
     let step = select(0u, params.channels, exists);
     let line = columns * step;
     let p = turned(Plane(
-        transform_source(load_line(first, step)),
-        transform_source(load_line(first + line, step)),
-        transform_source(load_line(first + 2u * line, step)),
-        transform_source(load_line(first + 3u * line, step)),
-        transform_source(load_line(first + 4u * line, step)),
-        transform_source(load_line(first + 5u * line, step)),
-        transform_source(load_line(first + 6u * line, step)),
-        transform_source(load_line(first + 7u * line, step)),
+        transform_source(load_eight(first, step)),
+        transform_source(load_eight(first + line, step)),
+        transform_source(load_eight(first + 2u * line, step)),
+        transform_source(load_eight(first + 3u * line, step)),
+        transform_source(load_eight(first + 4u * line, step)),
+        transform_source(load_eight(first + 5u * line, step)),
+        transform_source(load_eight(first + 6u * line, step)),
+        transform_source(load_eight(first + 7u * line, step)),
     ));
     let at = frequencies_of(params, tile, workgroup.z, channel);
     store_column(0u, at, params.frequency_step, transform_source(p.a));

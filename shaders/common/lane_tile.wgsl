@@ -24,3 +24,17 @@ fn products(sum: Columns, x: Slice, y: Tile) -> Columns {
     let k6 = fma(Columns(x.k6), y.k6, k5);
     return fma(Columns(x.k7), y.k7, k6);
 }
+
+// This lane's columns of eight rows of b, `step` apart.
+fn tile_at(at: u32, step: u32) -> Tile {
+    return Tile(
+        columns_at(at),
+        columns_at(at + 1u * step),
+        columns_at(at + 2u * step),
+        columns_at(at + 3u * step),
+        columns_at(at + 4u * step),
+        columns_at(at + 5u * step),
+        columns_at(at + 6u * step),
+        columns_at(at + 7u * step),
+    );
+}

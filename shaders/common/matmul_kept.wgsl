@@ -19,16 +19,7 @@ fn slice_at(first: u32, k: u32) -> Tile {
     }
     let step = params.b_inner / 2u;
     let at = first + k / 16u * (params.b_inner_panel / 2u) + k % 16u * step;
-    return Tile(
-        columns_at(at),
-        columns_at(at + 1u * step),
-        columns_at(at + 2u * step),
-        columns_at(at + 3u * step),
-        columns_at(at + 4u * step),
-        columns_at(at + 5u * step),
-        columns_at(at + 6u * step),
-        columns_at(at + 7u * step),
-    );
+    return tile_at(at, step);
 }
 
 // Sixteen k of a row of a, or eight where no more are kept.

@@ -1,7 +1,7 @@
-// Reading the eight frequencies along z of one line from the binding `partial`, `step` elements apart.
+// Reading eight elements of the binding `partial`, `step` elements apart.
 #import winograd
 
-fn load_frequencies(first: u32, step: u32) -> Eight {
+fn load_eight(first: u32, step: u32) -> Eight {
     return Eight(
         unpacked(partial[first]),
         unpacked(partial[first + step]),

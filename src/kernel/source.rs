@@ -94,6 +94,7 @@ const COMMON: &[(&str, &str)] = table!("common/":
     lane_pairs
     lane_tile
     lanes
+    line
     matmul
     matmul_kept
     outer_product

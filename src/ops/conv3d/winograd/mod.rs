@@ -290,7 +290,7 @@ fn emit_turned_sums(
     add: bool,
     [source, grads, sum]: [Operand; 3],
 ) {
-    // Whole parts of the inner extent that a lane keeps, and what is left, panel by panel: one kernel for any number of them.
+    // Whole parts of the inner extent that a lane keeps, and what is left.
     let whole = f.panels / KEPT_PANELS * KEPT_PANELS;
     for (first, panels) in [(0, whole), (whole, f.panels - whole)].into_iter().filter(|(_, panels)| *panels > 0) {
         let products = Products {
