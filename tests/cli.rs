@@ -89,6 +89,24 @@ fn a_label_outside_the_classes_of_the_model_is_named() {
     train(folder.path(), &[], &["phantom_001", "label 300"]);
 }
 
+/// Without a preset a plan is made first, which the same data are wrong for.
+#[test]
+fn a_dry_run_without_preset_names_each_problem_once() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 4);
+    for label in ["phantom_001", "phantom_002"] {
+        std::fs::remove_file(folder.path().join(format!("data/images/{label}.nii.gz"))).expect("removed");
+    }
+    let arguments = ["train", "--data", "data", "--out", "run", "--dry-run", "--init", "absent.safetensors"];
+    let output = program(folder.path(), &arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("2 problems"), "{text}");
+    for word in ["phantom_001", "phantom_002", "absent.safetensors"] {
+        assert_eq!(text.lines().filter(|line| line.contains(word)).count(), 1, "{word}: {text}");
+    }
+}
+
 #[test]
 fn a_truncated_volume_is_named() {
     let folder = fresh();
@@ -542,4 +560,18 @@ fn what_cannot_be_exchanged_with_other_programs_is_named() {
     assert!(!at.join("n.safetensors").exists());
     let forward = ["forward", "--model", "m.safetensors", "--input", "m.safetensors", "--output", "l.safetensors"];
     refused(at, &forward, &["m.safetensors: expected a tensor image, found"]);
+
+    // Nothing that is read is written over, by whatever path.
+    let before = std::fs::read(at.join("m.safetensors")).expect("read");
+    std::fs::create_dir(at.join("run")).expect("created");
+    std::fs::write(at.join("run/model.safetensors"), &before).expect("written");
+    std::fs::write(at.join("image.safetensors"), "an image").expect("written");
+    for (model, output) in [("m.safetensors", "./m.safetensors"), ("run", "run/model.safetensors")] {
+        let ends = ["--output", output, "--force"];
+        let forward = ["forward", "--model", model, "--input", "image.safetensors"];
+        refused(at, &[&forward[..], &ends].concat(), &["is what is read"]);
+        let import = ["import", "--from", "image.safetensors", "--preprocessing", model];
+        refused(at, &[&import[..], &ends].concat(), &["is what is read"]);
+        assert_eq!(std::fs::read(at.join(output)).expect("read"), before);
+    }
 }
