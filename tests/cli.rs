@@ -1,30 +1,12 @@
 //! The program as a person meets it: wrong input gives one clear line and exit status 2.
 
+mod support;
+
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
+use support::program::{program, refused};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-
-fn program(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vnet-engine"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("the program starts")
-}
-
-/// Runs, expects exit status 2 and one line on stderr that holds every one of `words`.
-fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let output = program(folder, arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-    let errors: Vec<&str> = text.lines().filter(|l| l.starts_with("error: ")).collect();
-    assert_eq!(errors.len(), 1, "{arguments:?}: {text}");
-    for word in words {
-        assert!(text.contains(word), "{arguments:?}: {word:?} is not in {text}");
-    }
-    assert!(!text.contains("panicked"), "{text}");
-}
 
 fn phantoms(folder: &Path, cases: usize) {
     let settings = PhantomSettings { cases, seed: 2, extents: [24, 20, 16], spacing: [5.0, 5.5, 4.5] };
@@ -437,8 +419,8 @@ fn doctor_finds_every_kernel_within_its_bound() {
     let report = json(fresh().path(), &["doctor", "--json"]);
     let kernels = report["kernels"].as_array().expect("kernels");
     let names: Vec<&str> = kernels.iter().filter_map(|k| k["kernel"].as_str()).collect();
-    for kernel in ["add", "conv3d_naive", "conv3d_same5_lanes", "softmax", "soft_dice_grad", "winograd_output_plane"] {
-        assert!(names.contains(&kernel) || report["untried"].to_string().contains(kernel), "{kernel}: {report}");
+    for kernel in ["add", "conv3d_naive", "softmax", "soft_dice_grad"] {
+        assert!(names.contains(&kernel), "{kernel}: {report}");
     }
     assert!(kernels.len() > 25, "{names:?}");
     for kernel in kernels {
@@ -467,7 +449,7 @@ fn completions_and_manual_know_every_command() {
     let output = program(folder.path(), &["man", "manual"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let page = |name: &str| std::fs::read_to_string(folder.path().join("manual").join(name)).expect(name);
-    assert!(page("vnet-engine.1").starts_with(".ie") || page("vnet-engine.1").contains(".TH vnet-engine 1"));
+    assert!(page("vnet-engine.1").contains(".TH vnet-engine 1"));
     for command in commands {
         let name = format!("vnet-engine-{command}.1");
         let text = page(&name);
