@@ -31,7 +31,7 @@ pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// Flushes a folder, so that a file renamed or removed in it stays so when power fails.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     // Other systems do not open folders as files, and order renames themselves.
-    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Removes temporary files that a killed process left in `folder`, which nobody else may be writing to.
