@@ -462,6 +462,25 @@ fn completions_and_manual_know_every_command() {
 }
 
 #[test]
+fn bash_completes_commands_options_and_values() {
+    let folder = fresh();
+    let script = program(folder.path(), &["completions", "bash"]).stdout;
+    std::fs::write(folder.path().join("completions"), script).expect("written");
+    let complete = |words: &str, current: &str, previous: &str| {
+        let command = format!(
+            "source ./completions; COMP_WORDS=({words} '{current}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _vnet__engine vnet-engine '{current}' {previous}; echo ${{COMPREPLY[@]}}"
+        );
+        let output = Command::new("bash").current_dir(folder.path()).args(["-c", &command]).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commands) = complete("vnet-engine", "tr", "vnet-engine") else { return };
+    assert_eq!(commands, "train");
+    assert_eq!(complete("vnet-engine train", "--mem", "train").as_deref(), Some("--memory --memory-budget"));
+    assert_eq!(complete("vnet-engine train --preset", "", "--preset").as_deref(), Some("paper small tiny"));
+}
+
+#[test]
 fn evaluate_prints_its_scores_as_json() {
     let folder = fresh();
     phantoms(&folder.path().join("data"), 2);

@@ -168,7 +168,7 @@ mod tests {
             (ErrorKind::StorageFull, 1),
             (ErrorKind::Other, 1),
         ] {
-            let model = || ModelError::Io { path: PathBuf::new(), action: "write", source: kind.into() };
+            let model = || ModelError::Io { path: PathBuf::new(), source: kind.into() };
             assert_eq!(exit_status(&model().into()), status, "{kind}");
             assert_eq!(exit_status(&InteropError::from(model()).into()), status, "{kind}");
         }
