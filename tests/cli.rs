@@ -1,30 +1,12 @@
 //! The program as a person meets it: wrong input gives one clear line and exit status 2.
 
+mod support;
+
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
+use support::program::{program, refused};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-
-fn program(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vnet-engine"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("the program starts")
-}
-
-/// Runs, expects exit status 2 and one line on stderr that holds every one of `words`.
-fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let output = program(folder, arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-    let errors: Vec<&str> = text.lines().filter(|l| l.starts_with("error: ")).collect();
-    assert_eq!(errors.len(), 1, "{arguments:?}: {text}");
-    for word in words {
-        assert!(text.contains(word), "{arguments:?}: {word:?} is not in {text}");
-    }
-    assert!(!text.contains("panicked"), "{text}");
-}
 
 fn phantoms(folder: &Path, cases: usize) {
     let settings = PhantomSettings { cases, seed: 2, extents: [24, 20, 16], spacing: [5.0, 5.5, 4.5] };
@@ -87,6 +69,24 @@ fn a_label_outside_the_classes_of_the_model_is_named() {
     labels.voxels[5] = 300;
     vnet_engine::data::io::write_label_map(&path, &labels, &header).expect("written");
     train(folder.path(), &[], &["phantom_001", "label 300"]);
+}
+
+/// Without a preset a plan is made first, which the same data are wrong for.
+#[test]
+fn a_dry_run_without_preset_names_each_problem_once() {
+    let folder = fresh();
+    phantoms(&folder.path().join("data"), 4);
+    for label in ["phantom_001", "phantom_002"] {
+        std::fs::remove_file(folder.path().join(format!("data/images/{label}.nii.gz"))).expect("removed");
+    }
+    let arguments = ["train", "--data", "data", "--out", "run", "--dry-run", "--init", "absent.safetensors"];
+    let output = program(folder.path(), &arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("2 problems"), "{text}");
+    for word in ["phantom_001", "phantom_002", "absent.safetensors"] {
+        assert_eq!(text.lines().filter(|line| line.contains(word)).count(), 1, "{word}: {text}");
+    }
 }
 
 #[test]
@@ -419,8 +419,8 @@ fn doctor_finds_every_kernel_within_its_bound() {
     let report = json(fresh().path(), &["doctor", "--json"]);
     let kernels = report["kernels"].as_array().expect("kernels");
     let names: Vec<&str> = kernels.iter().filter_map(|k| k["kernel"].as_str()).collect();
-    for kernel in ["add", "conv3d_naive", "conv3d_same5_lanes", "softmax", "soft_dice_grad", "winograd_output_plane"] {
-        assert!(names.contains(&kernel) || report["untried"].to_string().contains(kernel), "{kernel}: {report}");
+    for kernel in ["add", "conv3d_naive", "softmax", "soft_dice_grad"] {
+        assert!(names.contains(&kernel), "{kernel}: {report}");
     }
     assert!(kernels.len() > 25, "{names:?}");
     for kernel in kernels {
@@ -449,7 +449,7 @@ fn completions_and_manual_know_every_command() {
     let output = program(folder.path(), &["man", "manual"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let page = |name: &str| std::fs::read_to_string(folder.path().join("manual").join(name)).expect(name);
-    assert!(page("vnet-engine.1").starts_with(".ie") || page("vnet-engine.1").contains(".TH vnet-engine 1"));
+    assert!(page("vnet-engine.1").contains(".TH vnet-engine 1"));
     for command in commands {
         let name = format!("vnet-engine-{command}.1");
         let text = page(&name);
@@ -459,6 +459,25 @@ fn completions_and_manual_know_every_command() {
     refused(folder.path(), &["completions", "sh"], &["sh", "bash"]);
     std::fs::write(folder.path().join("file"), "").expect("written");
     refused(folder.path(), &["man", "file"], &["file", "cannot write the manual"]);
+}
+
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let folder = fresh();
+    let script = program(folder.path(), &["completions", "bash"]).stdout;
+    std::fs::write(folder.path().join("completions"), script).expect("written");
+    let complete = |words: &str, current: &str, previous: &str| {
+        let command = format!(
+            "source ./completions; COMP_WORDS=({words} '{current}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _vnet__engine vnet-engine '{current}' {previous}; echo ${{COMPREPLY[@]}}"
+        );
+        let output = Command::new("bash").current_dir(folder.path()).args(["-c", &command]).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commands) = complete("vnet-engine", "tr", "vnet-engine") else { return };
+    assert_eq!(commands, "train");
+    assert_eq!(complete("vnet-engine train", "--mem", "train").as_deref(), Some("--memory --memory-budget"));
+    assert_eq!(complete("vnet-engine train --preset", "", "--preset").as_deref(), Some("paper small tiny"));
 }
 
 #[test]
@@ -542,4 +561,18 @@ fn what_cannot_be_exchanged_with_other_programs_is_named() {
     assert!(!at.join("n.safetensors").exists());
     let forward = ["forward", "--model", "m.safetensors", "--input", "m.safetensors", "--output", "l.safetensors"];
     refused(at, &forward, &["m.safetensors: expected a tensor image, found"]);
+
+    // Nothing that is read is written over, by whatever path.
+    let before = std::fs::read(at.join("m.safetensors")).expect("read");
+    std::fs::create_dir(at.join("run")).expect("created");
+    std::fs::write(at.join("run/model.safetensors"), &before).expect("written");
+    std::fs::write(at.join("image.safetensors"), "an image").expect("written");
+    for (model, output) in [("m.safetensors", "./m.safetensors"), ("run", "run/model.safetensors")] {
+        let ends = ["--output", output, "--force"];
+        let forward = ["forward", "--model", model, "--input", "image.safetensors"];
+        refused(at, &[&forward[..], &ends].concat(), &["is what is read"]);
+        let import = ["import", "--from", "image.safetensors", "--preprocessing", model];
+        refused(at, &[&import[..], &ends].concat(), &["is what is read"]);
+        assert_eq!(std::fs::read(at.join(output)).expect("read"), before);
+    }
 }

@@ -76,7 +76,16 @@ fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
     ];
     let keys: Vec<String> = fixed.iter().chain(keys).map(|k| (*k).to_owned()).collect();
     let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
-    RunSettings { data, out: folder.join(out), config, resume: false, fold: None, init: None, profile: false }
+    RunSettings {
+        data,
+        out: folder.join(out),
+        config,
+        plan: None,
+        resume: false,
+        fold: None,
+        init: None,
+        profile: false,
+    }
 }
 
 /// A run without a failure, and what it counts.

@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use support::program::{program, refused};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::train::{Config, Preset};
 
@@ -20,23 +20,11 @@ fn main() {
     ]);
 }
 
-fn program(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vnet-engine")).current_dir(folder).args(arguments).output().expect("it starts")
-}
-
 fn succeed(folder: &Path, arguments: &[&str]) -> String {
     let output = program(folder, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {stderr}");
     stderr
-}
-
-fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let output = program(folder, arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-    let line = stderr.lines().last().unwrap_or_default();
-    assert!(words.iter().all(|word| line.contains(word)), "{words:?} are not in {line}");
 }
 
 /// A folder with a data set of six cases in `data`.

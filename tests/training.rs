@@ -366,6 +366,7 @@ fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
         data: folder.join("data"),
         out: folder.join(out),
         config: Config::load(Preset::Tiny, None, &keys).expect("valid"),
+        plan: None,
         resume: false,
         fold: None,
         init: None,

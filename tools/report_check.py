@@ -245,6 +245,25 @@ def open_page(browser, report, width, scheme, **more):
     return page, complaints
 
 
+def check_late_case(page, name):
+    """A case that takes long to unpack, and another one that is chosen meanwhile and stays."""
+    page.evaluate("""() => {
+        const unpack = Response.prototype.arrayBuffer;
+        const choose = (number) => document.querySelector(`#viewer [name=viewer-case][value='${number}']`).click();
+        Response.prototype.arrayBuffer = async function () {
+            const bytes = await unpack.call(this);
+            await new Promise((done) => setTimeout(done, 400));
+            return bytes;
+        };
+        choose(1);
+        Response.prototype.arrayBuffer = unpack;
+        choose(0);
+    }""")
+    page.wait_for_timeout(1500)
+    shown = page.locator("#viewer").get_attribute("data-ready")
+    check(f"{name}: the newest choice stays", shown == "0", f"case {shown}")
+
+
 def check_screen(browser, report, folders, width, scheme, figures):
     name = f"{width} {scheme}"
     page, complaints = open_page(browser, report, width, scheme)
@@ -261,6 +280,7 @@ def check_screen(browser, report, folders, width, scheme, figures):
     check_navigation(viewer, page, SCREENS[width]["touch"], name)
     check_planes(viewer, Volumes(folders, viewer.cases[viewer.case]["case"]), f"{name} after moving")
     check_table(page, name)
+    check_late_case(page, name)
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     check(f"{name}: fits the screen", wide <= 0, f"{wide} pixels too wide")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -81,6 +81,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         data: folder("data"),
         out: folder("run"),
         config: Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? },
+        plan: None,
         resume: false,
         fold: None,
         init: None,

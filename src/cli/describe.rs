@@ -10,7 +10,7 @@ use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
 use vnet_engine::train::config::TrainingConfig;
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights};
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights, TrainError};
 
 pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
@@ -76,6 +76,19 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
     }
 }
 
+/// Device memory of a training, by mode.
+pub fn forecasts(
+    network: &Network,
+    config: &Config,
+    [x, y, z]: [usize; 3],
+    target: &Target,
+) -> [(MemoryMode, Result<Forecast, TrainError>); 2] {
+    [MemoryMode::Normal, MemoryMode::Low].map(|memory| {
+        let training = TrainingConfig { memory, ..config.training.clone() };
+        (memory, Forecast::new(network, &Config { training, ..config.clone() }, [z, y, x], target))
+    })
+}
+
 pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let Subject { title, network, mut config, patch, model } =
         subject(arguments.preset, arguments.model.as_deref(), arguments.classes)?;
@@ -89,11 +102,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     };
     let inference = InferenceGraph::new(&network, 1, [z, y, x])?;
     let forward = plan(&Request::inference(&inference.graph, &[inference.probabilities]), &target);
-    let forecast = |memory| {
-        let training = TrainingConfig { memory, ..config.training.clone() };
-        Forecast::new(&network, &Config { training, ..config.clone() }, [z, y, x], &target)
-    };
-    let training = [MemoryMode::Normal, MemoryMode::Low].map(|memory| (memory, forecast(memory)));
+    let training = forecasts(&network, &config, [x, y, z], &target);
     let fields = receptive_fields(&inference.layers);
     let fingerprint = model.as_ref().map(Model::fingerprint);
     let checkpoint = arguments.model.as_deref().filter(|path| path.is_dir()).and_then(StoredWeights::read);

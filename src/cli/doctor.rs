@@ -1,15 +1,15 @@
-use super::describe::{print_adapters, subject};
+use super::describe::{forecasts, print_adapters, subject};
 use super::verbosity::tell;
 use super::{DoctorArguments, open_gpu};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use vnet_engine::doctor::{KernelTest, self_test};
 use vnet_engine::gpu::{Gpu, GpuOptions, adapters};
-use vnet_engine::kernel::{SHADERS, Target};
+use vnet_engine::kernel::SHADERS;
 use vnet_engine::nn::InferenceGraph;
 use vnet_engine::plan::human_bytes;
 use vnet_engine::profile::Roof;
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset};
+use vnet_engine::train::Preset;
 
 /// What a preset's training would cost on the device.
 #[derive(Debug, Serialize)]
@@ -86,13 +86,8 @@ fn cost(preset: Preset, gpu: &Gpu, roof: &Roof) -> Result<Cost> {
     let (patch, batch) = (subject.patch, subject.config.training.batch);
     let [x, y, z] = patch;
     let layers = InferenceGraph::new(&subject.network, 1, [z, y, x])?.layers;
-    let forecast = |memory, target: &Target| {
-        let mut config: Config = subject.config.clone();
-        config.training.memory = memory;
-        Forecast::new(&subject.network, &config, [z, y, x], target).ok().map(|forecast| forecast.total())
-    };
-    let [memory_bytes, low_memory_bytes] =
-        [MemoryMode::Normal, MemoryMode::Low].map(|memory| forecast(memory, gpu.target()));
+    let [memory_bytes, low_memory_bytes] = forecasts(&subject.network, &subject.config, patch, gpu.target())
+        .map(|(_, forecast)| forecast.ok().map(|forecast| forecast.total()));
     // A backward pass has two products for each one of the forward pass.
     let flops = 3.0 * batch as f64 * layers.iter().map(|layer| layer.flops as f64).sum::<f64>();
     let least = [memory_bytes, low_memory_bytes].into_iter().flatten().min();

@@ -3,10 +3,11 @@
 use super::open_gpu;
 use super::segment::model_path;
 use super::status::WrongInput;
+use super::verbosity::tell;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::forward as run_forward;
 use vnet_engine::interop::{export_onnx, export_torch, import as read_foreign, weights_path};
@@ -82,7 +83,7 @@ pub fn export(arguments: &ExportArguments) -> Result<()> {
         ExportFormat::Onnx => vec![out],
         ExportFormat::Torch => vec![out.clone(), weights_path(&out)],
     };
-    check_free(&files, &source, arguments.force)?;
+    check_free(&files, &[source], arguments.force)?;
     match arguments.format {
         ExportFormat::Onnx => export_onnx(&model, &arguments.out)?,
         ExportFormat::Torch => export_torch(&model, &arguments.out)?,
@@ -92,17 +93,19 @@ pub fn export(arguments: &ExportArguments) -> Result<()> {
 }
 
 pub fn import(arguments: &ImportArguments) -> Result<()> {
-    check_free(std::slice::from_ref(&arguments.out), &arguments.from, arguments.force)?;
+    let preprocessing = arguments.preprocessing.as_deref().map(model_path);
+    let sources: Vec<PathBuf> = preprocessing.iter().chain([&arguments.from]).cloned().collect();
+    check_free(std::slice::from_ref(&arguments.out), &sources, arguments.force)?;
     let mut imported = read_foreign(&arguments.from)?;
-    if let Some(path) = &arguments.preprocessing {
-        imported.model.preprocessing = Model::read(&model_path(path))?.preprocessing;
+    if let Some(path) = &preprocessing {
+        imported.model.preprocessing = Model::read(path)?.preprocessing;
     }
     let model = &imported.model;
     model.write(&arguments.out)?;
     println!("{}", arguments.out.display());
-    eprintln!("{}: {:?}", imported.layout.name(), model.network);
+    tell!("{}: {:?}", imported.layout.name(), model.network);
     if model.preprocessing.is_none() {
-        eprintln!(
+        tell!(
             "nothing says how volumes are prepared: they are taken at their own spacing and normalised to zero mean and \
              unit variance; --preprocessing MODEL takes it from a model of this program"
         );
@@ -111,8 +114,10 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
 }
 
 pub fn forward(arguments: &ForwardArguments, device: &GpuOptions) -> Result<()> {
-    check_free(std::slice::from_ref(&arguments.output), &arguments.input, arguments.force)?;
-    let model = Model::read(&model_path(&arguments.model))?;
+    let source = model_path(&arguments.model);
+    let sources = [source.clone(), arguments.input.clone()];
+    check_free(std::slice::from_ref(&arguments.output), &sources, arguments.force)?;
+    let model = Model::read(&source)?;
     let (_, mut tensors) = decode(&arguments.input, &read_file(&arguments.input)?)?;
     let image = tensors.remove(IMAGE).ok_or_else(|| {
         let names: Vec<&str> = tensors.keys().map(String::as_str).take(5).collect();
@@ -127,9 +132,11 @@ pub fn forward(arguments: &ForwardArguments, device: &GpuOptions) -> Result<()> 
 }
 
 /// Nothing is overwritten without `--force`, and what is read never.
-fn check_free(files: &[PathBuf], source: &Path, force: bool) -> Result<()> {
+fn check_free(files: &[PathBuf], sources: &[PathBuf], force: bool) -> Result<()> {
     for file in files {
-        if matches!((file.canonicalize(), source.canonicalize()), (Ok(a), Ok(b)) if a == b) {
+        let is_same =
+            |source: &PathBuf| matches!((file.canonicalize(), source.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        if sources.iter().any(is_same) {
             return Err(WrongInput(format!("{}: is what is read; give another output", file.display())).into());
         }
         if file.exists() && !force {

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
 use vnet_engine::kernel::Algorithms;
+use vnet_engine::train::config::ByteSize;
 use vnet_engine::train::{MemoryMode, Preset};
 
 /// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
@@ -42,7 +43,7 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "KERNELS")]
     kernels: Option<Kernels>,
     /// Device memory to stay below, e.g. 4GiB [default: what the device has]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_bytes)]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_budget)]
     memory_budget: Option<u64>,
     /// Tell more on stderr: every step, and warnings of the graphics library; -vv, -vvv: what it logs besides
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -118,7 +119,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Adapter, driver, limits, what each preset would cost, and a self-test of every kernel
+    /// Adapter, driver, limits, what each preset would cost, and a self-test of the kernels of networks
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArguments),
     /// Print a completion script for a shell
@@ -396,20 +397,9 @@ struct BenchArguments {
     json: bool,
 }
 
-/// `4GiB`, `512 MiB`, `3e9`.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic() && c != 'e').unwrap_or(text.len()));
-    let scale = match unit {
-        "" | "B" => Some(1.0),
-        "KiB" => Some(1024f64),
-        "MiB" => Some(1024f64.powi(2)),
-        "GiB" => Some(1024f64.powi(3)),
-        "TiB" => Some(1024f64.powi(4)),
-        _ => None,
-    };
-    let bytes = scale.zip(number.trim().parse::<f64>().ok()).map(|(scale, number)| scale * number);
-    let sensible = bytes.filter(|b| (1.0..=2f64.powi(50)).contains(b));
-    sensible.map(|b| b as u64).ok_or_else(|| "expected a size such as 4GiB or 512MiB".to_owned())
+fn parse_budget(text: &str) -> Result<u64, String> {
+    let bytes = text.parse().ok().map(|ByteSize(bytes)| bytes).filter(|bytes| (1..=1 << 50).contains(bytes));
+    bytes.ok_or_else(|| "expected a size such as 4GiB or 512MiB".to_owned())
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

@@ -6,13 +6,10 @@ use std::path::Path;
 use vnet_engine::configure;
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::train::{Config, Preset, TrainError};
-
-/// Name of a plan beside its data, and in a run folder.
-const FILE: &str = "plan.toml";
+use vnet_engine::train::{Config, PLAN_FILE, Preset, TrainError};
 
 pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
-    let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(FILE));
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(PLAN_FILE));
     if out.exists() && !arguments.force {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
         return Err(WrongInput(text).into());
@@ -26,7 +23,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
 
 fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<String> {
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open(data)?;
+    Dataset::open(data).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
     Ok(configure::plan(&gpu, data, minutes, |text| tell!("plan: {text}"))?)
 }
@@ -36,7 +33,7 @@ pub type Planned = (Config, Option<String>);
 
 /// The configuration of a training that names none: by the data set's `plan.toml`, else by a plan that is made now.
 pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOptions) -> Result<Planned> {
-    let stored = arguments.data.join(FILE);
+    let stored = arguments.data.join(PLAN_FILE);
     if stored.exists() {
         tell!("configuration: {}", stored.display());
         let config = Config::load(Preset::Small, Some(&stored), overrides)?;
@@ -44,16 +41,11 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOpt
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, None, device) {
-        Ok(text) => Ok((Config::from_text(Preset::Small, Some((FILE, &text)), overrides)?, Some(text))),
+        Ok(text) => Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text))),
         // A dry run has named what is wrong with the data, and goes on to the rest.
         Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
             Ok((Config::load(Preset::Small, None, overrides)?, None))
         }
         Err(error) => Err(error),
     }
-}
-
-/// Stores the plan that a run follows in its folder.
-pub fn store(out: &Path, text: &str) -> Result<()> {
-    Ok(configure::document::store(&out.join(FILE), text)?)
 }

@@ -23,7 +23,8 @@ pub struct ManArguments {
 pub fn completions(arguments: &CompletionsArguments) {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "vnet-engine", &mut script);
-    print!("{}", String::from_utf8_lossy(&script));
+    // In scripts for bash, labels of subcommands escape the hyphen otherwise than what is looked up: clap-rs/clap#6421.
+    print!("{}", String::from_utf8_lossy(&script).replace("vnet__subcmd__engine", "vnet__engine"));
 }
 
 /// Writes the manual, a page per command.

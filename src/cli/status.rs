@@ -78,12 +78,18 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
     if let Some(Problems(problems)) = error.downcast_ref() {
         return problems.iter().map(exit_status).max().unwrap_or(2);
     }
+    if error.chain().any(is_full_disk) {
+        return 1;
+    }
     let user = error.chain().any(|cause| {
         if let Some(gpu) = cause.downcast_ref::<GpuError>() {
             return is_choice(gpu);
         }
         if let Some(train) = cause.downcast_ref::<TrainError>() {
             return is_wrong_training(train);
+        }
+        if let Some(ModelError::Io { source, .. }) = cause.downcast_ref() {
+            return is_wrong_path(source);
         }
         if let Some(infer) = cause.downcast_ref::<InferError>() {
             return is_wrong_prediction(infer);
@@ -125,6 +131,11 @@ fn is_wrong_path(error: &std::io::Error) -> bool {
     matches!(error.kind(), IsADirectory | NotADirectory | NotFound | PermissionDenied)
 }
 
+fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    cause.downcast_ref::<std::io::Error>().is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded))
+}
+
 fn is_wrong_prediction(error: &InferError) -> bool {
     match error {
         InferError::Gpu(gpu) => is_choice(gpu),
@@ -141,4 +152,28 @@ fn is_wrong_exchange(error: &InteropError) -> bool {
 
 fn is_choice(error: &GpuError) -> bool {
     matches!(error, GpuError::NoAdapter | GpuError::NoSuchAdapter { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_path_is_the_users_and_a_disk_the_machines() {
+        for (kind, status) in [
+            (ErrorKind::NotFound, 2),
+            (ErrorKind::PermissionDenied, 2),
+            (ErrorKind::StorageFull, 1),
+            (ErrorKind::Other, 1),
+        ] {
+            let model = || ModelError::Io { path: PathBuf::new(), source: kind.into() };
+            assert_eq!(exit_status(&model().into()), status, "{kind}");
+            assert_eq!(exit_status(&InteropError::from(model()).into()), status, "{kind}");
+        }
+        let data = || DataError::Io { path: PathBuf::new(), action: "write", source: ErrorKind::StorageFull.into() };
+        assert_eq!(exit_status(&data().into()), 1);
+        assert_eq!(exit_status(&InferError::from(data()).into()), 1);
+    }
 }

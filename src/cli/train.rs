@@ -13,9 +13,9 @@ use vnet_engine::train::{Config, Preset, RunSettings, Summary, refuse_used, trai
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels, &device);
     if arguments.dry_run {
-        return dry_run(arguments, settings.map(|(settings, _)| settings), &device);
+        return dry_run(arguments, settings, &device);
     }
-    let (settings, plan) = settings?;
+    let settings = settings?;
     let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(&settings.data)?;
@@ -24,9 +24,6 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
         Ok(gpu)
     };
-    if let Some(text) = plan {
-        plan::store(&settings.out, &text)?;
-    }
     let mut progress = TrainProgress::new()?;
     let summary = train_on(open, &settings, &mut progress);
     progress.finish();
@@ -60,12 +57,8 @@ fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
     })
 }
 
-/// What is to be done, and the plan where one decides on it.
-fn settings(
-    arguments: &TrainArguments,
-    kernels: Option<Algorithms>,
-    device: &GpuOptions,
-) -> Result<(RunSettings, Option<String>)> {
+/// What is to be done.
+fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &GpuOptions) -> Result<RunSettings> {
     let mut overrides = arguments.settings.clone();
     overrides.extend(kernels.map(|k| format!("kernels={k}")));
     overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
@@ -86,14 +79,14 @@ fn settings(
             plan::of_data(arguments, &overrides, device)?
         }
     };
-    let settings = RunSettings {
+    Ok(RunSettings {
         data: arguments.data.clone(),
         out: arguments.out.clone(),
         config,
+        plan,
         resume: arguments.resume,
         fold: arguments.fold,
         init: arguments.init.clone(),
         profile: arguments.profile,
-    };
-    Ok((settings, plan))
+    })
 }

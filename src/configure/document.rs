@@ -1,6 +1,6 @@
 //! The TOML file of a plan: every key behind its reason.
 
-use super::{Design, Fingerprint, Measured};
+use super::{Design, Fingerprint, Measured, Reason};
 use crate::files::replace_file;
 use crate::gpu::AdapterDescription;
 use crate::plan::human_bytes;
@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 /// Letters of a line of comment.
 const WIDTH: usize = 100;
-/// The tables in the order of the file; keys outside of any come first.
+/// The tables in the order of the file.
 const TABLES: [&str; 6] = ["network", "data", "augmentation", "training", "optimiser", "schedule"];
 
 /// What a plan is of.
@@ -36,13 +36,13 @@ impl Heading<'_> {
         let mut text = String::new();
         self.introduce(&mut text);
         let table = Table::try_from(&self.design.config).expect("a configuration is a table");
+        let reasons: Vec<(&str, &str, &str)> = self.design.reasons.iter().map(Reason::parts).collect();
+        assert!(reasons.iter().all(|(name, ..)| TABLES.contains(name)), "the file has the tables of all reasons");
         for name in TABLES {
             let _ = writeln!(text, "\n[{name}]");
-            let of_table = |key: &str| key.split_once('.').is_some_and(|(table, _)| table == name);
-            for reason in self.design.reasons.iter().filter(|r| of_table(r.key)) {
-                let key = &reason.key[name.len() + 1..];
-                comment(&mut text, &reason.text);
-                let value: &Value = &table[name][key];
+            for (_, key, reason) in reasons.iter().filter(|(of, ..)| *of == name) {
+                comment(&mut text, reason);
+                let value: &Value = &table[name][*key];
                 let _ = writeln!(text, "{key} = {value}");
             }
         }

@@ -88,11 +88,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn speeds_are_those_that_were_measured() {
-        let nominal = Nominal { minutes: 1.0, factor: 1.0 };
-        approx::assert_relative_eq!(nominal.flops_per_second(4), SOFTWARE[0], max_relative = 1e-12);
-        approx::assert_relative_eq!(nominal.flops_per_second(16), SOFTWARE[1], max_relative = 1e-12);
-        let between = nominal.flops_per_second(8);
-        approx::assert_relative_eq!(between, (SOFTWARE[0] * SOFTWARE[1]).sqrt(), max_relative = 1e-12);
+    fn speeds_grow_with_the_base_by_one_power_and_with_the_device_in_proportion() {
+        let speed = |factor: f64, base: usize| Nominal { minutes: 1.0, factor }.flops_per_second(base);
+        let doubled = speed(1.0, 8) / speed(1.0, 4);
+        assert!(doubled > 1.0, "wider products are faster: {doubled}");
+        approx::assert_relative_eq!(doubled * doubled, SOFTWARE[1] / SOFTWARE[0], max_relative = 1e-12);
+        for base in [2, 5, 8, 16] {
+            approx::assert_relative_eq!(speed(1.0, 2 * base) / speed(1.0, base), doubled, max_relative = 1e-12);
+            approx::assert_relative_eq!(speed(10.0, base), 10.0 * speed(1.0, base), max_relative = 1e-12);
+        }
     }
 }

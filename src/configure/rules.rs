@@ -37,6 +37,14 @@ pub struct Reason {
     pub text: String,
 }
 
+impl Reason {
+    /// Table, key in it, and words.
+    pub(super) fn parts(&self) -> (&str, &str, &str) {
+        let (table, key) = self.key.split_once('.').expect("plans choose keys of tables");
+        (table, key, &self.text)
+    }
+}
+
 /// A configuration with its reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Design {

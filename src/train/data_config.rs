@@ -3,6 +3,7 @@
 use super::config_check::Mistake;
 use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Voxels of an axis of the patch, at most.
 pub(super) const LONGEST_PATCH: usize = 4096;
@@ -36,24 +37,34 @@ pub struct DataConfig {
     pub cache: ByteSize,
 }
 
-/// A number of bytes, written with its unit: `"512MiB"`.
+/// A number of bytes: `512MiB`, `1.5 GiB`, `3e9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let with_unit = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+        let (number, unit) = with_unit.unwrap_or((text, 1));
+        let whole = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        let rounded = || {
+            let bytes = number.trim().parse::<f64>().ok()? * unit as f64;
+            (0.0..2f64.powi(64)).contains(&bytes).then_some(bytes as u64)
+        };
+        let expected = || format!("expected a size in B, KiB, MiB, GiB or TiB such as \"2GiB\", found {text:?}");
+        whole.or_else(rounded).map(Self).ok_or_else(expected)
+    }
+}
+
 impl TryFrom<String> for ByteSize {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let parse = || {
-            let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
-            number.trim().parse::<u64>().ok()?.checked_mul(*unit)
-        };
-        let expected =
-            || format!("expected a whole number of B, KiB, MiB, GiB or TiB such as \"2GiB\", found {text:?}");
-        parse().map(ByteSize).ok_or_else(expected)
+        text.parse()
     }
 }
 
@@ -144,5 +155,32 @@ impl DataConfig {
             self.ct_window = CtWindow::Fixed(IntensityStatistics::of_foreground(training)?);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_one_grammar_and_whole_numbers_are_exact() {
+        let size = |text: &str| text.parse::<ByteSize>().ok().map(|size| size.0);
+        for (text, bytes) in [
+            ("2GiB", 2 << 30),
+            ("512 MiB", 512 << 20),
+            ("1.5 KiB", 1536),
+            ("3e9", 3_000_000_000),
+            ("0B", 0),
+            ("7", 7),
+            ("18446744073709551615B", u64::MAX),
+        ] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "B", "2 GB", "2gib", "-1B", "NaN", "inf", "1e300TiB", "16777216TiB", "many"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+        for bytes in [0, 1, 1536, 2 << 30, u64::MAX] {
+            assert_eq!(size(&String::from(ByteSize(bytes))), Some(bytes));
+        }
     }
 }

@@ -7,6 +7,9 @@ use crate::data::{Dataset, Split};
 use crate::files::{remove_leftovers, replace_file};
 use std::path::Path;
 
+/// Name of a plan, beside its data and in a run folder.
+pub const PLAN_FILE: &str = "plan.toml";
+
 /// The folders of a run folder whose files are replaced in one step.
 const FOLDERS: [&str; 5] = ["checkpoint", "overlays", "test", "test/predictions", "test/overlays"];
 
@@ -68,8 +71,15 @@ pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<
     })
 }
 
-/// Stores the effective configuration, with what was chosen from the data: from here on there is a run to resume.
+/// Stores the plan that is followed, and the effective configuration, with what was chosen from the data: from here on
+/// there is a run to resume.
 pub(super) fn store_config(settings: &RunSettings, config: &Config) -> Result<(), TrainError> {
-    let path = settings.out.join("config.toml");
-    replace_file(&path, config.to_toml().as_bytes()).map_err(|source| TrainError::Io { path, action: "write", source })
+    let store = |name: &str, text: &str| {
+        let path = settings.out.join(name);
+        replace_file(&path, text.as_bytes()).map_err(|source| TrainError::Io { path, action: "write", source })
+    };
+    if let Some(plan) = &settings.plan {
+        store(PLAN_FILE, plan)?;
+    }
+    store("config.toml", &config.to_toml())
 }

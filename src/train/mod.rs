@@ -27,7 +27,7 @@ pub use checkpoint::StoredWeights;
 pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;
-pub use folder::refuse_used;
+pub use folder::{PLAN_FILE, refuse_used};
 pub use health::{HealthConfig, Reaction};
 use log::{Event, Log};
 pub use memory::{Forecast, MemoryMode};

@@ -34,6 +34,8 @@ pub struct RunSettings {
     pub out: PathBuf,
     /// The configuration; on resuming, that of the run folder.
     pub config: Config,
+    /// The text of the plan that the configuration follows, which the run folder keeps.
+    pub plan: Option<String>,
     /// Go on from the run folder's checkpoint.
     pub resume: bool,
     /// Fold `i` of `k` instead of the shares of the configuration.

@@ -199,6 +199,29 @@ fn foreign_differences() {
         changed(&|t| t.get_mut("out_tr.conv_block.conv.weight").expect("there").data[3] = noise("x", 1)),
         ["out_tr has a 5x5x5 convolution, where V-Net's head is 1x1x1"]
     );
+    let head = |shape: &[usize]| {
+        let tensor = Tensor { shape: shape.to_vec(), data: vec![0.5; shape.iter().product()] };
+        changed(&|t| drop(t.insert("out_tr.conv2.weight".to_owned(), tensor.clone())))
+    };
+    for shape in [[3, 1, 1, 1, 1], [3, 4, 1, 1, 1], [3, 3, 3, 3, 3], [3, 3, 1, 1, 2]] {
+        assert_eq!(head(&shape), [format!("out_tr.conv2.weight is {shape:?}, expected [3, 3, 1, 1, 1]")]);
+    }
+    assert_eq!(
+        head(&[3, 0, 1, 1, 1]),
+        ["out_tr.conv2.weight is [3, 0, 1, 1, 1], expected five axes, none of them empty"]
+    );
+    let wide = |extents: [usize; 3]| {
+        let shape = [&[3, 4][..], &extents].concat();
+        let mut tensor = Tensor { data: vec![0.0; shape.iter().product()], shape };
+        let taps: usize = extents.iter().product();
+        tensor.data.iter_mut().skip(taps / 2).step_by(taps.max(1)).for_each(|middle| *middle = 1.0);
+        changed(&|t| drop(t.insert("out_tr.conv_block.conv.weight".to_owned(), tensor.clone())))
+    };
+    assert_eq!(wide([4, 4, 4]), ["out_tr has a 5x5x5 convolution, where V-Net's head is 1x1x1"]);
+    assert_eq!(
+        wide([5, 0, 5]),
+        ["out_tr.conv_block.conv.weight is [3, 4, 5, 0, 5], expected five axes, none of them empty"]
+    );
     assert_eq!(changed(&|t| drop(t.remove("up_tr32.bn1.running_var"))), ["up_tr32.bn1.running_var is missing"]);
     // ELU, MONAI's default, has no parameters: every activation is told of.
     let elu = changed(&|t| t.retain(|name, _| !name.contains("act_function")));

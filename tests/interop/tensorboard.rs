@@ -6,15 +6,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::tensorboard::proto::{Content, Event, START, What};
-use vnet_engine::tensorboard::record::read_records;
+use vnet_engine::tensorboard::record::{masked_crc, write_record};
 use vnet_engine::tensorboard::{EventFile, scalar};
 use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, train};
 
-pub const TESTS: [(&str, bool, fn()); 3] = [
+pub const TESTS: [(&str, bool, fn()); 4] = [
+    ("records_come_back_up_to_the_first_that_is_cut_or_changed", false, records),
     ("event_files_follow_each_other_and_void_what_is_done_again", false, files),
     ("a_training_shows_numbers_pictures_and_configuration", true, training),
     ("a_training_without_tensorboard_writes_no_event_file", true, without),
 ];
+
+/// The messages of whole records with right checksums, up to the first that is not.
+fn read_records(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut messages = Vec::new();
+    while let Some((message, rest)) = read_record(bytes) {
+        messages.push(message);
+        bytes = rest;
+    }
+    messages
+}
+
+fn read_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    let (message, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let (message_crc, rest) = rest.split_first_chunk::<4>()?;
+    let right =
+        u32::from_le_bytes(*crc) == masked_crc(length) && u32::from_le_bytes(*message_crc) == masked_crc(message);
+    right.then_some((message, rest))
+}
+
+fn records() {
+    let messages: [&[u8]; 3] = [b"one", b"", b"three times as long"];
+    let mut bytes = Vec::new();
+    messages.iter().for_each(|message| write_record(&mut bytes, message));
+    assert_eq!(read_records(&bytes), messages);
+    let ends: Vec<usize> = messages
+        .iter()
+        .scan(0, |end, m| {
+            *end += m.len() + 16;
+            Some(*end)
+        })
+        .collect();
+    for cut in 0..bytes.len() {
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(read_records(&bytes[..cut]), messages[..whole], "cut at {cut}");
+        let mut changed = bytes.clone();
+        changed[cut] ^= 0x10;
+        let before = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(read_records(&changed), messages[..before], "changed at {cut}");
+    }
+}
 
 fn event_files(run: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(run).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -79,7 +122,7 @@ fn settings(folder: &Path, keys: &[&str]) -> RunSettings {
     let keys: Vec<String> = fixed.iter().chain([&split]).chain(keys).map(|k| (*k).to_owned()).collect();
     let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
     let (data, out) = (folder.join("data"), folder.join("run"));
-    RunSettings { data, out, config, resume: false, fold: None, init: None, profile: false }
+    RunSettings { data, out, config, plan: None, resume: false, fold: None, init: None, profile: false }
 }
 
 fn training() {

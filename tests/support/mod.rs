@@ -1,6 +1,8 @@
 //! What the device tests share: opening a device, running one operation, comparing.
 #![allow(dead_code, reason = "every test binary uses a part of this module")]
 
+pub mod program;
+
 use std::sync::{Arc, LazyLock};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuError, GpuOptions};

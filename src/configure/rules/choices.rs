@@ -53,7 +53,8 @@ pub(super) fn three_digits(mm: f64) -> f64 {
 }
 
 impl Spacing {
-    pub(super) fn reason(&self, fingerprint: &Fingerprint) -> String {
+    /// `covers` is whether a patch covers enough in the end.
+    pub(super) fn reason(&self, fingerprint: &Fingerprint, covers: bool) -> String {
         let range = |percent: f64| -> [f64; 3] {
             std::array::from_fn(|axis| three_digits(fingerprint.percentile(percent, |case| case.spacing[axis])))
         };
@@ -64,7 +65,12 @@ impl Spacing {
             text += &format!("; along {axis}, which is much coarser, the finest tenth, so that few cases lose detail");
         }
         if self.coarsened {
-            text += "; made larger until a patch covers a quarter of the median volume";
+            text += match covers {
+                true => "; made larger until a patch covers a quarter of the median volume",
+                false => {
+                    "; made larger as far as there is a patch, which still covers less than a quarter of the median volume"
+                }
+            };
         }
         text + "."
     }
@@ -125,10 +131,18 @@ pub(super) fn data(design: &mut Design, fingerprint: &Fingerprint) {
     let held = share(fingerprint, |case| is_held(case, design.patch, spacing));
     let voxels: usize = median.iter().product();
     let foreground = 100.0 * fingerprint.median(|case| case.foreground);
-    let (sampling, reason) = match whole && held >= NEARLY_ALL {
-        true => (
+    let (sampling, reason) = match whole {
+        true if held >= NEARLY_ALL => (
             Sampling::Whole,
             format!("the patch is the median volume, and {:.0} % of the cases have all labels in it.", 100.0 * held),
+        ),
+        true => (
+            Sampling::Patch,
+            format!(
+                "the patch is the median volume, but only {:.0} % of the cases have all labels in it, less than {:.0} %.",
+                100.0 * held,
+                100.0 * NEARLY_ALL
+            ),
         ),
         false => (
             Sampling::Patch,

@@ -32,6 +32,22 @@ const TRAINING: f64 = 0.7;
 /// Part of the device's memory that a training may take.
 const MEMORY: f64 = 0.8;
 
+/// What allows no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Time,
+    Memory,
+}
+
+impl Limit {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// What is trained, on what.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shape {
@@ -46,7 +62,11 @@ pub(super) struct Shape {
     /// Bytes of the forecast.
     pub(super) memory: u64,
     /// What made the patch smaller than the median volume, if anything did.
-    limit: Option<&'static str>,
+    limit: Option<Limit>,
+    /// Whether a patch that is worth its time is too much for every width.
+    narrowest: bool,
+    /// What two samples of this patch exceed, if they do.
+    against_two: Option<Limit>,
 }
 
 /// Levels for volumes of these extents: as many as leave [`COARSEST`] voxels along the shortest axis, 2 to 5.
@@ -83,12 +103,12 @@ pub(super) fn choose_shape(fingerprint: &Fingerprint, budget: &Budget, target: &
         if let Some(shape) = search.largest(&spacing, base, batch)?
             && shape.voxels() >= WORTHWHILE.min(rounded(shape.median, shape.divisor()).iter().product())
         {
-            return search.covering(shape);
+            return search.finished(shape);
         }
     }
     // Whatever can be had, with the narrowest network; more time than there is, where nothing is fast enough.
     match search.largest(&spacing, BASES[2], BATCHES[1])?.or(search.smallest(&spacing)?) {
-        Some(shape) => search.covering(shape),
+        Some(shape) => Ok(Shape { narrowest: true, ..search.finished(shape)? }),
         None => search.too_large(&spacing),
     }
 }
@@ -104,7 +124,19 @@ impl Search<'_> {
         let median = self.fingerprint.median_extents(spacing.mm);
         let (spacing, levels) = (spacing.clone(), levels(median));
         let patch = rounded(median, 1 << (levels - 1));
-        let mut shape = Shape { spacing, median, patch, base, levels, batch, seconds: 0.0, memory: 0, limit: None };
+        let mut shape = Shape {
+            spacing,
+            median,
+            patch,
+            base,
+            levels,
+            batch,
+            seconds: 0.0,
+            memory: 0,
+            limit: None,
+            narrowest: false,
+            against_two: None,
+        };
         shape.seconds = self.seconds_per_voxel(&shape)? * (shape.voxels() * batch) as f64;
         Ok(shape)
     }
@@ -113,7 +145,7 @@ impl Search<'_> {
     fn largest(&self, spacing: &Spacing, base: usize, batch: usize) -> Result<Option<Shape>, TrainError> {
         let mut shape = self.whole(spacing, base, batch)?;
         loop {
-            let limit = if self.is_fast(&shape) { self.memory_limit(&mut shape)? } else { Some("time") };
+            let limit = if self.is_fast(&shape) { self.memory_limit(&mut shape)? } else { Some(Limit::Time) };
             if limit.is_none() {
                 return Ok(Some(shape));
             }
@@ -129,11 +161,19 @@ impl Search<'_> {
         let mut shape = self.whole(spacing, BASES[2], BATCHES[1])?;
         while shape.shrink() {}
         let limit = self.memory_limit(&mut shape)?;
-        shape.limit = Some("time");
+        shape.limit = Some(Limit::Time);
         Ok(limit.is_none().then_some(shape))
     }
 
-    /// Larger voxels until the patch covers enough of the median volume.
+    /// Covers enough, and knows what speaks against two samples.
+    fn finished(&self, shape: Shape) -> Result<Shape, TrainError> {
+        let shape = self.covering(shape)?;
+        let mut two = Shape { batch: 2, seconds: 2.0 / shape.batch as f64 * shape.seconds, ..shape.clone() };
+        let against_two = if self.is_fast(&two) { self.memory_limit(&mut two)? } else { Some(Limit::Time) };
+        Ok(Shape { against_two, ..shape })
+    }
+
+    /// Larger voxels until the patch covers enough of the median volume, or none of this network is to be had.
     fn covering(&self, mut shape: Shape) -> Result<Shape, TrainError> {
         while !shape.covers() {
             let mut spacing = Spacing { coarsened: true, ..shape.spacing.clone() };
@@ -156,23 +196,22 @@ impl Search<'_> {
     }
 
     fn is_fast(&self, shape: &Shape) -> bool {
-        let steps = self.budget.minutes * 60.0 / shape.seconds;
-        steps >= STEPS && steps * shape.batch as f64 >= samples_wanted(self.fingerprint.cases.len())
+        shape.is_fast(self.fingerprint, self.budget)
     }
 
-    /// Sets the forecast of memory; `memory` where it is too much.
-    fn memory_limit(&self, shape: &mut Shape) -> Result<Option<&'static str>, TrainError> {
+    /// Sets the forecast of memory; the limit where it is too much.
+    fn memory_limit(&self, shape: &mut Shape) -> Result<Option<Limit>, TrainError> {
         let mut config = Preset::Small.config();
         shape.apply(&mut config);
         let [x, y, z] = shape.patch;
         let network = shape.network(self.fingerprint.classes);
         match Forecast::new(&network, &config, [z, y, x], self.target) {
             Ok(forecast) => shape.memory = forecast.total(),
-            Err(TrainError::Plan(_) | TrainError::Infer(_)) => return Ok(Some("memory")),
+            Err(TrainError::Plan(_) | TrainError::Infer(_)) => return Ok(Some(Limit::Memory)),
             Err(error) => return Err(error),
         }
         let most = self.budget.memory.map_or(u64::MAX, |bytes| (MEMORY * bytes as f64) as u64);
-        Ok((shape.memory > most).then_some("memory"))
+        Ok((shape.memory > most).then_some(Limit::Memory))
     }
 
     /// The error of a device on which nothing fits: that of the smallest network.
@@ -203,6 +242,11 @@ impl Shape {
 
     fn divisor(&self) -> usize {
         1 << (self.levels - 1)
+    }
+
+    fn is_fast(&self, fingerprint: &Fingerprint, budget: &Budget) -> bool {
+        let steps = budget.minutes * 60.0 / self.seconds;
+        steps >= STEPS && steps * self.batch as f64 >= samples_wanted(fingerprint.cases.len())
     }
 
     pub(super) fn covers(&self) -> bool {
@@ -241,21 +285,8 @@ impl Shape {
 
     /// The reasons for spacing, patch, base, levels and batch.
     pub(super) fn explain(&self, design: &mut Design, fingerprint: &Fingerprint, budget: &Budget) {
-        let [x, y, z] = self.median;
-        let [px, py, pz] = self.patch;
-        let minutes = budget.minutes;
-        design.because(
-            "network.base",
-            format!(
-                "channels of the finest level, the most of 16 (the paper's), 8 and 4 whose step is fast enough: about \
-                 {:.2} s by the kind of the device, for {:.0} steps and {:.0} views of each training case within \
-                 {minutes} minutes. Peak memory {}.",
-                self.seconds,
-                STEPS,
-                EPOCHS,
-                human_bytes(self.memory)
-            ),
-        );
+        let is_fast = self.is_fast(fingerprint, budget);
+        design.because("network.base", self.reason_of_base(is_fast, budget.minutes));
         let levels = format!(
             "{} levels with the paper's convolutions per stage: the shortest axis of the median volume, {} voxels, keeps \
              {COARSEST} or more on the coarsest.",
@@ -264,24 +295,54 @@ impl Shape {
         );
         design.because("network.encoder", levels);
         design.because("network.decoder", "as the encoder, without its coarsest level.".to_owned());
-        design.because("data.spacing", self.spacing.reason(fingerprint));
+        design.because("data.spacing", self.spacing.reason(fingerprint, self.covers()));
+        design.because("data.patch", self.reason_of_patch(is_fast));
+        design.because("training.batch", self.reason_of_batch());
+    }
+
+    fn reason_of_base(&self, is_fast: bool, minutes: f64) -> String {
+        let choice = match self.narrowest {
+            false => "the most of 16 (the paper's), 8 and 4 with which time and memory allow a patch of",
+            true => "the least of 16 (the paper's), 8 and 4, since with none of them time and memory allow a patch of",
+        };
+        let fast = if is_fast { "fast enough" } else { "too slow, like all others," };
+        format!(
+            "channels of the finest level, {choice} {WORTHWHILE} voxels or the median volume. A step takes about {:.2} s \
+             by the kind of the device, {fast} for {STEPS:.0} steps and {EPOCHS:.0} views of each training case within \
+             {minutes} minutes. Peak memory {}.",
+            self.seconds,
+            human_bytes(self.memory)
+        )
+    }
+
+    fn reason_of_patch(&self, is_fast: bool) -> String {
+        let ([x, y, z], [px, py, pz], divisor) = (self.median, self.patch, self.divisor());
+        let Some(limit) = self.limit else {
+            return format!(
+                "the median volume at this spacing, {x} x {y} x {z}, rounded up to multiples of {divisor}."
+            );
+        };
         let share = 100.0 * self.voxels() as f64 / (x * y * z) as f64;
-        let because = match self.limit {
-            None => format!(
-                "the median volume at this spacing, {x} x {y} x {z}, rounded up to multiples of {}.",
-                self.divisor()
-            ),
-            Some(limit) => format!(
-                "{px} x {py} x {pz} voxels, {share:.0} % of the median volume at this spacing ({x} x {y} x {z}), as near \
-                 to a cube in mm as multiples of {} come: {limit} allows no more.",
-                self.divisor()
-            ),
+        let end = match is_fast {
+            true => format!("{} allows no more", limit.word()),
+            false => "the smallest, since time allows none".to_owned(),
         };
-        design.because("data.patch", because);
-        let batch = match self.batch {
-            1 => format!("one sample: two would take {:.2} s per step, too long for the budget.", 2.0 * self.seconds),
+        format!(
+            "{px} x {py} x {pz} voxels, {share:.0} % of the median volume at this spacing ({x} x {y} x {z}), as near to a \
+             cube in mm as multiples of {divisor} come: {end}."
+        )
+    }
+
+    fn reason_of_batch(&self) -> String {
+        match (self.batch, self.against_two) {
+            (1, Some(Limit::Time)) => {
+                format!("one sample: two would take {:.2} s per step, too long for the budget.", 2.0 * self.seconds)
+            }
+            (1, Some(Limit::Memory)) => {
+                format!("one sample: two would take more than {:.0} % of the device's memory.", 100.0 * MEMORY)
+            }
+            (1, None) => "one sample: two were too much before the voxels were made larger.".to_owned(),
             _ => "two samples, as in the paper and nnU-Net's least.".to_owned(),
-        };
-        design.because("training.batch", batch);
+        }
     }
 }

@@ -1,4 +1,4 @@
-use super::choices::{is_held, normalisation, target_spacing};
+use super::choices::{Spacing, is_held, normalisation, target_spacing};
 use super::shape::{coarser, levels};
 use super::*;
 use crate::configure::CaseFacts;
@@ -141,6 +141,45 @@ fn little_memory_makes_the_patch_smaller_and_none_is_an_error() {
     assert!(voxels(&tight) < voxels(&roomy), "{:?} {:?}", tight.patch, roomy.patch);
     let error = design(&prostates(), &budget(480.0, 100.0, 1 << 20), &Target::webgpu()).expect_err("1 MiB");
     assert!(error.to_string().contains("device memory"), "{error}");
+}
+
+fn reason<'a>(design: &'a Design, key: &str) -> &'a str {
+    &design.reasons.iter().find(|reason| reason.key == key).expect("every key has a reason").text
+}
+
+#[test]
+fn reasons_name_the_limit_that_decided() {
+    let says = |design: &Design, key: &str, words: &str| {
+        let text = reason(design, key);
+        assert!(text.contains(words), "{key}: {words:?} is not in {text:?}");
+    };
+    // Time is no limit: memory is.
+    let tight = chosen(&prostates(), &budget(1e5, 100.0, 1 << 29));
+    assert_eq!(tight.config.training.batch, 1);
+    says(&tight, "training.batch", "two would take more than 80 % of the device's memory");
+    says(&tight, "data.patch", "memory allows no more");
+    let short = chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30));
+    says(&short, "training.batch", "too long for the budget");
+    says(&short, "network.base", "the most of 16 (the paper's), 8 and 4");
+    says(&short, "network.base", "fast enough");
+    // Not even the smallest patch is fast enough.
+    let hopeless = chosen(&prostates(), &budget(0.1, 1.0, 8 << 30));
+    says(&hopeless, "network.base", "the least of 16 (the paper's), 8 and 4");
+    says(&hopeless, "network.base", "too slow");
+    says(&hopeless, "data.patch", "the smallest, since time allows none");
+    says(&hopeless, "training.batch", "too long for the budget");
+
+    let mut off_centre = small_crops();
+    off_centre.cases.iter_mut().take(20).for_each(|case| {
+        (case.extents, case.labelled) = ([80, 45, 31], Some([[0, 9], [10, 20], [10, 20]]));
+    });
+    let found = chosen(&off_centre, &budget(15.0, 1.0, 8 << 30));
+    assert_eq!((found.config.data.sampling, found.patch), (Sampling::Patch, short.patch));
+    says(&found, "data.sampling", "only 90 % of the cases have all labels in it, less than 95 %");
+
+    let spacing = Spacing { coarsened: true, ..target_spacing(&prostates()) };
+    assert!(spacing.reason(&prostates(), true).ends_with("until a patch covers a quarter of the median volume."));
+    assert!(spacing.reason(&prostates(), false).ends_with("still covers less than a quarter of the median volume."));
 }
 
 fn measured(step_seconds: f64) -> Measured {

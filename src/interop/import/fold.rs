@@ -27,8 +27,8 @@ impl Convolution {
         let key = format!("{name}.weight");
         let tensor = tensors.get(&key).ok_or_else(|| format!("{key} is missing"))?;
         let axis = usize::from(transposed);
-        if tensor.shape.len() != 5 {
-            return Err(format!("{key} is {:?}, expected five axes", tensor.shape));
+        if tensor.shape.len() != 5 || tensor.shape.contains(&0) {
+            return Err(format!("{key} is {:?}, expected five axes, none of them empty", tensor.shape));
         }
         let channels = tensor.shape[axis];
         let bias = vector(tensors, &format!("{name}.bias")).unwrap_or_else(|| vec![0.0; channels]);
@@ -63,11 +63,13 @@ impl Convolution {
         Ok(())
     }
 
-    /// A point convolution `second` behind this one, if of this kernel only the middle tap is not zero.
+    /// A convolution `second` of single points that takes this one's channels, behind this one; `None` if this kernel has
+    /// no middle tap, or others that are not zero.
     pub(super) fn then_point(&self, second: &Self) -> Option<Self> {
+        let has_middle = self.shape[2..].iter().all(|extent| extent % 2 == 1);
         let taps: usize = self.shape[2..].iter().product();
         let middle = taps / 2;
-        if self.weight.iter().enumerate().any(|(i, w)| i % taps != middle && *w != 0.0) {
+        if !has_middle || self.weight.iter().enumerate().any(|(i, w)| i % taps != middle && *w != 0.0) {
             return None;
         }
         let (inner, inputs, outputs) = (self.shape[0], self.shape[1], second.shape[0]);

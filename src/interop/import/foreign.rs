@@ -230,6 +230,11 @@ impl Mapping<'_> {
         let second = Convolution::read(self.found, "out_tr.conv2", false);
         let second = second.map_err(|difference| self.differences.push(difference)).ok();
         let (Some(first), Some(second)) = (first, second) else { return };
+        let (expected, found) = ([second.shape[0], first.shape[0], 1, 1, 1], &second.shape);
+        if found[..] != expected {
+            self.differences.push(format!("out_tr.conv2.weight is {found:?}, expected {expected:?}"));
+            return;
+        }
         match first.then_point(&second) {
             Some(head) if linear => head.store(&mut self.made, "head"),
             Some(_) => {}

@@ -46,7 +46,8 @@ pub struct Imported {
     pub layout: Layout,
 }
 
-/// Reads a state dictionary in safetensors. Names may have the prefix `module.` or `model.` throughout.
+/// Reads a state dictionary in safetensors. Names may have the prefixes `module.`, `model.`, `network.` or `net.`
+/// throughout.
 ///
 /// # Errors
 /// [`InteropError`] that names the file and every tensor that does not fit.

@@ -10,6 +10,7 @@
   const options = { reference: true, prediction: true, crosshair: true, smooth: true };
   const position = [0, 0, 0];
   let shown = null;
+  let asked = 0;
 
   const planes = [
     { name: 'Axial', columns: 0, rows: 1, normal: 2, letters: ['R', 'L', 'A', 'P'] },
@@ -189,6 +190,7 @@
   }
 
   function move(axis, index) {
+    if (!shown) return false;
     const to = clamp(index, 0, shown.extents[axis] - 1);
     if (to === position[axis]) return false;
     position[axis] = to;
@@ -215,7 +217,10 @@
     }
   }
 
+  /// Unpacks and shows a case, unless another one was asked for in the meantime.
   async function show(number) {
+    asked += 1;
+    const mine = asked;
     find('readout').textContent = 'Unpacking the case…';
     const entry = cases[number];
     const volume = (kind, Type) => decoded(`viewer-${number}-${kind}`, Type);
@@ -223,6 +228,7 @@
       volume('image', Uint8Array), volume('prediction', Uint16Array),
       entry.hasReference ? volume('reference', Uint16Array) : null,
     ]);
+    if (mine !== asked) return;
     shown = { ...entry, image, prediction, reference };
     entry.centre.forEach((index, axis) => { position[axis] = index; });
     legend();
@@ -233,6 +239,7 @@
 
   /// Voxel below a pointer.
   function point(plane, event) {
+    if (!shown) return;
     const box = plane.canvas.getBoundingClientRect();
     const voxel = (share, axis) => Math.floor((1 - clamp(share, 0, 0.999999)) * shown.extents[axis]);
     position[plane.columns] = clamp(voxel((event.clientX - box.left) / box.width, plane.columns), 0, shown.extents[plane.columns] - 1);
