@@ -66,8 +66,8 @@ impl BurnLayer {
             device: device.clone(),
         };
         for _ in 0..WARM_UP {
-            made.forward()?;
-            made.forward_and_backward()?;
+            eprintln!("  forward {:.1} s", made.forward()?);
+            eprintln!("  forward and backward {:.1} s", made.forward_and_backward()?);
         }
         Ok(made)
     }
