@@ -13,6 +13,14 @@ const TEMPORARY: (&str, &str) = (".vnet-engine-", ".part");
 /// # Errors
 /// The system's, after which `path` is what it was before.
 pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace_with(path, |file| file.write_all(contents))
+}
+
+/// Replaces `path` in one step by what `write` puts into a file.
+///
+/// # Errors
+/// Those of `write` and the system's, after which `path` is what it was before.
+pub(crate) fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -22,7 +30,7 @@ pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
-    file.write_all(contents)?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(folder)
@@ -31,7 +39,7 @@ pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// Flushes a folder, so that a file renamed or removed in it stays so when power fails.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     // Other systems do not open folders as files, and order renames themselves.
-    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Removes temporary files that a killed process left in `folder`, which nobody else may be writing to.
