@@ -14,9 +14,9 @@ mod tests;
 pub(crate) use fuzz::fuzz;
 pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 
-use super::data_config::LONGEST_PATCH;
 use super::health::Restorations;
 use super::{Config, TrainError, Trainer};
+use crate::data::patch::LONGEST_PATCH;
 use crate::nn::ModelError;
 use crate::nn::model::{Tensor, decode, encode_tensors, fingerprint, tensors_from_arena, tensors_to_arena};
 use serde::{Deserialize, Serialize};
