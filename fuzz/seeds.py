@@ -311,6 +311,7 @@ def checkpoint_files():
         "best": [0.30000000000000004, 3],
         "patch": [24, 40, 16],
         "restorations": {"count": 1, "learning_rate": 0.5},
+        "predictions": {"collapsed": 2, "structured": 4},
         "weights": "0123",
         "origin": origin,
     }
@@ -344,8 +345,8 @@ WORDS = {
               "in_channels", "classes", "base", "encoder", "decoder", "preprocessing", "normalisation", "patch"],
     "checkpoint": ["__metadata__", "vnet_engine_checkpoint", "dtype", "F32", "F16", "shape", "data_offsets", "parameter/",
                    "moment1/", "moment2/", "ema/", "blake3", "format", "step", "sample", "validated", "best", "patch",
-                   "restorations", "count", "learning_rate", "weights", "origin", "config", "kernels", "passes", "null",
-                   "1e308", "18446744073709551615", "-1"],
+                   "restorations", "count", "learning_rate", "predictions", "collapsed", "structured", "weights", "origin",
+                   "config", "kernels", "passes", "null", "1e308", "18446744073709551615", "-1"],
 }
 
 

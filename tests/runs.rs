@@ -20,6 +20,11 @@ fn main() {
         ),
         ("averages_are_kept_and_the_last_parameters_too", true, averages_are_kept_and_the_last_parameters_too),
         ("a_run_without_gain_ends_early", true, a_run_without_gain_ends_early),
+        (
+            "a_run_cut_to_the_steps_it_has_done_ends_with_a_model",
+            true,
+            a_run_cut_to_the_steps_it_has_done_ends_with_a_model,
+        ),
         ("a_head_of_other_classes_starts_anew", true, a_head_of_other_classes_starts_anew),
         ("other_differences_of_a_model_are_named", true, other_differences_of_a_model_are_named),
     ]);
@@ -128,10 +133,13 @@ fn a_run_without_gain_ends_early() {
     // Resumed, it ends where it did.
     let resumed = RunSettings { resume: true, ..early.clone() };
     assert!(run(&resumed).losses.is_empty());
+    let count = || std::fs::read_to_string(early.out.join("log.jsonl")).expect("a log").matches("early_stop").count();
+    assert_eq!(count(), 1, "told once");
     let mut on = resumed;
     on.config.training.patience = 0;
     on.config.training.steps = 7;
     assert_eq!(run(&on).losses.len(), 1, "without patience it goes on");
+    assert_eq!(count(), 0, "and was no end");
 }
 
 fn a_head_of_other_classes_starts_anew() {
@@ -189,4 +197,17 @@ fn other_differences_of_a_model_are_named() {
         assert!(words.iter().all(|word| error.contains(word)), "{key}: {error}");
         assert!(!other.out.join("config.toml").exists(), "{key}: no run was started");
     }
+}
+
+fn a_run_cut_to_the_steps_it_has_done_ends_with_a_model() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = settings(folder.path(), "run", &["training.validate_every=0"]);
+    run(&whole);
+    for name in ["step_0000006.safetensors", "../model.safetensors"] {
+        std::fs::remove_file(whole.out.join("checkpoint").join(name)).expect("as if it had been killed behind step 3");
+    }
+    let mut cut = RunSettings { resume: true, ..whole };
+    cut.config.training.steps = 3;
+    assert!(run(&cut).losses.is_empty());
+    assert!(cut.out.join("model.safetensors").exists() && cut.out.join("test/scores.json").exists());
 }

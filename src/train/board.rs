@@ -55,13 +55,11 @@ impl Board {
             | Event::Collapsed { step, .. }
             | Event::Unhealthy { step, .. }
             | Event::DeviceLost { step, .. } => self.tell(*step, event),
-            Event::Test { .. } | Event::Unwritten { .. } => {}
+            Event::Test { step, mean_dice } => {
+                self.file.scalars(*step, mean_dice.map(|dice| scalar("test/mean_dice", dice)).into_iter().collect());
+            }
+            Event::Unwritten { .. } => {}
         }
-    }
-
-    /// The test cases' mean Dice and the last step.
-    pub(super) fn test(&mut self, step: u64, mean_dice: f64) {
-        self.file.scalars(step, vec![scalar("test/mean_dice", mean_dice)]);
     }
 
     fn tell(&mut self, step: u64, event: &Event) {

@@ -241,23 +241,29 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The existing key that is most similar.
-fn nearest(key: &str) -> String {
-    fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+/// The values of a table that are no tables themselves, by their dotted keys.
+pub(super) fn leaves(table: &Table) -> BTreeMap<String, &Value> {
+    fn collect<'a>(table: &'a Table, prefix: &str, found: &mut BTreeMap<String, &'a Value>) {
         for (key, value) in table {
             match value {
-                Value::Table(inner) => collect(inner, &format!("{prefix}{key}."), keys),
-                _ => keys.push(format!("{prefix}{key}")),
+                Value::Table(inner) => collect(inner, &format!("{prefix}{key}."), found),
+                _ => drop(found.insert(format!("{prefix}{key}"), value)),
             }
         }
     }
-    let mut keys = Vec::new();
-    collect(&table_of(&Preset::Tiny.config()), "", &mut keys);
+    let mut found = BTreeMap::new();
+    collect(table, "", &mut found);
+    found
+}
+
+/// The existing key that is most similar.
+fn nearest(key: &str) -> String {
+    let table = table_of(&Preset::Tiny.config());
     // Similarity takes time with the product of the lengths.
     let key: String = key.chars().take(MOST_SHOWN).collect();
     let similarity = |candidate: &String| {
         let last = candidate.rsplit('.').next().unwrap_or(candidate);
         strsim::jaro_winkler(candidate, &key).max(strsim::jaro_winkler(last, &key))
     };
-    keys.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).unwrap_or_default()
+    leaves(&table).into_keys().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).unwrap_or_default()
 }

@@ -82,21 +82,33 @@ impl Default for Restorations {
     }
 }
 
+/// What the newest validations predicted; part of a run's checkpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Predictions {
+    /// Consecutive validations that predicted one class throughout.
+    pub(super) collapsed: u64,
+    /// Step of the newest that predicted more than one.
+    pub(super) structured: Option<u64>,
+}
+
 /// Counts of consecutive reports.
 #[derive(Debug)]
 pub(super) struct Health {
     config: HealthConfig,
     nonfinite: u64,
-    collapsed: u64,
     parameters_lost: bool,
-    /// Step of the newest validation that predicted more than one class.
-    structured: Option<u64>,
+    predictions: Predictions,
 }
 
 impl Health {
-    pub(super) fn new(config: &HealthConfig) -> Self {
-        let config = config.clone();
-        Self { config, nonfinite: 0, collapsed: 0, parameters_lost: false, structured: None }
+    /// That of a run whose newest validations predicted this.
+    pub(super) fn new(config: &HealthConfig, predictions: Predictions) -> Self {
+        Self { config: config.clone(), nonfinite: 0, parameters_lost: false, predictions }
+    }
+
+    pub(super) fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     pub(super) fn step(&mut self, finite: bool) {
@@ -104,10 +116,11 @@ impl Health {
     }
 
     pub(super) fn validation(&mut self, step: u64, constant: bool) {
-        self.collapsed = if constant { self.collapsed + 1 } else { 0 };
-        if !constant {
-            self.structured = Some(step);
-        }
+        let Predictions { collapsed, structured } = self.predictions;
+        self.predictions = match constant {
+            true => Predictions { collapsed: collapsed + 1, structured },
+            false => Predictions { collapsed: 0, structured: Some(step) },
+        };
     }
 
     pub(super) fn parameters(&mut self, finite: bool) {
@@ -117,12 +130,13 @@ impl Health {
     /// Whether the state is worth a checkpoint: not while steps have no effect, nor while a network that knew more than
     /// one class before predicts only one.
     pub(super) fn is_well(&self) -> bool {
-        self.nonfinite == 0 && !self.parameters_lost && (self.collapsed == 0 || self.structured.is_none())
+        let Predictions { collapsed, structured } = self.predictions;
+        self.nonfinite == 0 && !self.parameters_lost && (collapsed == 0 || structured.is_none())
     }
 
     /// The newest step whose checkpoint is good, where that is known.
     pub(super) fn good_until(&self, trouble: Trouble) -> Option<u64> {
-        self.structured.filter(|_| matches!(trouble, Trouble::Collapsed(_)))
+        self.predictions.structured.filter(|_| matches!(trouble, Trouble::Collapsed(_)))
     }
 
     /// What is to be done now, if anything.
@@ -136,14 +150,15 @@ impl Health {
         }
         let nonfinite = reached(self.nonfinite, config.nonfinite_steps)
             .then_some((Trouble::Nonfinite(self.nonfinite), config.nonfinite));
-        let collapsed = reached(self.collapsed, config.collapsed_validations)
-            .then_some((Trouble::Collapsed(self.collapsed), config.collapsed));
+        let times = self.predictions.collapsed;
+        let collapsed =
+            reached(times, config.collapsed_validations).then_some((Trouble::Collapsed(times), config.collapsed));
         nonfinite.into_iter().chain(collapsed).find(|(_, reaction)| *reaction != Reaction::Continue)
     }
 
     /// Starts to count anew, behind a restoration.
     pub(super) fn recovered(&mut self) {
-        *self = Self { structured: self.structured, ..Self::new(&self.config) };
+        *self = Self::new(&self.config, Predictions { collapsed: 0, ..self.predictions });
     }
 }
 
@@ -152,13 +167,9 @@ mod tests {
     use super::*;
 
     fn health(nonfinite: Reaction, collapsed: Reaction) -> Health {
-        Health::new(&HealthConfig {
-            nonfinite_steps: 3,
-            collapsed_validations: 2,
-            nonfinite,
-            collapsed,
-            ..Default::default()
-        })
+        let config =
+            HealthConfig { nonfinite_steps: 3, collapsed_validations: 2, nonfinite, collapsed, ..Default::default() };
+        Health::new(&config, Predictions::default())
     }
 
     #[test]

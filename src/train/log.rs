@@ -69,8 +69,12 @@ pub enum Event {
         step: u64,
         /// Its loss, as text since JSON has no NaN.
         loss: String,
+        /// Learning rate.
+        learning_rate: f64,
         /// Global norm of the gradient before clipping.
         gradient_norm: f64,
+        /// Names of the samples' cases.
+        cases: Vec<String>,
     },
     /// The gradient was not finite and the step had no effect.
     Skipped {
@@ -78,6 +82,10 @@ pub enum Event {
         step: u64,
         /// Its loss, as text since JSON has no NaN.
         loss: String,
+        /// Learning rate.
+        learning_rate: f64,
+        /// Names of the samples' cases.
+        cases: Vec<String>,
     },
     /// Every validation case was predicted as one class throughout.
     Collapsed {
@@ -120,6 +128,8 @@ pub enum Event {
     },
     /// The test cases were predicted with the best model.
     Test {
+        /// Steps done.
+        step: u64,
         /// Mean over cases and foreground classes.
         mean_dice: Option<f64>,
     },
@@ -147,8 +157,8 @@ impl Event {
         let StepResult { step, loss, gradient_norm, learning_rate, cases } = result;
         match (gradient_norm.is_finite(), loss.is_finite()) {
             (true, true) => Self::Step { step, loss, learning_rate, gradient_norm, cases },
-            (true, false) => Self::NonfiniteLoss { step, loss: loss.to_string(), gradient_norm },
-            (false, _) => Self::Skipped { step, loss: loss.to_string() },
+            (true, false) => Self::NonfiniteLoss { step, loss: loss.to_string(), learning_rate, gradient_norm, cases },
+            (false, _) => Self::Skipped { step, loss: loss.to_string(), learning_rate, cases },
         }
     }
 }

@@ -66,7 +66,10 @@ pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: usize) -> R
     }
     let mut patch = None;
     if settings.resume {
-        note(checkpoint::newest(&settings.out).map(|found| patch = Some(found.checkpoint.state.patch)));
+        note(checkpoint::newest(&settings.out).and_then(|found| {
+            patch = Some(found.checkpoint.state.patch);
+            if is_valid { found.checkpoint.check(&network) } else { Ok(()) }
+        }));
     }
     let mut split = None;
     note(choose_split(settings, dataset).map(|chosen| split = Some(chosen)));

@@ -44,7 +44,7 @@ pub const SPLITS: &[Case] = &[
     Case {
         name: "part twice",
         make: |r| with_split(r, r#"{"train": ["a"], "test": ["b"], "train": ["b"]}"#),
-        words: &["split.json", "duplicate field `train`", "line 1 column 41"],
+        words: &["split.json", "duplicate field `train`", "line 1 column 39"],
     },
     Case {
         name: "folds twice",

@@ -5,14 +5,16 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-pub const TESTS: [(&str, bool, fn()); 2] = [
+pub const TESTS: [(&str, bool, fn()); 4] = [
+    ("a_collapse_is_counted_across_a_kill", true, counted_across_a_kill),
+    ("a_signal_during_a_collapse_writes_a_checkpoint_beside_the_good_ones", true, signalled),
     ("a_collapsed_training_is_stopped_and_can_be_resumed", true, stopped),
     ("a_collapsed_training_is_restored_to_where_it_knew_more", true, restored),
 ];
 
 /// A weight decay that takes hold as the learning rate rises, and takes all weights to 0.
-fn collapsing(run: &Path, keys: &[&str]) -> Command {
-    let mut command = start(&data(), run, STEPS);
+fn collapsing(run: &Path, steps: u64, keys: &[&str]) -> Command {
+    let mut command = start(&data(), run, steps);
     let decay = ["optimiser.kind=adamw", "optimiser.learning_rate=1e-3", "optimiser.weight_decay=1000"];
     let rhythm = ["schedule.warm_up=20", "training.validate_every=1", "training.checkpoint_every=1"];
     for key in decay.iter().chain(&rhythm).chain(&["health.collapsed_validations=2"]).chain(keys) {
@@ -28,7 +30,7 @@ fn steps_of(log: &[Value], event: &str) -> Vec<u64> {
 fn stopped() {
     let folder = fresh();
     let run = folder.path().join("run");
-    let output = collapsing(&run, &["health.collapsed=stop"]).output().expect("the program starts");
+    let output = collapsing(&run, STEPS, &["health.collapsed=stop"]).output().expect("the program starts");
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     let error = message.lines().last().unwrap_or_default();
@@ -49,9 +51,13 @@ fn stopped() {
 fn restored() {
     let folder = fresh();
     let run = folder.path().join("run");
-    let mut command = collapsing(&run, &["health.collapsed=restore", "health.learning_rate_factor=1e-6"]);
-    let message = text(&succeed(&mut command).stderr);
+    let mut command = collapsing(&run, STEPS, &["health.collapsed=restore", "health.learning_rate_factor=1e-6"]);
+    let output = succeed(&mut command);
+    let message = text(&output.stderr);
     let events = log(&run);
+    let dice = events.iter().filter_map(|e| e["mean_dice"].as_f64().filter(|_| e["event"] == "validation"));
+    let best = format!("best validation Dice {:.4}", dice.reduce(f64::max).expect("validations"));
+    assert!(text(&output.stdout).contains(&best), "{best}, also behind a restoration: {}", text(&output.stdout));
     let at = events.iter().position(|e| e["event"] == "restored").unwrap_or_else(|| panic!("{message}"));
     assert_eq!(steps_of(&events, "restored").len(), 1, "{message}");
     let [to, from] = ["step", "from"].map(|key| events[at][key].as_u64().expect("a step"));
@@ -65,4 +71,43 @@ fn restored() {
     assert_eq!(steps_of(again, "step"), (to + 1..=STEPS).collect::<Vec<_>>());
     assert!(steps_of(again, "collapsed").is_empty(), "{message}");
     assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 2, "the newest two");
+}
+
+/// Waits until so many validations have predicted one class throughout.
+fn wait_for_collapse(run: &Path, times: usize) {
+    let seen = || std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"collapsed\"").count();
+    let patience = std::time::Instant::now();
+    while seen() < times {
+        assert!(patience.elapsed().as_secs() < 600, "no {times} of them");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn counted_across_a_kill() {
+    let folder = fresh();
+    let [run, expected] = ["run", "expected"].map(|name| folder.path().join(name));
+    let keys = ["health.collapsed=restore", "health.learning_rate_factor=1e-6", "health.collapsed_validations=5"];
+    succeed(&mut collapsing(&expected, STEPS, &keys));
+    let mut child = spawn(&mut collapsing(&run, STEPS, &keys));
+    wait_for_collapse(&run, 2);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("an end");
+    succeed(&mut resume(&run));
+    assert_eq!(steps_of(&log(&expected), "restored").len(), 1);
+    assert_same_run(&run, &expected, STEPS);
+}
+
+fn signalled() {
+    let folder = fresh();
+    let run = folder.path().join("run");
+    let child = spawn(&mut collapsing(&run, ENDLESS, &["health.collapsed=continue"]));
+    wait_for_collapse(&run, 4);
+    signal(&child, "TERM");
+    let message = text(&child.wait_with_output().expect("an end").stderr);
+    let step: u64 =
+        message.split("after step ").nth(1).and_then(|t| t.split(';').next()?.parse().ok()).expect("a step");
+    assert!(checkpoint(&run, step).exists(), "{message}");
+    // The newest two from before are there as well.
+    assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 3, "{message}");
+    succeed(resume(&run).args(["--steps", &(step + 2).to_string()]));
 }

@@ -86,6 +86,12 @@ pub fn succeed(command: &mut Command) -> Output {
 /// More steps than anybody waits for.
 pub const ENDLESS: u64 = 1_000_000;
 
+#[cfg(unix)]
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+}
+
 /// Starts a command in the background.
 pub fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")

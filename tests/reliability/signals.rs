@@ -1,18 +1,12 @@
 //! Ctrl-C and SIGTERM.
 
 use super::program::*;
-use std::process::{Child, Command};
 
 pub const TESTS: [(&str, bool, fn()); 3] = [
     ("sigterm_writes_a_checkpoint_and_leaves", true, sigterm_writes_a_checkpoint_and_leaves),
     ("ctrl_c_writes_a_checkpoint_and_leaves", true, ctrl_c_writes_a_checkpoint_and_leaves),
     ("a_second_signal_ends_the_program_at_once", true, a_second_signal_ends_the_program_at_once),
 ];
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill");
-    assert!(status.success());
-}
 
 fn stop_and_go_on(name: &str, status: i32, words: &str) {
     let folder = fresh();

@@ -1,9 +1,9 @@
 //! The state of a training: what a step depends on, and nothing else.
 //!
 //! A checkpoint is a safetensors file with the tensors `parameter/NAME`, `moment1/NAME`, but for SGD `moment2/NAME`, and with
-//! `training.ema_decay` `ema/NAME`, in PyTorch's order, and the metadata key `vnet_engine_checkpoint`: JSON of [`State`], with a checksum over the whole file
-//! ([`seal`]). Everything else follows from it: the learning rate is a function of configuration and step, sample number s
-//! of (seed, s), and step t takes the samples from t * batch on.
+//! `training.ema_decay` `ema/NAME`, in PyTorch's order, and the metadata key `vnet_engine_checkpoint`: JSON of [`State`], with
+//! a checksum over the whole file ([`seal`]). Everything else follows from it: the learning rate is a function of
+//! configuration and step, and sample number s one of (seed, s).
 
 mod fuzz;
 mod seal;
@@ -14,11 +14,14 @@ mod tests;
 pub(crate) use fuzz::fuzz;
 pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 
-use super::health::Restorations;
+use super::config_load::leaves;
+use super::health::{Predictions, Restorations};
 use super::{Config, TrainError, Trainer};
 use crate::data::patch::LONGEST_PATCH;
-use crate::nn::ModelError;
-use crate::nn::model::{Tensor, decode, encode_tensors, fingerprint, tensors_from_arena, tensors_to_arena};
+use crate::nn::model::{
+    Tensor, decode, encode_tensors, fingerprint, parameter_shapes, tensors_from_arena, tensors_to_arena,
+};
+use crate::nn::{ModelError, Network};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -51,8 +54,9 @@ pub(super) struct State {
     /// Extents x, y, z of the network's input.
     pub(super) patch: [usize; 3],
     /// Restorations so far.
-    #[serde(default)]
     pub(super) restorations: Restorations,
+    /// What the newest validations predicted.
+    pub(super) predictions: Predictions,
     /// Fingerprint of the parameters.
     pub(super) weights: String,
     /// What else may decide on the bits of the next step.
@@ -112,12 +116,14 @@ pub(super) struct Position {
     pub(super) patch: [usize; 3],
     pub(super) sample: u64,
     pub(super) restorations: Restorations,
+    pub(super) predictions: Predictions,
 }
 
 impl Position {
     /// That of a run that has not begun.
     pub(super) fn start(patch: [usize; 3]) -> Self {
-        Self { validated: true, best: None, patch, sample: 0, restorations: Restorations::default() }
+        let (restorations, predictions) = (Restorations::default(), Predictions::default());
+        Self { validated: true, best: None, patch, sample: 0, restorations, predictions }
     }
 }
 
@@ -167,24 +173,10 @@ fn plan_digest(trainer: &Trainer) -> String {
 
 /// Keys whose values differ between two TOML documents.
 fn differing_keys(before: &str, after: &str) -> Vec<String> {
-    let [before, after] = [before, after].map(|text| {
-        let mut keys = BTreeMap::new();
-        flatten(&text.parse().unwrap_or_default(), "", &mut keys);
-        keys
-    });
+    let tables: [toml::Table; 2] = [before, after].map(|text| text.parse().unwrap_or_default());
+    let [before, after] = [&tables[0], &tables[1]].map(leaves);
     let all = before.keys().chain(after.keys().filter(|k| !before.contains_key(*k)));
     all.filter(|k| before.get(*k) != after.get(*k)).cloned().collect()
-}
-
-fn flatten(table: &toml::Table, prefix: &str, keys: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        match value {
-            toml::Value::Table(inner) => flatten(inner, &format!("{prefix}{key}."), keys),
-            value => {
-                keys.insert(format!("{prefix}{key}"), value.to_string());
-            }
-        }
-    }
 }
 
 impl Checkpoint {
@@ -204,7 +196,7 @@ impl Checkpoint {
                 tensors.insert(format!("{prefix}/{name}"), tensor);
             }
         }
-        let Position { validated, best, patch, sample, restorations } = position;
+        let Position { validated, best, patch, sample, restorations, predictions } = position;
         let state = State {
             blake3: seal::UNSEALED.to_owned(),
             format: FORMAT,
@@ -214,6 +206,7 @@ impl Checkpoint {
             best,
             patch,
             restorations,
+            predictions,
             weights,
             origin: origin.clone(),
         };
@@ -222,8 +215,8 @@ impl Checkpoint {
 
     /// The run's progress at this checkpoint.
     pub(super) fn position(&self) -> Position {
-        let State { validated, best, patch, sample, restorations, .. } = self.state;
-        Position { validated, best, patch, sample, restorations }
+        let State { validated, best, patch, sample, restorations, predictions, .. } = self.state;
+        Position { validated, best, patch, sample, restorations, predictions }
     }
 
     /// Whether every parameter and moment is.
@@ -253,8 +246,37 @@ impl Checkpoint {
         if !state.patch.iter().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
             return Err(format!("patch {:?}, expected extents of 1 to {LONGEST_PATCH}", state.patch));
         }
+        let factor = state.restorations.learning_rate;
+        if !(0.0..=1.0).contains(&factor) {
+            return Err(format!("factor {factor} on the learning rate, expected 0 to 1"));
+        }
         state.blake3 = seal::UNSEALED.to_owned();
         Ok(Self { path: path.to_owned(), state, tensors })
+    }
+
+    /// Whether a training of this network can go on from here.
+    ///
+    /// # Errors
+    /// [`TrainError`] that names the tensor, what was expected and what was found.
+    pub(super) fn check(&self, network: &Network) -> Result<(), TrainError> {
+        for (name, expected) in parameter_shapes(network) {
+            self.tensor("parameter", &name, &expected)?;
+        }
+        if !self.is_finite() {
+            let reason = "holds parameters or moments that are not finite".to_owned();
+            return Err(TrainError::RunFolder { path: self.path.clone(), reason });
+        }
+        Ok(())
+    }
+
+    /// A tensor of this shape.
+    fn tensor(&self, prefix: &str, name: &str, expected: &[usize]) -> Result<&Tensor, TrainError> {
+        let name = format!("{prefix}/{name}");
+        let tensor = self.tensors.get(&name);
+        tensor.filter(|t| t.shape == expected).ok_or_else(|| {
+            let found = tensor.map_or_else(|| "no such tensor".to_owned(), |t| format!("F32 {:?}", t.shape));
+            ModelError::Tensor { path: self.path.clone(), name, expected: format!("F32 {expected:?}"), found }.into()
+        })
     }
 
     /// Puts parameters, moments and the step into a trainer.
@@ -274,21 +296,8 @@ impl Checkpoint {
         let graph = &trainer.training().graph;
         let mut named = BTreeMap::new();
         for parameter in graph.parameters() {
-            let name = format!("{prefix}/{}", parameter.name);
             let expected = parameter.layout.torch_shape(&graph.spec(parameter.value).shape);
-            let tensor = self.tensors.get(&name);
-            match tensor.filter(|t| t.shape == expected) {
-                Some(tensor) => named.insert(parameter.name.clone(), tensor.clone()),
-                None => {
-                    return Err(ModelError::Tensor {
-                        path: self.path.clone(),
-                        name,
-                        expected: format!("F32 {expected:?}"),
-                        found: tensor.map_or_else(|| "no such tensor".to_owned(), |t| format!("F32 {:?}", t.shape)),
-                    }
-                    .into());
-                }
-            };
+            named.insert(parameter.name.clone(), self.tensor(prefix, &parameter.name, &expected)?.clone());
         }
         Ok(tensors_to_arena(graph, trainer.layout(), &named))
     }

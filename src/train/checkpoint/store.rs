@@ -17,8 +17,17 @@ const DAMAGED: &str = ".damaged";
 pub(in crate::train) struct Found {
     /// The newest checkpoint that is whole.
     pub(in crate::train) checkpoint: Checkpoint,
-    /// Newer ones that are not: file and reason.
-    pub(in crate::train) rejected: Vec<(PathBuf, String)>,
+    /// Newer ones that are not, or cannot be read.
+    pub(in crate::train) rejected: Vec<Rejected>,
+}
+
+/// A checkpoint that cannot be used.
+#[derive(Debug)]
+pub(in crate::train) struct Rejected {
+    pub(in crate::train) path: PathBuf,
+    pub(in crate::train) reason: String,
+    /// False where it may be whole, but the system did not let it be read.
+    pub(super) damaged: bool,
 }
 
 /// The folder of a run's checkpoints.
@@ -99,10 +108,10 @@ pub(in crate::train) fn newest_until(run: &Path, step: Option<u64>) -> Result<Fo
         let path = path(run, step);
         match read(&path) {
             Ok(checkpoint) => return Ok(Found { checkpoint, rejected }),
-            Err(error) => rejected.push((path, error)),
+            Err(error) => rejected.push(error),
         }
     }
-    let reasons: Vec<String> = rejected.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
+    let reasons: Vec<String> = rejected.iter().map(|r| format!("{}: {}", r.path.display(), r.reason)).collect();
     let reason = match reasons.is_empty() {
         true => "holds no checkpoint to resume from".to_owned(),
         false => format!("no checkpoint can be used: {}", reasons.join("; ")),
@@ -111,17 +120,18 @@ pub(in crate::train) fn newest_until(run: &Path, step: Option<u64>) -> Result<Fo
 }
 
 /// Memory is asked for only where the file is as long as its header promises.
-fn read(path: &Path) -> Result<Checkpoint, String> {
+fn read(path: &Path) -> Result<Checkpoint, Rejected> {
+    let rejected = |damaged, reason| Rejected { path: path.to_owned(), reason, damaged };
     let bytes = read_file(path).map_err(|error| match error {
-        ModelError::Io { source, .. } => format!("cannot be read: {source}"),
-        error => format!("is damaged ({})", without_path(path, &error)),
+        ModelError::Io { source, .. } => rejected(false, format!("cannot be read: {source}")),
+        error => rejected(true, format!("is damaged ({})", without_path(path, &error))),
     })?;
-    Checkpoint::decode(path, &bytes)
+    Checkpoint::decode(path, &bytes).map_err(|reason| rejected(true, reason))
 }
 
 /// Renames damaged checkpoints, so that they do not count as kept ones.
-pub(in crate::train) fn set_aside(damaged: &[(PathBuf, String)]) -> Result<(), TrainError> {
-    for (path, _) in damaged {
+pub(in crate::train) fn set_aside(rejected: &[Rejected]) -> Result<(), TrainError> {
+    for Rejected { path, .. } in rejected.iter().filter(|r| r.damaged) {
         let mut name = path.clone().into_os_string();
         name.push(DAMAGED);
         std::fs::rename(path, name).map_err(|source| TrainError::Io {

@@ -33,6 +33,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         best: Some((0.1 + 0.2 + step as f64 * 1e-17, 3)),
         patch: [24, 40, 16],
         restorations: Restorations { count: 1, learning_rate: 0.5 },
+        predictions: Predictions { collapsed: 2, structured: Some(1) },
         weights: "0123".to_owned(),
         origin,
     };
@@ -82,8 +83,9 @@ fn any_damaged_byte_is_noticed_and_the_checkpoint_before_is_used() {
         let found = newest(run.path()).expect("the one before is found");
         assert!(same(&found.checkpoint, &previous), "byte {at} of {}", whole.len());
         assert_eq!(found.rejected.len(), 1, "byte {at}");
-        assert_eq!(found.rejected[0].0, file);
-        assert!(found.rejected[0].1.contains("damaged"), "{}", found.rejected[0].1);
+        assert_eq!(found.rejected[0].path, file);
+        assert!(found.rejected[0].reason.contains("damaged"), "{}", found.rejected[0].reason);
+        assert!(found.rejected[0].damaged);
     }
 }
 
@@ -123,8 +125,28 @@ fn files_of_a_terabyte_are_not_read_into_memory() {
             .expect("sparse");
         let found = newest(run.path()).expect("the one before is found");
         assert!(same(&found.checkpoint, &checkpoint(2)));
-        assert!(found.rejected[0].1.contains(word), "{}", found.rejected[0].1);
+        assert!(found.rejected[0].reason.contains(word), "{}", found.rejected[0].reason);
+        // What memory cannot hold now may be whole: it keeps its name.
+        set_aside(&found.rejected).expect("renamed where damaged");
+        assert_eq!(path(run.path(), step).exists(), word == "available memory");
     }
+}
+
+#[test]
+fn a_checkpoint_is_compared_with_the_network() {
+    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+    let whole = |fill: f32| {
+        let tensor = |(name, shape): (String, Vec<usize>)| {
+            let data = vec![fill; shape.iter().product()];
+            (format!("parameter/{name}"), Tensor { shape, data })
+        };
+        Checkpoint { tensors: parameter_shapes(&network).into_iter().map(tensor).collect(), ..checkpoint(1) }
+    };
+    whole(0.5).check(&network).expect("of this network");
+    let error = whole(0.5).check(&Network { base: 4, ..network.clone() }).expect_err("of another").to_string();
+    assert!(error.contains("tensor parameter/") && error.contains("expected F32 ["), "{error}");
+    let error = whole(f32::NAN).check(&network).expect_err("no numbers").to_string();
+    assert!(error.contains("not finite"), "{error}");
 }
 
 #[test]

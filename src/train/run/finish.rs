@@ -48,11 +48,8 @@ impl<P: Progress> Run<'_, P> {
             .map_err(|error| train_error(error, &predictions))?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
-        let mean_dice = crate::evaluate::mean_dice(&evaluation);
-        self.log.write(&Event::Test { mean_dice });
-        if let (Some(board), Some(dice)) = (self.log.board(), mean_dice) {
-            board.test(self.trainer.step_count(), dice);
-        }
+        let step = self.trainer.step_count();
+        self.log.write(&Event::Test { step, mean_dice: crate::evaluate::mean_dice(&evaluation) });
         Ok(Some(evaluation))
     }
 

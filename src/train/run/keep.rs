@@ -12,8 +12,9 @@ impl<P: Progress> Run<'_, P> {
         self.settings.out.join("model.safetensors")
     }
 
-    /// Keeps the model as it is now, with averaged parameters where there are some; where it cannot be written, in memory until it can.
-    pub(super) fn keep_model(&mut self) -> Result<(), TrainError> {
+    /// Keeps the model as it is now, with averaged parameters where there are some; where it cannot be written, in
+    /// memory until it can. False where it is not finite, and not kept.
+    pub(super) fn keep_model(&mut self) -> Result<bool, TrainError> {
         let parameters = match self.trainer.average()? {
             Some(average) => average,
             None => self.trainer.parameters()?,
@@ -21,13 +22,12 @@ impl<P: Progress> Run<'_, P> {
         let model = self.model_of(&parameters);
         let finite = parameters.iter().all(|p| p.is_finite());
         self.health.parameters(finite);
-        if !finite {
-            return Ok(());
+        if finite {
+            self.unwritten = Some(model);
+            let written = self.write_model();
+            self.warn_unwritten(written);
         }
-        self.unwritten = Some(model);
-        let written = self.write_model();
-        self.warn_unwritten(written);
-        Ok(())
+        Ok(finite)
     }
 
     fn model_of(&self, arena: &[f32]) -> Model {
@@ -57,7 +57,7 @@ impl<P: Progress> Run<'_, P> {
 
     /// Writes a checkpoint; a failure is an error only of the last one.
     pub(super) fn checkpoint(&mut self, last: bool) -> Result<(), TrainError> {
-        match self.write_checkpoint() {
+        match self.write_checkpoint(last) {
             Err(error) if !last && !matches!(error, TrainError::Gpu(_)) => self.warn_unwritten(Err(error)),
             result => return result,
         }
@@ -65,22 +65,31 @@ impl<P: Progress> Run<'_, P> {
     }
 
     /// Writes model and log first: a run that goes on from a checkpoint finds both as they were. A state that is not worth
-    /// going back to is not written.
-    pub(super) fn write_checkpoint(&mut self) -> Result<(), TrainError> {
+    /// going back to is not written, unless the run ends here: then it is, beside those that are, if it is finite.
+    pub(super) fn write_checkpoint(&mut self, ends: bool) -> Result<(), TrainError> {
         self.write_model()?;
         self.log.flush()?;
         let shown = self.log.board().map_or(Ok(()), Board::flush);
         self.warn_unwritten(shown);
         let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
-        let restorations = self.restorations;
-        let position = Position { validated, best, patch, sample, restorations };
+        let (restorations, predictions) = (self.restorations, self.health.predictions());
+        let position = Position { validated, best, patch, sample, restorations, predictions };
         let checkpoint = Checkpoint::of(&self.trainer, &self.origin, position)?;
-        self.health.parameters(checkpoint.is_finite());
-        if !self.health.is_well() {
+        let (finite, step) = (checkpoint.is_finite(), self.trainer.step_count());
+        self.health.parameters(finite);
+        let well = self.health.is_well();
+        if !finite && ends {
+            self.progress.note(&format!(
+                "step {step}: parameters or moments are not finite, so no checkpoint is written; --resume goes on from \
+                 the newest one"
+            ));
+        }
+        if !finite || !(well || ends) {
             return Ok(());
         }
-        checkpoint::write(&self.settings.out, &checkpoint, self.settings.config.training.keep_checkpoints)?;
-        self.saved = Some(self.trainer.step_count());
+        let keep = if well { self.settings.config.training.keep_checkpoints } else { usize::MAX };
+        checkpoint::write(&self.settings.out, &checkpoint, keep)?;
+        self.saved = Some(step);
         Ok(())
     }
 

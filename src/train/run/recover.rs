@@ -59,6 +59,10 @@ impl<P: Progress> Run<'_, P> {
     }
 
     fn unhealthy(&mut self, trouble: Trouble, end: &str) -> TrainError {
+        match self.trainer.finish() {
+            Ok(results) => self.record(results),
+            Err(error) => return error,
+        }
         let step = self.trainer.step_count();
         let reason = format!("{trouble}; {end}");
         self.log.write(&Event::Unhealthy { step, reason: reason.clone() });
@@ -72,23 +76,24 @@ impl<P: Progress> Run<'_, P> {
         if self.restorations.count >= health.most_restorations {
             return Err(self.unhealthy(trouble, "as often as health.most_restorations allows it was restored before"));
         }
-        self.trainer.finish()?;
+        let results = self.trainer.finish()?;
+        self.record(results);
         let from = self.trainer.step_count();
         let out = &self.settings.out;
         let good = checkpoint::newest_until(out, self.health.good_until(trouble))?.checkpoint;
         good.restore(&mut self.trainer)?;
-        (self.sample, self.best, self.validated) = (good.state.sample, good.state.best, good.state.validated);
+        // The best model stays the best, and its file with it.
+        (self.sample, self.validated) = (good.state.sample, good.state.validated);
         self.restorations = Restorations {
             count: self.restorations.count + 1,
             learning_rate: self.restorations.learning_rate * health.learning_rate_factor,
         };
         self.health.recovered();
-        self.unwritten = None;
         let step = self.trainer.step_count();
         self.history.restored(step);
         let learning_rate_factor = self.restorations.learning_rate;
         self.log.write(&Event::Restored { step, from, reason: trouble.to_string(), learning_rate_factor });
-        self.write_checkpoint()?;
+        self.write_checkpoint(true)?;
         checkpoint::remove_behind(out, step)?;
         self.progress.note(&format!(
             "step {from}: {trouble}; back to the checkpoint of step {step}, with {learning_rate_factor} times the \

@@ -47,7 +47,10 @@ impl<'a, P: Progress> Run<'a, P> {
         let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
         let mut initialised = None;
         match &loaded {
-            Some(loaded) => resume(loaded, &mut trainer, &origin, progress)?,
+            Some(loaded) => {
+                loaded.check(&network)?;
+                resume(loaded, &mut trainer, &origin, progress)?;
+            }
             None => {
                 let (parameters, origin_of_them) = initial_parameters(settings, &network, &trainer, progress)?;
                 trainer.set_parameters(&parameters);
@@ -59,7 +62,8 @@ impl<'a, P: Progress> Run<'a, P> {
         }
         store_config(settings, &config)?;
         let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
-        let (log, history) = History::open(&settings.out.join("log.jsonl"), trainer.step_count())?;
+        let (log, history) =
+            History::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
         let preparation = config.preparation(patch, classes);
         let cases = [training.len(), split.validation.len(), test.len()];
         let mut run = Self {
@@ -79,7 +83,7 @@ impl<'a, P: Progress> Run<'a, P> {
             validated: position.validated,
             unwritten: None,
             sample: position.sample,
-            health: Health::new(&settings.config.health),
+            health: Health::new(&settings.config.health, position.predictions),
             restorations: position.restorations,
             training,
             preparation,
@@ -152,7 +156,8 @@ fn trainer_for(
 fn load<P: Progress>(settings: &RunSettings, progress: &mut P) -> Result<Checkpoint, TrainError> {
     let found = checkpoint::newest(&settings.out)?;
     let step = found.checkpoint.state.step;
-    for (path, reason) in &found.rejected {
+    for rejected in &found.rejected {
+        let (path, reason) = (&rejected.path, &rejected.reason);
         progress.note(&format!("{}: {reason}; going on from the one before, step {step}", path.display()));
     }
     checkpoint::set_aside(&found.rejected)?;

@@ -14,7 +14,7 @@ impl<P: Progress> Run<'_, P> {
         if matches!(end, Err(TrainError::Interrupted { .. })) && self.saved != Some(self.trainer.step_count()) {
             let results = self.trainer.finish()?;
             self.record(results);
-            self.write_checkpoint()?;
+            self.write_checkpoint(true)?;
         }
         end
     }
@@ -23,10 +23,11 @@ impl<P: Progress> Run<'_, P> {
         let training = &self.settings.config.training;
         let (steps, passes, batch) = (training.steps, self.trainer.passes(), training.batch as u64);
         let due = |every: u64, step: u64| step == steps || (every > 0 && step.is_multiple_of(every));
-        if !self.validated {
-            let step = self.trainer.step_count();
+        let step = self.trainer.step_count();
+        // Also where a run is cut to the steps that it has done, before its first validation.
+        if !self.validated || (step >= steps && !self.model_path().exists()) {
             self.validate(step)?;
-            self.checkpoint(step == steps)?;
+            self.checkpoint(step >= steps)?;
         }
         let mut waited = Duration::ZERO;
         while self.trainer.step_count() < steps {
@@ -131,7 +132,7 @@ impl<P: Progress> Run<'_, P> {
         Ok(results)
     }
 
-    fn record(&mut self, results: Vec<StepResult>) {
+    pub(super) fn record(&mut self, results: Vec<StepResult>) {
         for result in results {
             self.history.step(&result);
             self.progress.step(&result);

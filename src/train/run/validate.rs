@@ -52,11 +52,9 @@ impl<P: Progress> Run<'_, P> {
                 "step {step}: every validation case is predicted as one class; if this lasts, {advice}"
             ));
         }
-        if best {
+        let kept = (best || !self.model_path().exists()) && self.keep_model()?;
+        if best && kept {
             self.best = mean_dice.map(|d| (d, step));
-        }
-        if best || !self.model_path().exists() {
-            self.keep_model()?;
         }
         self.validated = true;
         let curves = write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names));
