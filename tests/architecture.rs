@@ -19,12 +19,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exec", &["tensor", "kernel", "plan", "gpu"]),
     ("profile", &["tensor", "kernel", "graph", "plan", "gpu", "exec"]),
     ("nn", &["tensor", "files", "host_memory", "kernel", "graph", "ops", "plan"]),
-    ("data", &[]),
+    ("data", &["files"]),
     ("metrics", &["files"]),
     ("tensorboard", &["files"]),
     ("interop", &["tensor", "files", "graph", "nn"]),
     ("augment", &["tensor", "kernel", "graph", "data"]),
-    ("report", &["metrics"]),
+    ("report", &["files", "metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("doctor", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec"]),
     ("evaluate", &["data", "metrics", "report"]),
@@ -51,7 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tensorboard",
         ],
     ),
-    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "profile", "train"]),
+    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "train"]),
     ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),
 ];
 
