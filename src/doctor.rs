@@ -13,15 +13,14 @@ pub mod optimisers;
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
 use crate::graph::{Graph, Op};
-use crate::kernel::{Algorithms, Target};
+use crate::kernel::{Algorithms, SHADERS, Target};
 use crate::ops::case::Case;
 use crate::plan::{Plan, PlanError, Request, plan};
 use crate::tensor::{HostTensor, ShapeError, ValueId};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Work of a case, in flops and elements, up to which the largest is chosen: a tenth of a second of plain loops in f64.
+/// Work of a case, in flops and elements, up to which the largest is chosen: below a tenth of a second of plain loops in f64.
 const BUDGET: u64 = 10_000_000;
 
 /// A self-test cannot run.
@@ -137,7 +136,8 @@ fn targets(target: &Target) -> Vec<Target> {
     [of(target), of(&plain)].concat()
 }
 
-/// The cases that reach all kernels, each with those that no case before reaches.
+/// The cases that reach all kernels, each with its kernels: where an operation of that name has the kernel, the first of its
+/// cases in the order of preference, otherwise the first of all.
 fn chosen(target: &Target) -> Result<Vec<(Planned, Vec<&'static str>)>, DoctorError> {
     let mut planned = Vec::new();
     for target in targets(target) {
@@ -147,15 +147,14 @@ fn chosen(target: &Target) -> Result<Vec<(Planned, Vec<&'static str>)>, DoctorEr
         }
     }
     planned.sort_by_cached_key(Planned::rank);
-    let mut reached = BTreeSet::new();
-    let mut chosen = Vec::new();
-    for planned in planned {
-        let new = |kernel: &&'static str| reached.insert(*kernel);
-        let kernels: Vec<&str> = planned.plan.kernels.iter().map(|kernel| kernel.shader).filter(new).collect();
-        if !kernels.is_empty() {
-            chosen.push((planned, kernels));
+    let mut chosen: Vec<(Planned, Vec<&str>)> = planned.into_iter().map(|planned| (planned, Vec::new())).collect();
+    for &(kernel, _) in SHADERS {
+        let own = chosen.iter().position(|(p, _)| p.case.op.name() == kernel && p.reaches(kernel));
+        if let Some(first) = own.or_else(|| chosen.iter().position(|(p, _)| p.reaches(kernel))) {
+            chosen[first].1.push(kernel);
         }
     }
+    chosen.retain(|(_, kernels)| !kernels.is_empty());
     Ok(chosen)
 }
 
@@ -184,6 +183,10 @@ impl Planned {
         let work = self.work();
         let beyond = work > BUDGET;
         (beyond, self.has_winograd(), if beyond { work } else { BUDGET - work })
+    }
+
+    fn reaches(&self, kernel: &str) -> bool {
+        self.plan.kernels.iter().any(|planned| planned.shader == kernel)
     }
 
     fn has_winograd(&self) -> bool {
@@ -219,6 +222,7 @@ impl Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_worst_is_farthest_beyond_its_bound_and_nan_worst_of_all() {
@@ -236,8 +240,7 @@ mod tests {
         let mut reached: BTreeSet<&str> = chosen.iter().flat_map(|(_, kernels)| kernels).copied().collect();
         // These are tried without a plan of a graph.
         reached.extend(["accumulate", "adam", "ema", "gradient_norm", "sgd", "squares"]);
-        let missing: Vec<&str> =
-            crate::kernel::SHADERS.iter().map(|shader| shader.0).filter(|name| !reached.contains(name)).collect();
+        let missing: Vec<&str> = SHADERS.iter().map(|shader| shader.0).filter(|name| !reached.contains(name)).collect();
         assert_eq!(missing, Vec::<&str>::new());
     }
 }

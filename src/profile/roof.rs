@@ -73,7 +73,7 @@ fn roof_case(op: impl Op + 'static, inputs: &[TensorSpec], target: &Target) -> R
 /// The loops at sizes that the definition follows. Both are exact: the chains start from integers below 128 and halve their
 /// distance from 2 sixteen times, so that every sum has at most 24 bits.
 pub fn cases() -> Vec<Case> {
-    let exact = Bound::Sum { terms: 0 };
+    let exact = Bound::Relative { ulps: 0.0 };
     let copied = (TensorSpec::f32([10_007, 4]), Draw::Normal(1.0));
     [
         Case::new("bench_copy/10007x4", CopyLoop, vec![copied], exact),
