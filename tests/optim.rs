@@ -4,7 +4,6 @@
 mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::sync::Arc;
 use support::{GPU, compare, gpu};
 use vnet_engine::doctor::optimisers::{Bed, Comparison, accumulation, averaging, normal, optimisers, ten_steps};
 use vnet_engine::gpu::Gpu;

@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
         low_resolution(&[1, 2], EXTENTS),
         low_resolution(&[1, 2], LARGE),
         intensity(&[1, 2, 5, 6], EXTENTS),
-        intensity(&[1, 5], LARGE),
+        intensity(&[1, 2, 6], LARGE),
     ]
 }
 
