@@ -16,7 +16,7 @@ is not among them. Blocks run from top to bottom; `vnet-engine` is the engine.
 Words behind `console`: `varies`: what is printed depends on data and device and is not compared; `status=N`: the exit
 status of the last command, 0 unless given; `elsewhere=FILE`: the commands are run by that file instead; `lines=N`: --update keeps the first and last lines, N in all, with `…` between.
 Numbers are compared as numbers of any value, `…` as any lines, and the line that names the device as any device. Besides, every path of the project that a page names
-must exist. --update writes what came out into the pages instead of comparing.
+must exist, and every file that a page of docs/ links to. --update writes what came out into the pages instead of comparing.
 """
 
 import argparse
@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDES = ROOT / "docs" / "guide"
 FENCE = re.compile(r"^```(\S*)[ ]?(.*)$")
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 PROJECT_PATH = re.compile(r"`((?:src|shaders|tests|tools|examples|benches|fuzz)/[\w/.-]+)`")
 SECONDS = 900
 
@@ -150,6 +151,15 @@ class Page:
             self.written.append((block, lines))
 
 
+def broken_links():
+    """Links of the documentation to files that are not there."""
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            for link in LINK.findall(line):
+                if not (page.parent / link).exists():
+                    yield f"{page.relative_to(ROOT)}:{number}: {link} is not there"
+
+
 def prepared(folder, engine, arguments):
     """Puts `data` and `scan.nii.gz` into the folder."""
     if arguments.data:
@@ -173,7 +183,7 @@ def main():
     arguments = parser.parse_args()
     if bool(arguments.data) != bool(arguments.scan):
         parser.error("--data and --scan go together")
-    problems = []
+    problems = list(broken_links())
     for file in [page.resolve() for page in arguments.pages] or sorted(GUIDES.glob("*.md")):
         with tempfile.TemporaryDirectory() as folder:
             engine = Path(folder) / "bin" / "vnet-engine"
