@@ -23,7 +23,7 @@ use vnet_engine::tensor::{ShapeError, TensorSpec, ValueId};
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Extents x, y, z of the phantoms and of the network's input.
-const EXTENTS: [usize; 3] = [32, 32, 16];
+const EXTENTS: [usize; 3] = [24, 24, 12];
 const LEARNING_RATE: f64 = 3e-3;
 const STEPS: u64 = 60;
 
@@ -154,7 +154,7 @@ impl Training {
 }
 
 fn sample(case: usize) -> Outcome<Prepared> {
-    let settings = PhantomSettings { extents: EXTENTS, spacing: [4.0, 4.0, 4.5], ..PhantomSettings::default() };
+    let settings = PhantomSettings { extents: EXTENTS, spacing: [5.0, 5.0, 6.0], ..PhantomSettings::default() };
     let preparation = Preparation { patch: EXTENTS, ..Preparation::native(Normalisation::ZScoreAll) };
     let (image, label) = make_case(&settings, case);
     Ok(Prepared::from_pair(image, &label, &preparation, Fit::Patch)?)

@@ -11,6 +11,14 @@ use vnet_engine::metrics::Overlap;
 use vnet_engine::nn::Network;
 use vnet_engine::train::{Preset, Trainer};
 
+/// A number in -1 to 1 that looks random (the finaliser of MurmurHash3).
+fn noise(i: usize) -> f32 {
+    let mut bits = i as u32;
+    bits = (bits ^ (bits >> 16)).wrapping_mul(0x85eb_ca6b);
+    bits = (bits ^ (bits >> 13)).wrapping_mul(0xc2b2_ae35);
+    ((bits ^ (bits >> 16)) >> 8) as f32 / (1 << 23) as f32 - 1.0
+}
+
 /// A bright ball in noise, and its labels: any arrays will do, x fastest.
 fn ball(grid: &Grid, seed: usize) -> (Vec<f32>, Vec<u16>) {
     let [nx, ny, _] = grid.extents;
@@ -19,8 +27,8 @@ fn ball(grid: &Grid, seed: usize) -> (Vec<f32>, Vec<u16>) {
         let at = [i % nx, i / nx % ny, i / (nx * ny)];
         (0..3).map(|axis| at[axis].abs_diff(centre[axis]).pow(2)).sum::<usize>() < 25
     };
-    let noise = |i: usize| ((i + 7919 * seed) as f32 * 12.9898).sin();
-    (0..grid.voxel_count()).map(|i| (noise(i) + f32::from(inside(i)), u16::from(inside(i)))).unzip()
+    let voxel = |i: usize| (noise(i + 100_003 * seed) + f32::from(inside(i)), u16::from(inside(i)));
+    (0..grid.voxel_count()).map(voxel).unzip()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -25,6 +25,40 @@ const GRADIENTS: usize = 0;
 const UPDATE: usize = 1;
 
 /// The device's part of a training: gradients of batches and updates of the parameters.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # if vnet_engine::gpu::adapters().is_empty() && std::env::var_os("VNET_REQUIRE_GPU").is_none() {
+/// #     println!("skipped: no GPU adapter");
+/// #     return Ok(());
+/// # }
+/// use std::sync::Arc;
+/// use vnet_engine::data::Batch;
+/// use vnet_engine::gpu::{Gpu, GpuOptions};
+/// use vnet_engine::nn::Network;
+/// use vnet_engine::train::{Preset, Trainer};
+///
+/// let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+/// let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
+/// let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [4, 6, 8])?;
+/// trainer.initialise(0, 0.05);
+/// let batch = Batch {
+///     image: (0..192).map(|i| (i % 7) as f32 - 3.0).collect(),
+///     label: (0..192).map(|i| u32::from(i % 7 > 3)).collect(),
+///     ..Batch::default()
+/// };
+/// let mut results = Vec::new();
+/// for _ in 0..30 {
+///     results.extend(trainer.step(std::slice::from_ref(&batch), 1e-2)?); // those that have arrived
+/// }
+/// results.extend(trainer.finish()?);
+/// assert!(results[29].loss < 0.8 * results[0].loss);
+///
+/// let error = trainer.step(&[Batch::default()], 1e-2).unwrap_err();
+/// assert_eq!(error.to_string(), "a training step was given 0 voxels of the image, expected 192");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Trainer {
     training: TrainingGraph,
