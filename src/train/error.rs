@@ -36,6 +36,16 @@ pub enum TrainError {
         /// Settings that would fit.
         ways: String,
     },
+    /// A step was given a batch of other extents than it was planned for.
+    #[error("a training step was given {found} {what}, expected {expected}")]
+    Batch {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many the step takes.
+        expected: usize,
+    },
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),

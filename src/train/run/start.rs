@@ -2,7 +2,7 @@
 
 use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
-use crate::data::{Case, Dataset, Preparation};
+use crate::data::{Case, Dataset};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
@@ -71,7 +71,7 @@ impl<'a, P: Progress> Run<'a, P> {
             progress,
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
             validation: Validation::new(&validation, &preparation)?,
-            preprocessing: preprocessing(&preparation, &dataset),
+            preprocessing: Preprocessing::new(&preparation, dataset.class_names.clone()),
             saved: Some(trainer.step_count()),
             trainer,
             network,
@@ -178,16 +178,4 @@ fn resume<P: Progress>(
         progress.note(&format!("not as in the checkpoint, so the bits may not be: {text}"));
     }
     Ok(())
-}
-
-fn preprocessing(preparation: &Preparation, dataset: &Dataset) -> Preprocessing {
-    Preprocessing {
-        normalisation: preparation.normalisation,
-        intensities: preparation.intensities,
-        spacing: preparation.spacing,
-        interpolation: preparation.interpolation,
-        patch: preparation.patch,
-        canonical: preparation.canonical,
-        class_names: dataset.class_names.clone(),
-    }
 }
