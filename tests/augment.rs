@@ -5,17 +5,18 @@ mod support;
 
 use serde_json::Value;
 use support::{GPU, U, WEBGPU, compare, gpu};
+use vnet_engine::augment::cases::{EXTENTS, always, draws, image, labels, numbers, sample};
 use vnet_engine::augment::{
-    Augmentation, Augmenter, Blur, Draw, Extents, HistogramMatch, INTENSITY_PARAMETERS, Intensity, LowResolution,
-    Probability, Ranged, Resample, standard_normal,
+    Augmentation, Augmenter, Blur, Draw, Extents, HistogramMatch, INTENSITY_PARAMETERS, LowResolution, Probability,
+    Ranged, Resample, cases,
 };
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-use vnet_engine::data::random::{Purpose, Stream};
 use vnet_engine::data::{
     Batch, Dataset, Intensities, Loader, LoaderSettings, Normalisation, Preparation, QUANTILES, Sample, Sampling,
 };
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::{Graph, Op};
+use vnet_engine::ops::case::Case;
 use vnet_engine::tensor::{HostTensor, TensorSpec};
 
 fn main() {
@@ -40,14 +41,12 @@ fn main() {
     ]);
 }
 
-const EXTENTS: [usize; 3] = [7, 10, 13];
-
 /// The device's outputs of one operation.
-fn on_device(gpu: &std::sync::Arc<Gpu>, op: impl Op + 'static, inputs: &[&HostTensor]) -> Vec<HostTensor> {
+fn on_device(gpu: &std::sync::Arc<Gpu>, op: Box<dyn Op>, inputs: &[HostTensor]) -> Vec<HostTensor> {
     let mut graph = Graph::new();
     let ids: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
-    let outputs = graph.append(Box::new(op), &ids).expect("well-formed");
-    let feeds: Vec<_> = ids.into_iter().zip(inputs.iter().map(|t| (*t).clone())).collect();
+    let outputs = graph.append(op, &ids).expect("well-formed");
+    let feeds: Vec<_> = ids.into_iter().zip(inputs.iter().cloned()).collect();
     support::run(gpu, gpu.target(), &graph, &feeds, &outputs)
 }
 
@@ -56,52 +55,36 @@ fn devices() -> [&'static std::sync::Arc<Gpu>; 2] {
     [gpu(), WEBGPU.as_ref().expect("ignored without an adapter")]
 }
 
-fn image(samples: usize, [d, h, w]: [usize; 3], seed: u64) -> HostTensor {
-    let mut stream = Stream::new(seed, Purpose::PhantomSignal, 1);
-    HostTensor::from_fn([samples, d, h, w, 1], |_| f64::from((1.7 * stream.normal()) as f32))
+/// A case with its inputs, its outputs by the definition and their bounds.
+struct Tried {
+    case: Case,
+    inputs: Vec<HostTensor>,
+    expected: Vec<HostTensor>,
+    bounds: Vec<Vec<f64>>,
 }
 
-fn labels(samples: usize, [d, h, w]: [usize; 3], seed: u64) -> HostTensor {
-    let mut stream = Stream::new(seed, Purpose::PhantomShape, 1);
-    let spec = TensorSpec::u32([samples, d, h, w]);
-    let data = (0..spec.elements()).map(|_| stream.below(3) as f64).collect();
-    HostTensor::new(spec, data)
-}
-
-fn numbers(rows: &[Vec<f32>]) -> HostTensor {
-    let data = rows.iter().flatten().map(|n| f64::from(*n)).collect();
-    HostTensor::new(TensorSpec::f32([rows.len(), rows[0].len()]), data)
-}
-
-fn sample(number: u64) -> Sample {
-    let described = |seed: u64| Some(std::sync::Arc::new(Intensities::of(&single(&image(1, EXTENTS, seed)))));
-    Sample { number, spacing: [0.6, 0.8, 1.7], intensities: described(number), partner: described(number + 100) }
-}
-
-fn single(tensor: &HostTensor) -> Vec<f32> {
-    tensor.data.iter().map(|v| *v as f32).collect()
-}
-
-/// Everything always.
-fn always() -> Augmentation {
-    let mut all = Augmentation::general();
-    all.histogram_matching = Probability { probability: 1.0 };
-    (all.deformation.probability, all.deformation.sigma, all.deformation.z) = (1.0, 2.0, true);
-    all.rotation.probability = 1.0;
-    all.flip.probability = [0.5; 3];
-    all.gamma.probability = 1.0;
-    for ranged in [
-        &mut all.scaling,
-        &mut all.low_resolution,
-        &mut all.blur,
-        &mut all.bias_field,
-        &mut all.brightness,
-        &mut all.contrast,
-        &mut all.noise,
-    ] {
-        ranged.probability = 1.0;
+/// Compares every case of an operation on both devices.
+fn agreeing(op: &str) -> Vec<Tried> {
+    let try_case = |case: Case| {
+        let inputs = case.draw(1);
+        let expected = case.op.reference(&inputs.iter().collect::<Vec<_>>());
+        let bounds = expected.iter().enumerate().map(|(i, e)| case.bounds(i, &inputs, e)).collect();
+        Tried { case, inputs, expected, bounds }
+    };
+    let tried: Vec<Tried> = cases().into_iter().filter(|case| case.op.name() == op).map(try_case).collect();
+    assert!(tried.len() > 1, "cases of {op}");
+    for gpu in devices() {
+        // A graph takes an operation of its own.
+        let again = cases().into_iter().filter(|case| case.op.name() == op);
+        for (tried, again) in tried.iter().zip(again) {
+            let found = on_device(gpu, again.op, &tried.inputs);
+            for (i, (found, expected)) in found.iter().zip(&tried.expected).enumerate() {
+                compare(found, expected, |at| tried.bounds[i][at])
+                    .unwrap_or_else(|error| panic!("{} output {i}: {error}", tried.case.name));
+            }
+        }
     }
-    all
+    tried
 }
 
 /// Nothing ever, with every step in the graph.
@@ -128,124 +111,46 @@ fn never() -> Augmentation {
     none
 }
 
-fn draws(settings: &Augmentation, extents: Extents, samples: &[u64]) -> Vec<Draw> {
-    samples.iter().map(|&n| Draw::new(settings, 3, &sample(n), &extents)).collect()
-}
-
 fn of(draws: &[Draw], field: fn(&Draw) -> &Vec<f32>) -> HostTensor {
     numbers(&draws.iter().map(|d| field(d).clone()).collect::<Vec<_>>())
 }
 
-/// How far a source coordinate in f32 may be from the exact one: 16 products per axis of the spline (with weights of at
-/// most 10 roundings each, sum 1), 3 of the matrix, and the sum; the mesh coordinate itself has two roundings, and a spline
-/// changes by at most 4 times its largest displacement per cell.
-fn coordinate_error(numbers: &[f64], extents: [usize; 3]) -> f64 {
-    let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    let displacement = largest(&numbers[12..]);
-    let reach = largest(&numbers[..9]) * extents.iter().sum::<usize>() as f64 + largest(&numbers[9..12]);
-    U * ((28.0 + 4.0 * 2.0 * 3.0) * displacement + 6.0 * (reach + displacement))
-}
-
 fn resampling_agrees_with_its_definition() {
-    for source in [EXTENTS, [9, 14, 15]] {
-        let draws = draws(&always(), Extents { source, patch: EXTENTS }, &[1, 2, 5]);
-        let numbers = of(&draws, |d| &d.resample);
-        let (image, labels) = (image(3, source, 1), labels(3, source, 2));
-        let op = Resample { extents: EXTENTS };
-        let expected = op.reference(&[&image, &labels, &numbers]);
-        let error = (0..3)
-            .map(|s| coordinate_error(&numbers.data[s * numbers.shape()[1]..][..numbers.shape()[1]], EXTENTS))
-            .fold(0.0, f64::max);
-        // Along each axis the image changes by at most the difference of two voxels, or of a voxel and the 0 outside.
-        let steepest = 2.0 * image.max_abs();
-        let bound = 3.0 * error * steepest + 12.0 * U * image.max_abs();
-        for gpu in devices() {
-            let found = on_device(gpu, op, &[&image, &labels, &numbers]);
-            compare(&found[0], &expected[0], |_| bound).expect("images agree");
-            labels_agree(&found[1], &expected[1], &image_free_weights(&labels, &numbers, op), 12.0 * error);
-        }
+    for Tried { case, expected, bounds, .. } in agreeing("augment_resample") {
+        // Where the heaviest label is not ahead by more than the weights may be wrong, any is right: nearly nowhere.
+        let decided = bounds[1].iter().filter(|bound| **bound == 0.0).count();
+        assert!(decided * 1000 > bounds[1].len() * 995, "{}: {decided} of {}", case.name, bounds[1].len());
+        assert!((0..3).all(|class| expected[1].data.contains(&f64::from(class))), "{}", case.name);
     }
-}
-
-/// For each output voxel the distance of the largest weight of a label from the second.
-fn image_free_weights(labels: &HostTensor, numbers: &HostTensor, op: Resample) -> Vec<f64> {
-    let weight = |class: f64| {
-        let data = labels.data.iter().map(|l| f64::from(u8::from(*l == class))).collect();
-        let shape = [labels.shape(), &[1]].concat();
-        let indicator = HostTensor::new(TensorSpec::f32(shape), data);
-        op.reference(&[&indicator, labels, numbers]).swap_remove(0).data
-    };
-    let (one, two) = (weight(1.0), weight(2.0));
-    let margin = |i: usize| {
-        // What is neither class 1 nor class 2 is class 0, inside or outside.
-        let mut weights = [1.0 - one[i] - two[i], one[i], two[i]];
-        weights.sort_by(f64::total_cmp);
-        weights[2] - weights[1]
-    };
-    (0..one.len()).map(margin).collect()
-}
-
-/// Labels are equal wherever the heaviest is ahead by more than the weights may be wrong; nearly everywhere it is.
-fn labels_agree(found: &HostTensor, expected: &HostTensor, margin: &[f64], error: f64) {
-    let decided: Vec<usize> = (0..margin.len()).filter(|&i| margin[i] > error).collect();
-    assert!(decided.len() * 1000 > margin.len() * 995, "{} of {} are decided", decided.len(), margin.len());
-    for i in decided {
-        assert_eq!(found.data[i], expected.data[i], "label {i}, margin {}", margin[i]);
-    }
-    assert!((0..3).all(|class| expected.data.contains(&f64::from(class))));
 }
 
 fn resampling_by_nothing_changes_no_bit() {
     let draws = draws(&never(), Extents { source: EXTENTS, patch: EXTENTS }, &[4, 9]);
     let (image, labels) = (image(2, EXTENTS, 1), labels(2, EXTENTS, 2));
-    let found = on_device(gpu(), Resample { extents: EXTENTS }, &[&image, &labels, &of(&draws, |d| &d.resample)]);
-    assert_eq!(found, [image, labels]);
+    let numbers = of(&draws, |d| &d.resample);
+    let inputs = [image, labels, numbers];
+    let found = on_device(gpu(), Box::new(Resample { extents: EXTENTS }), &inputs);
+    assert_eq!(found, inputs[..2]);
 }
 
 fn matching_agrees_with_its_definition() {
-    let draws = draws(&always(), Extents { source: EXTENTS, patch: EXTENTS }, &[1, 2]);
-    let numbers = of(&draws, |d| &d.matching);
-    // Of the first sample's volume, and of another, which is partly beyond the quantiles.
-    let image = HostTensor::new(
-        TensorSpec::f32([2, 7, 10, 13, 1]),
-        [image(1, EXTENTS, 1).data, image(1, EXTENTS, 7).data].concat(),
-    );
-    let expected = HistogramMatch.reference(&[&image, &numbers]).swap_remove(0);
-    // Position: two differences, a quotient of 2.5 ULP; then a difference, a product and a sum.
-    let bound = 10.0 * U * 2.0 * numbers.max_abs();
-    for gpu in devices() {
-        let found = on_device(gpu, HistogramMatch, &[&image, &numbers]).swap_remove(0);
-        compare(&found, &expected, |_| bound).expect("matched images agree");
+    for Tried { case, inputs, expected, bounds } in agreeing("augment_match") {
+        let values = expected[0].data.iter().zip(&inputs[0].data).zip(&bounds[0]);
+        let moved = values.filter(|((a, b), bound)| (*a - *b).abs() > 100.0 * **bound).count();
+        assert!(moved * 2 > bounds[0].len(), "{}: {moved} voxels changed", case.name);
     }
-    let moved = expected.data.iter().zip(&image.data).filter(|(a, b)| (*a - *b).abs() > 100.0 * bound).count();
-    assert!(moved * 2 > image.data.len(), "{moved} voxels changed");
 }
 
 fn blur_agrees_with_its_definition() {
-    let rows: Vec<Vec<f32>> = [0.9, 0.0, 0.5].iter().map(|s| Blur::weights(*s).map(|w| w as f32).to_vec()).collect();
-    let (image, numbers) = (image(3, EXTENTS, 5), numbers(&rows));
-    let expected = Blur.reference(&[&image, &numbers]).swap_remove(0);
-    // Three passes of 9 products with weights that sum to 1 up to 9 roundings.
-    let bound = 3.0 * 20.0 * U * image.max_abs();
-    for gpu in devices() {
-        let found = on_device(gpu, Blur, &[&image, &numbers]).swap_remove(0);
-        compare(&found, &expected, |_| bound).expect("blurred images agree");
+    for Tried { inputs, expected, .. } in agreeing("augment_blur") {
+        let voxels = inputs[0].data.len() / 3;
+        assert_eq!(expected[0].data[voxels..2 * voxels], inputs[0].data[voxels..2 * voxels]);
+        assert_ne!(expected[0].data[..voxels], inputs[0].data[..voxels]);
     }
-    let voxels = EXTENTS.iter().product::<usize>();
-    assert_eq!(expected.data[voxels..2 * voxels], image.data[voxels..2 * voxels]);
-    assert_ne!(expected.data[..voxels], image.data[..voxels]);
 }
 
 fn low_resolution_agrees_with_its_definition() {
-    let draws = draws(&always(), Extents { source: EXTENTS, patch: EXTENTS }, &[1, 2]);
-    let (image, numbers) = (image(2, EXTENTS, 5), of(&draws, |d| &d.low_resolution));
-    let expected = LowResolution.reference(&[&image, &numbers]).swap_remove(0);
-    // Three times a difference, a product and a sum, of values of at most this size.
-    let bound = 3.0 * 5.0 * U * image.max_abs();
-    for gpu in devices() {
-        let found = on_device(gpu, LowResolution, &[&image, &numbers]).swap_remove(0);
-        compare(&found, &expected, |_| bound).expect("coarse images agree");
-    }
+    agreeing("augment_low_resolution");
     // A linear ramp stays one, except where the last kept voxel lies before the edge.
     let ramp = HostTensor::from_fn([1, 2, 3, 9, 1], |i| (i % 9) as f64);
     let tables = [LowResolution::table(2, 1.0), LowResolution::table(3, 1.0), LowResolution::table(9, 2.0)].concat();
@@ -257,69 +162,16 @@ fn numbers_of(values: &[f64]) -> HostTensor {
     HostTensor::new(TensorSpec::f32([1, values.len()]), values.to_vec())
 }
 
-/// The largest error of one voxel: the accuracy that WGSL promises for exp, log2, exp2, log and cos, carried through the
-/// formulas; where a function is monotone, through its values at both ends.
-fn intensity_bound(numbers: &[f64], value: f64, at: [usize; 3], extents: [usize; 3]) -> f64 {
-    let [low, high, mean, brightness, contrast, gamma] = [0, 1, 2, 3, 4, 5].map(|i| numbers[i]);
-    let mut v = value;
-    let mut error = 0.0;
-    if numbers[12] != 0.0 {
-        let exponent = Intensity::bias(numbers, at, extents);
-        // Nineteen terms of at most six roundings each, and as many additions.
-        let exponent_error = 25.0 * U * numbers[13..].iter().map(|c| c.abs()).sum::<f64>();
-        let factor = exponent.exp();
-        let relative = exponent_error + 2.0 * U * (3.0 + 2.0 * exponent.abs()) + 3.0 * U;
-        v = low + (v - low) * factor;
-        error = (value - low).abs() * factor * relative + U * v.abs();
-    }
-    v *= brightness;
-    error = error * brightness + U * v.abs();
-    let centred = v - mean;
-    v = mean + centred * contrast;
-    error = error * contrast + U * (3.0 * (centred * contrast).abs() + v.abs());
-    if gamma != 1.0 {
-        let range = high - low;
-        let t = (v - low) / range;
-        let t_error = error / range + 9.0 * U * t.abs() + U;
-        let g = |t: f64| Intensity::curve(numbers, t.clamp(0.0, 1.0));
-        let spread = (g(t + t_error) - g(t)).abs().max((g(t - t_error) - g(t)).abs());
-        let base = if numbers[6] == 0.0 { t } else { 1.0 - t }.clamp(1e-30, 1.0);
-        let exponent = gamma * base.log2();
-        let log_error = (2.0f64).powi(-21).max(6.0 * U * base.log2().abs());
-        let power_error = gamma * log_error + 2.0 * U * exponent.abs() + 2.0 * U * (3.0 + 2.0 * exponent.abs());
-        v = low + range * g(t);
-        error = range * (spread + power_error * base.powf(gamma)) + 4.0 * U * (range + low.abs() + v.abs());
-    }
-    let deviation = numbers[7];
-    let voxel = (at[0] * extents[1] + at[1]) * extents[2] + at[2];
-    let (radius, cosine) = standard_normal(voxel, &numbers[8..12]);
-    // -2 log u is off by 2^-20 or 3 ULP, the root by what that makes of it and its own 3 ULP, the cosine by 2^-11.
-    let square = radius * radius;
-    let square_error = (2.0f64).powi(-20).max(8.0 * U * square);
-    let radius_error = (square + square_error).sqrt() - (square - square_error).max(0.0).sqrt() + 8.0 * U * radius;
-    let noise_error = radius_error * cosine.abs() + (radius + radius_error) * (2.0f64).powi(-11);
-    error + deviation * noise_error + 3.0 * U * (v.abs() + deviation * radius)
-}
-
 fn intensities_agree_with_their_definition() {
-    let draws = draws(&always(), Extents { source: EXTENTS, patch: EXTENTS }, &[1, 2, 5, 6]);
-    let (image, numbers) = (image(4, EXTENTS, 5), of(&draws, |d| &d.intensity));
-    let inverted = numbers.data.chunks_exact(INTENSITY_PARAMETERS).filter(|n| n[6] != 0.0).count();
-    assert!((1..4).contains(&inverted), "both gammas are tried, {inverted} of 4 inverted");
-    let expected = Intensity.reference(&[&image, &numbers]).swap_remove(0);
-    let voxels = EXTENTS.iter().product::<usize>();
-    let bound = |i: usize| {
-        let (s, v) = (i / voxels, i % voxels);
-        let at = [v / (EXTENTS[1] * EXTENTS[2]), v / EXTENTS[2] % EXTENTS[1], v % EXTENTS[2]];
-        intensity_bound(&numbers.data[s * INTENSITY_PARAMETERS..][..INTENSITY_PARAMETERS], image.data[i], at, EXTENTS)
-    };
-    for gpu in devices() {
-        let found = on_device(gpu, Intensity, &[&image, &numbers]).swap_remove(0);
-        compare(&found, &expected, bound).expect("intensities agree");
+    for Tried { case, inputs, expected, bounds } in agreeing("augment_intensity") {
+        let rows = inputs[1].data.chunks_exact(INTENSITY_PARAMETERS);
+        let (samples, inverted) = (rows.len(), rows.filter(|n| n[6] != 0.0).count());
+        assert!((1..samples).contains(&inverted), "{}: both gammas are tried, {inverted} inverted", case.name);
+        // The bound is far below what the transformations do.
+        let values = expected[0].data.iter().zip(&inputs[0].data).zip(&bounds[0]);
+        let typical = values.filter(|((after, before), bound)| **bound < 0.01 * (*after - *before).abs()).count();
+        assert!(typical * 10 > bounds[0].len() * 8, "{}: {typical}", case.name);
     }
-    // The bound is far below what the transformations do.
-    let typical = (0..image.data.len()).filter(|&i| bound(i) < 0.01 * (expected.data[i] - image.data[i]).abs()).count();
-    assert!(typical * 10 > image.data.len() * 8, "{typical}");
 }
 
 fn what_is_off_changes_no_bit() {

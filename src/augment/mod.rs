@@ -12,6 +12,7 @@
 //! ordinary nodes of the graph that read these numbers as a tensor. Only the steps of the configuration become nodes.
 
 mod blur;
+pub mod cases;
 mod draw;
 mod histogram_matching;
 mod intensity;
@@ -21,6 +22,7 @@ mod resample;
 mod settings;
 
 pub use blur::Blur;
+pub use cases::cases;
 pub use draw::Draw;
 pub use histogram_matching::HistogramMatch;
 pub use intensity::{INTENSITY_PARAMETERS, Intensity, standard_normal};

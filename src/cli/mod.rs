@@ -119,7 +119,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Adapter, driver, limits, what each preset would cost, and a self-test of the kernels of networks
+    /// Adapter, driver, limits, what each preset would cost, and a self-test of every kernel that the device can run
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArguments),
     /// Print a completion script for a shell

@@ -10,7 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 pub const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// How the elements of an input are drawn.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Draw {
     /// Normal with this standard deviation, rounded to f32.
     Normal(f64),
@@ -20,10 +20,16 @@ pub enum Draw {
     Uniform(f64, f64),
     /// Uniform integers in `0..n`, as u32.
     Labels(u32),
+    /// These, whatever the seed: for what is not drawn element by element.
+    Given(Vec<f64>),
 }
 
+/// Bounds of the elements of an output, by its number, the inputs and what the definition makes of them; infinite where
+/// any value is right.
+pub type ComputedBound = fn(usize, &[HostTensor], &HostTensor) -> Vec<f64>;
+
 /// How far the device may be from the f64 definition.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Bound {
     /// A sum of products with this many terms: `|error| <= gamma(terms) * op(|inputs|)` element by element, with
     /// `gamma(k) = k u / (1 - k u)`, `u = 2^-24` (Higham, *Accuracy and Stability*, section 3.1). The operation must be
@@ -37,6 +43,8 @@ pub enum Bound {
         /// Multiple of the unit roundoff, derived where the case is defined.
         ulps: f64,
     },
+    /// As the operation's formula carries errors on, derived where the case is defined.
+    Computed(ComputedBound),
 }
 
 /// An operation with inputs to try it on.
@@ -106,6 +114,12 @@ impl Case {
         self
     }
 
+    /// Marks the operation as one without a gradient.
+    #[must_use]
+    pub fn forward_only(self) -> Self {
+        Self { differentiable: false, ..self }
+    }
+
     /// Marks the case as one that is timed, not compared: its f64 reference would take too long.
     #[must_use]
     pub fn benchmark(mut self) -> Self {
@@ -115,7 +129,7 @@ impl Case {
 
     /// The inputs, a pure function of `seed`.
     pub fn draw(&self, seed: u64) -> Vec<HostTensor> {
-        self.inputs.iter().zip(seed * 1000..).map(|((spec, draw), stream)| draw_tensor(spec, *draw, stream)).collect()
+        self.inputs.iter().zip(seed * 1000..).map(|((spec, draw), stream)| draw_tensor(spec, draw, stream)).collect()
     }
 
     /// How far each element of output `output` may be from `expected`, the definition on the inputs `tensors`.
@@ -136,13 +150,14 @@ impl Case {
                 let largest = expected.max_abs();
                 expected.data.iter().map(|e| ulps * UNIT_ROUNDOFF * e.abs().max(largest)).collect()
             }
+            Bound::Computed(bounds) => bounds(output, tensors, expected),
         }
     }
 
-    /// Inputs of integers in `-3..=3` (labels stay labels), on which sums of products are exact in f32.
+    /// Inputs of integers in `-3..=3` (labels and given inputs stay what they are), on which sums of products are exact in f32.
     pub fn draw_integers(&self, seed: u64) -> Vec<HostTensor> {
         let draw = |((spec, draw), stream): (&(TensorSpec, Draw), u64)| match draw {
-            Draw::Labels(_) => draw_tensor(spec, *draw, stream),
+            Draw::Labels(_) | Draw::Given(_) => draw_tensor(spec, draw, stream),
             _ => {
                 let mut rng = ChaCha8Rng::seed_from_u64(stream);
                 let data = (0..spec.elements()).map(|_| f64::from(rng.random_range(-3..=3i32))).collect();
@@ -153,13 +168,13 @@ impl Case {
     }
 }
 
-fn draw_tensor(spec: &TensorSpec, draw: Draw, stream: u64) -> HostTensor {
+fn draw_tensor(spec: &TensorSpec, draw: &Draw, stream: u64) -> HostTensor {
     let mut rng = ChaCha8Rng::seed_from_u64(stream);
     let mut normal = |deviation: f64| -> f64 {
         let x: f64 = StandardNormal.sample(&mut rng);
         f64::from((x * deviation) as f32)
     };
-    let data = match draw {
+    let data = match *draw {
         Draw::Normal(deviation) => (0..spec.elements()).map(|_| normal(deviation)).collect(),
         Draw::AwayFromZero(gap) => (0..spec.elements())
             .map(|_| normal(1.0))
@@ -170,6 +185,7 @@ fn draw_tensor(spec: &TensorSpec, draw: Draw, stream: u64) -> HostTensor {
             (0..spec.elements()).map(|_| f64::from(rng.random_range(low..high) as f32)).collect()
         }
         Draw::Labels(classes) => (0..spec.elements()).map(|_| f64::from(rng.random_range(0..classes))).collect(),
+        Draw::Given(ref elements) => elements.clone(),
     };
     HostTensor::new(spec.clone(), data)
 }

@@ -5,6 +5,7 @@
 //! the step is lost and the log shows why.
 
 mod average;
+pub mod bounds;
 pub mod reference;
 mod schedule;
 mod settings;

@@ -9,7 +9,7 @@ mod table;
 mod trace;
 
 pub use measure::{KernelMeasure, LayerMeasure, Measure};
-pub use roof::{CopyLoop, FmaLoop, Roof, RoofCase, roof_cases};
+pub use roof::{CopyLoop, FmaLoop, Roof, RoofCase, cases, roof_cases};
 pub use table::{Passes, kernel_table, layer_table};
 pub use trace::chrome_trace;
 

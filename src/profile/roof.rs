@@ -2,6 +2,7 @@ use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
 use crate::graph::{Graph, Lowering, Op};
 use crate::kernel::{Cost, Dispatch, Target};
+use crate::ops::case::{Bound, Case, Draw};
 use crate::plan::{Plan, Request, plan};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use serde::Serialize;
@@ -67,6 +68,19 @@ fn roof_case(op: impl Op + 'static, inputs: &[TensorSpec], target: &Target) -> R
     let output = graph.add(op, &inputs).expect("the loop takes its input");
     let plan = plan(&Request::inference(&graph, &[output]), target).expect("the loop is within every limit");
     RoofCase { graph, plan }
+}
+
+/// The loops at sizes that the definition follows. Both are exact: the chains start from integers below 128 and halve their
+/// distance from 2 sixteen times, so that every sum has at most 24 bits.
+pub fn cases() -> Vec<Case> {
+    let exact = Bound::Relative { ulps: 0.0 };
+    let copied = (TensorSpec::f32([10_007, 4]), Draw::Normal(1.0));
+    [
+        Case::new("bench_copy/10007x4", CopyLoop, vec![copied], exact),
+        Case::new("bench_fma/5003x2", FmaLoop { elements: 5003, iterations: 2 }, Vec::new(), exact),
+    ]
+    .map(Case::forward_only)
+    .into()
 }
 
 /// The work of a loop and the seconds of its best run.

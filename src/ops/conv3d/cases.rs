@@ -104,6 +104,7 @@ fn compared() -> Vec<Layer> {
         Layer::same5([1, 1, 1, 1, 4], 4, true),
         Layer::same5([1, 4, 3, 33, 1], 16, true),
         Layer::same5([2, 3, 5, 37, 3], 21, true),
+        Layer::same5([1, 3, 5, 3, 65], 5, true),
         Layer::same5([1, 2, 6, 40, 4], 4, false),
         Layer::windows(2, [2, 6, 4, 10, 3], 5, true),
         Layer::windows(2, [1, 2, 2, 2, 1], 2, false),
