@@ -31,3 +31,4 @@ pub mod report;
 pub mod tensor;
 pub mod tensorboard;
 pub mod train;
+pub mod tuning;
