@@ -66,7 +66,7 @@ pub fn read_table(path: &Path) -> Result<KernelTable, KernelTableError> {
 /// # Errors
 /// The system's.
 pub fn write_table(path: &Path, table: &KernelTable) -> io::Result<()> {
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let milliseconds = |time: Duration| time.as_nanos() as f64 / 1e6;
     let entry = |(layer, choice): (&ConvolutionLayer, &MeasuredChoice)| Entry {
         in_channels: layer.in_channels,
         out_channels: layer.out_channels,
