@@ -175,7 +175,23 @@ KEYS = {
         'interpolation = "cubic"',
         "ct_window = [-100.0, 200.0, 50.0, 20.0]",
         "split = [0.7, 0.1, 0.2]",
+        'sampling = "patch"',
+        "foreground = 0.33",
+        'cache = "2GiB"',
     ],
+    "augmentation": ["enabled = true"],
+    "augmentation.histogram_matching": ["probability = 0.5"],
+    "augmentation.deformation": ["probability = 0.5", "sigma = 15", "z = true"],
+    "augmentation.rotation": ["probability = 0.2", "degrees = [10, 10, 30.0]"],
+    "augmentation.scaling": ["probability = 0.2", "range = [0.7, 1.4]"],
+    "augmentation.flip": ["probability = [0.5, 0, 1]"],
+    "augmentation.low_resolution": ["probability = 0.25", "range = [1, 2]"],
+    "augmentation.blur": ["probability = 0.2", "range = [0.5, 1]"],
+    "augmentation.bias_field": ["probability = 0.3", "range = [-0.5, 0.5]"],
+    "augmentation.brightness": ["probability = 0.15", "range = [0.75, 1.25]"],
+    "augmentation.contrast": ["probability = 0.15", "range = [0.75, 1.25]"],
+    "augmentation.gamma": ["probability = 0.3", "range = [0.7, 1.5]", "inverted = 0.25"],
+    "augmentation.noise": ["probability = 0.1", "range = [0, 0.3]"],
     "training": [
         "steps = 350",
         "batch = 2",
@@ -183,6 +199,12 @@ KEYS = {
         "validate_every = 100",
         "checkpoint_every = 0",
         "loader_threads = 1",
+        "accumulation = 2",
+        "keep_checkpoints = 3",
+        'memory = "low"',
+        "ema_decay = 0.999",
+        "patience = 4",
+        "tensorboard = false",
     ],
     "optimiser": [
         'kind = "adamw"',
@@ -196,6 +218,14 @@ KEYS = {
         "clip_norm = 12",
     ],
     "schedule": ['kind = "poly"', "warm_up = 20", "every = 25000", "factor = 0.1", "power = 0.9"],
+    "health": [
+        "nonfinite_steps = 5",
+        'nonfinite = "restore"',
+        "collapsed_validations = 0",
+        'collapsed = "stop"',
+        "learning_rate_factor = 0.5",
+        "most_restorations = 3",
+    ],
 }
 
 
@@ -281,12 +311,13 @@ def checkpoint_files():
         "best": [0.30000000000000004, 3],
         "patch": [24, 40, 16],
         "restorations": {"count": 1, "learning_rate": 0.5},
+        "predictions": {"collapsed": 2, "structured": 4},
         "weights": "0123",
         "origin": origin,
     }
     shapes = {"encoder.0.conv.0.weight": [1, 2, 3, 1, 1], "head.bias": [3]}
-    for moments in (["moment1"], ["moment1", "moment2"]):
-        tensors = {f"{p}/{name}": shape for p in ["parameter"] + moments for name, shape in shapes.items()}
+    for more in (["moment1"], ["moment1", "moment2"], ["moment1", "ema"]):
+        tensors = {f"{p}/{name}": shape for p in ["parameter"] + more for name, shape in shapes.items()}
         # Rust writes JSON without spaces, and the place of the checksum is found by its text.
         text = json.dumps(state, separators=(",", ":"))
         yield safetensors({"vnet_engine_checkpoint": text}, tensors)
@@ -307,15 +338,15 @@ WORDS = {
         "\\xfe\\xff\\xdd\\xe0", "\\xff\\xff\\xff\\xff", "\\xe0\\x7f\\x10\\x00", "\\xff\\xc4", "\\xff\\xd8", "\\xff\\xdb",
         "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
     ],
-    "configuration": ["[network]", "[data]", "[training]", "[optimiser]", "[schedule]", "nan", "inf", "-1", "1e999"]
+    "configuration": [f"[{table}]" for table in KEYS if table] + ["nan", "inf", "-1", "1e999"]
     + sorted({line.split(" =")[0] for lines in KEYS.values() for line in lines}),
     "split": ["train", "validation", "test", "folds"],
     "model": ["__metadata__", "vnet_engine", "dtype", "F32", "F16", "shape", "data_offsets", "format", "network",
               "in_channels", "classes", "base", "encoder", "decoder", "preprocessing", "normalisation", "patch"],
     "checkpoint": ["__metadata__", "vnet_engine_checkpoint", "dtype", "F32", "F16", "shape", "data_offsets", "parameter/",
-                   "moment1/", "moment2/", "blake3", "format", "step", "sample", "validated", "best", "patch",
-                   "restorations", "count", "learning_rate", "weights", "origin", "config", "kernels", "passes", "null",
-                   "1e308", "18446744073709551615", "-1"],
+                   "moment1/", "moment2/", "ema/", "blake3", "format", "step", "sample", "validated", "best", "patch",
+                   "restorations", "count", "learning_rate", "predictions", "collapsed", "structured", "weights", "origin",
+                   "config", "kernels", "passes", "null", "1e308", "18446744073709551615", "-1"],
 }
 
 

@@ -19,13 +19,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exec", &["tensor", "kernel", "plan", "gpu"]),
     ("profile", &["tensor", "kernel", "graph", "plan", "gpu", "exec"]),
     ("nn", &["tensor", "files", "host_memory", "kernel", "graph", "ops", "plan"]),
-    ("data", &[]),
+    ("data", &["files"]),
     ("metrics", &["files"]),
     ("tensorboard", &["files"]),
     ("interop", &["tensor", "files", "graph", "nn"]),
     ("augment", &["tensor", "kernel", "graph", "data"]),
     ("tuning", &["tensor", "files", "kernel", "graph", "ops", "plan", "gpu", "exec", "profile"]),
-    ("report", &["metrics"]),
+    ("report", &["files", "metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("doctor", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec"]),
     ("evaluate", &["data", "metrics", "report"]),
@@ -53,13 +53,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tuning",
         ],
     ),
-    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "profile", "train"]),
+    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "train"]),
     (
         "bench",
-        &[
-            "tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile",
-            "tuning",
-        ],
+        &["tensor", "kernel", "graph", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile", "tuning"],
     ),
 ];
 

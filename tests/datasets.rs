@@ -11,8 +11,10 @@ use vnet_engine::data::dataset::{images_only, label_of, volumes_of};
 use vnet_engine::data::io::{Header, read_label_map, read_volume, write_label_map, write_volume};
 use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
-use vnet_engine::data::prepare::{Fit, prepare_case, prepare_image};
-use vnet_engine::data::{Case, DataError, Dataset, Grid, LabelMap, Loader, Normalisation, Preparation, Volume};
+use vnet_engine::data::prepare::{Fit, prepare_image, prepare_pair};
+use vnet_engine::data::{
+    Case, DataError, Dataset, Grid, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Volume,
+};
 
 const EXTENTS: [usize; 3] = [6, 5, 3];
 
@@ -179,7 +181,7 @@ fn check_reports_every_problem_at_once() {
     ]) {
         assert!(line.contains(expected), "{line}, expected {expected}");
     }
-    let message = prepare_case(&dataset.cases[0], &preparation()).expect_err("shifted").to_string();
+    let message = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect_err("shifted").to_string();
     assert!(message.contains("labels/a.nii.gz: affine") && message.contains("images/a.nii.gz"), "{message}");
 }
 
@@ -187,7 +189,7 @@ fn check_reports_every_problem_at_once() {
 fn prepared_case_returns_to_its_own_grid() {
     let (_dir, dataset) = small_dataset(2);
     let case = &dataset.cases[0];
-    let prepared = prepare_case(case, &preparation()).expect("prepared");
+    let prepared = prepare_pair(case, &preparation(), Fit::Patch).expect("prepared");
     assert_eq!((prepared.image.len(), prepared.geometry.grid.extents), (8 * 4 * 4, [8, 4, 4]));
     assert_eq!(prepared.geometry.grid.orientation_code(), "RAS");
     // y is cropped from 5 to 4, at its upper end; all other labels come back.
@@ -209,12 +211,16 @@ fn volumes_that_would_be_too_large_are_named() {
     let (_dir, dataset) = small_dataset(1);
     let fine = Preparation { spacing: TargetSpacing::Millimetres([0.001, 0.001, 0.001]), ..preparation() };
     for error in [
-        prepare_case(&dataset.cases[0], &fine).expect_err("too large"),
+        prepare_pair(&dataset.cases[0], &fine, Fit::Patch).expect_err("too large"),
         prepare_image(&dataset.cases[0].image, &fine, Fit::Whole).expect_err("too large"),
     ] {
         let text = error.to_string();
         assert!(text.contains("c.nii.gz: 5400 x 6000 x 7500 voxels at the training spacing"), "{text}");
     }
+}
+
+fn whole(batch: usize, seed: u64) -> LoaderSettings {
+    LoaderSettings::whole(preparation().patch, batch, seed)
 }
 
 fn batches(
@@ -225,8 +231,8 @@ fn batches(
     cache: usize,
     count: usize,
 ) -> Vec<vnet_engine::data::Batch> {
-    let mut loader =
-        Loader::with_cache(cases.to_vec(), preparation(), batch, 77, start, threads, cache).expect("a loader");
+    let settings = LoaderSettings { start_sample: start, threads, cache_bytes: cache, ..whole(batch, 77) };
+    let mut loader = Loader::start(cases.to_vec(), preparation(), settings).expect("a loader");
     (0..count).map(|_| loader.next().expect("a batch")).collect()
 }
 
@@ -242,7 +248,7 @@ fn batches_do_not_depend_on_threads_cache_or_start() {
     assert!(reference.iter().all(|batch| (batch.image.len(), batch.label.len()) == (2 * voxels, 2 * voxels)));
     for (position, name) in reference[3].cases.iter().enumerate() {
         let case = dataset.cases.iter().find(|case| case.name == *name).expect("a case");
-        let prepared = prepare_case(case, &preparation()).expect("prepared");
+        let prepared = prepare_pair(case, &preparation(), Fit::Patch).expect("prepared");
         assert_eq!(reference[3].image[position * voxels..][..voxels], prepared.image);
     }
 }
@@ -261,7 +267,8 @@ fn every_epoch_has_every_case_in_an_order_of_its_own() {
 fn loader_reports_the_broken_file_and_stops() {
     let (_dir, dataset) = small_dataset(3);
     std::fs::write(&dataset.cases[1].image, "no volume").expect("written");
-    let mut loader = Loader::new(dataset.cases.clone(), preparation(), 1, 5, 0, 2).expect("a loader");
+    let settings = LoaderSettings { threads: 2, ..whole(1, 5) };
+    let mut loader = Loader::start(dataset.cases.clone(), preparation(), settings).expect("a loader");
     let error = (0..6).find_map(|_| loader.next().err()).expect("case c comes in the first epoch");
     assert!(error.to_string().contains("c.nii.gz"), "{error}");
     assert!(matches!(loader.next(), Err(DataError::LoaderStopped)));
@@ -272,11 +279,13 @@ fn dropping_a_loader_ends_its_threads() {
     let (_dir, dataset) = small_dataset(2);
     let start = Instant::now();
     for threads in [1, 4] {
-        drop(Loader::new(dataset.cases.clone(), preparation(), 2, 5, 0, threads).expect("a loader"));
+        let settings = LoaderSettings { threads, ..whole(2, 5) };
+        drop(Loader::start(dataset.cases.clone(), preparation(), settings).expect("a loader"));
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     for (cases, batch, threads) in [(Vec::new(), 1, 1), (dataset.cases.clone(), 0, 1), (dataset.cases.clone(), 1, 0)] {
-        assert!(matches!(Loader::new(cases, preparation(), batch, 5, 0, threads), Err(DataError::Setting { .. })));
+        let settings = LoaderSettings { threads, ..whole(batch, 5) };
+        assert!(matches!(Loader::start(cases, preparation(), settings), Err(DataError::Setting { .. })));
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::{DIRECT, WEBGPU, execute, gpu};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-use vnet_engine::data::{Batch, Dataset, Loader, Preparation, prepare_case};
+use vnet_engine::data::{Batch, Dataset, Fit, Loader, LoaderSettings, Preparation, prepare_pair};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::interpret;
@@ -442,7 +442,8 @@ fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Ve
     let validation = Validation::new(&dataset.cases[4..], &preparation).expect("read");
     let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, patch).expect("it fits");
     let cases = dataset.cases[..4].to_vec();
-    let mut loader = Loader::new(cases, preparation, trainer.pass_batch(), 9, 0, threads).expect("a loader");
+    let settings = LoaderSettings { threads, ..LoaderSettings::whole(patch, trainer.pass_batch(), 9) };
+    let mut loader = Loader::start(cases, preparation, settings).expect("a loader");
     let (mut results, mut scores) = (Vec::new(), Vec::new());
     for step in 0..6 {
         let batches: Vec<Batch> = (0..trainer.passes()).map(|_| loader.next().expect("a batch")).collect();
@@ -473,9 +474,10 @@ fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
     let dataset = vnet_engine::data::Dataset::open(folder.path()).expect("a data set");
     let config = tiny_config(1);
     let preparation: Preparation = config.preparation([24, 40, 16], 2);
-    let prepared = prepare_case(&dataset.cases[0], &preparation).expect("prepared");
+    let prepared = prepare_pair(&dataset.cases[0], &preparation, Fit::Patch).expect("prepared");
     assert_eq!(prepared.image.len(), 24 * 40 * 16);
-    let mut loader = Loader::new(dataset.cases, preparation, 2, 0, 0, 1).expect("a loader");
+    let settings = LoaderSettings::whole(preparation.patch, 2, 0);
+    let mut loader = Loader::start(dataset.cases, preparation, settings).expect("a loader");
     let batch = loader.next().expect("a batch");
     let graph = TrainingGraph::new(&config.network(2), Loss::Dice, 2, [16, 40, 24], 1.0).expect("valid");
     assert_eq!(graph.graph.spec(graph.image).elements(), batch.image.len());

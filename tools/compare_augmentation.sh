@@ -33,7 +33,7 @@ for seed in $seeds; do
             arguments+=(--preset "$preset")
         fi
         # shellcheck disable=SC2086 # several words each, on purpose
-        $adapter "$engine" "${arguments[@]}" ${TRAIN:-} >"$run.out" 2>"$run.err"
+        $adapter "$engine" "${arguments[@]}" ${TRAIN:-} >"$run.out" 2>"$run.err" || { tail -n 3 "$run.err" >&2; exit 1; }
     done
 done
 

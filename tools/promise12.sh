@@ -68,7 +68,7 @@ for name in dice weighted; do
     to=$out/$name/run
     if [[ -f $to/report.html ]]; then
         echo "promise12: $to is complete" >&2
-    elif [[ -f $to/checkpoint/state.safetensors ]]; then
+    elif [[ -f $to/config.toml ]]; then
         run train --data "$data" --out "$to" --resume
     else
         rm -rf "$to"

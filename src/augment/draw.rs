@@ -1,7 +1,6 @@
-use super::{
-    Augmentation, BIAS_TERMS, Blur, CONTROL_POINTS, Extents, Flip, Gamma, HistogramMatch, LowResolution, Ranged,
-    Rotation,
-};
+use super::intensity::BIAS_TERMS;
+use super::resample::{CONTROL_POINTS, RESAMPLE_PARAMETERS};
+use super::{Augmentation, Blur, Extents, Flip, Gamma, HistogramMatch, LowResolution, Ranged, Rotation};
 use crate::data::Sample;
 use crate::data::random::{Purpose, Stream};
 
@@ -95,7 +94,7 @@ impl Drawing {
             })
         });
         let centre = |extents: [usize; 3], axis: usize| (extents[axis] - 1) as f64 / 2.0;
-        let mut numbers = Vec::with_capacity(super::RESAMPLE_PARAMETERS);
+        let mut numbers = Vec::with_capacity(RESAMPLE_PARAMETERS);
         for row in 0..3 {
             numbers.extend((0..3).map(|column| matrix[2 - row][2 - column]));
         }

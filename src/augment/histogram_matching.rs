@@ -1,9 +1,7 @@
+use crate::data::QUANTILES;
 use crate::graph::{Lowering, Op};
 use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
-
-/// Quantiles of a volume that a matching is made of.
-pub const QUANTILES: usize = crate::data::QUANTILES;
 
 /// Voxels of one workgroup.
 const WORKGROUP_VOXELS: usize = 1024;
@@ -17,7 +15,7 @@ pub struct HistogramMatch;
 
 impl HistogramMatch {
     /// Numbers of one sample.
-    pub const PARAMETERS: usize = 1 + 2 * QUANTILES;
+    pub(super) const PARAMETERS: usize = 1 + 2 * QUANTILES;
 
     /// The matched intensity.
     pub fn map(value: f64, from: &[f64], to: &[f64]) -> f64 {

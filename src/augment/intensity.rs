@@ -4,7 +4,7 @@ use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Terms of the bias field's polynomial: those of degree 1 to 3 in three variables.
-pub const BIAS_TERMS: usize = 19;
+pub(super) const BIAS_TERMS: usize = 19;
 
 /// Numbers of one sample: low, high, mean, brightness, contrast, gamma, inverted, deviation of the noise, four times 16 bits of
 /// its key, whether there is a bias field, and its coefficients.
@@ -17,7 +17,7 @@ pub const INTENSITY_PARAMETERS: usize = 13 + BIAS_TERMS;
 pub struct Intensity;
 
 /// The monomials of degree 1 to 3 at a point of [-1, 1]^3, by powers of x and then in the order z, y.
-pub fn bias_monomials([z, y, x]: [f64; 3]) -> [f64; BIAS_TERMS] {
+fn bias_monomials([z, y, x]: [f64; 3]) -> [f64; BIAS_TERMS] {
     [
         z,
         y,

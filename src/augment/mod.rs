@@ -20,11 +20,11 @@ mod pipeline;
 mod resample;
 mod settings;
 
-pub use blur::{BLUR_RADIUS, Blur};
+pub use blur::Blur;
 pub use draw::Draw;
-pub use histogram_matching::{HistogramMatch, QUANTILES};
-pub use intensity::{BIAS_TERMS, INTENSITY_PARAMETERS, Intensity, bias_monomials, standard_normal};
+pub use histogram_matching::HistogramMatch;
+pub use intensity::{INTENSITY_PARAMETERS, Intensity, standard_normal};
 pub use low_resolution::LowResolution;
 pub use pipeline::{Augmenter, Extents};
-pub use resample::{CONTROL_POINTS, MESH, RESAMPLE_PARAMETERS, Resample, cubic_b_spline};
+pub use resample::Resample;
 pub use settings::{Augmentation, Deformation, Flip, Gamma, Probability, Ranged, Rotation};

@@ -1,12 +1,11 @@
-use super::{
-    Augmentation, BLUR_RADIUS, Blur, Draw, HistogramMatch, INTENSITY_PARAMETERS, Intensity, LowResolution,
-    RESAMPLE_PARAMETERS, Resample,
-};
+use super::blur::BLUR_RADIUS;
+use super::resample::RESAMPLE_PARAMETERS;
+use super::{Augmentation, Blur, Draw, HistogramMatch, INTENSITY_PARAMETERS, Intensity, LowResolution, Resample};
 use crate::data::Sample;
 use crate::graph::Graph;
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
-/// Extents `[D, H, W]` before and after.
+/// Extents `[D, H, W]` before and after; they differ only where voxels move ([`Augmentation::is_spatial`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extents {
     /// Of the samples that the loader gives.
@@ -71,7 +70,7 @@ impl Augmenter {
             let numbers = self.input(graph, batch, HistogramMatch::PARAMETERS, |draw| &draw.matching);
             self.augmented_image = graph.add(HistogramMatch, &[self.augmented_image, numbers])?;
         }
-        if settings.is_spatial() || self.extents.source != self.extents.patch {
+        if settings.is_spatial() {
             let numbers = self.input(graph, batch, RESAMPLE_PARAMETERS, |draw| &draw.resample);
             let resample = Resample { extents: self.extents.patch };
             let inputs = [self.augmented_image, self.augmented_labels, numbers];

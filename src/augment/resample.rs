@@ -3,17 +3,17 @@ use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Cells of the deformation's mesh along each axis: the paper's 2 x 2 x 2.
-pub const MESH: usize = 2;
+const MESH: usize = 2;
 
 /// Voxels between the outer faces of the output and the ends of the mesh.
 const MESH_MARGIN: f64 = 0.125;
 
 /// Control points along each axis of a mesh for cubic splines.
-pub const CONTROL_POINTS: usize = MESH + 3;
+pub(super) const CONTROL_POINTS: usize = MESH + 3;
 
 /// Numbers of one sample: matrix (9, row by row), offset (3), then the control points' displacements along z, y, x
 /// (each [`CONTROL_POINTS`]^3, x fastest). All axes are in the order z, y, x.
-pub const RESAMPLE_PARAMETERS: usize = 12 + 3 * CONTROL_POINTS * CONTROL_POINTS * CONTROL_POINTS;
+pub(super) const RESAMPLE_PARAMETERS: usize = 12 + 3 * CONTROL_POINTS * CONTROL_POINTS * CONTROL_POINTS;
 
 /// Image and labels `[N, D, H, W(, 1)]` to `extents`: output voxel p is taken from the point `A p + b + d(p)` of the source,
 /// where d is a cubic B-spline on a mesh of 2 x 2 x 2 cells over the output (ITK's `BSplineTransform` of order 3).
@@ -27,7 +27,7 @@ pub struct Resample {
 }
 
 /// The weights of the four control points around parameter `t` in [0, 1] of a cell (uniform cubic B-spline).
-pub fn cubic_b_spline(t: f64) -> [f64; 4] {
+fn cubic_b_spline(t: f64) -> [f64; 4] {
     let s = 1.0 - t;
     [s * s * s, t * t * (3.0 * t - 6.0) + 4.0, s * s * (3.0 * s - 6.0) + 4.0, t * t * t].map(|w| w / 6.0)
 }
@@ -47,7 +47,7 @@ impl Resample {
     }
 
     /// The displacement z, y, x of output voxel `at` (z, y, x) by the numbers of one sample, in f64.
-    pub fn displacement(self, parameters: &[f64], at: [usize; 3]) -> [f64; 3] {
+    fn displacement(self, parameters: &[f64], at: [usize; 3]) -> [f64; 3] {
         let [(z, wz), (y, wy), (x, wx)] = [0, 1, 2].map(|axis| self.along(axis, at[axis]));
         let n = CONTROL_POINTS;
         std::array::from_fn(|component| {
@@ -75,7 +75,7 @@ impl Resample {
 }
 
 /// The eight voxels around a point and their weights; `None` for those outside.
-pub(crate) fn corners(point: [f64; 3], extents: [usize; 3]) -> [(Option<usize>, f64); 8] {
+fn corners(point: [f64; 3], extents: [usize; 3]) -> [(Option<usize>, f64); 8] {
     let low = point.map(f64::floor);
     std::array::from_fn(|corner| {
         let mut index = Some(0);
@@ -93,7 +93,7 @@ pub(crate) fn corners(point: [f64; 3], extents: [usize; 3]) -> [(Option<usize>, 
 }
 
 /// The label with the largest sum of weights, the lowest of equals.
-pub(crate) fn heaviest(labels: &[(f64, f64); 8]) -> f64 {
+fn heaviest(labels: &[(f64, f64); 8]) -> f64 {
     let weight_of = |label: f64| labels.iter().filter(|(l, _)| *l == label).map(|(_, w)| w).sum::<f64>();
     let better = |best: (f64, f64), label: f64| {
         let weight = weight_of(label);

@@ -40,9 +40,9 @@ impl Live {
     pub fn step(&mut self, result: &StepResult, smooth_loss: f64, rate: f64, seconds_left: f64) {
         self.view.losses.push(result.loss);
         (self.view.loss, self.view.rate, self.view.learning_rate) = (smooth_loss, rate, result.learning_rate);
+        self.bar.set_position(result.step);
+        self.bar.set_prefix(duration(seconds_left));
         if self.drawn.is_none_or(|last| last.elapsed() >= INTERVAL) {
-            self.bar.set_position(result.step);
-            self.bar.set_prefix(duration(seconds_left));
             self.draw();
         }
     }

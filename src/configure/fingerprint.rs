@@ -1,16 +1,13 @@
 //! What the volumes of a data set are like.
 
-use crate::data::io::input::read_text;
+use crate::data::dataset::description;
 use crate::data::volume::position_of;
 use crate::data::{Case, DataError, Dataset, Intensities, Reorientation, io};
-use serde::Serialize;
+use crate::metrics::percentile;
 use std::path::Path;
 
-/// Bytes of a `dataset.json`, at most.
-const LONGEST_DESCRIPTION: u64 = 1 << 26;
-
 /// A case, in the orientation nearest to RAS.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CaseFacts {
     /// Its name.
     pub name: String,
@@ -22,8 +19,6 @@ pub struct CaseFacts {
     pub nonzero_box: f64,
     /// Intensity below which 0.4 % of the voxels lie (quantile 1/255).
     pub low: f64,
-    /// Lowest and highest intensity.
-    pub range: [f64; 2],
     /// Mean intensity.
     pub mean: f64,
     /// Volume of each class in mm³, background first.
@@ -35,7 +30,7 @@ pub struct CaseFacts {
 }
 
 /// A data set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fingerprint {
     /// The cases, in their order.
     pub cases: Vec<CaseFacts>,
@@ -59,10 +54,7 @@ impl Fingerprint {
     pub fn percentile(&self, percent: f64, of: impl Fn(&CaseFacts) -> f64) -> f64 {
         let mut values: Vec<f64> = self.cases.iter().map(of).collect();
         values.sort_unstable_by(f64::total_cmp);
-        let Some(last) = values.len().checked_sub(1) else { return 0.0 };
-        let rank = percent / 100.0 * last as f64;
-        let (lower, upper) = (values[rank.floor() as usize], values[rank.ceil() as usize]);
-        lower + (upper - lower) * rank.fract()
+        percentile(&values, percent).unwrap_or(0.0)
     }
 
     /// Median over the cases.
@@ -100,7 +92,6 @@ impl CaseFacts {
             spacing: grid.spacing,
             nonzero_box: nonzero.map_or(0.0, |b| of_all(b.map(inside).iter().product())),
             low: f64::from(intensities.quantiles[1]),
-            range: [intensities.low(), intensities.high()].map(f64::from),
             mean: f64::from(intensities.mean),
             class_mm3: counts.iter().map(|&count| count as f64 * voxel).collect(),
             foreground: of_all(labels.len() - counts[0]),
@@ -124,15 +115,7 @@ fn bounding_box(extents: [usize; 3], wanted: impl Fn(usize) -> bool) -> Option<[
 
 /// The first entry of `modality` (Decathlon) or `channel_names` (nnU-Net) of `dataset.json`.
 fn modality(dir: &Path) -> Result<Option<String>, DataError> {
-    let path = dir.join("dataset.json");
-    let text = match read_text(&path, LONGEST_DESCRIPTION) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DataError::io(&path, "read")(error)),
-    };
-    let expected = "a JSON object with \"modality\" or \"channel_names\"";
-    let description: serde_json::Value =
-        serde_json::from_str(&text).map_err(|source| DataError::Json { path, source, expected })?;
+    let description = description(dir)?.unwrap_or_default();
     let first = |key: &str| description.get(key)?.get("0")?.as_str().map(str::to_owned);
     Ok(first("modality").or_else(|| first("channel_names")))
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::io::input::read_text;
 use super::io::{Header, case_of, check_volume, is_series, largest_label, read_header};
-use super::prepare::MOST_VOXELS;
+use super::prepare::{MOST_VOXELS, check_extents};
 use super::{DataError, Grid};
 
 /// An image and its label.
@@ -98,10 +98,11 @@ impl Dataset {
                 pair(images, labels, dir, dir, &mut problems)
             }
         };
-        let class_names = read_class_names(&dir.join("dataset.json")).unwrap_or_else(|problem| {
+        let description = description(dir).unwrap_or_else(|problem| {
             problems.push(problem);
-            Vec::new()
+            None
         });
+        let class_names = description.as_ref().map(class_names).unwrap_or_default();
         Ok((Dataset { dir: dir.to_path_buf(), cases, class_names }, problems))
     }
 
@@ -242,11 +243,7 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
     if !header.scalar.is_real() {
         return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
     }
-    let count = grid.extents.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
-    if count.is_none_or(|count| count > MOST_VOXELS) {
-        let (path, shape) = (path.to_path_buf(), grid.extents.to_vec());
-        return Err(DataError::TooLarge { path, shape, limit: MOST_VOXELS });
-    }
+    check_extents(path, &grid, MOST_VOXELS)?;
     Ok((header, grid))
 }
 
@@ -314,18 +311,22 @@ fn list(dir: &Path, problems: &mut Vec<DataError>) -> Result<BTreeMap<String, Pa
 /// Bytes of a `dataset.json`, at most: it may list every file.
 const LONGEST_DESCRIPTION: u64 = 1 << 26;
 
+/// What `dataset.json` says of a data set, in the form of the Decathlon or of nnU-Net; none where there is no such file.
+pub(crate) fn description(dir: &Path) -> Result<Option<serde_json::Value>, DataError> {
+    let path = dir.join("dataset.json");
+    let text = match read_text(&path, LONGEST_DESCRIPTION) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataError::io(&path, "read")(error)),
+    };
+    let expected = "a JSON object whose \"labels\" map numbers to class names";
+    serde_json::from_str(&text).map(Some).map_err(|source| DataError::Json { path, source, expected })
+}
+
 /// Class names of a `dataset.json`: `"labels": {"0": "background", …}` as in the Decathlon, or
 /// `{"background": 0, …}` as in nnU-Net; entries of other forms (nnU-Net's regions, which are
 /// lists) are no classes.
-fn read_class_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = match read_text(path, LONGEST_DESCRIPTION) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(DataError::io(path, "read")(error)),
-    };
-    let expected = "a JSON object whose \"labels\" map numbers to class names";
-    let description: serde_json::Value =
-        serde_json::from_str(&text).map_err(|source| DataError::Json { path: path.to_path_buf(), source, expected })?;
+fn class_names(description: &serde_json::Value) -> Vec<String> {
     let mut names = BTreeMap::new();
     for (key, value) in description.get("labels").and_then(|labels| labels.as_object()).into_iter().flatten() {
         match (key.parse::<u16>(), value.as_str(), value.as_u64().and_then(|class| u16::try_from(class).ok())) {
@@ -335,10 +336,10 @@ fn read_class_names(path: &Path) -> Result<Vec<String>, DataError> {
         };
     }
     let count = names.keys().next_back().map_or(0, |&last| usize::from(last) + 1);
-    Ok((0..count)
+    (0..count)
         .map(|class| {
             let class = u16::try_from(class).expect("classes are numbered by u16");
             names.remove(&class).unwrap_or_else(|| format!("class {class}"))
         })
-        .collect())
+        .collect()
 }

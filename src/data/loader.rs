@@ -19,9 +19,8 @@ use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
 use super::random::{Purpose, Stream};
 use super::sampling::{Sampling, crop, patch_start};
 
-/// Prepared volumes that are kept in memory unless [`Loader::with_cache`] says otherwise: 2 GiB,
-/// which is 340 patches of 128 x 128 x 64.
-pub const DEFAULT_CACHE_BYTES: usize = 2 << 30;
+/// Bytes of prepared volumes in memory that [`LoaderSettings::whole`] allows: 340 patches of 128 x 128 x 64.
+const DEFAULT_CACHE_BYTES: usize = 2 << 30;
 /// Batches that wait ready in each worker's queue; one more is in the worker's hands.
 const QUEUED: usize = 2;
 
@@ -45,7 +44,8 @@ pub struct Sample {
     pub number: u64,
     /// Spacing x, y, z of its voxels in mm.
     pub spacing: [f64; 3],
-    /// Intensities of the whole volume, where [`LoaderSettings::intensities`] asks for them.
+    /// Intensities of the prepared volume, where [`LoaderSettings::intensities`] asks for them: with
+    /// [`Sampling::Whole`] those of the block, padding included.
     pub intensities: Option<Arc<Intensities>>,
     /// Those of another training volume, where [`LoaderSettings::partners`] asks for them.
     pub partner: Option<Arc<Intensities>>,
@@ -105,34 +105,6 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts `threads` workers that make batches of `batch` samples from sample number
-    /// `start_sample` on.
-    pub fn new(
-        cases: Vec<Case>,
-        preparation: Preparation,
-        batch: usize,
-        seed: u64,
-        start_sample: u64,
-        threads: usize,
-    ) -> Result<Loader, DataError> {
-        Loader::with_cache(cases, preparation, batch, seed, start_sample, threads, DEFAULT_CACHE_BYTES)
-    }
-
-    /// As [`Loader::new`], keeping prepared volumes of at most `cache_bytes` in memory.
-    pub fn with_cache(
-        cases: Vec<Case>,
-        preparation: Preparation,
-        batch: usize,
-        seed: u64,
-        start_sample: u64,
-        threads: usize,
-        cache_bytes: usize,
-    ) -> Result<Loader, DataError> {
-        let whole = LoaderSettings::whole(preparation.patch, batch, seed);
-        let settings = LoaderSettings { start_sample, threads, cache_bytes, ..whole };
-        Loader::start(cases, preparation, settings)
-    }
-
     /// Starts the workers.
     ///
     /// # Errors

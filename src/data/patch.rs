@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sampling::crop;
+
+/// Extent of a patch along an axis, at most.
+pub(crate) const LONGEST_PATCH: usize = 4096;
+
 /// Brings a block of extents `from` to extents `to` about its centre, axis by axis: pads where `to`
 /// is larger, crops where it is smaller. An odd difference leaves the surplus voxel at the upper
 /// end.
@@ -20,16 +25,7 @@ impl CenterFit {
     /// If the number of voxels is not the product of `from`.
     pub fn apply<T: Copy>(&self, voxels: &[T], fill: T) -> Vec<T> {
         assert_eq!(voxels.len(), self.from.iter().product::<usize>(), "voxels of extents {:?}", self.from);
-        let mut out = vec![fill; self.to.iter().product()];
-        let [x, y, z]: [Overlap; 3] = std::array::from_fn(|axis| Overlap::new(self.from[axis], self.to[axis]));
-        for k in 0..z.count {
-            for j in 0..y.count {
-                let source = ((z.source + k) * self.from[1] + y.source + j) * self.from[0] + x.source;
-                let target = ((z.target + k) * self.to[1] + y.target + j) * self.to[0] + x.target;
-                out[target..target + x.count].copy_from_slice(&voxels[source..source + x.count]);
-            }
-        }
-        out
+        crop(voxels, self.from, self.origin(), self.to, fill)
     }
 
     /// Voxels of extents `to` back to extents `from`: exact where [`CenterFit::apply`] padded; what
@@ -43,24 +39,7 @@ impl CenterFit {
 
     /// Index in the input (negative in the padding) of the first voxel of the output, x, y, z.
     pub fn origin(&self) -> [i64; 3] {
-        std::array::from_fn(|axis| {
-            let overlap = Overlap::new(self.from[axis], self.to[axis]);
-            overlap.source as i64 - overlap.target as i64
-        })
-    }
-}
-
-/// The part of an axis that input and output share.
-struct Overlap {
-    source: usize,
-    target: usize,
-    count: usize,
-}
-
-impl Overlap {
-    fn new(from: usize, to: usize) -> Overlap {
-        let (source, target) = (from.saturating_sub(to) / 2, to.saturating_sub(from) / 2);
-        Overlap { source, target, count: from.min(to) }
+        std::array::from_fn(|axis| (self.from[axis] as i64 - self.to[axis] as i64) / 2)
     }
 }
 

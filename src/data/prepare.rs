@@ -167,19 +167,25 @@ pub(crate) const MOST_VOXELS: usize = 1 << 31;
 
 /// Refuses a volume of more than `limit` voxels, at its own or at the training spacing.
 pub(crate) fn check_size(path: &Path, grid: &Grid, preparation: &Preparation, limit: usize) -> Result<(), DataError> {
-    let geometry = Geometry::new(grid, preparation, Fit::Patch);
-    for (resampled, shape) in [(false, grid.extents), (true, geometry.resampling.to)] {
-        let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
-        if count.is_none_or(|count| count > limit) {
-            let (path, shape) = (path.to_path_buf(), shape.to_vec());
-            return Err(if resampled {
-                DataError::Resampled { path, shape, limit }
-            } else {
-                DataError::TooLarge { path, shape, limit }
-            });
-        }
+    check_extents(path, grid, limit)?;
+    let shape = Geometry::new(grid, preparation, Fit::Patch).resampling.to;
+    if too_many(shape, limit) {
+        return Err(DataError::Resampled { path: path.to_path_buf(), shape: shape.to_vec(), limit });
     }
     Ok(())
+}
+
+/// Refuses a volume of more than `limit` voxels at its own spacing.
+pub(super) fn check_extents(path: &Path, grid: &Grid, limit: usize) -> Result<(), DataError> {
+    if too_many(grid.extents, limit) {
+        return Err(DataError::TooLarge { path: path.to_path_buf(), shape: grid.extents.to_vec(), limit });
+    }
+    Ok(())
+}
+
+fn too_many(extents: [usize; 3], limit: usize) -> bool {
+    let count = extents.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+    count.is_none_or(|count| count > limit)
 }
 
 /// Reads and prepares an image; the header is what an output in its grid is written from.
@@ -190,20 +196,12 @@ pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result
     Ok((prepared, header))
 }
 
-/// Reads and prepares image and label of a case, padded and cropped to the patch; padding has label
-/// 0.
+/// Reads and prepares image and label of a case; padding has label 0.
 ///
 /// The label must lie on the image's grid and have labels below `classes`.
-pub fn prepare_case(case: &Case, preparation: &Preparation) -> Result<Prepared, DataError> {
-    prepare_pair(case, preparation, Fit::Patch)
-}
-
-/// As [`prepare_case`], with a choice of the fit: [`Fit::Whole`] to validate on whole volumes.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
-    let volume = io::read_volume(&case.image)?;
-    check_size(&case.image, &volume.grid, preparation, MOST_VOXELS)?;
-    let label = read_case_label(case, &volume.grid, preparation.classes)?;
-    let mut prepared = Prepared::from_volume(volume, preparation, fit);
+    let (mut prepared, _) = prepare_image(&case.image, preparation, fit)?;
+    let label = read_case_label(case, &prepared.geometry.input, preparation.classes)?;
     prepared.label = Some(prepared.geometry.apply_labels(&label.voxels, 0));
     Ok(prepared)
 }

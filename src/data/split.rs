@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -48,12 +49,12 @@ struct Folds {
     folds: Vec<Split>,
 }
 
-/// Which of the two forms it is is decided by the key `folds`, so that a mistake is named for what it is.
+/// Which of the two forms it is is decided by the key `folds`, so that a mistake is named for what it is and where.
 fn parse(text: &str) -> serde_json::Result<SplitFile> {
-    let value: serde_json::Value = serde_json::from_str(text)?;
-    match value.get("folds") {
-        Some(_) => Folds::deserialize(value).map(|file| SplitFile::Folds(file.folds)),
-        None => Split::deserialize(value).map(SplitFile::One),
+    if serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text)?.contains_key("folds") {
+        serde_json::from_str::<Folds>(text).map(|file| SplitFile::Folds(file.folds))
+    } else {
+        serde_json::from_str(text).map(SplitFile::One)
     }
 }
 

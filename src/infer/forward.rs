@@ -1,6 +1,7 @@
 //! The network on a tensor, for comparisons with other programs: no preparation, no windows, no softmax.
 
 use super::InferError;
+use super::predictor::run;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::kernel::Arena;
@@ -22,11 +23,7 @@ pub fn forward(gpu: &Arc<Gpu>, model: &Model, image: &Tensor) -> Result<Tensor, 
     let executor = Executor::new(Arc::clone(gpu), plan)?;
     executor.write_arena(Arena::Parameters, &model.to_arena(&inference.graph, &executor.plan().arena));
     let innermost = permute(&image.data, &[n, channels, d, h, w], &[0, 2, 3, 4, 1]);
-    executor.write(inference.image, bytemuck::cast_slice(&innermost));
-    executor.run(0)?;
-    let place = executor.plan().places[&inference.logits];
-    let bytes = executor.read_windows(&[place])?.wait(gpu)?;
-    let logits: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    let logits = run(&executor, (inference.image, &innermost), inference.logits)?;
     let classes = model.network.classes;
     let data = permute(&logits, &[n, d, h, w, classes], &[0, 4, 1, 2, 3]);
     Ok(Tensor { shape: vec![n, classes, d, h, w], data })

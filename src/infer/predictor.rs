@@ -5,7 +5,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::kernel::{Arena, Target};
 use crate::nn::{InferenceGraph, Model, Network};
 use crate::plan::{Plan, PlanError, Request, plan};
-use crate::tensor::ShapeError;
+use crate::tensor::{ShapeError, ValueId};
 use std::sync::Arc;
 
 /// A prediction failed.
@@ -220,12 +220,21 @@ impl Member {
     }
 
     fn run(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
-        self.executor.write(self.graph.image, bytemuck::cast_slice(image));
-        self.executor.run(0)?;
-        let place = self.executor.plan().places[&self.graph.probabilities];
-        let bytes = self.executor.read_windows(&[place])?.wait(self.executor.gpu())?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        run(&self.executor, (self.graph.image, image), self.graph.probabilities)
     }
+}
+
+/// The output of a plan for an input.
+pub(super) fn run(
+    executor: &Executor,
+    (input, values): (ValueId, &[f32]),
+    output: ValueId,
+) -> Result<Vec<f32>, GpuError> {
+    executor.write(input, bytemuck::cast_slice(values));
+    executor.run(0)?;
+    let place = executor.plan().places[&output];
+    let bytes = executor.read_windows(&[place])?.wait(executor.gpu())?;
+    Ok(bytemuck::pod_collect_to_vec(&bytes))
 }
 
 /// Flips the axes whose bits (x: 1, y: 2, z: 4) are set; its own inverse.

@@ -1,3 +1,4 @@
+use crate::data::patch::LONGEST_PATCH;
 use crate::data::{IntensityStatistics, Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::nn::Model;
 use serde::de::Error as _;
@@ -44,8 +45,10 @@ impl Preprocessing {
                 if !found.spacing.is_sensible() {
                     return Err(serde_json::Error::custom("spacing: expected \"native\" or 0.01 to 100 mm"));
                 }
-                if !found.patch.iter().all(|extent| (1..=4096).contains(extent)) {
-                    return Err(serde_json::Error::custom("patch: expected three extents from 1 to 4096"));
+                if !found.patch.iter().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
+                    return Err(serde_json::Error::custom(format!(
+                        "patch: expected three extents from 1 to {LONGEST_PATCH}"
+                    )));
                 }
                 Ok(found)
             }

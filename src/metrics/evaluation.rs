@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaseScores, Metric, MetricError, Region, Summary, replace_file};
+use super::{CaseScores, Metric, MetricError, Region, Summary};
+use crate::files::replace_file;
 
 /// Statistics of one class and region over cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -21,7 +21,6 @@ mod wilcoxon;
 
 use std::path::PathBuf;
 
-pub(crate) use crate::files::replace_file;
 pub(crate) use comparison::probability;
 pub use comparison::{Comparison, PairedScore, PairedSummary};
 pub use evaluation::{ClassSummary, Evaluation};

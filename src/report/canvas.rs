@@ -8,7 +8,7 @@ use std::path::Path;
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
 
 use super::{ReportError, Rgb};
-use crate::metrics::replace_file;
+use crate::files::replace_file;
 
 /// A rectangle in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]

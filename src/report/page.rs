@@ -10,7 +10,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{ReportError, ViewerCase};
-use crate::metrics::{CaseScores, ClassSummary, Evaluation, Metric, Region, Summary, replace_file};
+use crate::files::replace_file;
+use crate::metrics::{CaseScores, ClassSummary, Evaluation, Metric, Region, Summary};
 
 /// What goes into a report, in the order of the page.
 #[derive(Debug, Clone, Copy)]

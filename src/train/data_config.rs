@@ -1,12 +1,10 @@
 //! `[data]`: how volumes become inputs.
 
 use super::config_check::Mistake;
+use crate::data::patch::LONGEST_PATCH;
 use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
-
-/// Voxels of an axis of the patch, at most.
-pub(super) const LONGEST_PATCH: usize = 4096;
 
 /// `[data]`
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

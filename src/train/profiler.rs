@@ -1,6 +1,6 @@
 use super::TrainError;
 use crate::exec::Executor;
-use crate::metrics::replace_file;
+use crate::files::replace_file;
 use crate::profile::{Passes, Profile, ProgramTimings, Roof, chrome_trace, kernel_table, layer_table};
 use std::path::Path;
 

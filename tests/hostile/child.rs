@@ -11,6 +11,9 @@ pub const MOST_TIME: Duration = Duration::from_secs(5);
 /// After this time on the clock, which other programs share, the process hangs.
 const HANGS: Duration = Duration::from_secs(240);
 
+/// As on a machine with eight cores, for each thread may hold a file.
+const THREADS: &str = "8";
+
 /// How a process ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -34,6 +37,7 @@ pub fn run_with(folder: &Path, arguments: &[String], device: bool) -> Outcome {
     let file = |name: &str| std::fs::File::create(output.path().join(name)).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_vnet-engine"));
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+    command.env("RAYON_NUM_THREADS", THREADS);
     if !device {
         command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
     }

@@ -392,6 +392,17 @@ fn with_file(root: &Path, slice: &Slice, change: impl FnOnce(Vec<u8>) -> Vec<u8>
     arguments
 }
 
+/// The file with more elements in front of all others of its data set.
+fn with_elements(bytes: &[u8], elements: &[u8]) -> Vec<u8> {
+    let (meta, rest) = bytes.split_at(data_set(bytes));
+    [meta, elements, rest].concat()
+}
+
+/// Where the data set of a file begins.
+fn data_set(bytes: &[u8]) -> usize {
+    bytes.windows(4).position(|window| window == [8, 0, 0x60, 0]).expect("the data set")
+}
+
 /// Replaces the value of an unsigned short of group 0028.
 fn with_short(mut bytes: Vec<u8>, number: u8, value: u16) -> Vec<u8> {
     let tag = [0x28, 0, number, 0, b'U', b'S', 2, 0];
@@ -426,12 +437,30 @@ fn with_jpeg(bytes: Vec<u8>) -> Vec<u8> {
 /// The file with 300 MB of deflated zeros in place of its data set.
 fn deflated_bomb(bytes: Vec<u8>) -> Vec<u8> {
     use std::io::{Read as _, Write as _};
-    let at = bytes.windows(4).position(|window| window == [8, 0, 0x60, 0]).expect("the data set");
-    let mut encoder = flate2::write::DeflateEncoder::new(bytes[..at].to_vec(), flate2::Compression::fast());
+    let meta = bytes[..data_set(&bytes)].to_vec();
+    let mut encoder = flate2::write::DeflateEncoder::new(meta, flate2::Compression::fast());
     std::io::copy(&mut std::io::repeat(0).take(300_000_000), &mut encoder).expect("written");
     encoder.flush().expect("written");
     encoder.finish().expect("written")
 }
+
+/// A data set whose image `b` is a series of eight slices like that.
+fn deflated_bombs(root: &Path) -> Vec<String> {
+    let arguments = with_file(root, &Slice { syntax: DEFLATED, ..slice(0) }, deflated_bomb);
+    let folder = root.join("data/images/b");
+    for number in 1..8 {
+        std::fs::copy(folder.join("IM0"), folder.join(format!("IM{number}"))).expect("copied");
+    }
+    arguments
+}
+
+/// A slice of 64 MB of elements without value, each with another tag.
+fn with_many_elements(bytes: Vec<u8>) -> Vec<u8> {
+    let element = |tag: u32| [&(0x0029_0000 + tag).rotate_right(16).to_le_bytes()[..], b"US\0\0"].concat();
+    with_elements(&bytes, &(0..8_000_000).flat_map(element).collect::<Vec<u8>>())
+}
+
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 
 pub const DICOM: &[Case] = &[
     Case { name: "slice cut", make: |r| with_file(r, &slice(0), |bytes| cut(&bytes, 5)), words: &["IM0", "cut short"] },
@@ -439,16 +468,21 @@ pub const DICOM: &[Case] = &[
         name: "element of 4 GiB",
         make: |r| {
             with_file(r, &slice(0), |bytes| {
-                let long = [9, 0, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF];
-                [bytes, long.to_vec()].concat()
+                with_elements(&bytes, &[9, 0, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF])
             })
         },
         words: &["IM0", "cut short", "429496"],
     },
     Case {
         name: "deflate bomb",
-        make: |r| with_file(r, &Slice { syntax: "1.2.840.10008.1.2.1.99", ..slice(0) }, deflated_bomb),
+        make: |r| with_file(r, &Slice { syntax: DEFLATED, ..slice(0) }, deflated_bomb),
         words: &["IM0", "deflated", "at most"],
+    },
+    Case { name: "eight deflate bombs", make: deflated_bombs, words: &["images/b/IM", "deflated", "at most"] },
+    Case {
+        name: "eight million elements",
+        make: |r| with_file(r, &Slice { columns: 5, ..slice(0) }, with_many_elements),
+        words: &["IM0", "cut short"],
     },
     Case {
         name: "4 GiB of run lengths",
@@ -509,7 +543,7 @@ pub const DICOM: &[Case] = &[
                 open.splice(4..6, *b"SQ");
                 open[8..12].fill(0xFF);
                 open.extend([0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
-                [bytes, open.repeat(100_000)].concat()
+                with_elements(&bytes, &open.repeat(100_000))
             })
         },
         words: &["IM0", "cut short"],

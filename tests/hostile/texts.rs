@@ -41,6 +41,21 @@ pub const SPLITS: &[Case] = &[
         make: |r| with_split(r, r#"{"train": ["a"], "test": ["b", "a"]}"#),
         words: &["split.json", "\"a\" is in train and in test"],
     },
+    Case {
+        name: "part twice",
+        make: |r| with_split(r, r#"{"train": ["a"], "test": ["b"], "train": ["b"]}"#),
+        words: &["split.json", "duplicate field `train`", "line 1 column 39"],
+    },
+    Case {
+        name: "folds twice",
+        make: |r| with_split(r, r#"{"folds": [{"train": ["a"]}], "folds": []}"#),
+        words: &["split.json", "duplicate field `folds`"],
+    },
+    Case {
+        name: "split of a list",
+        make: |r| with_split(r, r#"[["a"], ["b"]]"#),
+        words: &["split.json", "expected a map", "\"train\""],
+    },
     Case { name: "no folds", make: |r| with_split(r, r#"{"folds": []}"#), words: &["fold is 0/0"] },
     Case {
         name: "folds and parts",
@@ -50,7 +65,12 @@ pub const SPLITS: &[Case] = &[
     Case {
         name: "100,000 brackets",
         make: |r| with_split(r, &"[".repeat(100_000)),
-        words: &["split.json", "recursion limit"],
+        words: &["split.json", "expected a map", "\"train\""],
+    },
+    Case {
+        name: "100,000 brackets in a part",
+        make: |r| with_split(r, &format!("{{\"test\": {}", "[".repeat(100_000))),
+        words: &["split.json", "EOF", "\"train\""],
     },
 ];
 

@@ -16,7 +16,6 @@ fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
         spacing,
         nonzero_box: 1.0,
         low: 3.0,
-        range: [0.0, 900.0],
         mean: 120.0,
         class_mm3: vec![9e4, 1200.0, 1100.0],
         foreground: 0.05,

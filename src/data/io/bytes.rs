@@ -1,4 +1,4 @@
-//! The order of bytes, and files that are written whole or not at all.
+//! The order of bytes, and files of voxels that are written whole or not at all.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use crate::data::DataError;
+use crate::files::replace_with;
 
 /// Level of written files: on label maps and int16 images a third of the time of level 6 for a few
 /// per cent more bytes.
@@ -28,27 +29,9 @@ pub(crate) fn deflated(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes every byte")
 }
 
-/// Writes a file whole or not at all: into a temporary file of the same folder, then renamed over
-/// `path`. `gzip` compresses (without name and time, so equal content gives equal files).
+/// Writes a file whole or not at all. `gzip` compresses (without name and time, so equal content gives equal files).
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], gzip: bool) -> Result<(), DataError> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".vnet-engine-").suffix(".part");
-    #[cfg(unix)]
-    {
-        // A temporary file is private by default; an output follows the user's umask like any
-        // other.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(DataError::io(path, "create"))?;
-    write_parts(file.as_file_mut(), parts, gzip).map_err(DataError::io(path, "write"))?;
-    file.as_file().sync_all().map_err(DataError::io(path, "write"))?;
-    file.persist(path).map_err(|error| DataError::io(path, "write")(error.error))?;
-    Ok(())
+    replace_with(path, |file| write_parts(file, parts, gzip)).map_err(DataError::io(path, "write"))
 }
 
 fn write_parts(file: &mut File, parts: &[&[u8]], gzip: bool) -> std::io::Result<()> {

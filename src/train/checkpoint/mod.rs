@@ -15,9 +15,9 @@ pub(crate) use fuzz::fuzz;
 pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 
 use super::config_load::leaves;
-use super::data_config::LONGEST_PATCH;
 use super::health::{Predictions, Restorations};
 use super::{Config, TrainError, Trainer};
+use crate::data::patch::LONGEST_PATCH;
 use crate::kernel::{Algorithms, ConvolutionLayer, KernelTable, MeasuredChoice, Target};
 use crate::nn::model::{
     Tensor, decode, encode_tensors, fingerprint, parameter_shapes, tensors_from_arena, tensors_to_arena,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::read::DeflateDecoder;
 
@@ -33,6 +34,13 @@ const SEQUENCE_END: Tag = (0xFFFE, 0xE0DD);
 const FIRST: usize = 132;
 /// Bytes of an inflated data set, at most.
 const MOST_INFLATED: u64 = 1 << 28;
+/// Nor more than these and this many times the packed ones.
+const ALWAYS_INFLATED: u64 = 1 << 24;
+const INFLATED_PER_BYTE: u64 = 64;
+/// Held by the data set that is inflated: slices are read on all cores, and memory is not to grow with their number.
+static INFLATED: Mutex<()> = Mutex::new(());
+/// Groups with the attributes that make a volume of slices, and the pixels; what is kept of others only takes memory.
+const KEPT: [u16; 4] = [0x0018, 0x0020, 0x0028, PIXEL_DATA.0];
 
 /// How elements are written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,9 +61,11 @@ pub(super) enum Value {
     Fragments(Vec<Range<usize>>),
 }
 
-/// The elements of a file that lie in no sequence.
+/// The elements of a file that lie in no sequence, up to the pixel data, which are the last of them that count.
 pub(super) struct DataSet<'a> {
     bytes: Cow<'a, [u8]>,
+    /// Of [`INFLATED`], where the bytes are.
+    _inflated: Option<MutexGuard<'static, ()>>,
     coding: Coding,
     /// Transfer syntax.
     pub(super) syntax: String,
@@ -141,12 +151,11 @@ impl<'a> DataSet<'a> {
             _ => META,
         };
         let rest = bytes.get(at..).unwrap_or_default();
-        let (bytes, at) = match syntax.as_str() {
-            "1.2.840.10008.1.2.1.99" => (Cow::Owned(inflate(rest)?), 0),
-            _ => (Cow::Borrowed(bytes), at),
-        };
+        let deflated = syntax == "1.2.840.10008.1.2.1.99";
+        let _inflated = deflated.then(|| INFLATED.lock().unwrap_or_else(PoisonError::into_inner));
+        let (bytes, at) = if deflated { (Cow::Owned(inflate(rest)?), 0) } else { (Cow::Borrowed(bytes), at) };
         let elements = elements(&bytes, at, coding)?;
-        Ok(DataSet { bytes, coding, syntax, elements })
+        Ok(DataSet { bytes, _inflated, coding, syntax, elements })
     }
 
     /// The bytes of an element; none if it is absent.
@@ -195,16 +204,17 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn inflate(packed: &[u8]) -> Result<Vec<u8>, Problem> {
+    let most = MOST_INFLATED.min(ALWAYS_INFLATED + INFLATED_PER_BYTE * packed.len() as u64);
     let mut bytes = Vec::new();
-    let outcome = DeflateDecoder::new(packed).take(MOST_INFLATED + 1).read_to_end(&mut bytes);
+    let outcome = DeflateDecoder::new(packed).take(most + 1).read_to_end(&mut bytes);
     outcome.map_err(|error| Problem::Deflated(error.to_string()))?;
-    if bytes.len() as u64 > MOST_INFLATED {
-        return Err(Problem::Deflated(format!("more than {MOST_INFLATED} bytes, expected at most as many")));
+    if bytes.len() as u64 > most {
+        return Err(Problem::Deflated(format!("more than {most} bytes, expected at most as many")));
     }
     Ok(bytes)
 }
 
-/// All elements from `at` on that lie in no sequence; of those of one tag the last.
+/// The elements from `at` to the pixel data that lie in no sequence and may be wanted; of those of one tag the last.
 fn elements(bytes: &[u8], mut at: usize, coding: Coding) -> Result<BTreeMap<Tag, (Value, [u8; 2])>, Problem> {
     let mut elements = BTreeMap::new();
     while at < bytes.len() {
@@ -212,25 +222,29 @@ fn elements(bytes: &[u8], mut at: usize, coding: Coding) -> Result<BTreeMap<Tag,
         if element.length != UNDEFINED {
             let value = element.range(bytes)?;
             at = value.end;
-            elements.insert(element.tag, (Value::Bytes(value), element.vr));
+            if KEPT.contains(&element.tag.0) {
+                elements.insert(element.tag, (Value::Bytes(value), element.vr));
+            }
         } else if element.tag == PIXEL_DATA {
-            let (ranges, end) = fragments(bytes, element.value, coding)?;
+            let ranges = fragments(bytes, element.value, coding)?;
             elements.insert(element.tag, (Value::Fragments(ranges), element.vr));
-            at = end;
         } else {
             at = behind_sequence(bytes, &element, coding)?;
+        }
+        if element.tag == PIXEL_DATA {
+            break;
         }
     }
     Ok(elements)
 }
 
-/// The fragments of encapsulated pixels behind the offset table, which is the first item, and where they end.
-fn fragments(bytes: &[u8], mut at: usize, coding: Coding) -> Result<(Vec<Range<usize>>, usize), Problem> {
+/// The fragments of encapsulated pixels behind the offset table, which is the first item.
+fn fragments(bytes: &[u8], mut at: usize, coding: Coding) -> Result<Vec<Range<usize>>, Problem> {
     let mut ranges = Vec::new();
     loop {
         let item = Element::at(bytes, at, coding)?;
         if item.tag != ITEM {
-            return Ok((ranges.split_off(1.min(ranges.len())), item.value));
+            return Ok(ranges.split_off(1.min(ranges.len())));
         }
         ranges.push(item.range(bytes)?);
         at = ranges.last().map_or(at, |range| range.end);
@@ -309,10 +323,22 @@ mod tests {
     fn fragments_come_without_the_offset_table() {
         let pixels: &[u8] = b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\x04\0\0\0\0\0\0\0\
             \xFE\xFF\0\xE0\x02\0\0\0ab\xFE\xFF\0\xE0\x02\0\0\0cd\xFE\xFF\xDD\xE0\0\0\0\0";
-        let bytes = file(&[pixels, ROWS]);
+        let bytes = file(&[ROWS, pixels]);
         let set = DataSet::parse(&bytes).expect("whole");
         assert_eq!((set.fragments(), set.native_pixels(1)), (Some(b"abcd".to_vec()), None));
         assert_eq!(set.short((0x28, 0x10)), Some(3));
+    }
+
+    #[test]
+    fn what_is_behind_the_pixels_or_in_other_groups_does_not_count() {
+        let pixels: &[u8] = b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0abcd";
+        let other: &[u8] = b"\x29\0\x10\0US\x02\0\x03\0";
+        for stray in 0..8 {
+            let bytes = file(&[ROWS, other, pixels, &vec![7; stray]]);
+            let set = DataSet::parse(&bytes).expect("whole");
+            assert_eq!(set.native_pixels(2).as_deref(), Some(&b"abcd"[..]), "{stray} bytes behind");
+            assert_eq!((set.elements.len(), set.short((0x29, 0x10))), (2, None));
+        }
     }
 
     #[test]
@@ -326,7 +352,8 @@ mod tests {
         };
         assert_eq!(deflated(ROWS), Ok(Some(3)));
         assert_eq!(deflated(b"\xE0\x7F\x10\0OW\0\0\x04\0\0\x10abcd"), Err(Problem::Short(12 + 0x1000_0004)));
-        let bomb = vec![0; usize::try_from(MOST_INFLATED).expect("it fits") + 1];
+        // A thousandth of it is left when it is packed.
+        let bomb = vec![0; usize::try_from(2 * ALWAYS_INFLATED).expect("it fits")];
         assert!(matches!(deflated(&bomb), Err(Problem::Deflated(_))));
     }
 }
