@@ -168,7 +168,7 @@ mod tests {
             (changed("1.25", "1e300"), ["convolution 1", "winograd_ms", "milliseconds"]),
             (changed("batch = 2\n", ""), [":4:", "missing", "batch"]),
             (changed("batch = 2", "batch = 2\nspeed = 1"), [":8:", "speed", "unknown"]),
-            (changed("adapter = \"a\"", "adapter = a"), [":1:", "adapter", "TOML"]),
+            (changed("adapter = \"a\"", "adapter = a"), [":1:", "adapter", "quoted"]),
             (twice, ["convolution 2", "in_channels", "earlier"]),
         ] {
             std::fs::write(&path, &text).expect("written");
