@@ -79,6 +79,7 @@ pub mod report;
 pub mod tensor;
 pub mod tensorboard;
 pub mod train;
+pub mod tuning;
 
 /// The programs of the README and of the guides are tests.
 #[cfg(doctest)]

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tensorboard", &["files"]),
     ("interop", &["tensor", "files", "graph", "nn"]),
     ("augment", &["tensor", "kernel", "graph", "ops", "data"]),
+    ("tuning", &["tensor", "files", "kernel", "graph", "ops", "plan", "gpu", "exec", "profile"]),
     ("report", &["files", "metrics"]),
     ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     ("doctor", &["tensor", "kernel", "graph", "ops", "optim", "plan", "gpu", "exec", "profile", "augment"]),
@@ -49,10 +50,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "files",
             "augment",
             "tensorboard",
+            "tuning",
         ],
     ),
     ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "train"]),
-    ("bench", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile"]),
+    (
+        "bench",
+        &["tensor", "kernel", "graph", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile", "tuning"],
+    ),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -102,7 +102,7 @@ fn between_convolutions(gpu: &Arc<Gpu>) -> Outcome<()> {
     wanted.extend(gradients.into_iter().flatten());
     let draws =
         [(image, Draw::Normal(1.0)), (labels, Draw::Labels(3)), (first, Draw::Normal(0.1)), (head, Draw::Normal(0.5))];
-    let inputs = draws.iter().map(|(value, draw)| (graph.spec(*value).clone(), *draw)).collect();
+    let inputs = draws.iter().map(|(value, draw)| (graph.spec(*value).clone(), draw.clone())).collect();
     let tensors = Case::new("network", Silu, inputs, Bound::Relative { ulps: 0.0 }).draw(5);
     let feeds: Feeds = draws.iter().map(|(value, _)| *value).zip(tensors).collect();
     let expected = interpret(&graph, &feeds)?;

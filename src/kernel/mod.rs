@@ -3,9 +3,11 @@
 //! Every shader has its bindings in group 0: binding 0 is the uniform `params` (the words of [`Dispatch::params`]),
 //! bindings 1, 2, … are the storage buffers of [`Dispatch::bindings`] in order.
 
+mod measured;
 mod source;
 mod target;
 
+pub use measured::{ConvolutionKernels, ConvolutionLayer, KernelTable, MeasuredChoice};
 pub use source::{SHADERS, SourceError};
 pub use target::{Algorithms, Target};
 

@@ -6,6 +6,7 @@ use crate::nn::ModelError;
 use crate::plan::{PlanError, human_bytes};
 use crate::report::ReportError;
 use crate::tensor::ShapeError;
+use crate::tuning::KernelTableError;
 use std::path::PathBuf;
 
 /// A training cannot start or go on.
@@ -61,6 +62,9 @@ pub enum TrainError {
     /// A prediction.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// The table of kernels.
+    #[error(transparent)]
+    Kernels(#[from] KernelTableError),
     /// A file of the run folder.
     #[error("{}: cannot {action}: {source}", .path.display())]
     Io {

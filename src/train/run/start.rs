@@ -13,6 +13,7 @@ use crate::train::data_config::Patch;
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
 use crate::train::history::History;
+use crate::train::kernels::choose_kernels;
 use crate::train::lock::RunLock;
 use crate::train::profiler::StepProfiler;
 use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
@@ -42,6 +43,7 @@ impl<'a, P: Progress> Run<'a, P> {
         config.data.resolve(&training)?;
         // Measured first, while the device has memory to spare.
         let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
+        let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
         let mut trainer = trainer_for(gpu, settings, &network, patch)?;
         let origin = Origin::new(&trainer, &config);
         let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
