@@ -2,7 +2,7 @@
 //! flushed to disk, renamed, and the folder flushed.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// How the names of temporary files start and end; between is a random word.
@@ -34,6 +34,19 @@ pub(crate) fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Res
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(folder)
+}
+
+/// The text of a file of at most `most` bytes; a pipe will do.
+///
+/// # Errors
+/// The system's, or that the text is longer.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
+    }
+    Ok(text)
 }
 
 /// Flushes a folder, so that a file renamed or removed in it stays so when power fails.

@@ -4,6 +4,54 @@
 //! A network is a [`graph::Graph`] of operations; gradients are ordinary nodes of the same graph. [`plan`] turns the
 //! graph into a flat list of dispatches over shared buffers, [`exec`] replays that list on a wgpu device, and
 //! [`graph::interpret`] evaluates the same graph in f64 on the CPU: the oracle of the tests.
+//!
+//! ```rust
+//! use std::sync::Arc;
+//! use vnet_engine::data::phantom::{PhantomSettings, make_case};
+//! use vnet_engine::data::{Batch, Fit, Normalisation, Preparation, Prepared};
+//! use vnet_engine::gpu::{Gpu, GpuOptions};
+//! use vnet_engine::infer::{Predictor, segment_volume};
+//! use vnet_engine::metrics::Overlap;
+//! use vnet_engine::nn::Network;
+//! use vnet_engine::train::{Preset, Trainer};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #     if vnet_engine::gpu::adapters().is_empty() && std::env::var_os("VNET_REQUIRE_GPU").is_none() {
+//! #         println!("skipped: no GPU adapter");
+//! #         return Ok(());
+//! #     }
+//!     let phantoms = PhantomSettings { extents: [32, 32, 16], spacing: [4.0, 4.0, 4.5], ..Default::default() };
+//!     let preparation = Preparation { patch: [32, 32, 16], ..Preparation::native(Normalisation::ZScoreAll) };
+//!     let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 2], decoder: vec![1] };
+//!     let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
+//!     let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [16, 32, 32])?; // D, H, W = z, y, x
+//!     trainer.initialise(0, 0.05);
+//!     for step in 0..60 {
+//!         let (image, label) = make_case(&phantoms, step); // or Volume::new(grid, array), or data::io::read_volume(path)
+//!         let sample = Prepared::from_pair(image, &label, &preparation, Fit::Patch)?;
+//!         trainer.step(&[Batch::of(&[sample])?], 1e-2)?;
+//!     }
+//!     let predictor = Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, [32, 32, 16])?;
+//!     let (image, reference) = make_case(&phantoms, 1000);
+//!     let found = segment_volume(&predictor, &preparation, image)?;
+//!     let dice = Overlap::count(&found.voxels, &reference.voxels, 1)?.dice();
+//!     println!("Dice of an unseen case: {dice:?}");
+//! #     assert!(dice > Some(0.5), "{dice:?}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | task | where to begin |
+//! |---|---|
+//! | volumes from files or arrays | [`data::io::read_volume`], [`data::Volume::new`], [`data::Prepared`] |
+//! | training | [`train::Trainer`] for batches of one's own, [`train::train`] for a data set and a run folder |
+//! | segmenting | [`infer::Predictor`] with [`infer::segment_volume`] or [`infer::segment_file`]; [`nn::Model`] is a model file |
+//! | scores | [`metrics::Overlap`], [`metrics::surface_distances`], [`metrics::score_case`] |
+//! | other networks | [`graph::Graph`] with [`ops`], [`nn::Loss`], [`optim::update`], [`plan::plan`], [`exec::Executor`] |
+//! | other operations | [`graph::Op`], [`kernel::Dispatch::from_wgsl`] |
+//!
+//! The repository's `examples/` has a program for each. Tensors on the device are `[N, D, H, W, C]` with D = z, H = y, W = x;
+//! extents of volumes and patches are x, y, z. Examples that need a GPU adapter do nothing without one.
 
 pub mod augment;
 pub mod bench;
@@ -31,3 +79,15 @@ pub mod report;
 pub mod tensor;
 pub mod tensorboard;
 pub mod train;
+pub mod tuning;
+
+/// The programs of the README and of the guides are tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide/library.md")]
+    struct Library;
+    #[doc = include_str!("../docs/guide/operation.md")]
+    struct Operation;
+}

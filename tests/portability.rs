@@ -4,7 +4,7 @@
 use naga::back::{PipelineConstants, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::HashSet;
-use vnet_engine::kernel::{Algorithms, Kernel, SHADERS, Target, source};
+use vnet_engine::kernel::{Algorithms, Kernel, SHADERS, Target};
 use vnet_engine::train::{Preset, Trainer};
 
 /// The kernels of the presets' training plans, of every operation's test cases, and the loops of the roof.
@@ -66,7 +66,7 @@ fn every_specialisation_translates_to_spirv_msl_and_hlsl() {
     let kernels = kernels();
     for kernel in &kernels {
         let name = format!("{kernel:?}");
-        let text = source(kernel.shader, kernel.pairs).expect("a shader of the table");
+        let text = kernel.source().expect("a shader of the table");
         let module =
             naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
         let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_INT64;

@@ -6,10 +6,10 @@
 mod convolution;
 mod network;
 
-pub use convolution::{ConvolutionLayer, ConvolutionTimes, bench_convolution};
+pub use crate::kernel::ConvolutionLayer;
+pub use convolution::{ConvolutionTimes, bench_convolution};
 pub use network::{NetworkBench, NetworkTimes};
 
-use crate::exec::Executor;
 use crate::gpu::GpuError;
 use crate::infer::InferError;
 use crate::kernel::Cost;
@@ -17,10 +17,6 @@ use crate::plan::{Plan, PlanError};
 use crate::profile::{Measure, Roof, median};
 use crate::tensor::ShapeError;
 use crate::train::TrainError;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
-use std::time::Instant;
 
 /// A benchmark cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -70,19 +66,4 @@ impl Repeated {
 fn cost(plan: &Plan, programs: &[usize]) -> Cost {
     let steps = programs.iter().flat_map(|&p| &plan.programs[p].steps);
     steps.fold(Cost::default(), |sum, s| Cost { flops: sum.flops + s.cost.flops, bytes: sum.bytes + s.cost.bytes })
-}
-
-/// Seconds of a run of the graph's program, from submission to completion.
-fn timed_run(executor: &Executor) -> Result<f64, GpuError> {
-    let start = Instant::now();
-    executor.run(0)?;
-    executor.gpu().wait()?;
-    Ok(start.elapsed().as_secs_f64())
-}
-
-/// Normal numbers with this standard deviation, the same for the same seed.
-fn normal(elements: usize, deviation: f32, seed: u64) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || -> f32 { StandardNormal.sample(&mut rng) };
-    (0..elements).map(|_| draw() * deviation).collect()
 }

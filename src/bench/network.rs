@@ -1,4 +1,4 @@
-use super::{BenchError, Repeated, cost, normal, timed_run};
+use super::{BenchError, Repeated, cost};
 use crate::data::Batch;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
@@ -10,6 +10,7 @@ use crate::nn::{Model, Network};
 use crate::plan::{ArenaLayout, Plan};
 use crate::profile::{Measure, Profile, ProgramTimings, Roof};
 use crate::train::{Config, Trainer};
+use crate::tuning::{normal, timed_run};
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,9 +1,11 @@
 use super::describe::{Subject, subject};
+use super::kernels::{choices_json, convolutions, print_choices};
 use super::status::WrongInput;
 use super::verbosity::tell;
 use super::{BenchArguments, open_gpu};
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use vnet_engine::bench::{ConvolutionLayer, NetworkBench, NetworkTimes, bench_convolution};
 use vnet_engine::gpu::{Gpu, GpuOptions};
@@ -51,7 +53,8 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     config.training.batch = arguments.batch.unwrap_or(config.training.batch);
     let extents = arguments.patch.map(|[x, y, z]| [z, y, x]).or(arguments.shape).unwrap_or([z, y, x]);
     let [d, h, w] = extents;
-    check_layer(arguments, &InferenceGraph::new(&network, 1, extents)?)?;
+    let inference = InferenceGraph::new(&network, 1, extents)?;
+    check_layer(arguments, &inference)?;
     let bench = NetworkBench {
         network: &network,
         config: &config,
@@ -61,12 +64,14 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
         profiled: !arguments.whole,
     };
     let (gpu, roof) = start(arguments, device)?;
+    let convolutions = convolutions(&inference.layers, &[config.training.batch]);
     let mut json = document(&gpu, &roof, bench.repetitions);
     let batch = config.training.batch;
     json["title"] = title.as_str().into();
     json["network"] = serde_json::to_value(&network)?;
     json["patch"] = json!([w, h, d]);
     json["batch"] = batch.into();
+    json["convolutions"] = choices_json(&convolutions, gpu.target());
     json["loss"] = serde_json::to_value(config.training.loss)?;
     json["optimiser"] = serde_json::to_value(&config.optimiser)?;
     if !arguments.json {
@@ -91,7 +96,8 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     if arguments.json {
         println!("{json}");
     } else {
-        println!("whole runs, median of {} after one that does not count:", bench.repetitions);
+        print_choices(&convolutions, gpu.target());
+        println!("\nwhole runs, median of {} after one that does not count:", bench.repetitions);
         whole.iter().for_each(|line| println!("{line}"));
     }
     Ok(())
@@ -166,6 +172,7 @@ fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &Gpu
         json["convolution"] = json!({
             "kernel": 5, "in_channels": in_channels, "out_channels": out_channels, "extents": [d, h, w], "batch": batch,
         });
+        json["convolutions"] = choices_json(&BTreeSet::from([layer]), gpu.target());
         for t in &times {
             let mut row = t.measure.to_json();
             row["all_seconds"] = json!(t.repeated.seconds);
@@ -181,5 +188,6 @@ fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &Gpu
     for t in &times {
         println!("{}  {}", measure_line(t.name, &t.measure), t.kernels.join(", "));
     }
+    print_choices(&BTreeSet::from([layer]), gpu.target());
     Ok(())
 }

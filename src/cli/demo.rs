@@ -1,3 +1,4 @@
+use super::kernels::of_run;
 use super::progress::{TrainProgress, bar};
 use super::status::WrongInput;
 use super::verbosity::tell;
@@ -11,6 +12,7 @@ use vnet_engine::evaluate::figures::{CaseFiles, viewer_cases};
 use vnet_engine::evaluate::{evaluate_folders, mean_dice};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
+use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::{Evaluation, Region, render_table};
 use vnet_engine::nn::Model;
 use vnet_engine::report::{OverlayCase, Report, ViewerCase, write_overlay, write_report};
@@ -100,6 +102,10 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     );
     let model = Model::read(&folder("run").join("model.safetensors"))?;
     let preprocessing = Preprocessing::of(&model)?;
+    let gpu = match device.algorithms {
+        Algorithms::Measured => open_gpu(&of_run(device, Some(device.algorithms), &[folder("run")])?)?,
+        _ => gpu,
+    };
     let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
     let evaluation = predict(&predictor, &preprocessing, &model, &out)?;
     tell!(

@@ -1,3 +1,4 @@
+use super::kernels::{choices_json, convolutions, print_choices};
 use super::segment::model_path;
 use super::status::WrongInput;
 use super::{InfoArguments, InspectArguments, open_gpu};
@@ -98,7 +99,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     // Plans need no device: without one they are made for WebGPU's default limits.
     let (target, name) = match open_gpu(device) {
         Ok(gpu) => (gpu.target().clone(), gpu.description().name.clone()),
-        Err(_) => (Target { max_buffer_bytes: 1 << 31, ..Target::webgpu() }, "WebGPU's default limits".to_owned()),
+        Err(_) => (without_device(device), "WebGPU's default limits".to_owned()),
     };
     let inference = InferenceGraph::new(&network, 1, [z, y, x])?;
     let forward = plan(&Request::inference(&inference.graph, &[inference.probabilities]), &target);
@@ -108,6 +109,8 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let checkpoint = arguments.model.as_deref().filter(|path| path.is_dir()).and_then(StoredWeights::read);
     let parameters: usize = inference.layers.iter().map(|l| l.parameters).sum();
     let flops: u64 = inference.layers.iter().map(|l| l.flops).sum();
+    let passes = training[0].1.as_ref().map_or(1, |forecast| forecast.passes);
+    let convolutions = convolutions(&inference.layers, &[1, config.training.batch / passes]);
     if arguments.json {
         let forecasts: serde_json::Map<String, serde_json::Value> = training
             .iter()
@@ -121,7 +124,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
                 "layers": inference.layers, "receptive_fields": fields,
                 "fingerprint": fingerprint, "checkpoint": checkpoint,
                 "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
-                "training_forecast": forecasts,
+                "training_forecast": forecasts, "convolutions": choices_json(&convolutions, &target),
             })
         );
         return Ok(());
@@ -129,6 +132,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     println!("{title}: base {}, {} classes, input {x} x {y} x {z}\n", network.base, network.classes);
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
+    print_choices(&convolutions, &target);
     println!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
     if let Some(fingerprint) = fingerprint {
         println!("\nweights of the model, BLAKE3: {fingerprint}");
@@ -152,6 +156,11 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn without_device(options: &GpuOptions) -> Target {
+    let GpuOptions { algorithms, measured, .. } = options.clone();
+    Target { max_buffer_bytes: 1 << 31, algorithms, measured, ..Target::webgpu() }
 }
 
 /// What a command is about: a preset's network or a model's.

@@ -1,9 +1,12 @@
 use super::status::Problems;
 use super::{TrainArguments, open_gpu};
 use anyhow::Result;
+use std::sync::Arc;
 use vnet_engine::gpu::GpuOptions;
+use vnet_engine::kernel::Algorithms;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{Preflight, RunSettings, check_budget, check_data, preflight};
+use vnet_engine::train::{KERNELS_FILE, Preflight, RunSettings, check_budget, check_data, preflight};
+use vnet_engine::tuning::read_table;
 
 /// Bytes of host memory per voxel of a case while it is prepared: float32 intensities before and after resampling and
 /// in their patch, and labels of 16 bits likewise.
@@ -59,8 +62,11 @@ fn print_plan(
     most_voxels: usize,
     device: &GpuOptions,
 ) -> Result<()> {
-    let device = &GpuOptions { algorithms: settings.config.kernels, ..device.clone() };
-    let gpu = open_gpu(device)?;
+    let mut device = GpuOptions { algorithms: settings.config.kernels, ..device.clone() };
+    if settings.resume && settings.config.kernels == Algorithms::Measured && device.measured.is_none() {
+        device.measured = Some(Arc::new(read_table(&settings.out.join(KERNELS_FILE))?));
+    }
+    let gpu = open_gpu(&device)?;
     let [x, y, z] = found.patch;
     let forecast = check_budget(&gpu, &found.network, &settings.config, [z, y, x])?;
     let [training, validation, test] =

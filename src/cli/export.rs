@@ -63,7 +63,7 @@ pub struct ImportArguments {
 pub struct ForwardArguments {
     /// Run folder or .safetensors file
     #[arg(long, value_name = "MODEL")]
-    model: PathBuf,
+    pub model: PathBuf,
     /// .safetensors file with a float32 tensor `image` [N, C, D, H, W]
     #[arg(long, value_name = "FILE")]
     input: PathBuf,

@@ -9,6 +9,7 @@ mod dry_run;
 mod evaluate;
 mod examples;
 mod export;
+mod kernels;
 mod live;
 mod plan;
 mod progress;
@@ -24,13 +25,14 @@ pub use stop::BY_SIGNAL;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use kernels::Kernels;
 use std::path::PathBuf;
 use std::sync::Arc;
+use verbosity::tell;
 use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
-use vnet_engine::kernel::Algorithms;
 use vnet_engine::train::config::ByteSize;
-use vnet_engine::train::{MemoryMode, Preset};
+use vnet_engine::train::{MemoryMode, Preset, note_on_adapter};
 
 /// Trains V-Net for 3-D segmentation on any GPU, or none, and segments with it.
 #[derive(Debug, Parser)]
@@ -39,8 +41,9 @@ pub struct Arguments {
     /// Adapter to use: auto, part of its name, or its number in `vnet-engine devices`
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
-    /// Kernels of the 5x5x5 convolutions [default: auto, or what the run folder says]
-    #[arg(long, global = true, value_name = "KERNELS")]
+    /// Kernels of the 5x5x5 convolutions: auto (by a cost model), direct, winograd, naive (the slow oracle), measured (train
+    /// times them once, see RUN/kernels.toml), or the kernels.toml of a run [default: auto, or what the run folder says]
+    #[arg(long, global = true, value_name = "KERNELS", value_parser = kernels::parse)]
     kernels: Option<Kernels>,
     /// Device memory to stay below, e.g. 4GiB [default: what the device has]
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_budget)]
@@ -53,30 +56,6 @@ pub struct Arguments {
     quiet: bool,
     #[command(subcommand)]
     command: Command,
-}
-
-/// `--kernels`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Kernels {
-    /// The fastest by the cost model
-    Auto,
-    /// Every product of the definition
-    Direct,
-    /// Winograd's algorithm wherever it can be used
-    Winograd,
-    /// The definition in plain loops: slow, what the others are tested against
-    Naive,
-}
-
-impl From<Kernels> for Algorithms {
-    fn from(kernels: Kernels) -> Self {
-        match kernels {
-            Kernels::Auto => Self::Auto,
-            Kernels::Direct => Self::Direct,
-            Kernels::Winograd => Self::Winograd,
-            Kernels::Naive => Self::Naive,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -460,27 +439,29 @@ fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
 /// Runs a command.
 pub fn run(arguments: Arguments) -> Result<()> {
     verbosity::set(arguments.verbose, arguments.quiet);
-    let kernels = arguments.kernels.map(Algorithms::from);
+    let kernels = arguments.kernels.as_ref().map(Kernels::algorithms);
     let device = GpuOptions {
         choice: arguments.device,
         algorithms: kernels.unwrap_or_default(),
+        measured: arguments.kernels.as_ref().and_then(Kernels::table).transpose()?,
         memory_budget: arguments.memory_budget,
         ..GpuOptions::default()
     };
+    let with_run = |models: &[PathBuf]| kernels::of_run(&device, kernels, models);
     match arguments.command {
         Command::Train(a) => train::train(&a, kernels, device),
         Command::Plan(a) => plan::plan(&a, &device),
-        Command::Segment(a) => segment::segment(&a, &device),
+        Command::Segment(a) => segment::segment(&a, &with_run(&a.models)?),
         Command::Augment(a) => augment::augment(&a, &device),
         Command::Evaluate(a) => evaluate::evaluate(&a),
         Command::Phantom(a) => demo::phantom(&a),
         Command::Demo(a) => demo::demo(&a, &device),
         Command::Export(a) => export::export(&a),
         Command::Import(a) => export::import(&a),
-        Command::Forward(a) => export::forward(&a, &device),
-        Command::Info(a) => describe::info(&a, &device),
+        Command::Forward(a) => export::forward(&a, &with_run(std::slice::from_ref(&a.model))?),
+        Command::Info(a) => describe::info(&a, &with_run(a.model.as_slice())?),
         Command::Inspect(a) => describe::inspect(&a),
-        Command::Bench(a) => bench::bench(&a, &device),
+        Command::Bench(a) => bench::bench(&a, &with_run(a.model.as_slice())?),
         Command::Devices { json } => describe::devices(&device, json),
         Command::Doctor(a) => doctor::doctor(&a, &device),
         Command::Completions(a) => {
@@ -492,5 +473,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn open_gpu(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
-    Ok(Arc::new(Gpu::open(options)?))
+    let gpu = Gpu::open(options)?;
+    if let Some(note) = options.measured.as_ref().and_then(|table| note_on_adapter(table, gpu.description())) {
+        tell!("note: {note}");
+    }
+    Ok(Arc::new(gpu))
 }

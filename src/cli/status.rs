@@ -9,6 +9,7 @@ use vnet_engine::metrics::MetricError;
 use vnet_engine::nn::ModelError;
 use vnet_engine::plan::PlanError;
 use vnet_engine::train::{ConfigError, TrainError};
+use vnet_engine::tuning::KernelTableError;
 
 /// Wrong input or usage, as opposed to a failure of the machine.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
             || cause.is::<PlanError>()
             || cause.is::<MetricError>()
             || cause.is::<EvaluateError>()
+            || cause.is::<KernelTableError>()
     });
     if user { 2 } else { 1 }
 }

@@ -3,7 +3,6 @@
 use super::rules::Design;
 use crate::data::{Batch, Case, Loader, Normalisation};
 use crate::gpu::{AdapterDescription, Gpu};
-use crate::nn::model::initial_arena;
 use crate::train::{Config, Forecast, TrainError, Trainer};
 use std::sync::Arc;
 use std::time::Instant;
@@ -66,9 +65,7 @@ impl Measured {
         let network = config.network(classes);
         let forecast = Forecast::new(&network, &config, [z, y, x], gpu.target())?;
         let mut trainer = Trainer::new(gpu, &network, &config, [z, y, x])?;
-        let layout = trainer.layout();
-        let parameters = initial_arena(&trainer.training().graph, layout, config.seed, config.network.head_gain);
-        trainer.set_parameters(&parameters);
+        trainer.initialise(config.seed, config.network.head_gain);
         let settings = config.loader_settings(design.patch, trainer.pass_batch(), 0);
         let mut loader = Loader::start(cases.to_vec(), config.preparation(design.patch, classes), settings)?;
         let mut seconds = Vec::new();

@@ -170,7 +170,7 @@ pub enum DataError {
         dtype: &'static str,
     },
     /// A number of voxels that does not belong to the grid.
-    #[error("{}: {voxels} voxels to write, expected {expected} ({})", .path.display(), shape_text(.shape))]
+    #[error("{}: {voxels} voxels, expected {expected} ({})", .path.display(), shape_text(.shape))]
     VoxelCount {
         /// The file.
         path: PathBuf,

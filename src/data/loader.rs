@@ -51,6 +51,31 @@ pub struct Sample {
     pub partner: Option<Arc<Intensities>>,
 }
 
+impl Batch {
+    /// Whole samples that are in memory, for a training without augmentation, which must know more of its samples.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] when a sample has no label.
+    pub fn of(samples: &[Prepared]) -> Result<Batch, DataError> {
+        let mut batch = Batch::default();
+        for (number, sample) in samples.iter().enumerate() {
+            let Some(label) = &sample.label else {
+                let found = format!("sample {number} without a label");
+                return Err(DataError::Setting { key: "batch", found, expected: "samples with labels" });
+            };
+            batch.push(&sample.image, label);
+            batch.cases.push(format!("sample {number}"));
+        }
+        Ok(batch)
+    }
+
+    /// Appends the voxels of a sample.
+    fn push(&mut self, image: &[f32], label: &[u16]) {
+        self.image.extend_from_slice(image);
+        self.label.extend(label.iter().copied().map(u32::from));
+    }
+}
+
 /// How batches are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderSettings {
@@ -213,10 +238,7 @@ impl Source {
         let prepared = self.prepared(index)?;
         let label = prepared.label.as_ref().expect("a pair has a label");
         match self.settings.sampling {
-            Sampling::Whole => {
-                batch.image.extend_from_slice(&prepared.image);
-                batch.label.extend(label.iter().copied().map(u32::from));
-            }
+            Sampling::Whole => batch.push(&prepared.image, label),
             Sampling::Patch => {
                 let (extents, block, patch) =
                     (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
@@ -224,8 +246,7 @@ impl Source {
                 let start = patch_start(label, extents, patch, foreground, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
-                batch.image.extend(crop(&prepared.image, extents, start, block, 0.0));
-                batch.label.extend(crop(label, extents, start, block, 0).into_iter().map(u32::from));
+                batch.push(&crop(&prepared.image, extents, start, block, 0.0), &crop(label, extents, start, block, 0));
             }
         }
         let intensities = self.settings.intensities.then(|| self.intensities(index)).transpose()?;

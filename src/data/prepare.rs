@@ -156,6 +156,26 @@ impl Prepared {
         Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
     }
 
+    /// Prepares image and label of one case that are in memory; padding has label 0.
+    ///
+    /// # Errors
+    /// [`DataError`] when the label does not lie on the image's grid, or has labels that are no class.
+    pub fn from_pair(
+        volume: Volume,
+        label: &LabelMap,
+        preparation: &Preparation,
+        fit: Fit,
+    ) -> Result<Prepared, DataError> {
+        let named = Case { name: String::new(), image: "volume".into(), label: "label map".into() };
+        check_label(label, &named, &volume.grid, preparation.classes)?;
+        Ok(Prepared::from_volume(volume, preparation, fit).with_label(label))
+    }
+
+    fn with_label(mut self, label: &LabelMap) -> Prepared {
+        self.label = Some(self.geometry.apply_labels(&label.voxels, 0));
+        self
+    }
+
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         size_of_val(self.image.as_slice()) + self.label.as_ref().map_or(0, |label| size_of_val(label.as_slice()))
@@ -200,15 +220,20 @@ pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result
 ///
 /// The label must lie on the image's grid and have labels below `classes`.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
-    let (mut prepared, _) = prepare_image(&case.image, preparation, fit)?;
+    let (prepared, _) = prepare_image(&case.image, preparation, fit)?;
     let label = read_case_label(case, &prepared.geometry.input, preparation.classes)?;
-    prepared.label = Some(prepared.geometry.apply_labels(&label.voxels, 0));
-    Ok(prepared)
+    Ok(prepared.with_label(&label))
 }
 
 /// Reads the label of a case and checks it against the grid of its image and the number of classes.
 pub fn read_case_label(case: &Case, image: &Grid, classes: usize) -> Result<LabelMap, DataError> {
     let label = io::read_label_map(&case.label)?;
+    check_label(&label, case, image, classes)?;
+    Ok(label)
+}
+
+/// Checks a label against the grid of its image and the number of classes; `case` is for the error.
+fn check_label(label: &LabelMap, case: &Case, image: &Grid, classes: usize) -> Result<(), DataError> {
     if let Some(difference) = label.grid.difference(image) {
         return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
     }
@@ -216,7 +241,7 @@ pub fn read_case_label(case: &Case, image: &Grid, classes: usize) -> Result<Labe
     if usize::from(value) >= classes {
         return Err(DataError::LabelRange { path: case.label.clone(), value, classes });
     }
-    Ok(label)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 //! in NIfTI and nibabel: world = affine[.., 0..3] · (i, j, k) + affine[.., 3] for the voxel with
 //! indices i, j, k along x, y, z.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
+
+use super::DataError;
 
 /// Two grids are one if no corner lies further apart than this part of the smallest spacing. A
 /// tenth of a voxel never moves a label to another voxel, and it is far above the rounding of
@@ -58,6 +62,26 @@ impl Grid {
             affine[axis][axis] = spacing[axis];
         }
         Grid { extents, spacing, affine }
+    }
+
+    /// Whether the grid can be one, and has so many voxels; `path` is what the error names.
+    fn check(&self, path: &Path, voxels: usize) -> Result<(), DataError> {
+        let path: PathBuf = path.to_owned();
+        let header = |field, found, expected| Err(DataError::Header { path: path.clone(), field, found, expected });
+        if !self.spacing.iter().all(|spacing| spacing.is_finite() && *spacing > 0.0) {
+            return header("spacing", format!("{:?}", self.spacing), "three positive numbers of mm");
+        }
+        if !self.affine.iter().flatten().all(|number| number.is_finite()) {
+            return header("affine", format!("{:?}", self.affine), "three rows of four finite numbers");
+        }
+        let count = self.extents.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+        match count {
+            Some(0) | None => header("extents", format!("{:?}", self.extents), "at least 1 voxel along x, y and z"),
+            Some(expected) if expected != voxels => {
+                Err(DataError::VoxelCount { path, voxels, expected, shape: self.extents.to_vec() })
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Number of voxels.
@@ -139,6 +163,47 @@ impl Grid {
                 other.orientation_code()
             )
         })
+    }
+}
+
+impl Volume {
+    /// A volume of intensities that are in memory; index = (z · extent_y + y) · extent_x + x.
+    ///
+    /// # Errors
+    /// [`DataError`] when the grid has no voxels or no finite positive spacing, or there are not as many intensities, or some
+    /// are not finite; its place of a file name says `volume`.
+    ///
+    /// ```
+    /// use vnet_engine::data::{Grid, Volume};
+    ///
+    /// let grid = Grid::axis_aligned([4, 3, 2], [0.5, 0.5, 3.0]);
+    /// let volume = Volume::new(grid.clone(), (0..24).map(|i| i as f32).collect())?;
+    /// assert_eq!(volume.grid.dhw(), [2, 3, 4]);
+    /// let error = Volume::new(grid, vec![0.0; 23]).unwrap_err();
+    /// assert_eq!(error.to_string(), "volume: 23 voxels, expected 24 (4 x 3 x 2)");
+    /// # Ok::<(), vnet_engine::data::DataError>(())
+    /// ```
+    pub fn new(grid: Grid, voxels: Vec<f32>) -> Result<Volume, DataError> {
+        let path = Path::new("volume");
+        grid.check(path, voxels.len())?;
+        if let Some(first) = voxels.iter().position(|value| !value.is_finite()) {
+            let count = voxels.iter().filter(|value| !value.is_finite()).count();
+            let at = position_of(first, grid.extents);
+            return Err(DataError::NonFinite { path: path.to_owned(), count, voxels: voxels.len(), at });
+        }
+        Ok(Volume { grid, voxels })
+    }
+}
+
+impl LabelMap {
+    /// Labels that are in memory, in the order of [`Volume::new`].
+    ///
+    /// # Errors
+    /// [`DataError`] when the grid has no voxels or no finite positive spacing, or there are not as many labels; its place of
+    /// a file name says `label map`.
+    pub fn new(grid: Grid, voxels: Vec<u16>) -> Result<LabelMap, DataError> {
+        grid.check(Path::new("label map"), voxels.len())?;
+        Ok(LabelMap { grid, voxels })
     }
 }
 

@@ -19,7 +19,7 @@ pub use faults::{Counts, Fault};
 pub(crate) use pipeline::Pipeline;
 pub use readback::Readback;
 
-use crate::kernel::{Algorithms, Target};
+use crate::kernel::{Algorithms, KernelTable, Target};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The device cannot be used, or failed.
@@ -89,6 +89,8 @@ pub struct GpuOptions {
     pub checked_shaders: bool,
     /// Which implementations to choose.
     pub algorithms: Algorithms,
+    /// The table of [`Algorithms::Measured`].
+    pub measured: Option<Arc<KernelTable>>,
     /// Device memory to stay below, in bytes; `None`: what the device has.
     pub memory_budget: Option<u64>,
 }
@@ -100,6 +102,7 @@ impl Default for GpuOptions {
             webgpu_limits: false,
             checked_shaders: false,
             algorithms: Algorithms::Auto,
+            measured: None,
             memory_budget: None,
         }
     }
@@ -115,7 +118,7 @@ pub struct Allocated {
 }
 
 /// An open device.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
@@ -126,7 +129,7 @@ pub struct Gpu {
     memory_budget: Option<u64>,
     failure: Arc<Failure>,
     #[cfg(feature = "fault-injection")]
-    pub(crate) faults: faults::Faults,
+    pub(crate) faults: Arc<faults::Faults>,
 }
 
 /// The first error that no scope catches; the loss of the device before any other.
@@ -162,7 +165,7 @@ impl Gpu {
         let (device, queue) =
             opened.map_err(|e| GpuError::Open { adapter: description.name.clone(), reason: e.to_string() })?;
         let failure = watch(&device);
-        let target = target(&adapter, &limits, features, options.algorithms);
+        let target = target(&adapter, &limits, features, options);
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
         let checked_shaders = options.checked_shaders;
         #[cfg(target_os = "linux")]
@@ -181,8 +184,15 @@ impl Gpu {
             memory_budget,
             failure,
             #[cfg(feature = "fault-injection")]
-            faults: faults::Faults::default(),
+            faults: Arc::default(),
         })
+    }
+
+    /// The same device, with kernels by this table.
+    #[must_use]
+    pub fn measured(&self, table: Arc<KernelTable>) -> Self {
+        let target = Target { algorithms: Algorithms::Measured, measured: Some(table), ..self.target.clone() };
+        Self { target, ..self.clone() }
     }
 
     /// What lowering must know of this device.
@@ -285,7 +295,7 @@ fn watch(device: &wgpu::Device) -> Arc<Failure> {
     failure
 }
 
-fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features, algorithms: Algorithms) -> Target {
+fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features, options: &GpuOptions) -> Target {
     let facts = adapter.get_info();
     let uniform_size = facts.subgroup_min_size == facts.subgroup_max_size;
     let subgroups = features.contains(wgpu::Features::SUBGROUP) && uniform_size;
@@ -299,6 +309,7 @@ fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Featur
         subgroup: subgroups.then_some(facts.subgroup_min_size),
         int64: features.contains(wgpu::Features::SHADER_INT64),
         software: facts.device_type == wgpu::DeviceType::Cpu,
-        algorithms,
+        algorithms: options.algorithms,
+        measured: options.measured.clone(),
     }
 }

@@ -1,5 +1,5 @@
 use super::{Gpu, GpuError};
-use crate::kernel::{Access, Kernel, source};
+use crate::kernel::{Access, Kernel};
 
 /// A pipeline and the layout of its bindings.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ impl Gpu {
     /// Builds the pipeline of a kernel whose storage bindings are used like `accesses`.
     pub(crate) fn pipeline(&self, kernel: &Kernel, accesses: &[Access]) -> Result<Pipeline, GpuError> {
         let rejected = |reason: String| GpuError::Pipeline { shader: kernel.shader.to_owned(), reason };
-        let text = source(kernel.shader, kernel.pairs).map_err(|e| rejected(e.to_string()))?;
+        let text = kernel.source().map_err(|e| rejected(e.to_string()))?;
         self.scoped(|| self.build(kernel, accesses, &text)).map_err(|e| match e {
             wgpu::Error::OutOfMemory { .. } => GpuError::from(e),
             other => rejected(other.to_string()),
@@ -20,7 +20,7 @@ impl Gpu {
     }
 
     fn build(&self, kernel: &Kernel, accesses: &[Access], text: &str) -> Pipeline {
-        let module = self.module(kernel.shader, text);
+        let module = self.module(kernel, text);
         let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(kernel.shader),
             entries: &entries(accesses),
@@ -37,21 +37,22 @@ impl Gpu {
             entry_point: Some(kernel.shader),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &kernel.constants,
-                // Every kernel writes its workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: false,
+                // Every kernel of this crate writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: kernel.text.is_some(),
             },
             cache: None,
         });
         Pipeline { pipeline, layout }
     }
 
-    fn module(&self, label: &str, text: &str) -> wgpu::ShaderModule {
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
-        if self.checked_shaders {
+    /// `text` is the kernel's expanded source.
+    fn module(&self, kernel: &Kernel, text: &str) -> wgpu::ShaderModule {
+        let source = wgpu::ShaderSource::Wgsl(text.into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.shader), source };
+        if self.checked_shaders || kernel.text.is_some() {
             return self.device.create_shader_module(descriptor);
         }
-        // SAFETY: the sources are this crate's own. Each guards its indices by the extents in its uniform and each loop
+        // SAFETY: without a text of its own the kernel's shader is one of this crate's. Each guards its indices by the extents in its uniform and each loop
         // is bounded by them, and the tests run every one of them with the checks on.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }

@@ -39,6 +39,23 @@ pub struct Parameter {
 }
 
 /// A network: values, and nodes in an executable order.
+///
+/// ```
+/// use vnet_engine::graph::{Graph, interpret};
+/// use vnet_engine::ops::Add;
+/// use vnet_engine::tensor::{HostTensor, TensorSpec};
+///
+/// let mut graph = Graph::new();
+/// let x = graph.input("x", TensorSpec::f32([1, 2, 3, 4, 2]));
+/// let y = graph.add(Add, &[x, x])?;
+/// let feeds = [(x, HostTensor::from_fn([1, 2, 3, 4, 2], |i| i as f64))].into();
+/// assert_eq!(interpret(&graph, &feeds)?[y.index()].data[5], 10.0);
+///
+/// let other = graph.input("other", TensorSpec::f32([1, 2, 3, 4, 3]));
+/// let error = graph.add(Add, &[x, other]).unwrap_err();
+/// assert_eq!(error.op, "add");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     values: Vec<Value>,

@@ -3,7 +3,8 @@ use crate::kernel::{Cost, Dispatch, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, ShapeError, TensorSpec, ValueId};
 use std::fmt::Debug;
 
-/// An operation: shape rule, gradient, dispatches and definition.
+/// An operation: shape rule, gradient, dispatches and definition. The repository's `examples/custom_op` implements one outside
+/// of this crate.
 pub trait Op: Debug + Send + Sync {
     /// Name in errors, reports and profiles.
     fn name(&self) -> &'static str;

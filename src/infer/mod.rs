@@ -12,5 +12,5 @@ pub use forward::forward;
 pub use postprocess::PostProcessing;
 pub use predictor::{InferError, Predictor};
 pub use preprocessing::Preprocessing;
-pub use segment::{SegmentOptions, probability_path, segment_file};
+pub use segment::{SegmentOptions, probability_path, segment_file, segment_volume};
 pub use window::{gaussian_weights, window_starts};

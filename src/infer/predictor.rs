@@ -40,6 +40,42 @@ pub enum InferError {
 }
 
 /// One network or several that are ready to predict patches of one size.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # if vnet_engine::gpu::adapters().is_empty() && std::env::var_os("VNET_REQUIRE_GPU").is_none() {
+/// #     println!("skipped: no GPU adapter");
+/// #     return Ok(());
+/// # }
+/// # use vnet_engine::data::{Normalisation, Preparation};
+/// # use vnet_engine::train::{Preset, Trainer};
+/// use std::sync::Arc;
+/// use vnet_engine::data::{Grid, Volume};
+/// use vnet_engine::gpu::{Gpu, GpuOptions};
+/// use vnet_engine::infer::{Predictor, Preprocessing, segment_volume};
+/// use vnet_engine::nn::Model;
+/// # use vnet_engine::nn::Network;
+///
+/// let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("model.safetensors");
+/// # let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+/// # let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [4, 6, 8])?;
+/// # trainer.initialise(0, 1.0);
+/// # let preparation = Preparation { patch: [8, 6, 4], ..Preparation::native(Normalisation::ZScoreAll) };
+/// # trainer.model(trainer.best_arena(), &network, &Preprocessing::new(&preparation, Vec::new()))?.write(&path)?;
+/// let model = Model::read(&path)?;
+/// let preprocessing = Preprocessing::of(&model)?;
+/// let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
+/// let preparation = preprocessing.preparation(model.network.classes);
+///
+/// let grid = Grid::axis_aligned([9, 7, 5], [1.0, 1.0, 2.0]);
+/// let volume = Volume::new(grid, (0..315).map(|i| (i % 11) as f32).collect())?;
+/// let labels = segment_volume(&predictor, &preparation, volume)?;
+/// assert_eq!((labels.grid.extents, labels.voxels.len()), ([9, 7, 5], 315));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Predictor {
     members: Vec<Member>,

@@ -29,6 +29,13 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
+    /// Of how volumes are prepared, with the names of the classes (background first, or none).
+    pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
+        let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, classes: _ } =
+            *preparation;
+        Self { normalisation, intensities, spacing, interpolation, patch, canonical, class_names }
+    }
+
     /// That of a model; without the key, volumes are taken as they are, normalised over all voxels, and the patch is 64
     /// voxels along each axis, rounded up to the network's divisor.
     ///

@@ -1,6 +1,7 @@
 use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, case_of};
-use crate::data::{Fit, LabelMap, Preparation, Restoration, Volume, prepare_image};
+use crate::data::prepare::{MOST_VOXELS, check_size};
+use crate::data::{Fit, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::path::{Path, PathBuf};
 
 /// What is written for an input.
@@ -27,9 +28,7 @@ pub fn segment_file(
     progress: impl FnMut(usize, usize),
 ) -> Result<LabelMap, InferError> {
     let (prepared, header) = prepare_image(input, preparation, Fit::Whole)?;
-    let mut restoration = Restoration::new(&prepared.geometry, preparation.classes, options.probabilities);
-    predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
-    let (labels, probabilities) = restoration.finish();
+    let (labels, probabilities) = predict(predictor, &prepared, preparation.classes, options.probabilities, progress)?;
     let grid = prepared.geometry.input.clone();
     drop(prepared);
     for (class, voxels) in (1..).zip(probabilities) {
@@ -40,6 +39,36 @@ pub fn segment_file(
     options.post_processing.apply(&mut map);
     io::write_label_map(output, &map, &header)?;
     Ok(map)
+}
+
+/// Segments a volume that is in memory; the label map lies on its grid. `preparation` must be that of the predictor's model,
+/// with the predictor's patch.
+///
+/// # Errors
+/// [`InferError::Data`] when the volume is too large, [`InferError::Gpu`] when the device failed.
+pub fn segment_volume(
+    predictor: &Predictor,
+    preparation: &Preparation,
+    volume: Volume,
+) -> Result<LabelMap, InferError> {
+    let grid = volume.grid.clone();
+    check_size(Path::new("volume"), &grid, preparation, MOST_VOXELS)?;
+    let prepared = Prepared::from_volume(volume, preparation, Fit::Whole);
+    let (voxels, _) = predict(predictor, &prepared, preparation.classes, false, |_, _| ())?;
+    Ok(LabelMap { grid, voxels })
+}
+
+/// Labels of a prepared volume on the grid that it came from, and the probabilities of each foreground class if wanted.
+fn predict(
+    predictor: &Predictor,
+    prepared: &Prepared,
+    classes: usize,
+    keep_probabilities: bool,
+    progress: impl FnMut(usize, usize),
+) -> Result<(Vec<u16>, Vec<Vec<f32>>), InferError> {
+    let mut restoration = Restoration::new(&prepared.geometry, classes, keep_probabilities);
+    predictor.predict_slabs(prepared, |slab| restoration.push(slab), progress)?;
+    Ok(restoration.finish())
 }
 
 /// `a.nii.gz` → `a_prob1.nii.gz`.

@@ -3,10 +3,12 @@
 //! Every shader has its bindings in group 0: binding 0 is the uniform `params` (the words of [`Dispatch::params`]),
 //! bindings 1, 2, … are the storage buffers of [`Dispatch::bindings`] in order.
 
+mod measured;
 mod source;
 mod target;
 
-pub use source::{SHADERS, SourceError, source};
+pub use measured::{ConvolutionKernels, ConvolutionLayer, KernelTable, MeasuredChoice};
+pub use source::{SHADERS, SourceError};
 pub use target::{Algorithms, Target};
 
 use crate::tensor::ValueId;
@@ -17,8 +19,10 @@ pub const STEP_SCALAR_BYTES: u64 = 64;
 /// A compute pipeline: a shader and the values of its `override` constants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
-    /// Name of the shader file and of its entry point.
+    /// Name of the shader and of its entry point.
     pub shader: &'static str,
+    /// WGSL of a shader from outside this crate; `None`: the one of that name in [`SHADERS`].
+    pub text: Option<&'static str>,
     /// `override` constants; all that the shader declares without a default must be given.
     pub constants: Vec<(&'static str, f64)>,
     /// Whether an invocation works on pairs of neighbouring floats, in shaders that import `element`; needs
@@ -93,10 +97,42 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// A dispatch without bindings of the shader of this name.
+    /// A dispatch without bindings of this crate's shader of this name ([`SHADERS`]).
     pub fn new(shader: &'static str) -> Self {
+        Self::of(shader, None)
+    }
+
+    /// A dispatch without bindings of a shader that comes along: WGSL whose entry point is `shader`, with the bindings that
+    /// the [module](self) describes. `#import grid` brings `linear_workgroup`, for [`Dispatch::linear_grid`].
+    ///
+    /// It is compiled with bounds checks; what is wrong with it is an error when an executor is made
+    /// ([`crate::gpu::GpuError::Pipeline`]).
+    ///
+    /// ```
+    /// use vnet_engine::kernel::Dispatch;
+    ///
+    /// const DOUBLE: &str = "
+    /// @group(0) @binding(0) var<uniform> elements: u32;
+    /// @group(0) @binding(1) var<storage, read> input: array<f32>;
+    /// @group(0) @binding(2) var<storage, read_write> output: array<f32>;
+    ///
+    /// @compute @workgroup_size(64)
+    /// fn double(@builtin(global_invocation_id) id: vec3<u32>) {
+    ///     if id.x < elements {
+    ///         output[id.x] = 2.0 * input[id.x];
+    ///     }
+    /// }";
+    /// let dispatch = Dispatch::from_wgsl("double", DOUBLE).param(1000).grid([1000_u32.div_ceil(64), 1, 1]);
+    /// assert_eq!(dispatch.kernel.source()?.trim(), DOUBLE.trim());
+    /// # Ok::<(), vnet_engine::kernel::SourceError>(())
+    /// ```
+    pub fn from_wgsl(shader: &'static str, text: &'static str) -> Self {
+        Self::of(shader, Some(text))
+    }
+
+    fn of(shader: &'static str, text: Option<&'static str>) -> Self {
         Self {
-            kernel: Kernel { shader, constants: Vec::new(), pairs: false },
+            kernel: Kernel { shader, text, constants: Vec::new(), pairs: false },
             params: Vec::new(),
             bindings: Vec::new(),
             grid: [1, 1, 1],

@@ -1,5 +1,7 @@
 //! The table of shaders and their expansion.
 
+use super::Kernel;
+
 /// A shader name or import that is not in the table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
@@ -22,7 +24,7 @@ macro_rules! table {
     };
 }
 
-/// Every shader: name (of the file and its entry point) and unexpanded source.
+/// Every shader of this crate: name (of the file and its entry point) and unexpanded source.
 pub const SHADERS: &[(&str, &str)] = table!("":
     accumulate
     adam
@@ -118,16 +120,18 @@ const COMMON: &[(&str, &str)] = table!("common/":
 /// Import that says what an invocation works on, and what stands for it where that is two channels.
 const ELEMENT: [&str; 2] = ["element", "element_pair"];
 
-/// The source of a shader with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name; `pairs` as in
-/// [`super::Kernel::pairs`].
-///
-/// # Errors
-/// [`SourceError`] when the shader or an import does not exist.
-pub fn source(shader: &str, pairs: bool) -> Result<String, SourceError> {
-    let text = find(SHADERS, shader).ok_or_else(|| SourceError::UnknownShader(shader.to_owned()))?;
-    let mut expanded = String::new();
-    expand(shader, text, pairs, &mut Vec::new(), &mut expanded)?;
-    Ok(expanded)
+impl Kernel {
+    /// WGSL of the kernel's shader, with each `#import name` line replaced by `shaders/common/name.wgsl`, once per name.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the shader or an import does not exist.
+    pub fn source(&self) -> Result<String, SourceError> {
+        let of_table = || find(SHADERS, self.shader).ok_or_else(|| SourceError::UnknownShader(self.shader.to_owned()));
+        let text = self.text.map_or_else(of_table, Ok)?;
+        let mut expanded = String::new();
+        expand(self.shader, text, self.pairs, &mut Vec::new(), &mut expanded)?;
+        Ok(expanded)
+    }
 }
 
 fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

@@ -1,3 +1,6 @@
+use super::KernelTable;
+use std::sync::Arc;
+
 /// Which implementation of an operation is chosen where there is more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -11,6 +14,8 @@ pub enum Algorithms {
     /// The fastest by the cost model.
     #[default]
     Auto,
+    /// What [`Target::measured`] says; the cost model for what it does not name.
+    Measured,
 }
 
 impl std::fmt::Display for Algorithms {
@@ -20,6 +25,7 @@ impl std::fmt::Display for Algorithms {
             Self::Direct => "direct",
             Self::Winograd => "winograd",
             Self::Auto => "auto",
+            Self::Measured => "measured",
         })
     }
 }
@@ -47,6 +53,8 @@ pub struct Target {
     pub software: bool,
     /// Which implementations to choose.
     pub algorithms: Algorithms,
+    /// The table of [`Algorithms::Measured`].
+    pub measured: Option<Arc<KernelTable>>,
 }
 
 impl Target {
@@ -63,6 +71,7 @@ impl Target {
             int64: false,
             software: false,
             algorithms: Algorithms::Auto,
+            measured: None,
         }
     }
 

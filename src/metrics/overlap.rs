@@ -15,6 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::{MetricError, check_voxels};
 
 /// Voxel counts of one class: true positives, false positives, false negatives, and the volume's total.
+///
+/// ```
+/// use vnet_engine::metrics::Overlap;
+///
+/// let (prediction, reference) = ([0, 1, 1, 1, 2, 0], [0, 1, 1, 0, 2, 1]);
+/// let overlap = Overlap::count(&prediction, &reference, 1)?;
+/// assert_eq!((overlap.true_positives, overlap.dice()), (2, Some(4.0 / 6.0)));
+/// assert_eq!(Overlap::count(&prediction, &reference, 3)?.dice(), None);
+/// # Ok::<(), vnet_engine::metrics::MetricError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overlap {
     /// Voxels of the class in both.

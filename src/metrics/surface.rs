@@ -34,6 +34,15 @@ pub struct SurfaceDistances {
 ///
 /// # Errors
 /// When a label map does not fill the extents, or the spacing is not positive.
+///
+/// ```
+/// use vnet_engine::metrics::surface_distances;
+///
+/// // A voxel that was found one slice too high.
+/// let distances = surface_distances(&[0, 0, 0, 1], &[0, 0, 1, 0], 1, [1, 1, 4], [0.5, 0.5, 3.0])?;
+/// assert_eq!(distances.map(|d| d.hausdorff_mm), Some(3.0));
+/// # Ok::<(), vnet_engine::metrics::MetricError>(())
+/// ```
 pub fn surface_distances(
     prediction: &[u16],
     reference: &[u16],

@@ -1,6 +1,21 @@
 use serde::{Deserialize, Serialize};
 
 /// A V-Net's shape: what a checkpoint's metadata says of it.
+///
+/// ```
+/// use vnet_engine::nn::{Network, model::parameter_shapes};
+///
+/// let network = Network::paper(1, 2);
+/// network.validate()?;
+/// assert_eq!((network.levels(), network.divisor()), (5, 16));
+/// let parameters = parameter_shapes(&network);
+/// assert_eq!(parameters["encoder.1.down.weight"], [32, 16, 2, 2, 2]);
+/// assert_eq!(parameters.values().map(|shape| shape.iter().product::<usize>()).sum::<usize>(), 65_175_314);
+///
+/// let error = Network { decoder: vec![1, 2], ..network }.validate().unwrap_err();
+/// assert!(error.to_string().starts_with("network: encoder has 5 stages and decoder 2"));
+/// # Ok::<(), vnet_engine::nn::NetworkError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {

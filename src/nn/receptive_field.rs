@@ -1,3 +1,4 @@
+use crate::kernel::ConvolutionLayer;
 use serde::Serialize;
 
 /// What a layer does to extents.
@@ -34,6 +35,15 @@ pub struct Layer {
     pub parameters: usize,
     /// Multiplications and additions of one forward pass in direct form, for the whole batch.
     pub flops: u64,
+}
+
+impl Layer {
+    /// The 5x5x5 convolution that this layer is for this many samples, if it is one.
+    pub fn same_5(&self, batch: usize) -> Option<ConvolutionLayer> {
+        let &Self { in_channels, out_channels, extents, .. } = self;
+        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch };
+        (self.kind == LayerKind::Convolution { kernel: 5 }).then_some(layer)
+    }
 }
 
 /// The input voxels, per axis, that one output voxel of a stage depends on.

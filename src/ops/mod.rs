@@ -20,7 +20,7 @@ pub use add::Add;
 pub use channel_sum::ChannelSum;
 pub use concat::{ConcatChannels, SliceChannels};
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
-pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight};
+pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
 pub use cross_entropy::{CrossEntropyGrad, CrossEntropyLoss};
 pub use fill::Fill;
 pub use pad_crop::PadCrop;

@@ -3,9 +3,9 @@
 
 use super::config::{Config, ConfigError, Preset};
 use super::data_config::DataConfig;
+use crate::files::read_text;
 use crate::nn::NetworkError;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -27,7 +27,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that names the file and key; [`ConfigError::Many`] where there are several.
     pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
-        let text = file.map(read_text).transpose()?;
+        let read = |path: &Path| {
+            read_text(path, LONGEST_TEXT).map_err(|source| ConfigError::Io { path: path.to_owned(), source })
+        };
+        let text = file.map(read).transpose()?;
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
         Self::from_text(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
     }
@@ -159,19 +162,6 @@ fn value_at_mut<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
         Some((first, rest)) => value_at_mut(table.get_mut(first)?.as_table_mut()?, rest),
         None => table.get_mut(key),
     }
-}
-
-/// The text of a configuration; a pipe will do.
-fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let io = |source| ConfigError::Io { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(io)?;
-    file.take(LONGEST_TEXT + 1).read_to_string(&mut text).map_err(io)?;
-    if text.len() as u64 > LONGEST_TEXT {
-        let reason = format!("more than {LONGEST_TEXT} bytes, expected a configuration");
-        return Err(io(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)));
-    }
-    Ok(text)
 }
 
 fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {

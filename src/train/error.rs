@@ -6,6 +6,7 @@ use crate::nn::ModelError;
 use crate::plan::{PlanError, human_bytes};
 use crate::report::ReportError;
 use crate::tensor::ShapeError;
+use crate::tuning::KernelTableError;
 use std::path::PathBuf;
 
 /// A training cannot start or go on.
@@ -36,6 +37,16 @@ pub enum TrainError {
         /// Settings that would fit.
         ways: String,
     },
+    /// A step was given a batch of other extents than it was planned for.
+    #[error("a training step was given {found} {what}, expected {expected}")]
+    Batch {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many the step takes.
+        expected: usize,
+    },
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),
@@ -51,6 +62,9 @@ pub enum TrainError {
     /// A prediction.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// The table of kernels.
+    #[error(transparent)]
+    Kernels(#[from] KernelTableError),
     /// A file of the run folder.
     #[error("{}: cannot {action}: {source}", .path.display())]
     Io {

@@ -163,6 +163,7 @@ fn train_behind<P: Progress>(
     if let Some(reason) = lost {
         run.log.write(&Event::DeviceLost { step: run.trainer.step_count(), reason });
     }
+    let gpu = &Arc::clone(run.trainer.executor().gpu());
     run.healthy_steps()?;
     let evaluation = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;

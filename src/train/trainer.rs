@@ -5,11 +5,14 @@ use crate::data::Batch;
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
 use crate::graph::Graph;
+use crate::infer::Preprocessing;
 use crate::kernel::{Arena, Operand, Target};
-use crate::nn::{Network, TrainingGraph};
+use crate::nn::model::initial_arena;
+use crate::nn::{Model, Network, TrainingGraph};
 use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, update};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, Window, plan};
 use crate::profile::ProgramTimings;
+use crate::tensor::{ELEMENT_BYTES, ValueId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,6 +25,40 @@ const GRADIENTS: usize = 0;
 const UPDATE: usize = 1;
 
 /// The device's part of a training: gradients of batches and updates of the parameters.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # if vnet_engine::gpu::adapters().is_empty() && std::env::var_os("VNET_REQUIRE_GPU").is_none() {
+/// #     println!("skipped: no GPU adapter");
+/// #     return Ok(());
+/// # }
+/// use std::sync::Arc;
+/// use vnet_engine::data::Batch;
+/// use vnet_engine::gpu::{Gpu, GpuOptions};
+/// use vnet_engine::nn::Network;
+/// use vnet_engine::train::{Preset, Trainer};
+///
+/// let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+/// let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
+/// let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [4, 6, 8])?;
+/// trainer.initialise(0, 0.05);
+/// let batch = Batch {
+///     image: (0..192).map(|i| (i % 7) as f32 - 3.0).collect(),
+///     label: (0..192).map(|i| u32::from(i % 7 > 3)).collect(),
+///     ..Batch::default()
+/// };
+/// let mut results = Vec::new();
+/// for _ in 0..30 {
+///     results.extend(trainer.step(std::slice::from_ref(&batch), 1e-2)?); // those that have arrived
+/// }
+/// results.extend(trainer.finish()?);
+/// assert!(results[29].loss < 0.8 * results[0].loss);
+///
+/// let error = trainer.step(&[Batch::default()], 1e-2).unwrap_err();
+/// assert_eq!(error.to_string(), "a training step was given 0 voxels of the image, expected 192");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Trainer {
     training: TrainingGraph,
@@ -136,6 +173,23 @@ impl Trainer {
         self.step
     }
 
+    /// Sets the parameters to those of a new network ([`initial_arena`]).
+    pub fn initialise(&mut self, seed: u64, head_gain: f32) {
+        let arena = initial_arena(&self.training.graph, self.layout(), seed, head_gain);
+        self.set_parameters(&arena);
+    }
+
+    /// The network with the parameters of an arena ([`Trainer::best_arena`], or [`Arena::Parameters`]). `network` is the one
+    /// that is trained, `preprocessing` how volumes become its inputs.
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    pub fn model(&self, arena: Arena, network: &Network, preprocessing: &Preprocessing) -> Result<Model, TrainError> {
+        let preprocessing = serde_json::to_value(preprocessing).expect("preprocessing is always JSON");
+        let parameters = self.executor.read_arena(arena)?;
+        Ok(Model::from_arena(&self.training.graph, self.layout(), &parameters, network, Some(preprocessing)))
+    }
+
     /// Sets the parameters, and their average to the same.
     pub fn set_parameters(&mut self, arena: &[f32]) {
         self.executor.write_arena(Arena::Parameters, arena);
@@ -197,11 +251,11 @@ impl Trainer {
     /// One optimiser step on `passes` batches; returns results that have arrived, oldest first.
     ///
     /// # Errors
+    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for;
     /// [`TrainError::Gpu`] when the device failed.
     ///
     /// # Panics
-    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or do not say of their
-    /// samples what the configured augmentation needs.
+    /// When the batches do not say of their samples what the configured augmentation needs.
     pub fn step(&mut self, batches: &[Batch], learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
         self.advance(batches, learning_rate, Executor::run)
     }
@@ -209,11 +263,11 @@ impl Trainer {
     /// Like [`Trainer::step`], with the same results, but times each dispatch.
     ///
     /// # Errors
+    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for;
     /// [`TrainError::Gpu`] when the device failed.
     ///
     /// # Panics
-    /// When the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or do not say of their
-    /// samples what the configured augmentation needs.
+    /// When the batches do not say of their samples what the configured augmentation needs.
     pub fn profile_step(
         &mut self,
         batches: &[Batch],
@@ -234,7 +288,7 @@ impl Trainer {
         learning_rate: f64,
         mut run: impl FnMut(&Executor, usize) -> Result<(), GpuError>,
     ) -> Result<Vec<StepResult>, TrainError> {
-        assert_eq!(batches.len(), self.passes, "one batch per pass");
+        self.check(batches)?;
         self.step += 1;
         let mut readbacks = Vec::new();
         let loss = self.executor.plan().places[&self.training.loss];
@@ -256,11 +310,31 @@ impl Trainer {
         self.collect(MOST_IN_FLIGHT)
     }
 
-    fn write_batch(&self, batch: &Batch) {
-        let (image, labels) = match &self.augmenter {
+    /// The values that a batch is written to.
+    fn batch_inputs(&self) -> (ValueId, ValueId) {
+        match &self.augmenter {
             Some(augmenter) => (augmenter.image, augmenter.labels),
             None => (self.training.image, self.training.labels),
+        }
+    }
+
+    fn check(&self, batches: &[Batch]) -> Result<(), TrainError> {
+        let same = |what, found, expected| match found == expected {
+            true => Ok(()),
+            false => Err(TrainError::Batch { what, found, expected }),
         };
+        same("batches", batches.len(), self.passes)?;
+        let (image, labels) = self.batch_inputs();
+        let elements = |value| (self.executor.plan().places[&value].bytes / ELEMENT_BYTES) as usize;
+        for batch in batches {
+            same("voxels of the image", batch.image.len(), elements(image))?;
+            same("labels", batch.label.len(), elements(labels))?;
+        }
+        Ok(())
+    }
+
+    fn write_batch(&self, batch: &Batch) {
+        let (image, labels) = self.batch_inputs();
         self.executor.write(image, bytemuck::cast_slice(&batch.image));
         self.executor.write(labels, bytemuck::cast_slice(&batch.label));
         for (value, numbers) in self.augmenter.iter().flat_map(|a| a.feeds(&batch.samples)) {

@@ -236,6 +236,19 @@ pub(crate) fn visit_voxels<R>(
 }
 
 /// Reads an image; its voxels are finite.
+///
+/// ```
+/// use vnet_engine::data::io::{read_volume, write_volume};
+/// use vnet_engine::data::{Grid, Volume};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("volume.nii.gz");
+/// let grid = Grid::axis_aligned([4, 3, 2], [0.5, 0.5, 3.0]);
+/// write_volume(&path, &Volume::new(grid, (0..24).map(|i| i as f32).collect())?)?;
+/// let volume = read_volume(&path)?;
+/// assert_eq!((volume.grid.spacing, volume.voxels[23]), ([0.5, 0.5, 3.0], 23.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
     volume_of(Input::file(path))
 }

@@ -1,8 +1,8 @@
-//! Which kernels a convolution runs on.
+//! Which kernels a convolution runs on: by the cost model, by measurement, or as the user says.
 
 use super::geometry::Geometry;
 use super::winograd;
-use crate::kernel::{Algorithms, Target};
+use crate::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, MeasuredChoice, Target};
 use crate::ops::matmul::has_lane_tiles;
 
 /// A family of kernels.
@@ -22,8 +22,7 @@ pub(super) enum Family {
 
 /// The family for a convolution and both its gradients.
 pub(super) fn family(g: &Geometry, target: &Target) -> Family {
-    let algorithms = target.algorithms;
-    if algorithms == Algorithms::Naive {
+    if target.algorithms == Algorithms::Naive {
         return Family::Naive;
     }
     if g.windows_tile() {
@@ -32,17 +31,65 @@ pub(super) fn family(g: &Geometry, target: &Target) -> Family {
     if !g.is_same_5() {
         return Family::Naive;
     }
-    let winograd = winograd::fits(g, target)
-        && match algorithms {
-            Algorithms::Winograd => true,
-            Algorithms::Auto => winograd_is_faster(g, target),
-            _ => false,
-        };
-    match winograd {
-        true => Family::Winograd,
-        false if has_wide_rows(g, target) => Family::Same5Lanes,
-        false => Family::Same5,
+    match choose(g, target).0 {
+        ConvolutionKernels::Winograd => Family::Winograd,
+        ConvolutionKernels::Direct if has_wide_rows(g, target) => Family::Same5Lanes,
+        ConvolutionKernels::Direct => Family::Same5,
     }
+}
+
+/// Why a 5x5x5 convolution runs on its kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// [`Target::algorithms`] says so.
+    Asked,
+    /// Winograd's buffers exceed what the device can bind.
+    OnlyDirect,
+    /// The cost model says so.
+    CostModel,
+    /// [`Target::measured`] says so.
+    Measured(MeasuredChoice),
+}
+
+/// The kernels of a 5x5x5 convolution on a target, unless they are the naive ones, and why.
+pub fn convolution_kernels(layer: &ConvolutionLayer, target: &Target) -> (ConvolutionKernels, Reason) {
+    let &ConvolutionLayer { in_channels, out_channels, extents, batch } = layer;
+    let geometry = Geometry {
+        batch,
+        fine: extents,
+        coarse: extents,
+        kernel: [5; 3],
+        stride: [1; 3],
+        padding: [2; 3],
+        fine_channels: in_channels,
+        coarse_channels: out_channels,
+    };
+    choose(&geometry, target)
+}
+
+fn choose(g: &Geometry, target: &Target) -> (ConvolutionKernels, Reason) {
+    use ConvolutionKernels::{Direct, Winograd};
+    if matches!(target.algorithms, Algorithms::Naive | Algorithms::Direct) {
+        return (Direct, Reason::Asked);
+    }
+    if !winograd::fits(g, target) {
+        return (Direct, Reason::OnlyDirect);
+    }
+    if target.algorithms == Algorithms::Winograd {
+        return (Winograd, Reason::Asked);
+    }
+    if let Some(choice) = measured(g, target) {
+        return (choice.kernels, Reason::Measured(choice));
+    }
+    (if winograd_is_faster(g, target) { Winograd } else { Direct }, Reason::CostModel)
+}
+
+/// What the table says of a convolution that keeps the extents.
+fn measured(g: &Geometry, target: &Target) -> Option<MeasuredChoice> {
+    let table = target.measured.as_ref().filter(|_| target.algorithms == Algorithms::Measured)?;
+    let (in_channels, out_channels) = (g.fine_channels, g.coarse_channels);
+    let layer = ConvolutionLayer { in_channels, out_channels, extents: g.fine, batch: g.batch };
+    table.convolutions.get(&layer).copied()
 }
 
 /// What work costs on a kind of device, in nanoseconds or any other unit.
@@ -89,7 +136,11 @@ fn direct_flops(g: &Geometry) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::KernelTable;
     use crate::tensor::TensorSpec;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     fn layer(input: [usize; 5], cout: usize) -> Geometry {
         let weight = TensorSpec::f32([5, 5, 5, input[4], cout]);
@@ -103,6 +154,26 @@ mod tests {
         assert_eq!(family(&layer([1, 4, 8, 8, 256], 256), &target), Family::Winograd);
         assert_eq!(family(&layer([1, 1, 2, 2, 256], 256), &target), Family::Same5);
         assert_eq!(family(&layer([1, 64, 128, 128, 1], 16), &target), Family::Same5Lanes);
+    }
+
+    #[test]
+    fn a_table_goes_before_the_cost_model_and_the_limits_before_the_table() {
+        let named = ConvolutionLayer { in_channels: 32, out_channels: 32, extents: [32, 64, 64], batch: 1 };
+        let (direct, winograd) = (Duration::from_millis(1), Duration::from_millis(2));
+        let of = |algorithms, kernels| {
+            let convolutions = BTreeMap::from([(named, MeasuredChoice { kernels, direct, winograd })]);
+            let measured = Some(Arc::new(KernelTable { convolutions, ..KernelTable::default() }));
+            Target { software: true, algorithms, measured, ..Target::webgpu() }
+        };
+        let against = of(Algorithms::Measured, ConvolutionKernels::Direct);
+        assert_eq!(family(&layer([1, 32, 64, 64, 32], 32), &against), Family::Same5);
+        for other in [[2, 32, 64, 64, 32], [1, 64, 32, 64, 32]] {
+            assert_eq!(family(&layer(other, 32), &against), Family::Winograd, "{other:?} is not in the table");
+        }
+        let ignored = of(Algorithms::Auto, ConvolutionKernels::Direct);
+        assert_eq!(convolution_kernels(&named, &ignored), (ConvolutionKernels::Winograd, Reason::CostModel));
+        let narrow = Target { max_binding_bytes: 1 << 20, ..of(Algorithms::Measured, ConvolutionKernels::Winograd) };
+        assert_eq!(convolution_kernels(&named, &narrow), (ConvolutionKernels::Direct, Reason::OnlyDirect));
     }
 
     #[test]

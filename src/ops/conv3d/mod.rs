@@ -38,6 +38,7 @@ use super::ChannelSum;
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 use choice::{Family, family};
+pub use choice::{Reason, convolution_kernels};
 use geometry::{Geometry, WeightOrder, activation, axes, check_bias};
 use same5::Direction;
 use shares::Product;

@@ -18,6 +18,7 @@ use super::config_load::leaves;
 use super::health::{Predictions, Restorations};
 use super::{Config, TrainError, Trainer};
 use crate::data::patch::LONGEST_PATCH;
+use crate::kernel::{Algorithms, ConvolutionLayer, KernelTable, MeasuredChoice, Target};
 use crate::nn::model::{
     Tensor, decode, encode_tensors, fingerprint, parameter_shapes, tensors_from_arena, tensors_to_arena,
 };
@@ -25,6 +26,7 @@ use crate::nn::{ModelError, Network};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const KEY: &str = "vnet_engine_checkpoint";
 const FORMAT: u32 = 2;
@@ -70,7 +72,7 @@ pub struct StoredWeights {
     pub step: u64,
     /// Fingerprint of the parameters: [`fingerprint`].
     pub fingerprint: String,
-    /// BLAKE3 of the configuration, TOML as in `config.toml`.
+    /// BLAKE3 of the configuration, TOML as in `config.toml`, and of the table of kernels, where there is one.
     pub config_blake3: String,
 }
 
@@ -86,7 +88,7 @@ impl StoredWeights {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Origin {
-    /// The effective configuration, TOML.
+    /// The effective configuration, TOML, and behind it the kernels of the table, where there is one.
     config: String,
     /// BLAKE3 of it.
     config_blake3: String,
@@ -130,7 +132,7 @@ impl Position {
 impl Origin {
     /// That of a trainer with this effective configuration.
     pub(super) fn new(trainer: &Trainer, config: &Config) -> Self {
-        let config = config.to_toml();
+        let config = config.to_toml() + &kernels_toml(trainer.executor().gpu().target());
         let device = trainer.executor().gpu().description();
         Self {
             config_blake3: blake3::hash(config.as_bytes()).to_hex().to_string(),
@@ -158,6 +160,15 @@ impl Origin {
         }
         found
     }
+}
+
+/// The choices of the table of kernels that is followed, without times, as TOML to stand behind a configuration.
+fn kernels_toml(target: &Target) -> String {
+    let table = target.measured.iter().filter(|_| target.algorithms == Algorithms::Measured);
+    let line =
+        |(layer, choice): (&ConvolutionLayer, &MeasuredChoice)| format!("\"{layer}\" = \"{:?}\"\n", choice.kernels);
+    let lines = |table: &Arc<KernelTable>| table.convolutions.iter().map(line).collect::<String>();
+    table.map(|table| format!("\n[measured_kernels]\n{}", lines(table))).collect()
 }
 
 /// BLAKE3 of all that the device is told to do in a step.

@@ -1,6 +1,7 @@
 //! What a run writes on the way: its best model and checkpoints.
 
 use super::{Progress, Run};
+use crate::kernel::Arena;
 use crate::nn::Model;
 use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Position};
@@ -15,12 +16,8 @@ impl<P: Progress> Run<'_, P> {
     /// Keeps the model as it is now, with averaged parameters where there are some; where it cannot be written, in
     /// memory until it can. False where it is not finite, and not kept.
     pub(super) fn keep_model(&mut self) -> Result<bool, TrainError> {
-        let parameters = match self.trainer.average()? {
-            Some(average) => average,
-            None => self.trainer.parameters()?,
-        };
-        let model = self.model_of(&parameters);
-        let finite = parameters.iter().all(|p| p.is_finite());
+        let model = self.model(self.trainer.best_arena())?;
+        let finite = model.tensors.values().flat_map(|tensor| &tensor.data).all(|p| p.is_finite());
         self.health.parameters(finite);
         if finite {
             self.unwritten = Some(model);
@@ -30,19 +27,17 @@ impl<P: Progress> Run<'_, P> {
         Ok(finite)
     }
 
-    fn model_of(&self, arena: &[f32]) -> Model {
-        let preprocessing = serde_json::to_value(&self.preprocessing).expect("preprocessing is always JSON");
-        let (graph, layout) = (&self.trainer.training().graph, self.trainer.layout());
-        Model::from_arena(graph, layout, arena, &self.network, Some(preprocessing))
+    fn model(&self, arena: Arena) -> Result<Model, TrainError> {
+        self.trainer.model(arena, &self.network, &self.preprocessing)
     }
 
     /// Writes the parameters behind the last step, `model_last.safetensors`, and their average where there is one,
     /// `model_ema.safetensors`; returns the first.
     pub(super) fn write_last_models(&self) -> Result<Model, TrainError> {
-        let last = self.model_of(&self.trainer.parameters()?);
+        let last = self.model(Arena::Parameters)?;
         last.write(&self.settings.out.join("model_last.safetensors"))?;
-        if let Some(average) = self.trainer.average()? {
-            self.model_of(&average).write(&self.settings.out.join("model_ema.safetensors"))?;
+        if self.trainer.best_arena() == Arena::Average {
+            self.model(Arena::Average)?.write(&self.settings.out.join("model_ema.safetensors"))?;
         }
         Ok(last)
     }

@@ -2,7 +2,7 @@
 
 use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
-use crate::data::{Case, Dataset, Preparation};
+use crate::data::{Case, Dataset};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
@@ -13,6 +13,7 @@ use crate::train::data_config::Patch;
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
 use crate::train::history::History;
+use crate::train::kernels::choose_kernels;
 use crate::train::lock::RunLock;
 use crate::train::profiler::StepProfiler;
 use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
@@ -42,6 +43,7 @@ impl<'a, P: Progress> Run<'a, P> {
         config.data.resolve(&training)?;
         // Measured first, while the device has memory to spare.
         let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
+        let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
         let mut trainer = trainer_for(gpu, settings, &network, patch)?;
         let origin = Origin::new(&trainer, &config);
         let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
@@ -71,7 +73,7 @@ impl<'a, P: Progress> Run<'a, P> {
             progress,
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
             validation: Validation::new(&validation, &preparation)?,
-            preprocessing: preprocessing(&preparation, &dataset),
+            preprocessing: Preprocessing::new(&preparation, dataset.class_names.clone()),
             saved: Some(trainer.step_count()),
             trainer,
             network,
@@ -178,16 +180,4 @@ fn resume<P: Progress>(
         progress.note(&format!("not as in the checkpoint, so the bits may not be: {text}"));
     }
     Ok(())
-}
-
-fn preprocessing(preparation: &Preparation, dataset: &Dataset) -> Preprocessing {
-    Preprocessing {
-        normalisation: preparation.normalisation,
-        intensities: preparation.intensities,
-        spacing: preparation.spacing,
-        interpolation: preparation.interpolation,
-        patch: preparation.patch,
-        canonical: preparation.canonical,
-        class_names: dataset.class_names.clone(),
-    }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::read::DeflateDecoder;
 
@@ -33,9 +34,11 @@ const SEQUENCE_END: Tag = (0xFFFE, 0xE0DD);
 const FIRST: usize = 132;
 /// Bytes of an inflated data set, at most.
 const MOST_INFLATED: u64 = 1 << 28;
-/// Nor more than these and this many times the packed ones: as many files as there are cores are inflated at once.
+/// Nor more than these and this many times the packed ones.
 const ALWAYS_INFLATED: u64 = 1 << 24;
 const INFLATED_PER_BYTE: u64 = 64;
+/// Held by the data set that is inflated: slices are read on all cores, and memory is not to grow with their number.
+static INFLATED: Mutex<()> = Mutex::new(());
 /// Groups with the attributes that make a volume of slices, and the pixels; what is kept of others only takes memory.
 const KEPT: [u16; 4] = [0x0018, 0x0020, 0x0028, PIXEL_DATA.0];
 
@@ -61,6 +64,8 @@ pub(super) enum Value {
 /// The elements of a file that lie in no sequence, up to the pixel data, which are the last of them that count.
 pub(super) struct DataSet<'a> {
     bytes: Cow<'a, [u8]>,
+    /// Of [`INFLATED`], where the bytes are.
+    _inflated: Option<MutexGuard<'static, ()>>,
     coding: Coding,
     /// Transfer syntax.
     pub(super) syntax: String,
@@ -146,12 +151,11 @@ impl<'a> DataSet<'a> {
             _ => META,
         };
         let rest = bytes.get(at..).unwrap_or_default();
-        let (bytes, at) = match syntax.as_str() {
-            "1.2.840.10008.1.2.1.99" => (Cow::Owned(inflate(rest)?), 0),
-            _ => (Cow::Borrowed(bytes), at),
-        };
+        let deflated = syntax == "1.2.840.10008.1.2.1.99";
+        let _inflated = deflated.then(|| INFLATED.lock().unwrap_or_else(PoisonError::into_inner));
+        let (bytes, at) = if deflated { (Cow::Owned(inflate(rest)?), 0) } else { (Cow::Borrowed(bytes), at) };
         let elements = elements(&bytes, at, coding)?;
-        Ok(DataSet { bytes, coding, syntax, elements })
+        Ok(DataSet { bytes, _inflated, coding, syntax, elements })
     }
 
     /// The bytes of an element; none if it is absent.

@@ -1,6 +1,7 @@
 //! One DICOM file of a series: what its header says, and its pixels.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::elements::{DataSet, Tag};
 use super::pixels;
@@ -10,6 +11,9 @@ use crate::data::io::scalar::{Scalar, Scaling};
 
 /// Bytes of the file of a slice, at most: 8192 x 8192 pixels of 16 bits, four times the largest detectors.
 const LONGEST_FILE: u64 = 1 << 27;
+/// Longer files are read one at a time: slices are read on all cores, and memory is not to grow with their number.
+const LONG_FILE: u64 = 1 << 23;
+static LONG: Mutex<()> = Mutex::new(());
 
 /// The attributes that make a volume of slices, by their numbers in DICOM PS3.6.
 mod tags {
@@ -115,6 +119,8 @@ impl Slice {
     /// Reads the attributes of a file, not its pixels.
     pub(super) fn read(input: Input<'_>) -> Result<Slice, DataError> {
         let path = input.path;
+        let long = path.metadata().is_ok_and(|metadata| metadata.len() > LONG_FILE);
+        let _alone = long.then(|| LONG.lock().unwrap_or_else(PoisonError::into_inner));
         let bytes = input.whole(LONGEST_FILE)?;
         let file = DataSet::read(path, &bytes)?;
         let of = Attributes { path, file: &file };

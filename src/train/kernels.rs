@@ -1,0 +1,100 @@
+//! Which table of kernels a run follows: the given one, the run's own, or one that is measured now.
+
+use super::{Progress, RunSettings, TrainError, Trainer, check_budget};
+use crate::gpu::{AdapterDescription, Gpu};
+use crate::kernel::{Algorithms, ConvolutionLayer, KernelTable, Target};
+use crate::nn::{InferenceGraph, Network};
+use crate::tuning::{Uses, measure, read_table, write_table};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Name of the table in a run folder.
+pub const KERNELS_FILE: &str = "kernels.toml";
+
+/// The device with the table that the run follows, which its folder has from now on; the device as it is where none is asked
+/// for.
+pub(super) fn choose_kernels<P: Progress>(
+    gpu: &Arc<Gpu>,
+    settings: &RunSettings,
+    network: &Network,
+    [x, y, z]: [usize; 3],
+    progress: &mut P,
+) -> Result<Arc<Gpu>, TrainError> {
+    if settings.config.kernels != Algorithms::Measured {
+        return Ok(Arc::clone(gpu));
+    }
+    let path = settings.out.join(KERNELS_FILE);
+    let table = match &gpu.target().measured {
+        Some(given) => Arc::clone(given),
+        None if settings.resume => Arc::new(read_table(&path)?),
+        None => Arc::new(measure_run(gpu, settings, network, [z, y, x], progress)?),
+    };
+    note_on_adapter(&table, gpu.description()).iter().for_each(|text| progress.note(text));
+    write_table(&path, &table).map_err(|source| TrainError::Io { path, action: "write", source })?;
+    Ok(Arc::new(gpu.measured(table)))
+}
+
+/// What a person should know where a table is of another adapter or driver.
+pub fn note_on_adapter(table: &KernelTable, used: &AdapterDescription) -> Option<String> {
+    let KernelTable { adapter, driver, .. } = table;
+    let other = (adapter, driver) != (&used.name, &used.driver);
+    other.then(|| {
+        let used = format!("{}, {}", used.name, used.driver);
+        format!("the kernels were measured on {adapter}, {driver}, and are taken as they are on {used}")
+    })
+}
+
+/// Times all convolutions of the run. What is chosen may change the samples of a pass, and so bring up others.
+fn measure_run<P: Progress>(
+    gpu: &Arc<Gpu>,
+    settings: &RunSettings,
+    network: &Network,
+    extents: [usize; 3],
+    progress: &mut P,
+) -> Result<KernelTable, TrainError> {
+    check_budget(gpu, network, &settings.config, extents)?;
+    let start = Instant::now();
+    let (adapter, driver) = (gpu.description().name.clone(), gpu.description().driver.clone());
+    let mut table = KernelTable { adapter, driver, convolutions: BTreeMap::new() };
+    let mut timed = BTreeSet::new();
+    loop {
+        let target = Target { measured: Some(Arc::new(table.clone())), ..gpu.target().clone() };
+        let mut used = convolutions(settings, network, extents, &target)?;
+        used.retain(|layer, _| timed.insert(*layer));
+        if used.is_empty() {
+            break;
+        }
+        progress.note(&format!("timing the kernels of {} convolutions", used.len()));
+        for (layer, uses) in used {
+            if let Some(choice) = measure::<TrainError>(gpu, layer, uses)? {
+                table.convolutions.insert(layer, choice);
+            }
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    progress.note(&format!("timed in {seconds:.1} s: {}", settings.out.join(KERNELS_FILE).display()));
+    Ok(table)
+}
+
+/// The 5x5x5 convolutions of a step and of a prediction.
+fn convolutions(
+    settings: &RunSettings,
+    network: &Network,
+    extents: [usize; 3],
+    target: &Target,
+) -> Result<BTreeMap<ConvolutionLayer, Uses>, TrainError> {
+    let (training, _, passes) = Trainer::plan_for(network, &settings.config, extents, target)?;
+    let batch = settings.config.training.batch / passes;
+    let mut found = BTreeMap::new();
+    for layer in InferenceGraph::new(network, 1, extents)?.layers.iter().filter_map(|layer| layer.same_5(1)) {
+        found.insert(layer, Uses::Forward);
+    }
+    for (i, layer) in training.layers.iter().enumerate() {
+        let uses = if i == 0 { Uses::Parameters } else { Uses::All };
+        if let Some(layer) = layer.same_5(batch) {
+            found.entry(layer).and_modify(|known| *known = uses.max(*known)).or_insert(uses);
+        }
+    }
+    Ok(found)
+}
