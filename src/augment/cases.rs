@@ -80,7 +80,7 @@ pub fn numbers(rows: &[Vec<f32>]) -> HostTensor {
     HostTensor::new(TensorSpec::f32([rows.len(), rows[0].len()]), data)
 }
 
-/// A sample of a training, with the intensities of [`image`] for its number and of another one.
+/// A sample of a training, with the intensities of [`image()`] for its number and of another one.
 pub fn sample(number: u64) -> Sample {
     let described = |seed: u64| {
         let intensities: Vec<f32> = image(1, EXTENTS, seed).data.iter().map(|v| *v as f32).collect();

@@ -15,7 +15,7 @@ pub fn norm(expected: f64) -> f64 {
     NORM * U * expected
 }
 
-/// Bound on parameters behind `steps` steps from equal ones: per step two roundings of the parameter and [`STEP`] of its
+/// Bound on parameters behind `steps` steps from equal ones: per step two roundings of the parameter and 150 of its
 /// move, which the moments carry on from every step before. `largest` is the largest parameter, `moved` the longest move.
 pub fn parameters(steps: u32, largest: f64, moved: f64) -> f64 {
     let steps = f64::from(steps);
