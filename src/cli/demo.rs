@@ -184,10 +184,11 @@ fn draw(preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Vec<
             Ok(prepared.geometry.apply_labels(&io::read_label_map(&folder.join(&file))?.voxels, 0))
         };
         let path = overlays.join(format!("{name}.png"));
+        let reference = labels(out.join("unseen").join("labels"))?;
         let case = OverlayCase {
             title: &name,
             image: &prepared.image,
-            reference: Some(&labels(out.join("unseen").join("labels"))?),
+            reference: Some(&reference),
             prediction: &labels(out.join("predictions"))?,
             extents: prepared.geometry.grid.extents,
             spacing: prepared.geometry.grid.spacing,
