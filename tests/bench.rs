@@ -4,9 +4,10 @@ mod support;
 
 use std::sync::Arc;
 use support::{compare, gpu};
-use vnet_engine::bench::{ConvolutionLayer, NetworkBench, bench_convolution};
+use vnet_engine::bench::{NetworkBench, bench_convolution};
 use vnet_engine::data::Batch;
 use vnet_engine::graph::{Graph, Op};
+use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::profile::{CopyLoop, FmaLoop, Pass, Profile, Roof};
 use vnet_engine::tensor::HostTensor;

@@ -7,11 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::gpu;
+use support::notes::Notes;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::{Counts, Fault, Gpu, GpuError, GpuOptions};
-use vnet_engine::train::{
-    Config, Preset, Progress, RunSettings, Started, StepResult, Summary, TrainError, Trainer, train, train_on,
-};
+use vnet_engine::train::{Config, Preset, RunSettings, Summary, TrainError, Trainer, train, train_on};
 
 const STEPS: u64 = 6;
 
@@ -47,18 +46,6 @@ fn open(fault: Option<Fault>) -> Arc<Gpu> {
     Arc::new(gpu)
 }
 
-#[derive(Default)]
-struct Notes(Vec<String>);
-
-impl Progress for Notes {
-    fn started(&mut self, _run: &Started<'_>) {}
-    fn step(&mut self, _result: &StepResult) {}
-    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
-    fn note(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-}
-
 fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
     let data = folder.join("data");
     if !data.exists() {
@@ -76,16 +63,7 @@ fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
     ];
     let keys: Vec<String> = fixed.iter().chain(keys).map(|k| (*k).to_owned()).collect();
     let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
-    RunSettings {
-        data,
-        out: folder.join(out),
-        config,
-        plan: None,
-        resume: false,
-        fold: None,
-        init: None,
-        profile: false,
-    }
+    RunSettings::new(data, folder.join(out), config)
 }
 
 /// A run without a failure, and what it counts.

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use support::GPU;
+use support::notes::Notes;
 use support::program::{program, refused};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, KernelTable, MeasuredChoice, Target};
 use vnet_engine::ops::{Reason, convolution_kernels};
-use vnet_engine::train::{
-    Config, Preset, Progress, RunSettings, Started, StepResult, Summary, TrainError, Trainer, train,
-};
+use vnet_engine::train::{Config, Preset, RunSettings, Summary, TrainError, Trainer, train};
 use vnet_engine::tuning::{read_table, write_table};
 
 /// What makes a training small.
@@ -45,18 +44,6 @@ fn main() {
     ]);
 }
 
-#[derive(Default)]
-struct Notes(Vec<String>);
-
-impl Progress for Notes {
-    fn started(&mut self, _run: &Started<'_>) {}
-    fn step(&mut self, _result: &StepResult) {}
-    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
-    fn note(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-}
-
 /// A device that follows a table, or is to measure one.
 fn measuring(measured: Option<Arc<KernelTable>>) -> Arc<Gpu> {
     let options = GpuOptions { algorithms: Algorithms::Measured, measured, ..GpuOptions::default() };
@@ -73,16 +60,7 @@ fn settings(folder: &Path, out: &str, kernels: Algorithms) -> RunSettings {
         phantoms(folder);
     }
     let config = Config::load(Preset::Tiny, None, &KEYS.map(str::to_owned)).expect("valid");
-    RunSettings {
-        data: folder.join("data"),
-        out: folder.join(out),
-        config: Config { kernels, ..config },
-        plan: None,
-        resume: false,
-        fold: None,
-        init: None,
-        profile: false,
-    }
+    RunSettings::new(folder.join("data"), folder.join(out), Config { kernels, ..config })
 }
 
 fn run(gpu: &Arc<Gpu>, settings: &RunSettings) -> (Result<Summary, TrainError>, Vec<String>) {

@@ -69,16 +69,7 @@ fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
     ];
     let keys: Vec<String> = fixed.iter().chain(keys).map(|key| (*key).to_owned()).collect();
     let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
-    RunSettings {
-        data,
-        out: folder.join(out),
-        config,
-        plan: None,
-        resume: false,
-        fold: None,
-        init: None,
-        profile: false,
-    }
+    RunSettings::new(data, folder.join(out), config)
 }
 
 fn run(settings: &RunSettings) -> Heard {

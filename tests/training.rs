@@ -362,16 +362,8 @@ fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
         "network.encoder=[1,1]".to_owned(),
         "network.decoder=[1]".to_owned(),
     ];
-    RunSettings {
-        data: folder.join("data"),
-        out: folder.join(out),
-        config: Config::load(Preset::Tiny, None, &keys).expect("valid"),
-        plan: None,
-        resume: false,
-        fold: None,
-        init: None,
-        profile: false,
-    }
+    let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
+    RunSettings::new(folder.join("data"), folder.join(out), config)
 }
 
 fn a_run_that_was_interrupted_ends_with_the_same_bits() {

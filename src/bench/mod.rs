@@ -6,7 +6,6 @@
 mod convolution;
 mod network;
 
-pub use crate::kernel::ConvolutionLayer;
 pub use convolution::{ConvolutionTimes, bench_convolution};
 pub use network::{NetworkBench, NetworkTimes};
 

@@ -79,16 +79,8 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         shown("run"),
         keys.join(" --set ")
     );
-    let settings = RunSettings {
-        data: folder("data"),
-        out: folder("run"),
-        config: Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? },
-        plan: None,
-        resume: false,
-        fold: None,
-        init: None,
-        profile: false,
-    };
+    let config = Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? };
+    let settings = RunSettings::new(folder("data"), folder("run"), config);
     let mut progress = TrainProgress::new()?;
     let trained = train(&gpu, &settings, &mut progress);
     progress.finish();

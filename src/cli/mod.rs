@@ -29,8 +29,8 @@ use kernels::Kernels;
 use std::path::PathBuf;
 use std::sync::Arc;
 use verbosity::tell;
-use vnet_engine::bench::ConvolutionLayer;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
+use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::train::config::ByteSize;
 use vnet_engine::train::{MemoryMode, Preset, note_on_adapter};
 

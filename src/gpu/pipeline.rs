@@ -52,8 +52,8 @@ impl Gpu {
         if self.checked_shaders || kernel.text.is_some() {
             return self.device.create_shader_module(descriptor);
         }
-        // SAFETY: without a text of its own the kernel's shader is one of this crate's. Each guards its indices by the extents in its uniform and each loop
-        // is bounded by them, and the tests run every one of them with the checks on.
+        // SAFETY: without a text of its own the kernel's shader is one of this crate's. Each guards its indices by the
+        // extents in its uniform, each loop is bounded by them, and the tests run every one of them with the checks on.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 }

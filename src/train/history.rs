@@ -10,9 +10,9 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Opens the log of a run that has done `step` steps and was restored `restorations` times. Lines of later steps, which a process that died behind the
-    /// checkpoint leaves, a line that was cut short, and the end of a run that now goes on are dropped; those before
-    /// are read.
+    /// Opens the log of a run that has done `step` steps and was restored `restorations` times. Lines of later steps,
+    /// which a process that died behind the checkpoint leaves, a line that was cut short, and the end of a run that now
+    /// goes on are dropped; those before are read.
     pub(super) fn open(path: &Path, step: u64, restorations: u32) -> Result<(Log, Self), TrainError> {
         let mut history = Self::default();
         let bytes = match std::fs::read(path) {

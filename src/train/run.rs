@@ -46,6 +46,14 @@ pub struct RunSettings {
     pub profile: bool,
 }
 
+impl RunSettings {
+    /// A new run from initial parameters, on the configuration's split, without a plan or a profile.
+    pub fn new(data: impl Into<PathBuf>, out: impl Into<PathBuf>, config: Config) -> Self {
+        let (data, out) = (data.into(), out.into());
+        Self { data, out, config, plan: None, resume: false, fold: None, init: None, profile: false }
+    }
+}
+
 /// What a training tells while it runs.
 pub trait Progress {
     /// Once, before the first step: the network, the input's extents x, y, z, device memory in bytes, and the steps.

@@ -121,8 +121,7 @@ fn settings(folder: &Path, keys: &[&str]) -> RunSettings {
     let split = "data.split=[0.4,0.2,0.4]";
     let keys: Vec<String> = fixed.iter().chain([&split]).chain(keys).map(|k| (*k).to_owned()).collect();
     let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
-    let (data, out) = (folder.join("data"), folder.join("run"));
-    RunSettings { data, out, config, plan: None, resume: false, fold: None, init: None, profile: false }
+    RunSettings::new(folder.join("data"), folder.join("run"), config)
 }
 
 fn training() {
