@@ -137,7 +137,7 @@ fn geometry_by_precedence() {
 
     let header = grid(both().sform(3, OBLIQUE));
     close(&header.affine, &OBLIQUE, 1e-5);
-    assert!(header.warnings.iter().any(|w| w.contains("disagree by more")), "{:?}", header.warnings);
+    assert!(header.warnings.iter().any(|w| w.kind.contains("disagree by more")), "{:?}", header.warnings);
 
     let turned = [[0.0, 0.0, 3.0, 4.0], [0.5, 0.0, 0.0, -5.0], [0.0, 1.25, 0.0, 6.0]];
     close(&grid(both().sform(0, OBLIQUE)).affine, &turned, 1e-6);
@@ -147,7 +147,7 @@ fn geometry_by_precedence() {
 
     let header = grid(Crafted::new(false, false, 4, 16));
     close(&header.affine, &[[-0.5, 0.0, 0.0, 1.0], [0.0, 1.25, 0.0, -1.25], [0.0, 0.0, 3.0, -9.0]], 1e-6);
-    assert!(header.warnings[0].contains("neither sform nor qform"), "{:?}", header.warnings);
+    assert!(header.warnings[0].kind.contains("neither sform nor qform"), "{:?}", header.warnings);
 
     let half_turn = grid(Crafted::new(false, false, 4, 16).qform(1, [0.0, 0.0, 1.0 + 1e-6], offset));
     close(&half_turn.affine, &[[-0.5, 0.0, 0.0, 4.0], [0.0, -1.25, 0.0, -5.0], [0.0, 0.0, 3.0, 6.0]], 1e-6);

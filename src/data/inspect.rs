@@ -46,7 +46,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, DataError> {
 pub(crate) fn inspection_of(input: Input<'_>) -> Result<Inspection, DataError> {
     let path = input.path;
     let header = io::header_of(input)?;
-    let mut warnings = header.warnings.clone();
+    let mut warnings = header.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut statistics = Statistics::default();
     if header.scalar.is_real() {
         io::visit_voxels(input, &header, |_| Ok(()), |(), value| statistics.add(value))?;

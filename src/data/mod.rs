@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`volume`], [`canonical`] | where a voxel lies in the patient |
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
+//! | [`warning`] | what a person should know of files that can be read all the same |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and what its intensities are relative to |
@@ -31,6 +32,7 @@ pub mod restore;
 pub mod sampling;
 pub mod split;
 pub mod volume;
+pub mod warning;
 
 pub use canonical::Reorientation;
 pub use dataset::{Case, Dataset, Examined, images_only};
@@ -45,3 +47,4 @@ pub use restore::Restoration;
 pub use sampling::Sampling;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};
+pub use warning::{Notice, Warning, Warnings};

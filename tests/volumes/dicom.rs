@@ -100,7 +100,7 @@ fn a_tilted_gantry_is_kept_and_said() {
     write_series(dir.path(), &tilted);
     let header = read_header(dir.path()).expect("readable");
     close(&header.affine, &[[-0.5, 0.0, -0.5, -10.0], [0.0, -0.45, -2.0, 20.0], [0.0, -0.6, 1.5, 5.0]], 1e-5);
-    assert!(header.warnings.iter().any(|w| w.contains("gantry tilt of 11.3")), "{:?}", header.warnings);
+    assert!(header.warnings.iter().any(|w| w.detail.contains("gantry tilt of 11.3")), "{:?}", header.warnings);
 }
 
 #[test]

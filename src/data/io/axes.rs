@@ -1,5 +1,7 @@
 //! What every format asks of an affine: three independent axes, and whether they agree with the spacing.
 
+use crate::data::Warning;
+
 /// Spacings further apart than this ratio make a volume anisotropic enough to warn.
 const ANISOTROPY_WARNING: f64 = 5.0;
 
@@ -22,17 +24,18 @@ pub(super) fn column_lengths(affine: &[[f64; 4]; 3]) -> [f64; 3] {
 }
 
 /// Oddities of the geometry that a user should know of; `axes` is the number of axes that are there.
-pub(super) fn warnings_of(affine: &[[f64; 4]; 3], spacing: [f64; 3], axes: usize) -> Vec<String> {
+pub(super) fn warnings_of(affine: &[[f64; 4]; 3], spacing: [f64; 3], axes: usize) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let implied = column_lengths(affine);
     if (0..3).any(|axis| (implied[axis] / spacing[axis] - 1.0).abs() > 0.01) {
-        warnings.push(format!("spacing {spacing:?} mm disagrees with the affine's {implied:.4?} mm"));
+        let detail = format!("{spacing:?} mm and {implied:.4?} mm");
+        warnings.push(Warning::with("spacing and affine disagree", detail));
     }
     let present = &spacing[..axes.min(3)];
     let largest = present.iter().copied().fold(0.0, f64::max);
     let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
     if largest > ANISOTROPY_WARNING * smallest {
-        warnings.push(format!("anisotropic: spacings from {smallest} to {largest} mm"));
+        warnings.push(Warning::with("anisotropic", format!("spacings from {smallest} to {largest} mm")));
     }
     warnings
 }

@@ -29,8 +29,8 @@ pub use scalar::{Scalar, Scaling};
 
 use self::input::{Input, room_for};
 use self::scalar::Encoding;
-use super::DataError;
 use super::volume::{Grid, LabelMap, Volume, position_of};
+use super::{DataError, Warning};
 
 /// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 ·
 /// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
@@ -56,7 +56,7 @@ pub struct Header {
     /// Voxel indices to RAS+ mm.
     pub affine: [[f64; 4]; 3],
     /// Oddities that a user should know of; none of them keeps the file from being read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What only the format knows: where the voxels are, and what an output in the same format keeps.
     pub(crate) native: Native,
 }

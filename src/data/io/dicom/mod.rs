@@ -31,7 +31,7 @@ use super::input::{Input, Packing};
 use super::metaimage::ras_from_lps;
 use super::scalar::{Encoding, Scalar};
 use super::{Header, Native, axes, ending_of};
-use crate::data::DataError;
+use crate::data::{DataError, Warning};
 
 /// A position may be off an even spacing by this part of it: positions are rounded to as little as 0.01 mm.
 const POSITION_TOLERANCE: f64 = 0.02;
@@ -109,13 +109,12 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     let mut warnings = axes::warnings_of(&affine, spacing, 3);
     let upright = (0..3).map(|axis| step[axis] * normal[axis]).sum::<f64>() / spacing[2];
     if upright < 0.9998 {
-        warnings.push(format!(
-            "slices are shifted against each other (gantry tilt of {:.1}°)",
-            upright.acos().to_degrees()
-        ));
+        let detail = format!("gantry tilt of {:.1}°", upright.acos().to_degrees());
+        warnings.push(Warning::with("slices are shifted against each other", detail));
     }
     if slices.len() == 1 && first.thickness.is_none() {
-        warnings.push("one slice without SpacingBetweenSlices and SliceThickness: taken as 1 mm".into());
+        let kind = "one slice without SpacingBetweenSlices and SliceThickness: taken as 1 mm";
+        warnings.push(Warning::new(kind));
     }
     let scaled = slices.iter().any(|slice| slice.scaling != first.scaling);
     let identity = first.scaling.slope == 1.0 && first.scaling.intercept == 0.0;

@@ -25,7 +25,7 @@ use super::bytes::ByteOrder;
 use super::input::{Input, Packing, Place};
 use super::scalar::Scalar;
 use super::{Header, Native, axes};
-use crate::data::DataError;
+use crate::data::{DataError, Warning};
 
 /// MetaIO's names of the types; a `LONG` has 4 bytes on every platform.
 const TYPE_NAMES: [(&str, Scalar); 12] = [
@@ -70,7 +70,7 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
     }
     warnings.extend(axes::warnings_of(&affine, spacing, shape.len()));
     if text.value("ElementToIntensityFunctionSlope").is_some() {
-        warnings.push("ElementToIntensityFunctionSlope is not applied, as in ITK".into());
+        warnings.push(Warning::new("ElementToIntensityFunctionSlope is not applied, as in ITK"));
     }
     let big = match text.flag("ElementByteOrderMSB")? {
         Some(big) => big,
@@ -110,13 +110,13 @@ fn scalar_of(text: &Text) -> Result<Scalar, DataError> {
 }
 
 /// Affine to RAS, spacing, and what is missing.
-type Geometry = ([[f64; 4]; 3], [f64; 3], Vec<String>);
+type Geometry = ([[f64; 4]; 3], [f64; 3], Vec<Warning>);
 
 fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
     let mut warnings = Vec::new();
     let expected = "one positive number of mm per axis";
     let spacing = text.numbers_of(&["ElementSpacing", "ElementSize"], axes, expected)?.unwrap_or_else(|| {
-        warnings.push("ElementSpacing is absent: taken as 1 mm".into());
+        warnings.push(Warning::new("ElementSpacing is absent: taken as 1 mm"));
         vec![1.0; axes]
     });
     if spacing.iter().any(|value| !(value.is_finite() && *value > 0.0)) {
@@ -125,7 +125,8 @@ fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
     let keys = ["TransformMatrix", "Rotation", "Orientation"];
     let matrix = text.numbers_of(&keys, axes * axes, "as many numbers as axes times axes")?;
     let matrix = matrix.unwrap_or_else(|| {
-        warnings.push("TransformMatrix is absent: x is taken to the left, y to posterior, z to superior".into());
+        let kind = "TransformMatrix is absent: x is taken to the left, y to posterior, z to superior";
+        warnings.push(Warning::new(kind));
         (0..axes * axes).map(|at| if at / axes == at % axes { 1.0 } else { 0.0 }).collect()
     });
     let offset = text.numbers_of(&["Offset", "Position", "Origin"], axes, "one number of mm per axis")?;

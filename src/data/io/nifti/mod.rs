@@ -21,7 +21,7 @@ use self::header::{Field, NotNifti, Version};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
 use super::{Header, Native, axes, ending_of};
-use crate::data::DataError;
+use crate::data::{DataError, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
 const TYPE_CODES: [(i64, Scalar); 16] = [
@@ -131,25 +131,29 @@ fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
     Ok((!identity).then_some(Scaling { slope, intercept }))
 }
 
-fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f64; 4]; 3]) -> Vec<String> {
+fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f64; 4]; 3]) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let (sform_code, qform_code) = (raw.integer(Field::SformCode, 0), raw.integer(Field::QformCode, 0));
     if sform_code <= 0 && qform_code <= 0 {
-        warnings.push("neither sform nor qform is set: the orientation is a guess (x to the left, centred)".into());
+        let kind = "neither sform nor qform is set: the orientation is a guess (x to the left, centred)";
+        warnings.push(Warning::new(kind));
     }
     if sform_code > 0 && qform_code > 0 {
         let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
         let grid = |affine| crate::data::Grid { extents, spacing, affine };
         if !grid(*affine).same_grid(&grid(affine::qform(raw))) {
-            warnings.push("qform and sform disagree by more than a tenth of a voxel; the sform is used".into());
+            let kind = "qform and sform disagree by more than a tenth of a voxel; the sform is used";
+            warnings.push(Warning::new(kind));
         }
     }
     if (1..=shape.len().min(3)).any(|index| raw.float(Field::Pixdim, index) <= 0.0) {
-        warnings.push("a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive".into());
+        let kind = "a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive";
+        warnings.push(Warning::new(kind));
     }
     let unit = raw.integer(Field::XyztUnits, 0) & 0b111;
     if unit != UNIT_MILLIMETRE && unit != 0 {
-        warnings.push(format!("xyzt_units has code {unit}, not millimetres (2); the numbers are taken as millimetres"));
+        let detail = format!("code {unit}; the numbers are taken as millimetres");
+        warnings.push(Warning::with("xyzt_units is not millimetres (2)", detail));
     }
     warnings.extend(axes::warnings_of(affine, spacing, shape.len()));
     warnings

@@ -1,0 +1,131 @@
+//! What a person should know of a file that can be read all the same.
+//!
+//! Readers put a [`Warning`] into the header; every command collects them as [`Warnings`] and tells each kind once, with the
+//! files that it concerns.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// An oddity of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What is odd, without the values of the file: warnings of one kind are told once.
+    pub kind: &'static str,
+    /// The values of this file; empty where the kind says everything.
+    pub detail: String,
+}
+
+/// Warnings of many files, by kind, in the order in which the kinds were first seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warnings {
+    notices: Vec<Notice>,
+}
+
+/// One kind of warning and all files that it concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// What is odd.
+    pub kind: &'static str,
+    /// The values of the first file; empty where the kind says everything.
+    pub detail: String,
+    /// The files, in the order in which they were found.
+    pub files: Vec<PathBuf>,
+}
+
+/// Files that a message names; how many more there are is said.
+const NAMED: usize = 3;
+
+impl Warning {
+    /// A warning whose kind says everything.
+    pub fn new(kind: &'static str) -> Warning {
+        Warning { kind, detail: String::new() }
+    }
+
+    /// A warning with the values of the file.
+    pub fn with(kind: &'static str, detail: impl Into<String>) -> Warning {
+        Warning { kind, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+impl Warnings {
+    /// Adds a warning of a file; what is known of the file already is not said again.
+    pub fn add(&mut self, file: &Path, warning: Warning) {
+        let Warning { kind, detail } = warning;
+        match self.notices.iter_mut().find(|notice| notice.kind == kind) {
+            Some(notice) if notice.files.iter().any(|known| known == file) => {}
+            Some(notice) => notice.files.push(file.to_path_buf()),
+            None => self.notices.push(Notice { kind, detail, files: vec![file.to_path_buf()] }),
+        }
+    }
+
+    /// Adds all warnings of a file.
+    pub fn extend(&mut self, file: &Path, warnings: impl IntoIterator<Item = Warning>) {
+        warnings.into_iter().for_each(|warning| self.add(file, warning));
+    }
+
+    /// Adds what others have collected, after what is here.
+    pub fn append(&mut self, others: Warnings) {
+        for Notice { kind, detail, files } in others.notices {
+            for file in files {
+                self.add(&file, Warning { kind, detail: detail.clone() });
+            }
+        }
+    }
+
+    /// Each kind once.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// True if there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.notices.is_empty()
+    }
+}
+
+impl fmt::Display for Notice {
+    /// One line: `a.nii.gz: KIND: DETAIL`, or `3 files: KIND: DETAIL (a.nii.gz), b.nii.gz, c.nii.gz`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = if self.detail.is_empty() { String::new() } else { format!(": {}", self.detail) };
+        if let [file] = self.files.as_slice() {
+            return write!(f, "{}: {}{detail}", file.display(), self.kind);
+        }
+        let first = if self.detail.is_empty() { "in" } else { "in the first of" };
+        write!(f, "{}{detail}, {first} {} files: ", self.kind, self.files.len())?;
+        let named: Vec<String> = self.files.iter().take(NAMED).map(|file| file.display().to_string()).collect();
+        f.write_str(&named.join(", "))?;
+        match self.files.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_told_once_with_its_files() {
+        let mut warnings = Warnings::default();
+        for (file, detail) in [("b", "2 mm"), ("a", "3 mm"), ("b", "2 mm"), ("d", "5 mm"), ("c", "4 mm")] {
+            warnings.add(Path::new(file), Warning::with("spacing is odd", detail));
+        }
+        warnings.add(Path::new("a"), Warning::new("no orientation"));
+        let told: Vec<String> = warnings.notices().iter().map(Notice::to_string).collect();
+        assert_eq!(told, ["spacing is odd: 2 mm, in the first of 4 files: b, a, d and 1 more", "a: no orientation",]);
+        let mut all = Warnings::default();
+        all.add(Path::new("z"), Warning::new("no orientation"));
+        all.append(warnings);
+        assert_eq!(all.notices()[0].to_string(), "no orientation, in 2 files: z, a");
+    }
+}
