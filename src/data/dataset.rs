@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::io::input::read_text;
 use super::io::{Header, case_of, check_volume, is_series, largest_label, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::{DataError, Grid};
+use super::{DataError, Grid, Warnings};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Dataset {
     pub cases: Vec<Case>,
     /// Names of the classes from 0 on, if the data set tells them, else empty.
     pub class_names: Vec<String>,
+    /// What the folders hold beside the cases and is not read.
+    pub warnings: Warnings,
 }
 
 /// Classes of a network, at most; a larger label is no class but a mistake.
@@ -103,7 +105,7 @@ impl Dataset {
             None
         });
         let class_names = description.as_ref().map(class_names).unwrap_or_default();
-        Ok((Dataset { dir: dir.to_path_buf(), cases, class_names }, problems))
+        Ok((Dataset { dir: dir.to_path_buf(), cases, class_names, warnings: Warnings::default() }, problems))
     }
 
     /// Names of the cases, in order.
