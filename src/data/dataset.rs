@@ -1,15 +1,15 @@
 //! Data sets as they lie in folders: which volumes belong together, and whether they do.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::folder::Folder;
 use super::io::input::read_text;
-use super::io::{Header, case_of, check_volume, is_series, largest_label, read_header};
+use super::io::{Header, check_volume, largest_label, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::{DataError, Grid};
+use super::{DataError, Grid, Warnings};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Dataset {
     pub cases: Vec<Case>,
     /// Names of the classes from 0 on, if the data set tells them, else empty.
     pub class_names: Vec<String>,
+    /// What the folders hold beside the cases and is not read.
+    pub warnings: Warnings,
 }
 
 /// Classes of a network, at most; a larger label is no class but a mistake.
@@ -80,22 +82,25 @@ impl Dataset {
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
             .find(|(images, labels)| images.is_dir() && labels.is_dir());
         let mut problems = Vec::new();
-        let cases = match folders {
+        let (cases, warnings) = match folders {
             Some((images, labels)) => {
-                let image_files = list(&images, &mut problems)?;
-                let label_files = list(&labels, &mut problems)?;
-                if image_files.is_empty() {
-                    return Err(DataError::NoVolumes { dir: images });
+                let (mut images, mut labels) = (Folder::list(&images)?, Folder::list(&labels)?);
+                if images.volumes.is_empty() {
+                    return Err(no_volumes(&mut images));
                 }
-                pair(image_files, label_files, &images, &labels, &mut problems)
+                let cases = pair(&mut images, &mut labels, &mut problems);
+                images.warnings.append(labels.warnings);
+                (cases, images.warnings)
             }
             None => {
-                let mut images = list(dir, &mut problems)?;
-                let labels = take_labels(&mut images);
-                if labels.is_empty() {
-                    return Err(DataError::NoDataset { dir: dir.to_path_buf() });
+                let mut images = Folder::list(dir)?;
+                let mut labels = take_labels(&mut images);
+                if labels.volumes.is_empty() {
+                    let passed_over = images.take_passed_over();
+                    return Err(DataError::NoDataset { dir: dir.to_path_buf(), passed_over });
                 }
-                pair(images, labels, dir, dir, &mut problems)
+                let cases = pair(&mut images, &mut labels, &mut problems);
+                (cases, images.warnings)
             }
         };
         let description = description(dir).unwrap_or_else(|problem| {
@@ -103,7 +108,7 @@ impl Dataset {
             None
         });
         let class_names = description.as_ref().map(class_names).unwrap_or_default();
-        Ok((Dataset { dir: dir.to_path_buf(), cases, class_names }, problems))
+        Ok((Dataset { dir: dir.to_path_buf(), cases, class_names, warnings }, problems))
     }
 
     /// Names of the cases, in order.
@@ -162,42 +167,56 @@ fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError
     }
 }
 
-/// Cases of images and labels of equal names; the others are problems.
-fn pair(
-    images: BTreeMap<String, PathBuf>,
-    mut labels: BTreeMap<String, PathBuf>,
-    image_dir: &Path,
-    label_dir: &Path,
-    problems: &mut Vec<DataError>,
-) -> Vec<Case> {
+/// What a folder without volumes holds.
+fn no_volumes(folder: &mut Folder) -> DataError {
+    DataError::NoVolumes { dir: folder.dir.clone(), passed_over: folder.take_passed_over() }
+}
+
+/// Cases of images and labels of equal names; the others are problems, with what is passed over where they are missing.
+fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>) -> Vec<Case> {
+    problems.append(&mut images.problems);
+    problems.append(&mut labels.problems);
     let mut cases = Vec::new();
     let mut without_label = Vec::new();
-    for (name, image) in images {
-        match labels.remove(&name) {
+    let mut left = std::mem::take(&mut labels.volumes);
+    for (name, image) in std::mem::take(&mut images.volumes) {
+        match left.remove(&name) {
             Some(label) => cases.push(Case { name, image, label }),
             None => without_label.push(name),
         }
     }
-    let mut unpaired = |dir: &Path, missing, names: Vec<String>| {
+    let suffix = channel_suffix(&without_label, &left);
+    let mut unpaired = |folder: &mut Folder, missing, names: Vec<String>, suffix| {
         if !names.is_empty() {
-            problems.push(DataError::Unpaired { dir: dir.to_path_buf(), missing, names });
+            let (dir, passed_over) = (folder.dir.clone(), folder.take_passed_over());
+            problems.push(DataError::Unpaired { dir, missing, names, suffix, passed_over });
         }
     };
-    unpaired(label_dir, "label", without_label);
-    unpaired(image_dir, "image", labels.into_keys().collect());
+    unpaired(labels, "label", without_label, suffix);
+    unpaired(images, "image", left.into_keys().collect(), None);
     cases
 }
 
+/// An image, and the label that it has but for the channel that nnU-Net writes behind the name of an image (`_0000`).
+fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<[String; 2]> {
+    images.iter().find_map(|image| {
+        let (name, channel) = image.rsplit_once('_')?;
+        let found = channel.len() == 4 && channel.bytes().all(|b| b.is_ascii_digit()) && labels.contains_key(name);
+        found.then(|| [image.clone(), name.to_owned()])
+    })
+}
+
 /// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`.
-fn take_labels(files: &mut BTreeMap<String, PathBuf>) -> BTreeMap<String, PathBuf> {
-    let names: Vec<String> = files.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
-    names
+fn take_labels(images: &mut Folder) -> Folder {
+    let names: Vec<String> = images.volumes.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
+    let volumes = names
         .into_iter()
         .filter_map(|name| {
-            let label = files.remove(&name)?;
+            let label = images.volumes.remove(&name)?;
             Some((name[..name.len() - LABEL_SUFFIX.len()].to_owned(), label))
         })
-        .collect()
+        .collect();
+    Folder { dir: images.dir.clone(), volumes, warnings: Warnings::default(), problems: Vec::new() }
 }
 
 /// What is known of a case.
@@ -256,56 +275,30 @@ pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files.into_values().collect())
 }
 
-/// All volumes of a folder by the case they stand for.
+/// All volumes of a folder by the case they stand for; [`Folder::list`] tells what is passed over besides.
 pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let mut problems = Vec::new();
-    let files = list(dir, &mut problems)?;
-    one_or_many(dir, problems)?;
-    if files.is_empty() {
-        return Err(DataError::NoVolumes { dir: dir.to_path_buf() });
+    Ok(Folder::with_volumes(dir)?.volumes)
+}
+
+impl Folder {
+    /// As [`Folder::list`], of a folder that must hold volumes.
+    ///
+    /// # Errors
+    /// [`DataError::NoVolumes`], or what is wrong with the names.
+    pub fn with_volumes(dir: &Path) -> Result<Folder, DataError> {
+        let mut folder = Folder::list(dir)?;
+        one_or_many(dir, std::mem::take(&mut folder.problems))?;
+        if folder.volumes.is_empty() {
+            return Err(no_volumes(&mut folder));
+        }
+        Ok(folder)
     }
-    Ok(files)
 }
 
 /// The label of a case among the volumes of a folder: `NAME_segmentation` where there is one, for `NAME` is the image
 /// then, else `NAME`.
 pub fn label_of<'a>(volumes: &'a BTreeMap<String, PathBuf>, case: &str) -> Option<&'a PathBuf> {
     volumes.get(&format!("{case}{LABEL_SUFFIX}")).or_else(|| volumes.get(case))
-}
-
-/// Volume files of a folder, and folders with DICOM series, by the case they stand for; all else and what is hidden
-/// is passed over. Of several files of one case the first counts.
-fn list(dir: &Path, problems: &mut Vec<DataError>) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))? {
-        paths.push(entry.map_err(DataError::io(dir, "list"))?.path());
-    }
-    // The folder is listed in no order, messages are not to depend on it.
-    paths.sort();
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in paths {
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let case = match case_of(&file_name) {
-            Some(case) if !path.is_dir() => case.to_owned(),
-            None if !file_name.starts_with('.') && is_series(&path) => file_name.clone(),
-            _ => continue,
-        };
-        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
-            problems.push(DataError::FileName { path });
-            continue;
-        }
-        match files.entry(case) {
-            Entry::Vacant(free) => {
-                free.insert(path);
-            }
-            Entry::Occupied(taken) => {
-                let first = taken.get().file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let (dir, case) = (dir.to_path_buf(), taken.key().clone());
-                problems.push(DataError::DuplicateCase { dir, case, first, second: file_name });
-            }
-        }
-    }
-    Ok(files)
 }
 
 /// Bytes of a `dataset.json`, at most: it may list every file.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use super::Notice;
+
 /// Everything that can be wrong with volumes, data sets and splits.
 ///
 /// Every message is one line that names the file (or key) and what was expected; only
@@ -24,6 +26,16 @@ pub enum DataError {
     UnknownFormat {
         /// The file.
         path: PathBuf,
+    },
+    /// A file with the name of a volume that is none.
+    #[error("{}: is {found}, expected {expected}", .path.display())]
+    NoVolume {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
     },
     /// A file name that no case can be named after.
     #[error("{}: the file name is not UTF-8, expected one that is", .path.display())]
@@ -192,19 +204,23 @@ pub enum DataError {
         difference: String,
     },
     /// A folder without a known layout.
-    #[error("{}: no data set; expected the folders images/ and labels/, or imagesTr/ and labelsTr/, or volumes NAME with their labels NAME_segmentation", .dir.display())]
+    #[error("{}: no data set; expected the folders images/ and labels/, or imagesTr/ and labelsTr/, or volumes NAME with their labels NAME_segmentation{}", .dir.display(), also(.passed_over))]
     NoDataset {
         /// The folder.
         dir: PathBuf,
+        /// What else it holds.
+        passed_over: Vec<Notice>,
     },
     /// A folder without volumes.
-    #[error("{}: no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha or .mhd", .dir.display())]
+    #[error("{}: no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha or .mhd{}", .dir.display(), also(.passed_over))]
     NoVolumes {
         /// The folder.
         dir: PathBuf,
+        /// What else it holds.
+        passed_over: Vec<Notice>,
     },
     /// Volumes without a partner of the same name.
-    #[error("{}: no {missing} for {}", .dir.display(), some_of(.names))]
+    #[error("{}: no {missing} for {}{}{}", .dir.display(), some_of(.names), channel(.suffix), also(.passed_over))]
     Unpaired {
         /// The folder where the partner is missing.
         dir: PathBuf,
@@ -212,6 +228,10 @@ pub enum DataError {
         missing: &'static str,
         /// All cases without a partner.
         names: Vec<String>,
+        /// An image with the channel suffix of nnU-Net, and the label that it has without.
+        suffix: Option<[String; 2]>,
+        /// What else the folder holds.
+        passed_over: Vec<Notice>,
     },
     /// Two files of one folder that stand for one case.
     #[error("{}: {first} and {second} are both volumes of case {case}, expected one", .dir.display())]
@@ -322,6 +342,21 @@ fn some_of(names: &[String]) -> String {
         let _ = write!(text, " and {} more ({} in all)", names.len() - SHOWN, names.len());
     }
     text
+}
+
+/// What is passed over, behind the rest of a message.
+fn also(passed_over: &[Notice]) -> String {
+    passed_over.iter().map(|notice| format!("; {notice}")).collect()
+}
+
+fn channel(suffix: &Option<[String; 2]>) -> String {
+    match suffix {
+        None => String::new(),
+        Some([image, label]) => {
+            let suffix = &image[label.len()..];
+            format!("; the label {label} is there: {suffix} is nnU-Net's channel suffix, expected {image} without it")
+        }
+    }
 }
 
 fn lines_of(problems: &[DataError]) -> String {

@@ -5,6 +5,7 @@
 //! | [`volume`], [`canonical`] | where a voxel lies in the patient |
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`warning`] | what a person should know of files that can be read all the same |
+//! | [`folder`] | which volumes a folder holds, and what is passed over |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and what its intensities are relative to |
@@ -18,6 +19,7 @@
 pub mod canonical;
 pub mod dataset;
 mod error;
+pub mod folder;
 pub mod inspect;
 pub mod intensities;
 pub mod io;
@@ -37,6 +39,7 @@ pub mod warning;
 pub use canonical::Reorientation;
 pub use dataset::{Case, Dataset, Examined, images_only};
 pub use error::DataError;
+pub use folder::Folder;
 pub use inspect::inspect;
 pub use intensities::{Intensities, QUANTILES};
 pub use loader::{Batch, Loader, LoaderSettings, Sample};

@@ -13,7 +13,7 @@ use super::DataError;
 /// Two grids are one if no corner lies further apart than this part of the smallest spacing. A
 /// tenth of a voxel never moves a label to another voxel, and it is far above the rounding of
 /// affines to float32 or to printed decimals.
-const SAME_GRID_TOLERANCE: f64 = 0.1;
+pub(crate) const SAME_GRID_TOLERANCE: f64 = 0.1;
 
 /// Where the voxels of a volume lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

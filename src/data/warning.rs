@@ -3,6 +3,7 @@
 //! Readers put a [`Warning`] into the header; every command collects them as [`Warnings`] and tells each kind once, with the
 //! files that it concerns.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ pub struct Warning {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings {
     notices: Vec<Notice>,
+    /// Which files each kind was added for: folders of a hundred thousand files are not searched for every one of them.
+    known: BTreeSet<(&'static str, PathBuf)>,
 }
 
 /// One kind of warning and all files that it concerns.
@@ -60,8 +63,10 @@ impl Warnings {
     /// Adds a warning of a file; what is known of the file already is not said again.
     pub fn add(&mut self, file: &Path, warning: Warning) {
         let Warning { kind, detail } = warning;
+        if !self.known.insert((kind, file.to_path_buf())) {
+            return;
+        }
         match self.notices.iter_mut().find(|notice| notice.kind == kind) {
-            Some(notice) if notice.files.iter().any(|known| known == file) => {}
             Some(notice) => notice.files.push(file.to_path_buf()),
             None => self.notices.push(Notice { kind, detail, files: vec![file.to_path_buf()] }),
         }

@@ -8,13 +8,14 @@
 //!
 //! A reader turns a file into a [`Header`] and raw voxels; this module makes volumes and label maps
 //! of them, so that the rules (three axes, finite intensities, whole labels) are the same for every
-//! format. The file name decides the format; a folder is a DICOM series.
+//! format. The file name decides the format; a folder is a DICOM series, whose files are recognised by their content.
 //!
 //! Images with NaN or infinite voxels are refused: no replacement is right for all of them, and one
 //! NaN ends a training. [`crate::data::inspect()`] counts them instead.
 
 mod axes;
 pub mod bytes;
+pub(crate) mod content;
 pub mod dicom;
 mod encode;
 pub(crate) mod input;
@@ -133,8 +134,8 @@ fn format_of_name(path: &Path) -> Option<Format> {
 
 fn format_of(path: &Path) -> Result<Format, DataError> {
     match format_of_name(path) {
+        _ if path.is_dir() => Ok(Format::Dicom),
         Some(format) => Ok(format),
-        None if path.is_dir() => Ok(Format::Dicom),
         None if !path.exists() => Err(DataError::io(path, "open")(std::io::Error::from(std::io::ErrorKind::NotFound))),
         None => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
     }
@@ -143,6 +144,11 @@ fn format_of(path: &Path) -> Result<Format, DataError> {
 /// True for a folder that holds DICOM files: a volume by itself.
 pub fn is_series(path: &Path) -> bool {
     path.is_dir() && dicom::is_series(path)
+}
+
+/// Folders with DICOM series in the folders of this one, up to three.
+pub(crate) fn series_within(path: &Path) -> Vec<std::path::PathBuf> {
+    dicom::series_within(path)
 }
 
 /// The file name under which a result for the volume `input` is written: its own, and for the folder of a DICOM
@@ -194,11 +200,12 @@ pub(crate) fn header_of(input: Input<'_>) -> Result<Header, DataError> {
     if input.is_memory() && format_of_name(input.path).is_none() {
         return dicom::read_header_of_file(input);
     }
-    match format_of(input.path)? {
-        Format::Nifti => nifti::read_header(input),
-        Format::MetaImage => metaimage::read_header(input),
-        Format::Dicom => dicom::read_header(input),
-    }
+    let read = match format_of(input.path)? {
+        Format::Nifti => nifti::read_header,
+        Format::MetaImage => metaimage::read_header,
+        Format::Dicom => dicom::read_header,
+    };
+    read(input).map_err(|error| content::explain(input, error))
 }
 
 /// Calls `each` with every voxel of a file of any shape, scaled, in the order of the file, a piece of the file in memory
@@ -222,7 +229,7 @@ pub(crate) fn visit_voxels<R>(
             return Ok(room);
         }
     };
-    let mut stream = place.open(input)?;
+    let mut stream = place.open(input).map_err(|error| content::explain(input, error))?;
     let mut room = room(header.shape.iter().product())?;
     let mut piece = vec![0; usize::try_from(place.count).unwrap_or(PIECE).min(PIECE)];
     let encoding = Encoding { scalar: header.scalar, order: header.byte_order, scaling: header.scaling };

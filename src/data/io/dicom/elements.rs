@@ -13,25 +13,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::read::DeflateDecoder;
 
+use super::start::{beginning, coding_at};
 use crate::data::DataError;
 
 /// Group and element.
 pub(super) type Tag = (u16, u16);
 
 /// Explicit VRs whose length has two bytes; all others have two reserved bytes and four of length.
-const SHORT: [&[u8; 2]; 21] = [
+pub(super) const SHORT: [&[u8; 2]; 21] = [
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
     b"ST", b"TM", b"UI", b"UL", b"US",
 ];
-const UNDEFINED: u32 = u32::MAX;
+/// The others.
+pub(super) const LONG: [&[u8; 2]; 13] =
+    [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"];
+pub(super) const UNDEFINED: u32 = u32::MAX;
 const TRANSFER_SYNTAX: Tag = (0x0002, 0x0010);
-const PIXEL_DATA: Tag = (0x7FE0, 0x0010);
+pub(super) const PIXEL_DATA: Tag = (0x7FE0, 0x0010);
 const ITEM: Tag = (0xFFFE, 0xE000);
 const ITEM_END: Tag = (0xFFFE, 0xE00D);
 const SEQUENCE_END: Tag = (0xFFFE, 0xE0DD);
 
-/// Behind the preamble and `DICM`.
-const FIRST: usize = 132;
+/// What stands for the transfer syntax where a file does not tell it.
+pub(super) const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
+pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 /// Bytes of an inflated data set, at most.
 const MOST_INFLATED: u64 = 1 << 28;
 /// Nor more than these and this many times the packed ones.
@@ -40,17 +45,17 @@ const INFLATED_PER_BYTE: u64 = 64;
 /// Held by the data set that is inflated: slices are read on all cores, and memory is not to grow with their number.
 static INFLATED: Mutex<()> = Mutex::new(());
 /// Groups with the attributes that make a volume of slices, and the pixels; what is kept of others only takes memory.
-const KEPT: [u16; 4] = [0x0018, 0x0020, 0x0028, PIXEL_DATA.0];
+const KEPT: [u16; 5] = [0x0008, 0x0018, 0x0020, 0x0028, PIXEL_DATA.0];
 
 /// How elements are written.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Coding {
-    explicit: bool,
+pub(super) struct Coding {
+    pub(super) explicit: bool,
     big: bool,
 }
 
-const META: Coding = Coding { explicit: true, big: false };
-const IMPLICIT: Coding = Coding { explicit: false, big: false };
+pub(super) const META: Coding = Coding { explicit: true, big: false };
+pub(super) const IMPLICIT: Coding = Coding { explicit: false, big: false };
 
 /// What an element holds.
 #[derive(Debug, PartialEq)]
@@ -76,6 +81,8 @@ pub(super) struct DataSet<'a> {
 /// What keeps bytes from being a data set.
 #[derive(Debug, PartialEq)]
 pub(super) enum Problem {
+    /// They begin as no DICOM file does.
+    Unlike,
     /// An element ends there, beyond the end.
     Short(u64),
     /// The deflated data set is damaged or too long.
@@ -83,15 +90,15 @@ pub(super) enum Problem {
 }
 
 /// The header of an element: its tag, representation, length, and where its value begins.
-struct Element {
-    tag: Tag,
-    vr: [u8; 2],
-    length: u32,
-    value: usize,
+pub(super) struct Element {
+    pub(super) tag: Tag,
+    pub(super) vr: [u8; 2],
+    pub(super) length: u32,
+    pub(super) value: usize,
 }
 
 impl Element {
-    fn at(bytes: &[u8], at: usize, coding: Coding) -> Result<Element, Problem> {
+    pub(super) fn at(bytes: &[u8], at: usize, coding: Coding) -> Result<Element, Problem> {
         let end = |length: usize| at.saturating_add(length);
         let head = |from: usize, length: usize| {
             bytes.get(end(from)..end(from + length)).ok_or(Problem::Short(end(from + length) as u64))
@@ -128,14 +135,19 @@ impl<'a> DataSet<'a> {
         let length = bytes.len() as u64;
         DataSet::parse(bytes).map_err(|problem| match problem {
             Problem::Short(needed) => DataError::Truncated { path: path.to_path_buf(), needed, found: length },
+            Problem::Unlike => {
+                let reason =
+                    "it begins as no DICOM file does, expected DICM after 128 bytes or elements of group 2 or 8";
+                DataError::Dicom { path: path.to_path_buf(), reason: reason.into() }
+            }
             Problem::Deflated(reason) => {
                 DataError::Dicom { path: path.to_path_buf(), reason: format!("the deflated data set: {reason}") }
             }
         })
     }
 
-    fn parse(bytes: &'a [u8]) -> Result<DataSet<'a>, Problem> {
-        let mut at = FIRST;
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<DataSet<'a>, Problem> {
+        let mut at = beginning(bytes).ok_or(Problem::Unlike)?;
         let mut syntax = String::new();
         while bytes.get(at..at.saturating_add(2)) == Some(&[2, 0]) {
             let element = Element::at(bytes, at, META)?;
@@ -146,8 +158,9 @@ impl<'a> DataSet<'a> {
             }
         }
         let coding = match syntax.as_str() {
-            "1.2.840.10008.1.2" => IMPLICIT,
+            IMPLICIT_LITTLE => IMPLICIT,
             "1.2.840.10008.1.2.2" => Coding { explicit: true, big: true },
+            "" => coding_at(bytes, at).unwrap_or(META),
             _ => META,
         };
         let rest = bytes.get(at..).unwrap_or_default();
@@ -155,7 +168,16 @@ impl<'a> DataSet<'a> {
         let _inflated = deflated.then(|| INFLATED.lock().unwrap_or_else(PoisonError::into_inner));
         let (bytes, at) = if deflated { (Cow::Owned(inflate(rest)?), 0) } else { (Cow::Borrowed(bytes), at) };
         let elements = elements(&bytes, at, coding)?;
+        let encapsulated = matches!(elements.get(&PIXEL_DATA), Some((Value::Fragments(_), _)));
+        if syntax.is_empty() && !encapsulated {
+            syntax = if coding.explicit { EXPLICIT_LITTLE } else { IMPLICIT_LITTLE }.to_owned();
+        }
         Ok(DataSet { bytes, _inflated, coding, syntax, elements })
+    }
+
+    /// True if there is an element of this tag.
+    pub(super) fn has(&self, tag: Tag) -> bool {
+        self.elements.contains_key(&tag)
     }
 
     /// The bytes of an element; none if it is absent.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::elements::{DataSet, Tag};
+use super::elements::{DataSet, PIXEL_DATA, Tag};
 use super::pixels;
 use crate::data::DataError;
 use crate::data::io::input::{DEFLATE_LARGEST_RATIO, Input};
@@ -18,6 +18,8 @@ static LONG: Mutex<()> = Mutex::new(());
 /// The attributes that make a volume of slices, by their numbers in DICOM PS3.6.
 mod tags {
     use super::Tag;
+    pub(super) const SOP_CLASS_UID: Tag = (0x0008, 0x0016);
+    pub(super) const MODALITY: Tag = (0x0008, 0x0060);
     pub(super) const SLICE_THICKNESS: Tag = (0x0018, 0x0050);
     pub(super) const SPACING_BETWEEN_SLICES: Tag = (0x0018, 0x0088);
     pub(super) const SERIES_INSTANCE_UID: Tag = (0x0020, 0x000E);
@@ -64,6 +66,20 @@ struct Bits {
     high: u32,
     signed: bool,
 }
+
+/// What a file of a folder is.
+#[derive(Debug)]
+pub(super) enum Object {
+    /// A slice of an image.
+    Slice(Box<Slice>),
+    /// No slice, but of this kind: a set of contours, a report, a presentation state, a segmentation, doses.
+    Other(String),
+}
+
+/// Classes whose pixels are no slice of the series that they lie beside but derived from it, on a grid of their own: Segmentation,
+/// Label Map Segmentation, RT Dose (PS3.4, B.5).
+const DERIVED: [&str; 3] =
+    ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.2"];
 
 struct Attributes<'a> {
     path: &'a Path,
@@ -115,15 +131,39 @@ impl Attributes<'_> {
     }
 }
 
-impl Slice {
+impl Object {
     /// Reads the attributes of a file, not its pixels.
-    pub(super) fn read(input: Input<'_>) -> Result<Slice, DataError> {
+    pub(super) fn read(input: Input<'_>) -> Result<Object, DataError> {
         let path = input.path;
         let long = path.metadata().is_ok_and(|metadata| metadata.len() > LONG_FILE);
         let _alone = long.then(|| LONG.lock().unwrap_or_else(PoisonError::into_inner));
         let bytes = input.whole(LONGEST_FILE)?;
         let file = DataSet::read(path, &bytes)?;
-        let of = Attributes { path, file: &file };
+        match kind_of_other(&file) {
+            Some(kind) => Ok(Object::Other(kind)),
+            None => Ok(Object::Slice(Box::new(Slice::of(path, &file, bytes.len() as u64)?))),
+        }
+    }
+}
+
+/// The kind of an object that is no slice. Without `Rows` it is no image; but only an object that says its kind and series is whole,
+/// and no slice whose file was cut short.
+fn kind_of_other(file: &DataSet<'_>) -> Option<String> {
+    let class = file.text(tags::SOP_CLASS_UID).unwrap_or_default();
+    let modality = file.text(tags::MODALITY).map(|text| plain(&text)).filter(|modality| !modality.is_empty());
+    let image = file.has(PIXEL_DATA) || file.has(tags::ROWS);
+    let whole = file.has(tags::SERIES_INSTANCE_UID) && (modality.is_some() || !class.is_empty());
+    (DERIVED.contains(&class.as_str()) || !image && whole).then(|| modality.unwrap_or_else(|| plain(&class)))
+}
+
+/// The characters that names of kinds are made of, as many as they have: anything may stand in a file.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ' ')).take(64).collect()
+}
+
+impl Slice {
+    fn of(path: &Path, file: &DataSet<'_>, length: u64) -> Result<Slice, DataError> {
+        let of = Attributes { path, file };
         let frames = of.number(tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1.0);
         if frames != 1.0 {
             return Err(of.wrong("NumberOfFrames", frames.to_string(), "1: one slice per file"));
@@ -148,7 +188,7 @@ impl Slice {
         }
         let position = of.several(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient", "three numbers of mm")?;
         let bits = bits_of(&of)?;
-        check_size(path, bytes.len() as u64, u64::from(rows) * u64::from(columns) * u64::from(bits.allocated / 8))?;
+        check_size(path, length, u64::from(rows) * u64::from(columns) * u64::from(bits.allocated / 8))?;
         let scalar = match (bits.allocated, bits.signed) {
             (8, false) => Scalar::Uint8,
             (8, true) => Scalar::Int8,

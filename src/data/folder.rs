@@ -1,0 +1,176 @@
+//! What a folder holds: volumes by the case they stand for, and what is passed over, with the reason.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+
+use super::io::content::{Content, is_description};
+use super::io::{case_of, is_series, series_within};
+use super::{DataError, Notice, Warning, Warnings};
+
+const FORMAT: &str = "passed over, not in a format that is read (NIfTI, MetaImage, folders of DICOM series)";
+const POINTER: &str = "passed over, a git-lfs pointer in place of a file";
+const SLICE: &str = "passed over, DICOM files are read from a folder of their own";
+const VOXELS: &str = "passed over, voxels without a header of the same name";
+const NAMED: &str = "passed over, a folder with the name of a volume";
+const NESTED: &str = "passed over, the DICOM series lies deeper";
+const OTHER: &str = "passed over, a folder without a DICOM series";
+
+/// Endings of files with the voxels of a header, and the endings of such headers.
+const VOXEL_ENDINGS: [&str; 6] = [".raw", ".zraw", ".img", ".img.gz", ".raw.gz", ".bin"];
+const HEADER_ENDINGS: [&str; 3] = [".mhd", ".hdr", ".hdr.gz"];
+
+/// A listed folder.
+#[derive(Debug)]
+pub struct Folder {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Volume files, and folders with DICOM series, by the case they stand for.
+    pub volumes: BTreeMap<String, PathBuf>,
+    /// What is passed over, by reason.
+    pub warnings: Warnings,
+    /// What is wrong with the names.
+    pub(super) problems: Vec<DataError>,
+}
+
+impl Folder {
+    /// Lists a folder and reads no volume. Hidden files and descriptions (`.json`, `.txt`, README, …) are passed over without a
+    /// warning. Of several files of one case the first counts.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] where the folder cannot be listed.
+    pub fn list(dir: &Path) -> Result<Folder, DataError> {
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))? {
+            paths.push(entry.map_err(DataError::io(dir, "list"))?.path());
+        }
+        // The folder is listed in no order, messages are not to depend on it.
+        paths.sort();
+        let headers = Headers::of(&paths);
+        let mut folder = Folder {
+            dir: dir.to_path_buf(),
+            volumes: BTreeMap::new(),
+            warnings: Warnings::default(),
+            problems: Vec::new(),
+        };
+        for path in paths {
+            match kind_of(&path, &name_of(&path), &headers) {
+                Kind::Volume(case) => folder.add(case, path),
+                Kind::PassedOver(warning) => folder.warnings.add(&path, warning),
+                Kind::Description => {}
+            }
+        }
+        Ok(folder)
+    }
+
+    fn add(&mut self, case: String, path: PathBuf) {
+        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            self.problems.push(DataError::FileName { path });
+            return;
+        }
+        match self.volumes.entry(case) {
+            Entry::Vacant(free) => {
+                free.insert(path);
+            }
+            Entry::Occupied(taken) => {
+                let (first, second) = (name_of(taken.get()), name_of(&path));
+                let (dir, case) = (self.dir.clone(), taken.key().clone());
+                self.problems.push(DataError::DuplicateCase { dir, case, first, second });
+            }
+        }
+    }
+
+    /// Takes what is passed over out of the warnings, for an error; files by their names in the folder.
+    pub(super) fn take_passed_over(&mut self) -> Vec<Notice> {
+        let warnings = std::mem::take(&mut self.warnings);
+        let short = |path: &PathBuf| path.strip_prefix(&self.dir).unwrap_or(path).to_path_buf();
+        let relative = |notice: &Notice| Notice { files: notice.files.iter().map(short).collect(), ..notice.clone() };
+        warnings.notices().iter().map(relative).collect()
+    }
+}
+
+/// What an entry of a folder is.
+enum Kind {
+    /// A volume of this case.
+    Volume(String),
+    /// Nothing that is meant to be a volume.
+    Description,
+    PassedOver(Warning),
+}
+
+fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
+    if name.starts_with('.') {
+        return Kind::Description;
+    }
+    if path.is_dir() {
+        return if is_series(path) {
+            Kind::Volume(name.to_owned())
+        } else {
+            Kind::PassedOver(folder_warning(path, name))
+        };
+    }
+    if let Some(case) = case_of(name) {
+        return Kind::Volume(case.to_owned());
+    }
+    if headers.own(name) {
+        return Kind::Description;
+    }
+    let content = Content::of_file(path);
+    if is_description(name, || content.clone()) {
+        return Kind::Description;
+    }
+    Kind::PassedOver(Warning::new(match content {
+        Content::Pointer(_) => POINTER,
+        Content::Dicom => SLICE,
+        _ if stem_of(name, &VOXEL_ENDINGS).is_some() => VOXELS,
+        _ => FORMAT,
+    }))
+}
+
+/// Why a folder is no volume.
+fn folder_warning(path: &Path, name: &str) -> Warning {
+    if let Some(series) = series_within(path).first() {
+        return Warning::with(NESTED, format!("in {}", series.display()));
+    }
+    if case_of(name).is_none() {
+        return Warning::new(OTHER);
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
+    Warning { kind: NAMED, detail: first.map(|file| format!("it holds {file}")).unwrap_or_default() }
+}
+
+/// The headers of a folder whose voxels lie in other files.
+struct Headers {
+    stems: Vec<String>,
+    /// Some header has no voxel file of its own name: it names another one.
+    elsewhere: bool,
+}
+
+impl Headers {
+    fn of(paths: &[PathBuf]) -> Headers {
+        let stems_of = |endings: &[&str]| -> Vec<String> {
+            let mut stems: Vec<_> = paths.iter().filter_map(|path| stem_of(&name_of(path), endings)).collect();
+            stems.sort();
+            stems
+        };
+        let (stems, voxels) = (stems_of(&HEADER_ENDINGS), stems_of(&VOXEL_ENDINGS));
+        let elsewhere = stems.iter().any(|stem| voxels.binary_search(stem).is_err());
+        Headers { stems, elsewhere }
+    }
+
+    /// True if the file holds the voxels of one of them.
+    fn own(&self, name: &str) -> bool {
+        stem_of(name, &VOXEL_ENDINGS).is_some_and(|stem| self.elsewhere || self.stems.binary_search(&stem).is_ok())
+    }
+}
+
+/// The name, in lower case, without the ending, where it has one of these.
+fn stem_of(name: &str, endings: &[&str]) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    endings.iter().find_map(|ending| lower.strip_suffix(ending)).map(str::to_owned)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

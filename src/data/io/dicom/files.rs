@@ -1,0 +1,159 @@
+//! The files of the folder of a series: which are slices, and what else there is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::name_of;
+use super::slice::{Object, Slice};
+use crate::data::io::content::{Content, is_description};
+use crate::data::io::input::Input;
+use crate::data::{DataError, Warning};
+
+/// Names in a message; how many more there are is said.
+const NAMED: usize = 3;
+/// Folders are searched for series to this depth (patient, study, series and one more), until there are so many of them, and up to
+/// so many entries: a folder may link to itself, or hold all that there is.
+const DEPTH: usize = 4;
+const MOST_SERIES: usize = 3;
+const MOST_ENTRIES: usize = 10_000;
+
+const EMPTY: &str = "files of 0 bytes are left out, slices may be missing";
+const POINTERS: &str = "git-lfs pointers are left out, slices may be missing";
+const OTHERS: &str = "objects that are no images are left out";
+const STRANGERS: &str = "files that are not DICOM are left out";
+const FOLDERS: &str = "folders beside the slices are left out";
+
+/// What a folder holds.
+pub(super) struct Files {
+    pub(super) slices: Vec<Slice>,
+    /// Names of what is left out, by reason.
+    left_out: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Files {
+    /// Reads the headers of all DICOM files of a folder.
+    pub(super) fn read(dir: &Path) -> Result<Files, DataError> {
+        let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        let mut leave_out = |reason, name| left_out.entry(reason).or_default().push(name);
+        let mut paths = Vec::new();
+        for path in sorted(dir)? {
+            let name = name_of(&path);
+            match kind_of(&path, &name) {
+                Kind::Dicom => paths.push(path),
+                Kind::LeftOut(reason) => leave_out(reason, name),
+                Kind::Description => {}
+            }
+        }
+        let objects: Vec<_> = paths.par_iter().map(|path| Object::read(Input::file(path))).collect();
+        let mut slices = Vec::new();
+        let mut unread = Vec::new();
+        for (path, object) in paths.iter().zip(objects) {
+            match object {
+                Ok(Object::Slice(slice)) => slices.push(*slice),
+                Ok(Object::Other(kind)) => leave_out(OTHERS, format!("{} ({kind})", name_of(path))),
+                Err(error) => unread.push((name_of(path), error)),
+            }
+        }
+        match unread.len() {
+            0 => Ok(Files { slices, left_out }),
+            1 => Err(unread.remove(0).1),
+            count => Err(some_unread(dir, &paths, count, unread)),
+        }
+    }
+
+    /// What is left out, a warning for each reason.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        self.left_out.iter().map(|(reason, names)| Warning::with(reason, some_of(names))).collect()
+    }
+
+    /// Why there are no slices.
+    pub(super) fn without_slices(&self, dir: &Path) -> String {
+        let none = if self.left_out.contains_key(OTHERS) { "holds no slices" } else { "holds no DICOM files" };
+        let reasons = self.warnings().into_iter().map(|warning| format!("; {warning}")).collect::<String>();
+        let deeper: Vec<String> = series_within(dir).iter().map(|path| path.display().to_string()).collect();
+        let deeper =
+            if deeper.is_empty() { String::new() } else { format!("; a series lies in {}", deeper.join(", ")) };
+        format!("{none}{reasons}{deeper}")
+    }
+}
+
+fn some_unread(dir: &Path, paths: &[PathBuf], count: usize, mut unread: Vec<(String, DataError)>) -> DataError {
+    let names: Vec<String> = unread.iter().map(|(name, _)| name.clone()).collect();
+    let first = unread.remove(0).1;
+    let problem = format!("{count} of {} DICOM files cannot be read ({}): {first}", paths.len(), some_of(&names));
+    DataError::Series { dir: dir.to_path_buf(), problem, expected: "slices that can all be read" }
+}
+
+/// What an entry of the folder is.
+enum Kind {
+    Dicom,
+    /// Nothing that could be a slice.
+    Description,
+    LeftOut(&'static str),
+}
+
+fn kind_of(path: &Path, name: &str) -> Kind {
+    if name.starts_with('.') || name.eq_ignore_ascii_case("DICOMDIR") {
+        return Kind::Description;
+    }
+    if path.is_dir() {
+        return Kind::LeftOut(FOLDERS);
+    }
+    match Content::of_file(path) {
+        Content::Dicom => Kind::Dicom,
+        content if is_description(name, || content.clone()) => Kind::Description,
+        Content::Empty => Kind::LeftOut(EMPTY),
+        Content::Pointer(_) => Kind::LeftOut(POINTERS),
+        Content::Text(_) | Content::Other => Kind::LeftOut(STRANGERS),
+    }
+}
+
+/// True if a file of the folder is DICOM.
+pub(in crate::data::io) fn is_series(dir: &Path) -> bool {
+    let is_slice = |path: &Path| matches!(kind_of(path, &name_of(path)), Kind::Dicom);
+    std::fs::read_dir(dir)
+        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| is_slice(&entry.path()))))
+}
+
+/// Folders with DICOM series in the folders of this one; the first of them, where there are many.
+pub(in crate::data::io) fn series_within(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut entries = 0;
+    let mut level = vec![dir.to_path_buf()];
+    for _ in 0..DEPTH {
+        let mut next = Vec::new();
+        for folder in level {
+            for path in sorted(&folder).unwrap_or_default() {
+                entries += 1;
+                if found.len() == MOST_SERIES || entries > MOST_ENTRIES {
+                    return found;
+                }
+                if path.is_dir() && !name_of(&path).starts_with('.') {
+                    if is_series(&path) { found.push(path) } else { next.push(path) }
+                }
+            }
+        }
+        level = next;
+    }
+    found
+}
+
+/// The entries of a folder: it is listed in no order, messages are not to depend on it.
+fn sorted(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let entries = std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))?;
+    let mut paths = entries
+        .map(|entry| entry.map(|e| e.path()).map_err(DataError::io(dir, "list")))
+        .collect::<Result<Vec<_>, _>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn some_of(names: &[String]) -> String {
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
