@@ -1,4 +1,5 @@
 use super::status::WrongInput;
+use super::verbosity::tell_warnings;
 use super::{AugmentArguments, open_gpu};
 use anyhow::Result;
 use vnet_engine::data::Dataset;
@@ -27,6 +28,7 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let name = dataset.cases[case].name.clone();
     let gpu = open_gpu(device)?;
     let preview = preview(&gpu, &dataset, &config, case, arguments.samples)?;
+    tell_warnings(&preview.warnings);
     let [x, y, z] = preview.extents;
     let title = format!("{name}: {} samples of {x} x {y} x {z} voxels", arguments.samples);
     let grid = SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::io::input::read_text;
 use super::io::{Header, case_of, check_volume, is_series, largest_label, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::{DataError, Grid};
+use super::{DataError, Grid, Warnings};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,16 +58,16 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// As [`Dataset::open`] and [`Dataset::check`] in one: the data set and its number of classes.
+    /// As [`Dataset::open`] and [`Dataset::examine`] in one: the data set and what was found in it, without problems.
     ///
     /// # Errors
     /// The problem, or all of both as [`DataError::Many`].
-    pub fn open_checked(dir: &Path, classes: Option<usize>) -> Result<(Dataset, usize), DataError> {
+    pub fn open_checked(dir: &Path, classes: Option<usize>) -> Result<(Dataset, Examined), DataError> {
         let (dataset, mut problems) = Dataset::survey(dir)?;
-        let examined = dataset.examine(classes);
-        problems.extend(examined.problems);
+        let mut examined = dataset.examine(classes);
+        problems.append(&mut examined.problems);
         one_or_many(dir, problems)?;
-        Ok((dataset, examined.classes))
+        Ok((dataset, examined))
     }
 
     /// The cases that have image and label, and what is wrong with the files beside them.
@@ -124,9 +124,17 @@ impl Dataset {
     /// Returns the number of classes: `classes`, or if none is given the largest label + 1 (at
     /// least 2). All problems are reported at once, as [`DataError::Many`].
     pub fn check(&self, classes: Option<usize>) -> Result<usize, DataError> {
+        Ok(self.examine_sound(classes)?.classes)
+    }
+
+    /// As [`Dataset::examine`], without problems.
+    ///
+    /// # Errors
+    /// All problems at once, as [`DataError::Many`].
+    pub fn examine_sound(&self, classes: Option<usize>) -> Result<Examined, DataError> {
         let examined = self.examine(classes);
         if examined.problems.is_empty() {
-            return Ok(examined.classes);
+            return Ok(examined);
         }
         Err(DataError::Many { dir: self.dir.clone(), problems: examined.problems })
     }
@@ -135,11 +143,14 @@ impl Dataset {
     pub fn examine(&self, classes: Option<usize>) -> Examined {
         let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, classes)).collect();
         let largest = cases.iter().map(|case| usize::from(case.label)).max().unwrap_or(0);
-        Examined {
-            classes: classes.unwrap_or((largest + 1).max(2)),
-            most_voxels: cases.iter().map(|case| case.voxels).max().unwrap_or(0),
-            problems: cases.into_iter().flat_map(|case| case.problems).collect(),
+        let mut warnings = Warnings::default();
+        let mut problems = Vec::new();
+        let most_voxels = cases.iter().map(|case| case.voxels).max().unwrap_or(0);
+        for case in cases {
+            warnings.append(case.warnings);
+            problems.extend(case.problems);
         }
+        Examined { classes: classes.unwrap_or((largest + 1).max(2)), most_voxels, problems, warnings }
     }
 }
 
@@ -152,6 +163,8 @@ pub struct Examined {
     pub most_voxels: usize,
     /// In the order of the cases.
     pub problems: Vec<DataError>,
+    /// What a person should know of the files, in the order of the cases.
+    pub warnings: Warnings,
 }
 
 fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
@@ -206,12 +219,18 @@ struct ExaminedCase {
     label: u16,
     voxels: usize,
     problems: Vec<DataError>,
+    warnings: Warnings,
 }
 
 fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
     let mut found = ExaminedCase::default();
     let image = examine_header(&case.image);
     let label = examine_header(&case.label);
+    for (path, header) in [(&case.image, &image), (&case.label, &label)] {
+        if let Ok((header, _)) = header {
+            found.warnings.extend(path, header.warnings.iter().cloned());
+        }
+    }
     if let (Ok((_, image)), Ok((_, label))) = (&image, &label)
         && let Some(difference) = label.difference(image)
     {

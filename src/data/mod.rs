@@ -47,4 +47,4 @@ pub use restore::Restoration;
 pub use sampling::Sampling;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};
-pub use warning::{Notice, Warning, Warnings};
+pub use warning::{Notice, Severity, Warning, Warnings};

@@ -35,7 +35,7 @@ pub(super) fn warnings_of(affine: &[[f64; 4]; 3], spacing: [f64; 3], axes: usize
     let largest = present.iter().copied().fold(0.0, f64::max);
     let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
     if largest > ANISOTROPY_WARNING * smallest {
-        warnings.push(Warning::with("anisotropic", format!("spacings from {smallest} to {largest} mm")));
+        warnings.push(Warning::information("anisotropic", format!("spacings from {smallest} to {largest} mm")));
     }
     warnings
 }

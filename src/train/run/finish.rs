@@ -86,6 +86,7 @@ impl<P: Progress> Run<'_, P> {
             ("Steps".to_owned(), self.trainer.step_count().to_string()),
             ("Patch".to_owned(), format!("{:?} voxels", self.preprocessing.patch)),
         ];
+        facts.extend(self.warnings.notices().iter().map(|notice| ("Warning".to_owned(), notice.to_string())));
         facts.extend(self.settings.config.facts());
         let mut overlays: Vec<PathBuf> = std::fs::read_dir(out.join("overlays"))
             .map_err(|source| TrainError::Io { path: out.join("overlays"), action: "list", source })?
