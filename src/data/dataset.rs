@@ -5,7 +5,9 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use unicode_normalization::UnicodeNormalization;
 
+use super::alignment::{Placed, reordering};
 use super::io::input::read_text;
 use super::io::{Header, case_of, check_volume, is_series, largest_label, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
@@ -14,7 +16,7 @@ use super::{DataError, Grid, Warnings};
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// File name without the ending.
+    /// File name without the ending, as [`case_name`].
     pub name: String,
     /// The image.
     pub image: PathBuf,
@@ -231,11 +233,9 @@ fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
             found.warnings.extend(path, header.warnings.iter().cloned());
         }
     }
-    if let (Ok((_, image)), Ok((_, label))) = (&image, &label)
-        && let Some(difference) = label.difference(image)
-    {
-        let (label, image) = (case.label.clone(), case.image.clone());
-        found.problems.push(DataError::GridMismatch { label, image, difference });
+    if let (Ok((image, _)), Ok((label, _))) = (&image, &label) {
+        let label = Placed { path: &case.label, header: label };
+        found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
     }
     match label.and_then(|(header, _)| largest_label(&case.label, &header)) {
         Ok(value) => {
@@ -292,6 +292,12 @@ pub fn label_of<'a>(volumes: &'a BTreeMap<String, PathBuf>, case: &str) -> Optio
     volumes.get(&format!("{case}{LABEL_SUFFIX}")).or_else(|| volumes.get(case))
 }
 
+/// The name of a case: as written, but with composed letters (Unicode's form NFC). The same name may come composed from one
+/// file system and decomposed (`a` and a diaeresis for `ä`) from another.
+pub fn case_name(written: &str) -> String {
+    written.nfc().collect()
+}
+
 /// Volume files of a folder, and folders with DICOM series, by the case they stand for; all else and what is hidden
 /// is passed over. Of several files of one case the first counts.
 fn list(dir: &Path, problems: &mut Vec<DataError>) -> Result<BTreeMap<String, PathBuf>, DataError> {
@@ -305,8 +311,8 @@ fn list(dir: &Path, problems: &mut Vec<DataError>) -> Result<BTreeMap<String, Pa
     for path in paths {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let case = match case_of(&file_name) {
-            Some(case) if !path.is_dir() => case.to_owned(),
-            None if !file_name.starts_with('.') && is_series(&path) => file_name.clone(),
+            Some(case) if !path.is_dir() => case_name(case),
+            None if !file_name.starts_with('.') && is_series(&path) => case_name(&file_name),
             _ => continue,
         };
         if path.file_name().is_some_and(|name| name.to_str().is_none()) {

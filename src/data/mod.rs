@@ -2,7 +2,7 @@
 //!
 //! | module | what it answers |
 //! |---|---|
-//! | [`volume`], [`canonical`] | where a voxel lies in the patient |
+//! | [`volume`], [`canonical`], [`alignment`] | where a voxel lies in the patient, and on the grid of another volume |
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`warning`] | what a person should know of files that can be read all the same |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
@@ -15,6 +15,7 @@
 //! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an
 //! index (see [`random`]).
 
+pub mod alignment;
 pub mod canonical;
 pub mod dataset;
 mod error;
@@ -34,6 +35,7 @@ pub mod split;
 pub mod volume;
 pub mod warning;
 
+pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use canonical::Reorientation;
 pub use dataset::{Case, Dataset, Examined, images_only};
 pub use error::DataError;
