@@ -6,8 +6,8 @@ pub mod figures;
 pub use compare::compare_folders;
 
 use crate::data::dataset::{self, volumes_of};
-use crate::data::io::{read_label_map, read_volume};
-use crate::data::{DataError, Grid, LabelMap, Reorientation, Volume};
+use crate::data::io::{read_header, read_label_map};
+use crate::data::{DataError, Grid, LabelMap, Placed, Reorientation, Volume, read_label_map_on, read_volume_on};
 use crate::metrics::{Evaluation, LabelPair, MetricError, Region, score_case};
 use crate::report::ReportError;
 use rayon::prelude::*;
@@ -119,25 +119,14 @@ fn label_of<'a>(
     dataset::label_of(references, case).ok_or_else(no_label)
 }
 
-/// Reads labels that must lie on the grid of another volume.
+/// Reads labels that must lie on the grid of another volume, into the order of its voxels.
 fn read_labels(path: &Path, on: &Path) -> Result<LabelMap, DataError> {
-    let map = read_label_map(path)?;
-    check_grid(path, &map.grid, on)?;
-    Ok(map)
+    read_label_map_on(path, Placed { path: on, header: &read_header(on)? })
 }
 
-/// Reads an image that must lie on the grid of another volume.
+/// Reads an image that must lie on the grid of another volume, into the order of its voxels.
 fn read_image(path: &Path, on: &Path) -> Result<Volume, DataError> {
-    let volume = read_volume(path)?;
-    check_grid(path, &volume.grid, on)?;
-    Ok(volume)
-}
-
-fn check_grid(path: &Path, grid: &Grid, on: &Path) -> Result<(), DataError> {
-    match grid.difference(&crate::data::io::read_header(on)?.grid(on)?) {
-        Some(difference) => Err(DataError::GridMismatch { label: path.to_owned(), image: on.to_owned(), difference }),
-        None => Ok(()),
-    }
+    read_volume_on(path, Placed { path: on, header: &read_header(on)? })
 }
 
 /// Voxels in the orientation nearest to RAS, with their grid; none is interpolated.

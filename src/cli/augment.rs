@@ -1,7 +1,9 @@
 use super::status::WrongInput;
+use super::verbosity::tell_warnings;
 use super::{AugmentArguments, open_gpu};
 use anyhow::Result;
 use vnet_engine::data::Dataset;
+use vnet_engine::data::dataset::case_name;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::report::{SampleGrid, write_samples};
 use vnet_engine::train::{Config, preview};
@@ -15,7 +17,8 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
         return Err(WrongInput(text.to_owned()).into());
     }
     let dataset = Dataset::open(&arguments.data)?;
-    let case = match &arguments.case {
+    let wanted = arguments.case.as_deref().map(case_name);
+    let case = match &wanted {
         None => 0,
         Some(name) => dataset.cases.iter().position(|c| c.name == *name).ok_or_else(|| {
             let names: Vec<&str> = dataset.cases.iter().map(|c| c.name.as_str()).collect();
@@ -27,6 +30,7 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let name = dataset.cases[case].name.clone();
     let gpu = open_gpu(device)?;
     let preview = preview(&gpu, &dataset, &config, case, arguments.samples)?;
+    tell_warnings(&preview.warnings);
     let [x, y, z] = preview.extents;
     let title = format!("{name}: {} samples of {x} x {y} x {z} voxels", arguments.samples);
     let grid = SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };

@@ -1,4 +1,5 @@
 use super::status::Problems;
+use super::verbosity::tell_warnings;
 use super::{TrainArguments, open_gpu};
 use anyhow::Result;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
 pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
     let mut problems = Vec::new();
     let data = check_data(&arguments.data);
+    tell_warnings(&data.warnings);
     let wrong_data = !data.problems.is_empty();
     problems.extend(data.problems.into_iter().map(anyhow::Error::from));
     let settings = settings.map_err(|error| problems.insert(0, error)).ok();

@@ -1,9 +1,9 @@
 use super::status::WrongInput;
-use super::verbosity::tell;
+use super::verbosity::{tell, tell_warnings};
 use super::{PlanArguments, TrainArguments, open_gpu};
 use anyhow::Result;
 use std::path::Path;
-use vnet_engine::configure;
+use vnet_engine::configure::{self, Plan};
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::train::{Config, PLAN_FILE, Preset, TrainError};
@@ -14,14 +14,15 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
         return Err(WrongInput(text).into());
     }
-    let text = planned(&arguments.data, arguments.minutes, device)?;
+    let Plan { text, warnings } = planned(&arguments.data, arguments.minutes, device)?;
+    tell_warnings(&warnings);
     configure::document::store(&out, &text)?;
     print!("{text}");
     tell!("written to {}", out.display());
     Ok(())
 }
 
-fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<String> {
+fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open(data).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
@@ -41,7 +42,10 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOpt
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, None, device) {
-        Ok(text) => Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text))),
+        // The training tells its warnings itself.
+        Ok(Plan { text, .. }) => {
+            Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
+        }
         // A dry run has named what is wrong with the data, and goes on to the rest.
         Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
             Ok((Config::load(Preset::Small, None, overrides)?, None))

@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use vnet_engine::data::Notice;
 use vnet_engine::plan::human_bytes;
 use vnet_engine::train::{Part, Progress, Started, StepResult};
 
@@ -119,6 +120,10 @@ impl Progress for TrainProgress {
         if let Some(live) = &mut self.live {
             live.spent(part, time);
         }
+    }
+
+    fn warning(&mut self, notice: &Notice) {
+        self.say(&format!("warning: {notice}"));
     }
 
     fn note(&mut self, text: &str) {

@@ -54,6 +54,7 @@ fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
         "best": summary.best.map(|(dice, step)| serde_json::json!({ "dice": dice, "step": step })),
         "test": summary.test, "weights": summary.weights, "model_weights": summary.model,
         "model": file("model.safetensors"), "curves": file("curves.png"), "report": file("report.html"),
+        "warnings": summary.warnings.notices(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use tracing_subscriber::EnvFilter;
+use vnet_engine::data::Warnings;
 
 /// `-q`, nothing, `-v`, `-vv` … as 0, 1, 2, 3 …
 static LEVEL: AtomicU8 = AtomicU8::new(1);
@@ -35,3 +36,8 @@ macro_rules! tell {
     };
 }
 pub(super) use tell;
+
+/// Tells every kind of warning once, with its files.
+pub fn tell_warnings(warnings: &Warnings) {
+    warnings.notices().iter().for_each(|notice| tell!("warning: {notice}"));
+}

@@ -1,6 +1,7 @@
 //! The TOML file of a plan: every key behind its reason.
 
 use super::{Design, Fingerprint, Measured, Reason};
+use crate::data::Warnings;
 use crate::files::replace_file;
 use crate::gpu::AdapterDescription;
 use crate::plan::human_bytes;
@@ -27,6 +28,8 @@ pub struct Heading<'a> {
     pub design: &'a Design,
     /// Time and memory of a step.
     pub measured: &'a Measured,
+    /// Oddities of its files.
+    pub warnings: &'a Warnings,
 }
 
 impl Heading<'_> {
@@ -64,6 +67,7 @@ impl Heading<'_> {
             ),
         );
         comment(text, &format!("device: {}, {}", self.device.name, self.device.driver));
+        self.warnings.notices().iter().for_each(|notice| comment(text, &format!("warning: {notice}")));
         let seconds = 1000.0 * measured.step_seconds;
         comment(
             text,

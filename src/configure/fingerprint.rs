@@ -2,7 +2,7 @@
 
 use crate::data::dataset::description;
 use crate::data::volume::position_of;
-use crate::data::{Case, DataError, Dataset, Intensities, Reorientation, io};
+use crate::data::{Case, DataError, Dataset, Intensities, Reorientation, io, read_case_label};
 use crate::metrics::percentile;
 use std::path::Path;
 
@@ -74,7 +74,7 @@ impl Fingerprint {
 impl CaseFacts {
     fn of(case: &Case, classes: usize) -> Result<Self, DataError> {
         let image = io::read_volume(&case.image)?;
-        let label = io::read_label_map(&case.label)?;
+        let label = read_case_label(case, &io::read_header(&case.image)?, classes)?;
         let reorientation = Reorientation::to_ras(&image.grid);
         let grid = reorientation.apply_to_grid(&image.grid);
         let voxels = reorientation.apply(&image.voxels);

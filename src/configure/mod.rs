@@ -18,11 +18,20 @@ pub use fingerprint::{CaseFacts, Fingerprint};
 pub use probe::{Measured, Nominal};
 pub use rules::{Budget, Design, Reason, design};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Examined, Warnings};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
 use std::path::Path;
 use std::sync::Arc;
+
+/// A configuration, and what a person should know of the data that it is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The text of a TOML file.
+    pub text: String,
+    /// Oddities of the files.
+    pub warnings: Warnings,
+}
 
 /// Measures a data set and a device and chooses a configuration that is trained in about `minutes` minutes; returns it as
 /// the text of a TOML file.
@@ -36,8 +45,8 @@ pub fn plan(
     data: &Path,
     minutes: Option<f64>,
     mut noted: impl FnMut(&str),
-) -> Result<String, TrainError> {
-    let (dataset, classes) = Dataset::open_checked(data, None)?;
+) -> Result<Plan, TrainError> {
+    let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(data, None)?;
     noted(&format!("measuring {} cases", dataset.cases.len()));
     let fingerprint = Fingerprint::of(&dataset, classes)?;
     let nominal = Nominal::of(gpu.description());
@@ -52,6 +61,7 @@ pub fn plan(
         fingerprint: &fingerprint,
         design: &design,
         measured: &measured,
+        warnings: &warnings,
     };
-    Ok(heading.document())
+    Ok(Plan { text: heading.document(), warnings })
 }

@@ -30,6 +30,24 @@ impl Reorientation {
         Reorientation { from: extents, axes }
     }
 
+    /// From one grid to another that holds the same points in another order: of the 48 swaps and mirrorings the one
+    /// whose result is `to` ([`Grid::same_grid`]); none where the points are others. The identity is preferred, which
+    /// matters only where an axis has one voxel.
+    pub fn between(from: &Grid, to: &Grid) -> Option<Reorientation> {
+        const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        let mirrored = |bits: usize, order: [usize; 3]| Reorientation {
+            from: from.extents,
+            axes: std::array::from_fn(|axis| AxisDirection { world: order[axis], negative: bits >> axis & 1 == 1 }),
+        };
+        let all = ORDERS.into_iter().flat_map(|order| (0..8).map(move |bits| mirrored(bits, order)));
+        all.into_iter().find(|reorientation| reorientation.apply_to_grid(from).same_grid(to))
+    }
+
+    /// True if every voxel stays where it is.
+    pub fn is_identity(&self) -> bool {
+        *self == Reorientation::identity(self.from)
+    }
+
     /// Extents of the result, x, y, z.
     pub fn to(&self) -> [usize; 3] {
         let mut extents = [0; 3];
@@ -44,6 +62,11 @@ impl Reorientation {
         let mut out = Vec::with_capacity(voxels.len());
         self.for_each_source(|source| out.push(voxels[source]));
         out
+    }
+
+    /// As [`Reorientation::apply`], of voxels that are not needed any more: none is copied where all stay.
+    pub fn applied<T: Copy>(&self, voxels: Vec<T>) -> Vec<T> {
+        if self.is_identity() { voxels } else { self.apply(&voxels) }
     }
 
     /// Undoes [`Reorientation::apply`].
@@ -142,6 +165,25 @@ mod tests {
                     prop_assert!((a - b).abs() < 1e-9, "{a} instead of {b}");
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_another_grid_is_found(
+            grid in any_grid(),
+            order in Just([0usize, 1, 2]).prop_shuffle(),
+            negative in proptest::array::uniform3(any::<bool>()),
+        ) {
+            let axes = std::array::from_fn(|axis| AxisDirection { world: order[axis], negative: negative[axis] });
+            let there = Reorientation { from: grid.extents, axes };
+            let to = there.apply_to_grid(&grid);
+            let index: Vec<usize> = (0..grid.voxel_count()).collect();
+            let found = Reorientation::between(&grid, &to).expect("the same points");
+            prop_assert_eq!(found.apply(&index), there.apply(&index));
+            let mut shifted = to.clone();
+            shifted.affine[1][3] += 0.25 * 0.7;
+            prop_assert_eq!(Reorientation::between(&grid, &shifted), None);
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use unicode_normalization::UnicodeNormalization;
 
+use super::alignment::{Placed, reordering};
 use super::folder::Folder;
 use super::io::input::read_text;
 use super::io::{Header, check_volume, largest_label, read_header};
@@ -14,7 +16,7 @@ use super::{DataError, Grid, Warnings};
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// File name without the ending.
+    /// File name without the ending, as [`case_name`].
     pub name: String,
     /// The image.
     pub image: PathBuf,
@@ -60,16 +62,16 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// As [`Dataset::open`] and [`Dataset::check`] in one: the data set and its number of classes.
+    /// As [`Dataset::open`] and [`Dataset::examine`] in one: the data set and what was found in it, without problems.
     ///
     /// # Errors
     /// The problem, or all of both as [`DataError::Many`].
-    pub fn open_checked(dir: &Path, classes: Option<usize>) -> Result<(Dataset, usize), DataError> {
+    pub fn open_checked(dir: &Path, classes: Option<usize>) -> Result<(Dataset, Examined), DataError> {
         let (dataset, mut problems) = Dataset::survey(dir)?;
-        let examined = dataset.examine(classes);
-        problems.extend(examined.problems);
+        let mut examined = dataset.examine(classes);
+        problems.append(&mut examined.problems);
         one_or_many(dir, problems)?;
-        Ok((dataset, examined.classes))
+        Ok((dataset, examined))
     }
 
     /// The cases that have image and label, and what is wrong with the files beside them.
@@ -129,9 +131,17 @@ impl Dataset {
     /// Returns the number of classes: `classes`, or if none is given the largest label + 1 (at
     /// least 2). All problems are reported at once, as [`DataError::Many`].
     pub fn check(&self, classes: Option<usize>) -> Result<usize, DataError> {
+        Ok(self.examine_sound(classes)?.classes)
+    }
+
+    /// As [`Dataset::examine`], without problems.
+    ///
+    /// # Errors
+    /// All problems at once, as [`DataError::Many`].
+    pub fn examine_sound(&self, classes: Option<usize>) -> Result<Examined, DataError> {
         let examined = self.examine(classes);
         if examined.problems.is_empty() {
-            return Ok(examined.classes);
+            return Ok(examined);
         }
         Err(DataError::Many { dir: self.dir.clone(), problems: examined.problems })
     }
@@ -140,11 +150,14 @@ impl Dataset {
     pub fn examine(&self, classes: Option<usize>) -> Examined {
         let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, classes)).collect();
         let largest = cases.iter().map(|case| usize::from(case.label)).max().unwrap_or(0);
-        Examined {
-            classes: classes.unwrap_or((largest + 1).max(2)),
-            most_voxels: cases.iter().map(|case| case.voxels).max().unwrap_or(0),
-            problems: cases.into_iter().flat_map(|case| case.problems).collect(),
+        let mut warnings = Warnings::default();
+        let mut problems = Vec::new();
+        let most_voxels = cases.iter().map(|case| case.voxels).max().unwrap_or(0);
+        for case in cases {
+            warnings.append(case.warnings);
+            problems.extend(case.problems);
         }
+        Examined { classes: classes.unwrap_or((largest + 1).max(2)), most_voxels, problems, warnings }
     }
 }
 
@@ -157,6 +170,8 @@ pub struct Examined {
     pub most_voxels: usize,
     /// In the order of the cases.
     pub problems: Vec<DataError>,
+    /// What a person should know of the files, in the order of the cases.
+    pub warnings: Warnings,
 }
 
 fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
@@ -225,17 +240,21 @@ struct ExaminedCase {
     label: u16,
     voxels: usize,
     problems: Vec<DataError>,
+    warnings: Warnings,
 }
 
 fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
     let mut found = ExaminedCase::default();
     let image = examine_header(&case.image);
     let label = examine_header(&case.label);
-    if let (Ok((_, image)), Ok((_, label))) = (&image, &label)
-        && let Some(difference) = label.difference(image)
-    {
-        let (label, image) = (case.label.clone(), case.image.clone());
-        found.problems.push(DataError::GridMismatch { label, image, difference });
+    for (path, header) in [(&case.image, &image), (&case.label, &label)] {
+        if let Ok((header, _)) = header {
+            found.warnings.extend(path, header.warnings.iter().cloned());
+        }
+    }
+    if let (Ok((image, _)), Ok((label, _))) = (&image, &label) {
+        let label = Placed { path: &case.label, header: label };
+        found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
     }
     match label.and_then(|(header, _)| largest_label(&case.label, &header)) {
         Ok(value) => {
@@ -299,6 +318,12 @@ impl Folder {
 /// then, else `NAME`.
 pub fn label_of<'a>(volumes: &'a BTreeMap<String, PathBuf>, case: &str) -> Option<&'a PathBuf> {
     volumes.get(&format!("{case}{LABEL_SUFFIX}")).or_else(|| volumes.get(case))
+}
+
+/// The name of a case: as written, but with composed letters (Unicode's form NFC). The same name may come composed from one
+/// file system and decomposed (`a` and a diaeresis for `ä`) from another.
+pub fn case_name(written: &str) -> String {
+    written.nfc().collect()
 }
 
 /// Bytes of a `dataset.json`, at most: it may list every file.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
+use super::dataset::case_name;
 use super::io::content::{Content, is_description};
 use super::io::{case_of, is_series, series_within};
 use super::{DataError, Notice, Warning, Warnings};
@@ -104,13 +105,13 @@ fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
     }
     if path.is_dir() {
         return if is_series(path) {
-            Kind::Volume(name.to_owned())
+            Kind::Volume(case_name(name))
         } else {
             Kind::PassedOver(folder_warning(path, name))
         };
     }
     if let Some(case) = case_of(name) {
-        return Kind::Volume(case.to_owned());
+        return Kind::Volume(case_name(case));
     }
     if headers.own(name) {
         return Kind::Description;
@@ -137,7 +138,7 @@ fn folder_warning(path: &Path, name: &str) -> Warning {
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
-    Warning { kind: NAMED, detail: first.map(|file| format!("it holds {file}")).unwrap_or_default() }
+    Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
 }
 
 /// The headers of a folder whose voxels lie in other files.

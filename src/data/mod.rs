@@ -2,7 +2,7 @@
 //!
 //! | module | what it answers |
 //! |---|---|
-//! | [`volume`], [`canonical`] | where a voxel lies in the patient |
+//! | [`volume`], [`canonical`], [`alignment`] | where a voxel lies in the patient, and on the grid of another volume |
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`warning`] | what a person should know of files that can be read all the same |
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
@@ -16,6 +16,7 @@
 //! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an
 //! index (see [`random`]).
 
+pub mod alignment;
 pub mod canonical;
 pub mod dataset;
 mod error;
@@ -36,6 +37,7 @@ pub mod split;
 pub mod volume;
 pub mod warning;
 
+pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use canonical::Reorientation;
 pub use dataset::{Case, Dataset, Examined, images_only};
 pub use error::DataError;
@@ -50,4 +52,4 @@ pub use restore::Restoration;
 pub use sampling::Sampling;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};
-pub use warning::{Notice, Warning, Warnings};
+pub use warning::{Notice, Severity, Warning, Warnings};

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::alignment::{Placed, read_label_map_on};
 use super::dataset::Case;
 use super::io;
 
@@ -93,10 +94,8 @@ impl IntensityStatistics {
 }
 
 fn foreground_of(case: &Case) -> Result<Vec<f32>, DataError> {
-    let (image, label) = (io::read_volume(&case.image)?, io::read_label_map(&case.label)?);
-    if let Some(difference) = label.grid.difference(&image.grid) {
-        return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
-    }
+    let (image, header) = (io::read_volume(&case.image)?, io::read_header(&case.image)?);
+    let label = read_label_map_on(&case.label, Placed { path: &case.image, header: &header })?;
     let count = label.voxels.iter().filter(|&&label| label > 0).count();
     let labelled = image.voxels.iter().zip(&label.voxels).filter(|(_, label)| **label > 0);
     Ok(labelled.map(|(value, _)| *value).step_by(count.div_ceil(SAMPLED).max(1)).collect())

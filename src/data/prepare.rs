@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
 use super::dataset::Case;
 use super::io::{self, Header};
@@ -156,7 +157,8 @@ impl Prepared {
         Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
     }
 
-    /// Prepares image and label of one case that are in memory; padding has label 0.
+    /// Prepares image and label of one case that are in memory; padding has label 0. The label's voxels may lie in another
+    /// order than the image's.
     ///
     /// # Errors
     /// [`DataError`] when the label does not lie on the image's grid, or has labels that are no class.
@@ -166,12 +168,18 @@ impl Prepared {
         preparation: &Preparation,
         fit: Fit,
     ) -> Result<Prepared, DataError> {
-        let named = Case { name: String::new(), image: "volume".into(), label: "label map".into() };
-        check_label(label, &named, &volume.grid, preparation.classes)?;
-        Ok(Prepared::from_volume(volume, preparation, fit).with_label(label))
+        let path = Path::new("label map");
+        let Some(reordering) = Reorientation::between(&label.grid, &volume.grid) else {
+            let difference = label.grid.difference(&volume.grid).unwrap_or_default();
+            return Err(DataError::GridMismatch { label: path.to_owned(), image: "volume".into(), difference });
+        };
+        check_classes(path, label, preparation.classes)?;
+        let label = LabelMap { voxels: reordering.apply(&label.voxels), grid: volume.grid.clone() };
+        Ok(Prepared::from_volume(volume, preparation, fit).with_label(&label))
     }
 
-    fn with_label(mut self, label: &LabelMap) -> Prepared {
+    /// With a label on the grid of the image.
+    pub(crate) fn with_label(mut self, label: &LabelMap) -> Prepared {
         self.label = Some(self.geometry.apply_labels(&label.voxels, 0));
         self
     }
@@ -218,28 +226,25 @@ pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result
 
 /// Reads and prepares image and label of a case; padding has label 0.
 ///
-/// The label must lie on the image's grid and have labels below `classes`.
+/// The label must lie on the image's grid, in whatever order of voxels, and have labels below `classes`.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
-    let (prepared, _) = prepare_image(&case.image, preparation, fit)?;
-    let label = read_case_label(case, &prepared.geometry.input, preparation.classes)?;
+    let (prepared, image) = prepare_image(&case.image, preparation, fit)?;
+    let label = read_case_label(case, &image, preparation.classes)?;
     Ok(prepared.with_label(&label))
 }
 
-/// Reads the label of a case and checks it against the grid of its image and the number of classes.
-pub fn read_case_label(case: &Case, image: &Grid, classes: usize) -> Result<LabelMap, DataError> {
-    let label = io::read_label_map(&case.label)?;
-    check_label(&label, case, image, classes)?;
+/// Reads the label of a case onto the grid of its image, of which `image` is the header, and checks it against the number
+/// of classes.
+pub fn read_case_label(case: &Case, image: &Header, classes: usize) -> Result<LabelMap, DataError> {
+    let label = read_label_map_on(&case.label, Placed { path: &case.image, header: image })?;
+    check_classes(&case.label, &label, classes)?;
     Ok(label)
 }
 
-/// Checks a label against the grid of its image and the number of classes; `case` is for the error.
-fn check_label(label: &LabelMap, case: &Case, image: &Grid, classes: usize) -> Result<(), DataError> {
-    if let Some(difference) = label.grid.difference(image) {
-        return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
-    }
+fn check_classes(path: &Path, label: &LabelMap, classes: usize) -> Result<(), DataError> {
     let value = label.voxels.iter().copied().max().unwrap_or(0);
     if usize::from(value) >= classes {
-        return Err(DataError::LabelRange { path: case.label.clone(), value, classes });
+        return Err(DataError::LabelRange { path: path.to_path_buf(), value, classes });
     }
     Ok(())
 }

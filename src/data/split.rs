@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::dataset::case_name;
 use super::io::bytes::write_whole;
 use super::io::input::read_text;
 use super::random::{Purpose, Stream};
@@ -119,6 +120,7 @@ impl Split {
                 folds.swap_remove(index)
             }
         };
+        let split = split.composed();
         split.validate(path, names)?;
         Ok(split)
     }
@@ -152,6 +154,14 @@ impl Split {
             return Err(DataError::SplitEmpty { path: path.to_path_buf() });
         }
         Ok(())
+    }
+
+    /// With names as those of [`super::Case`].
+    fn composed(mut self) -> Split {
+        for names in [&mut self.train, &mut self.validation, &mut self.test] {
+            names.iter_mut().for_each(|name| *name = case_name(name));
+        }
+        self
     }
 
     fn sorted(mut self) -> Split {

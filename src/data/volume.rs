@@ -20,7 +20,7 @@ pub(crate) const SAME_GRID_TOLERANCE: f64 = 0.1;
 pub struct Grid {
     /// Number of voxels along x, y, z.
     pub extents: [usize; 3],
-    /// Distance of neighbouring voxels along x, y, z in mm, as the file's header states it.
+    /// Distance of neighbouring voxels along x, y, z in mm: the length of the affine's columns.
     pub spacing: [f64; 3],
     /// Voxel indices to RAS+ millimetres: three rows of four, as the upper part of nibabel's 4 x 4
     /// matrix.

@@ -1,7 +1,7 @@
 //! What a person should know of a file that can be read all the same.
 //!
 //! Readers put a [`Warning`] into the header; every command collects them as [`Warnings`] and tells each kind once, with the
-//! files that it concerns.
+//! files that it concerns. What only describes a file ([`Severity::Information`]) is for `inspect` and is not collected.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,9 +9,20 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+/// Who needs to know of a [`Warning`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It describes the file and changes no result: only `inspect` shows it.
+    Information,
+    /// Results may not be what a person takes them for: every command that reads the file tells it.
+    Fault,
+}
+
 /// An oddity of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
+    /// Who needs to know; one for each kind.
+    pub severity: Severity,
     /// What is odd, without the values of the file: warnings of one kind are told once.
     pub kind: &'static str,
     /// The values of this file; empty where the kind says everything.
@@ -41,14 +52,19 @@ pub struct Notice {
 const NAMED: usize = 3;
 
 impl Warning {
-    /// A warning whose kind says everything.
+    /// A fault whose kind says everything.
     pub fn new(kind: &'static str) -> Warning {
-        Warning { kind, detail: String::new() }
+        Warning::with(kind, "")
     }
 
-    /// A warning with the values of the file.
+    /// A fault with the values of the file.
     pub fn with(kind: &'static str, detail: impl Into<String>) -> Warning {
-        Warning { kind, detail: detail.into() }
+        Warning { severity: Severity::Fault, kind, detail: detail.into() }
+    }
+
+    /// What only describes the file, with its values.
+    pub fn information(kind: &'static str, detail: impl Into<String>) -> Warning {
+        Warning { severity: Severity::Information, kind, detail: detail.into() }
     }
 }
 
@@ -60,9 +76,14 @@ impl fmt::Display for Warning {
 }
 
 impl Warnings {
-    /// Adds a warning of a file; what is known of the file already is not said again.
+    /// Adds a warning of a file, unless it is mere information; what is known of the file already is not said again.
     pub fn add(&mut self, file: &Path, warning: Warning) {
-        let Warning { kind, detail } = warning;
+        if warning.severity == Severity::Fault {
+            self.put(file, warning.kind, warning.detail);
+        }
+    }
+
+    fn put(&mut self, file: &Path, kind: &'static str, detail: String) {
         if !self.known.insert((kind, file.to_path_buf())) {
             return;
         }
@@ -81,7 +102,7 @@ impl Warnings {
     pub fn append(&mut self, others: Warnings) {
         for Notice { kind, detail, files } in others.notices {
             for file in files {
-                self.add(&file, Warning { kind, detail: detail.clone() });
+                self.put(&file, kind, detail.clone());
             }
         }
     }
@@ -126,8 +147,9 @@ mod tests {
             warnings.add(Path::new(file), Warning::with("spacing is odd", detail));
         }
         warnings.add(Path::new("a"), Warning::new("no orientation"));
+        warnings.add(Path::new("a"), Warning::information("anisotropic", "1 to 9 mm"));
         let told: Vec<String> = warnings.notices().iter().map(Notice::to_string).collect();
-        assert_eq!(told, ["spacing is odd: 2 mm, in the first of 4 files: b, a, d and 1 more", "a: no orientation",]);
+        assert_eq!(told, ["spacing is odd: 2 mm, in the first of 4 files: b, a, d and 1 more", "a: no orientation"]);
         let mut all = Warnings::default();
         all.add(Path::new("z"), Warning::new("no orientation"));
         all.append(warnings);

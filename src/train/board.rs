@@ -48,6 +48,7 @@ impl Board {
                 self.file.restart(step + 1);
             }
             Event::Start { step, .. }
+            | Event::Warning { step, .. }
             | Event::Initialised { step, .. }
             | Event::Skipped { step, .. }
             | Event::NonfiniteLoss { step, .. }

@@ -1,5 +1,6 @@
 use super::board::Board;
 use super::{StepResult, TrainError};
+use crate::data::Notice;
 use crate::files::Appender;
 use serde::Serialize;
 use std::fs::OpenOptions;
@@ -24,6 +25,14 @@ pub enum Event {
         driver: String,
         /// Device memory of the plan in bytes.
         device_bytes: u64,
+    },
+    /// Files of the data set have an oddity.
+    Warning {
+        /// Steps done.
+        step: u64,
+        /// `kind`, `detail` and `files`.
+        #[serde(flatten)]
+        notice: Notice,
     },
     /// The run started from a model.
     Initialised {

@@ -3,7 +3,7 @@
 use super::folder::{choose_split, refuse_used};
 use super::run::initial_model;
 use super::{ConfigError, RunSettings, TrainError, checkpoint, choose_patch};
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, Warnings};
 use crate::nn::Network;
 use std::path::Path;
 
@@ -18,6 +18,8 @@ pub struct CheckedData {
     pub most_voxels: usize,
     /// All problems, in the order of the cases.
     pub problems: Vec<TrainError>,
+    /// What a person should know of the files.
+    pub warnings: Warnings,
 }
 
 /// What is trained, where nothing is wrong.
@@ -34,7 +36,10 @@ pub struct Preflight {
 /// Reads every file of a data set to its end.
 pub fn check_data(dir: &Path) -> CheckedData {
     match Dataset::survey(dir) {
-        Err(error) => CheckedData { dataset: None, classes: 2, most_voxels: 0, problems: vec![error.into()] },
+        Err(error) => {
+            let problems = vec![error.into()];
+            CheckedData { dataset: None, classes: 2, most_voxels: 0, problems, warnings: Warnings::default() }
+        }
         Ok((dataset, mut problems)) => {
             let examined = dataset.examine(None);
             problems.extend(examined.problems);
@@ -43,6 +48,7 @@ pub fn check_data(dir: &Path) -> CheckedData {
                 classes: examined.classes,
                 most_voxels: examined.most_voxels,
                 problems: problems.into_iter().map(TrainError::from).collect(),
+                warnings: examined.warnings,
             }
         }
     }

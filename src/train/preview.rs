@@ -3,7 +3,7 @@
 use super::data_config::Patch;
 use super::{Config, TrainError, choose_patch};
 use crate::augment::{Augmenter, Extents};
-use crate::data::{Batch, Dataset, Loader};
+use crate::data::{Batch, Dataset, Examined, Loader, Warnings};
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::graph::Graph;
@@ -24,6 +24,8 @@ pub struct Preview {
     pub extents: [usize; 3],
     /// Spacing x, y, z in mm.
     pub spacing: [f64; 3],
+    /// What a person should know of the files of the data set.
+    pub warnings: Warnings,
 }
 
 /// Augments `count` samples of the case of this index.
@@ -37,7 +39,7 @@ pub fn preview(
     case: usize,
     count: usize,
 ) -> Result<Preview, TrainError> {
-    let classes = dataset.check(None)?.max(2);
+    let Examined { classes, warnings, .. } = dataset.examine_sound(None)?;
     let patch = choose_patch(config, &dataset.cases, config.network(classes).divisor())?;
     let mut config = config.clone();
     config.data.patch = Patch::Fixed(patch);
@@ -48,7 +50,7 @@ pub fn preview(
     let wanted = cases[0].name.clone();
     let loader = Loader::start(cases, config.preparation(patch, classes), config.loader_settings(patch, 1, 0))?;
     let device = Device::new(gpu, &config, patch)?;
-    let mut preview = Preview { tiles: Vec::new(), extents: patch, spacing: [1.0; 3] };
+    let mut preview = Preview { tiles: Vec::new(), extents: patch, spacing: [1.0; 3], warnings };
     preview.fill(&device, loader, &wanted, count)?;
     Ok(preview)
 }

@@ -16,7 +16,7 @@ use super::health::{Health, Restorations};
 use super::history::History;
 use super::profiler::StepProfiler;
 use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation};
-use crate::data::{Case, Preparation};
+use crate::data::{Case, Notice, Preparation, Warnings};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::metrics::Evaluation;
@@ -65,6 +65,10 @@ pub trait Progress {
     /// Wall-clock time that a part of the work has taken.
     fn spent(&mut self, part: Part, time: Duration) {
         let _ = (part, time);
+    }
+    /// Files of the data set have an oddity; by default a note.
+    fn warning(&mut self, notice: &Notice) {
+        self.note(&notice.to_string());
     }
     /// Something that a person should know.
     fn note(&mut self, text: &str);
@@ -120,6 +124,8 @@ pub struct Summary {
     pub weights: String,
     /// Fingerprint of the kept model.
     pub model: String,
+    /// What a person should know of the files of the data set.
+    pub warnings: Warnings,
 }
 
 /// A run folder in use.
@@ -150,6 +156,8 @@ struct Run<'a, P: Progress> {
     /// Cases that are trained on, and how they are prepared.
     training: Vec<Case>,
     preparation: Preparation,
+    /// What a person should know of the files of the data set.
+    warnings: Warnings,
 }
 
 /// Trains, validates, keeps the best model and predicts the test cases with it.
@@ -176,5 +184,5 @@ fn train_behind<P: Progress>(
     let evaluation = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, evaluation.as_ref(), &test)?;
-    Ok(Summary { best: run.best, test: evaluation, weights, model })
+    Ok(Summary { best: run.best, test: evaluation, weights, model, warnings: run.warnings })
 }

@@ -1,5 +1,5 @@
 use super::TrainError;
-use crate::data::{Case, Fit, LabelMap, Preparation, Prepared, prepare_pair, read_case_label};
+use crate::data::{Case, Fit, LabelMap, Preparation, Prepared, prepare_image, read_case_label};
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
 
@@ -28,9 +28,9 @@ impl Validation {
     /// [`TrainError::Data`] that names the file.
     pub fn new(cases: &[Case], preparation: &Preparation) -> Result<Self, TrainError> {
         let read = |case: &Case| -> Result<(String, Prepared, LabelMap), TrainError> {
-            let prepared = prepare_pair(case, preparation, Fit::Whole)?;
-            let reference = read_case_label(case, &prepared.geometry.input, preparation.classes)?;
-            Ok((case.name.clone(), prepared, reference))
+            let (prepared, image) = prepare_image(&case.image, preparation, Fit::Whole)?;
+            let reference = read_case_label(case, &image, preparation.classes)?;
+            Ok((case.name.clone(), prepared.with_label(&reference), reference))
         };
         Ok(Self { cases: cases.iter().map(read).collect::<Result<_, _>>()?, classes: preparation.classes })
     }

@@ -203,8 +203,15 @@ fn document(step_seconds: f64) -> (String, Design) {
         max_invocations: 1,
         features: Vec::new(),
     };
-    let heading =
-        Heading { data: Path::new("data"), device: &device, fingerprint: &data, design: &design, measured: &measured };
+    let warnings = crate::data::Warnings::default();
+    let heading = Heading {
+        data: Path::new("data"),
+        device: &device,
+        fingerprint: &data,
+        design: &design,
+        measured: &measured,
+        warnings: &warnings,
+    };
     (heading.document(), design.clone())
 }
 

@@ -2,6 +2,13 @@
 
 use crate::data::Warning;
 
+/// A stated spacing that is off the length of the affine's column by no more than this part is that length in fewer
+/// decimals, and is kept as it is stated: an affine of float32 or of text with five digits is not more exact.
+const ROUNDING: f64 = 1e-4;
+
+/// A stated spacing that is off by more is worth a warning: 1 mm on an organ of 10 cm.
+const NOTABLE: f64 = 0.01;
+
 /// Spacings further apart than this ratio make a volume anisotropic enough to warn.
 const ANISOTROPY_WARNING: f64 = 5.0;
 
@@ -23,19 +30,39 @@ pub(super) fn column_lengths(affine: &[[f64; 4]; 3]) -> [f64; 3] {
     std::array::from_fn(|column| affine.iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt())
 }
 
-/// Oddities of the geometry that a user should know of; `axes` is the number of axes that are there.
-pub(super) fn warnings_of(affine: &[[f64; 4]; 3], spacing: [f64; 3], axes: usize) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let implied = column_lengths(affine);
-    if (0..3).any(|axis| (implied[axis] / spacing[axis] - 1.0).abs() > 0.01) {
-        let detail = format!("{spacing:?} mm and {implied:.4?} mm");
-        warnings.push(Warning::with("spacing and affine disagree", detail));
+/// Spacings of the first `axes` axes: those that are `stated` as far as they are the affine's, else the affine's, so that
+/// distances and volumes are those of the geometry. 1 for axes that are not there.
+pub(super) fn spacing_of(affine: &[[f64; 4]; 3], stated: [f64; 3], axes: usize) -> [f64; 3] {
+    let lengths = column_lengths(affine);
+    std::array::from_fn(|axis| match axis < axes {
+        true if (lengths[axis] / stated[axis] - 1.0).abs() <= ROUNDING => stated[axis],
+        true => lengths[axis],
+        false => 1.0,
+    })
+}
+
+/// Oddities of the geometry that a user should know of: spacings that are `stated` against the affine, and anisotropy;
+/// `axes` is the number of axes that are there.
+pub(super) fn warnings_of(affine: &[[f64; 4]; 3], stated: [f64; 3], axes: usize) -> Vec<Warning> {
+    let (mut warnings, axes) = (Vec::new(), axes.min(3));
+    let spacing = spacing_of(affine, stated, axes);
+    // A stated 0 or NaN is off by any measure.
+    let agrees = |axis: usize| (spacing[axis] / stated[axis] - 1.0).abs() <= NOTABLE;
+    if !(0..axes).all(agrees) {
+        let kind = "the spacing (pixdim, ElementSpacing) disagrees with the affine, whose lengths are used";
+        let detail = format!("{:?} mm and {:?} mm", rounded(&stated[..axes]), rounded(&spacing[..axes]));
+        warnings.push(Warning::with(kind, detail));
     }
-    let present = &spacing[..axes.min(3)];
+    let present = &spacing[..axes];
     let largest = present.iter().copied().fold(0.0, f64::max);
     let smallest = present.iter().copied().fold(f64::INFINITY, f64::min);
     if largest > ANISOTROPY_WARNING * smallest {
-        warnings.push(Warning::with("anisotropic", format!("spacings from {smallest} to {largest} mm")));
+        warnings.push(Warning::information("anisotropic", format!("spacings from {smallest} to {largest} mm")));
     }
     warnings
+}
+
+/// For a person: no digits that float32 does not have.
+fn rounded(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
 }

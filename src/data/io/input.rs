@@ -1,14 +1,15 @@
 //! Bytes from files: gzip and zlib, and bounds on what is read.
 //!
-//! Nothing is allocated that the length of a file cannot provide, no more is decompressed than was asked for, and
+//! A gzip file is what gzip, zlib and nibabel take it for: members one after the other, up to the first bytes that begin no
+//! member, such as the zeros of a tape or what a web server has appended. Nothing is allocated that the length of a file cannot provide, no more is decompressed than was asked for, and
 //! voxels come in pieces, so that a file costs the memory of what is made of it and no more.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 
 use crate::data::DataError;
 
@@ -86,7 +87,7 @@ impl<'a> Input<'a> {
         let mut bytes = Vec::new();
         if gzip {
             let path = source.path.to_path_buf();
-            let outcome = MultiGzDecoder::new(source.bytes).take(count).read_to_end(&mut bytes);
+            let outcome = Members::new(source.bytes).take(count).read_to_end(&mut bytes);
             let found = bytes.len() as u64;
             outcome.map_err(|source| DataError::Compressed { path, needed: count, found, source })?;
         } else {
@@ -152,8 +153,7 @@ pub(crate) struct Place {
 /// The bytes of the voxels, one after the other.
 pub(crate) struct Stream<'a> {
     path: &'a Path,
-    reader: Box<dyn Read + 'a>,
-    compressed: bool,
+    reader: Reader<'a>,
     /// Behind the last byte.
     end: u64,
     at: u64,
@@ -192,7 +192,7 @@ impl<'a> Source<'a> {
             return Err(self.truncated(end, self.length));
         }
         self.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
-        Ok(Stream { path: self.path, reader: self.bytes, compressed: false, end, at: start })
+        Ok(Stream { path: self.path, reader: Reader::Plain(self.bytes), end, at: start })
     }
 
     fn gzip(self, start: u64, count: u64) -> Result<Stream<'a>, DataError> {
@@ -200,11 +200,11 @@ impl<'a> Source<'a> {
         if end > most {
             return Err(self.truncated(end, most));
         }
-        let mut decoder = MultiGzDecoder::new(self.bytes);
+        let mut decoder = Members::new(Box::new(self.bytes) as Box<dyn BufRead>);
         let path = self.path;
         match std::io::copy(&mut (&mut decoder).take(start), &mut std::io::sink()) {
             Ok(found) if found < start => Err(DataError::Truncated { path: path.to_path_buf(), needed: end, found }),
-            Ok(_) => Ok(Stream { path, reader: Box::new(decoder), compressed: true, end, at: start }),
+            Ok(_) => Ok(Stream { path, reader: Reader::Gzip(decoder), end, at: start }),
             Err(source) => Err(DataError::Compressed { path: path.to_path_buf(), needed: end, found: 0, source }),
         }
     }
@@ -221,21 +221,97 @@ impl<'a> Source<'a> {
         }
         self.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
         let gzip = self.is_gzip()?;
-        let stream = self.bytes.take(packed);
-        let reader: Box<dyn Read + 'a> =
-            if gzip { Box::new(MultiGzDecoder::new(stream)) } else { Box::new(ZlibDecoder::new(stream)) };
-        Ok(Stream { path: self.path, reader, compressed: true, end: count, at: 0 })
+        let stream: Box<dyn BufRead + 'a> = Box::new(self.bytes.take(packed));
+        let reader = if gzip { Reader::Gzip(Members::new(stream)) } else { Reader::Zlib(ZlibDecoder::new(stream)) };
+        Ok(Stream { path: self.path, reader, end: count, at: 0 })
     }
 }
 
-impl Stream<'_> {
+/// The members of a gzip file, up to the first bytes behind a member that begin no other.
+struct Members<R> {
+    /// None behind the last.
+    member: Option<GzDecoder<Chain<&'static [u8], R>>>,
+}
+
+impl<R: BufRead> Members<R> {
+    /// Of a file that begins as gzip does.
+    fn new(bytes: R) -> Members<R> {
+        Members { member: Some(GzDecoder::new([].as_slice().chain(bytes))) }
+    }
+
+    /// Checks the checksum of the member that was read last, if all that it holds was read.
+    fn verify(&mut self) -> std::io::Result<()> {
+        self.member.as_mut().map_or(Ok(0), |member| member.read(&mut [0])).map(|_| ())
+    }
+
+    /// Goes to the next member, if there is one.
+    fn advance(&mut self) -> std::io::Result<()> {
+        let Some((_, mut bytes)) = self.member.take().map(|member| member.into_inner().into_inner()) else {
+            return Ok(());
+        };
+        for expected in GZIP_MAGIC {
+            // A buffer may end between the two.
+            if bytes.fill_buf()?.first() != Some(&expected) {
+                return Ok(());
+            }
+            bytes.consume(1);
+        }
+        self.member = Some(GzDecoder::new(GZIP_MAGIC.as_slice().chain(bytes)));
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            self.advance()?;
+        }
+        Ok(0)
+    }
+}
+
+/// Where the bytes of the voxels come from.
+enum Reader<'a> {
+    Plain(Box<dyn Seekable + 'a>),
+    Gzip(Members<Box<dyn BufRead + 'a>>),
+    Zlib(ZlibDecoder<Box<dyn BufRead + 'a>>),
+}
+
+impl Reader<'_> {
+    fn is_compressed(&self) -> bool {
+        !matches!(self, Reader::Plain(_))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Reader::Plain(bytes) => bytes.read(buffer),
+            Reader::Gzip(members) => members.read(buffer),
+            Reader::Zlib(stream) => stream.read(buffer),
+        }
+    }
+
+    /// Checks the checksum of a compressed stream that ends where it was read to.
+    fn verify(&mut self) -> std::io::Result<()> {
+        match self {
+            Reader::Plain(_) => Ok(()),
+            Reader::Gzip(members) => members.verify(),
+            Reader::Zlib(stream) => stream.read(&mut [0]).map(|_| ()),
+        }
+    }
+}
+
+impl<'a> Stream<'a> {
     /// The next bytes of the voxels, as many as are left and fit; none behind the last. The checksum of a compressed
     /// stream that ends with the voxels is verified.
     pub(crate) fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], DataError> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
         let mut filled = 0;
         while filled < left {
-            match self.read(&mut buffer[filled..left])? {
+            match self.persist(|reader| reader.read(&mut buffer[filled..left]))? {
                 0 => {
                     let (needed, found) = (self.end, self.at);
                     return Err(DataError::Truncated { path: self.path.to_path_buf(), needed, found });
@@ -246,18 +322,19 @@ impl Stream<'_> {
                 }
             }
         }
-        if filled > 0 && self.at == self.end && self.compressed {
-            self.read(&mut [0])?;
+        if filled > 0 && self.at == self.end {
+            self.persist(Reader::verify)?;
         }
         Ok(&buffer[..filled])
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, DataError> {
+    /// Reads, again after a signal.
+    fn persist<T>(&mut self, mut read: impl FnMut(&mut Reader<'a>) -> std::io::Result<T>) -> Result<T, DataError> {
         loop {
-            match self.reader.read(buffer) {
-                Ok(count) => return Ok(count),
+            match read(&mut self.reader) {
+                Ok(found) => return Ok(found),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) if self.compressed => {
+                Err(source) if self.reader.is_compressed() => {
                     let (needed, found) = (self.end, self.at);
                     return Err(DataError::Compressed { path: self.path.to_path_buf(), needed, found, source });
                 }

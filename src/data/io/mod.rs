@@ -30,6 +30,7 @@ pub use scalar::{Scalar, Scaling};
 
 use self::input::{Input, room_for};
 use self::scalar::Encoding;
+use super::alignment::OtherAffine;
 use super::volume::{Grid, LabelMap, Volume, position_of};
 use super::{DataError, Warning};
 
@@ -52,7 +53,8 @@ pub struct Header {
     pub byte_order: ByteOrder,
     /// Scaling from stored to real values, where there is one.
     pub scaling: Option<Scaling>,
-    /// Distance of neighbouring voxels along x, y, z in mm; 1 for axes that are not there.
+    /// Distance of neighbouring voxels along x, y, z in mm, the length of the affine's columns; 1 for axes that are not
+    /// there.
     pub spacing: [f64; 3],
     /// Voxel indices to RAS+ mm.
     pub affine: [[f64; 4]; 3],
@@ -81,6 +83,14 @@ impl Header {
         }
         let extents = [self.shape[0], self.shape[1], self.shape[2]];
         Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
+    }
+
+    /// Affines that the file states, or that other programs assume, besides the one that is used.
+    pub fn other_affines(&self) -> Vec<OtherAffine> {
+        match &self.native {
+            Native::Nifti(raw) => nifti::other_affines(raw),
+            Native::MetaImage(_) | Native::Dicom(_) => Vec::new(),
+        }
     }
 
     /// Bytes of all voxels; `field` of `path` is what says the shape.

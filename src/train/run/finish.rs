@@ -2,6 +2,7 @@
 
 use super::{Progress, Run};
 use crate::data::Case;
+use crate::data::dataset::case_name;
 use crate::data::io::{case_of, output_name};
 use crate::evaluate::figures::{CaseFiles, viewer_cases};
 use crate::evaluate::{EvaluateError, evaluate_folders};
@@ -59,7 +60,7 @@ impl<P: Progress> Run<'_, P> {
         let files = cases.iter().map(|case| {
             let name = output_name(&case.image);
             let prediction = folder.join("predictions").join(&name);
-            let case_name = case_of(&name).unwrap_or(&name).to_owned();
+            let case_name = case_name(case_of(&name).unwrap_or(&name));
             CaseFiles { case: case_name, image: case.image.clone(), label: case.label.clone(), prediction }
         });
         let overlays = folder.join("overlays");
@@ -86,6 +87,7 @@ impl<P: Progress> Run<'_, P> {
             ("Steps".to_owned(), self.trainer.step_count().to_string()),
             ("Patch".to_owned(), format!("{:?} voxels", self.preprocessing.patch)),
         ];
+        facts.extend(self.warnings.notices().iter().map(|notice| ("Warning".to_owned(), notice.to_string())));
         facts.extend(self.settings.config.facts());
         let mut overlays: Vec<PathBuf> = std::fs::read_dir(out.join("overlays"))
             .map_err(|source| TrainError::Io { path: out.join("overlays"), action: "list", source })?

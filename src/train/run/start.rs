@@ -2,7 +2,7 @@
 
 use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
-use crate::data::{Case, Dataset};
+use crate::data::{Case, Dataset, Examined};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
@@ -26,7 +26,8 @@ impl<'a, P: Progress> Run<'a, P> {
         settings: &'a RunSettings,
         progress: &'a mut P,
     ) -> Result<(RunLock, Self, Vec<Case>), TrainError> {
-        let (dataset, classes) = Dataset::open_checked(&settings.data, None)?;
+        let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(&settings.data, None)?;
+        warnings.notices().iter().for_each(|notice| progress.warning(notice));
         let network = network_for(gpu, settings, classes)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
@@ -89,6 +90,7 @@ impl<'a, P: Progress> Run<'a, P> {
             restorations: position.restorations,
             training,
             preparation,
+            warnings,
         };
         run.open_board(&config);
         run.announce(gpu, cases);
@@ -119,6 +121,9 @@ impl<'a, P: Progress> Run<'a, P> {
             driver: gpu.description().driver.clone(),
             device_bytes,
         });
+        for notice in self.warnings.notices() {
+            self.log.write(&Event::Warning { step: self.trainer.step_count(), notice: notice.clone() });
+        }
         self.progress.started(&Started {
             network: &self.network,
             patch: self.preprocessing.patch,

@@ -63,12 +63,13 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
     }
     let shape = shape_of(&text)?;
     let scalar = scalar_of(&text)?;
-    let (affine, spacing, mut warnings) = geometry_of(&text, shape.len())?;
+    let (affine, stated, mut warnings) = geometry_of(&text, shape.len())?;
     if !axes::is_regular(&affine) {
         let found = format!("{affine:?} (as an affine to RAS)");
         return Err(text.wrong("TransformMatrix", found, "three independent finite axes"));
     }
-    warnings.extend(axes::warnings_of(&affine, spacing, shape.len()));
+    let spacing = axes::spacing_of(&affine, stated, shape.len());
+    warnings.extend(axes::warnings_of(&affine, stated, shape.len()));
     if text.value("ElementToIntensityFunctionSlope").is_some() {
         warnings.push(Warning::new("ElementToIntensityFunctionSlope is not applied, as in ITK"));
     }
@@ -109,7 +110,7 @@ fn scalar_of(text: &Text) -> Result<Scalar, DataError> {
     }
 }
 
-/// Affine to RAS, spacing, and what is missing.
+/// Affine to RAS, spacing as it is stated, and what is missing.
 type Geometry = ([[f64; 4]; 3], [f64; 3], Vec<Warning>);
 
 fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {

@@ -35,19 +35,12 @@ pub(crate) fn write<T: Copy + Into<f64>>(
     write_whole(&header_file, &[text(like, scalar, stored.len(), &name).as_bytes()], false)
 }
 
-/// The spacing that `like` states may be off the affine's by this part and is written as it stands.
-const SAME_SPACING: f64 = 1e-4;
-
-/// The header. The spacing is that of `like` where it agrees with the affine, else the length of the affine's columns, as
-/// ITK takes it from any format; directions are columns divided by it, so the header always says the affine of `like`.
+/// The header. The spacing is the length of the affine's columns, as ITK takes it from any format; directions are columns
+/// divided by it, so the header always says the affine of `like`.
 fn text(like: &Header, scalar: Scalar, packed: usize, file: &str) -> String {
     let n = like.shape.len();
     let affine = ras_from_lps(like.affine);
-    let columns = axes::column_lengths(&affine);
-    let lengths: [f64; 3] = std::array::from_fn(|axis| {
-        let agrees = (columns[axis] / like.spacing[axis] - 1.0).abs() < SAME_SPACING;
-        if agrees { like.spacing[axis] } else { columns[axis] }
-    });
+    let lengths = axes::spacing_of(&affine, like.spacing, n);
     let matrix = (0..n * n).map(|at| match (at / n, at % n) {
         (axis, row) if axis < 3 && row < 3 => affine[row][axis] / lengths[axis],
         (axis, row) => f64::from(u8::from(axis == row)),

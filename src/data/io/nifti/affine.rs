@@ -2,13 +2,34 @@
 //!
 //! As nibabel: the sform if its code is above 0, else the qform if its code is above 0, else the
 //! extents and spacings alone, centred on the origin, with x running to the left
-//! (`Nifti1Header.get_base_affine`).
+//! (`Nifti1Header.get_base_affine`). Other than nibabel, and as ITK: an sform whose rows are no three
+//! axes does not count beside a qform. All is in the unit of the file here.
 
 use super::header::{Field, RawHeader};
-use crate::data::io::axes::determinant;
+use crate::data::io::axes::{determinant, is_regular, spacing_of};
 use crate::data::volume::Grid;
 
 type Affine = [[f64; 4]; 3];
+
+/// What the affine is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Sform,
+    Qform,
+    /// The file states no place.
+    Guess,
+}
+
+/// By precedence.
+pub(super) fn source(raw: &RawHeader) -> Source {
+    let [has_sform, has_qform] = [Field::SformCode, Field::QformCode].map(|code| raw.integer(code, 0) > 0);
+    match (has_sform, has_qform) {
+        (true, true) if !is_regular(&sform(raw)) => Source::Qform,
+        (true, _) => Source::Sform,
+        (false, true) => Source::Qform,
+        (false, false) => Source::Guess,
+    }
+}
 
 /// Spacing of x, y, z: magnitudes of `pixdim`, and 1 where it is zero, as nibabel mends them.
 pub(super) fn spacing(raw: &RawHeader) -> [f64; 3] {
@@ -20,12 +41,10 @@ pub(super) fn spacing(raw: &RawHeader) -> [f64; 3] {
 
 /// The affine by precedence.
 pub(super) fn best(raw: &RawHeader, shape: &[usize]) -> Affine {
-    if raw.integer(Field::SformCode, 0) > 0 {
-        sform(raw)
-    } else if raw.integer(Field::QformCode, 0) > 0 {
-        qform(raw)
-    } else {
-        centred(shape, spacing(raw))
+    match source(raw) {
+        Source::Sform => sform(raw),
+        Source::Qform => qform(raw),
+        Source::Guess => centred(shape, spacing(raw)),
     }
 }
 
@@ -74,18 +93,57 @@ fn centred(shape: &[usize], spacing: [f64; 3]) -> Affine {
     affine
 }
 
+/// Where ITK puts a file that states no place: its first voxel at the origin, x to the left and y to the back.
+pub(super) fn at_origin(raw: &RawHeader) -> Affine {
+    let mut affine = [[0.0; 4]; 3];
+    for (axis, spacing) in spacing(raw).into_iter().enumerate() {
+        affine[axis][axis] = if axis < 2 { -spacing } else { spacing };
+    }
+    affine
+}
+
+/// Makes all statements of a header say the affine that is used, as far as that takes nothing from it: other programs read
+/// the spacing from `pixdim` (ITK) and the sform whatever its rows are (nibabel). A qform that is another geometry stays,
+/// with the `pixdim` that belongs to it, so that an output lies on its image in programs that follow the qform.
+pub(super) fn reconcile(raw: &mut RawHeader, shape: &[usize]) {
+    let used = best(raw, shape);
+    if source(raw) == Source::Qform && raw.integer(Field::SformCode, 0) > 0 {
+        set_sform(raw, &used);
+    }
+    let mut mended = raw.clone();
+    for (axis, spacing) in spacing_of(&used, spacing(raw), shape.len()).into_iter().enumerate().take(shape.len()) {
+        // Where it was right, its bits stay.
+        if spacing != raw.float(Field::Pixdim, axis + 1) {
+            mended.set_float(Field::Pixdim, axis + 1, spacing);
+        }
+    }
+    let follows = |raw: &RawHeader| {
+        let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
+        let grid = |affine| Grid { extents, spacing: spacing(raw), affine };
+        grid(qform(raw)).same_grid(&grid(used))
+    };
+    if raw.integer(Field::QformCode, 0) <= 0 || follows(&mended) {
+        *raw = mended;
+    }
+}
+
+fn set_sform(raw: &mut RawHeader, affine: &Affine) {
+    for (index, value) in affine.iter().flatten().enumerate() {
+        raw.set_float(Field::Srow, index, *value);
+    }
+}
+
 /// Writes the geometry of a grid: the sform always, the qform too if the axes are orthogonal (a
 /// quaternion holds no shear); both with code 1, scanner coordinates.
 pub(super) fn store(raw: &mut RawHeader, grid: &Grid) {
+    let grid = &Grid { spacing: spacing_of(&grid.affine, grid.spacing, 3), ..grid.clone() };
     for (axis, spacing) in grid.spacing.into_iter().enumerate() {
         raw.set_float(Field::Pixdim, axis + 1, spacing);
     }
     raw.set_float(Field::Pixdim, 0, 1.0);
     raw.set_integer(Field::SformCode, 0, 1);
+    set_sform(raw, &grid.affine);
     for (row, values) in grid.affine.iter().enumerate() {
-        for (column, value) in values.iter().enumerate() {
-            raw.set_float(Field::Srow, row * 4 + column, *value);
-        }
         raw.set_float(Field::Qoffset, row, values[3]);
     }
     let Some((quaternion, qfac)) = quaternion_of(grid) else {

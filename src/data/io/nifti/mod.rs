@@ -5,8 +5,8 @@
 //! kept for the output.
 //!
 //! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative
-//! ones as positive; units are not converted (a warning says so); `affine.rs` has the geometry.
-//! Extensions are skipped.
+//! ones as positive; `affine.rs` has the geometry. As ITK: lengths in metres and micrometres are converted to
+//! millimetres; extents of 0 behind the third axis are none. Extensions are skipped.
 
 mod affine;
 mod header;
@@ -17,11 +17,13 @@ use std::path::{Path, PathBuf};
 pub(crate) use header::RawHeader;
 pub(super) use write::{header_for_grid, write};
 
+use self::affine::Source;
 use self::header::{Field, NotNifti, Version};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
 use super::{Header, Native, axes, ending_of};
-use crate::data::{DataError, Warning};
+use crate::data::alignment::{OtherAffine, Statement};
+use crate::data::{DataError, Grid, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
 const TYPE_CODES: [(i64, Scalar); 16] = [
@@ -42,8 +44,10 @@ const TYPE_CODES: [(i64, Scalar); 16] = [
     (2048, Scalar::Complex256),
     (2304, Scalar::Rgba32),
 ];
-/// Code of a millimetre in the low three bits of `xyzt_units`; 0 is unknown.
+/// Codes in the low three bits of `xyzt_units` (nifti1.h, NIFTI_UNITS_*); 0 is unknown.
+const UNIT_METRE: i64 = 1;
 const UNIT_MILLIMETRE: i64 = 2;
+const UNIT_MICRON: i64 = 3;
 
 /// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either
 /// may be named.
@@ -79,7 +83,7 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
         wrong("datatype", code.to_string(), "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)")
     })?;
     let scaling = scaling_of(&raw).map_err(|found| wrong("scl_inter", found, "a finite number"))?;
-    let affine = affine::best(&raw, &shape);
+    let affine = in_mm(affine::best(&raw, &shape), &raw);
     if !axes::is_regular(&affine) {
         return Err(wrong(
             "the affine (sform, qform or pixdim)",
@@ -87,12 +91,12 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
             "three independent finite axes",
         ));
     }
-    let mut spacing = affine::spacing(&raw);
-    spacing.iter_mut().skip(shape.len()).for_each(|absent| *absent = 1.0);
+    let stated = affine::spacing(&raw).map(|length| length * millimetres(&raw));
+    let spacing = axes::spacing_of(&affine, stated, shape.len());
     if spacing.iter().any(|value| !value.is_finite()) {
         return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
     }
-    let warnings = warnings_of(&raw, &shape, spacing, &affine);
+    let warnings = warnings_of(&raw, &shape, &affine, stated);
     Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Native::Nifti(raw) })
 }
 
@@ -111,12 +115,45 @@ fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
     DataError::Header { path, field, found, expected }
 }
 
-/// The extents, or dim as text if it cannot be right.
+/// Millimetres of a unit of length of the file; of an unknown unit 1.
+fn millimetres(raw: &RawHeader) -> f64 {
+    match unit(raw) {
+        UNIT_METRE => 1e3,
+        UNIT_MICRON => 1e-3,
+        _ => 1.0,
+    }
+}
+
+fn unit(raw: &RawHeader) -> i64 {
+    raw.integer(Field::XyztUnits, 0) & 0b111
+}
+
+fn in_mm(affine: [[f64; 4]; 3], raw: &RawHeader) -> [[f64; 4]; 3] {
+    affine.map(|row| row.map(|value| value * millimetres(raw)))
+}
+
+/// See [`Header::other_affines`].
+pub(super) fn other_affines(raw: &RawHeader) -> Vec<OtherAffine> {
+    let other = |affine, statement| vec![OtherAffine { affine: in_mm(affine, raw), statement }];
+    match affine::source(raw) {
+        Source::Sform if raw.integer(Field::QformCode, 0) > 0 => other(affine::qform(raw), Statement::Qform),
+        Source::Guess => other(affine::at_origin(raw), Statement::Assumed),
+        Source::Sform | Source::Qform => Vec::new(),
+    }
+}
+
+/// The extents, or dim as text if it cannot be right. Extents of 0 behind the third axis are none, as in nifti1_io and ITK.
 fn shape_of(raw: &RawHeader) -> Result<Vec<usize>, String> {
     let dim: [i64; 8] = std::array::from_fn(|index| raw.integer(Field::Dim, index));
     let wrong = || format!("{dim:?}");
     let axes = usize::try_from(dim[0]).ok().filter(|axes| (1..=7).contains(axes)).ok_or_else(wrong)?;
-    dim[1..=axes].iter().map(|&extent| usize::try_from(extent).ok().filter(|&e| e > 0).ok_or_else(wrong)).collect()
+    let last =
+        dim[1..=axes].iter().rposition(|&extent| extent != 0).map_or(axes, |last| axes.min(last + 1).max(axes.min(3)));
+    let extent = |(axis, &extent): (usize, &i64)| match extent {
+        0 if axis >= 3 => Ok(1),
+        extent => usize::try_from(extent).ok().filter(|&e| e > 0).ok_or_else(wrong),
+    };
+    dim[1..=last].iter().enumerate().map(extent).collect()
 }
 
 fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
@@ -131,32 +168,49 @@ fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
     Ok((!identity).then_some(Scaling { slope, intercept }))
 }
 
-fn warnings_of(raw: &RawHeader, shape: &[usize], spacing: [f64; 3], affine: &[[f64; 4]; 3]) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let (sform_code, qform_code) = (raw.integer(Field::SformCode, 0), raw.integer(Field::QformCode, 0));
-    if sform_code <= 0 && qform_code <= 0 {
-        let kind = "neither sform nor qform is set: the orientation is a guess (x to the left, centred)";
-        warnings.push(Warning::new(kind));
+fn warnings_of(raw: &RawHeader, shape: &[usize], affine: &[[f64; 4]; 3], stated: [f64; 3]) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = place_warning(raw, shape).into_iter().collect();
+    let present = 1..=shape.len().min(3);
+    let source = affine::source(raw);
+    if source != Source::Sform && present.clone().any(|index| raw.float(Field::Pixdim, index) == 0.0) {
+        warnings.push(Warning::new("a spacing in pixdim is zero: taken as 1"));
     }
-    if sform_code > 0 && qform_code > 0 {
-        let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
-        let grid = |affine| crate::data::Grid { extents, spacing, affine };
-        if !grid(*affine).same_grid(&grid(affine::qform(raw))) {
-            let kind = "qform and sform disagree by more than a tenth of a voxel; the sform is used";
-            warnings.push(Warning::new(kind));
-        }
+    if present.into_iter().any(|index| raw.float(Field::Pixdim, index) < 0.0) {
+        warnings.push(Warning::information("a spacing in pixdim is negative: taken as positive", ""));
     }
-    if (1..=shape.len().min(3)).any(|index| raw.float(Field::Pixdim, index) <= 0.0) {
-        let kind = "a spacing in pixdim is zero or negative; zero is taken as 1, negative as positive";
-        warnings.push(Warning::new(kind));
-    }
-    let unit = raw.integer(Field::XyztUnits, 0) & 0b111;
-    if unit != UNIT_MILLIMETRE && unit != 0 {
-        let detail = format!("code {unit}; the numbers are taken as millimetres");
-        warnings.push(Warning::with("xyzt_units is not millimetres (2)", detail));
-    }
-    warnings.extend(axes::warnings_of(affine, spacing, shape.len()));
+    warnings.extend(match unit(raw) {
+        0 | UNIT_MILLIMETRE => None,
+        UNIT_METRE => Some(Warning::new("lengths are in metres (xyzt_units): converted to mm")),
+        UNIT_MICRON => Some(Warning::new("lengths are in micrometres (xyzt_units): converted to mm")),
+        other => Some(Warning::with("xyzt_units has no known unit of length: taken as mm", format!("code {other}"))),
+    });
+    // As it stands, with its zeros; where there is no sform, the affine is made of what they are taken as.
+    let stated = match source {
+        Source::Sform => std::array::from_fn(|axis| raw.float(Field::Pixdim, axis + 1).abs() * millimetres(raw)),
+        Source::Qform | Source::Guess => stated,
+    };
+    warnings.extend(axes::warnings_of(affine, stated, shape.len()));
     warnings
+}
+
+/// What is odd about where the file lies.
+fn place_warning(raw: &RawHeader, shape: &[usize]) -> Option<Warning> {
+    let kind = match affine::source(raw) {
+        Source::Guess => "neither sform nor qform is set: the orientation is a guess (x to the left, centred)",
+        Source::Qform if raw.integer(Field::SformCode, 0) > 0 => {
+            "sform_code is set, but the rows are no three axes; the qform is used"
+        }
+        Source::Sform if raw.integer(Field::QformCode, 0) > 0 => {
+            let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
+            let grid = |affine| Grid { extents, spacing: axes::column_lengths(&affine), affine };
+            if grid(affine::sform(raw)).same_grid(&grid(affine::qform(raw))) {
+                return None;
+            }
+            "qform and sform disagree by more than a tenth of a voxel; the sform is used"
+        }
+        Source::Sform | Source::Qform => return None,
+    };
+    Some(Warning::new(kind))
 }
 
 /// Where the voxels are that `header`, of the same file, promises.

@@ -9,7 +9,7 @@ use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, write_whole};
 use crate::data::io::encode::encode_all;
 use crate::data::io::scalar::Scalar;
-use crate::data::io::{Header, Native};
+use crate::data::io::{Header, Native, axes};
 use crate::data::volume::Grid;
 
 /// The largest extent in a NIfTI-1 header, whose `dim` has 16 bits.
@@ -20,7 +20,8 @@ pub(crate) fn header_for_grid(grid: &Grid) -> Header {
     let raw = new_header(&grid.extents, grid);
     // The affine that a reader of the file will see, rounded as the header rounds it.
     let shape = grid.extents.to_vec();
-    let (affine, spacing) = (affine::best(&raw, &shape), affine::spacing(&raw));
+    let affine = affine::best(&raw, &shape);
+    let spacing = axes::spacing_of(&affine, affine::spacing(&raw), shape.len());
     Header {
         shape,
         scalar: Scalar::Float32,
@@ -67,7 +68,11 @@ pub(crate) fn write<T: Copy + Into<f64>>(
 /// The header of `like` with everything that describes its voxels replaced.
 fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
     let mut raw = match &like.native {
-        Native::Nifti(raw) => raw.clone(),
+        Native::Nifti(raw) => {
+            let mut raw = raw.clone();
+            affine::reconcile(&mut raw, &like.shape);
+            raw
+        }
         _ => new_header(&like.shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
     };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;

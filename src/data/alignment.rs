@@ -1,0 +1,113 @@
+//! Whether the voxels of one file lie on the grid of another, and how they are brought into its order.
+//!
+//! Two files can hold the same lattice of points and store it along other axes or in other directions; bringing one into
+//! the order of the other moves every voxel and interpolates none. A file that states no place in space lies where a
+//! program puts it, so that programs differ ([`Statement::Assumed`]); a file with two statements of its place (NIfTI's
+//! sform and qform) has one that counts and one that explains a mismatch.
+
+use std::path::Path;
+
+use super::DataError;
+use super::canonical::Reorientation;
+use super::io::{self, Header};
+use super::volume::{Grid, LabelMap, Volume};
+
+/// The affine from voxel indices to RAS+ mm that a file states besides the one that is used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OtherAffine {
+    /// Three rows of four.
+    pub affine: [[f64; 4]; 3],
+    /// What it is.
+    pub statement: Statement,
+}
+
+/// What an affine of a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// The one that is used.
+    Used,
+    /// What other programs (ITK and all that are built on it) assume where the file states nothing: as good as the one
+    /// that is used.
+    Assumed,
+    /// The qform of a file whose sform is used.
+    Qform,
+}
+
+/// A file and its header.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// The file, for errors.
+    pub path: &'a Path,
+    /// Its header.
+    pub header: &'a Header,
+}
+
+impl Placed<'_> {
+    /// All grids that the file may be meant to lie on, the one that is used first.
+    fn grids(&self) -> Result<Vec<(Statement, Grid)>, DataError> {
+        let used = self.header.grid(self.path)?;
+        let others = self.header.other_affines().into_iter();
+        let others: Vec<_> =
+            others.map(|other| (other.statement, Grid { affine: other.affine, ..used.clone() })).collect();
+        Ok([(Statement::Used, used)].into_iter().chain(others).collect())
+    }
+
+    fn has_no_place(&self) -> bool {
+        self.header.other_affines().iter().any(|other| other.statement == Statement::Assumed)
+    }
+}
+
+/// How the voxels of `volume` are brought into the order of those of `on`; the identity where they have it.
+///
+/// # Errors
+/// [`DataError::GridMismatch`] where the two do not lie on one lattice, with the reason where the headers show it;
+/// [`DataError::NotThreeAxes`].
+pub fn reordering(volume: Placed<'_>, on: Placed<'_>) -> Result<Reorientation, DataError> {
+    let (here, there) = (volume.grids()?, on.grids()?);
+    let mut by_qform = None;
+    for (there_is, to) in &there {
+        for (here_is, from) in &here {
+            match (Reorientation::between(from, to), [here_is, there_is].contains(&&Statement::Qform)) {
+                (Some(reordering), false) => return Ok(reordering),
+                (Some(_), true) => by_qform = by_qform.or(Some((*here_is, *there_is))),
+                (None, _) => {}
+            }
+        }
+    }
+    let difference = here[0].1.difference(&there[0].1).expect("grids without a difference are in one order");
+    let difference = format!("{difference}{}", reason(volume, on, by_qform));
+    Err(DataError::GridMismatch { label: volume.path.to_owned(), image: on.path.to_owned(), difference })
+}
+
+/// Why two files differ, as the end of a sentence about `volume`; empty where the headers do not show it.
+fn reason(volume: Placed<'_>, on: Placed<'_>, by_qform: Option<(Statement, Statement)>) -> String {
+    let (other, unset) = (on.path.display(), "neither sform nor qform is set");
+    match by_qform {
+        Some((Statement::Qform, Statement::Qform)) => "; only the qforms agree, and the sforms count".to_owned(),
+        Some((Statement::Qform, _)) => "; only its qform agrees, and its sform counts".to_owned(),
+        Some(_) => format!("; it has the qform of {other}, whose sform is another and counts"),
+        None if on.has_no_place() => format!("; the place of {other} is a guess: {unset}"),
+        None if volume.has_no_place() => format!("; its place is a guess: {unset}"),
+        None => String::new(),
+    }
+}
+
+/// Reads a label map onto the grid of another volume: its voxels in the order of that volume's.
+///
+/// # Errors
+/// [`DataError`] that names the file; that of [`reordering`].
+pub fn read_label_map_on(path: &Path, on: Placed<'_>) -> Result<LabelMap, DataError> {
+    let header = io::read_header(path)?;
+    let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid(on.path)?);
+    Ok(LabelMap { voxels: reordering.applied(io::read_label_map(path)?.voxels), grid })
+}
+
+/// Reads an image onto the grid of another volume: its voxels in the order of that volume's.
+///
+/// # Errors
+/// [`DataError`] that names the file; that of [`reordering`].
+pub fn read_volume_on(path: &Path, on: Placed<'_>) -> Result<Volume, DataError> {
+    let header = io::read_header(path)?;
+    let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid(on.path)?);
+    Ok(Volume { voxels: reordering.applied(io::read_volume(path)?.voxels), grid })
+}
