@@ -14,7 +14,7 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
         let text = "augmentation is off in this configuration; see --preset, or --set augmentation.enabled=true";
         return Err(WrongInput(text.to_owned()).into());
     }
-    let dataset = Dataset::open(&arguments.data)?;
+    let dataset = Dataset::open_as(&arguments.data, config.data.labels.0.as_ref())?;
     let case = match &arguments.case {
         None => 0,
         Some(name) => dataset.cases.iter().position(|c| c.name == *name).ok_or_else(|| {

@@ -14,18 +14,27 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
         return Err(WrongInput(text).into());
     }
-    let text = planned(&arguments.data, arguments.minutes, device)?;
+    let others = |setting: &&String| !setting.trim_start().starts_with(LABELS_KEY);
+    if let Some(other) = arguments.settings.iter().find(others) {
+        return Err(WrongInput(format!("--set {other}: plan takes data.labels.NAME=VALUE only")).into());
+    }
+    let text = planned(&arguments.data, &arguments.settings, arguments.minutes, device)?;
     configure::document::store(&out, &text)?;
     print!("{text}");
     tell!("written to {}", out.display());
     Ok(())
 }
 
-fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<String> {
+/// The settings that a plan must know of: they say what the data are.
+const LABELS_KEY: &str = "data.labels";
+
+fn planned(data: &Path, settings: &[String], minutes: Option<f64>, device: &GpuOptions) -> Result<String> {
+    let of_data: Vec<String> = settings.iter().filter(|s| s.trim_start().starts_with(LABELS_KEY)).cloned().collect();
+    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open(data).map_err(TrainError::from)?;
+    Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, minutes, |text| tell!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, &labels, minutes, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.
@@ -40,7 +49,7 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOpt
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
-    match planned(&arguments.data, None, device) {
+    match planned(&arguments.data, overrides, None, device) {
         Ok(text) => Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text))),
         // A dry run has named what is wrong with the data, and goes on to the rest.
         Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {

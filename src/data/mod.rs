@@ -6,6 +6,7 @@
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`warning`] | what a person should know of files that can be read all the same |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
+//! | [`classes`], [`description`] | which values of label maps are which classes |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and what its intensities are relative to |
 //! | [`loader`] | batch number b, made in the background |
@@ -16,7 +17,9 @@
 //! index (see [`random`]).
 
 pub mod canonical;
+pub mod classes;
 pub mod dataset;
+pub mod description;
 mod error;
 pub mod inspect;
 pub mod intensities;
@@ -35,7 +38,9 @@ pub mod volume;
 pub mod warning;
 
 pub use canonical::Reorientation;
+pub use classes::Classes;
 pub use dataset::{Case, Dataset, Examined, images_only};
+pub use description::declared_classes;
 pub use error::DataError;
 pub use inspect::inspect;
 pub use intensities::{Intensities, QUANTILES};

@@ -15,8 +15,8 @@ use super::io::{self, Header};
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
-use super::volume::{Grid, Volume};
-use super::{DataError, LabelMap};
+use super::volume::{Grid, Volume, position_of};
+use super::{Classes, DataError, LabelMap};
 
 /// How a volume becomes an input of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Preparation {
     pub patch: [usize; 3],
     /// Number of classes, background included.
     pub classes: usize,
+    /// The values of the classes in label maps; none where they are the numbers of the classes.
+    pub labels: Option<Classes>,
     /// True to bring every volume to the orientation nearest to RAS first.
     pub canonical: bool,
 }
@@ -48,7 +50,34 @@ impl Preparation {
             interpolation: Interpolation::default(),
             patch: [1; 3],
             classes: 2,
+            labels: None,
             canonical: false,
+        }
+    }
+
+    /// Replaces the values of a label map by classes; `path` is for the error.
+    ///
+    /// # Errors
+    /// [`DataError::UndeclaredLabel`] for a value that no class has.
+    pub fn to_classes(&self, path: &Path, label: &mut LabelMap) -> Result<(), DataError> {
+        let numbered;
+        let classes = match &self.labels {
+            Some(declared) => declared,
+            None => {
+                numbered = Classes::numbered(self.classes);
+                &numbered
+            }
+        };
+        classes.to_classes(&mut label.voxels).map_err(|(at, value)| {
+            let at = position_of(at, label.grid.extents);
+            DataError::UndeclaredLabel { path: path.to_path_buf(), value, at, expected: classes.describe() }
+        })
+    }
+
+    /// Replaces the classes of a label map by the values that are written for them.
+    pub fn to_values(&self, voxels: &mut [u16]) {
+        if let Some(classes) = &self.labels {
+            classes.to_values(voxels);
         }
     }
 }
@@ -67,7 +96,7 @@ pub enum Fit {
 pub struct Prepared {
     /// Normalised intensities, x fastest, of the extents `geometry.grid.extents`.
     pub image: Vec<f32>,
-    /// Labels of the same voxels; none for an image alone.
+    /// Classes of the same voxels; none for an image alone.
     pub label: Option<Vec<u16>>,
     /// Where the voxels came from.
     pub geometry: Geometry,
@@ -156,10 +185,10 @@ impl Prepared {
         Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
     }
 
-    /// Prepares image and label of one case that are in memory; padding has label 0.
+    /// Prepares image and label of one case that are in memory; padding has class 0.
     ///
     /// # Errors
-    /// [`DataError`] when the label does not lie on the image's grid, or has labels that are no class.
+    /// [`DataError`] when the label does not lie on the image's grid, or has values that are no class.
     pub fn from_pair(
         volume: Volume,
         label: &LabelMap,
@@ -167,8 +196,8 @@ impl Prepared {
         fit: Fit,
     ) -> Result<Prepared, DataError> {
         let named = Case { name: String::new(), image: "volume".into(), label: "label map".into() };
-        check_label(label, &named, &volume.grid, preparation.classes)?;
-        Ok(Prepared::from_volume(volume, preparation, fit).with_label(label))
+        let label = checked_label(label.clone(), &named, &volume.grid, preparation)?;
+        Ok(Prepared::from_volume(volume, preparation, fit).with_label(&label))
     }
 
     fn with_label(mut self, label: &LabelMap) -> Prepared {
@@ -218,30 +247,33 @@ pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result
 
 /// Reads and prepares image and label of a case; padding has label 0.
 ///
-/// The label must lie on the image's grid and have labels below `classes`.
+/// The label must lie on the image's grid and have the values of classes.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
     let (prepared, _) = prepare_image(&case.image, preparation, fit)?;
-    let label = read_case_label(case, &prepared.geometry.input, preparation.classes)?;
+    let label = read_case_label(case, &prepared.geometry.input, preparation)?;
     Ok(prepared.with_label(&label))
 }
 
-/// Reads the label of a case and checks it against the grid of its image and the number of classes.
-pub fn read_case_label(case: &Case, image: &Grid, classes: usize) -> Result<LabelMap, DataError> {
-    let label = io::read_label_map(&case.label)?;
-    check_label(&label, case, image, classes)?;
-    Ok(label)
+/// Reads the label of a case, which must lie on the grid of its image, as classes.
+///
+/// # Errors
+/// [`DataError`] that names the file.
+pub fn read_case_label(case: &Case, image: &Grid, preparation: &Preparation) -> Result<LabelMap, DataError> {
+    checked_label(io::read_label_map(&case.label)?, case, image, preparation)
 }
 
-/// Checks a label against the grid of its image and the number of classes; `case` is for the error.
-fn check_label(label: &LabelMap, case: &Case, image: &Grid, classes: usize) -> Result<(), DataError> {
+/// Checks a label against the grid of its image and replaces its values by classes; `case` is for the error.
+fn checked_label(
+    mut label: LabelMap,
+    case: &Case,
+    image: &Grid,
+    preparation: &Preparation,
+) -> Result<LabelMap, DataError> {
     if let Some(difference) = label.grid.difference(image) {
         return Err(DataError::GridMismatch { label: case.label.clone(), image: case.image.clone(), difference });
     }
-    let value = label.voxels.iter().copied().max().unwrap_or(0);
-    if usize::from(value) >= classes {
-        return Err(DataError::LabelRange { path: case.label.clone(), value, classes });
-    }
-    Ok(())
+    preparation.to_classes(&case.label, &mut label)?;
+    Ok(label)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl Validation {
     pub fn new(cases: &[Case], preparation: &Preparation) -> Result<Self, TrainError> {
         let read = |case: &Case| -> Result<(String, Prepared, LabelMap), TrainError> {
             let prepared = prepare_pair(case, preparation, Fit::Whole)?;
-            let reference = read_case_label(case, &prepared.geometry.input, preparation.classes)?;
+            let reference = read_case_label(case, &prepared.geometry.input, preparation)?;
             Ok((case.name.clone(), prepared, reference))
         };
         Ok(Self { cases: cases.iter().map(read).collect::<Result<_, _>>()?, classes: preparation.classes })
