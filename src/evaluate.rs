@@ -2,16 +2,20 @@
 
 mod compare;
 pub mod figures;
+mod pairs;
+mod score;
 
 pub use compare::compare_folders;
+pub use score::{PairFiles, Scoring, evaluate_pairs};
 
-use crate::data::dataset::{self, volumes_of};
-use crate::data::io::{read_header, read_label_map};
-use crate::data::{DataError, Grid, LabelMap, Placed, Reorientation, Volume, read_label_map_on, read_volume_on};
-use crate::metrics::{Evaluation, LabelPair, MetricError, Region, score_case};
+use crate::data::error::also;
+use crate::data::io::read_header;
+use crate::data::{
+    DataError, Grid, LabelMap, Notice, Placed, Reorientation, Volume, read_label_map_on, read_volume_on,
+};
+use crate::metrics::{Evaluation, MetricError};
 use crate::report::ReportError;
-use rayon::prelude::*;
-use std::collections::BTreeMap;
+use pairs::{Declared, pairs_of};
 use std::path::{Path, PathBuf};
 
 /// Predictions that cannot be scored.
@@ -28,13 +32,13 @@ pub enum EvaluateError {
         /// What is wrong.
         source: MetricError,
     },
-    /// A prediction without a label.
-    #[error("{}: no label for {}; expected a file of the same name", .labels.display(), .case)]
+    /// Predictions without a label.
+    #[error("{}: no label for {}; expected a file of the same name for every prediction", .labels.display(), some_of(.cases))]
     NoLabel {
         /// Folder of the labels.
         labels: PathBuf,
-        /// Name of the case.
-        case: String,
+        /// Names of the cases.
+        cases: Vec<String>,
     },
     /// A case that is to be drawn without an image.
     #[error("{}: no image for {}; expected a file of the same name", .images.display(), .case)]
@@ -44,79 +48,61 @@ pub enum EvaluateError {
         /// Name of the case.
         case: String,
     },
-    /// A case that only one of two sets has.
-    #[error("{}: no prediction of {}; both folders need the same cases", .predictions.display(), .case)]
+    /// Labels without a prediction.
+    #[error("{}: no prediction for {}; expected a file of the same name for every label (--partial scores the others){}", .predictions.display(), some_of(.cases), also(.passed_over))]
     NoPrediction {
-        /// Folder that lacks it.
+        /// Folder of the predictions.
         predictions: PathBuf,
-        /// Name of the case.
-        case: String,
+        /// Names of the cases.
+        cases: Vec<String>,
+        /// What the folder holds and is not read.
+        passed_over: Vec<Notice>,
     },
     /// A picture.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Several problems, found in one pass.
+    #[error("{} problems{}", .0.len(), .0.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    Many(Vec<EvaluateError>),
 }
 
-/// Scores every prediction against the label of the same name (or `NAME_segmentation`, as in PROMISE12), for each foreground class: those named, else all that
-/// occur in a label or a prediction. Apex and base are along the axis that rises to the head, whichever that is in the
-/// file.
+impl EvaluateError {
+    /// All of several problems, or the only one; nothing where there are none.
+    fn one_or_many(mut problems: Vec<EvaluateError>) -> Result<(), EvaluateError> {
+        match problems.len() {
+            0 => Ok(()),
+            1 => Err(problems.remove(0)),
+            _ => Err(EvaluateError::Many(problems)),
+        }
+    }
+}
+
+/// Up to five names and how many there are beyond.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more ({} in all)", names.len()),
+    }
+}
+
+/// Scores the prediction of every label: the file of the same name (`NAME` for `NAME_segmentation`, as in PROMISE12). Files
+/// that `segment --probabilities` has written are no predictions.
+///
+/// Classes are those of `scoring`; without them, all values that occur in a label or a prediction, or that the
+/// `dataset.json` of the labels declares. Apex and base are along the axis that rises to the head, whichever that is in
+/// the file. Few pairs are in memory at once, however many there are.
 ///
 /// # Errors
-/// [`EvaluateError`] that names the file.
-pub fn evaluate_folders(
-    predictions: &Path,
-    labels: &Path,
-    class_names: Option<&[String]>,
-    regions: &[Region],
-) -> Result<Evaluation, EvaluateError> {
-    let predicted = predictions_in(predictions)?;
-    let references = volumes_of(labels)?;
-    let pairs = predicted
-        .par_iter()
-        .map(|(case, path)| {
-            let reference = label_of(&references, case, labels)?;
-            Ok((case.clone(), read_labels(path, reference)?, read_label_map(reference)?))
-        })
-        .collect::<Result<Vec<_>, EvaluateError>>()?;
-    let largest = pairs.iter().flat_map(|(_, p, l)| p.voxels.iter().chain(&l.voxels)).max().copied().unwrap_or(0);
-    let class_names: Vec<String> = match class_names {
-        Some(names) => names.to_vec(),
-        None => (1..=largest.max(1)).map(|c| format!("class {c}")).collect(),
-    };
-    let scores = pairs
-        .par_iter()
-        .map(|(case, prediction, label)| {
-            // Regions are thirds along z, which must rise to the head.
-            let (grid, reference) = upright(&label.grid, &label.voxels);
-            let pair = LabelPair {
-                prediction: &upright(&label.grid, &prediction.voxels).1,
-                reference: &reference,
-                extents: grid.extents,
-                spacing: grid.spacing,
-            };
-            let scored = score_case(case, &pair, &class_names, regions);
-            scored.map_err(|source| EvaluateError::Metric { case: case.clone(), source })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Evaluation::new(scores.into_iter().flatten().collect()))
-}
-
-/// Label maps of a folder by case. Probabilities lie beside those that `segment` writes; they are no predictions of
-/// their own.
-fn predictions_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let mut predicted = volumes_of(folder)?;
-    let names: Vec<String> = predicted.keys().cloned().collect();
-    predicted.retain(|case, _| !names.iter().any(|n| is_probability_of(case, n)));
-    Ok(predicted)
-}
-
-fn label_of<'a>(
-    references: &'a BTreeMap<String, PathBuf>,
-    case: &str,
-    labels: &Path,
-) -> Result<&'a PathBuf, EvaluateError> {
-    let no_label = || EvaluateError::NoLabel { labels: labels.to_owned(), case: case.to_owned() };
-    dataset::label_of(references, case).ok_or_else(no_label)
+/// [`EvaluateError`] that names the file; all broken files, and all cases that lack a file.
+pub fn evaluate_folders(predictions: &Path, labels: &Path, scoring: &Scoring<'_>) -> Result<Evaluation, EvaluateError> {
+    let found = pairs_of(predictions, labels)?;
+    EvaluateError::one_or_many(found.problems(scoring.partial))?;
+    let mut evaluation = Declared::of(labels, scoring)?.evaluate(&found.pairs)?;
+    evaluation.warnings.splice(..0, found.warnings.notices().iter().map(ToString::to_string));
+    evaluation.warnings.extend(found.note());
+    Ok(evaluation)
 }
 
 /// Reads labels that must lie on the grid of another volume, into the order of its voxels.
@@ -130,14 +116,12 @@ fn read_image(path: &Path, on: &Path) -> Result<Volume, DataError> {
 }
 
 /// Voxels in the orientation nearest to RAS, with their grid; none is interpolated.
-fn upright<T: Copy>(grid: &Grid, voxels: &[T]) -> (Grid, Vec<T>) {
+fn upright<T: Copy>(grid: &Grid, voxels: Vec<T>) -> (Grid, Vec<T>) {
     let reorientation = Reorientation::to_ras(grid);
-    (reorientation.apply_to_grid(grid), reorientation.apply(voxels))
-}
-
-fn is_probability_of(case: &str, name: &str) -> bool {
-    let rest = case.strip_prefix(name).and_then(|r| r.strip_prefix("_prob"));
-    rest.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    if reorientation == Reorientation::identity(grid.extents) {
+        return (grid.clone(), voxels);
+    }
+    (reorientation.apply_to_grid(grid), reorientation.apply(&voxels))
 }
 
 /// Mean Dice over cases and foreground classes, where it is defined.

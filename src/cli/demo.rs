@@ -9,11 +9,11 @@ use std::time::Instant;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{Fit, images_only, io, prepare_image};
 use vnet_engine::evaluate::figures::{CaseFiles, viewer_cases};
-use vnet_engine::evaluate::{evaluate_folders, mean_dice};
+use vnet_engine::evaluate::{Scoring, evaluate_folders, mean_dice};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
 use vnet_engine::kernel::Algorithms;
-use vnet_engine::metrics::{Evaluation, Region, render_table};
+use vnet_engine::metrics::{Evaluation, render_table};
 use vnet_engine::nn::Model;
 use vnet_engine::report::{OverlayCase, Report, ViewerCase, write_overlay, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, train};
@@ -140,7 +140,7 @@ fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, 
         let output = predictions.join(input.file_name().unwrap_or_default());
         segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), |_, _| ())?;
     }
-    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), None, &[Region::Whole])?)
+    Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), &Scoring::WHOLE)?)
 }
 
 /// Cases to scroll through.
@@ -156,8 +156,8 @@ fn viewer(
         let [label, prediction] = [out.join("unseen").join("labels"), out.join("predictions")].map(|f| f.join(&file));
         CaseFiles { case, image, label, prediction }
     });
-    let names = preprocessing.foreground_names(model.network.classes);
-    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), &names, &out.join("overlays"))?)
+    let classes = preprocessing.label_classes(model.network.classes);
+    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(&classes), &out.join("overlays"))?)
 }
 
 /// One overlay per unseen case; returns captions and paths for the report.

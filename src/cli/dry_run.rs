@@ -16,15 +16,17 @@ const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
 /// Finds everything that can be wrong before the first step, and prints what would be trained; writes nothing.
 pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
     let mut problems = Vec::new();
-    let data = check_data(&arguments.data);
+    let labels = settings.as_ref().ok().and_then(|settings| settings.config.data.labels.0.as_ref());
+    let data = check_data(&arguments.data, labels);
     tell_warnings(&data.warnings);
     let wrong_data = !data.problems.is_empty();
     problems.extend(data.problems.into_iter().map(anyhow::Error::from));
     let settings = settings.map_err(|error| problems.insert(0, error)).ok();
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
-        match preflight(settings, dataset, data.classes) {
+        match preflight(settings, dataset, data.classes.count()) {
             Ok(found) if problems.is_empty() => {
-                let heading = format!("{} cases, {} classes", dataset.cases.len(), data.classes);
+                let (classes, values) = (data.classes.count(), data.classes.describe());
+                let heading = format!("{} cases, {classes} classes (label values {values})", dataset.cases.len());
                 return print_plan(settings, &found, &heading, data.most_voxels, device);
             }
             Ok(_) => {}

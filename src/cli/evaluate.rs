@@ -1,26 +1,34 @@
 use super::EvaluateArguments;
+use super::segment::model_path;
 use super::status::WrongInput;
+use super::verbosity::tell;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
+use vnet_engine::data::Classes;
 use vnet_engine::evaluate::figures::{Folders, case_dice, choose, draw_cases};
-use vnet_engine::evaluate::{compare_folders, evaluate_folders};
+use vnet_engine::evaluate::{Scoring, compare_folders, evaluate_folders};
+use vnet_engine::infer::Preprocessing;
 use vnet_engine::metrics::{Evaluation, Observer, Region, Summary, render_table};
+use vnet_engine::nn::Model;
 use vnet_engine::report::{write_comparison_plot, write_dice_plot, write_metric_plot};
 
 pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     let observer = arguments.observer.as_deref().map(Observer::read).transpose().map_err(WrongInput)?;
     let regions: &[Region] = if arguments.regions || observer.is_some() { &Region::ALL } else { &[Region::Whole] };
+    let classes = arguments.model.as_deref().map(classes_of).transpose()?;
+    let scoring = Scoring { classes: classes.as_ref(), regions, partial: arguments.partial };
     if let Some([first, second]) = arguments.compare.as_deref() {
-        return compare(arguments, [first, second], regions);
+        return compare(arguments, [first, second], &scoring);
     }
     let predictions = arguments.predictions.as_deref().expect("clap requires it");
-    let evaluation = evaluate_folders(predictions, &arguments.labels, None, regions)?;
+    let evaluation = evaluate_folders(predictions, &arguments.labels, &scoring)?;
+    evaluation.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     write(&evaluation, &arguments.out)?;
     if let Some(images) = &arguments.images {
-        let folders =
-            Folders { predictions: &[predictions], names: ["prediction", ""], labels: &arguments.labels, images };
+        let (labels, classes) = (&arguments.labels, scoring.classes);
+        let folders = Folders { predictions: &[predictions], names: ["prediction", ""], labels, images, classes };
         let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
-        draw_cases(&folders, &chosen, &create(&arguments.out.join("overlays"))?)?;
+        draw_cases(&folders, &evaluation.classes(), &chosen, &create(&arguments.out.join("overlays"))?)?;
     }
     let score = observer.map(|observer| promise12(&observer, &evaluation, &arguments.out)).transpose()?;
     if arguments.json {
@@ -44,17 +52,30 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     Ok(())
 }
 
+/// The classes of a model, as its label maps have them.
+fn classes_of(path: &Path) -> Result<Classes> {
+    let path = model_path(path);
+    let model = Model::read(&path)?;
+    let preprocessing = Preprocessing::of(&model)
+        .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
+    Ok(preprocessing.label_classes(model.network.classes))
+}
+
 /// Writes `comparison.csv`, `.json`, `.md` and `.png`, and overlays where there are images; prints the table.
-fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], regions: &[Region]) -> Result<()> {
+fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &Scoring<'_>) -> Result<()> {
     let names = arguments.names.clone().unwrap_or_else(|| predictions.map(|path| path.display().to_string()));
     let predictions = predictions.map(PathBuf::as_path);
-    let (comparison, [first, second]) = compare_folders(predictions, names.clone(), &arguments.labels, regions)?;
+    let (comparison, [first, second]) = compare_folders(predictions, names.clone(), &arguments.labels, scoring)?;
+    comparison.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     let out = create(&arguments.out)?;
     comparison.write_csv(&out.join("comparison.csv"))?;
     comparison.write_json(&out.join("comparison.json"))?;
     comparison.write_markdown(&out.join("comparison.md"))?;
     write_comparison_plot(&out.join("comparison.png"), &comparison)?;
     if let Some(images) = &arguments.images {
+        let mut classes = [first.classes(), second.classes()].concat();
+        classes.sort();
+        classes.dedup();
         let second = case_dice(&second);
         let difference = |(case, dice): (String, f64)| {
             let (_, other) = second.iter().find(|(name, _)| *name == case)?;
@@ -62,9 +83,10 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], regions: &
         };
         let differences = case_dice(&first).into_iter().filter_map(difference).collect();
         let chosen = choose(differences, ["first_better", "median", "second_better"]);
-        let folders =
-            Folders { predictions: &predictions, names: [&names[0], &names[1]], labels: &arguments.labels, images };
-        draw_cases(&folders, &chosen, &create(&out.join("overlays"))?)?;
+        let (labels, merged) = (&arguments.labels, scoring.classes);
+        let names = [names[0].as_str(), names[1].as_str()];
+        let folders = Folders { predictions: &predictions, names, labels, images, classes: merged };
+        draw_cases(&folders, &classes, &chosen, &create(&out.join("overlays"))?)?;
     }
     match arguments.json {
         true => println!("{}", serde_json::to_string(&comparison)?),

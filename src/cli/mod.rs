@@ -170,6 +170,9 @@ struct PlanArguments {
     /// TOML file to write [default: DIR/plan.toml, which train --data DIR then uses]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// What the values of label maps are, e.g. --set data.labels.prostate=255; may be repeated
+    #[arg(long = "set", value_name = "data.labels.NAME=VALUE")]
+    settings: Vec<String>,
     /// Time for the steps of the training [default: 15 with a software driver, 480 on a GPU]
     #[arg(long, value_parser = parse_minutes)]
     minutes: Option<f64>,
@@ -257,6 +260,13 @@ struct EvaluateArguments {
     /// Folder for scores.csv, scores.json, dice.png, metrics.png; with --compare comparison.csv, .json, .md and .png
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Run folder or .safetensors file whose classes are scored: their names, and label values that are one class
+    /// [default: every value that occurs, with the names of the dataset.json of the labels]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Leave labels without a prediction out, with a note, instead of refusing them
+    #[arg(long)]
+    partial: bool,
     /// Also score apex and base, the thirds nearest to feet and head
     #[arg(long)]
     regions: bool,

@@ -14,7 +14,11 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
         return Err(WrongInput(text).into());
     }
-    let Plan { text, warnings } = planned(&arguments.data, arguments.minutes, device)?;
+    let others = |setting: &&String| !setting.trim_start().starts_with(LABELS_KEY);
+    if let Some(other) = arguments.settings.iter().find(others) {
+        return Err(WrongInput(format!("--set {other}: plan takes data.labels.NAME=VALUE only")).into());
+    }
+    let Plan { text, warnings } = planned(&arguments.data, &arguments.settings, arguments.minutes, device)?;
     tell_warnings(&warnings);
     configure::document::store(&out, &text)?;
     print!("{text}");
@@ -22,11 +26,16 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     Ok(())
 }
 
-fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
+/// The settings that a plan must know of: they say what the data are.
+const LABELS_KEY: &str = "data.labels";
+
+fn planned(data: &Path, settings: &[String], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
+    let of_data: Vec<String> = settings.iter().filter(|s| s.trim_start().starts_with(LABELS_KEY)).cloned().collect();
+    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open(data).map_err(TrainError::from)?;
+    Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, minutes, |text| tell!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, &labels, minutes, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.
@@ -41,7 +50,7 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOpt
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
-    match planned(&arguments.data, None, device) {
+    match planned(&arguments.data, overrides, None, device) {
         // The training tells its warnings itself.
         Ok(Plan { text, .. }) => {
             Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))

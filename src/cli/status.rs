@@ -52,9 +52,10 @@ fn problems_of(error: &anyhow::Error) -> Vec<String> {
     match (error.downcast_ref::<DataError>(), error.downcast_ref::<ConfigError>(), error.downcast_ref::<TrainError>()) {
         (Some(error), _, _) | (_, _, Some(TrainError::Data(error))) => of_data(error),
         (_, Some(error), _) | (_, _, Some(TrainError::Config(error))) => of_config(error),
-        _ => match error.downcast_ref::<Problems>() {
-            Some(Problems(problems)) => problems.iter().flat_map(problems_of).collect(),
-            None => vec![error.to_string()],
+        _ => match (error.downcast_ref::<Problems>(), error.downcast_ref::<EvaluateError>()) {
+            (Some(Problems(problems)), _) => problems.iter().flat_map(problems_of).collect(),
+            (_, Some(EvaluateError::Many(problems))) => problems.iter().map(EvaluateError::to_string).collect(),
+            _ => vec![error.to_string()],
         },
     }
 }

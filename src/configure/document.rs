@@ -6,6 +6,7 @@ use crate::files::replace_file;
 use crate::gpu::AdapterDescription;
 use crate::plan::human_bytes;
 use crate::train::TrainError;
+use crate::train::config::Labels;
 use std::fmt::Write;
 use std::path::Path;
 use toml::{Table, Value};
@@ -20,6 +21,8 @@ const TABLES: [&str; 6] = ["network", "data", "augmentation", "training", "optim
 pub struct Heading<'a> {
     /// The data set.
     pub data: &'a Path,
+    /// The classes, where the user named them.
+    pub labels: &'a Labels,
     /// The device.
     pub device: &'a AdapterDescription,
     /// What was found in the data.
@@ -47,6 +50,12 @@ impl Heading<'_> {
                 comment(&mut text, reason);
                 let value: &Value = &table[name][*key];
                 let _ = writeln!(text, "{key} = {value}");
+            }
+            let classes = Table::from(self.labels.clone());
+            if name == "data" && !classes.is_empty() {
+                let _ = writeln!(text, "\n[data.labels]");
+                comment(&mut text, "as given: the value of each class in label maps, the written one first");
+                let _ = write!(text, "{classes}");
             }
         }
         text

@@ -1,8 +1,10 @@
 //! What the volumes of a data set are like.
 
-use crate::data::dataset::description;
+use crate::data::description::description;
 use crate::data::volume::position_of;
-use crate::data::{Case, DataError, Dataset, Intensities, Reorientation, io, read_case_label};
+use crate::data::{
+    Case, DataError, Dataset, Intensities, Normalisation, Preparation, Reorientation, io, read_case_label,
+};
 use crate::metrics::percentile;
 use std::path::Path;
 
@@ -46,7 +48,9 @@ impl Fingerprint {
     /// # Errors
     /// [`DataError`] that names the file.
     pub fn of(dataset: &Dataset, classes: usize) -> Result<Self, DataError> {
-        let cases = dataset.cases.iter().map(|case| CaseFacts::of(case, classes)).collect::<Result<_, _>>()?;
+        let preparation =
+            Preparation { classes, labels: dataset.classes.clone(), ..Preparation::native(Normalisation::None) };
+        let cases = dataset.cases.iter().map(|case| CaseFacts::of(case, &preparation)).collect::<Result<_, _>>()?;
         Ok(Self { cases, classes, modality: modality(&dataset.dir)? })
     }
 
@@ -72,15 +76,15 @@ impl Fingerprint {
 }
 
 impl CaseFacts {
-    fn of(case: &Case, classes: usize) -> Result<Self, DataError> {
+    fn of(case: &Case, preparation: &Preparation) -> Result<Self, DataError> {
         let image = io::read_volume(&case.image)?;
-        let label = read_case_label(case, &io::read_header(&case.image)?, classes)?;
+        let label = read_case_label(case, &io::read_header(&case.image)?, preparation)?;
         let reorientation = Reorientation::to_ras(&image.grid);
         let grid = reorientation.apply_to_grid(&image.grid);
         let voxels = reorientation.apply(&image.voxels);
         let labels = reorientation.apply(&label.voxels);
         let intensities = Intensities::of(&voxels);
-        let mut counts = vec![0usize; classes];
+        let mut counts = vec![0usize; preparation.classes];
         labels.iter().for_each(|&class| counts[usize::from(class)] += 1);
         let voxel: f64 = grid.spacing.iter().product();
         let nonzero = bounding_box(grid.extents, |at| voxels[at] != 0.0);

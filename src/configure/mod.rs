@@ -21,6 +21,7 @@ pub use rules::{Budget, Design, Reason, design};
 use crate::data::{Dataset, Examined, Warnings};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
+use crate::train::config::Labels;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub struct Plan {
 /// Measures a data set and a device and chooses a configuration that is trained in about `minutes` minutes; returns it as
 /// the text of a TOML file.
 ///
+/// `labels` are the classes, which the file then repeats; none where the data set declares or proves them.
 /// `minutes` is [`Nominal::minutes`] of the device where none are given. `noted` hears what is being done.
 ///
 /// # Errors
@@ -43,20 +45,24 @@ pub struct Plan {
 pub fn plan(
     gpu: &Arc<Gpu>,
     data: &Path,
+    labels: &Labels,
     minutes: Option<f64>,
     mut noted: impl FnMut(&str),
 ) -> Result<Plan, TrainError> {
-    let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(data, None)?;
+    let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(data, labels.0.as_ref())?;
+    let classes = classes.count();
     noted(&format!("measuring {} cases", dataset.cases.len()));
     let fingerprint = Fingerprint::of(&dataset, classes)?;
     let nominal = Nominal::of(gpu.description());
     let budget = Budget { minutes: minutes.unwrap_or(nominal.minutes), memory: gpu.memory_budget(), nominal };
     let mut design = design(&fingerprint, &budget, gpu.target())?;
+    design.config.data.labels = Labels(dataset.classes.clone());
     noted("timing a few steps");
     let measured = Measured::of(gpu, &design, &dataset.cases, classes)?;
     design.set_length(&measured, &budget);
     let heading = document::Heading {
         data,
+        labels,
         device: gpu.description(),
         fingerprint: &fingerprint,
         design: &design,

@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::alignment::{Placed, reordering};
+use super::classes::MOST_CLASSES;
 use super::folder::Folder;
-use super::io::input::read_text;
-use super::io::{Header, check_volume, largest_label, read_header};
+use super::io::{Header, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::{DataError, Grid, Warnings};
+use super::volume::position_of;
+use super::{Classes, DataError, Grid, Warnings, declared_classes};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +32,12 @@ pub struct Dataset {
     pub dir: PathBuf,
     /// Cases, by name.
     pub cases: Vec<Case>,
-    /// Names of the classes from 0 on, if the data set tells them, else empty.
-    pub class_names: Vec<String>,
+    /// The classes that are declared, by the configuration or by `dataset.json`; none where the labels prove them
+    /// ([`Dataset::examine`]).
+    pub classes: Option<Classes>,
     /// What the folders hold beside the cases and is not read.
     pub warnings: Warnings,
 }
-
-/// Classes of a network, at most; a larger label is no class but a mistake.
-const MOST_CLASSES: usize = 256;
 
 /// What the label `NAME_segmentation` of an image `NAME` in the same folder is called, as in PROMISE12.
 const LABEL_SUFFIX: &str = "_segmentation";
@@ -49,7 +48,7 @@ const LAYOUTS: [(&str, &str); 2] = [("images", "labels"), ("imagesTr", "labelsTr
 impl Dataset {
     /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings
     /// may differ), or the Medical Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the
-    /// class names of `dataset.json` where there is one, or, as PROMISE12 comes, volumes `NAME` and
+    /// classes of `dataset.json` where there is one, or, as PROMISE12 comes, volumes `NAME` and
     /// labels `NAME_segmentation` in one folder. Every image needs a label and the other way round.
     /// An image may be a folder with a DICOM series. Files are listed, not read: see
     /// [`Dataset::check`].
@@ -57,28 +56,37 @@ impl Dataset {
     /// # Errors
     /// The problem, or [`DataError::Many`].
     pub fn open(dir: &Path) -> Result<Dataset, DataError> {
-        let (dataset, problems) = Dataset::survey(dir)?;
+        Dataset::open_as(dir, None)
+    }
+
+    /// As [`Dataset::open`], with classes that stand for those of `dataset.json`.
+    ///
+    /// # Errors
+    /// The problem, or [`DataError::Many`].
+    pub fn open_as(dir: &Path, classes: Option<&Classes>) -> Result<Dataset, DataError> {
+        let (dataset, problems) = Dataset::survey(dir, classes)?;
         one_or_many(dir, problems)?;
         Ok(dataset)
     }
 
-    /// As [`Dataset::open`] and [`Dataset::examine`] in one: the data set and what was found in it, without problems.
+    /// As [`Dataset::open_as`] and [`Dataset::examine`] in one: the data set and what was found in it, without problems.
     ///
     /// # Errors
     /// The problem, or all of both as [`DataError::Many`].
-    pub fn open_checked(dir: &Path, classes: Option<usize>) -> Result<(Dataset, Examined), DataError> {
-        let (dataset, mut problems) = Dataset::survey(dir)?;
-        let mut examined = dataset.examine(classes);
+    pub fn open_checked(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Examined), DataError> {
+        let (dataset, mut problems) = Dataset::survey(dir, classes)?;
+        let mut examined = dataset.examine();
         problems.append(&mut examined.problems);
         one_or_many(dir, problems)?;
         Ok((dataset, examined))
     }
 
-    /// The cases that have image and label, and what is wrong with the files beside them.
+    /// The cases that have image and label, and what is wrong with the files beside them. `classes` stand for those of
+    /// `dataset.json`, if there are any.
     ///
     /// # Errors
     /// [`DataError`] where there is no data set at all.
-    pub fn survey(dir: &Path) -> Result<(Dataset, Vec<DataError>), DataError> {
+    pub fn survey(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Vec<DataError>), DataError> {
         let folders = LAYOUTS
             .iter()
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
@@ -105,12 +113,15 @@ impl Dataset {
                 (cases, images.warnings)
             }
         };
-        let description = description(dir).unwrap_or_else(|problem| {
+        let declared = match classes {
+            Some(classes) => Ok(Some(classes.clone())),
+            None => declared_classes(dir),
+        };
+        let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
         });
-        let class_names = description.as_ref().map(class_names).unwrap_or_default();
-        Ok((Dataset { dir: dir.to_path_buf(), cases, class_names, warnings }, problems))
+        Ok((Dataset { dir: dir.to_path_buf(), cases, classes, warnings }, problems))
     }
 
     /// Names of the cases, in order.
@@ -126,20 +137,20 @@ impl Dataset {
     }
 
     /// Reads every file to its end, a piece in memory at a time: three axes, image and label on one grid, finite
-    /// intensities, labels whole and below `classes`.
+    /// intensities of more than one value, labels whole and of declared classes.
     ///
-    /// Returns the number of classes: `classes`, or if none is given the largest label + 1 (at
-    /// least 2). All problems are reported at once, as [`DataError::Many`].
-    pub fn check(&self, classes: Option<usize>) -> Result<usize, DataError> {
-        Ok(self.examine_sound(classes)?.classes)
+    /// Returns the classes: those that are declared, else 0 to the largest label value, of which each must occur in some
+    /// case. Some voxel must be foreground. All problems are reported at once, as [`DataError::Many`].
+    pub fn check(&self) -> Result<Classes, DataError> {
+        Ok(self.examine_sound()?.classes)
     }
 
     /// As [`Dataset::examine`], without problems.
     ///
     /// # Errors
     /// All problems at once, as [`DataError::Many`].
-    pub fn examine_sound(&self, classes: Option<usize>) -> Result<Examined, DataError> {
-        let examined = self.examine(classes);
+    pub fn examine_sound(&self) -> Result<Examined, DataError> {
+        let examined = self.examine();
         if examined.problems.is_empty() {
             return Ok(examined);
         }
@@ -147,31 +158,94 @@ impl Dataset {
     }
 
     /// As [`Dataset::check`], with what was found beside the problems.
-    pub fn examine(&self, classes: Option<usize>) -> Examined {
-        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, classes)).collect();
-        let largest = cases.iter().map(|case| usize::from(case.label)).max().unwrap_or(0);
+    pub fn examine(&self) -> Examined {
+        let declared = self.classes.as_ref();
+        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared)).collect();
         let mut warnings = Warnings::default();
         let mut problems = Vec::new();
-        let most_voxels = cases.iter().map(|case| case.voxels).max().unwrap_or(0);
-        for case in cases {
-            warnings.append(case.warnings);
-            problems.extend(case.problems);
+        let mut values = BTreeMap::new();
+        let mut whole = true;
+        let mut most_voxels = 0;
+        for (case, found) in self.cases.iter().zip(cases) {
+            most_voxels = found.voxels.max(most_voxels);
+            warnings.append(found.warnings);
+            problems.extend(found.problems);
+            whole &= found.values.is_some();
+            for value in found.values.unwrap_or_default() {
+                values.entry(value).or_insert(case.label.as_path());
+            }
         }
-        Examined { classes: classes.unwrap_or((largest + 1).max(2)), most_voxels, problems, warnings }
+        let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
+            // Values that a broken label map may have are not known to be missing.
+            problems.extend(whole.then_some(problem));
+            Classes::numbered(2)
+        });
+        Examined { classes: proven, most_voxels, problems, warnings }
     }
 }
 
 /// What [`Dataset::examine`] finds.
 #[derive(Debug)]
 pub struct Examined {
-    /// Number of classes, background included.
-    pub classes: usize,
+    /// The classes; two where a problem leaves them open.
+    pub classes: Classes,
     /// Voxels of the largest image.
     pub most_voxels: usize,
     /// In the order of the cases.
     pub problems: Vec<DataError>,
     /// What a person should know of the files, in the order of the cases.
     pub warnings: Warnings,
+}
+
+/// The classes of a data set whose label maps have these values, each with the first file that has it.
+fn prove(dir: &Path, declared: Option<&Classes>, values: &BTreeMap<u16, &Path>) -> Result<Classes, DataError> {
+    let occurring: Vec<u16> = values.keys().copied().collect();
+    let dir = dir.to_path_buf();
+    if let Some(classes) = declared {
+        // Undeclared values are problems of their files.
+        if occurring.iter().all(|&value| classes.class_of(value) == Some(0)) {
+            let (found, expected) = (ranges(&occurring), classes.describe());
+            return Err(DataError::NoForeground { dir, found, expected });
+        }
+        return Ok(classes.clone());
+    }
+    let Some((&largest, path)) = values.last_key_value().filter(|(value, _)| **value > 0) else {
+        let expected = "1 and above".to_owned();
+        return Err(DataError::NoForeground { dir, found: ranges(&occurring), expected });
+    };
+    let missing: Vec<u16> = (0..largest).filter(|value| !values.contains_key(value)).collect();
+    if !missing.is_empty() {
+        let (path, found, missing) = (path.to_path_buf(), ranges(&occurring), ranges(&missing));
+        return Err(DataError::LabelGap { dir, found, largest, path, missing });
+    }
+    if usize::from(largest) >= MOST_CLASSES {
+        return Err(DataError::TooManyClasses { dir, largest, most: MOST_CLASSES });
+    }
+    Ok(Classes::numbered(usize::from(largest) + 1))
+}
+
+/// Ascending numbers as text, `0, 3 to 5, 255`; of many ranges the first.
+fn ranges(values: &[u16]) -> String {
+    const SHOWN: usize = 8;
+    let mut found: Vec<[u16; 2]> = Vec::new();
+    for &value in values {
+        match found.last_mut() {
+            Some([_, last]) if *last + 1 == value => *last = value,
+            _ => found.push([value, value]),
+        }
+    }
+    let text = |[first, last]: &[u16; 2]| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    };
+    let mut shown: Vec<String> = found.iter().take(SHOWN).map(text).collect();
+    if let [.., [_, last]] = found.as_slice()
+        && found.len() > SHOWN
+    {
+        shown.push(format!("… {last}"));
+    }
+    shown.join(", ")
 }
 
 fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
@@ -237,13 +311,14 @@ fn take_labels(images: &mut Folder) -> Folder {
 /// What is known of a case.
 #[derive(Default)]
 struct ExaminedCase {
-    label: u16,
+    /// The label values that occur; none where the label map cannot be read.
+    values: Option<Vec<u16>>,
     voxels: usize,
     problems: Vec<DataError>,
     warnings: Warnings,
 }
 
-fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
+fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedCase {
     let mut found = ExaminedCase::default();
     let image = examine_header(&case.image);
     let label = examine_header(&case.label);
@@ -256,22 +331,31 @@ fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
         let label = Placed { path: &case.label, header: label };
         found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
     }
-    match label.and_then(|(header, _)| largest_label(&case.label, &header)) {
-        Ok(value) => {
-            let classes = classes.unwrap_or(MOST_CLASSES);
-            if usize::from(value) >= classes {
-                found.problems.push(DataError::LabelRange { path: case.label.clone(), value, classes });
-            } else {
-                found.label = value;
+    match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
+        Ok((values, grid)) => {
+            found.problems.extend(declared.and_then(|classes| undeclared(&case.label, &values, &grid, classes)));
+            found.values = Some(values.into_iter().map(|(value, _)| value).collect());
+        }
+        Err(error) => found.problems.push(error),
+    }
+    match image.and_then(|(header, grid)| Ok((check_volume(&case.image, &header)?, grid))) {
+        Ok(([low, high], grid)) => {
+            found.voxels = grid.voxel_count();
+            if low == high {
+                found.problems.push(DataError::BlankImage { path: case.image.clone(), value: low });
             }
         }
         Err(error) => found.problems.push(error),
     }
-    match image.and_then(|(header, grid)| check_volume(&case.image, &header).map(|()| grid.voxel_count())) {
-        Ok(voxels) => found.voxels = voxels,
-        Err(error) => found.problems.push(error),
-    }
     found
+}
+
+/// The first voxel of a label map whose value no class has, as a problem.
+fn undeclared(path: &Path, values: &[(u16, usize)], grid: &Grid, classes: &Classes) -> Option<DataError> {
+    let strangers = values.iter().filter(|(value, _)| classes.class_of(*value).is_none());
+    let &(value, at) = strangers.min_by_key(|(_, at)| *at)?;
+    let (path, at) = (path.to_path_buf(), position_of(at, grid.extents));
+    Some(DataError::UndeclaredLabel { path, value, at, expected: classes.describe() })
 }
 
 /// Header and grid of a volume of one real number per voxel that is not too large to be trained on.
@@ -314,50 +398,23 @@ impl Folder {
     }
 }
 
-/// The label of a case among the volumes of a folder: `NAME_segmentation` where there is one, for `NAME` is the image
-/// then, else `NAME`.
-pub fn label_of<'a>(volumes: &'a BTreeMap<String, PathBuf>, case: &str) -> Option<&'a PathBuf> {
-    volumes.get(&format!("{case}{LABEL_SUFFIX}")).or_else(|| volumes.get(case))
+/// The label maps of a folder by the case they stand for: `NAME_segmentation` is the label of `NAME`. Where such labels lie
+/// beside their images, as PROMISE12 comes, volumes of other names are images.
+///
+/// # Errors
+/// [`DataError`] when the folder cannot be listed or has no volumes.
+pub fn label_maps_of(dir: &Path) -> Result<Folder, DataError> {
+    let mut plain = Folder::with_volumes(dir)?;
+    let suffixed = take_labels(&mut plain);
+    if suffixed.volumes.keys().any(|case| plain.volumes.contains_key(case)) {
+        plain.volumes.clear();
+    }
+    plain.volumes.extend(suffixed.volumes);
+    Ok(plain)
 }
 
 /// The name of a case: as written, but with composed letters (Unicode's form NFC). The same name may come composed from one
 /// file system and decomposed (`a` and a diaeresis for `ä`) from another.
 pub fn case_name(written: &str) -> String {
     written.nfc().collect()
-}
-
-/// Bytes of a `dataset.json`, at most: it may list every file.
-const LONGEST_DESCRIPTION: u64 = 1 << 26;
-
-/// What `dataset.json` says of a data set, in the form of the Decathlon or of nnU-Net; none where there is no such file.
-pub(crate) fn description(dir: &Path) -> Result<Option<serde_json::Value>, DataError> {
-    let path = dir.join("dataset.json");
-    let text = match read_text(&path, LONGEST_DESCRIPTION) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DataError::io(&path, "read")(error)),
-    };
-    let expected = "a JSON object whose \"labels\" map numbers to class names";
-    serde_json::from_str(&text).map(Some).map_err(|source| DataError::Json { path, source, expected })
-}
-
-/// Class names of a `dataset.json`: `"labels": {"0": "background", …}` as in the Decathlon, or
-/// `{"background": 0, …}` as in nnU-Net; entries of other forms (nnU-Net's regions, which are
-/// lists) are no classes.
-fn class_names(description: &serde_json::Value) -> Vec<String> {
-    let mut names = BTreeMap::new();
-    for (key, value) in description.get("labels").and_then(|labels| labels.as_object()).into_iter().flatten() {
-        match (key.parse::<u16>(), value.as_str(), value.as_u64().and_then(|class| u16::try_from(class).ok())) {
-            (Ok(class), Some(name), _) => names.insert(class, name.to_owned()),
-            (_, None, Some(class)) => names.insert(class, key.clone()),
-            _ => None,
-        };
-    }
-    let count = names.keys().next_back().map_or(0, |&last| usize::from(last) + 1);
-    (0..count)
-        .map(|class| {
-            let class = u16::try_from(class).expect("classes are numbered by u16");
-            names.remove(&class).unwrap_or_else(|| format!("class {class}"))
-        })
-        .collect()
 }

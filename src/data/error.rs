@@ -161,15 +161,68 @@ pub enum DataError {
         /// Where, x, y, z.
         at: [usize; 3],
     },
-    /// A label that the model has no class for.
-    #[error("{}: label {value} occurs, expected labels from 0 to {} ({classes} classes)", .path.display(), .classes.saturating_sub(1))]
-    LabelRange {
+    /// A label value that no class has.
+    #[error("{}: voxel x, y, z = {at:?} has the label value {value}, expected {expected}", .path.display())]
+    UndeclaredLabel {
         /// The file.
         path: PathBuf,
-        /// The largest label.
+        /// The value.
         value: u16,
-        /// Number of classes, background included.
-        classes: usize,
+        /// The first voxel with it, x, y, z.
+        at: [usize; 3],
+        /// The values of the classes.
+        expected: String,
+    },
+    /// Label values that are not those of classes 0, 1, 2, …
+    #[error("{}: the label values {found} occur ({largest} first in {}), but {missing} in no case; expected every value from 0 to the largest. \
+             Say which value is which class: --set data.labels.NAME=VALUE, or NAME = VALUE (several: [VALUE, VALUE]) in the table [data.labels] of a configuration", .dir.display(), .path.display())]
+    LabelGap {
+        /// The data set.
+        dir: PathBuf,
+        /// The values that occur, as text.
+        found: String,
+        /// The largest of them.
+        largest: u16,
+        /// The first file with the largest.
+        path: PathBuf,
+        /// The values below the largest that occur nowhere, as text.
+        missing: String,
+    },
+    /// More values than a network has classes.
+    #[error("{}: the label values 0 to {largest} occur, expected at most {most} classes: several values may be one class, NAME = [VALUE, VALUE] in the table [data.labels] of a configuration", .dir.display())]
+    TooManyClasses {
+        /// The data set.
+        dir: PathBuf,
+        /// The largest value.
+        largest: u16,
+        /// Most classes.
+        most: usize,
+    },
+    /// A data set without foreground.
+    #[error("{}: no label map has a voxel of a class (label values: {found}); expected labelled voxels in some case: {expected}", .dir.display())]
+    NoForeground {
+        /// The data set.
+        dir: PathBuf,
+        /// The values that occur, as text.
+        found: String,
+        /// The values of the classes.
+        expected: String,
+    },
+    /// An image without contrast.
+    #[error("{}: every voxel has the value {value}: a blank image; expected at least two values, or a data set without this case", .path.display())]
+    BlankImage {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: f32,
+    },
+    /// Labels of a `dataset.json` that declare no classes.
+    #[error("{}: {problem}; data.labels in the configuration declares classes instead", .path.display())]
+    DeclaredLabels {
+        /// The file.
+        path: PathBuf,
+        /// The entry, and what was expected.
+        problem: String,
     },
     /// A value that the file's type cannot hold.
     #[error("{}: value {value} cannot be written as {dtype}", .path.display())]
@@ -345,7 +398,7 @@ fn some_of(names: &[String]) -> String {
 }
 
 /// What is passed over, behind the rest of a message.
-fn also(passed_over: &[Notice]) -> String {
+pub(crate) fn also(passed_over: &[Notice]) -> String {
     passed_over.iter().map(|notice| format!("; {notice}")).collect()
 }
 

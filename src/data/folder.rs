@@ -82,7 +82,7 @@ impl Folder {
     }
 
     /// Takes what is passed over out of the warnings, for an error; files by their names in the folder.
-    pub(super) fn take_passed_over(&mut self) -> Vec<Notice> {
+    pub(crate) fn take_passed_over(&mut self) -> Vec<Notice> {
         let warnings = std::mem::take(&mut self.warnings);
         let short = |path: &PathBuf| path.strip_prefix(&self.dir).unwrap_or(path).to_path_buf();
         let relative = |notice: &Notice| Notice { files: notice.files.iter().map(short).collect(), ..notice.clone() };

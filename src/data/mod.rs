@@ -7,6 +7,7 @@
 //! | [`warning`] | what a person should know of files that can be read all the same |
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
+//! | [`classes`], [`description`] | which values of label maps are which classes |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and what its intensities are relative to |
 //! | [`loader`] | batch number b, made in the background |
@@ -18,8 +19,10 @@
 
 pub mod alignment;
 pub mod canonical;
+pub mod classes;
 pub mod dataset;
-mod error;
+pub mod description;
+pub(crate) mod error;
 pub mod folder;
 pub mod inspect;
 pub mod intensities;
@@ -39,7 +42,9 @@ pub mod warning;
 
 pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use canonical::Reorientation;
+pub use classes::Classes;
 pub use dataset::{Case, Dataset, Examined, images_only};
+pub use description::declared_classes;
 pub use error::DataError;
 pub use folder::Folder;
 pub use inspect::inspect;

@@ -5,10 +5,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
 use super::alignment::{Placed, read_label_map_on};
 use super::dataset::Case;
 use super::io;
+use super::{Classes, DataError};
 
 /// Percentiles between which intensities are kept, as in nnU-Net.
 const PERCENTILES: [f64; 2] = [0.5, 99.5];
@@ -62,13 +62,13 @@ impl From<IntensityStatistics> for [f64; 4] {
 }
 
 impl IntensityStatistics {
-    /// Of the labelled voxels (label > 0) of cases: percentiles 0.5 and 99.5, mean and standard deviation. Of a volume
-    /// with more than 50,000 of them, every k-th counts.
+    /// Of the labelled voxels of cases (of `labels`, those of a class above 0; without them of a value above 0):
+    /// percentiles 0.5 and 99.5, mean and standard deviation. Of a volume with more than 50,000 of them, every k-th counts.
     ///
     /// # Errors
     /// [`DataError`] that names the file, or [`DataError::Setting`] when no voxel is labelled.
-    pub fn of_foreground(cases: &[Case]) -> Result<IntensityStatistics, DataError> {
-        let per_case = cases.par_iter().map(foreground_of).collect::<Result<Vec<_>, _>>()?;
+    pub fn of_foreground(cases: &[Case], labels: Option<&Classes>) -> Result<IntensityStatistics, DataError> {
+        let per_case = cases.par_iter().map(|case| foreground_of(case, labels)).collect::<Result<Vec<_>, _>>()?;
         Self::of(per_case.concat()).ok_or(DataError::Setting {
             key: "data.normalisation",
             found: "ct_window, but no training label has foreground".into(),
@@ -93,11 +93,15 @@ impl IntensityStatistics {
     }
 }
 
-fn foreground_of(case: &Case) -> Result<Vec<f32>, DataError> {
+fn foreground_of(case: &Case, labels: Option<&Classes>) -> Result<Vec<f32>, DataError> {
     let (image, header) = (io::read_volume(&case.image)?, io::read_header(&case.image)?);
     let label = read_label_map_on(&case.label, Placed { path: &case.image, header: &header })?;
-    let count = label.voxels.iter().filter(|&&label| label > 0).count();
-    let labelled = image.voxels.iter().zip(&label.voxels).filter(|(_, label)| **label > 0);
+    let is_foreground = |value: u16| match labels {
+        Some(classes) => classes.class_of(value).is_some_and(|class| class > 0),
+        None => value > 0,
+    };
+    let count = label.voxels.iter().filter(|&&value| is_foreground(value)).count();
+    let labelled = image.voxels.iter().zip(&label.voxels).filter(|(_, value)| is_foreground(**value));
     Ok(labelled.map(|(value, _)| *value).step_by(count.div_ceil(SAMPLED).max(1)).collect())
 }
 

@@ -16,8 +16,8 @@ use super::io::{self, Header};
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
-use super::volume::{Grid, Volume};
-use super::{DataError, LabelMap};
+use super::volume::{Grid, Volume, position_of};
+use super::{Classes, DataError, LabelMap};
 
 /// How a volume becomes an input of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Preparation {
     pub patch: [usize; 3],
     /// Number of classes, background included.
     pub classes: usize,
+    /// The values of the classes in label maps; none where they are the numbers of the classes.
+    pub labels: Option<Classes>,
     /// True to bring every volume to the orientation nearest to RAS first.
     pub canonical: bool,
 }
@@ -49,7 +51,34 @@ impl Preparation {
             interpolation: Interpolation::default(),
             patch: [1; 3],
             classes: 2,
+            labels: None,
             canonical: false,
+        }
+    }
+
+    /// Replaces the values of a label map by classes; `path` is for the error.
+    ///
+    /// # Errors
+    /// [`DataError::UndeclaredLabel`] for a value that no class has.
+    pub fn to_classes(&self, path: &Path, label: &mut LabelMap) -> Result<(), DataError> {
+        let numbered;
+        let classes = match &self.labels {
+            Some(declared) => declared,
+            None => {
+                numbered = Classes::numbered(self.classes);
+                &numbered
+            }
+        };
+        classes.to_classes(&mut label.voxels).map_err(|(at, value)| {
+            let at = position_of(at, label.grid.extents);
+            DataError::UndeclaredLabel { path: path.to_path_buf(), value, at, expected: classes.describe() }
+        })
+    }
+
+    /// Replaces the classes of a label map by the values that are written for them.
+    pub fn to_values(&self, voxels: &mut [u16]) {
+        if let Some(classes) = &self.labels {
+            classes.to_values(voxels);
         }
     }
 }
@@ -68,7 +97,7 @@ pub enum Fit {
 pub struct Prepared {
     /// Normalised intensities, x fastest, of the extents `geometry.grid.extents`.
     pub image: Vec<f32>,
-    /// Labels of the same voxels; none for an image alone.
+    /// Classes of the same voxels; none for an image alone.
     pub label: Option<Vec<u16>>,
     /// Where the voxels came from.
     pub geometry: Geometry,
@@ -157,11 +186,11 @@ impl Prepared {
         Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
     }
 
-    /// Prepares image and label of one case that are in memory; padding has label 0. The label's voxels may lie in another
+    /// Prepares image and label of one case that are in memory; padding has class 0. The label's voxels may lie in another
     /// order than the image's.
     ///
     /// # Errors
-    /// [`DataError`] when the label does not lie on the image's grid, or has labels that are no class.
+    /// [`DataError`] when the label does not lie on the image's grid, or has values that are no class.
     pub fn from_pair(
         volume: Volume,
         label: &LabelMap,
@@ -173,8 +202,8 @@ impl Prepared {
             let difference = label.grid.difference(&volume.grid).unwrap_or_default();
             return Err(DataError::GridMismatch { label: path.to_owned(), image: "volume".into(), difference });
         };
-        check_classes(path, label, preparation.classes)?;
-        let label = LabelMap { voxels: reordering.apply(&label.voxels), grid: volume.grid.clone() };
+        let mut label = LabelMap { voxels: reordering.apply(&label.voxels), grid: volume.grid.clone() };
+        preparation.to_classes(path, &mut label)?;
         Ok(Prepared::from_volume(volume, preparation, fit).with_label(&label))
     }
 
@@ -226,27 +255,21 @@ pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result
 
 /// Reads and prepares image and label of a case; padding has label 0.
 ///
-/// The label must lie on the image's grid, in whatever order of voxels, and have labels below `classes`.
+/// The label must lie on the image's grid, in whatever order of voxels, and have the values of classes.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
     let (prepared, image) = prepare_image(&case.image, preparation, fit)?;
-    let label = read_case_label(case, &image, preparation.classes)?;
+    let label = read_case_label(case, &image, preparation)?;
     Ok(prepared.with_label(&label))
 }
 
-/// Reads the label of a case onto the grid of its image, of which `image` is the header, and checks it against the number
-/// of classes.
-pub fn read_case_label(case: &Case, image: &Header, classes: usize) -> Result<LabelMap, DataError> {
-    let label = read_label_map_on(&case.label, Placed { path: &case.image, header: image })?;
-    check_classes(&case.label, &label, classes)?;
+/// Reads the label of a case onto the grid of its image, of which `image` is the header, as classes.
+///
+/// # Errors
+/// [`DataError`] that names the file.
+pub fn read_case_label(case: &Case, image: &Header, preparation: &Preparation) -> Result<LabelMap, DataError> {
+    let mut label = read_label_map_on(&case.label, Placed { path: &case.image, header: image })?;
+    preparation.to_classes(&case.label, &mut label)?;
     Ok(label)
-}
-
-fn check_classes(path: &Path, label: &LabelMap, classes: usize) -> Result<(), DataError> {
-    let value = label.voxels.iter().copied().max().unwrap_or(0);
-    if usize::from(value) >= classes {
-        return Err(DataError::LabelRange { path: path.to_path_buf(), value, classes });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Which cases are drawn, and their overlays: images with the outlines of reference and predictions.
 
-use super::{EvaluateError, label_of, read_image, read_labels, upright};
-use crate::data::Grid;
-use crate::data::dataset::volumes_of;
+use super::pairs::predictions_in;
+use super::{EvaluateError, read_image, read_labels, upright};
+use crate::data::dataset::{label_maps_of, volumes_of};
+use crate::data::folder::Folder;
+use crate::data::{Classes, Grid};
 use crate::metrics::{Evaluation, Region};
 use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ pub struct Folders<'a> {
     pub labels: &'a Path,
     /// Images.
     pub images: &'a Path,
+    /// The classes, where their values were given; see [`super::Scoring::classes`].
+    pub classes: Option<&'a Classes>,
 }
 
 /// A case that is drawn.
@@ -58,22 +62,34 @@ pub fn choose(mut values: Vec<(String, f64)>, roles: [&'static str; 3]) -> Vec<C
     chosen
 }
 
-/// Draws chosen cases to `out/ROLE_CASE.png`; titles say `value` of the role.
+/// Draws chosen cases to `out/ROLE_CASE.png`, with the outlines of classes (value and name); titles say `value` of the role.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.
-pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
+pub fn draw_cases(
+    folders: &Folders<'_>,
+    classes: &[(u16, String)],
+    chosen: &[Chosen],
+    out: &Path,
+) -> Result<Vec<PathBuf>, EvaluateError> {
     let images = volumes_of(folders.images)?;
-    let references = volumes_of(folders.labels)?;
-    let predicted = folders.predictions.iter().map(|folder| volumes_of(folder)).collect::<Result<Vec<_>, _>>()?;
+    let references = label_maps_of(folders.labels)?;
+    let predicted = folders.predictions.iter().map(|folder| predictions_in(folder)).collect::<Result<Vec<_>, _>>()?;
+    let outlines = Outlines { classes, merged: folders.classes };
     let mut written = Vec::new();
     for Chosen { role, case, value } in chosen {
         let image = images
             .get(case)
             .ok_or_else(|| EvaluateError::NoImage { images: folders.images.to_owned(), case: case.clone() })?;
-        let label = label_of(&references, case, folders.labels)?;
-        let maps: Vec<&Path> = predicted.iter().map(|maps| maps[case].as_path()).collect();
-        let loaded = Loaded::read(image, label, &maps, None)?;
+        let no_label = || EvaluateError::NoLabel { labels: folders.labels.to_owned(), cases: vec![case.clone()] };
+        let label = references.volumes.get(case).ok_or_else(no_label)?;
+        let map_of = |folder: &Folder| {
+            let (predictions, cases, passed_over) = (folder.dir.clone(), vec![case.clone()], Vec::new());
+            let no_prediction = || EvaluateError::NoPrediction { predictions, cases, passed_over };
+            folder.volumes.get(case).cloned().ok_or_else(no_prediction)
+        };
+        let maps = predicted.iter().map(map_of).collect::<Result<Vec<_>, _>>()?;
+        let loaded = Loaded::read(image, label, &maps, &outlines)?;
         let [one, other] = folders.names;
         let title = match maps.len() {
             1 => format!("{case} ({role}, Dice {value:.3})"),
@@ -92,9 +108,31 @@ pub fn draw_cases(folders: &Folders<'_>, chosen: &[Chosen], out: &Path) -> Resul
     Ok(written)
 }
 
+/// Whose outlines are drawn: classes by value and name, in the order of their colours, and values that are one class.
+struct Outlines<'a> {
+    classes: &'a [(u16, String)],
+    merged: Option<&'a Classes>,
+}
+
+impl Outlines<'_> {
+    /// Replaces values by the numbers, from 1, of the classes that are drawn; all else is 0.
+    fn number(&self, voxels: &mut [u16]) {
+        let written = self.merged.map(Classes::written).unwrap_or_default();
+        let mut table = vec![0; usize::from(u16::MAX) + 1];
+        for (value, number) in (0..=u16::MAX).zip(&mut table) {
+            let class = self.merged.map(|classes| classes.class_of(value).map(|class| written[usize::from(class)]));
+            let value = class.unwrap_or(Some(value));
+            let drawn = (1..).zip(self.classes).find(|(_, (of, _))| value == Some(*of));
+            *number = drawn.map_or(0, |(number, _)| number);
+        }
+        voxels.iter_mut().for_each(|voxel| *voxel = table[usize::from(*voxel)]);
+    }
+}
+
 /// The volumes of a case, in the orientation nearest to RAS.
 struct Loaded {
     image: Vec<f32>,
+    /// Numbers of the classes that are drawn, from 1.
     reference: Vec<u16>,
     maps: Vec<Vec<u16>>,
     grid: Grid,
@@ -102,18 +140,17 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Without `class_names`, all classes that occur are named by their number.
-    fn read(image: &Path, label: &Path, maps: &[&Path], class_names: Option<&[String]>) -> Result<Self, EvaluateError> {
+    fn read(image: &Path, label: &Path, maps: &[PathBuf], outlines: &Outlines<'_>) -> Result<Self, EvaluateError> {
         let volume = read_image(image, label)?;
-        let reference = read_labels(label, label)?;
-        let maps = maps.iter().map(|map| read_labels(map, label)).collect::<Result<Vec<_>, _>>()?;
-        let (grid, image) = upright(&volume.grid, &volume.voxels);
-        let maps: Vec<Vec<u16>> = maps.iter().map(|map| upright(&map.grid, &map.voxels).1).collect();
-        let reference = upright(&reference.grid, &reference.voxels).1;
-        let class_names = class_names.map(<[String]>::to_vec).unwrap_or_else(|| {
-            let classes = maps.iter().chain([&reference]).flatten().max().copied().unwrap_or(0);
-            (1..=classes.max(1)).map(|class| format!("class {class}")).collect()
-        });
+        let numbered = |path: &Path| -> Result<Vec<u16>, EvaluateError> {
+            let mut map = read_labels(path, label)?;
+            outlines.number(&mut map.voxels);
+            Ok(upright(&map.grid, map.voxels).1)
+        };
+        let reference = numbered(label)?;
+        let maps = maps.iter().map(|map| numbered(map)).collect::<Result<Vec<_>, _>>()?;
+        let (grid, image) = upright(&volume.grid, volume.voxels);
+        let class_names = outlines.classes.iter().map(|(_, name)| name.clone()).collect();
         Ok(Self { image, reference, maps, grid, class_names })
     }
 
@@ -144,7 +181,8 @@ pub struct CaseFiles {
     pub prediction: PathBuf,
 }
 
-/// The worst, the median and the best case of an evaluation to scroll through, each drawn to `out/ROLE_CASE.png` for
+/// The worst, the median and the best case of an evaluation to scroll through, with all classes that were scored (`merged`
+/// as in [`Folders::classes`]), each drawn to `out/ROLE_CASE.png` for
 /// browsers without scripts. Cases without files are left out.
 ///
 /// # Errors
@@ -152,15 +190,17 @@ pub struct CaseFiles {
 pub fn viewer_cases(
     evaluation: &Evaluation,
     files: &[CaseFiles],
-    class_names: &[String],
+    merged: Option<&Classes>,
     out: &Path,
 ) -> Result<Vec<ViewerCase>, EvaluateError> {
     let mut chosen = choose(case_dice(evaluation), ["best", "median", "worst"]);
     chosen.reverse();
+    let classes = evaluation.classes();
+    let outlines = Outlines { classes: &classes, merged };
     let mut cases = Vec::new();
     for Chosen { role, case, value } in chosen {
         let Some(files) = files.iter().find(|files| files.case == case) else { continue };
-        let loaded = Loaded::read(&files.image, &files.label, &[&files.prediction], Some(class_names))?;
+        let loaded = Loaded::read(&files.image, &files.label, std::slice::from_ref(&files.prediction), &outlines)?;
         let heading = format!("{}{}: {case}, Dice {value:.3}", role[..1].to_uppercase(), &role[1..]);
         let picture = out.join(format!("{role}_{case}.png"));
         write_overlay(&picture, &loaded.case(&heading))?;

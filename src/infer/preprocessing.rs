@@ -1,5 +1,6 @@
+use crate::data::classes::BACKGROUND;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{IntensityStatistics, Interpolation, Normalisation, Preparation, TargetSpacing};
+use crate::data::{Classes, IntensityStatistics, Interpolation, Normalisation, Preparation, TargetSpacing};
 use crate::nn::Model;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -26,14 +27,18 @@ pub struct Preprocessing {
     /// Names of the classes, background first; may be empty.
     #[serde(default)]
     pub class_names: Vec<String>,
+    /// Names of the classes with the values that stand for them in label maps, the written one first; absent where the
+    /// values are the numbers of the classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Classes>,
 }
 
 impl Preprocessing {
     /// Of how volumes are prepared, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
-        let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, classes: _ } =
-            *preparation;
-        Self { normalisation, intensities, spacing, interpolation, patch, canonical, class_names }
+        let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *preparation;
+        let labels = preparation.labels.clone().filter(|labels| !labels.is_identity());
+        Self { normalisation, intensities, spacing, interpolation, patch, canonical, class_names, labels }
     }
 
     /// That of a model; without the key, volumes are taken as they are, normalised over all voxels, and the patch is 64
@@ -57,6 +62,13 @@ impl Preprocessing {
                         "patch: expected three extents from 1 to {LONGEST_PATCH}"
                     )));
                 }
+                let classes = model.network.classes;
+                if let Some(labels) = found.labels.as_ref().filter(|labels| labels.count() != classes) {
+                    let count = labels.count();
+                    return Err(serde_json::Error::custom(format!(
+                        "labels: expected {classes} classes, found {count}"
+                    )));
+                }
                 Ok(found)
             }
             None => Ok(Self {
@@ -67,6 +79,7 @@ impl Preprocessing {
                 patch: [64usize.next_multiple_of(model.network.divisor()); 3],
                 canonical: false,
                 class_names: Vec::new(),
+                labels: None,
             }),
         }
     }
@@ -87,7 +100,20 @@ impl Preprocessing {
     /// As the data module takes it.
     pub fn preparation(&self, classes: usize) -> Preparation {
         let Self { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *self;
-        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, canonical }
+        let labels = self.labels.clone();
+        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
+    }
+
+    /// The classes as label maps have them, of a network with this number of them.
+    pub fn label_classes(&self, classes: usize) -> Classes {
+        if let Some(labels) = &self.labels {
+            return labels.clone();
+        }
+        let background = self.class_names.first().map_or(BACKGROUND, String::as_str).to_owned();
+        let names = std::iter::once(background).chain(self.foreground_names(classes));
+        let named = Classes::new((0..).zip(names).map(|(value, name)| (name, vec![value])));
+        // Names of other programs may be none, or one for two classes.
+        named.ok().filter(Classes::is_identity).unwrap_or_else(|| Classes::numbered(classes))
     }
 
     /// Names of the foreground classes: those that were given, else `class 1`, `class 2`, …

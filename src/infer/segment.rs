@@ -13,7 +13,8 @@ pub struct SegmentOptions {
     pub post_processing: PostProcessing,
 }
 
-/// Segments a volume and writes the label map, and on request the probabilities, in the grid of the input. Predictions
+/// Segments a volume and writes the label map, with the values that the classes have in the training data, and on request
+/// the probabilities, in the grid of the input. Predictions
 /// become labels in slabs: besides the image, one label per voxel is in memory (and the probabilities, if wanted).
 /// `progress` gets the number of windows that are done, and of all.
 ///
@@ -33,15 +34,16 @@ pub fn segment_file(
     drop(prepared);
     for (class, voxels) in (1..).zip(probabilities) {
         let volume = Volume { grid: grid.clone(), voxels };
-        io::write_volume_as(&probability_path(output, class), &volume, io::Scalar::Float32, &header)?;
+        io::write_probabilities(&probability_path(output, class), &volume, &header)?;
     }
     let mut map = LabelMap { grid, voxels: labels };
     options.post_processing.apply(&mut map);
+    preparation.to_values(&mut map.voxels);
     io::write_label_map(output, &map, &header)?;
     Ok(map)
 }
 
-/// Segments a volume that is in memory; the label map lies on its grid. `preparation` must be that of the predictor's model,
+/// Segments a volume that is in memory; the label map lies on its grid and has the values of the training data. `preparation` must be that of the predictor's model,
 /// with the predictor's patch.
 ///
 /// # Errors
@@ -54,7 +56,8 @@ pub fn segment_volume(
     let grid = volume.grid.clone();
     check_size(Path::new("volume"), &grid, preparation, MOST_VOXELS)?;
     let prepared = Prepared::from_volume(volume, preparation, Fit::Whole);
-    let (voxels, _) = predict(predictor, &prepared, preparation.classes, false, |_, _| ())?;
+    let (mut voxels, _) = predict(predictor, &prepared, preparation.classes, false, |_, _| ())?;
+    preparation.to_values(&mut voxels);
     Ok(LabelMap { grid, voxels })
 }
 

@@ -12,7 +12,7 @@ use super::{Evaluation, Metric, MetricError, Region, Summary, Wilcoxon};
 pub struct PairedScore {
     /// Name of the case.
     pub case: String,
-    /// Label of the class, from 1.
+    /// Value of the class in the label maps.
     pub class: u16,
     /// Part of the organ.
     pub region: Region,
@@ -29,7 +29,7 @@ pub struct PairedScore {
 /// Statistics of one metric of one class and region over the cases in which both sets have a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PairedSummary {
-    /// Label of the class, from 1.
+    /// Value of the class in the label maps.
     pub class: u16,
     /// Name of the class.
     pub class_name: String,
@@ -56,6 +56,9 @@ pub struct Comparison {
     pub cases: Vec<PairedScore>,
     /// One record per region, class and metric.
     pub summary: Vec<PairedSummary>,
+    /// What a reader should know of the files.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl Comparison {
@@ -104,7 +107,7 @@ impl Comparison {
             Self::METRICS.map(|metric| summarise(&cases, *region, (*class, name), metric))
         };
         let summary = groups.iter().flat_map(of).collect();
-        Self { names, cases, summary }
+        Self { names, cases, summary, warnings: Vec::new() }
     }
 
     /// The paired scores as comma-separated values: case, class, region, metric, first, second, difference. An undefined

@@ -11,7 +11,7 @@ use crate::files::replace_file;
 /// Statistics of one class and region over cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassSummary {
-    /// Label of the class, from 1.
+    /// Value of the class in the label maps.
     pub class: u16,
     /// Name of the class.
     pub class_name: String,
@@ -31,6 +31,9 @@ pub struct Evaluation {
     /// Mean over the foreground classes of the class means, whole organ (nnU-Net's `foreground_mean`); classes without
     /// a defined mean are left out.
     pub mean_foreground: BTreeMap<Metric, Option<f64>>,
+    /// What a reader should know of the files: oddities that kept none from being scored, labels that were left out.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl Evaluation {
@@ -42,7 +45,13 @@ impl Evaluation {
         let whole: Vec<&ClassSummary> = summary.iter().filter(|class| class.region == Region::Whole).collect();
         let mean = |metric| Summary::of(whole.iter().filter_map(|class| class.scores[&metric].mean).map(Some)).mean;
         let mean_foreground = Metric::ALL.into_iter().map(|metric| (metric, mean(metric))).collect();
-        Self { cases, summary, mean_foreground }
+        Self { cases, summary, mean_foreground, warnings: Vec::new() }
+    }
+
+    /// The classes that were scored: value in the label maps, and name.
+    pub fn classes(&self) -> Vec<(u16, String)> {
+        let whole = self.summary.iter().filter(|summary| summary.region == Region::Whole);
+        whole.map(|summary| (summary.class, summary.class_name.clone())).collect()
     }
 
     /// The statistics of one class in one region.

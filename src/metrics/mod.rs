@@ -26,7 +26,7 @@ pub use comparison::{Comparison, PairedScore, PairedSummary};
 pub use evaluation::{ClassSummary, Evaluation};
 pub use overlap::{Overlap, Presence};
 pub use promise12::{Observer, RegionMeans};
-pub use score::{CaseScores, LabelPair, Metric, Region, score_case};
+pub use score::{CaseScores, LabelPair, Metric, Region, score_case, score_values};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
 pub use table::render_table;

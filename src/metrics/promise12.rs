@@ -105,12 +105,14 @@ impl Observer {
         Some(scales.into_iter().map(|scale| of(scale).unwrap_or(0.0).max(0.0)).sum::<f64>() / scales.len() as f64)
     }
 
-    /// The score of every case, of its class 1, in the order of the records; none where a region has none.
+    /// The score of every case, of the class of the smallest value, in the order of the records; none where a region has
+    /// none.
     pub fn scores(&self, cases: &[CaseScores]) -> Vec<(String, Option<f64>)> {
         let mut found: Vec<(String, Option<f64>)> = Vec::new();
-        for scores in cases.iter().filter(|scores| scores.class == 1 && scores.region == Region::Whole) {
+        let organ = cases.iter().map(|scores| scores.class).min().unwrap_or(1);
+        for scores in cases.iter().filter(|scores| scores.class == organ && scores.region == Region::Whole) {
             let of = |region: Region| {
-                let part = cases.iter().find(|s| s.case == scores.case && s.class == 1 && s.region == region)?;
+                let part = cases.iter().find(|s| s.case == scores.case && s.class == organ && s.region == region)?;
                 self.region_score(part)
             };
             let regions: Option<Vec<f64>> = Region::ALL.into_iter().map(of).collect();

@@ -143,7 +143,7 @@ impl Metric {
 pub struct CaseScores {
     /// Name of the case.
     pub case: String,
-    /// Label of the class, from 1.
+    /// Value of the class in the label maps.
     pub class: u16,
     /// Name of the class.
     pub class_name: String,
@@ -174,6 +174,27 @@ pub struct CaseScores {
 }
 
 impl CaseScores {
+    /// The scores of a class, value and name, that neither prediction nor reference has.
+    pub fn absent(case: &str, (class, class_name): (u16, &str), region: Region) -> Self {
+        Self {
+            case: case.to_owned(),
+            class,
+            class_name: class_name.to_owned(),
+            region,
+            presence: Presence::BothEmpty,
+            dice: None,
+            iou: None,
+            precision: None,
+            sensitivity: None,
+            hausdorff_mm: None,
+            hd95_mm: None,
+            assd_mm: None,
+            volume_reference_ml: 0.0,
+            volume_prediction_ml: 0.0,
+            relative_volume_difference: None,
+        }
+    }
+
     /// One score by name.
     pub fn value(&self, metric: Metric) -> Option<f64> {
         let volume_difference = self.volume_prediction_ml - self.volume_reference_ml;
@@ -237,11 +258,25 @@ pub fn score_case(
     class_names: &[String],
     regions: &[Region],
 ) -> Result<Vec<CaseScores>, MetricError> {
+    let classes: Vec<(u16, String)> = (1..=u16::MAX).zip(class_names.iter().cloned()).collect();
+    score_values(case, pair, &classes, regions)
+}
+
+/// As [`score_case`], of classes given by their value in the label maps and their name, in this order.
+///
+/// # Errors
+/// As [`score_case`].
+pub fn score_values(
+    case: &str,
+    pair: &LabelPair<'_>,
+    classes: &[(u16, String)],
+    regions: &[Region],
+) -> Result<Vec<CaseScores>, MetricError> {
     check_voxels("prediction", pair.prediction, pair.extents)?;
     check_voxels("reference", pair.reference, pair.extents)?;
     check_spacing(pair.spacing)?;
-    let mut scores = Vec::with_capacity(class_names.len() * regions.len());
-    for (class, class_name) in (1..=u16::MAX).zip(class_names) {
+    let mut scores = Vec::with_capacity(classes.len() * regions.len());
+    for &(class, ref class_name) in classes {
         let reference_slices = pair.reference_slices(class);
         for &region in regions {
             let part = pair.cut(region.slices(&reference_slices, pair.extents[2]));

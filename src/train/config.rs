@@ -1,6 +1,6 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
-pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Patch};
+pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Labels, Patch};
 use super::{HealthConfig, MemoryMode};
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
@@ -228,6 +228,7 @@ impl Preset {
                 sampling: Sampling::Whole,
                 foreground: 0.33,
                 cache: ByteSize(2 << 30),
+                labels: Labels(None),
             },
             augmentation: match self {
                 Self::Paper => Augmentation::paper(),
@@ -308,7 +309,8 @@ impl Config {
             CtWindow::Fixed(statistics) => Some(statistics),
             CtWindow::Auto(_) => None,
         };
-        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, canonical }
+        let labels = self.data.labels.0.clone();
+        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
     }
 
     /// Extents of the samples of a patch, in the same order: with a margin of an eighth on all sides for patches that are

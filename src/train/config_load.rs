@@ -2,7 +2,7 @@
 //! mistakes are found, and named by file (or setting) and key.
 
 use super::config::{Config, ConfigError, Preset};
-use super::data_config::DataConfig;
+use super::data_config::{DataConfig, LABELS};
 use crate::files::read_text;
 use crate::nn::NetworkError;
 use std::collections::BTreeMap;
@@ -85,6 +85,11 @@ impl Findings {
                 self.problems.push(unknown(origin, &path));
                 continue;
             };
+            if let (LABELS, Value::Table(present), Value::Table(classes)) = (path.as_str(), &mut *present, &value) {
+                present.extend(classes.clone());
+                self.origins.insert(path, origin.to_owned());
+                continue;
+            }
             if let (Value::Table(present), Value::Table(_)) = (&mut *present, &value) {
                 let Value::Table(value) = value else { unreachable!("it was a table") };
                 self.overlay_table(present, value, origin, &format!("{path}."));

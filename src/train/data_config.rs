@@ -2,12 +2,14 @@
 
 use super::config_check::Mistake;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{Case, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing};
+use crate::data::{
+    Case, Classes, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing,
+};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// `[data]`
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
     /// Extents x, y, z of the network's input, or `"auto"`: the training volumes' median, rounded up to the network's
     /// divisor and, where it exceeds `max_patch_voxels`, reduced along its longest axes.
@@ -33,6 +35,29 @@ pub struct DataConfig {
     pub foreground: f64,
     /// Prepared volumes of at most this size, e.g. `"2GiB"`, are kept in memory; the others are read for each sample.
     pub cache: ByteSize,
+    /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
+    /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
+    pub labels: Labels,
+}
+
+/// The table `[data.labels]`; none where it is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "toml::Table", into = "toml::Table")]
+pub struct Labels(pub Option<Classes>);
+
+impl TryFrom<toml::Table> for Labels {
+    type Error = toml::de::Error;
+
+    fn try_from(table: toml::Table) -> Result<Self, Self::Error> {
+        if table.is_empty() { Ok(Self(None)) } else { table.try_into().map(|classes| Self(Some(classes))) }
+    }
+}
+
+impl From<Labels> for toml::Table {
+    fn from(Labels(classes): Labels) -> toml::Table {
+        let table = |classes| toml::Table::try_from(classes).expect("classes are a table");
+        classes.map(table).unwrap_or_default()
+    }
 }
 
 /// A number of bytes: `512MiB`, `1.5 GiB`, `3e9`.
@@ -102,6 +127,9 @@ pub enum Auto {
     Auto,
 }
 
+/// The table whose keys are the user's own.
+pub(super) const LABELS: &str = "data.labels";
+
 impl DataConfig {
     /// For the keys that take a word or an array: the word, and what is expected.
     pub(super) fn words(key: &str) -> Option<(&'static str, &'static str)> {
@@ -150,7 +178,7 @@ impl DataConfig {
     /// [`DataError`] that names the file.
     pub fn resolve(&mut self, training: &[Case]) -> Result<(), DataError> {
         if self.normalisation == Normalisation::CtWindow && matches!(self.ct_window, CtWindow::Auto(_)) {
-            self.ct_window = CtWindow::Fixed(IntensityStatistics::of_foreground(training)?);
+            self.ct_window = CtWindow::Fixed(IntensityStatistics::of_foreground(training, self.labels.0.as_ref())?);
         }
         Ok(())
     }

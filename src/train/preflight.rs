@@ -3,7 +3,7 @@
 use super::folder::{choose_split, refuse_used};
 use super::run::initial_model;
 use super::{ConfigError, RunSettings, TrainError, checkpoint, choose_patch};
-use crate::data::{Dataset, Split, Warnings};
+use crate::data::{Classes, Dataset, Split, Warnings};
 use crate::nn::Network;
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use std::path::Path;
 pub struct CheckedData {
     /// The cases that have image and label; none where there is no data set.
     pub dataset: Option<Dataset>,
-    /// Number of classes, background included.
-    pub classes: usize,
+    /// The classes.
+    pub classes: Classes,
     /// Voxels of the largest image.
     pub most_voxels: usize,
     /// All problems, in the order of the cases.
@@ -33,15 +33,15 @@ pub struct Preflight {
     pub patch: [usize; 3],
 }
 
-/// Reads every file of a data set to its end.
-pub fn check_data(dir: &Path) -> CheckedData {
-    match Dataset::survey(dir) {
+/// Reads every file of a data set to its end; `classes` are those of the configuration, if it has any.
+pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
+    match Dataset::survey(dir, classes) {
         Err(error) => {
-            let problems = vec![error.into()];
-            CheckedData { dataset: None, classes: 2, most_voxels: 0, problems, warnings: Warnings::default() }
+            let (classes, problems) = (Classes::numbered(2), vec![error.into()]);
+            CheckedData { dataset: None, classes, most_voxels: 0, problems, warnings: Warnings::default() }
         }
         Ok((dataset, mut problems)) => {
-            let examined = dataset.examine(None);
+            let examined = dataset.examine();
             problems.extend(examined.problems);
             CheckedData {
                 dataset: Some(dataset),

@@ -1,6 +1,6 @@
 //! Samples of a case as a training would see them.
 
-use super::data_config::Patch;
+use super::data_config::{Labels, Patch};
 use super::{Config, TrainError, choose_patch};
 use crate::augment::{Augmenter, Extents};
 use crate::data::{Batch, Dataset, Examined, Loader, Warnings};
@@ -28,7 +28,7 @@ pub struct Preview {
     pub warnings: Warnings,
 }
 
-/// Augments `count` samples of the case of this index.
+/// Augments `count` samples of the case of this index of a data set that was opened with the configuration's classes.
 ///
 /// # Errors
 /// [`TrainError`] that names the file or key.
@@ -39,10 +39,12 @@ pub fn preview(
     case: usize,
     count: usize,
 ) -> Result<Preview, TrainError> {
-    let Examined { classes, warnings, .. } = dataset.examine_sound(None)?;
+    let Examined { classes, warnings, .. } = dataset.examine_sound()?;
+    let classes = classes.count();
     let patch = choose_patch(config, &dataset.cases, config.network(classes).divisor())?;
     let mut config = config.clone();
     config.data.patch = Patch::Fixed(patch);
+    config.data.labels = Labels(dataset.classes.clone());
     config.data.resolve(&dataset.cases)?;
     let cases: Vec<_> = (0..=PARTNERS.min(dataset.cases.len() - 1))
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())

@@ -29,7 +29,7 @@ impl Validation {
     pub fn new(cases: &[Case], preparation: &Preparation) -> Result<Self, TrainError> {
         let read = |case: &Case| -> Result<(String, Prepared, LabelMap), TrainError> {
             let (prepared, image) = prepare_image(&case.image, preparation, Fit::Whole)?;
-            let reference = read_case_label(case, &image, preparation.classes)?;
+            let reference = read_case_label(case, &image, preparation)?;
             Ok((case.name.clone(), prepared.with_label(&reference), reference))
         };
         Ok(Self { cases: cases.iter().map(read).collect::<Result<_, _>>()?, classes: preparation.classes })

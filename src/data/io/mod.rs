@@ -39,6 +39,18 @@ use super::{DataError, Warning};
 /// most.
 const LABEL_TOLERANCE: f64 = 4e-3;
 
+/// What the header of a map of probabilities says, in NIfTI's `descrip` and MetaImage's `Comment`.
+const PROBABILITY: &str = "vnet-engine: probability of a class";
+
+/// What a written volume is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Labels or intensities.
+    Plain,
+    /// The probabilities of a class, which the header says.
+    Probability,
+}
+
 /// Bytes of a file that are decoded at a time: whole voxels of every real type.
 const PIECE: usize = 1 << 18;
 
@@ -102,6 +114,15 @@ impl Header {
             found: format!("{:?}", self.shape),
             expected: "a volume of less than 2^64 bytes",
         })
+    }
+
+    /// True if this program wrote the file as the probabilities of a class ([`write_probabilities`]): the header says so.
+    pub fn is_probability(&self) -> bool {
+        match &self.native {
+            Native::Nifti(raw) => raw.description() == PROBABILITY.as_bytes(),
+            Native::MetaImage(storage) => storage.probability,
+            Native::Dicom(_) => false,
+        }
     }
 
     /// The header of a new file: NIfTI-1 (NIfTI-2 above 32767 voxels along an axis), little endian.
@@ -283,13 +304,23 @@ pub(crate) fn volume_of(input: Input<'_>) -> Result<Volume, DataError> {
     Ok(Volume { grid, voxels })
 }
 
-/// Reads every voxel of an image and keeps none: [`read_volume`] would succeed.
-pub fn check_volume(path: &Path, header: &Header) -> Result<(), DataError> {
+/// Reads every voxel of an image and keeps none; returns the smallest and the largest value. [`read_volume`] would succeed.
+pub fn check_volume(path: &Path, header: &Header) -> Result<[f32; 2], DataError> {
     let input = Input::file(path);
     let grid = header.grid(path)?;
     let mut odd = NonFinite::default();
-    visit_voxels(input, header, |_| Ok(()), |(), value| odd.note(value as f32))?;
-    odd.check(path, grid.extents)
+    let range = visit_voxels(
+        input,
+        header,
+        |_| Ok([f32::INFINITY, f32::NEG_INFINITY]),
+        |[low, high], value| {
+            let value = value as f32;
+            odd.note(value);
+            (*low, *high) = (low.min(value), high.max(value));
+        },
+    )?;
+    odd.check(path, grid.extents)?;
+    Ok(range)
 }
 
 /// Voxels that are no numbers.
@@ -332,9 +363,22 @@ pub(crate) fn label_map_of(input: Input<'_>) -> Result<LabelMap, DataError> {
     Ok(LabelMap { grid, voxels })
 }
 
-/// The largest label of a file: reads every voxel and keeps none. [`read_label_map`] would succeed.
-pub fn largest_label(path: &Path, header: &Header) -> Result<u16, DataError> {
-    visit_labels(Input::file(path), header, |_| Ok(0), |largest, label| *largest = label.max(*largest))
+/// The label values of a file, ascending, each with the index of its first voxel: reads every voxel and keeps none.
+/// [`read_label_map`] would succeed.
+pub fn label_values(path: &Path, header: &Header) -> Result<Vec<(u16, usize)>, DataError> {
+    let mut at = 0;
+    let first = vec![usize::MAX; usize::from(u16::MAX) + 1];
+    let first = visit_labels(
+        Input::file(path),
+        header,
+        |_| Ok(first),
+        |first, label| {
+            let first = &mut first[usize::from(label)];
+            *first = at.min(*first);
+            at += 1;
+        },
+    )?;
+    Ok((0..=u16::MAX).zip(first).filter(|(_, first)| *first != usize::MAX).collect())
 }
 
 /// [`visit_voxels`] of labels.
@@ -372,7 +416,7 @@ fn visit_labels<R>(
 pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<(), DataError> {
     let wide = labels.voxels.iter().any(|&label| label > 255);
     let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
-    write(path, like, scalar, &labels.voxels)
+    write(path, like, scalar, &labels.voxels, Content::Plain)
 }
 
 /// Writes an image as float32 into a new file (see [`Header::for_grid`]).
@@ -383,14 +427,26 @@ pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
 /// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond
 /// the type's range is an error.
 pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
-    write(path, like, scalar, &volume.voxels)
+    write(path, like, scalar, &volume.voxels, Content::Plain)
+}
+
+/// Writes the probabilities of a class as float32 in the grid of `like`; the header says what they are
+/// ([`Header::is_probability`]).
+pub fn write_probabilities(path: &Path, volume: &Volume, like: &Header) -> Result<(), DataError> {
+    write(path, like, Scalar::Float32, &volume.voxels, Content::Probability)
 }
 
 /// Writes voxels in the format of the file name, whatever the format of `like`.
-fn write<T: Copy + Into<f64>>(path: &Path, like: &Header, scalar: Scalar, voxels: &[T]) -> Result<(), DataError> {
+fn write<T: Copy + Into<f64>>(
+    path: &Path,
+    like: &Header,
+    scalar: Scalar,
+    voxels: &[T],
+    content: Content,
+) -> Result<(), DataError> {
     check_output(path)?;
     match format_of_name(path) {
-        Some(Format::MetaImage) => metaimage::write(path, like, scalar, voxels),
-        _ => nifti::write(path, like, scalar, voxels),
+        Some(Format::MetaImage) => metaimage::write(path, like, scalar, voxels, content),
+        _ => nifti::write(path, like, scalar, voxels, content),
     }
 }

@@ -5,10 +5,10 @@ use crate::data::Case;
 use crate::data::dataset::case_name;
 use crate::data::io::{case_of, output_name};
 use crate::evaluate::figures::{CaseFiles, viewer_cases};
-use crate::evaluate::{EvaluateError, evaluate_folders};
+use crate::evaluate::{EvaluateError, PairFiles, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, SegmentOptions, segment_file};
-use crate::metrics::{Evaluation, Region};
+use crate::metrics::Evaluation;
 use crate::nn::Model;
 use crate::report::{Report, ViewerCase, write_report};
 use crate::train::folder::create;
@@ -43,9 +43,14 @@ impl<P: Progress> Run<'_, P> {
             let output = predictions.join(output_name(&case.image));
             segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), |_, _| ())?;
         }
-        let labels = cases[0].label.parent().unwrap_or(Path::new("."));
-        let names = self.preprocessing.foreground_names(self.network.classes);
-        let evaluation = evaluate_folders(&predictions, labels, Some(&names), &[Region::Whole])
+        let pair = |case: &Case| {
+            let name = output_name(&case.image);
+            let case_name = case_of(&name).unwrap_or(&name).to_owned();
+            PairFiles { case: case_name, prediction: predictions.join(&name), label: case.label.clone() }
+        };
+        let pairs: Vec<PairFiles> = cases.iter().map(pair).collect();
+        let classes = self.preprocessing.label_classes(self.network.classes);
+        let evaluation = evaluate_pairs(&pairs, &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
             .map_err(|error| train_error(error, &predictions))?;
         evaluation.write_csv(&folder.join("scores.csv"))?;
         evaluation.write_json(&folder.join("scores.json"))?;
@@ -65,8 +70,8 @@ impl<P: Progress> Run<'_, P> {
         });
         let overlays = folder.join("overlays");
         create(&overlays)?;
-        let names = self.preprocessing.foreground_names(self.network.classes);
-        viewer_cases(evaluation, &files.collect::<Vec<_>>(), &names, &overlays)
+        let classes = self.preprocessing.label_classes(self.network.classes);
+        viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(&classes), &overlays)
             .map_err(|error| train_error(error, &overlays))
     }
 

@@ -2,14 +2,14 @@
 
 use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
-use crate::data::{Case, Dataset, Examined};
+use crate::data::{Case, Classes, Dataset, Examined};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
 use crate::profile::Roof;
 use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
-use crate::train::data_config::Patch;
+use crate::train::data_config::{Labels, Patch};
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
 use crate::train::history::History;
@@ -26,8 +26,10 @@ impl<'a, P: Progress> Run<'a, P> {
         settings: &'a RunSettings,
         progress: &'a mut P,
     ) -> Result<(RunLock, Self, Vec<Case>), TrainError> {
-        let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(&settings.data, None)?;
+        let (dataset, Examined { classes, warnings, .. }) =
+            Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
+        let classes = classes.count();
         let network = network_for(gpu, settings, classes)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
@@ -41,6 +43,7 @@ impl<'a, P: Progress> Run<'a, P> {
         };
         let mut config = settings.config.clone();
         config.data.patch = Patch::Fixed(patch);
+        config.data.labels = Labels(dataset.classes.clone());
         config.data.resolve(&training)?;
         // Measured first, while the device has memory to spare.
         let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
@@ -74,7 +77,10 @@ impl<'a, P: Progress> Run<'a, P> {
             progress,
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
             validation: Validation::new(&validation, &preparation)?,
-            preprocessing: Preprocessing::new(&preparation, dataset.class_names.clone()),
+            preprocessing: Preprocessing::new(
+                &preparation,
+                dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),
+            ),
             saved: Some(trainer.step_count()),
             trainer,
             network,

@@ -24,7 +24,7 @@ use self::text::Text;
 use super::bytes::ByteOrder;
 use super::input::{Input, Packing, Place};
 use super::scalar::Scalar;
-use super::{Header, Native, axes};
+use super::{Header, Native, PROBABILITY, axes};
 use crate::data::{DataError, Warning};
 
 /// MetaIO's names of the types; a `LONG` has 4 bytes on every platform.
@@ -53,6 +53,8 @@ pub(crate) struct Storage {
     compressed: bool,
     /// Length of that stream; none: up to the end of the file.
     packed: Option<u64>,
+    /// The header says that the voxels are the probabilities of a class.
+    pub(super) probability: bool,
 }
 
 /// Reads and checks the header.
@@ -173,7 +175,8 @@ fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
     };
     let packed = text.numbers::<u64>("CompressedDataSize", 1, "a number of bytes")?.map(|size| size[0]);
     // MetaIO writes 0 where it does not know.
-    Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0) })
+    let probability = text.value("Comment").is_some_and(|comment| comment == PROBABILITY);
+    Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0), probability })
 }
 
 /// Where the voxels are that `header`, of the same file, promises.

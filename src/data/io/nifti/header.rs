@@ -193,6 +193,29 @@ impl RawHeader {
         &self.bytes
     }
 
+    /// Where `descrip` lies: 80 bytes of text.
+    fn description_place(&self) -> std::ops::Range<usize> {
+        let start = match self.version {
+            Version::One => 148,
+            Version::Two => 240,
+        };
+        start..start + 80
+    }
+
+    /// `descrip` up to its first zero byte.
+    pub(crate) fn description(&self) -> &[u8] {
+        let text = &self.bytes[self.description_place()];
+        text.split(|&byte| byte == 0).next().unwrap_or(text)
+    }
+
+    /// Sets `descrip`, of at most 80 bytes.
+    pub(crate) fn set_description(&mut self, text: &[u8]) {
+        let place = self.description_place();
+        let field = &mut self.bytes[place];
+        field.fill(0);
+        field[..text.len()].copy_from_slice(text);
+    }
+
     /// The bytes of element `index` of a field, least significant first, padded with zeros.
     fn element(&self, field: Field, index: usize) -> ([u8; 8], Kind) {
         let (offset, kind) = field.place(self.version);

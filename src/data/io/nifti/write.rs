@@ -9,7 +9,7 @@ use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, write_whole};
 use crate::data::io::encode::encode_all;
 use crate::data::io::scalar::Scalar;
-use crate::data::io::{Header, Native, axes};
+use crate::data::io::{Content, Header, Native, PROBABILITY, axes};
 use crate::data::volume::Grid;
 
 /// The largest extent in a NIfTI-1 header, whose `dim` has 16 bits.
@@ -50,10 +50,11 @@ pub(crate) fn write<T: Copy + Into<f64>>(
     like: &Header,
     scalar: Scalar,
     voxels: &[T],
+    content: Content,
 ) -> Result<(), DataError> {
     let (header_file, voxel_file) = files_of(path);
     let single = header_file == voxel_file;
-    let raw = header_of_output(like, scalar, single);
+    let raw = header_of_output(like, scalar, single, content);
     let stored = encode_all(path, like, voxels, scalar, raw.order)?;
     let is_gzip = |file: &Path| file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     if single {
@@ -66,7 +67,7 @@ pub(crate) fn write<T: Copy + Into<f64>>(
 }
 
 /// The header of `like` with everything that describes its voxels replaced.
-fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
+fn header_of_output(like: &Header, scalar: Scalar, single: bool, content: Content) -> RawHeader {
     let mut raw = match &like.native {
         Native::Nifti(raw) => {
             let mut raw = raw.clone();
@@ -87,6 +88,12 @@ fn header_of_output(like: &Header, scalar: Scalar, single: bool) -> RawHeader {
     raw.set_float(Field::SclSlope, 0, 1.0);
     for field in [Field::SclInter, Field::CalMin, Field::CalMax] {
         raw.set_float(field, 0, 0.0);
+    }
+    match content {
+        Content::Probability => raw.set_description(PROBABILITY.as_bytes()),
+        // What was made of probabilities is none.
+        Content::Plain if like.is_probability() => raw.set_description(&[]),
+        Content::Plain => {}
     }
     raw
 }

@@ -1,0 +1,249 @@
+//! Classes of a network, and the values that stand for them in label maps.
+//!
+//! The values are the data set's own: 0 and 255 of a mask, 17 and 2035 of an atlas. A network numbers its classes 0, 1, 2, …
+//! Label maps are read by [`Classes::to_classes`] and written by [`Classes::to_values`], so that every file has the
+//! values of the data set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// Classes of a network, at most; more of them are a mistake in the labels.
+pub(crate) const MOST_CLASSES: usize = 256;
+
+/// Name of the class that is nothing.
+pub(crate) const BACKGROUND: &str = "background";
+
+/// The table of classes has this for values that are none; a class is below [`MOST_CLASSES`].
+const UNDECLARED: u16 = u16::MAX;
+
+/// The classes of a data set with their names and values, background first, the others by the value that is written.
+///
+/// In files a table of names with one value, or several that are one class: `prostate = 255`, `tumour = [2, 3]`. The first
+/// value is the one that is written. Background is the class of that name, else the class of value 0, else 0.
+///
+/// ```
+/// use vnet_engine::data::Classes;
+///
+/// let classes = Classes::new([("prostate".to_owned(), vec![255]), ("tumour".to_owned(), vec![2, 3])])?;
+/// assert_eq!(classes.names(), ["background", "tumour", "prostate"]);
+/// let mut voxels = [0, 255, 3, 2];
+/// classes.to_classes(&mut voxels).expect("declared values");
+/// assert_eq!(voxels, [0, 2, 1, 1]);
+/// classes.to_values(&mut voxels);
+/// assert_eq!(voxels, [0, 255, 2, 2]);
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Values>", into = "BTreeMap<String, Values>")]
+pub struct Classes {
+    classes: Vec<Class>,
+}
+
+/// A class and its values, of which the first is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Class {
+    name: String,
+    values: Vec<u16>,
+}
+
+/// What a file has for a class.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected for each class a label value from 0 to 65535, or a list of them")]
+enum Values {
+    One(u16),
+    Several(Vec<u16>),
+}
+
+impl Classes {
+    /// Of names and values, in any order.
+    ///
+    /// # Errors
+    /// What was expected: values, each in one class, and 2 to 256 classes, background included.
+    pub fn new(entries: impl IntoIterator<Item = (String, Vec<u16>)>) -> Result<Classes, String> {
+        let mut classes: Vec<Class> = entries.into_iter().map(|(name, values)| Class { name, values }).collect();
+        let mut seen: BTreeMap<u16, &str> = BTreeMap::new();
+        let mut names = BTreeSet::new();
+        for Class { name, values } in &classes {
+            if name.is_empty() || name.chars().any(char::is_control) {
+                return Err(format!("expected a name for every class ({name:?} is none)"));
+            }
+            if !names.insert(name) {
+                return Err(format!("expected one entry for each class ({name} has two)"));
+            }
+            if values.is_empty() {
+                return Err(format!("expected at least one label value for each class ({name} has none)"));
+            }
+            for value in values {
+                if let Some(other) = seen.insert(*value, name) {
+                    return Err(format!("expected each label value once ({value} is in {other} and in {name})"));
+                }
+            }
+        }
+        let named = classes.iter().position(|class| class.name == BACKGROUND);
+        let background = match named.or_else(|| classes.iter().position(|class| class.values.contains(&0))) {
+            Some(at) => classes.remove(at),
+            None => Class { name: BACKGROUND.to_owned(), values: vec![0] },
+        };
+        classes.sort_by_key(|class| class.values[0]);
+        classes.insert(0, background);
+        if !(2..=MOST_CLASSES).contains(&classes.len()) {
+            return Err(format!(
+                "expected 2 to {MOST_CLASSES} classes, background included ({} are there)",
+                classes.len()
+            ));
+        }
+        Ok(Classes { classes })
+    }
+
+    /// `count` classes, at least one, whose values are their numbers: `background`, `class 1`, `class 2`, …
+    pub fn numbered(count: usize) -> Classes {
+        let name = |value: u16| if value == 0 { BACKGROUND.to_owned() } else { format!("class {value}") };
+        let of = |value: u16| Class { name: name(value), values: vec![value] };
+        Classes { classes: (0..=u16::MAX).take(count.max(1)).map(of).collect() }
+    }
+
+    /// Number of classes, background included.
+    pub fn count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Names, background first.
+    pub fn names(&self) -> Vec<String> {
+        self.classes.iter().map(|class| class.name.clone()).collect()
+    }
+
+    /// The value that is written for each class, background first.
+    pub fn written(&self) -> Vec<u16> {
+        self.classes.iter().map(|class| class.values[0]).collect()
+    }
+
+    /// The foreground classes: value that is written, and name.
+    pub fn foreground(&self) -> Vec<(u16, String)> {
+        self.classes[1..].iter().map(|class| (class.values[0], class.name.clone())).collect()
+    }
+
+    /// The class of a value; none if the value is not declared.
+    pub fn class_of(&self, value: u16) -> Option<u16> {
+        (0..).zip(&self.classes).find(|(_, class)| class.values.contains(&value)).map(|(number, _)| number)
+    }
+
+    /// True if every value is the number of its class.
+    pub fn is_identity(&self) -> bool {
+        (0..).zip(&self.classes).all(|(number, class)| class.values == [number])
+    }
+
+    /// Replaces the values of a label map by classes.
+    ///
+    /// # Errors
+    /// Index and value of the first voxel whose value is not declared; the voxels before it have been replaced.
+    pub fn to_classes(&self, voxels: &mut [u16]) -> Result<(), (usize, u16)> {
+        let mut table = vec![UNDECLARED; usize::from(u16::MAX) + 1];
+        for (number, class) in (0..).zip(&self.classes) {
+            class.values.iter().for_each(|&value| table[usize::from(value)] = number);
+        }
+        for (at, voxel) in voxels.iter_mut().enumerate() {
+            match table[usize::from(*voxel)] {
+                UNDECLARED => return Err((at, *voxel)),
+                class => *voxel = class,
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the classes of a label map by the values that are written for them.
+    ///
+    /// # Panics
+    /// If a class is not one of these.
+    pub fn to_values(&self, voxels: &mut [u16]) {
+        let written = self.written();
+        voxels.iter_mut().for_each(|voxel| *voxel = written[usize::from(*voxel)]);
+    }
+
+    /// The values for a message: `0 to 2`, or `0 (background), 2, 3 (tumour), 255 (prostate)`.
+    pub fn describe(&self) -> String {
+        if *self == Classes::numbered(self.count()) {
+            return format!("0 to {}", self.count() - 1);
+        }
+        let list = |values: &[u16]| values.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let of = |class: &Class| format!("{} ({})", list(&class.values), class.name);
+        self.classes.iter().map(of).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl TryFrom<BTreeMap<String, Values>> for Classes {
+    type Error = String;
+
+    fn try_from(table: BTreeMap<String, Values>) -> Result<Classes, String> {
+        Classes::new(table.into_iter().map(|(name, values)| match values {
+            Values::One(value) => (name, vec![value]),
+            Values::Several(values) => (name, values),
+        }))
+    }
+}
+
+impl From<Classes> for BTreeMap<String, Values> {
+    fn from(classes: Classes) -> BTreeMap<String, Values> {
+        let of = |Class { name, values }: Class| match values.as_slice() {
+            [value] => (name, Values::One(*value)),
+            _ => (name, Values::Several(values)),
+        };
+        classes.classes.into_iter().map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(entries: &[(&str, &[u16])]) -> Result<Classes, String> {
+        Classes::new(entries.iter().map(|(name, values)| ((*name).to_owned(), values.to_vec())))
+    }
+
+    #[test]
+    fn background_is_what_is_named_so_else_what_has_the_value_0() {
+        let of = |entries: &[(&str, &[u16])]| classes(entries).expect("classes").describe();
+        assert_eq!(of(&[("organ", &[255])]), "0 (background), 255 (organ)");
+        assert_eq!(of(&[("organ", &[1]), ("outside", &[7, 0])]), "7, 0 (outside), 1 (organ)");
+        assert_eq!(of(&[("organ", &[0]), ("background", &[1])]), "1 (background), 0 (organ)");
+        assert_eq!(of(&[("z", &[9, 1]), ("a", &[12]), ("b", &[3])]), "0 (background), 3 (b), 9, 1 (z), 12 (a)");
+        assert_eq!(Classes::numbered(3).describe(), "0 to 2");
+        assert!(Classes::numbered(3).is_identity());
+        assert!(!classes(&[("organ", &[2])]).expect("classes").is_identity());
+    }
+
+    #[test]
+    fn what_is_no_set_of_classes_is_said() {
+        for (entries, words) in [
+            (&[("a", &[1u16, 2][..]), ("b", &[2])][..], "2 is in a and in b"),
+            (&[("a", &[1, 1])], "1 is in a and in a"),
+            (&[("a", &[])], "a has none"),
+            (&[("", &[1])], "name"),
+            (&[("a", &[1]), ("a", &[2])], "a has two"),
+            (&[("background", &[0])], "1 are there"),
+            (&[], "1 are there"),
+        ] {
+            let error = classes(entries).expect_err("no classes");
+            assert!(error.starts_with("expected ") && error.contains(words), "{error}");
+        }
+        let many: Vec<_> = (0..257).map(|value| (format!("c{value}"), vec![value])).collect();
+        assert!(Classes::new(many).expect_err("too many").contains("257 are there"));
+    }
+
+    #[test]
+    fn an_undeclared_value_is_found_and_every_written_value_reads_back_as_its_class() {
+        let classes = classes(&[("a", &[2035, 17]), ("b", &[65535])]).expect("classes");
+        let mut voxels = [0, 17, 65535, 2035];
+        classes.to_classes(&mut voxels).expect("declared");
+        assert_eq!(voxels, [0, 1, 2, 1]);
+        classes.to_values(&mut voxels);
+        assert_eq!(voxels, [0, 2035, 65535, 2035]);
+        assert_eq!(classes.to_classes(&mut [0, 2035, 18, 19]), Err((2, 18)));
+        assert_eq!((classes.class_of(17), classes.class_of(16)), (Some(1), None));
+        let text = serde_json::to_string(&classes).expect("JSON");
+        assert_eq!(text, r#"{"a":[2035,17],"b":65535,"background":0}"#);
+        assert_eq!(serde_json::from_str::<Classes>(&text).expect("classes"), classes);
+        let error = serde_json::from_str::<Classes>(r#"{"a": 70000}"#).expect_err("too large").to_string();
+        assert!(error.starts_with("expected for each class a label value from 0 to 65535"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! Which prediction belongs to which label, and which classes they have.
+
+use super::{EvaluateError, PairFiles, Scoring, some_of};
+use crate::data::dataset::label_maps_of;
+use crate::data::folder::Folder;
+use crate::data::io::read_header;
+use crate::data::{Classes, DataError, LabelMap, Notice, Warnings, declared_classes};
+use std::path::{Path, PathBuf};
+
+/// The pairs of two folders, and what has no partner.
+pub(super) struct Pairs {
+    predictions: PathBuf,
+    labels: PathBuf,
+    pub(super) pairs: Vec<PairFiles>,
+    /// Cases with a label and no prediction.
+    pub(super) missing: Vec<String>,
+    /// Cases with a prediction and no label.
+    strangers: Vec<String>,
+    /// What the folders hold and is not read.
+    pub(super) warnings: Warnings,
+    passed_over: Vec<Notice>,
+}
+
+/// Pairs the labels of a folder with their predictions.
+pub(super) fn pairs_of(predictions: &Path, labels: &Path) -> Result<Pairs, DataError> {
+    let mut predicted = predictions_in(predictions)?;
+    let mut pairs = Vec::new();
+    let mut missing = Vec::new();
+    let references = label_maps_of(labels)?;
+    for (case, label) in references.volumes {
+        match predicted.volumes.remove(&case) {
+            Some(prediction) => pairs.push(PairFiles { case, prediction, label }),
+            None => missing.push(case),
+        }
+    }
+    let strangers = std::mem::take(&mut predicted.volumes).into_keys().collect();
+    let mut warnings = references.warnings;
+    warnings.append(predicted.warnings.clone());
+    let passed_over = predicted.take_passed_over();
+    let (predictions, labels) = (predictions.to_owned(), labels.to_owned());
+    Ok(Pairs { predictions, labels, pairs, missing, strangers, warnings, passed_over })
+}
+
+impl Pairs {
+    /// Cases without a partner; with `partial`, labels may lack predictions as long as one has one.
+    pub(super) fn problems(&self, partial: bool) -> Vec<EvaluateError> {
+        let mut problems = Vec::new();
+        if !self.missing.is_empty() && (!partial || self.pairs.is_empty()) {
+            let (predictions, cases) = (self.predictions.clone(), self.missing.clone());
+            problems.push(EvaluateError::NoPrediction { predictions, cases, passed_over: self.passed_over.clone() });
+        }
+        if !self.strangers.is_empty() {
+            problems.push(EvaluateError::NoLabel { labels: self.labels.clone(), cases: self.strangers.clone() });
+        }
+        problems
+    }
+
+    /// What is said of labels that were left out.
+    pub(super) fn note(&self) -> Option<String> {
+        let (folder, cases) = (self.predictions.display(), some_of(&self.missing));
+        (!self.missing.is_empty()).then(|| format!("{folder}: no prediction for {cases}: not scored"))
+    }
+}
+
+/// Label maps of a folder by case, without the maps of probabilities that this program has written beside them. A file whose
+/// header cannot be read stays: reading it will say why.
+pub(super) fn predictions_in(folder: &Path) -> Result<Folder, DataError> {
+    let mut predicted = label_maps_of(folder)?;
+    predicted.volumes.retain(|_, path| !read_header(path).is_ok_and(|header| header.is_probability()));
+    Ok(predicted)
+}
+
+/// The classes that are scored whether they occur or not, and what other values mean.
+pub(super) struct Declared<'a> {
+    pub(super) scoring: &'a Scoring<'a>,
+    /// Those of the `dataset.json` of the labels: names for values, of which others may occur.
+    named: Option<Classes>,
+}
+
+impl<'a> Declared<'a> {
+    /// Nothing but what is given.
+    pub(super) fn by(scoring: &'a Scoring<'a>) -> Self {
+        Self { scoring, named: None }
+    }
+
+    /// Where no classes are given, those of the `dataset.json` that lies in the folder of the labels or beside it.
+    pub(super) fn of(labels: &Path, scoring: &'a Scoring<'a>) -> Result<Self, DataError> {
+        let beside = labels.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let named = match scoring.classes {
+            Some(_) => None,
+            None => declared_classes(labels)?.map_or_else(|| declared_classes(beside), |found| Ok(Some(found)))?,
+        };
+        Ok(Self { scoring, named })
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        self.scoring.classes.or(self.named.as_ref())
+    }
+
+    /// Makes one value of values that are one class.
+    pub(super) fn merge(&self, path: &Path, map: &mut LabelMap) -> Result<(), DataError> {
+        let Some(classes) = self.scoring.classes else { return Ok(()) };
+        classes.to_classes(&mut map.voxels).map_err(|(at, value)| {
+            let (at, path) = (crate::data::volume::position_of(at, map.grid.extents), path.to_path_buf());
+            DataError::UndeclaredLabel { path, value, at, expected: classes.describe() }
+        })?;
+        classes.to_values(&mut map.voxels);
+        Ok(())
+    }
+
+    /// The value of background.
+    pub(super) fn background(&self) -> u16 {
+        self.classes().map_or(0, |classes| classes.written()[0])
+    }
+
+    /// The values that are scored whether they occur or not.
+    pub(super) fn values(&self) -> Vec<u16> {
+        self.classes().map(|classes| classes.written().split_off(1)).unwrap_or_default()
+    }
+
+    /// The name of a value.
+    pub(super) fn name(&self, value: u16) -> String {
+        let known = self.classes().and_then(|classes| classes.foreground().into_iter().find(|(v, _)| *v == value));
+        known.map_or_else(|| format!("class {value}"), |(_, name)| name)
+    }
+}

@@ -1,0 +1,198 @@
+//! Scores of many pairs of label maps, of which few are in memory at once.
+
+use super::pairs::Declared;
+use super::{EvaluateError, upright};
+use crate::data::io::{read_header, read_label_map};
+use crate::data::{Classes, DataError, LabelMap, Placed, Warnings, read_label_map_on};
+use crate::metrics::{CaseScores, Evaluation, LabelPair, Region, score_values};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Pairs that are read and scored at the same time, at most: each takes memory for two label maps and the distances of
+/// their surfaces.
+const IN_FLIGHT: usize = 4;
+
+/// What is scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Scoring<'a> {
+    /// The classes; another value in a label or a prediction is an error, and values of one class are scored as one.
+    /// None: all values that occur.
+    pub classes: Option<&'a Classes>,
+    /// The regions.
+    pub regions: &'a [Region],
+    /// Labels without a prediction are left out instead of refused.
+    pub partial: bool,
+}
+
+impl Scoring<'_> {
+    /// All values that occur, as whole organs, of every label.
+    pub const WHOLE: Scoring<'static> = Scoring { classes: None, regions: &[Region::Whole], partial: false };
+}
+
+/// The files of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    /// Name of the case.
+    pub case: String,
+    /// Predicted labels.
+    pub prediction: PathBuf,
+    /// Reference labels.
+    pub label: PathBuf,
+}
+
+/// Scores pairs; see [`super::evaluate_folders`].
+///
+/// # Errors
+/// [`EvaluateError`] that names the file; all broken files.
+pub fn evaluate_pairs(pairs: &[PairFiles], scoring: &Scoring<'_>) -> Result<Evaluation, EvaluateError> {
+    Declared::by(scoring).evaluate(pairs)
+}
+
+/// The records of a case, and what is odd about its files.
+type Scored = (Vec<CaseScores>, Warnings);
+
+impl Declared<'_> {
+    /// Scores pairs with these classes.
+    pub(super) fn evaluate(&self, pairs: &[PairFiles]) -> Result<Evaluation, EvaluateError> {
+        // Where a file is broken, the others are read to find what else is, and no longer scored.
+        let broken = AtomicBool::new(false);
+        let scored = in_order(pairs.len(), IN_FLIGHT, |pair| {
+            let scored = self.score(&pairs[pair], &broken);
+            broken.fetch_or(scored.is_err(), Ordering::Relaxed);
+            scored
+        });
+        let mut cases = Vec::new();
+        let mut warnings = Warnings::default();
+        let mut problems = Vec::new();
+        for found in scored {
+            match found {
+                Ok((scores, odd)) => {
+                    cases.push(scores);
+                    warnings.append(odd);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        EvaluateError::one_or_many(problems)?;
+        let mut evaluation = Evaluation::new(self.with_absent(pairs, cases));
+        evaluation.warnings = warnings.notices().iter().map(ToString::to_string).collect();
+        Ok(evaluation)
+    }
+
+    /// The records of one pair, of the values that occur in it or are declared, or all that is wrong with its files.
+    fn score(&self, pair: &PairFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
+        let mut warnings = Warnings::default();
+        let header = read_header(&pair.label);
+        let on = header.as_ref().ok().map(|header| Placed { path: &pair.label, header });
+        let label = self.read(&pair.label, None, &mut warnings);
+        let prediction = self.read(&pair.prediction, on.filter(|_| label.is_ok()), &mut warnings);
+        let (label, prediction) = match (label, prediction) {
+            (Ok(label), Ok(prediction)) => (label, prediction),
+            (label, prediction) => {
+                return Err([label.err(), prediction.err()].into_iter().flatten().map(EvaluateError::from).collect());
+            }
+        };
+        if broken.load(Ordering::Relaxed) {
+            return Ok((Vec::new(), warnings));
+        }
+        // Regions are thirds along z, which must rise to the head.
+        let (_, prediction) = upright(&label.grid, prediction.voxels);
+        let (grid, reference) = upright(&label.grid, label.voxels);
+        let pair_of_maps =
+            LabelPair { prediction: &prediction, reference: &reference, extents: grid.extents, spacing: grid.spacing };
+        let classes: Vec<(u16, String)> =
+            self.values_of([&prediction, &reference]).into_iter().map(|value| (value, self.name(value))).collect();
+        let scores = score_values(&pair.case, &pair_of_maps, &classes, self.scoring.regions);
+        let scores = scores.map_err(|source| vec![EvaluateError::Metric { case: pair.case.clone(), source }])?;
+        Ok((scores, warnings))
+    }
+
+    /// Reads a label map, in the order of the voxels of another file if one is given.
+    fn read(&self, path: &Path, on: Option<Placed<'_>>, warnings: &mut Warnings) -> Result<LabelMap, DataError> {
+        warnings.extend(path, read_header(path)?.warnings);
+        let mut map = match on {
+            Some(on) => read_label_map_on(path, on)?,
+            None => read_label_map(path)?,
+        };
+        self.merge(path, &mut map)?;
+        Ok(map)
+    }
+
+    /// The values to score in a pair.
+    fn values_of(&self, maps: [&[u16]; 2]) -> BTreeSet<u16> {
+        let mut occurs = vec![false; usize::from(u16::MAX) + 1];
+        maps.into_iter().flatten().for_each(|&value| occurs[usize::from(value)] = true);
+        let mut values: BTreeSet<u16> = (0..=u16::MAX).filter(|&value| occurs[usize::from(value)]).collect();
+        values.extend(self.values());
+        values.remove(&self.background());
+        values
+    }
+
+    /// Every case with a record of every value that any case has: what does not occur in a case is absent from both of its
+    /// maps. Where there is no value at all, of class 1.
+    fn with_absent(&self, pairs: &[PairFiles], cases: Vec<Vec<CaseScores>>) -> Vec<CaseScores> {
+        let mut values: BTreeSet<u16> = cases.iter().flatten().map(|scores| scores.class).collect();
+        if values.is_empty() {
+            values.insert(1);
+        }
+        let mut all = Vec::new();
+        for (pair, scores) in pairs.iter().zip(cases) {
+            let mut scores = scores.into_iter().peekable();
+            for &value in &values {
+                if scores.peek().is_some_and(|next| next.class == value) {
+                    all.extend(std::iter::from_fn(|| scores.next_if(|next| next.class == value)));
+                } else {
+                    let absent = |region: &Region| CaseScores::absent(&pair.case, (value, &self.name(value)), *region);
+                    all.extend(self.scoring.regions.iter().map(absent));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// The results of `work` on 0 to `count` - 1, in this order, computed by at most `most` threads.
+fn in_order<T: Send>(count: usize, most: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(most).min(count);
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(count));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    if item >= count {
+                        return;
+                    }
+                    let result = work(item);
+                    // No code panics while it holds the lock, so a poisoned one is whole.
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((item, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(item, _)| *item);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_and_few_items_are_worked_on_at_once() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let results = in_order(40, 3, |item| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis((item % 3) as u64));
+            now.fetch_sub(1, Ordering::SeqCst);
+            item * item
+        });
+        assert_eq!(results, (0..40).map(|item| item * item).collect::<Vec<_>>());
+        assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+        assert!(in_order(0, 3, |item| item).is_empty());
+    }
+}
