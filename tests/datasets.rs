@@ -13,7 +13,7 @@ use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
 use vnet_engine::data::prepare::{Fit, prepare_image, prepare_pair};
 use vnet_engine::data::{
-    Case, DataError, Dataset, Grid, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Volume,
+    Case, DataError, Dataset, Grid, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Split, Volume,
 };
 
 const EXTENTS: [usize; 3] = [6, 5, 3];
@@ -74,6 +74,26 @@ fn folders_with_equal_names() {
     let images = images_only(&dir.path().join("images")).expect("images");
     assert_eq!(images.len(), 4);
     assert!(images[0].ends_with("a.nii.gz"));
+}
+
+/// Names that differ only in how their letters are composed are one name: file systems and archives change it.
+#[test]
+fn names_are_paired_whatever_their_composition() {
+    let (composed, decomposed) = ("F\u{e4}lle_\u{ac00}", "Fa\u{308}lle_\u{1100}\u{1161}");
+    let dir = folder();
+    let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+    write_image(&images, &format!("{composed}.nii.gz"), &grid(), 1);
+    write_label(&labels, &format!("{decomposed}.nii"), &grid(), 2);
+    let dataset = Dataset::open(dir.path()).expect("a data set");
+    assert_eq!(dataset.names(), [composed]);
+    assert!(dataset.cases[0].label.ends_with(format!("{decomposed}.nii")), "the file is opened by the name it has");
+    assert!(label_of(&volumes_of(&labels).expect("volumes"), composed).is_some());
+    let text = format!("{{\"train\": [\"{decomposed}\"]}}");
+    let split = Split::from_text(Path::new("split.json"), &text, &dataset.names(), None).expect("the case");
+    assert_eq!(dataset.select(&split.train), dataset.cases);
+    write_image(&images, &format!("{decomposed}.nii"), &grid(), 1);
+    let error = Dataset::open(dir.path()).expect_err("two images of one case").to_string();
+    assert!(error.contains("are both volumes of case"), "{error}");
 }
 
 #[test]
@@ -215,7 +235,7 @@ fn volumes_that_would_be_too_large_are_named() {
         prepare_image(&dataset.cases[0].image, &fine, Fit::Whole).expect_err("too large"),
     ] {
         let text = error.to_string();
-        assert!(text.contains("c.nii.gz: 5400 x 6000 x 7500 voxels at the training spacing"), "{text}");
+        assert!(text.contains("c.nii.gz: 5433 x 6042 x 7524 voxels at the training spacing"), "{text}");
     }
 }
 

@@ -83,9 +83,9 @@ pub fn reordering(volume: Placed<'_>, on: Placed<'_>) -> Result<Reorientation, D
 fn reason(volume: Placed<'_>, on: Placed<'_>, by_qform: Option<(Statement, Statement)>) -> String {
     let (other, unset) = (on.path.display(), "neither sform nor qform is set");
     match by_qform {
-        Some((Statement::Qform, Statement::Qform)) => "; only the qforms agree, and the sforms count".to_owned(),
-        Some((Statement::Qform, _)) => "; only its qform agrees, and its sform counts".to_owned(),
-        Some(_) => format!("; it has the qform of {other}, whose sform is another and counts"),
+        Some((Statement::Qform, Statement::Qform)) => "; only the qforms agree, but the sforms are used".to_owned(),
+        Some((Statement::Qform, _)) => "; its qform agrees, but its sform, which differs, is used".to_owned(),
+        Some(_) => format!("; it has the qform of {other}, whose sform differs and is used"),
         None if on.has_no_place() => format!("; the place of {other} is a guess: {unset}"),
         None if volume.has_no_place() => format!("; its place is a guess: {unset}"),
         None => String::new(),

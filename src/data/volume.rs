@@ -157,11 +157,10 @@ impl Grid {
         }
         let (distance, voxel, here, there) = worst;
         (distance > tolerance).then(|| {
-            format!(
-                "affine places voxel {voxel:?} at {here:.2?} mm instead of {there:.2?} mm ({} instead of {})",
-                self.orientation_code(),
-                other.orientation_code()
-            )
+            let codes = [self, other].map(Grid::orientation_code);
+            let turned =
+                if codes[0] == codes[1] { String::new() } else { format!(" ({} instead of {})", codes[0], codes[1]) };
+            format!("affine places voxel {voxel:?} at {here:.2?} mm instead of {there:.2?} mm{turned}")
         })
     }
 }

@@ -351,3 +351,28 @@ pub(crate) fn room_for<T>(path: &Path, count: usize) -> Result<Vec<T>, DataError
         .map_err(|_| DataError::io(path, "find memory for the voxels")(ErrorKind::OutOfMemory.into()))?;
     Ok(room)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    /// However small the buffer, so that it ends between the two bytes that begin a member.
+    #[test]
+    fn members_are_found_across_the_ends_of_a_buffer() {
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes every byte")
+        };
+        let file = [&gzip(b"voxels")[..], &gzip(b""), &gzip(b" and more"), b"\x1f\x00after"].concat();
+        for capacity in [1, 2, 3, 7, 64] {
+            let mut read = String::new();
+            let mut members = Members::new(BufReader::with_capacity(capacity, file.as_slice()));
+            members.read_to_string(&mut read).expect("whole members");
+            assert_eq!(read, "voxels and more", "{capacity} bytes at a time");
+            assert_eq!(members.read(&mut [0]).expect("the end stays the end"), 0);
+        }
+    }
+}
