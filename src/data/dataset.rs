@@ -56,7 +56,7 @@ impl Dataset {
     /// The problem, or [`DataError::Many`].
     pub fn open(dir: &Path) -> Result<Dataset, DataError> {
         let (dataset, problems) = Dataset::survey(dir)?;
-        one_or_many(dir, problems)?;
+        DataError::one_or_many(dir, problems)?;
         Ok(dataset)
     }
 
@@ -68,7 +68,7 @@ impl Dataset {
         let (dataset, mut problems) = Dataset::survey(dir)?;
         let examined = dataset.examine(classes);
         problems.extend(examined.problems);
-        one_or_many(dir, problems)?;
+        DataError::one_or_many(dir, problems)?;
         Ok((dataset, examined.classes))
     }
 
@@ -82,27 +82,27 @@ impl Dataset {
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
             .find(|(images, labels)| images.is_dir() && labels.is_dir());
         let mut problems = Vec::new();
-        let (cases, warnings) = match folders {
+        let (mut images, mut labels) = match folders {
             Some((images, labels)) => {
-                let (mut images, mut labels) = (Folder::list(&images)?, Folder::list(&labels)?);
+                let (mut images, labels) = (Folder::list(&images)?, Folder::list(&labels)?);
                 if images.volumes.is_empty() {
-                    return Err(no_volumes(&mut images));
+                    return Err(images.without_volumes());
                 }
-                let cases = pair(&mut images, &mut labels, &mut problems);
-                images.warnings.append(labels.warnings);
-                (cases, images.warnings)
+                (images, labels)
             }
             None => {
                 let mut images = Folder::list(dir)?;
                 let mut labels = take_labels(&mut images);
                 if labels.volumes.is_empty() {
-                    let passed_over = images.take_passed_over();
+                    let passed_over = labels.take_passed_over();
                     return Err(DataError::NoDataset { dir: dir.to_path_buf(), passed_over });
                 }
-                let cases = pair(&mut images, &mut labels, &mut problems);
-                (cases, images.warnings)
+                (images, labels)
             }
         };
+        let cases = pair(&mut images, &mut labels, &mut problems);
+        let mut warnings = images.warnings;
+        warnings.append(labels.warnings);
         let description = description(dir).unwrap_or_else(|problem| {
             problems.push(problem);
             None
@@ -159,19 +159,6 @@ pub struct Examined {
     pub problems: Vec<DataError>,
 }
 
-fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
-    match problems.len() {
-        0 => Ok(()),
-        1 => Err(problems.remove(0)),
-        _ => Err(DataError::Many { dir: dir.to_path_buf(), problems }),
-    }
-}
-
-/// What a folder without volumes holds.
-fn no_volumes(folder: &mut Folder) -> DataError {
-    DataError::NoVolumes { dir: folder.dir.clone(), passed_over: folder.take_passed_over() }
-}
-
 /// Cases of images and labels of equal names; the others are problems, with what is passed over where they are missing.
 fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>) -> Vec<Case> {
     problems.append(&mut images.problems);
@@ -206,7 +193,8 @@ fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Opti
     })
 }
 
-/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`.
+/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`, and what is passed over: labels in another
+/// format are missed more often than images.
 fn take_labels(images: &mut Folder) -> Folder {
     let names: Vec<String> = images.volumes.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
     let volumes = names
@@ -216,7 +204,7 @@ fn take_labels(images: &mut Folder) -> Folder {
             Some((name[..name.len() - LABEL_SUFFIX.len()].to_owned(), label))
         })
         .collect();
-    Folder { dir: images.dir.clone(), volumes, warnings: Warnings::default(), problems: Vec::new() }
+    Folder { dir: images.dir.clone(), volumes, warnings: std::mem::take(&mut images.warnings), problems: Vec::new() }
 }
 
 /// What is known of a case.
@@ -278,21 +266,6 @@ pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// All volumes of a folder by the case they stand for; [`Folder::list`] tells what is passed over besides.
 pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     Ok(Folder::with_volumes(dir)?.volumes)
-}
-
-impl Folder {
-    /// As [`Folder::list`], of a folder that must hold volumes.
-    ///
-    /// # Errors
-    /// [`DataError::NoVolumes`], or what is wrong with the names.
-    pub fn with_volumes(dir: &Path) -> Result<Folder, DataError> {
-        let mut folder = Folder::list(dir)?;
-        one_or_many(dir, std::mem::take(&mut folder.problems))?;
-        if folder.volumes.is_empty() {
-            return Err(no_volumes(&mut folder));
-        }
-        Ok(folder)
-    }
 }
 
 /// The label of a case among the volumes of a folder: `NAME_segmentation` where there is one, for `NAME` is the image

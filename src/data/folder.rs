@@ -63,6 +63,21 @@ impl Folder {
         Ok(folder)
     }
 
+    /// As [`Folder::list`], of a folder that must hold volumes.
+    ///
+    /// # Errors
+    /// [`DataError::NoVolumes`] with what is passed over, or what is wrong with the names.
+    pub fn with_volumes(dir: &Path) -> Result<Folder, DataError> {
+        let mut folder = Folder::list(dir)?;
+        DataError::one_or_many(dir, std::mem::take(&mut folder.problems))?;
+        if folder.volumes.is_empty() { Err(folder.without_volumes()) } else { Ok(folder) }
+    }
+
+    /// The error of a folder without volumes.
+    pub(super) fn without_volumes(&mut self) -> DataError {
+        DataError::NoVolumes { dir: self.dir.clone(), passed_over: self.take_passed_over() }
+    }
+
     fn add(&mut self, case: String, path: PathBuf) {
         if path.file_name().is_some_and(|name| name.to_str().is_none()) {
             self.problems.push(DataError::FileName { path });
@@ -137,7 +152,7 @@ fn folder_warning(path: &Path, name: &str) -> Warning {
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
-    Warning { kind: NAMED, detail: first.map(|file| format!("it holds {file}")).unwrap_or_default() }
+    Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
 }
 
 /// The headers of a folder whose voxels lie in other files.

@@ -215,6 +215,15 @@ pub(crate) fn visit_voxels<R>(
     input: Input<'_>,
     header: &Header,
     room: impl FnOnce(usize) -> Result<R, DataError>,
+    each: impl FnMut(&mut R, f64),
+) -> Result<R, DataError> {
+    visit_pieces(input, header, room, each).map_err(|error| content::explain(input, error))
+}
+
+fn visit_pieces<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize) -> Result<R, DataError>,
     mut each: impl FnMut(&mut R, f64),
 ) -> Result<R, DataError> {
     if !header.scalar.is_real() {
@@ -229,7 +238,7 @@ pub(crate) fn visit_voxels<R>(
             return Ok(room);
         }
     };
-    let mut stream = place.open(input).map_err(|error| content::explain(input, error))?;
+    let mut stream = place.open(input)?;
     let mut room = room(header.shape.iter().product())?;
     let mut piece = vec![0; usize::try_from(place.count).unwrap_or(PIECE).min(PIECE)];
     let encoding = Encoding { scalar: header.scalar, order: header.byte_order, scaling: header.scaling };

@@ -68,14 +68,20 @@ impl Files {
         self.left_out.iter().map(|(reason, names)| Warning::with(reason, some_of(names))).collect()
     }
 
-    /// Why there are no slices.
-    pub(super) fn without_slices(&self, dir: &Path) -> String {
-        let none = if self.left_out.contains_key(OTHERS) { "holds no slices" } else { "holds no DICOM files" };
-        let reasons = self.warnings().into_iter().map(|warning| format!("; {warning}")).collect::<String>();
-        let deeper: Vec<String> = series_within(dir).iter().map(|path| path.display().to_string()).collect();
-        let deeper =
-            if deeper.is_empty() { String::new() } else { format!("; a series lies in {}", deeper.join(", ")) };
-        format!("{none}{reasons}{deeper}")
+    /// Why there are no slices, and where there are some.
+    pub(super) fn without_slices(&mut self, dir: &Path) -> String {
+        let mut problem = String::from("holds no DICOM files");
+        if self.left_out.contains_key(OTHERS) {
+            problem = "holds no DICOM images".into();
+        }
+        let series = series_within(dir);
+        if !series.is_empty() {
+            self.left_out.remove(FOLDERS);
+            let paths: Vec<String> = series.iter().map(|path| path.display().to_string()).collect();
+            problem += &format!("; a series lies in {}", paths.join(", "));
+        }
+        self.warnings().iter().for_each(|warning| problem += &format!("; {warning}"));
+        problem
     }
 }
 
