@@ -184,7 +184,7 @@ fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>)
     cases
 }
 
-/// An image, and the label that it has but for the channel that nnU-Net writes behind the name of an image (`_0000`).
+/// An image, and the label that it has but for the channel that nnU-Net writes after the name of an image (`_0000`).
 fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<[String; 2]> {
     images.iter().find_map(|image| {
         let (name, channel) = image.rsplit_once('_')?;
@@ -254,13 +254,22 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
     Ok((header, grid))
 }
 
-/// The volumes of a folder to segment, by file name: without labels `NAME_segmentation` that lie beside their volume
-/// `NAME`. Folders with DICOM series are volumes too.
+/// The volumes of a folder to segment, by case: without labels `NAME_segmentation` that lie beside their volume `NAME`. Folders with
+/// DICOM series are volumes too.
+///
+/// # Errors
+/// As [`Folder::with_volumes`].
+pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
+    let mut folder = Folder::with_volumes(dir)?;
+    let names: Vec<String> = folder.volumes.keys().cloned().collect();
+    let is_label = |name: &str| name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image));
+    folder.volumes.retain(|name, _| !is_label(name));
+    Ok(folder)
+}
+
+/// The volumes of [`images_in`], by file name; that function tells what is passed over besides.
 pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = volumes_of(dir)?;
-    let names: Vec<String> = files.keys().cloned().collect();
-    files.retain(|name, _| !name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image)));
-    Ok(files.into_values().collect())
+    Ok(images_in(dir)?.volumes.into_values().collect())
 }
 
 /// All volumes of a folder by the case they stand for; [`Folder::list`] tells what is passed over besides.

@@ -353,7 +353,7 @@ fn some_of(names: &[String]) -> String {
     text
 }
 
-/// What is passed over, behind the rest of a message.
+/// What is passed over, after the rest of a message.
 fn also(passed_over: &[Notice]) -> String {
     passed_over.iter().map(|notice| format!("; {notice}")).collect()
 }

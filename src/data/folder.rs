@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::io::content::{Content, is_description};
-use super::io::{case_of, is_series, series_within};
+use super::io::{case_of, is_series, without_series};
 use super::{DataError, Notice, Warning, Warnings};
 
 const FORMAT: &str = "passed over, not in a format that is read (NIfTI, MetaImage, folders of DICOM series)";
@@ -144,15 +144,15 @@ fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
 
 /// Why a folder is no volume.
 fn folder_warning(path: &Path, name: &str) -> Warning {
-    if let Some(series) = series_within(path).first() {
-        return Warning::with(NESTED, format!("in {}", series.display()));
+    match without_series(path) {
+        Ok(series) => Warning::with(NESTED, format!("in {}", series.display())),
+        Err(_) if case_of(name).is_some() => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
+            Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
+        }
+        Err(held) => Warning::with(OTHER, held),
     }
-    if case_of(name).is_none() {
-        return Warning::new(OTHER);
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
-    Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
 }
 
 /// The headers of a folder whose voxels lie in other files.

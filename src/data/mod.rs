@@ -37,7 +37,7 @@ pub mod volume;
 pub mod warning;
 
 pub use canonical::Reorientation;
-pub use dataset::{Case, Dataset, Examined, images_only};
+pub use dataset::{Case, Dataset, Examined, images_in, images_only};
 pub use error::DataError;
 pub use folder::Folder;
 pub use inspect::inspect;

@@ -373,6 +373,28 @@ fn run_lengths_are_decoded() {
 }
 
 proptest! {
+    /// Wherever slices say that they lie, what is made of them is a grid.
+    #[test]
+    fn no_position_makes_a_grid_that_is_none(
+        positions in proptest::collection::vec(proptest::array::uniform3(prop_oneof![-9.0..9.0, -1e9..1e9, Just(1e308)]), 1..5),
+        even in any::<bool>(),
+        spacing in prop_oneof![Just("0.75\\0.5"), Just("1e-300\\1e9"), Just("1e9\\1e9"), Just("0.7501\\0.5")],
+    ) {
+        let dir = folder();
+        for (number, position) in positions.iter().enumerate() {
+            let mut slice = Slice { spacing: if number == 0 { spacing } else { "0.75\\0.5" }, ..slice(number) };
+            if !even {
+                slice.position = *position;
+            }
+            slice.write(dir.path(), &format!("{number}"));
+        }
+        if let Ok(header) = read_header(dir.path()) {
+            prop_assert!(header.affine.iter().flatten().all(|number| number.is_finite()));
+            prop_assert!(header.spacing.iter().all(|spacing| spacing.is_finite() && *spacing > 0.0), "{:?}", header.spacing);
+            prop_assert_eq!(header.shape, [4, 3, positions.len()]);
+        }
+    }
+
     /// Whatever stands in a file, reading ends in a volume or an error.
     #[test]
     fn no_file_makes_the_reader_panic(

@@ -146,9 +146,9 @@ pub fn is_series(path: &Path) -> bool {
     path.is_dir() && dicom::is_series(path)
 }
 
-/// Folders with DICOM series in the folders of this one, up to three.
-pub(crate) fn series_within(path: &Path) -> Vec<std::path::PathBuf> {
-    dicom::series_within(path)
+/// What is known of a folder that is no DICOM series: a folder with one that lies deeper, or what it holds instead.
+pub(crate) fn without_series(path: &Path) -> Result<std::path::PathBuf, String> {
+    dicom::series_within(path).into_iter().next().ok_or_else(|| dicom::beside_series(path))
 }
 
 /// The file name under which a result for the volume `input` is written: its own, and for the folder of a DICOM

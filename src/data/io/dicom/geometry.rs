@@ -10,7 +10,7 @@
 //! - **From slice to slice.** A slice lies within a sixth of a voxel of its place on the even grid, along each axis. Then the
 //!   distances of neighbours lie between 2/3 and 4/3 of the mean, so that of no two distances one is twice the other, which a
 //!   missing slice would make of them, or one put between; a doubled slice makes a distance of 0. (One of n + 1 slices
-//!   missing puts a slice off by a quarter of the mean at least.)
+//!   missing puts a slice off by a quarter of the mean at least: by that where n is 4.)
 
 use std::collections::BTreeMap;
 

@@ -29,7 +29,7 @@ mod start;
 use std::path::Path;
 
 use self::files::Files;
-pub(super) use self::files::{is_series, series_within};
+pub(super) use self::files::{beside_series, is_series, series_within};
 use self::slice::{Object, Slice};
 pub(super) use self::start::{START, is_dicom};
 use super::bytes::ByteOrder;

@@ -13,7 +13,7 @@ pub(in crate::data::io) fn is_dicom(start: &[u8]) -> bool {
     beginning(start).is_some()
 }
 
-/// Where the elements of a file begin: behind preamble and `DICM`, behind `DICM` alone, or at once, as in files whose
+/// Where the elements of a file begin: after preamble and `DICM`, after `DICM` alone, or at once, as in files whose
 /// preamble or file meta information is lost; then with group 2 or 8, which is what ITK's `GDCMImageIO::CanReadFile` asks.
 pub(super) fn beginning(bytes: &[u8]) -> Option<usize> {
     let first = PREAMBLE + MAGIC.len();
