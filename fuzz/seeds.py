@@ -159,6 +159,19 @@ def dicom_files():
     unknown = struct.pack("<HH2sHI", 9, 0x1010, b"UN", 0, 0xFFFFFFFF)
     unknown += struct.pack("<HHIHHIHHI", 0xFFFE, 0xE000, 0xFFFFFFFF, 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
     yield dicom(little, element(0x7FE0, 0x10, "OW", bytes(24)), more=unknown)
+    # Without preamble, without file meta information, without representations, and an object without pixels.
+    whole = dicom(little, element(0x7FE0, 0x10, "OW", struct.pack("<12H", *values)))
+    data = whole.index(element(8, 0x60, "CS", "MR"))
+    yield whole[128:]
+    yield whole[132:]
+    yield whole[:132] + whole[data:]
+    yield whole[data:]
+    pixels = element(0x7FE0, 0x10, "OW", struct.pack("<12H", *values), explicit=False)
+    implicit = dicom("1.2.840.10008.1.2", pixels, explicit=False)
+    yield implicit[implicit.index(element(8, 0x60, "CS", "MR", explicit=False)) :]
+    yield element(8, 0x16, "UI", "1.2.840.10008.5.1.4.1.1.481.3") + element(8, 0x60, "CS", "RTSTRUCT") + element(
+        0x20, 0xE, "UI", "1.2.9"
+    )
 
 
 KEYS = {

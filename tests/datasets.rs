@@ -13,7 +13,7 @@ use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
 use vnet_engine::data::prepare::{Fit, prepare_image, prepare_pair};
 use vnet_engine::data::{
-    Case, DataError, Dataset, Grid, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Split, Volume,
+    Case, DataError, Dataset, Folder, Grid, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Split, Volume,
 };
 
 const EXTENTS: [usize; 3] = [6, 5, 3];
@@ -176,6 +176,129 @@ fn layouts_that_are_none() {
     assert!(error.contains("case8.nii and case8.nii.gz are both"), "{error}");
 }
 
+/// What a folder holds and is not read is said, once for each reason.
+#[test]
+fn nothing_is_passed_over_in_silence() {
+    let (dir, whole) = small_dataset(3);
+    let images = dir.path().join("images");
+    let write = |name: &str, content: &[u8]| std::fs::write(images.join(name), content).expect("written");
+    for (name, content) in [("README", "text"), ("a.json", "{}"), ("split.json", "[]"), ("plan.toml", ""), (".x", "")] {
+        write(name, content.as_bytes());
+    }
+    write_image(&images, "pair.hdr", &grid(), 3);
+    write_image(&images, "voxels.mhd", &grid(), 3);
+    for name in ["pair.hdr", "voxels.mhd"] {
+        write_label(&dir.path().join("labels"), name, &grid(), 2);
+    }
+    let sound = Dataset::open(dir.path()).expect("a data set");
+    assert!(sound.warnings.is_empty() && whole.warnings.is_empty(), "{:?}", sound.warnings);
+    assert_eq!(sound.names(), ["a", "c", "e", "pair", "voxels"]);
+
+    for name in ["x.nrrd", "y.mgz", "z.png", "empty.dcm"] {
+        write(name, b"\0\x01");
+    }
+    write("lost.raw", b"\0\x01");
+    write("pointer.nrrd", b"version https://git-lfs.github.com/spec/v1\nsize 7\n");
+    write("IM1", &[&[0; 128], &b"DICM"[..]].concat());
+    write_image(&images.join("f.nii"), "f.nii.gz", &grid(), 3);
+    std::fs::create_dir_all(images.join("case/study/series")).expect("folders");
+    std::fs::write(images.join("case/study/series/IM1"), [&[0; 128], &b"DICM"[..]].concat()).expect("written");
+    std::fs::create_dir(images.join("old")).expect("a folder");
+    write_label(&dir.path().join("labels"), "g.nrrd.nii", &grid(), 1);
+    std::fs::rename(dir.path().join("labels/g.nrrd.nii"), dir.path().join("labels/g.nrrd")).expect("renamed");
+    let dataset = Dataset::open(dir.path()).expect("a data set");
+    assert_eq!(dataset.cases, sound.cases);
+    let told: Vec<String> = dataset.warnings.notices().iter().map(ToString::to_string).collect();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (series, label) = (path("images/case/study/series"), path("labels/g.nrrd"));
+    let expected = [
+        format!("{}: passed over, DICOM files are read from a folder of their own", path("images/IM1")),
+        format!("{}: passed over, the DICOM series lies deeper: in {series}", path("images/case")),
+        format!("5 files: {}", [path("images/empty.dcm"), path("images/x.nrrd"), path("images/y.mgz")].join(", ")),
+        format!("{}: passed over, a folder with the name of a volume: it holds f.nii.gz", path("images/f.nii")),
+        format!("{}: passed over, voxels without a header of the same name", path("images/lost.raw")),
+        format!("{}: passed over, a folder without a DICOM series", path("images/old")),
+        format!("{}: passed over, a git-lfs pointer in place of a file", path("images/pointer.nrrd")),
+    ];
+    for line in &expected {
+        assert!(told.iter().any(|told| told.contains(line.as_str())), "{line}\n{}", told.join("\n"));
+    }
+    assert_eq!(told.len(), expected.len(), "{}", told.join("\n"));
+    let listed = Folder::list(&dir.path().join("labels")).expect("listed");
+    assert_eq!(listed.warnings.notices()[0].files, [Path::new(&label)]);
+}
+
+/// Where nothing is left, or a partner is missing, the error says what was passed over.
+#[test]
+fn errors_say_what_was_passed_over() {
+    let (dir, _) = small_dataset(3);
+    let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+    let rename =
+        |folder: &Path, from: &str, to: &str| std::fs::rename(folder.join(from), folder.join(to)).expect("renamed");
+    let open = || Dataset::open(dir.path()).expect_err("no data set").to_string();
+    // Labels in another format.
+    rename(&labels, "a.nii.gz", "a.nrrd");
+    let error = open();
+    let expected = "labels: no label for a; a.nrrd: passed over, not in a format that is read (NIfTI, MetaImage, folders of DICOM series)";
+    assert!(error.ends_with(expected), "{error}");
+    rename(&labels, "a.nrrd", "a.nii.gz");
+    // The channel suffix of nnU-Net.
+    for name in ["a", "c", "e"] {
+        rename(&images, &format!("{name}.nii.gz"), &format!("{name}_0000.nii.gz"));
+    }
+    let error = open();
+    let expected = "no label for a_0000, c_0000, e_0000; the label a is there: _0000 is nnU-Net's channel suffix, expected a_0000 without it";
+    assert!(error.contains(expected), "{error}");
+    // Folders named like volumes, and nothing else.
+    for name in ["a", "c", "e"] {
+        let file = images.join(format!("{name}_0000.nii.gz"));
+        std::fs::create_dir(images.join(format!("{name}.nii"))).expect("a folder");
+        std::fs::rename(file, images.join(format!("{name}.nii/{name}.nii.gz"))).expect("moved");
+    }
+    let expected = "no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha or .mhd; passed over, a folder with the \
+                    name of a volume: it holds a.nii.gz, in the first of 3 files: a.nii, c.nii, e.nii";
+    for error in [open(), images_only(&images).expect_err("no volumes").to_string()] {
+        assert!(error.ends_with(expected), "{error}");
+    }
+    // One folder with labels in another format.
+    let dir = folder();
+    write_image(dir.path(), "Case00.mhd", &grid(), 1);
+    write_image(dir.path(), "Case01.mhd", &grid(), 1);
+    std::fs::write(dir.path().join("Case00_segmentation.nrrd"), [0, 1]).expect("written");
+    let error = Dataset::open(dir.path()).expect_err("no labels").to_string();
+    assert!(error.contains("no data set") && error.contains("Case00_segmentation.nrrd"), "{error}");
+    write_label(dir.path(), "Case01_segmentation.mhd", &grid(), 1);
+    let error = Dataset::open(dir.path()).expect_err("a label").to_string();
+    assert!(error.contains("no label for Case00; ") && error.contains("Case00_segmentation.nrrd"), "{error}");
+}
+
+/// A file that is text, or a git-lfs pointer, is said to be that, whatever its name, also where it should hold voxels.
+#[test]
+fn text_is_no_volume() {
+    let dir = folder();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 8675309\n";
+    let read = |name: &str, content: &str| {
+        std::fs::write(dir.path().join(name), content).expect("written");
+        read_volume(&dir.path().join(name)).expect_err("no volume").to_string()
+    };
+    for name in ["a.nii", "a.nii.gz", "a.hdr", "a.mha", "a.mhd"] {
+        let error = read(name, pointer);
+        let expected = format!("{name}: is a git-lfs pointer to a file of 8675309 bytes, expected the file itself");
+        assert!(error.contains(&expected), "{error}");
+    }
+    let error = read("b.nii.gz", "<!DOCTYPE html>\n<title>404</title>\n");
+    assert!(error.ends_with("b.nii.gz: is text that begins \"<!DOCTYPE html>\", expected a volume"), "{error}");
+    write_image(dir.path(), "c.mhd", &grid(), 1);
+    let voxels = std::fs::read_dir(dir.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.file_stem().is_some_and(|stem| stem == "c") && path.extension().is_some_and(|e| e != "mhd"))
+        .expect("the voxels");
+    std::fs::write(&voxels, pointer).expect("written");
+    let error = read_volume(&dir.path().join("c.mhd")).expect_err("no voxels").to_string();
+    assert!(error.contains("is a git-lfs pointer") && error.contains(&voxels.display().to_string()), "{error}");
+}
+
 #[test]
 fn check_reports_every_problem_at_once() {
     let (dir, dataset) = small_dataset(5);
@@ -197,7 +320,7 @@ fn check_reports_every_problem_at_once() {
         "b.nii.gz: extents (x, y, z) are [5, 6, 3] instead of [6, 5, 3]",
         "b.nii.gz: label 9 occurs, expected labels from 0 to 2 (3 classes)",
         "c.nii.gz: voxel x, y, z = [0, 0, 0] is -20",
-        "d.nii.gz: sizeof_hdr is",
+        "d.nii.gz: is text that begins \"no gzip\", expected a volume",
     ]) {
         assert!(line.contains(expected), "{line}, expected {expected}");
     }

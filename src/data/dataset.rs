@@ -65,7 +65,7 @@ impl Dataset {
     /// The problem, or [`DataError::Many`].
     pub fn open_as(dir: &Path, classes: Option<&Classes>) -> Result<Dataset, DataError> {
         let (dataset, problems) = Dataset::survey(dir, classes)?;
-        one_or_many(dir, problems)?;
+        DataError::one_or_many(dir, problems)?;
         Ok(dataset)
     }
 
@@ -77,7 +77,7 @@ impl Dataset {
         let (dataset, mut problems) = Dataset::survey(dir, classes)?;
         let mut examined = dataset.examine();
         problems.append(&mut examined.problems);
-        one_or_many(dir, problems)?;
+        DataError::one_or_many(dir, problems)?;
         Ok((dataset, examined))
     }
 
@@ -92,27 +92,27 @@ impl Dataset {
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
             .find(|(images, labels)| images.is_dir() && labels.is_dir());
         let mut problems = Vec::new();
-        let (cases, warnings) = match folders {
+        let (mut images, mut labels) = match folders {
             Some((images, labels)) => {
-                let (mut images, mut labels) = (Folder::list(&images)?, Folder::list(&labels)?);
+                let (mut images, labels) = (Folder::list(&images)?, Folder::list(&labels)?);
                 if images.volumes.is_empty() {
-                    return Err(no_volumes(&mut images));
+                    return Err(images.without_volumes());
                 }
-                let cases = pair(&mut images, &mut labels, &mut problems);
-                images.warnings.append(labels.warnings);
-                (cases, images.warnings)
+                (images, labels)
             }
             None => {
                 let mut images = Folder::list(dir)?;
                 let mut labels = take_labels(&mut images);
                 if labels.volumes.is_empty() {
-                    let passed_over = images.take_passed_over();
+                    let passed_over = labels.take_passed_over();
                     return Err(DataError::NoDataset { dir: dir.to_path_buf(), passed_over });
                 }
-                let cases = pair(&mut images, &mut labels, &mut problems);
-                (cases, images.warnings)
+                (images, labels)
             }
         };
+        let cases = pair(&mut images, &mut labels, &mut problems);
+        let mut warnings = images.warnings;
+        warnings.append(labels.warnings);
         let declared = match classes {
             Some(classes) => Ok(Some(classes.clone())),
             None => declared_classes(dir),
@@ -248,19 +248,6 @@ fn ranges(values: &[u16]) -> String {
     shown.join(", ")
 }
 
-fn one_or_many(dir: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
-    match problems.len() {
-        0 => Ok(()),
-        1 => Err(problems.remove(0)),
-        _ => Err(DataError::Many { dir: dir.to_path_buf(), problems }),
-    }
-}
-
-/// What a folder without volumes holds.
-fn no_volumes(folder: &mut Folder) -> DataError {
-    DataError::NoVolumes { dir: folder.dir.clone(), passed_over: folder.take_passed_over() }
-}
-
 /// Cases of images and labels of equal names; the others are problems, with what is passed over where they are missing.
 fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>) -> Vec<Case> {
     problems.append(&mut images.problems);
@@ -286,7 +273,7 @@ fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>)
     cases
 }
 
-/// An image, and the label that it has but for the channel that nnU-Net writes behind the name of an image (`_0000`).
+/// An image, and the label that it has but for the channel that nnU-Net writes after the name of an image (`_0000`).
 fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<[String; 2]> {
     images.iter().find_map(|image| {
         let (name, channel) = image.rsplit_once('_')?;
@@ -295,7 +282,8 @@ fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Opti
     })
 }
 
-/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`.
+/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`, and what is passed over: labels in another
+/// format are missed more often than images.
 fn take_labels(images: &mut Folder) -> Folder {
     let names: Vec<String> = images.volumes.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
     let volumes = names
@@ -305,7 +293,7 @@ fn take_labels(images: &mut Folder) -> Folder {
             Some((name[..name.len() - LABEL_SUFFIX.len()].to_owned(), label))
         })
         .collect();
-    Folder { dir: images.dir.clone(), volumes, warnings: Warnings::default(), problems: Vec::new() }
+    Folder { dir: images.dir.clone(), volumes, warnings: std::mem::take(&mut images.warnings), problems: Vec::new() }
 }
 
 /// What is known of a case.
@@ -369,33 +357,27 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
     Ok((header, grid))
 }
 
-/// The volumes of a folder to segment, by file name: without labels `NAME_segmentation` that lie beside their volume
-/// `NAME`. Folders with DICOM series are volumes too.
+/// The volumes of a folder to segment, by case: without labels `NAME_segmentation` that lie beside their volume `NAME`. Folders with
+/// DICOM series are volumes too.
+///
+/// # Errors
+/// As [`Folder::with_volumes`].
+pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
+    let mut folder = Folder::with_volumes(dir)?;
+    let names: Vec<String> = folder.volumes.keys().cloned().collect();
+    let is_label = |name: &str| name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image));
+    folder.volumes.retain(|name, _| !is_label(name));
+    Ok(folder)
+}
+
+/// The volumes of [`images_in`], by file name; that function tells what is passed over besides.
 pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = volumes_of(dir)?;
-    let names: Vec<String> = files.keys().cloned().collect();
-    files.retain(|name, _| !name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image)));
-    Ok(files.into_values().collect())
+    Ok(images_in(dir)?.volumes.into_values().collect())
 }
 
 /// All volumes of a folder by the case they stand for; [`Folder::list`] tells what is passed over besides.
 pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     Ok(Folder::with_volumes(dir)?.volumes)
-}
-
-impl Folder {
-    /// As [`Folder::list`], of a folder that must hold volumes.
-    ///
-    /// # Errors
-    /// [`DataError::NoVolumes`], or what is wrong with the names.
-    pub fn with_volumes(dir: &Path) -> Result<Folder, DataError> {
-        let mut folder = Folder::list(dir)?;
-        one_or_many(dir, std::mem::take(&mut folder.problems))?;
-        if folder.volumes.is_empty() {
-            return Err(no_volumes(&mut folder));
-        }
-        Ok(folder)
-    }
 }
 
 /// The label maps of a folder by the case they stand for: `NAME_segmentation` is the label of `NAME`. Where such labels lie
@@ -405,12 +387,11 @@ impl Folder {
 /// [`DataError`] when the folder cannot be listed or has no volumes.
 pub fn label_maps_of(dir: &Path) -> Result<Folder, DataError> {
     let mut plain = Folder::with_volumes(dir)?;
-    let suffixed = take_labels(&mut plain);
-    if suffixed.volumes.keys().any(|case| plain.volumes.contains_key(case)) {
-        plain.volumes.clear();
+    let mut suffixed = take_labels(&mut plain);
+    if !suffixed.volumes.keys().any(|case| plain.volumes.contains_key(case)) {
+        suffixed.volumes.extend(plain.volumes);
     }
-    plain.volumes.extend(suffixed.volumes);
-    Ok(plain)
+    Ok(suffixed)
 }
 
 /// The name of a case: as written, but with composed letters (Unicode's form NFC). The same name may come composed from one

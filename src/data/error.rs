@@ -381,6 +381,15 @@ impl DataError {
         let path = path.to_path_buf();
         move |source| DataError::Io { path, action, source }
     }
+
+    /// All problems of a folder as one error, where there are any.
+    pub(crate) fn one_or_many(dir: &std::path::Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
+        match problems.len() {
+            0 => Ok(()),
+            1 => Err(problems.remove(0)),
+            _ => Err(DataError::Many { dir: dir.to_path_buf(), problems }),
+        }
+    }
 }
 
 fn shape_text(shape: &[usize]) -> String {
@@ -397,7 +406,7 @@ fn some_of(names: &[String]) -> String {
     text
 }
 
-/// What is passed over, behind the rest of a message.
+/// What is passed over, after the rest of a message.
 pub(crate) fn also(passed_over: &[Notice]) -> String {
     passed_over.iter().map(|notice| format!("; {notice}")).collect()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::dataset::case_name;
 use super::io::content::{Content, is_description};
-use super::io::{case_of, is_series, series_within};
+use super::io::{case_of, is_series, without_series};
 use super::{DataError, Notice, Warning, Warnings};
 
 const FORMAT: &str = "passed over, not in a format that is read (NIfTI, MetaImage, folders of DICOM series)";
@@ -62,6 +62,21 @@ impl Folder {
             }
         }
         Ok(folder)
+    }
+
+    /// As [`Folder::list`], of a folder that must hold volumes.
+    ///
+    /// # Errors
+    /// [`DataError::NoVolumes`] with what is passed over, or what is wrong with the names.
+    pub fn with_volumes(dir: &Path) -> Result<Folder, DataError> {
+        let mut folder = Folder::list(dir)?;
+        DataError::one_or_many(dir, std::mem::take(&mut folder.problems))?;
+        if folder.volumes.is_empty() { Err(folder.without_volumes()) } else { Ok(folder) }
+    }
+
+    /// The error of a folder without volumes.
+    pub(super) fn without_volumes(&mut self) -> DataError {
+        DataError::NoVolumes { dir: self.dir.clone(), passed_over: self.take_passed_over() }
     }
 
     fn add(&mut self, case: String, path: PathBuf) {
@@ -130,15 +145,15 @@ fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
 
 /// Why a folder is no volume.
 fn folder_warning(path: &Path, name: &str) -> Warning {
-    if let Some(series) = series_within(path).first() {
-        return Warning::with(NESTED, format!("in {}", series.display()));
+    match without_series(path) {
+        Ok(series) => Warning::with(NESTED, format!("in {}", series.display())),
+        Err(_) if case_of(name).is_some() => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
+            Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
+        }
+        Err(held) => Warning::with(OTHER, held),
     }
-    if case_of(name).is_none() {
-        return Warning::new(OTHER);
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
-    Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
 }
 
 /// The headers of a folder whose voxels lie in other files.

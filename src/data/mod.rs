@@ -43,7 +43,7 @@ pub mod warning;
 pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use canonical::Reorientation;
 pub use classes::Classes;
-pub use dataset::{Case, Dataset, Examined, images_only};
+pub use dataset::{Case, Dataset, Examined, images_in, images_only};
 pub use description::declared_classes;
 pub use error::DataError;
 pub use folder::Folder;

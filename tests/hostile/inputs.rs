@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::crafted::{Crafted, VOXELS, stored};
 use crate::files::{DataSet, PutInto, bomb, changed, gzipped, header, image, label, metaimage, typed};
-use crate::slices::{RLE, Slice, element, encapsulated, slice};
+use crate::slices::{RLE, Slice, Start, element, encapsulated, object, slice};
 use crate::{Case, dry_run};
 
 /// A data set whose image `b` is this file.
@@ -454,6 +454,17 @@ fn deflated_bombs(root: &Path) -> Vec<String> {
     arguments
 }
 
+/// Where the pixels of a file without representations begin.
+fn data_of(bytes: &[u8]) -> usize {
+    bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0]).expect("the pixels")
+}
+
+/// The file without its last bytes.
+fn cut_bytes(mut bytes: Vec<u8>, count: usize) -> Vec<u8> {
+    bytes.truncate(bytes.len() - count);
+    bytes
+}
+
 /// A slice of 64 MB of elements without value, each with another tag.
 fn with_many_elements(bytes: Vec<u8>) -> Vec<u8> {
     let element = |tag: u32| [&(0x0029_0000 + tag).rotate_right(16).to_le_bytes()[..], b"US\0\0"].concat();
@@ -534,6 +545,74 @@ pub const DICOM: &[Case] = &[
         name: "orientation of nan",
         make: |r| with_series(r, &[Slice { orientation: "nan\\0\\0\\0\\1\\0", ..slice(0) }]),
         words: &["IM0", "ImageOrientationPatient"],
+    },
+    Case {
+        name: "position of 1e308",
+        make: |r| with_series(r, &[slice(0), Slice { position: [1e308, 0.0, 0.0], ..slice(1) }]),
+        words: &["IM1", "ImagePositionPatient"],
+    },
+    Case {
+        name: "slice shifted in its plane",
+        make: |r| {
+            let mut shifted = slice(1);
+            shifted.position[0] += 0.4;
+            with_series(r, &[slice(0), shifted, slice(2)])
+        },
+        words: &["images/b", "IM1 is 0.80 pixels beside the line"],
+    },
+    Case {
+        name: "elements without a preamble, cut",
+        make: |r| with_file(r, &Slice { start: Start::Implicit, ..slice(0) }, |bytes| cut_bytes(bytes, 7)),
+        words: &["IM0", "cut short"],
+    },
+    Case {
+        name: "element of 4 GiB without a preamble",
+        make: |r| {
+            with_file(r, &Slice { start: Start::Implicit, ..slice(0) }, |bytes| {
+                let (before, pixels) = bytes.split_at(data_of(&bytes));
+                [before, &[0xDF, 0x7F, 0x10, 0, 0xFE, 0xFF, 0xFF, 0xFF], pixels].concat()
+            })
+        },
+        words: &["IM0", "cut short", "429496"],
+    },
+    Case {
+        name: "slices of no bytes",
+        make: |r| {
+            let arguments = with_series(r, &[]);
+            (0..3).for_each(|n| std::fs::write(r.join(format!("data/images/b/IM{n}")), "").expect("written"));
+            arguments
+        },
+        words: &["data/images: no image for b", "a folder without a DICOM series: files of 0 bytes", "IM0, IM1, IM2"],
+    },
+    Case {
+        name: "contours alone",
+        make: |r| {
+            let arguments = with_series(r, &[]);
+            object(&r.join("data/images/b"), "RS", "1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT");
+            arguments
+        },
+        words: &["images/b: holds no DICOM images", "RS (RTSTRUCT)"],
+    },
+    Case {
+        name: "kind of 60,000 characters with line feeds",
+        make: |r| {
+            let arguments = with_series(r, &[]);
+            object(&r.join("data/images/b"), "RS", "1.2.3", &"A\n\x1b[2J".repeat(10_000));
+            arguments
+        },
+        words: &["images/b: holds no DICOM images", "RS (A2JA2J"],
+    },
+    Case {
+        name: "series deeper",
+        make: |r| {
+            let arguments = with_series(r, &[]);
+            let deeper = r.join("data/images/b/study/series");
+            std::fs::create_dir_all(&deeper).expect("created");
+            (0..40).for_each(|n| symlink("..", r.join(format!("data/images/b/study/{n}"))).expect("a link"));
+            slice(0).write(&deeper, "IM0");
+            arguments
+        },
+        words: &["no image for b", "the DICOM series lies deeper: in", "b/study/series"],
     },
     Case {
         name: "100,000 nested sequences",
@@ -628,6 +707,42 @@ pub const FOLDERS: &[Case] = &[
             dry_run(&[])
         },
         words: &["data/images", "no volumes"],
+    },
+    Case {
+        name: "labels in a format that is not read",
+        make: |r| {
+            let set = DataSet::new(r);
+            std::fs::rename(set.label("a.nii"), set.label("a.nrrd")).expect("renamed");
+            dry_run(&[])
+        },
+        words: &["no label for a", "a.nrrd: passed over"],
+    },
+    Case {
+        name: "git-lfs pointer",
+        make: |r| {
+            let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99999999999999999999\n";
+            std::fs::write(DataSet::new(r).image("a.nii"), pointer).expect("written");
+            dry_run(&[])
+        },
+        words: &["a.nii: is a git-lfs pointer,"],
+    },
+    Case {
+        name: "page of an error",
+        make: |r| {
+            std::fs::write(DataSet::new(r).label("a.nii"), "<html>\x1b[2J\n".repeat(100_000)).expect("written");
+            dry_run(&[])
+        },
+        words: &["labels/a.nii"],
+    },
+    Case {
+        name: "fifty thousand files of other formats",
+        make: |r| {
+            let set = DataSet::new(r);
+            std::fs::remove_file(set.label("a.nii")).expect("removed");
+            (0..50_000).for_each(|n| std::fs::write(set.label(&format!("{n}.png")), "\0").expect("written"));
+            dry_run(&[])
+        },
+        words: &["no label for a", "in 50000 files: 0.png"],
     },
     Case {
         name: "folder that links to itself",

@@ -2,6 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+/// What a file begins with, and how its elements are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// Preamble, `DICM`, file meta information.
+    Whole,
+    /// No preamble.
+    Magic,
+    /// Neither preamble nor `DICM`.
+    Meta,
+    /// Preamble and `DICM`, but no file meta information.
+    Preamble,
+    /// The data set alone, with value representations.
+    Explicit,
+    /// The data set alone, without value representations.
+    Implicit,
+}
+
 /// A slice of 4 columns and 3 rows in the making.
 #[derive(Clone)]
 pub struct Slice {
@@ -18,6 +35,7 @@ pub struct Slice {
     pub frames: Option<&'static str>,
     pub pixels: Vec<u16>,
     pub syntax: &'static str,
+    pub start: Start,
 }
 
 /// Axes of an oblique slice (LPS): rows along (0, 0.6, -0.8), normal = (1, 0, 0) x that = (0, 0.8, 0.6).
@@ -39,6 +57,7 @@ pub fn slice(number: usize) -> Slice {
         frames: None,
         pixels: (0..12).map(|pixel| (number * 100 + pixel * pixel) as u16).collect(),
         syntax: "1.2.840.10008.1.2.1",
+        start: Start::Whole,
     }
 }
 
@@ -58,6 +77,33 @@ pub fn element(group: u16, number: u16, kind: &str, value: &[u8]) -> Vec<u8> {
     }
     bytes.extend(value);
     bytes
+}
+
+/// The elements without their value representations.
+fn implicit(explicit: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = explicit;
+    while let Some((tag, after)) = rest.split_at_checked(4) {
+        let (header, length) = match after[0] {
+            b'O' => (8, u32::from_le_bytes(after[4..8].try_into().expect("four bytes"))),
+            _ => (4, u32::from(u16::from_le_bytes(after[2..4].try_into().expect("two bytes")))),
+        };
+        let (value, next) = after[header..].split_at(length as usize);
+        bytes.extend([tag, &length.to_le_bytes(), value].concat());
+        rest = next;
+    }
+    bytes
+}
+
+/// An object of another class (and series) that has no pixels.
+pub fn object(dir: &Path, name: &str, class: &str, modality: &str) {
+    let elements = [
+        element(8, 0x16, "UI", class.as_bytes()),
+        element(8, 0x60, "CS", modality.as_bytes()),
+        element(0x20, 0xE, "UI", b"1.2.9.9"),
+    ];
+    let meta = element(2, 0x10, "UI", b"1.2.840.10008.1.2.1");
+    std::fs::write(dir.join(name), [&[0; 128], &b"DICM"[..], &meta, &elements.concat()].concat()).expect("written");
 }
 
 /// RLE lossless.
@@ -94,10 +140,15 @@ impl Slice {
             element(2, 0x12, "UI", b"1.2.3"),
         ]
         .concat();
-        let mut bytes = vec![0; 128];
-        bytes.extend(b"DICM");
-        bytes.extend(element(2, 0, "UL", &(meta.len() as u32).to_le_bytes()));
-        bytes.extend(meta);
+        let length = element(2, 0, "UL", &(meta.len() as u32).to_le_bytes());
+        let before = match self.start {
+            Start::Whole => [&[0; 128], &b"DICM"[..], &length, &meta].concat(),
+            Start::Magic => [&b"DICM"[..], &length, &meta].concat(),
+            Start::Meta => [length, meta].concat(),
+            Start::Preamble => [&[0; 128], &b"DICM"[..]].concat(),
+            Start::Explicit | Start::Implicit => Vec::new(),
+        };
+        let mut bytes = Vec::new();
         let short = |group, number, value: u16| element(group, number, "US", &value.to_le_bytes());
         bytes.extend(element(8, 0x60, "CS", b"MR"));
         bytes.extend(element(0x18, 0x50, "DS", b"9"));
@@ -130,8 +181,11 @@ impl Slice {
             let cells: Vec<u8> = self.pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
             bytes.extend(element(0x7FE0, 0x10, "OW", &cells));
         }
+        if self.start == Start::Implicit {
+            bytes = implicit(&bytes);
+        }
         let path = dir.join(name);
-        std::fs::write(&path, bytes).expect("written");
+        std::fs::write(&path, [before, bytes].concat()).expect("written");
         path
     }
 }

@@ -177,9 +177,9 @@ pub fn is_series(path: &Path) -> bool {
     path.is_dir() && dicom::is_series(path)
 }
 
-/// Folders with DICOM series in the folders of this one, up to three.
-pub(crate) fn series_within(path: &Path) -> Vec<std::path::PathBuf> {
-    dicom::series_within(path)
+/// What is known of a folder that is no DICOM series: a folder with one that lies deeper, or what it holds instead.
+pub(crate) fn without_series(path: &Path) -> Result<std::path::PathBuf, String> {
+    dicom::series_within(path).into_iter().next().ok_or_else(|| dicom::beside_series(path))
 }
 
 /// The file name under which a result for the volume `input` is written: its own, and for the folder of a DICOM
@@ -246,6 +246,15 @@ pub(crate) fn visit_voxels<R>(
     input: Input<'_>,
     header: &Header,
     room: impl FnOnce(usize) -> Result<R, DataError>,
+    each: impl FnMut(&mut R, f64),
+) -> Result<R, DataError> {
+    visit_pieces(input, header, room, each).map_err(|error| content::explain(input, error))
+}
+
+fn visit_pieces<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize) -> Result<R, DataError>,
     mut each: impl FnMut(&mut R, f64),
 ) -> Result<R, DataError> {
     if !header.scalar.is_real() {
@@ -260,7 +269,7 @@ pub(crate) fn visit_voxels<R>(
             return Ok(room);
         }
     };
-    let mut stream = place.open(input).map_err(|error| content::explain(input, error))?;
+    let mut stream = place.open(input)?;
     let mut room = room(header.shape.iter().product())?;
     let mut piece = vec![0; usize::try_from(place.count).unwrap_or(PIECE).min(PIECE)];
     let encoding = Encoding { scalar: header.scalar, order: header.byte_order, scaling: header.scaling };

@@ -14,7 +14,7 @@ use crate::data::{DataError, Warning};
 /// Names in a message; how many more there are is said.
 const NAMED: usize = 3;
 /// Folders are searched for series to this depth (patient, study, series and one more), until there are so many of them, and up to
-/// so many entries: a folder may link to itself, or hold all that there is.
+/// so many entries: a folder may hold all that there is.
 const DEPTH: usize = 4;
 const MOST_SERIES: usize = 3;
 const MOST_ENTRIES: usize = 10_000;
@@ -68,14 +68,20 @@ impl Files {
         self.left_out.iter().map(|(reason, names)| Warning::with(reason, some_of(names))).collect()
     }
 
-    /// Why there are no slices.
-    pub(super) fn without_slices(&self, dir: &Path) -> String {
-        let none = if self.left_out.contains_key(OTHERS) { "holds no slices" } else { "holds no DICOM files" };
-        let reasons = self.warnings().into_iter().map(|warning| format!("; {warning}")).collect::<String>();
-        let deeper: Vec<String> = series_within(dir).iter().map(|path| path.display().to_string()).collect();
-        let deeper =
-            if deeper.is_empty() { String::new() } else { format!("; a series lies in {}", deeper.join(", ")) };
-        format!("{none}{reasons}{deeper}")
+    /// Why there are no slices, and where there are some.
+    pub(super) fn without_slices(&mut self, dir: &Path) -> String {
+        let mut problem = String::from("holds no DICOM files");
+        if self.left_out.contains_key(OTHERS) {
+            problem = "holds no DICOM images".into();
+        }
+        let series = series_within(dir);
+        if !series.is_empty() {
+            self.left_out.remove(FOLDERS);
+            let paths: Vec<String> = series.iter().map(|path| path.display().to_string()).collect();
+            problem += &format!("; a series lies in {}", paths.join(", "));
+        }
+        self.warnings().iter().for_each(|warning| problem += &format!("; {warning}"));
+        problem
     }
 }
 
@@ -117,6 +123,12 @@ pub(in crate::data::io) fn is_series(dir: &Path) -> bool {
         .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| is_slice(&entry.path()))))
 }
 
+/// What lies in a folder without a series, and why none of it is a slice.
+pub(in crate::data::io) fn beside_series(dir: &Path) -> String {
+    let reasons = |files: Files| files.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Files::read(dir).map(reasons).unwrap_or_default()
+}
+
 /// Folders with DICOM series in the folders of this one; the first of them, where there are many.
 pub(in crate::data::io) fn series_within(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -130,7 +142,8 @@ pub(in crate::data::io) fn series_within(dir: &Path) -> Vec<PathBuf> {
                 if found.len() == MOST_SERIES || entries > MOST_ENTRIES {
                     return found;
                 }
-                if path.is_dir() && !name_of(&path).starts_with('.') {
+                // Links may lead back: whatever they make of a folder, each file is looked at once.
+                if path.is_dir() && !path.is_symlink() && !name_of(&path).starts_with('.') {
                     if is_series(&path) { found.push(path) } else { next.push(path) }
                 }
             }

@@ -10,7 +10,7 @@
 //! - **From slice to slice.** A slice lies within a sixth of a voxel of its place on the even grid, along each axis. Then the
 //!   distances of neighbours lie between 2/3 and 4/3 of the mean, so that of no two distances one is twice the other, which a
 //!   missing slice would make of them, or one put between; a doubled slice makes a distance of 0. (One of n + 1 slices
-//!   missing puts a slice off by a quarter of the mean at least.)
+//!   missing puts a slice off by a quarter of the mean at least: by that where n is 4.)
 
 use std::collections::BTreeMap;
 
@@ -24,25 +24,57 @@ const OFF_PLACE: f64 = 1.0 / 6.0;
 /// Distances of neighbours that differ by more than this part of their mean are told, as ITK does.
 const UNEVEN: f64 = 1e-4;
 
+/// Cosine of a tilt of 1.1°: directions are printed with as few as four digits.
+const UPRIGHT: f64 = 0.9998;
+
 /// The way from one slice to the next in LPS, mm, and how far distances are from even.
 pub(super) struct Step {
     pub(super) step: [f64; 3],
     pub(super) warning: Option<Warning>,
 }
 
-/// A slice of those that most are like: the others are named as the odd ones.
-pub(super) fn typical(slices: &[Slice]) -> Option<&Slice> {
-    let mut kinds: BTreeMap<_, (usize, &Slice)> = BTreeMap::new();
-    for slice in slices {
-        kinds.entry((&slice.series, slice.extents)).or_insert((0, slice)).0 += 1;
+/// Names the first slice that is of another series, size or grid than most are.
+pub(super) fn check_alike(slices: &[Slice]) -> Result<(), String> {
+    let typical = typical(slices);
+    match slices.iter().find_map(|slice| Some((slice, difference(typical, slice)?))) {
+        None => Ok(()),
+        Some((slice, (what, found, usual))) => {
+            let (file, other) = (name_of(&slice.path), name_of(&typical.path));
+            Err(format!("{what} of {file} is {found} and of {other} {usual}"))
+        }
     }
-    let most = kinds.values().map(|(count, _)| *count).max()?;
-    // Of several such kinds that of the first file.
-    slices.iter().find(|slice| kinds[&(&slice.series, slice.extents)].0 == most)
+}
+
+/// A slice of those that most are like, the first where there are several such kinds.
+fn typical(slices: &[Slice]) -> &Slice {
+    let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
+    for slice in slices {
+        *kinds.entry((&slice.series, slice.extents)).or_default() += 1;
+    }
+    let most = kinds.values().max();
+    slices.iter().find(|slice| kinds.get(&(&slice.series, slice.extents)) == most).unwrap_or(&slices[0])
+}
+
+/// Sorts slices along their normal, and returns it.
+pub(super) fn sort(slices: &mut [Slice]) -> [f64; 3] {
+    let [x, y] = slices[0].directions;
+    let normal = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
+    let along = |slice: &Slice| dot(slice.position, normal);
+    slices.sort_by(|a, b| along(a).total_cmp(&along(b)).then_with(|| a.path.cmp(&b.path)));
+    normal
+}
+
+/// A warning where the slices do not lie above each other.
+pub(super) fn tilt(step: [f64; 3], normal: [f64; 3]) -> Option<Warning> {
+    let upright = dot(step, normal) / distance(step, [0.0; 3]);
+    (upright < UPRIGHT).then(|| {
+        let detail = format!("gantry tilt of {:.1}°", upright.acos().to_degrees());
+        Warning::with("slices are shifted against each other", detail)
+    })
 }
 
 /// What keeps two slices from being of one volume: the attribute, and its values.
-pub(super) fn difference(first: &Slice, other: &Slice) -> Option<(&'static str, String, String)> {
+fn difference(first: &Slice, other: &Slice) -> Option<(&'static str, String, String)> {
     let flat = |slice: &Slice| slice.directions.concat();
     if first.series != other.series {
         return Some(("SeriesInstanceUID", other.series.clone(), first.series.clone()));

@@ -29,7 +29,7 @@ mod start;
 use std::path::Path;
 
 use self::files::Files;
-pub(super) use self::files::{is_series, series_within};
+pub(super) use self::files::{beside_series, is_series, series_within};
 use self::slice::{Object, Slice};
 pub(super) use self::start::{START, is_dicom};
 use super::bytes::ByteOrder;
@@ -76,37 +76,22 @@ fn no_slices(path: &Path, problem: String) -> DataError {
 fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     let wrong =
         |problem: String, expected: &'static str| DataError::Series { dir: dir.to_path_buf(), problem, expected };
-    let typical = geometry::typical(&slices).expect("a slice").clone();
-    for slice in &slices {
-        if let Some((what, found, usual)) = geometry::difference(&typical, slice) {
-            let (file, other) = (name_of(&slice.path), name_of(&typical.path));
-            let problem = format!("{what} of {file} is {found} and of {other} {usual}");
-            return Err(wrong(problem, "the slices of one series, equal in all but their position"));
-        }
-    }
-    let [x, y] = typical.directions;
-    let normal = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
-    let along = |slice: &Slice| (0..3).map(|axis| slice.position[axis] * normal[axis]).sum::<f64>();
-    slices.sort_by(|a, b| along(a).total_cmp(&along(b)).then_with(|| a.path.cmp(&b.path)));
+    geometry::check_alike(&slices)
+        .map_err(|problem| wrong(problem, "the slices of one series, equal in all but their position"))?;
+    let normal = geometry::sort(&mut slices);
     let geometry::Step { step, warning } = geometry::step_of(&slices, normal)
         .map_err(|problem| wrong(problem, "evenly spaced slices, none missing or doubled"))?;
     let first = &slices[0];
     let [x, y] = first.directions;
-
     let mut lps = [[0.0; 4]; 3];
     for (row, values) in lps.iter_mut().enumerate() {
         *values = [x[row] * first.spacing[0], y[row] * first.spacing[1], step[row], first.position[row]];
     }
     let affine = ras_from_lps(lps);
     let spacing = [first.spacing[0], first.spacing[1], axes::column_lengths(&affine)[2]];
-    let shape = vec![first.extents[0], first.extents[1], slices.len()];
     let mut warnings = axes::warnings_of(&affine, spacing, 3);
     warnings.extend(warning);
-    let upright = (0..3).map(|axis| step[axis] * normal[axis]).sum::<f64>() / spacing[2];
-    if upright < 0.9998 {
-        let detail = format!("gantry tilt of {:.1}°", upright.acos().to_degrees());
-        warnings.push(Warning::with("slices are shifted against each other", detail));
-    }
+    warnings.extend(geometry::tilt(step, normal));
     if slices.len() == 1 && first.thickness.is_none() {
         let kind = "one slice without SpacingBetweenSlices and SliceThickness: taken as 1 mm";
         warnings.push(Warning::new(kind));
@@ -114,7 +99,7 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     let scaled = slices.iter().any(|slice| slice.scaling != first.scaling);
     let identity = first.scaling.slope == 1.0 && first.scaling.intercept == 0.0;
     Ok(Header {
-        shape,
+        shape: vec![first.extents[0], first.extents[1], slices.len()],
         // Where every slice has a scaling of its own, numbers are scaled as they are read.
         scalar: if scaled { Scalar::Float64 } else { scalar_of(&slices) },
         byte_order: ByteOrder::Little,

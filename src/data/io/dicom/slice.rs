@@ -81,6 +81,9 @@ pub(super) enum Object {
 const DERIVED: [&str; 3] =
     ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.2"];
 
+/// Lengths in a file, mm, at most: what is computed of them stays finite.
+const MOST_MILLIMETRES: f64 = 1e9;
+
 struct Attributes<'a> {
     path: &'a Path,
     file: &'a DataSet<'a>,
@@ -114,7 +117,7 @@ impl Attributes<'_> {
         let numbers = self.numbers(tag, field)?.ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
         let wrong = || self.wrong(field, format!("{numbers:?}"), expected);
         let array: [f64; N] = numbers.as_slice().try_into().map_err(|_| wrong())?;
-        if array.iter().all(|value| value.is_finite()) { Ok(array) } else { Err(wrong()) }
+        if array.iter().all(|value| value.abs() <= MOST_MILLIMETRES) { Ok(array) } else { Err(wrong()) }
     }
 
     /// An unsigned number of 16 bits within a range.
@@ -211,7 +214,7 @@ impl Slice {
             spacing: [column_spacing, row_spacing],
             directions,
             position,
-            thickness: thickness.filter(|value| value.is_finite() && *value > 0.0),
+            thickness: thickness.filter(|value| *value > 0.0 && *value <= MOST_MILLIMETRES),
             scalar,
             scaling: Scaling { slope, intercept },
             bits,

@@ -1,6 +1,6 @@
 //! What makes a file DICOM: its first bytes, whatever its name (PS3.10, section 7.1, and files that lack what it asks for).
 
-use super::elements::{Coding, Element, IMPLICIT, LONG, META, SHORT, UNDEFINED};
+use super::elements::{Coding, Element, IMPLICIT, LONG, META, SHORT, Tag, UNDEFINED};
 
 /// Bytes of the preamble that a file should begin with, and what follows them.
 const PREAMBLE: usize = 128;
@@ -13,7 +13,7 @@ pub(in crate::data::io) fn is_dicom(start: &[u8]) -> bool {
     beginning(start).is_some()
 }
 
-/// Where the elements of a file begin: behind preamble and `DICM`, behind `DICM` alone, or at once, as in files whose
+/// Where the elements of a file begin: after preamble and `DICM`, after `DICM` alone, or at once, as in files whose
 /// preamble or file meta information is lost; then with group 2 or 8, which is what ITK's `GDCMImageIO::CanReadFile` asks.
 pub(super) fn beginning(bytes: &[u8]) -> Option<usize> {
     let first = PREAMBLE + MAGIC.len();
@@ -34,13 +34,17 @@ pub(super) fn coding_at(bytes: &[u8], at: usize) -> Option<Coding> {
 }
 
 /// True if all elements that begin in the window have rising tags, even lengths and, where they say it, a representation of the
-/// standard: one of these, and without representations two, which have less to say.
+/// standard: one of these, and without representations two, which have less to say. What follows the file meta information is
+/// written in another way.
 fn are_elements(window: &[u8], mut at: usize, coding: Coding) -> bool {
     let mut before = None;
     let mut count = 0;
     while let Ok(element) = Element::at(window, at, coding) {
         let known = !coding.explicit || SHORT.contains(&&element.vr) || LONG.contains(&&element.vr);
         let whole = element.length == UNDEFINED || element.length % 2 == 0;
+        if before.is_some_and(|before: Tag| before.0 == 2 && element.tag.0 != 2) {
+            break;
+        }
         if !known || !whole || before.is_some_and(|before| before >= element.tag) {
             return false;
         }
@@ -77,6 +81,7 @@ mod tests {
             [meta, explicit, ROWS].concat(),
             [explicit, ROWS].concat(),
             implicit.to_vec(),
+            [&b"\x02\0\x10\0UI\x12\x001.2.840.10008.1.2\0"[..], implicit].concat(),
         ] {
             assert!(is_dicom(&bytes), "{bytes:?}");
             let set = DataSet::parse(&bytes).expect("whole");
