@@ -31,6 +31,6 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let title = format!("{name}: {} samples of {x} x {y} x {z} voxels", arguments.samples);
     let grid = SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };
     write_samples(&arguments.out, &grid)?;
-    println!("{}", arguments.out.display());
+    outln!("{}", arguments.out.display());
     Ok(())
 }

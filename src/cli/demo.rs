@@ -37,7 +37,7 @@ pub fn phantom(arguments: &PhantomArguments) -> Result<()> {
         return Err(WrongInput(format!("{}: holds a data set already", arguments.out.display())).into());
     }
     write_phantoms(&arguments.out, &settings)?;
-    println!("{} cases in {}", settings.cases, arguments.out.display());
+    outln!("{} cases in {}", settings.cases, arguments.out.display());
     Ok(())
 }
 
@@ -107,7 +107,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         shown("scores")
     );
     super::evaluate::write(&evaluation, &folder("scores"))?;
-    println!("{}", render_table(&evaluation));
+    outln!("{}", render_table(&evaluation));
     let images = draw(&preprocessing, &model, &out)?;
     let mean = mean_dice(&evaluation).unwrap_or(f64::NAN);
     let facts = vec![
@@ -120,9 +120,9 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let viewer = viewer(&preprocessing, &model, &evaluation, &out)?;
     let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation: Some(&evaluation) };
     write_report(&folder("report.html"), &report)?;
-    println!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
-    println!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
-    println!("report:   {}", shown("report.html"));
+    outln!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
+    outln!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
+    outln!("report:   {}", shown("report.html"));
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! Arguments, and one module per group of commands.
 
+#[macro_use]
+pub mod output;
+
 mod augment;
 mod bench;
 mod demo;

@@ -16,7 +16,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     }
     let text = planned(&arguments.data, arguments.minutes, device)?;
     configure::document::store(&out, &text)?;
-    print!("{text}");
+    out!("{text}");
     tell!("written to {}", out.display());
     Ok(())
 }

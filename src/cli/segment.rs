@@ -38,11 +38,11 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
     }
     progress.finish();
     if arguments.json {
-        println!("{}", json!({ "volumes": written }));
+        outln!("{}", json!({ "volumes": written }));
         return Ok(());
     }
     for (_, output) in &pairs {
-        println!("{}", output.display());
+        outln!("{}", output.display());
     }
     Ok(())
 }
