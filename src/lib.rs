@@ -62,7 +62,7 @@ pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod exec;
-mod files;
+pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gpu;

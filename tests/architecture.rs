@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tuning",
         ],
     ),
-    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "train"]),
+    ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "infer", "train"]),
     (
         "bench",
         &["tensor", "kernel", "graph", "plan", "gpu", "exec", "nn", "data", "infer", "train", "profile", "tuning"],

@@ -197,7 +197,9 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
     let stored = given.join("config.toml");
     let config = if stored.exists() { Config::read(&stored)? } else { Preset::Tiny.config() };
     let title = path.display().to_string();
-    Ok(Subject { title, network: model.network.clone(), config, patch: preprocessing.patch, model: Some(model) })
+    // A model that names none takes any extents.
+    let patch = preprocessing.patch.unwrap_or([64usize.next_multiple_of(model.network.divisor()); 3]);
+    Ok(Subject { title, network: model.network.clone(), config, patch, model: Some(model) })
 }
 
 fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'static str>>) {

@@ -61,11 +61,16 @@ pub fn print_message(text: Arguments<'_>) {
 }
 
 /// Writes what is still held back.
+pub fn flush() {
+    on_stdout(|| io::stdout().lock().flush());
+}
+
+/// The end of the results.
 ///
 /// # Errors
 /// [`ResultsLost`] when results could not be printed, now or before, though somebody may have waited for them.
 pub fn finish() -> Result<(), ResultsLost> {
-    on_stdout(|| io::stdout().lock().flush());
+    flush();
     match std::mem::replace(&mut *state(), Stdout::ReaderGone) {
         Stdout::Failed(error) => Err(ResultsLost(error)),
         Stdout::Open | Stdout::ReaderGone => Ok(()),

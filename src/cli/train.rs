@@ -24,7 +24,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
         Ok(gpu)
     };
-    let mut progress = TrainProgress::new()?;
+    let mut progress = TrainProgress::new(&settings.out);
     let summary = train_on(open, &settings, &mut progress);
     progress.finish();
     let summary = summary?;

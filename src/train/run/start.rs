@@ -74,6 +74,7 @@ impl<'a, P: Progress> Run<'a, P> {
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
             validation: Validation::new(&validation, &preparation)?,
             preprocessing: Preprocessing::new(&preparation, dataset.class_names.clone()),
+            patch,
             saved: Some(trainer.step_count()),
             trainer,
             network,
@@ -121,7 +122,7 @@ impl<'a, P: Progress> Run<'a, P> {
         });
         self.progress.started(&Started {
             network: &self.network,
-            patch: self.preprocessing.patch,
+            patch: self.patch,
             batch: self.settings.config.training.batch,
             passes: self.trainer.passes(),
             device_bytes,
