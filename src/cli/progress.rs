@@ -50,12 +50,6 @@ impl TrainProgress {
     }
 }
 
-impl Drop for TrainProgress {
-    fn drop(&mut self) {
-        stop::in_order(false);
-    }
-}
-
 /// Whether stderr is a terminal that may be drawn on.
 fn draws() -> bool {
     std::io::stderr().is_terminal() && !is_quiet()

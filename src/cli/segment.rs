@@ -6,7 +6,7 @@ use super::verbosity::tell;
 use super::{SegmentArguments, open_gpu, stop};
 use anyhow::Result;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -98,47 +98,33 @@ impl Batch {
     /// Nothing is computed that cannot be written. Nothing is overwritten without `--force`, and an input never.
     fn check_outputs(&self, arguments: &SegmentArguments) -> Result<()> {
         let mut taken: BTreeMap<&Path, &Path> = BTreeMap::new();
+        // All inputs, and both files of a pair: a.mha and a.mhd differ, their voxels need not.
+        let inputs = self.jobs.iter().flat_map(|job| files_written(&job.input));
+        let inputs: BTreeSet<PathBuf> = inputs.filter_map(|file| file.canonicalize().ok()).collect();
         let mut problems = Vec::new();
         for job in &self.jobs {
             check_output(&job.output)?;
-            if let Err(text) = self.check_job(job, &mut taken, arguments) {
+            if let Err(text) = check_job(job, &inputs, &mut taken) {
                 problems.push(WrongInput(text).into());
             }
         }
         if !self.is_folder && !self.folder.is_dir() {
             problems.push(WrongInput(format!("{}: there is no such folder to write to", self.folder.display())).into());
         }
-        if problems.is_empty() { Ok(()) } else { Err(Problems::of(problems)) }
-    }
-
-    fn check_job<'a>(
-        &'a self,
-        job: &'a Job,
-        taken: &mut BTreeMap<&'a Path, &'a Path>,
-        arguments: &SegmentArguments,
-    ) -> Result<(), String> {
-        for file in &job.written {
-            // All inputs, and both files of a pair: a.mha and a.mhd differ, their voxels need not.
-            let is_input = |job: &Job| files_written(&job.input).iter().any(|read| same_file(read, file));
-            if self.jobs.iter().any(is_input) {
-                return Err(format!("{}: is the input; give another --output", file.display()));
-            }
-            if let Some(other) = taken.insert(file, &job.input) {
-                let (one, file) = (job.input.display(), file.display());
-                return Err(format!(
-                    "{file}: would be written for {one} and for {}; rename one of them",
-                    other.display()
-                ));
-            }
-            if file.is_dir() {
-                return Err(format!("{}: is a folder, and a file is to be written", file.display()));
-            }
-            if file.exists() && !arguments.force && !arguments.go_on {
-                let ways = if self.is_folder { ", --continue goes on with what is missing" } else { "" };
-                return Err(format!("{}: exists; --force replaces it{ways}", file.display()));
-            }
+        let present: Vec<&PathBuf> =
+            self.jobs.iter().filter_map(|job| job.written.iter().find(|file| file.exists())).collect();
+        if let (Some(first), false, false) = (present.first(), arguments.force, arguments.go_on) {
+            let first = first.display();
+            let text = match (present.len(), self.jobs.len()) {
+                (1, 1) => format!("{first}: exists; --force replaces it"),
+                (some, all) => format!(
+                    "{first}: exists, as do outputs of {some} of {all} volumes; --force replaces them, --continue goes on \
+                     with what is missing"
+                ),
+            };
+            problems.push(WrongInput(text).into());
         }
-        Ok(())
+        if problems.is_empty() { Ok(()) } else { Err(Problems::of(problems)) }
     }
 
     /// The folder of the outputs, in which a file can be made.
@@ -150,6 +136,27 @@ impl Batch {
         tempfile::tempfile_in(&self.folder).map_err(wrong)?;
         Ok(())
     }
+}
+
+/// What is wrong with the outputs of a job, beside the inputs of all and what the jobs before write.
+fn check_job<'a>(
+    job: &'a Job,
+    inputs: &BTreeSet<PathBuf>,
+    taken: &mut BTreeMap<&'a Path, &'a Path>,
+) -> Result<(), String> {
+    for file in &job.written {
+        if file.canonicalize().is_ok_and(|file| inputs.contains(&file)) {
+            return Err(format!("{}: is the input; give another --output", file.display()));
+        }
+        if let Some(other) = taken.insert(file, &job.input) {
+            let (one, file) = (other.display(), file.display());
+            return Err(format!("{file}: would be written for {one} and for {}; rename one", job.input.display()));
+        }
+        if file.is_dir() {
+            return Err(format!("{}: is a folder, and a file is to be written", file.display()));
+        }
+    }
+    Ok(())
 }
 
 impl<'a> Told<'a> {
@@ -270,6 +277,10 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
         let wrong = |text: String| WrongInput(format!("{}: {text}", path.display()));
         let model = Model::read(&path)?;
         let found = Preprocessing::of(&model).map_err(|e| wrong(format!("metadata key preprocessing: {e}")))?;
+        if model.network.in_channels != 1 {
+            let channels = model.network.in_channels;
+            return Err(wrong(format!("{channels} input channels, but a volume has one; see forward")).into());
+        }
         let Some(expected) = &first else {
             first = Some(found);
             models.push(model);
@@ -296,8 +307,4 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
 /// The model file of a run folder, or the path itself.
 pub fn model_path(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -4,21 +4,26 @@
 const LONGEST: usize = 80;
 
 /// The name that a person may have meant: the nearest by insertions, deletions, substitutions and swaps of neighbours
-/// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it. Of names with dots it is enough that
-/// the parts after the last one are near.
+/// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it. Of keys with dots the part after the
+/// last one has to be near; of equally near ones that of the nearest table is taken.
 pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(LONGEST).collect();
-    let distance = |name: &str, candidate: &str| {
+    let (table, last) = parts(&name);
+    let near = |name: &str, candidate: &str| {
         let distance = strsim::damerau_levenshtein(name, candidate);
         (distance <= name.chars().count().max(3) / 3).then_some(distance)
     };
-    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let near = |candidate: &str| {
-        let whole = distance(&name, candidate);
-        // In another table by default worse than any misspelling of the whole.
-        whole.or_else(|| distance(&last(&name), &last(candidate)).map(|distance| distance + name.len()))
+    let distance = |candidate: &str| {
+        let (table_there, last_there) = parts(candidate);
+        let of_parts = near(last, last_there).map(|far| (far, strsim::damerau_levenshtein(table, table_there)));
+        of_parts.or_else(|| near(&name, candidate).filter(|_| table.is_empty()).map(|far| (far, 0)))
     };
-    candidates.filter_map(|candidate| Some((near(candidate)?, candidate))).min().map(|(_, candidate)| candidate)
+    candidates.filter_map(|candidate| Some((distance(candidate)?, candidate))).min().map(|(_, candidate)| candidate)
+}
+
+/// The table of a key and its name in there.
+fn parts(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
 }
 
 /// `; did you mean training.steps?`, or nothing.
@@ -49,6 +54,7 @@ mod tests {
             ("steps", Some("training.steps")),
             ("optimiser.steps", Some("training.steps")),
             ("seeed", Some("seed")),
+            ("trainingsteps", Some("training.steps")),
             ("nonsense_key", None),
             ("training.nonsense_key", None),
             ("x", None),

@@ -85,7 +85,7 @@ pub fn nothing_is_computed_that_cannot_be_written() {
     refused(
         path,
         &[&SEGMENT[..], &["--probabilities"]].concat(),
-        &["a_prob1.nii.gz: would be written for", "a.nii.gz and for", "rename"],
+        &["a_prob1.nii.gz: would be written for", "a.nii.gz and for", "rename one"],
     );
     assert!(!path.join("out").exists());
     let one = |output| ["segment", "--model", "m.safetensors", "--input", "in/a.nii.gz", "--output", output];

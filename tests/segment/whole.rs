@@ -7,9 +7,7 @@ use std::sync::Arc;
 use vnet_engine::data::io::{Header, Scalar, read_label_map, read_volume, write_volume_as};
 use vnet_engine::data::{Fit, Grid, Normalisation, Preparation, Prepared, Volume};
 use vnet_engine::gpu::{Gpu, GpuOptions};
-use vnet_engine::infer::{
-    InferError, Predictor, Preprocessing, SegmentOptions, Segmenter, forward, probability_path,
-};
+use vnet_engine::infer::{InferError, Predictor, Preprocessing, SegmentOptions, Segmenter, forward, probability_path};
 use vnet_engine::nn::Model;
 use vnet_engine::nn::model::Tensor;
 
