@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 use vnet_engine::data::{Batch, Fit, Grid, LabelMap, Normalisation, Preparation, Prepared, Volume};
 use vnet_engine::gpu::{Gpu, GpuOptions};
-use vnet_engine::infer::{Predictor, Preprocessing, segment_volume};
+use vnet_engine::infer::{Preprocessing, Segmenter};
 use vnet_engine::nn::{Model, Network};
 use vnet_engine::train::{Preset, Trainer};
 
@@ -36,30 +36,21 @@ struct Job {
     answer: SyncSender<Result<LabelMap, String>>,
 }
 
-/// A model that is ready to segment.
-struct Segmenter {
-    predictor: Predictor,
-    preparation: Preparation,
+fn open(gpu: &Arc<Gpu>, path: &Path) -> Outcome<Segmenter> {
+    let model = Model::read(path)?;
+    let preprocessing = Preprocessing::of(&model)?;
+    Ok(Segmenter::new(gpu, vec![model], &preprocessing)?)
 }
 
-impl Segmenter {
-    fn open(gpu: &Arc<Gpu>, path: &Path) -> Outcome<Self> {
-        let model = Model::read(path)?;
-        let preprocessing = Preprocessing::of(&model)?;
-        let predictor = Predictor::new(gpu, &model, preprocessing.patch)?;
-        Ok(Self { predictor, preparation: preprocessing.preparation(model.network.classes) })
-    }
+fn segment(segmenter: &mut Segmenter, volume: Volume) -> Result<LabelMap, String> {
+    segmenter.segment_volume(volume).map(|found| found.labels).map_err(|error| error.to_string())
+}
 
-    fn segment(&self, volume: Volume) -> Result<LabelMap, String> {
-        segment_volume(&self.predictor, &self.preparation, volume).map_err(|error| error.to_string())
-    }
-
-    /// Answers jobs, one after the other, until nobody can send any more.
-    fn work(&self, jobs: Receiver<Job>) {
-        for job in jobs {
-            // Whoever asked may have gone.
-            let _ = job.answer.send(self.segment(job.volume));
-        }
+/// Answers jobs, one after the other, until nobody can send any more.
+fn work(segmenter: &mut Segmenter, jobs: Receiver<Job>) {
+    for job in jobs {
+        // Whoever asked may have gone.
+        let _ = job.answer.send(segment(segmenter, job.volume));
     }
 }
 
@@ -178,10 +169,10 @@ fn train(gpu: &Arc<Gpu>, path: &Path) -> Outcome<()> {
 }
 
 /// A segmenter's worker and its connections.
-fn run(segmenter: &Segmenter, listener: &TcpListener, connections: usize) {
+fn run(segmenter: &mut Segmenter, listener: &TcpListener, connections: usize) {
     let (queue, jobs) = sync_channel(QUEUED);
     thread::scope(|scope| {
-        scope.spawn(move || segmenter.work(jobs));
+        scope.spawn(move || work(segmenter, jobs));
         serve(listener, connections, queue);
     });
 }
@@ -200,17 +191,18 @@ fn demonstrate(gpu: &Arc<Gpu>) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("model.safetensors");
     train(gpu, &path)?;
-    let segmenter = Segmenter::open(gpu, &path)?;
+    let mut segmenter = open(gpu, &path)?;
     // Larger than the patch: the window slides.
     let grid = Grid::axis_aligned([30, 22, 16], [1.0; 3]);
     let balls: Vec<Vec<f32>> = (50..54).map(|seed| ball(&grid, seed).0).collect();
-    let expected = balls.iter().map(|voxels| Ok(segmenter.segment(Volume::new(grid.clone(), voxels.clone())?)?.voxels));
+    let expected =
+        balls.iter().map(|voxels| Ok(segment(&mut segmenter, Volume::new(grid.clone(), voxels.clone())?)?.voxels));
     let expected = expected.collect::<Outcome<Vec<_>>>()?;
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::scope(|scope| {
-        scope.spawn(|| run(&segmenter, &listener, balls.len() + BROKEN.len()));
+        scope.spawn(|| run(&mut segmenter, &listener, balls.len() + BROKEN.len()));
         let good = scope.spawn(|| {
             let answers = balls.iter().map(|voxels| ask(address, "30 22 16 1 1 1", voxels));
             answers.collect::<Outcome<Vec<_>>>()
@@ -240,7 +232,7 @@ fn main() -> Outcome<()> {
     match arguments.as_slice() {
         [] => demonstrate(&gpu),
         [model, address] => {
-            run(&Segmenter::open(&gpu, Path::new(model))?, &TcpListener::bind(address)?, usize::MAX);
+            run(&mut open(&gpu, Path::new(model))?, &TcpListener::bind(address)?, usize::MAX);
             Ok(())
         }
         _ => Err("expected MODEL.safetensors ADDRESS:PORT, or nothing".into()),

@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How the names of temporary files start and end; between is a random word.
 const TEMPORARY: (&str, &str) = (".vnet-engine-", ".part");
@@ -30,10 +31,55 @@ pub(crate) fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Res
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
+    let begun = Begun::new(file.path());
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
+    let _held = begun.renamed_under();
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(folder)
+}
+
+/// Temporary files that are being written.
+static BEGUN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn begun() -> MutexGuard<'static, Vec<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A temporary file in [`BEGUN`].
+struct Begun(PathBuf);
+
+impl Begun {
+    fn new(path: &Path) -> Self {
+        begun().push(path.to_path_buf());
+        Self(path.to_path_buf())
+    }
+
+    /// Ends the entry; no process ends by [`abandon_files`] while the result lives.
+    fn renamed_under(self) -> MutexGuard<'static, Vec<PathBuf>> {
+        let mut files = begun();
+        files.retain(|file| *file != self.0);
+        std::mem::forget(self);
+        files
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        begun().retain(|file| *file != self.0);
+    }
+}
+
+/// For a process that is about to end at once, as after a signal: removes the temporary files of results that are being
+/// written, and lets no result appear any more. Threads that write go on until the process ends, but come to nothing.
+/// What this program writes is whole or not there, and nothing else is left.
+pub fn abandon_files() {
+    let files = begun();
+    for file in files.iter() {
+        // Nobody is left to hear of a file that cannot be removed; the next training removes it.
+        let _ = std::fs::remove_file(file);
+    }
+    std::mem::forget(files);
 }
 
 /// The text of a file of at most `most` bytes; a pipe will do.

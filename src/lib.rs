@@ -53,6 +53,8 @@
 //! The repository's `examples/` has a program for each. Tensors on the device are `[N, D, H, W, C]` with D = z, H = y, W = x;
 //! extents of volumes and patches are x, y, z. Examples that need a GPU adapter do nothing without one.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod augment;
 pub mod bench;
 pub mod configure;
@@ -60,7 +62,7 @@ pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod exec;
-mod files;
+pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gpu;

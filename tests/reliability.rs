@@ -16,6 +16,9 @@ mod program;
 mod signals;
 #[path = "reliability/stopped.rs"]
 mod stopped;
+#[cfg(target_os = "linux")]
+#[path = "reliability/streams.rs"]
+mod streams;
 mod support;
 #[path = "reliability/surroundings.rs"]
 mod surroundings;
@@ -35,5 +38,7 @@ fn main() {
     tests.extend(disk::TESTS);
     #[cfg(target_os = "linux")]
     tests.extend(terminal::TESTS);
+    #[cfg(target_os = "linux")]
+    tests.extend(streams::TESTS);
     support::run_trials(&tests);
 }

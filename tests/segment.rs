@@ -1,7 +1,12 @@
 //! From a file of any format to a label map in its own grid, on the device; what the network says does not matter here.
 
+#[path = "segment/batch.rs"]
+mod batch;
 mod support;
+#[path = "segment/whole.rs"]
+mod whole;
 
+use std::ops::ControlFlow;
 use support::gpu;
 use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
 use vnet_engine::data::{
@@ -17,6 +22,27 @@ fn main() {
         ("every_format_comes_back_in_its_own_grid", true, every_format_comes_back_in_its_own_grid),
         ("several_models_are_averaged", true, several_models_are_averaged),
         ("unlike_models_are_refused", false, unlike_models_are_refused),
+        (
+            "a_model_without_preprocessing_takes_volumes_whole",
+            true,
+            whole::a_model_without_preprocessing_takes_volumes_whole,
+        ),
+        (
+            "a_volume_that_does_not_fit_is_predicted_in_the_largest_windows",
+            true,
+            whole::a_volume_that_does_not_fit_is_predicted_in_the_largest_windows,
+        ),
+        (
+            "a_prediction_ends_after_the_window_in_which_it_is_asked_to",
+            true,
+            whole::a_prediction_ends_after_the_window_in_which_it_is_asked_to,
+        ),
+        (
+            "a_broken_volume_ends_no_other_and_what_is_missing_can_be_made_up_for",
+            true,
+            batch::a_broken_volume_ends_no_other_and_what_is_missing_can_be_made_up_for,
+        ),
+        ("nothing_is_computed_that_cannot_be_written", false, batch::nothing_is_computed_that_cannot_be_written),
         ("models_remember_how_volumes_are_prepared", false, models_remember_how_volumes_are_prepared),
     ]);
 }
@@ -89,7 +115,8 @@ fn every_format_comes_back_in_its_own_grid() {
             let to = folder.path().join("out").join(to);
             std::fs::create_dir_all(folder.path().join("out")).expect("a folder");
             let options = SegmentOptions { probabilities: true, ..SegmentOptions::default() };
-            let map = segment_file(&predictor, &preparation, &at(name), &to, options, |_, _| ()).expect("segmented");
+            let map = segment_file(&predictor, &preparation, &at(name), &to, options, |_, _| ControlFlow::Continue(()))
+                .expect("segmented");
             let written = read_label_map(&to).expect("readable");
             assert_eq!(written.voxels, map.voxels);
             assert_eq!(written.voxels, exact);
@@ -112,7 +139,8 @@ fn every_format_comes_back_in_its_own_grid() {
         ..SegmentOptions::default()
     };
     let mended =
-        segment_file(&predictor, &preparation, &at("d.mha"), &at("m.mha"), options, |_, _| ()).expect("segmented");
+        segment_file(&predictor, &preparation, &at("d.mha"), &at("m.mha"), options, |_, _| ControlFlow::Continue(()))
+            .expect("segmented");
     let mut by_hand = read_label_map(&folder.path().join("out/d.mha")).expect("readable");
     assert_ne!(mended.voxels, by_hand.voxels);
     options.post_processing.apply(&mut by_hand);
@@ -194,7 +222,7 @@ fn models_remember_how_volumes_are_prepared() {
         intensities: Some(IntensityStatistics::from([-100.0, 240.0, 81.5, 33.25])),
         spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
         interpolation: Interpolation::Cubic,
-        patch: [16, 24, 8],
+        patch: Some([16, 24, 8]),
         canonical: true,
         class_names: Vec::new(),
     };

@@ -443,7 +443,7 @@ fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Ve
         results.extend(trainer.step(&batches, config.learning_rate(step)).expect("a step"));
         if step % 3 == 2 {
             results.extend(trainer.finish().expect("the device answers"));
-            scores.extend(validation.run(&predictor, |_, _, _| Ok(())).expect("predicted"));
+            scores.extend(validation.run(&predictor, || Ok(()), |_, _, _| ()).expect("predicted"));
         }
     }
     let parameters = trainer.parameters().expect("the device answers");

@@ -251,6 +251,31 @@ def torch_round_trip(engine):
     return "a state dictionary comes back to the bit, and a pickle by the command that its refusal names"
 
 
+def torch_segmentation(engine):
+    """A state dictionary of PyTorch segments a volume as PyTorch does: whole, though its extents do not divide."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    _, _, module = torch_module(engine, "one")
+    import torch
+    from safetensors.torch import save_file
+
+    network = module.load()
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, engine.folder / "whole.safetensors")
+    engine("import", "--from", "whole.safetensors", "--out", "whole_model.safetensors")
+    voxels = np.random.default_rng(6).standard_normal((19, 42, 57)).astype(np.float32) * 30 + 100
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(engine.folder / "whole.nii.gz"))
+    engine("segment", "--model", "whole_model.safetensors", "--input", "whole.nii.gz", "--output", "whole_labels.nii.gz",
+           "--probabilities")
+    image = torch.from_numpy((voxels - voxels.mean(dtype=np.float64)) / voxels.std(dtype=np.float64)).float()
+    with torch.no_grad():
+        expected = network(image[None, None]).softmax(1)[0, 1].numpy()
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(engine.folder / "whole_labels_prob1.nii.gz")))
+    difference = float(np.abs(found - expected).max())
+    assert difference <= TOLERANCE, f"probabilities differ by {difference}"
+    return f"a volume is segmented whole, as by PyTorch: probabilities agree within {difference:.1e}"
+
+
 def monai(engine):
     """MONAI's VNet, made to compute what V-Net does, agrees; as it is, it is refused."""
     if not has("monai torch"):
@@ -376,7 +401,7 @@ def orientation(engine):
     return f"SimpleITK {sitk.Version.VersionString()} finds predictions of NIfTI and MetaImage where the image is"
 
 
-CHECKS = [onnx_logits, torch_logits, torch_round_trip, monai, tensorboard, orientation]
+CHECKS = [onnx_logits, torch_logits, torch_round_trip, torch_segmentation, monai, tensorboard, orientation]
 
 
 def main():

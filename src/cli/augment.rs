@@ -6,7 +6,7 @@ use vnet_engine::data::Dataset;
 use vnet_engine::data::dataset::case_name;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::report::{SampleGrid, write_samples};
-use vnet_engine::train::{Config, preview};
+use vnet_engine::train::{Config, did_you_mean, nearest_name, preview};
 
 pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> {
     let mut overrides = arguments.settings.clone();
@@ -21,10 +21,10 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let case = match &wanted {
         None => 0,
         Some(name) => dataset.cases.iter().position(|c| c.name == *name).ok_or_else(|| {
-            let names: Vec<&str> = dataset.cases.iter().map(|c| c.name.as_str()).collect();
-            let near = |n: &&str| strsim::jaro_winkler(n, name);
-            let nearest = names.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default();
-            WrongInput(format!("{}: no case is named {name}; did you mean {nearest}?", arguments.data.display()))
+            let nearest = did_you_mean(nearest_name(name, dataset.cases.iter().map(|c| c.name.as_str())));
+            let first = &dataset.cases[0].name;
+            let data = arguments.data.display();
+            WrongInput(format!("{data}: no case of {} ({first}, …) is named {name}{nearest}", dataset.cases.len()))
         })?,
     };
     let name = dataset.cases[case].name.clone();
@@ -35,6 +35,6 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let title = format!("{name}: {} samples of {x} x {y} x {z} voxels", arguments.samples);
     let grid = SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };
     write_samples(&arguments.out, &grid)?;
-    println!("{}", arguments.out.display());
+    outln!("{}", arguments.out.display());
     Ok(())
 }

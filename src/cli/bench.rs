@@ -32,8 +32,8 @@ fn start(arguments: &BenchArguments, device: &GpuOptions) -> Result<(Arc<Gpu>, R
     tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
     let roof = Roof::measure(&gpu)?;
     if !arguments.json {
-        println!("roof of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
-        println!("  copy {:>10.1} GB/s\n  fma  {:>10.1} GFLOP/s\n", roof.copy_gb_per_s, roof.fma_gflop_per_s);
+        outln!("roof of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
+        outln!("  copy {:>10.1} GB/s\n  fma  {:>10.1} GFLOP/s\n", roof.copy_gb_per_s, roof.fma_gflop_per_s);
     }
     Ok((gpu, roof))
 }
@@ -77,7 +77,7 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     json["optimiser"] = serde_json::to_value(&config.optimiser)?;
     if !arguments.json {
         let classes = network.classes;
-        println!("{title}: base {}, {classes} classes, input {w} x {h} x {d}, batch {batch}\n", network.base);
+        outln!("{title}: base {}, {classes} classes, input {w} x {h} x {d}, batch {batch}\n", network.base);
     }
     let mut whole = Vec::new();
     let kinds = [("forward", Passes::Forward), ("training", Passes::Training)];
@@ -95,11 +95,11 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
         }
     }
     if arguments.json {
-        println!("{json}");
+        outln!("{json}");
     } else {
         print_choices(&convolutions, gpu.target());
-        println!("\nwhole runs, median of {} after one that does not count:", bench.repetitions);
-        whole.iter().for_each(|line| println!("{line}"));
+        outln!("\nwhole runs, median of {} after one that does not count:", bench.repetitions);
+        whole.iter().for_each(|line| outln!("{line}"));
     }
     Ok(())
 }
@@ -140,8 +140,8 @@ fn times_json(times: &NetworkTimes, roof: &Roof, arguments: &BenchArguments) -> 
 fn print_parts(name: &str, times: &NetworkTimes, roof: &Roof, passes: Passes, arguments: &BenchArguments) {
     let Some(profile) = &times.profile else { return };
     let split = if times.passes > 1 { format!(", {} passes", times.passes) } else { String::new() };
-    println!("{name} by layer{split}\n\n{}", layer_table(&layers(times, roof, arguments), roof, passes));
-    println!("{name} by kernel{split}\n\n{}", kernel_table(&profile.kernels(roof)));
+    outln!("{name} by layer{split}\n\n{}", layer_table(&layers(times, roof, arguments), roof, passes));
+    outln!("{name} by kernel{split}\n\n{}", kernel_table(&profile.kernels(roof)));
 }
 
 fn whole_line(name: &str, times: &NetworkTimes) -> String {
@@ -180,14 +180,12 @@ fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &Gpu
             row["kernels"] = json!(t.kernels);
             json[t.name.replace(' ', "_")] = row;
         }
-        println!("{json}");
+        outln!("{json}");
         return Ok(());
     }
-    println!(
-        "5^3 convolution {in_channels} -> {out_channels}, {d} x {h} x {w}, batch {batch}, median of {repetitions}:"
-    );
+    outln!("5^3 convolution {in_channels} -> {out_channels}, {d} x {h} x {w}, batch {batch}, median of {repetitions}:");
     for t in &times {
-        println!("{}  {}", measure_line(t.name, &t.measure), t.kernels.join(", "));
+        outln!("{}  {}", measure_line(t.name, &t.measure), t.kernels.join(", "));
     }
     print_choices(&BTreeSet::from([layer]), gpu.target());
     Ok(())

@@ -4,6 +4,7 @@ use super::status::WrongInput;
 use super::verbosity::tell;
 use super::{DemoArguments, PhantomArguments, open_gpu};
 use anyhow::Result;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
@@ -11,7 +12,7 @@ use vnet_engine::data::{Fit, images_only, io, prepare_image};
 use vnet_engine::evaluate::figures::{CaseFiles, viewer_cases};
 use vnet_engine::evaluate::{Scoring, evaluate_folders, mean_dice};
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::infer::{Predictor, Preprocessing, SegmentOptions, segment_file};
+use vnet_engine::infer::{Preprocessing, SegmentOptions, Segmenter};
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::{Evaluation, render_table};
 use vnet_engine::nn::Model;
@@ -37,7 +38,7 @@ pub fn phantom(arguments: &PhantomArguments) -> Result<()> {
         return Err(WrongInput(format!("{}: holds a data set already", arguments.out.display())).into());
     }
     write_phantoms(&arguments.out, &settings)?;
-    println!("{} cases in {}", settings.cases, arguments.out.display());
+    outln!("{} cases in {}", settings.cases, arguments.out.display());
     Ok(())
 }
 
@@ -81,7 +82,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     );
     let config = Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? };
     let settings = RunSettings::new(folder("data"), folder("run"), config);
-    let mut progress = TrainProgress::new()?;
+    let mut progress = TrainProgress::new(&settings.out);
     let trained = train(&gpu, &settings, &mut progress);
     progress.finish();
     trained?;
@@ -98,8 +99,8 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         Algorithms::Measured => open_gpu(&of_run(device, Some(device.algorithms), &[folder("run")])?)?,
         _ => gpu,
     };
-    let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
-    let evaluation = predict(&predictor, &preprocessing, &model, &out)?;
+    let mut segmenter = Segmenter::new(&gpu, vec![model.clone()], &preprocessing)?;
+    let evaluation = predict(&mut segmenter, &out)?;
     tell!(
         "$ vnet-engine evaluate --predictions {} --labels {} --out {}",
         shown("predictions"),
@@ -107,7 +108,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         shown("scores")
     );
     super::evaluate::write(&evaluation, &folder("scores"))?;
-    println!("{}", render_table(&evaluation));
+    outln!("{}", render_table(&evaluation));
     let images = draw(&preprocessing, &model, &out)?;
     let mean = mean_dice(&evaluation).unwrap_or(f64::NAN);
     let facts = vec![
@@ -120,9 +121,9 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let viewer = viewer(&preprocessing, &model, &evaluation, &out)?;
     let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation: Some(&evaluation) };
     write_report(&folder("report.html"), &report)?;
-    println!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
-    println!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
-    println!("report:   {}", shown("report.html"));
+    outln!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
+    outln!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
+    outln!("report:   {}", shown("report.html"));
     Ok(())
 }
 
@@ -132,13 +133,12 @@ fn free_folder() -> PathBuf {
     std::iter::once(first).chain(numbered).find(|p| !p.exists()).expect("a free number is found")
 }
 
-fn predict(predictor: &Predictor, preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Evaluation> {
+fn predict(segmenter: &mut Segmenter, out: &Path) -> Result<Evaluation> {
     let predictions = out.join("predictions");
     std::fs::create_dir_all(&predictions)?;
-    let preparation = preprocessing.preparation(model.network.classes);
     for input in images_only(&out.join("unseen").join("images"))? {
         let output = predictions.join(input.file_name().unwrap_or_default());
-        segment_file(predictor, &preparation, &input, &output, SegmentOptions::default(), |_, _| ())?;
+        segmenter.segment_file(&input, &output, SegmentOptions::default(), |_, _| ControlFlow::Continue(()))?;
     }
     Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), &Scoring::WHOLE)?)
 }

@@ -1,7 +1,7 @@
 use super::kernels::{choices_json, convolutions, print_choices};
 use super::segment::model_path;
 use super::status::WrongInput;
-use super::{InfoArguments, InspectArguments, open_gpu};
+use super::{InfoArguments, InspectArguments, open_gpu, output};
 use anyhow::Result;
 use std::path::Path;
 use vnet_engine::data::inspect as inspect_volume;
@@ -19,11 +19,11 @@ pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let gpu = Gpu::open(device)?;
     if json {
         let used = found.iter().position(|a| a == gpu.description());
-        println!("{}", serde_json::json!({ "adapters": found, "used": used }));
+        outln!("{}", serde_json::json!({ "adapters": found, "used": used }));
         return Ok(());
     }
     print_adapters(&found, gpu.description());
-    println!("* is used; choose with --device");
+    outln!("* is used; choose with --device");
     Ok(())
 }
 
@@ -31,8 +31,8 @@ pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
 pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription) {
     for (i, a) in adapters.iter().enumerate() {
         let mark = if a == used { "*" } else { " " };
-        println!("{mark} {i}  {} ({}, {}, {})", a.name, a.kind, a.backend, a.driver);
-        println!(
+        outln!("{mark} {i}  {} ({}, {}, {})", a.name, a.kind, a.backend, a.driver);
+        outln!(
             "       binding {}, buffer {}, workgroup memory {}, {} invocations, subgroup {} to {}, {}",
             human_bytes(a.max_binding_bytes),
             human_bytes(a.max_buffer_bytes),
@@ -48,26 +48,29 @@ pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription
 pub fn inspect(arguments: &InspectArguments) -> Result<()> {
     let mut wrong = 0;
     for path in &arguments.volumes {
+        if output::reader_is_gone() {
+            break;
+        }
         match (inspect_volume(path), arguments.json) {
-            (Ok(i), true) => println!("{}", serde_json::to_string(&i)?),
+            (Ok(i), true) => outln!("{}", serde_json::to_string(&i)?),
             (Err(e), true) => {
                 wrong += 1;
-                println!("{}", serde_json::json!({ "path": path.display().to_string(), "error": e.to_string() }));
+                outln!("{}", serde_json::json!({ "path": path.display().to_string(), "error": e.to_string() }));
             }
             (Err(e), false) => {
                 wrong += 1;
-                println!("{}\n  error: {e}", path.display());
+                outln!("{}\n  error: {e}", path.display());
             }
             (Ok(i), false) => {
                 let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.6}"));
-                println!("{}", i.path);
-                println!("  shape {:?}, {} {}, spacing {:?} mm", i.shape, i.byte_order, i.dtype, i.spacing);
-                println!("  orientation {}, affine {:?}", i.orientation, i.affine);
-                println!("  min {}, max {}, mean {}", number(i.min), number(i.max), number(i.mean));
+                outln!("{}", i.path);
+                outln!("  shape {:?}, {} {}, spacing {:?} mm", i.shape, i.byte_order, i.dtype, i.spacing);
+                outln!("  orientation {}, affine {:?}", i.orientation, i.affine);
+                outln!("  min {}, max {}, mean {}", number(i.min), number(i.max), number(i.mean));
                 if i.nonfinite > 0 {
-                    println!("  {} voxels are NaN or infinite", i.nonfinite);
+                    outln!("  {} voxels are NaN or infinite", i.nonfinite);
                 }
-                i.warnings.iter().for_each(|w| println!("  warning: {w}"));
+                i.warnings.iter().for_each(|w| outln!("  warning: {w}"));
             }
         }
     }
@@ -117,7 +120,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
             .map(|(memory, forecast)| (memory.to_string(), serde_json::json!(forecast.as_ref().ok())))
             .collect();
         let memory = training[0].1.as_ref().ok().map(|forecast| forecast.step);
-        println!(
+        outln!(
             "{}",
             serde_json::json!({
                 "network": network, "patch": [x, y, z], "parameters": parameters, "flops": flops,
@@ -129,30 +132,30 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         );
         return Ok(());
     }
-    println!("{title}: base {}, {} classes, input {x} x {y} x {z}\n", network.base, network.classes);
+    outln!("{title}: base {}, {} classes, input {x} x {y} x {z}\n", network.base, network.classes);
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
     print_choices(&convolutions, &target);
-    println!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
+    outln!("\n{} parameters; {:.1} GFLOP per forward pass in direct form", grouped(parameters), flops as f64 / 1e9);
     if let Some(fingerprint) = fingerprint {
-        println!("\nweights of the model, BLAKE3: {fingerprint}");
+        outln!("\nweights of the model, BLAKE3: {fingerprint}");
     }
     if let Some(StoredWeights { step, fingerprint, .. }) = checkpoint {
-        println!("weights of the checkpoint after step {step}: {fingerprint}");
+        outln!("weights of the checkpoint after step {step}: {fingerprint}");
     }
-    println!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
+    outln!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
     for field in &fields {
-        println!("  {:<12}{:>5}", field.stage, field.voxels);
+        outln!("  {:<12}{:>5}", field.stage, field.voxels);
     }
-    println!("\nmemory on {name}:");
+    outln!("\nmemory on {name}:");
     match &forward {
         Ok(plan) => print_memory("segmentation, one patch", &plan.memory),
-        Err(e) => println!("  segmentation: {e}"),
+        Err(e) => outln!("  segmentation: {e}"),
     }
     for (memory, forecast) in &training {
         match forecast {
             Ok(forecast) => print_forecast(config.training.batch, *memory, forecast),
-            Err(e) => println!("  training, --memory {memory}: {e}"),
+            Err(e) => outln!("  training, --memory {memory}: {e}"),
         }
     }
     Ok(())
@@ -194,13 +197,20 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
     let stored = given.join("config.toml");
     let config = if stored.exists() { Config::read(&stored)? } else { Preset::Tiny.config() };
     let title = path.display().to_string();
-    Ok(Subject { title, network: model.network.clone(), config, patch: preprocessing.patch, model: Some(model) })
+    // A model that names none takes any extents.
+    let patch = preprocessing.patch.unwrap_or([64usize.next_multiple_of(model.network.divisor()); 3]);
+    Ok(Subject { title, network: model.network.clone(), config, patch, model: Some(model) })
 }
 
 fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'static str>>) {
-    println!(
+    outln!(
         "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10}  kernels",
-        "layer", "kind", "channels", "output z,y,x", "parameters", "GFLOP"
+        "layer",
+        "kind",
+        "channels",
+        "output z,y,x",
+        "parameters",
+        "GFLOP"
     );
     for l in layers {
         let kind = match l.kind {
@@ -209,7 +219,7 @@ fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'stati
             LayerKind::Up => "2^3 up".to_owned(),
         };
         let [d, h, w] = l.extents;
-        println!(
+        outln!(
             "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10.3}  {}",
             l.name,
             kind,
@@ -239,14 +249,14 @@ fn family(kernels: Vec<&'static str>) -> &'static str {
 }
 
 fn print_memory(title: &str, memory: &MemoryReport) {
-    println!("  {title}: {}", human_bytes(memory.total()));
-    println!(
+    outln!("  {title}: {}", human_bytes(memory.total()));
+    outln!(
         "    activations and gradients {} (at least {} are live at once; {} without sharing)",
         human_bytes(memory.slots),
         human_bytes(memory.slots_lower_bound),
         human_bytes(memory.values_unshared)
     );
-    println!(
+    outln!(
         "    parameters, their gradients and moments {}, inputs {}, other {}",
         human_bytes(memory.arenas),
         human_bytes(memory.inputs),
@@ -257,7 +267,7 @@ fn print_memory(title: &str, memory: &MemoryReport) {
 fn print_forecast(batch: usize, memory: MemoryMode, forecast: &Forecast) {
     let split = if forecast.passes > 1 { format!(" in {} passes", forecast.passes) } else { String::new() };
     print_memory(&format!("training, batch {batch}{split}, --memory {memory}"), &forecast.step);
-    println!(
+    outln!(
         "    with validation {} and copies to the device {}: peak {}; {:.0} % of the forward pass computed again",
         human_bytes(forecast.validation),
         human_bytes(forecast.staging),

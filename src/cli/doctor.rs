@@ -39,8 +39,8 @@ pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
     if !arguments.json {
         print_device(&gpu, &roof);
         print_costs(&costs);
-        println!("\nself-test of each kernel, farthest element from the definition in f64:");
-        println!("  {:<34} {:>9} {:>9}  case", "kernel", "error", "bound");
+        outln!("\nself-test of each kernel, farthest element from the definition in f64:");
+        outln!("  {:<34} {:>9} {:>9}  case", "kernel", "error", "bound");
     }
     let mut shown = |test: &KernelTest| {
         if !arguments.json {
@@ -57,12 +57,12 @@ pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
             "device": gpu.description(), "memory_budget_bytes": gpu.memory_budget(), "timestamps": gpu.has_timestamps(),
             "roof": roof, "presets": costs, "kernels": tests, "untried": untried, "failed": failed,
         });
-        println!("{document}");
+        outln!("{document}");
     } else {
         if !untried.is_empty() {
-            println!("\nnot tried, as they need other subgroups than this device's: {}", untried.join(", "));
+            outln!("\nnot tried, as they need other subgroups than this device's: {}", untried.join(", "));
         }
-        println!("\n{} of {} kernels are within their bounds", tests.len() - failed, tests.len());
+        outln!("\n{} of {} kernels are within their bounds", tests.len() - failed, tests.len());
     }
     if failed > 0 {
         bail!("{failed} of {} kernels are wrong on {}", tests.len(), gpu.description().name);
@@ -71,12 +71,12 @@ pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
 }
 
 fn print_device(gpu: &Gpu, roof: &Roof) {
-    println!("vnet-engine {} ({})\n", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT"));
+    outln!("vnet-engine {} ({})\n", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT"));
     let used = gpu.description();
     print_adapters(&adapters(), used);
     let budget = gpu.memory_budget().map_or_else(|| "not known".to_owned(), human_bytes);
-    println!("\ndevice memory to stay below: {budget}; times of dispatches: {}", clock(gpu));
-    println!("measured now: copy {:.1} GB/s, fma {:.1} GFLOP/s", roof.copy_gb_per_s, roof.fma_gflop_per_s);
+    outln!("\ndevice memory to stay below: {budget}; times of dispatches: {}", clock(gpu));
+    outln!("measured now: copy {:.1} GB/s, fma {:.1} GFLOP/s", roof.copy_gb_per_s, roof.fma_gflop_per_s);
 }
 
 fn clock(gpu: &Gpu) -> &'static str {
@@ -112,15 +112,22 @@ fn cost(preset: Preset, gpu: &Gpu, roof: &Roof) -> Result<Cost> {
 }
 
 fn print_costs(costs: &[Cost]) {
-    println!("\nwhat a training step would cost, two classes (GFLOP in direct form, seconds at the rate above):");
-    println!(
+    outln!("\nwhat a training step would cost, two classes (GFLOP in direct form, seconds at the rate above):");
+    outln!(
         "  {:<8} {:>16} {:>6} {:>12} {:>10} {:>9} {:>11} {:>13}  fits",
-        "preset", "patch", "batch", "parameters", "GFLOP", "seconds", "memory", "--memory low"
+        "preset",
+        "patch",
+        "batch",
+        "parameters",
+        "GFLOP",
+        "seconds",
+        "memory",
+        "--memory low"
     );
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), human_bytes);
     for c in costs {
         let [x, y, z] = c.patch;
-        println!(
+        outln!(
             "  {:<8} {:>16} {:>6} {:>12} {:>10.1} {:>9.2} {:>11} {:>13}  {}",
             c.preset,
             format!("{x} x {y} x {z}"),
@@ -139,11 +146,5 @@ fn print_test(test: &KernelTest) {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1e}"));
     let verdict = if test.passed { "" } else { "  WRONG" };
     let reason = test.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    println!(
-        "  {:<34} {:>9} {:>9}  {}{verdict}{reason}",
-        test.kernel,
-        number(test.error),
-        number(test.bound),
-        test.case
-    );
+    outln!("  {:<34} {:>9} {:>9}  {}{verdict}{reason}", test.kernel, number(test.error), number(test.bound), test.case);
 }

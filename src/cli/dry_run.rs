@@ -75,13 +75,13 @@ fn print_plan(
     let forecast = check_budget(&gpu, &found.network, &settings.config, [z, y, x])?;
     let [training, validation, test] =
         [&found.split.train, &found.split.validation, &found.split.test].map(|cases| cases.len());
-    println!("data      {heading}: {training} train, {validation} validate, {test} test");
-    println!("patch     {x} x {y} x {z}");
-    println!("device    {}, {}", gpu.description().name, gpu.description().driver);
+    outln!("data      {heading}: {training} train, {validation} validate, {test} test");
+    outln!("patch     {x} x {y} x {z}");
+    outln!("device    {}, {}", gpu.description().name, gpu.description().driver);
     let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
-    println!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
+    outln!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
     let host = (most_voxels * HOST_BYTES_PER_VOXEL) as u64;
-    println!("host      about {} while the largest case ({most_voxels} voxels) is prepared", human_bytes(host));
-    println!("\n{}", settings.config.to_toml());
+    outln!("host      about {} while the largest case ({most_voxels} voxels) is prepared", human_bytes(host));
+    outln!("\n{}", settings.config.to_toml());
     Ok(())
 }

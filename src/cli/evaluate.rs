@@ -36,17 +36,17 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         if let Some(score) = score {
             document["promise12"] = serde_json::to_value(score)?;
         }
-        println!("{document}");
+        outln!("{document}");
         return Ok(());
     }
-    println!("{}", render_table(&evaluation));
+    outln!("{}", render_table(&evaluation));
     if let Some(Summary { mean, standard_deviation, defined, undefined, .. }) = score {
         match mean {
             Some(mean) => {
                 let spread = standard_deviation.map_or_else(String::new, |deviation| format!(" ± {deviation:.2}"));
-                println!("PROMISE12 score {mean:.2}{spread} ({defined} cases, {undefined} undefined)");
+                outln!("PROMISE12 score {mean:.2}{spread} ({defined} cases, {undefined} undefined)");
             }
-            None => println!("PROMISE12 score undefined: no case has a reference"),
+            None => outln!("PROMISE12 score undefined: no case has a reference"),
         }
     }
     Ok(())
@@ -89,8 +89,8 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &
         draw_cases(&folders, &classes, &chosen, &create(&out.join("overlays"))?)?;
     }
     match arguments.json {
-        true => println!("{}", serde_json::to_string(&comparison)?),
-        false => print!("{}", comparison.to_markdown()),
+        true => outln!("{}", serde_json::to_string(&comparison)?),
+        false => out!("{}", comparison.to_markdown()),
     }
     Ok(())
 }

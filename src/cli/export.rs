@@ -88,7 +88,7 @@ pub fn export(arguments: &ExportArguments) -> Result<()> {
         ExportFormat::Onnx => export_onnx(&model, &arguments.out)?,
         ExportFormat::Torch => export_torch(&model, &arguments.out)?,
     }
-    files.iter().for_each(|file| println!("{}", file.display()));
+    files.iter().for_each(|file| outln!("{}", file.display()));
     Ok(())
 }
 
@@ -102,7 +102,7 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
     }
     let model = &imported.model;
     model.write(&arguments.out)?;
-    println!("{}", arguments.out.display());
+    outln!("{}", arguments.out.display());
     tell!("{}: {:?}", imported.layout.name(), model.network);
     if model.preprocessing.is_none() {
         tell!(
@@ -127,7 +127,7 @@ pub fn forward(arguments: &ForwardArguments, device: &GpuOptions) -> Result<()> 
     let logits = run_forward(&open_gpu(device)?, &model, &image)?;
     let tensors = BTreeMap::from([(LOGITS.to_owned(), logits)]);
     write_tensors(&arguments.output, &tensors, HashMap::new())?;
-    println!("{}", arguments.output.display());
+    outln!("{}", arguments.output.display());
     Ok(())
 }
 

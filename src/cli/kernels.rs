@@ -80,10 +80,10 @@ pub fn convolutions(layers: &[Layer], batches: &[usize]) -> BTreeSet<Convolution
 
 /// Prints the kernels of each convolution, and what they were chosen by.
 pub fn print_choices(convolutions: &BTreeSet<ConvolutionLayer>, target: &Target) {
-    println!("\nkernels of the 5x5x5 convolutions (channels, extents z,y,x):");
+    outln!("\nkernels of the 5x5x5 convolutions (channels, extents z,y,x):");
     for layer in convolutions {
         let (kernels, reason) = convolution_kernels(layer, target);
-        println!("  {:<36} {:<9} {}", layer.to_string(), name(kernels, target), words(reason));
+        outln!("  {:<36} {:<9} {}", layer.to_string(), name(kernels, target), words(reason));
     }
 }
 

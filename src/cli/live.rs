@@ -34,7 +34,7 @@ impl Live {
     }
 
     pub fn say(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| errln!("{text}"));
     }
 
     pub fn step(&mut self, result: &StepResult, smooth_loss: f64, rate: f64, seconds_left: f64) {

@@ -1,5 +1,8 @@
 //! Arguments, and one module per group of commands.
 
+#[macro_use]
+pub mod output;
+
 mod augment;
 mod bench;
 mod demo;
@@ -173,7 +176,7 @@ struct PlanArguments {
     /// What the values of label maps are, e.g. --set data.labels.prostate=255; may be repeated
     #[arg(long = "set", value_name = "data.labels.NAME=VALUE")]
     settings: Vec<String>,
-    /// Time for the steps of the training [default: 15 with a software driver, 480 on a GPU]
+    /// Time for the training: steps, validations and test [default: 15 with a software driver, 480 on a GPU]
     #[arg(long, value_parser = parse_minutes)]
     minutes: Option<f64>,
     /// Replace a plan that exists
@@ -235,7 +238,10 @@ struct SegmentArguments {
     /// Replace outputs that exist
     #[arg(long)]
     force: bool,
-    /// Print the files and times as one JSON document
+    /// Keep outputs that exist, with all their probabilities if these are wanted, and segment what is missing
+    #[arg(long = "continue", conflicts_with = "force")]
+    go_on: bool,
+    /// Print files, times, failures and warnings as one JSON document
     #[arg(long)]
     json: bool,
 }
@@ -449,6 +455,7 @@ fn parse_spacing(text: &str) -> Result<[f64; 3], String> {
 /// Runs a command.
 pub fn run(arguments: Arguments) -> Result<()> {
     verbosity::set(arguments.verbose, arguments.quiet);
+    stop::watch()?;
     let kernels = arguments.kernels.as_ref().map(Kernels::algorithms);
     let device = GpuOptions {
         choice: arguments.device,

@@ -21,7 +21,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     let Plan { text, warnings } = planned(&arguments.data, &arguments.settings, arguments.minutes, device)?;
     tell_warnings(&warnings);
     configure::document::store(&out, &text)?;
-    print!("{text}");
+    out!("{text}");
     tell!("written to {}", out.display());
     Ok(())
 }

@@ -1,9 +1,9 @@
 use super::live::Live;
-use super::stop::StopSignal;
+use super::stop;
 use super::verbosity::{is_quiet, is_verbose, tell};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vnet_engine::data::Notice;
 use vnet_engine::plan::human_bytes;
@@ -21,14 +21,14 @@ pub struct TrainProgress {
     steps: u64,
     voxels: u64,
     loss: Option<f64>,
-    stop: StopSignal,
+    out: PathBuf,
 }
 
 impl TrainProgress {
-    /// Takes Ctrl-C and SIGTERM from here on.
-    pub fn new() -> std::io::Result<Self> {
-        let (start, stop) = (Instant::now(), StopSignal::watch()?);
-        Ok(Self { live: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, stop })
+    /// Of a training into the run folder `out`.
+    pub fn new(out: &Path) -> Self {
+        let (start, out) = (Instant::now(), out.to_owned());
+        Self { live: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, out }
     }
 
     fn say(&self, text: &str) {
@@ -81,6 +81,7 @@ impl Progress for TrainProgress {
             human_bytes(run.device_bytes),
         ));
         self.say(&format!("{training} cases to train, {validation} to validate, {test} to test"));
+        stop::in_order(true);
         self.start = Instant::now();
         (self.first, self.steps) = (run.step, run.steps);
         self.voxels = (x * y * z * run.batch) as u64;
@@ -130,8 +131,13 @@ impl Progress for TrainProgress {
         self.say(&format!("note: {text}"));
     }
 
+    fn trained(&mut self) {
+        stop::hint(format!("; {}: the test and the report are missing, go on with --resume", self.out.display()));
+        stop::in_order(false);
+    }
+
     fn stop(&self) -> Option<i32> {
-        self.stop.received()
+        stop::received()
     }
 }
 
@@ -192,6 +198,14 @@ impl SegmentProgress {
             let left = self.start.elapsed().as_secs_f64() / done as f64 * (all - done) as f64;
             let (position, name) = &self.volume;
             tell!("{name} ({position}/{}): window {done}/{all}, {} left", self.volumes, duration(left));
+        }
+    }
+
+    /// Tells something beside the bar.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| errln!("{text}")),
+            None => tell!("{text}"),
         }
     }
 

@@ -1,50 +1,272 @@
+//! `segment`: everything is checked first, one broken volume does not end the others, and `--continue` does what is missing.
+
 use super::progress::SegmentProgress;
-use super::status::WrongInput;
-use super::{SegmentArguments, open_gpu};
+use super::status::{Failures, Problems, WrongInput, is_full_disk, message};
+use super::verbosity::tell;
+use super::{SegmentArguments, open_gpu, stop};
 use anyhow::Result;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
-use vnet_engine::data::images_only;
+use std::time::{Duration, Instant};
 use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
+use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_only};
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
+use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let (models, preprocessing) = read_models(&arguments.models)?;
     let classes = models[0].network.classes;
-    let pairs = pairs(arguments)?;
-    check_outputs(arguments, &pairs, classes)?;
-    let gpu = open_gpu(device)?;
-    let predictor = Predictor::ensemble(&gpu, &models, preprocessing.patch)?.with_mirroring(arguments.tta);
-    drop(models);
+    let batch = Batch::of(arguments, classes)?;
+    let mut told = Told { is_folder: batch.is_folder, ..Told::default() };
+    batch.check_outputs(arguments)?;
     let preparation = preprocessing.preparation(classes);
-    let post_processing =
-        PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
-    let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
-    let mut progress = SegmentProgress::new(pairs.len());
-    let mut written = Vec::new();
-    for (input, output) in &pairs {
-        progress.volume(input);
-        let start = Instant::now();
-        segment_file(&predictor, &preparation, input, output, options, |done, all| progress.window(done, all))?;
-        let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(output, c));
-        let shown = |path: &Path| path.display().to_string();
-        written.push(json!({
-            "input": shown(input), "output": shown(output), "seconds": start.elapsed().as_secs_f64(),
-            "probabilities": probabilities.map(|path| shown(&path)).collect::<Vec<_>>(),
-        }));
+    let (waiting, done): (Vec<&Job>, Vec<&Job>) =
+        batch.jobs.iter().partition(|job| !(arguments.go_on && job.written.iter().all(|file| file.exists())));
+    let waiting = told.readable(waiting, &preparation);
+    batch.create_folder()?;
+    if !waiting.is_empty() {
+        let gpu = open_gpu(device)?;
+        let mut segmenter = Segmenter::new(&gpu, models, &preprocessing)?.with_mirroring(arguments.tta);
+        if batch.is_folder {
+            stop::hint("; segment --continue goes on with what is missing".to_owned());
+        }
+        told.segment(&waiting, &mut segmenter, arguments);
     }
-    progress.finish();
     if arguments.json {
-        println!("{}", json!({ "volumes": written }));
-        return Ok(());
+        let done: Vec<String> = done.iter().map(|job| shown(&job.output)).collect();
+        outln!("{}", told.json(&done));
+    } else {
+        told.written.iter().for_each(|(job, _)| outln!("{}", job.output.display()));
     }
-    for (_, output) in &pairs {
-        println!("{}", output.display());
+    told.end(&batch)
+}
+
+/// One volume to segment.
+struct Job {
+    input: PathBuf,
+    output: PathBuf,
+    probabilities: Vec<PathBuf>,
+    /// All files of the output and the probabilities.
+    written: Vec<PathBuf>,
+}
+
+/// What is to be done.
+struct Batch {
+    jobs: Vec<Job>,
+    /// Where the outputs go.
+    folder: PathBuf,
+    /// Whether the input is a folder of volumes; then one that fails does not end the others.
+    is_folder: bool,
+}
+
+/// What has been done.
+#[derive(Default)]
+struct Told<'a> {
+    written: Vec<(&'a Job, Duration)>,
+    failures: Vec<(&'a Job, anyhow::Error)>,
+    warnings: Warnings,
+    /// Volumes that were not tried, because the device or the disk failed before.
+    left: usize,
+    /// Whether there are others when one fails.
+    is_folder: bool,
+}
+
+impl Batch {
+    /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
+    fn of(arguments: &SegmentArguments, classes: usize) -> Result<Self> {
+        let (input, output) = (&arguments.input, &arguments.output);
+        let is_folder = input.is_dir() && !is_series(input);
+        let inputs = if is_folder { images_only(input)? } else { vec![input.clone()] };
+        let folder = match output.parent() {
+            _ if is_folder || output.is_dir() => output.as_path(),
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let job = |input: PathBuf| {
+            let to = if is_folder || output.is_dir() { output.join(output_name(&input)) } else { output.clone() };
+            let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
+            let probabilities: Vec<PathBuf> = probabilities.collect();
+            let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
+            Job { input, output: to, probabilities, written }
+        };
+        Ok(Self { jobs: inputs.into_iter().map(job).collect(), folder: folder.to_owned(), is_folder })
+    }
+
+    /// Nothing is computed that cannot be written. Nothing is overwritten without `--force`, and an input never.
+    fn check_outputs(&self, arguments: &SegmentArguments) -> Result<()> {
+        let mut taken: BTreeMap<&Path, &Path> = BTreeMap::new();
+        // All inputs, and both files of a pair: a.mha and a.mhd differ, their voxels need not.
+        let inputs = self.jobs.iter().flat_map(|job| files_written(&job.input));
+        let inputs: BTreeSet<PathBuf> = inputs.filter_map(|file| file.canonicalize().ok()).collect();
+        let mut problems = Vec::new();
+        for job in &self.jobs {
+            check_output(&job.output)?;
+            if let Err(text) = check_job(job, &inputs, &mut taken) {
+                problems.push(WrongInput(text).into());
+            }
+        }
+        if !self.is_folder && !self.folder.is_dir() {
+            problems.push(WrongInput(format!("{}: there is no such folder to write to", self.folder.display())).into());
+        }
+        let present: Vec<&PathBuf> =
+            self.jobs.iter().filter_map(|job| job.written.iter().find(|file| file.exists())).collect();
+        if let (Some(first), false, false) = (present.first(), arguments.force, arguments.go_on) {
+            let first = first.display();
+            let text = match (present.len(), self.jobs.len()) {
+                (1, 1) => format!("{first}: exists; --force replaces it"),
+                (some, all) => format!(
+                    "{first}: exists, as do outputs of {some} of {all} volumes; --force replaces them, --continue goes on \
+                     with what is missing"
+                ),
+            };
+            problems.push(WrongInput(text).into());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Problems::of(problems)) }
+    }
+
+    /// The folder of the outputs, in which a file can be made.
+    fn create_folder(&self) -> Result<()> {
+        let wrong = |e| WrongInput(format!("{}: cannot write to the output folder: {e}", self.folder.display()));
+        if self.is_folder {
+            std::fs::create_dir_all(&self.folder).map_err(wrong)?;
+        }
+        tempfile::tempfile_in(&self.folder).map_err(wrong)?;
+        Ok(())
+    }
+}
+
+/// What is wrong with the outputs of a job, beside the inputs of all and what the jobs before write.
+fn check_job<'a>(
+    job: &'a Job,
+    inputs: &BTreeSet<PathBuf>,
+    taken: &mut BTreeMap<&'a Path, &'a Path>,
+) -> Result<(), String> {
+    for file in &job.written {
+        if file.canonicalize().is_ok_and(|file| inputs.contains(&file)) {
+            return Err(format!("{}: is the input; give another --output", file.display()));
+        }
+        if let Some(other) = taken.insert(file, &job.input) {
+            let (one, file) = (other.display(), file.display());
+            return Err(format!("{file}: would be written for {one} and for {}; rename one", job.input.display()));
+        }
+        if file.is_dir() {
+            return Err(format!("{}: is a folder, and a file is to be written", file.display()));
+        }
     }
     Ok(())
+}
+
+impl<'a> Told<'a> {
+    /// The jobs whose inputs can be read as far as their headers say.
+    fn readable(&mut self, jobs: Vec<&'a Job>, preparation: &Preparation) -> Vec<&'a Job> {
+        let mut readable = Vec::new();
+        for job in jobs {
+            match check_image(&job.input, preparation) {
+                Ok(header) => {
+                    self.warnings.extend(&job.input, header.warnings);
+                    readable.push(job);
+                }
+                Err(error) => self.fail(job, error.into(), |text| tell!("{text}")),
+            }
+        }
+        self.warnings.notices().iter().for_each(|notice| tell!("warning: {notice}"));
+        readable
+    }
+
+    fn segment(&mut self, jobs: &[&'a Job], segmenter: &mut Segmenter, arguments: &SegmentArguments) {
+        let post_processing =
+            PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
+        let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
+        let mut progress = SegmentProgress::new(jobs.len());
+        for (at, job) in jobs.iter().enumerate() {
+            progress.volume(&job.input);
+            let start = Instant::now();
+            let shown = |done, all| {
+                progress.window(done, all);
+                ControlFlow::Continue(())
+            };
+            match segmenter.segment_file(&job.input, &job.output, options, shown) {
+                Ok(found) => {
+                    if let Some([x, y, z]) = found.windows {
+                        let detail = format!("windows of {x} x {y} x {z} voxels");
+                        self.warn(&progress, &job.input, Warning::with(IN_WINDOWS, detail));
+                    }
+                    self.written.push((job, start.elapsed()));
+                }
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    let ends = ends_all(&error);
+                    self.fail(job, error, |text| progress.say(text));
+                    if ends {
+                        self.left = jobs.len() - at - 1;
+                        break;
+                    }
+                }
+            }
+        }
+        progress.finish();
+    }
+
+    /// Tells a kind of warning once.
+    fn warn(&mut self, progress: &SegmentProgress, file: &Path, warning: Warning) {
+        let known = self.warnings.notices().len();
+        self.warnings.add(file, warning);
+        if let Some(notice) = self.warnings.notices().get(known) {
+            progress.say(&format!("warning: {notice}"));
+        }
+    }
+
+    /// Tells of a failure at once, where others go on; [`Told::end`] names all of them.
+    fn fail(&mut self, job: &'a Job, error: anyhow::Error, say: impl Fn(&str)) {
+        if self.is_folder {
+            say(&format!("failed: {}", message(&error)));
+        }
+        self.failures.push((job, error));
+    }
+
+    fn json(&self, done: &[String]) -> serde_json::Value {
+        let written = self.written.iter().map(|(job, time)| {
+            let probabilities: Vec<String> = job.probabilities.iter().map(|path| shown(path)).collect();
+            json!({
+                "input": shown(&job.input), "output": shown(&job.output), "seconds": time.as_secs_f64(),
+                "probabilities": probabilities,
+            })
+        });
+        let failed =
+            self.failures.iter().map(|(job, error)| json!({ "input": shown(&job.input), "error": message(error) }));
+        json!({
+            "volumes": written.collect::<Vec<_>>(), "present": done, "failures": failed.collect::<Vec<_>>(),
+            "left": self.left, "warnings": self.warnings.notices(),
+        })
+    }
+
+    /// The failure of a single volume is its own error; those of several are named together.
+    fn end(mut self, batch: &Batch) -> Result<()> {
+        match self.failures.len() {
+            0 => Ok(()),
+            1 if !batch.is_folder => Err(self.failures.remove(0).1),
+            _ => {
+                let failures = self.failures.into_iter().map(|(_, error)| error).collect();
+                Err(Failures { failures, all: batch.jobs.len(), left: self.left }.into())
+            }
+        }
+    }
+}
+
+/// A kind of warning.
+const IN_WINDOWS: &str = "does not fit the device as a whole, so it is predicted in windows; probabilities near their borders are not those of \
+     the whole";
+
+/// Whether the next volume would fail in the same way: a lost device, a full disk.
+fn ends_all(error: &anyhow::Error) -> bool {
+    is_full_disk(error) || matches!(error.downcast_ref(), Some(InferError::Gpu(_)))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// The models and how they all want volumes to be prepared.
@@ -55,6 +277,10 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
         let wrong = |text: String| WrongInput(format!("{}: {text}", path.display()));
         let model = Model::read(&path)?;
         let found = Preprocessing::of(&model).map_err(|e| wrong(format!("metadata key preprocessing: {e}")))?;
+        if model.network.in_channels != 1 {
+            let channels = model.network.in_channels;
+            return Err(wrong(format!("{channels} input channels, but a volume has one; see forward")).into());
+        }
         let Some(expected) = &first else {
             first = Some(found);
             models.push(model);
@@ -81,50 +307,4 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
 /// The model file of a run folder, or the path itself.
 pub fn model_path(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
-}
-
-/// Inputs and outputs: a folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
-fn pairs(arguments: &SegmentArguments) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let (input, output) = (&arguments.input, &arguments.output);
-    if input.is_dir() && !is_series(input) {
-        let inputs = images_only(input)?;
-        std::fs::create_dir_all(output)
-            .map_err(|e| WrongInput(format!("{}: cannot create the output folder: {e}", output.display())))?;
-        return Ok(inputs
-            .into_iter()
-            .map(|path| {
-                let to = output.join(output_name(&path));
-                (path, to)
-            })
-            .collect());
-    }
-    let output = match output.is_dir() {
-        true => output.join(output_name(input)),
-        false => output.clone(),
-    };
-    Ok(vec![(input.clone(), output)])
-}
-
-/// Nothing is overwritten without `--force`, and an input never.
-fn check_outputs(arguments: &SegmentArguments, pairs: &[(PathBuf, PathBuf)], classes: usize) -> Result<()> {
-    for (input, output) in pairs {
-        check_output(output)?;
-        // Both files of a pair: a.mha and a.mhd differ, their voxels need not.
-        let read = files_written(input);
-        if files_written(output).iter().any(|file| read.iter().any(|i| same_file(i, file))) {
-            return Err(WrongInput(format!("{}: is the input; give another --output", output.display())).into());
-        }
-        let extra = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(output, c));
-        let mut written = std::iter::once(output.clone()).chain(extra).flat_map(|path| files_written(&path));
-        if let Some(present) = written.find(|p| p.exists())
-            && !arguments.force
-        {
-            return Err(WrongInput(format!("{}: exists; --force replaces it", present.display())).into());
-        }
-    }
-    Ok(())
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

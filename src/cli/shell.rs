@@ -24,7 +24,7 @@ pub fn completions(arguments: &CompletionsArguments) {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "vnet-engine", &mut script);
     // In scripts for bash, labels of subcommands escape the hyphen otherwise than what is looked up: clap-rs/clap#6421.
-    print!("{}", String::from_utf8_lossy(&script).replace("vnet__subcmd__engine", "vnet__engine"));
+    out!("{}", String::from_utf8_lossy(&script).replace("vnet__subcmd__engine", "vnet__engine"));
 }
 
 /// Writes the manual, a page per command.
@@ -43,7 +43,7 @@ pub fn man(arguments: &ManArguments) -> Result<()> {
         clap_mangen::Man::new(command.name(name)).render(&mut page)?;
         let path = out.join(format!("{name}.1"));
         std::fs::write(&path, page).map_err(wrong)?;
-        println!("{}", path.display());
+        outln!("{}", path.display());
     }
     Ok(())
 }

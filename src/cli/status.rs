@@ -28,9 +28,26 @@ impl Problems {
     }
 }
 
+/// Some of many volumes could not be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of {all} volumes failed", .failures.len())]
+pub struct Failures {
+    /// Why, each with the name of its file.
+    pub failures: Vec<anyhow::Error>,
+    /// Number of volumes.
+    pub all: usize,
+    /// Number of those that were not tried.
+    pub left: usize,
+}
+
 /// An error in words: one line, or a heading and a line for each of several problems. Names of files and keys may hold
 /// anything; control characters are escaped, so that no name makes a line or moves the cursor.
 pub fn message(error: &anyhow::Error) -> String {
+    if let Some(Failures { failures, left, .. }) = error.downcast_ref() {
+        let lines = failures.iter().flat_map(problems_of).map(|problem| format!("\n  {}", escaped(&problem)));
+        let rest = if *left > 0 { format!(", {left} were not tried") } else { String::new() };
+        return format!("{error}{rest}{}", lines.collect::<String>());
+    }
     let several: Vec<String> = problems_of(error);
     if several.len() < 2 {
         return several.first().map_or_else(|| escaped(&error.to_string()), |only| escaped(only));
@@ -80,7 +97,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
     if let Some(Problems(problems)) = error.downcast_ref() {
         return problems.iter().map(exit_status).max().unwrap_or(2);
     }
-    if error.chain().any(is_full_disk) {
+    if is_full_disk(error) || error.is::<Failures>() {
         return 1;
     }
     let user = error.chain().any(|cause| {
@@ -134,9 +151,11 @@ fn is_wrong_path(error: &std::io::Error) -> bool {
     matches!(error.kind(), IsADirectory | NotADirectory | NotFound | PermissionDenied)
 }
 
-fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether a disk is full, so that another path on it does not help.
+pub fn is_full_disk(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    cause.downcast_ref::<std::io::Error>().is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded))
+    let full = |io: &std::io::Error| matches!(io.kind(), StorageFull | QuotaExceeded);
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(full))
 }
 
 fn is_wrong_prediction(error: &InferError) -> bool {

@@ -24,25 +24,25 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
         Ok(gpu)
     };
-    let mut progress = TrainProgress::new()?;
+    let mut progress = TrainProgress::new(&settings.out);
     let summary = train_on(open, &settings, &mut progress);
     progress.finish();
     let summary = summary?;
     if arguments.json {
-        println!("{}", json(&settings, &summary));
+        outln!("{}", json(&settings, &summary));
         return Ok(());
     }
     if let Some(test) = &summary.test {
-        println!("{}", render_table(test));
+        outln!("{}", render_table(test));
     }
     if let Some((dice, step)) = summary.best {
-        println!("best validation Dice {dice:.4} after {step} steps");
+        outln!("best validation Dice {dice:.4} after {step} steps");
     }
-    println!("weights after the last step  {}\nweights of the model         {}", summary.weights, summary.model);
+    outln!("weights after the last step  {}\nweights of the model         {}", summary.weights, summary.model);
     let out = settings.out.display();
-    println!("model   {out}/model.safetensors\ncurves  {out}/curves.png\nreport  {out}/report.html");
+    outln!("model   {out}/model.safetensors\ncurves  {out}/curves.png\nreport  {out}/report.html");
     if arguments.profile && settings.out.join("profile.txt").exists() {
-        println!("profile {out}/profile.txt, {out}/profile.json (chrome://tracing, ui.perfetto.dev)");
+        outln!("profile {out}/profile.txt, {out}/profile.json (chrome://tracing, ui.perfetto.dev)");
     }
     Ok(())
 }

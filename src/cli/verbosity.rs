@@ -1,5 +1,6 @@
 //! What goes to stderr besides errors. The program has one stderr, so this is one setting of the process.
 
+use super::output::Messages;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tracing_subscriber::EnvFilter;
 use vnet_engine::data::Warnings;
@@ -14,7 +15,8 @@ pub fn set(verbose: u8, quiet: bool) {
     LEVEL.store(level, Ordering::Relaxed);
     let named = ["off", "off", "warn", "info"].get(usize::from(level)).unwrap_or(&"debug");
     let filter = EnvFilter::try_from_env("VNET_LOG").unwrap_or_else(|_| EnvFilter::new(named));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    lines.with_writer(|| Messages).log_internal_errors(false).init();
 }
 
 /// Whether only results and errors are wanted.
@@ -27,11 +29,11 @@ pub fn is_verbose() -> bool {
     LEVEL.load(Ordering::Relaxed) > 1
 }
 
-/// `eprintln!` of what is neither result nor error.
+/// `errln!` of what is neither result nor error.
 macro_rules! tell {
     ($($argument:tt)*) => {
         if !$crate::cli::verbosity::is_quiet() {
-            eprintln!($($argument)*);
+            errln!($($argument)*);
         }
     };
 }

@@ -57,8 +57,8 @@ pub fn plan(
     let budget = Budget { minutes: minutes.unwrap_or(nominal.minutes), memory: gpu.memory_budget(), nominal };
     let mut design = design(&fingerprint, &budget, gpu.target())?;
     design.config.data.labels = Labels(dataset.classes.clone());
-    noted("timing a few steps");
-    let measured = Measured::of(gpu, &design, &dataset.cases, classes)?;
+    noted("timing steps and predictions for a few seconds");
+    let measured = Measured::of(gpu, &design, &dataset, &fingerprint)?;
     design.set_length(&measured, &budget);
     let heading = document::Heading {
         data,

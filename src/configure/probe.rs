@@ -1,14 +1,20 @@
 //! The speed of a device: expected by its kind, and measured.
 
+use super::fingerprint::{CaseFacts, Fingerprint};
 use super::rules::Design;
-use crate::data::{Batch, Case, Loader, Normalisation};
+use crate::data::split::Split;
+use crate::data::{Batch, Dataset, Fit, Loader, Normalisation, Prepared, TargetSpacing, prepare_image};
 use crate::gpu::{AdapterDescription, Gpu};
+use crate::infer::{InferError, Predictor};
 use crate::train::{Config, Forecast, TrainError, Trainer};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Steps that are timed, behind one that is not.
-const TIMED: usize = 3;
+/// Time for which steps run that are not timed, and that are; at least one and [`LEAST`] of them.
+const WARM_UP: Duration = Duration::from_secs(1);
+const TIMED: Duration = Duration::from_secs(4);
+const LEAST: u32 = 3;
 /// Direct flops per second of a training step on two cores with a software driver, at base 4 and 16: docs/performance.md.
 const SOFTWARE: [f64; 2] = [30e9, 165e9];
 /// What other devices are taken to be faster than two cores.
@@ -43,41 +49,116 @@ impl Nominal {
     }
 }
 
-/// A training step as it was measured.
+/// The parts of a training as they were measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
-    /// Median seconds of a step, loader and augmentation included.
+    /// Seconds of a step in the steady state, loader and augmentation included.
     pub step_seconds: f64,
+    /// Seconds of one validation: the windows of its cases.
+    pub validation_seconds: f64,
+    /// Seconds of the test: reading, preparing and predicting its cases.
+    pub test_seconds: f64,
     /// Device memory.
     pub forecast: Forecast,
 }
 
 impl Measured {
-    /// Trains a few steps on the first cases.
+    /// Trains a few seconds on the first cases, and predicts windows of one.
     ///
     /// # Errors
     /// [`TrainError`] when the device failed or a file cannot be read.
-    pub fn of(gpu: &Arc<Gpu>, design: &Design, cases: &[Case], classes: usize) -> Result<Self, TrainError> {
+    pub fn of(gpu: &Arc<Gpu>, design: &Design, dataset: &Dataset, facts: &Fingerprint) -> Result<Self, TrainError> {
         let mut config: Config = design.config.clone();
         // A window would need all volumes first, and takes no part of the time.
         config.data.normalisation = Normalisation::ZScoreAll;
         let [x, y, z] = design.patch;
-        let network = config.network(classes);
+        let network = config.network(facts.classes);
         let forecast = Forecast::new(&network, &config, [z, y, x], gpu.target())?;
         let mut trainer = Trainer::new(gpu, &network, &config, [z, y, x])?;
         trainer.initialise(config.seed, config.network.head_gain);
+        let preparation = config.preparation(design.patch, facts.classes);
         let settings = config.loader_settings(design.patch, trainer.pass_batch(), 0);
-        let mut loader = Loader::start(cases.to_vec(), config.preparation(design.patch, classes), settings)?;
-        let mut seconds = Vec::new();
-        for _ in 0..=TIMED {
-            let start = Instant::now();
-            let batches = (0..trainer.passes()).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
-            trainer.step(&batches, config.learning_rate(0))?;
-            trainer.finish()?;
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        Ok(Self { step_seconds: crate::profile::median(seconds.split_off(1)), forecast })
+        let loader = Loader::start(dataset.cases.clone(), preparation.clone(), settings)?;
+        let step_seconds = steady_step(&mut trainer, loader, config.learning_rate(0))?;
+        let split = split_of(dataset, &config)?;
+        let predictor = Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, design.patch)?;
+        let begin = Instant::now();
+        let (prepared, _) = prepare_image(&dataset.cases[0].image, &preparation, Fit::Whole)?;
+        let read_seconds = begin.elapsed().as_secs_f64();
+        let window_seconds = window(&predictor, &prepared)?;
+        let windows = |names: &[String]| -> f64 {
+            let of = facts.cases.iter().filter(|case| names.contains(&case.name));
+            of.map(|case| predictor.windows(extents_at(case, &config, design.patch)) as f64).sum()
+        };
+        Ok(Self {
+            step_seconds,
+            validation_seconds: windows(&split.validation) * window_seconds,
+            test_seconds: windows(&split.test) * window_seconds + split.test.len() as f64 * read_seconds,
+            forecast,
+        })
     }
+}
+
+/// Seconds of a step once the pipeline is full: shaders are compiled, volumes are in the system's cache, and a step is
+/// submitted while others are under way.
+fn steady_step(trainer: &mut Trainer, mut loader: Loader, learning_rate: f64) -> Result<f64, TrainError> {
+    let mut step = |trainer: &mut Trainer| -> Result<(), TrainError> {
+        let batches = (0..trainer.passes()).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
+        trainer.step(&batches, learning_rate)?;
+        Ok(())
+    };
+    for (time, least) in [(WARM_UP, 1), (TIMED, LEAST)] {
+        let (begin, mut steps) = (Instant::now(), 0);
+        while steps < least || begin.elapsed() < time {
+            step(trainer)?;
+            steps += 1;
+        }
+        trainer.finish()?;
+        if time == TIMED {
+            return Ok(begin.elapsed().as_secs_f64() / f64::from(steps));
+        }
+    }
+    unreachable!("the second round returns")
+}
+
+/// Median seconds of a window, after one that does not count.
+fn window(predictor: &Predictor, prepared: &Prepared) -> Result<f64, TrainError> {
+    let mut seconds = Vec::new();
+    let begin = Instant::now();
+    while seconds.len() < 2 {
+        let mut last = Instant::now();
+        let progress = |_, _| {
+            seconds.push(std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64());
+            let enough = seconds.len() > LEAST as usize && begin.elapsed() > WARM_UP;
+            if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match predictor.predict_slabs(prepared, |_| (), progress) {
+            Ok(()) | Err(InferError::Stopped) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(crate::profile::median(seconds.split_off(1)))
+}
+
+/// The split of the data set, of its first fold where it has several, else that of the configuration.
+fn split_of(dataset: &Dataset, config: &Config) -> Result<Split, TrainError> {
+    let (names, given) = (dataset.names(), dataset.dir.join("split.json"));
+    Ok(match given.exists() {
+        true => Split::load(&given, &names, None).or_else(|_| Split::load(&given, &names, Some(0)))?,
+        false => Split::from_seed(&names, config.seed, config.data.split)?,
+    })
+}
+
+/// Extents of a case as it is predicted.
+fn extents_at(case: &CaseFacts, config: &Config, patch: [usize; 3]) -> [usize; 3] {
+    let spacing = match config.data.spacing {
+        TargetSpacing::Millimetres(spacing) => spacing,
+        TargetSpacing::Native(_) => case.spacing,
+    };
+    std::array::from_fn(|axis| {
+        let extent = case.extents[axis] as f64 * case.spacing[axis] / spacing[axis];
+        (extent.round() as usize).max(patch[axis])
+    })
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ use shape::choose_shape;
 
 /// Steps of a training, at least and at most: with fewer nothing is learnt; the most are the paper's.
 const STEPS: [u64; 2] = [300, 30_000];
-/// Validations of a training.
+/// Validations of a training, at most.
 const VALIDATIONS: u64 = 10;
+/// Share of the budget for validations and test, at most, as long as there is one validation.
+const LOOKING: f64 = 1.0 / 3.0;
 
 /// What a training may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,27 +63,50 @@ impl Design {
         self.reasons.push(Reason { key, text });
     }
 
-    /// Length and rhythm from the time of a step.
+    /// Length and rhythm from the times of a step, of a validation and of the test: all of them within the budget, with at
+    /// most [`LOOKING`] of it for validations and test where one validation leaves room for that.
     pub fn set_length(&mut self, measured: &Measured, budget: &Budget) {
-        let possible = budget.minutes * 60.0 / measured.step_seconds;
+        let all = budget.minutes * 60.0;
+        let looking = |validations: u64| validations as f64 * measured.validation_seconds + measured.test_seconds;
+        let validations = (1..=VALIDATIONS).rev().find(|&count| looking(count) <= LOOKING * all).unwrap_or(1);
+        let possible = (all - looking(validations)).max(0.0) / measured.step_seconds;
         let steps = two_digits(possible as u64).clamp(STEPS[0], STEPS[1]);
         let training = &mut self.config.training;
         training.steps = steps;
-        training.validate_every = steps.div_ceil(VALIDATIONS);
-        training.checkpoint_every = training.validate_every;
-        let minutes = steps as f64 * measured.step_seconds / 60.0;
-        let over = if minutes > 1.05 * budget.minutes { ", which is over the budget: fewer teach nothing" } else { "" };
+        training.validate_every = steps.div_ceil(validations);
+        training.checkpoint_every = steps.div_ceil(VALIDATIONS);
+        let stepping = steps as f64 * measured.step_seconds;
+        let taken = stepping + looking(validations);
+        let over = if taken > 1.05 * all { ", which is over the budget: fewer steps teach nothing" } else { "" };
+        let share = |seconds: f64| 100.0 * seconds / taken;
         self.because(
             "training.steps",
             format!(
-                "measured: {:.3} s per step, so {steps} steps take {minutes:.1} of the {} minutes of the budget{over}; \
-                 {} at least, {} (the paper's) at most. Validations and the test come on top.",
-                measured.step_seconds, budget.minutes, STEPS[0], STEPS[1]
+                "measured: {:.3} s per step, so {steps} steps take {:.1} minutes ({:.0} % of the training), validations \
+                 {:.1} ({:.0} %) and the test {:.1} ({:.0} %): {:.1} of the {} minutes of the budget{over}; {} steps at \
+                 least, {} (the paper's) at most.",
+                measured.step_seconds,
+                stepping / 60.0,
+                share(stepping),
+                (taken - stepping - measured.test_seconds) / 60.0,
+                share(taken - stepping - measured.test_seconds),
+                measured.test_seconds / 60.0,
+                share(measured.test_seconds),
+                taken / 60.0,
+                budget.minutes,
+                STEPS[0],
+                STEPS[1]
             ),
         );
-        let every = format!("measured: a tenth of the steps, since a validation predicts {VALIDATIONS} times in all.");
-        self.because("training.validate_every", every);
-        self.because("training.checkpoint_every", "measured: with each validation.".to_owned());
+        self.because(
+            "training.validate_every",
+            format!(
+                "measured: a validation takes {:.1} s, so there are {validations}, of {VALIDATIONS} at most; with the test \
+                 they are to take no more than a third of the time.",
+                measured.validation_seconds
+            ),
+        );
+        self.because("training.checkpoint_every", "measured: a tenth of the steps.".to_owned());
     }
 }
 

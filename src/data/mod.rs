@@ -51,7 +51,7 @@ pub use inspect::inspect;
 pub use intensities::{Intensities, QUANTILES};
 pub use loader::{Batch, Loader, LoaderSettings, Sample};
 pub use normalise::{IntensityStatistics, Normalisation};
-pub use prepare::{Fit, Geometry, Preparation, Prepared, prepare_image, prepare_pair, read_case_label};
+pub use prepare::{Fit, Geometry, Preparation, Prepared, check_image, prepare_image, prepare_pair, read_case_label};
 pub use resample::{Interpolation, Resampling, TargetSpacing};
 pub use restore::Restoration;
 pub use sampling::Sampling;

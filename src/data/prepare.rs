@@ -245,10 +245,16 @@ fn too_many(extents: [usize; 3], limit: usize) -> bool {
     count.is_none_or(|count| count > limit)
 }
 
-/// Reads and prepares an image; the header is what an output in its grid is written from.
-pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
+/// Checks what the header of an image says, before its voxels are read.
+pub fn check_image(path: &Path, preparation: &Preparation) -> Result<Header, DataError> {
     let header = io::read_header(path)?;
     check_size(path, &header.grid(path)?, preparation, MOST_VOXELS)?;
+    Ok(header)
+}
+
+/// Reads and prepares an image; the header is what an output in its grid is written from.
+pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
+    let header = check_image(path, preparation)?;
     let prepared = Prepared::from_volume(io::read_volume(path)?, preparation, fit);
     Ok((prepared, header))
 }

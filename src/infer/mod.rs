@@ -5,6 +5,7 @@ mod postprocess;
 mod predictor;
 mod preprocessing;
 mod segment;
+mod segmenter;
 mod sliding;
 mod window;
 
@@ -13,4 +14,5 @@ pub use postprocess::PostProcessing;
 pub use predictor::{InferError, Predictor};
 pub use preprocessing::Preprocessing;
 pub use segment::{SegmentOptions, probability_path, segment_file, segment_volume};
+pub use segmenter::{Segmented, Segmenter};
 pub use window::{gaussian_weights, window_starts};

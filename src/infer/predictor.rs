@@ -4,8 +4,9 @@ use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
 use crate::kernel::{Arena, Target};
 use crate::nn::{InferenceGraph, Model, Network};
-use crate::plan::{Plan, PlanError, Request, plan};
+use crate::plan::{Plan, PlanError, Request, human_bytes, plan};
 use crate::tensor::{ShapeError, ValueId};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// A prediction failed.
@@ -23,6 +24,22 @@ pub enum InferError {
     /// A volume cannot be read or written.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Not even small windows fit the device.
+    #[error(
+        "windows of {} x {} x {} voxels need {} of device memory, more than {}", .patch[0], .patch[1], .patch[2],
+        human_bytes(*.needed), human_bytes(*.budget)
+    )]
+    Memory {
+        /// Extents x, y, z.
+        patch: [usize; 3],
+        /// Bytes.
+        needed: u64,
+        /// Bytes there are.
+        budget: u64,
+    },
+    /// The caller's `progress` asked for an end.
+    #[error("the prediction was stopped")]
+    Stopped,
     /// An ensemble of nothing.
     #[error("an ensemble needs at least one model")]
     NoModel,
@@ -66,7 +83,7 @@ pub enum InferError {
 /// # trainer.model(trainer.best_arena(), &network, &Preprocessing::new(&preparation, Vec::new()))?.write(&path)?;
 /// let model = Model::read(&path)?;
 /// let preprocessing = Preprocessing::of(&model)?;
-/// let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
+/// let predictor = Predictor::new(&gpu, &model, preprocessing.patch.expect("a trained model names its patch"))?;
 /// let preparation = preprocessing.preparation(model.network.classes);
 ///
 /// let grid = Grid::axis_aligned([9, 7, 5], [1.0, 1.0, 2.0]);
@@ -175,19 +192,28 @@ impl Predictor {
 
     /// Predicts a prepared volume on its prepared grid and hands on the probabilities in slabs, in the order of z: voxels
     /// x fastest, each with its classes. Windows overlap by half and are averaged with Gaussian weights; `progress` gets
-    /// the number of windows that are done, and of all.
+    /// the number of windows that are done, and of all, and may end the prediction after each.
     ///
     /// # Errors
-    /// [`InferError::Gpu`] when the device failed.
+    /// [`InferError::Gpu`] when the device failed, [`InferError::Stopped`] when `progress` said so.
     pub fn predict_slabs(
         &self,
         prepared: &Prepared,
         slab: impl FnMut(&[f32]),
-        mut progress: impl FnMut(usize, usize),
+        mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<(), InferError> {
         let sliding = self.sliding(prepared.geometry.grid.extents);
         let all = sliding.count();
-        Ok(sliding.run(&prepared.image, |patch| self.window(patch), slab, |done| progress(done, all))?)
+        let mut done = 0;
+        let window = |patch: &[f32]| {
+            let probabilities = self.window(patch)?;
+            done += 1;
+            match progress(done, all) {
+                ControlFlow::Continue(()) => Ok(probabilities),
+                ControlFlow::Break(()) => Err(InferError::Stopped),
+            }
+        };
+        sliding.run(&prepared.image, window, slab)
     }
 
     /// Probabilities of a prepared volume, on its prepared grid, all at once.
@@ -196,7 +222,7 @@ impl Predictor {
     /// [`InferError::Gpu`] when the device failed.
     pub fn predict(&self, prepared: &Prepared) -> Result<Vec<f32>, InferError> {
         let mut probabilities = Vec::with_capacity(prepared.image.len() * self.classes);
-        self.predict_slabs(prepared, |slab| probabilities.extend_from_slice(slab), |_, _| ())?;
+        self.predict_slabs(prepared, |slab| probabilities.extend_from_slice(slab), |_, _| ControlFlow::Continue(()))?;
         Ok(probabilities)
     }
 

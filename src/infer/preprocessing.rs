@@ -20,8 +20,10 @@ pub struct Preprocessing {
     /// How images are brought there.
     #[serde(default, skip_serializing_if = "Interpolation::is_linear")]
     pub interpolation: Interpolation,
-    /// Extents x, y, z of the network's input.
-    pub patch: [usize; 3],
+    /// Extents x, y, z of the network's input, the windows of a prediction; without them volumes are predicted whole, as
+    /// PyTorch does. See [`super::Segmenter`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<[usize; 3]>,
     /// Whether volumes are brought to the orientation nearest to RAS.
     pub canonical: bool,
     /// Names of the classes, background first; may be empty.
@@ -38,11 +40,12 @@ impl Preprocessing {
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
         let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *preparation;
         let labels = preparation.labels.clone().filter(|labels| !labels.is_identity());
+        let patch = Some(patch);
         Self { normalisation, intensities, spacing, interpolation, patch, canonical, class_names, labels }
     }
 
-    /// That of a model; without the key, volumes are taken as they are, normalised over all voxels, and the patch is 64
-    /// voxels along each axis, rounded up to the network's divisor.
+    /// That of a model; without the key, as in a state dictionary from PyTorch, volumes are taken whole, in their own
+    /// spacing and orientation, and normalised to zero mean and unit variance over all voxels.
     ///
     /// # Errors
     /// What is wrong with the key.
@@ -57,10 +60,10 @@ impl Preprocessing {
                 if !found.spacing.is_sensible() {
                     return Err(serde_json::Error::custom("spacing: expected \"native\" or 0.01 to 100 mm"));
                 }
-                if !found.patch.iter().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
-                    return Err(serde_json::Error::custom(format!(
-                        "patch: expected three extents from 1 to {LONGEST_PATCH}"
-                    )));
+                let sensible = |extent: &usize| (1..=LONGEST_PATCH).contains(extent);
+                if !found.patch.iter().flatten().all(sensible) {
+                    let expected = format!("patch: expected three extents from 1 to {LONGEST_PATCH}");
+                    return Err(serde_json::Error::custom(expected));
                 }
                 let classes = model.network.classes;
                 if let Some(labels) = found.labels.as_ref().filter(|labels| labels.count() != classes) {
@@ -76,7 +79,7 @@ impl Preprocessing {
                 intensities: None,
                 spacing: TargetSpacing::default(),
                 interpolation: Interpolation::default(),
-                patch: [64usize.next_multiple_of(model.network.divisor()); 3],
+                patch: None,
                 canonical: false,
                 class_names: Vec::new(),
                 labels: None,
@@ -99,7 +102,9 @@ impl Preprocessing {
 
     /// As the data module takes it.
     pub fn preparation(&self, classes: usize) -> Preparation {
-        let Self { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *self;
+        let Self { normalisation, intensities, spacing, interpolation, canonical, .. } = *self;
+        // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
+        let patch = self.patch.unwrap_or([1; 3]);
         let labels = self.labels.clone();
         Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
     }

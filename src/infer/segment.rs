@@ -1,7 +1,8 @@
 use super::{InferError, PostProcessing, Predictor};
-use crate::data::io::{self, case_of};
+use crate::data::io::{self, Header, case_of};
 use crate::data::prepare::{MOST_VOXELS, check_size};
 use crate::data::{Fit, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// What is written for an input.
@@ -16,30 +17,43 @@ pub struct SegmentOptions {
 /// Segments a volume and writes the label map, with the values that the classes have in the training data, and on request
 /// the probabilities, in the grid of the input. Predictions
 /// become labels in slabs: besides the image, one label per voxel is in memory (and the probabilities, if wanted).
-/// `progress` gets the number of windows that are done, and of all.
+/// `progress` gets the number of windows that are done, and of all, and may end the prediction after each: nothing is
+/// written then. The label map is written last.
 ///
 /// # Errors
-/// [`InferError`] that names the file.
+/// [`InferError`] that names the file; [`InferError::Stopped`] when `progress` said so.
 pub fn segment_file(
     predictor: &Predictor,
     preparation: &Preparation,
     input: &Path,
     output: &Path,
     options: SegmentOptions,
-    progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
     let (prepared, header) = prepare_image(input, preparation, Fit::Whole)?;
+    segment_prepared(predictor, preparation, (prepared, &header), output, options, progress)
+}
+
+/// Like [`segment_file`], of an image that is prepared already, and its header.
+pub(super) fn segment_prepared(
+    predictor: &Predictor,
+    preparation: &Preparation,
+    (prepared, header): (Prepared, &Header),
+    output: &Path,
+    options: SegmentOptions,
+    progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<LabelMap, InferError> {
     let (labels, probabilities) = predict(predictor, &prepared, preparation.classes, options.probabilities, progress)?;
     let grid = prepared.geometry.input.clone();
     drop(prepared);
     for (class, voxels) in (1..).zip(probabilities) {
         let volume = Volume { grid: grid.clone(), voxels };
-        io::write_probabilities(&probability_path(output, class), &volume, &header)?;
+        io::write_probabilities(&probability_path(output, class), &volume, header)?;
     }
     let mut map = LabelMap { grid, voxels: labels };
     options.post_processing.apply(&mut map);
     preparation.to_values(&mut map.voxels);
-    io::write_label_map(output, &map, &header)?;
+    io::write_label_map(output, &map, header)?;
     Ok(map)
 }
 
@@ -53,12 +67,24 @@ pub fn segment_volume(
     preparation: &Preparation,
     volume: Volume,
 ) -> Result<LabelMap, InferError> {
-    let grid = volume.grid.clone();
-    check_size(Path::new("volume"), &grid, preparation, MOST_VOXELS)?;
-    let prepared = Prepared::from_volume(volume, preparation, Fit::Whole);
-    let (mut voxels, _) = predict(predictor, &prepared, preparation.classes, false, |_, _| ())?;
+    labels_of(predictor, preparation, &prepare_volume(volume, preparation)?)
+}
+
+/// Prepares a volume that is in memory.
+pub(super) fn prepare_volume(volume: Volume, preparation: &Preparation) -> Result<Prepared, InferError> {
+    check_size(Path::new("volume"), &volume.grid, preparation, MOST_VOXELS)?;
+    Ok(Prepared::from_volume(volume, preparation, Fit::Whole))
+}
+
+/// Labels of a prepared volume on the grid that it came from, with the values of the training data.
+pub(super) fn labels_of(
+    predictor: &Predictor,
+    preparation: &Preparation,
+    prepared: &Prepared,
+) -> Result<LabelMap, InferError> {
+    let (mut voxels, _) = predict(predictor, prepared, preparation.classes, false, |_, _| ControlFlow::Continue(()))?;
     preparation.to_values(&mut voxels);
-    Ok(LabelMap { grid, voxels })
+    Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
 }
 
 /// Labels of a prepared volume on the grid that it came from, and the probabilities of each foreground class if wanted.
@@ -67,7 +93,7 @@ fn predict(
     prepared: &Prepared,
     classes: usize,
     keep_probabilities: bool,
-    progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<(Vec<u16>, Vec<Vec<f32>>), InferError> {
     let mut restoration = Restoration::new(&prepared.geometry, classes, keep_probabilities);
     predictor.predict_slabs(prepared, |slab| restoration.push(slab), progress)?;

@@ -1,6 +1,7 @@
 //! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
 
 pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Labels, Patch};
+use super::suggest::did_you_mean;
 use super::{HealthConfig, MemoryMode};
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
@@ -173,14 +174,14 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key that does not exist.
-    #[error("{origin}: unknown key {key}; did you mean {nearest}?")]
+    #[error("{origin}: unknown key {key}{}", did_you_mean(.nearest.as_deref()))]
     UnknownKey {
         /// File, or `--set`.
         origin: String,
         /// The key.
         key: String,
-        /// The most similar one that exists.
-        nearest: String,
+        /// The most similar one that exists, where one is near.
+        nearest: Option<String>,
     },
     /// A value of the wrong type or out of range.
     #[error("{origin}: key {key}: expected {expected}, found {found}")]

@@ -3,6 +3,7 @@
 
 use super::config::{Config, ConfigError, Preset};
 use super::data_config::{DataConfig, LABELS};
+use super::suggest::nearest_name;
 use crate::files::read_text;
 use crate::nn::NetworkError;
 use std::collections::BTreeMap;
@@ -251,14 +252,9 @@ pub(super) fn leaves(table: &Table) -> BTreeMap<String, &Value> {
     found
 }
 
-/// The existing key that is most similar.
-fn nearest(key: &str) -> String {
+/// The existing key that is most similar, where one is near.
+fn nearest(key: &str) -> Option<String> {
     let table = table_of(&Preset::Tiny.config());
-    // Similarity takes time with the product of the lengths.
-    let key: String = key.chars().take(MOST_SHOWN).collect();
-    let similarity = |candidate: &String| {
-        let last = candidate.rsplit('.').next().unwrap_or(candidate);
-        strsim::jaro_winkler(candidate, &key).max(strsim::jaro_winkler(last, &key))
-    };
-    leaves(&table).into_keys().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).unwrap_or_default()
+    let keys = leaves(&table);
+    nearest_name(key, keys.keys().map(String::as_str)).map(str::to_owned)
 }

@@ -110,6 +110,7 @@ pub enum TrainError {
 
 fn signal_name(signal: i32) -> String {
     match signal {
+        1 => "SIGHUP".to_owned(),
         2 => "Ctrl-C (SIGINT)".to_owned(),
         15 => "SIGTERM".to_owned(),
         other => format!("signal {other}"),

@@ -20,6 +20,7 @@ mod preflight;
 mod preview;
 mod profiler;
 mod run;
+mod suggest;
 mod trainer;
 mod validation;
 
@@ -37,5 +38,6 @@ pub use patch::choose_patch;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
 pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};
+pub use suggest::{did_you_mean, nearest_name};
 pub use trainer::{StepResult, Trainer};
 pub use validation::{CaseDice, Validation};

@@ -72,8 +72,11 @@ pub trait Progress {
     }
     /// Something that a person should know.
     fn note(&mut self, text: &str);
-    /// Asked between steps and between cases: the number of a signal that asks the training to write a checkpoint and
-    /// end.
+    /// The last step is done and its checkpoint written. What is still to come are the test and the report; a process that
+    /// ends before loses no step, and `--resume` makes up for them.
+    fn trained(&mut self) {}
+    /// Asked between steps, between cases, and between the windows of a case: the number of a signal that asks the training
+    /// to write a checkpoint and end.
     fn stop(&self) -> Option<i32> {
         None
     }
@@ -137,6 +140,8 @@ struct Run<'a, P: Progress> {
     validation: Validation,
     network: Network,
     preprocessing: Preprocessing,
+    /// Extents x, y, z of the network's input.
+    patch: [usize; 3],
     log: Log,
     history: History,
     best: Option<(f64, u64)>,
@@ -181,6 +186,7 @@ fn train_behind<P: Progress>(
     }
     let gpu = &Arc::clone(run.trainer.executor().gpu());
     run.healthy_steps()?;
+    run.progress.trained();
     let evaluation = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, evaluation.as_ref(), &test)?;

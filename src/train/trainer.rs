@@ -15,10 +15,14 @@ use crate::profile::ProgramTimings;
 use crate::tensor::{ELEMENT_BYTES, ValueId};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Results that may be on their way to the host before a step waits for the oldest: enough to keep the device busy, few
 /// enough that a failure is noticed soon.
 const MOST_IN_FLIGHT: usize = 3;
+/// From this time of a step on a single one is under way while the next is prepared: the device is busy all the same, and
+/// an end that is asked for waits for two steps at most.
+const LONG_STEP: Duration = Duration::from_millis(500);
 
 /// Program numbers of the plan.
 const GRADIENTS: usize = 0;
@@ -73,6 +77,8 @@ pub struct Trainer {
     passes: usize,
     step: u64,
     in_flight: VecDeque<InFlight>,
+    /// When the newest step was submitted.
+    submitted: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -127,7 +133,18 @@ impl Trainer {
         let batch = config.training.batch / passes;
         let ema_decay = config.ema_decay();
         let in_flight = VecDeque::new();
-        Ok(Self { training, augmenter, executor, settings, ema_decay, batch, passes, step: 0, in_flight })
+        Ok(Self {
+            training,
+            augmenter,
+            executor,
+            settings,
+            ema_decay,
+            batch,
+            passes,
+            step: 0,
+            in_flight,
+            submitted: None,
+        })
     }
 
     /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
@@ -307,7 +324,8 @@ impl Trainer {
         readbacks.push(self.executor.read_windows(&[loss, self.norm_window()])?);
         let cases = batches.iter().flat_map(|b| b.cases.iter().cloned()).collect();
         self.in_flight.push_back(InFlight { step: self.step, learning_rate, cases, readbacks });
-        self.collect(MOST_IN_FLIGHT)
+        let since = self.submitted.replace(Instant::now()).map_or(Duration::ZERO, |before| before.elapsed());
+        self.collect(if since >= LONG_STEP { 1 } else { MOST_IN_FLIGHT })
     }
 
     /// The values that a batch is written to.

@@ -2,6 +2,7 @@ use super::TrainError;
 use crate::data::{Case, Fit, LabelMap, Preparation, Prepared, prepare_image, read_case_label};
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
+use std::ops::ControlFlow;
 
 /// Dice of one case.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,18 +46,20 @@ impl Validation {
         &self.cases[case].1
     }
 
-    /// Predicts every case; `seen` gets each with its labels on the prepared grid, and may end the validation.
+    /// Predicts every case; `seen` gets each with its labels on the prepared grid. `go_on` is asked after every window and
+    /// may end the validation.
     ///
     /// # Errors
-    /// [`TrainError`] when the device failed, or that of `seen`.
+    /// [`TrainError`] when the device failed, or that of `go_on`.
     pub fn run(
         &self,
         predictor: &Predictor,
-        mut seen: impl FnMut(usize, &CaseDice, &[u16]) -> Result<(), TrainError>,
+        go_on: impl Fn() -> Result<(), TrainError>,
+        mut seen: impl FnMut(usize, &CaseDice, &[u16]),
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
         for (i, (name, prepared, reference)) in self.cases.iter().enumerate() {
-            let probabilities = predictor.predict(prepared)?;
+            let probabilities = predict(predictor, prepared, &go_on)?;
             let labels = predictor.labels(&probabilities);
             let native = prepared.geometry.restore_classes(&probabilities, self.classes);
             let dice = (1..self.classes)
@@ -64,10 +67,31 @@ impl Validation {
                 .collect::<Result<Vec<_>, TrainError>>()?;
             let constant = labels.iter().all(|l| *l == labels[0]);
             let score = CaseDice { case: name.clone(), dice, constant };
-            seen(i, &score, &labels)?;
+            seen(i, &score, &labels);
             scores.push(score);
         }
         Ok(scores)
+    }
+}
+
+/// Probabilities of a case, unless `go_on` says no after one of its windows.
+fn predict(
+    predictor: &Predictor,
+    prepared: &Prepared,
+    go_on: impl Fn() -> Result<(), TrainError>,
+) -> Result<Vec<f32>, TrainError> {
+    let (mut probabilities, mut ended) = (Vec::new(), None);
+    let asked = |_, _| match go_on() {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            ended = Some(error);
+            ControlFlow::Break(())
+        }
+    };
+    let predicted = predictor.predict_slabs(prepared, |slab| probabilities.extend_from_slice(slab), asked);
+    match ended {
+        Some(error) => Err(error),
+        None => Ok(predicted.map(|()| probabilities)?),
     }
 }
 

@@ -183,7 +183,29 @@ fn reasons_name_the_limit_that_decided() {
 
 fn measured(step_seconds: f64) -> Measured {
     let step = MemoryReport { inputs: 1, slots: 2, slots_lower_bound: 2, values_unshared: 2, arenas: 3, other: 4 };
-    Measured { step_seconds, forecast: Forecast { step, validation: 5, staging: 6, passes: 1, recomputed: 0.0 } }
+    let forecast = Forecast { step, validation: 5, staging: 6, passes: 1, recomputed: 0.0 };
+    Measured { step_seconds, validation_seconds: 2.0, test_seconds: 10.0, forecast }
+}
+
+#[test]
+fn steps_validations_and_test_are_within_the_budget() {
+    let budget = budget(15.0, 1.0, 8 << 30);
+    let planned = |validation_seconds: f64, test_seconds: f64| {
+        let mut design = chosen(&prostates(), &budget);
+        let measured = Measured { validation_seconds, test_seconds, ..measured(1.0) };
+        design.set_length(&measured, &budget);
+        let training = design.config.training;
+        (training.steps, training.steps.div_ceil(training.validate_every))
+    };
+    // 900 s: all ten validations cost 300 s at most.
+    assert_eq!(planned(0.0, 0.0), (900, 10));
+    assert_eq!(planned(20.0, 100.0), (600, 10));
+    // 8 x 30 s + 60 s are the third.
+    assert_eq!(planned(30.0, 60.0), (600, 8));
+    // One validation is made in any case.
+    assert_eq!(planned(400.0, 60.0), (440, 1));
+    // Fewer than 300 steps teach nothing.
+    assert_eq!(planned(800.0, 800.0), (300, 1));
 }
 
 fn document(step_seconds: f64) -> (String, Design) {
@@ -227,7 +249,7 @@ fn every_key_has_its_reason_and_the_file_is_the_configuration() {
     assert_eq!(keys, design.reasons.len());
     let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
     assert_eq!(read, design.config);
-    // 900 s of 0.7 s.
+    // 900 s less ten validations of 2 s and 10 s of test, at 0.7 s.
     assert_eq!((read.training.steps, read.training.validate_every), (1200, 120));
 }
 

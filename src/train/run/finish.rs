@@ -7,12 +7,13 @@ use crate::data::io::{case_of, output_name};
 use crate::evaluate::figures::{CaseFiles, viewer_cases};
 use crate::evaluate::{EvaluateError, PairFiles, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
-use crate::infer::{Predictor, SegmentOptions, segment_file};
+use crate::infer::{InferError, Predictor, SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
 use crate::nn::Model;
 use crate::report::{Report, ViewerCase, write_report};
 use crate::train::folder::create;
 use crate::train::{Event, TrainError};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,12 +37,19 @@ impl<P: Progress> Run<'_, P> {
         let predictions = folder.join("predictions");
         create(&predictions)?;
         let model = Model::read(&self.model_path())?;
-        let predictor = Predictor::new(gpu, &model, self.preprocessing.patch)?;
+        let predictor = Predictor::new(gpu, &model, self.patch)?;
         let preparation = self.preprocessing.preparation(self.network.classes);
         for case in cases {
             self.go_on()?;
             let output = predictions.join(output_name(&case.image));
-            segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), |_, _| ())?;
+            let stopped = |_, _| match self.progress.stop() {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            };
+            match segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), stopped) {
+                Err(InferError::Stopped) => self.go_on()?,
+                segmented => drop(segmented?),
+            }
         }
         let pair = |case: &Case| {
             let name = output_name(&case.image);
@@ -90,7 +98,7 @@ impl<P: Progress> Run<'_, P> {
             ),
             ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
             ("Steps".to_owned(), self.trainer.step_count().to_string()),
-            ("Patch".to_owned(), format!("{:?} voxels", self.preprocessing.patch)),
+            ("Patch".to_owned(), format!("{:?} voxels", self.patch)),
         ];
         facts.extend(self.warnings.notices().iter().map(|notice| ("Warning".to_owned(), notice.to_string())));
         facts.extend(self.settings.config.facts());

@@ -66,7 +66,7 @@ impl<P: Progress> Run<'_, P> {
         self.log.flush()?;
         let shown = self.log.board().map_or(Ok(()), Board::flush);
         self.warn_unwritten(shown);
-        let (validated, best, patch, sample) = (self.validated, self.best, self.preprocessing.patch, self.sample);
+        let (validated, best, patch, sample) = (self.validated, self.best, self.patch, self.sample);
         let (restorations, predictions) = (self.restorations, self.health.predictions());
         let position = Position { validated, best, patch, sample, restorations, predictions };
         let checkpoint = Checkpoint::of(&self.trainer, &self.origin, position)?;

@@ -53,8 +53,7 @@ impl<P: Progress> Run<'_, P> {
 
     /// The batches from the next sample on.
     fn loader(&self) -> Result<Loader, TrainError> {
-        let settings =
-            self.settings.config.loader_settings(self.preprocessing.patch, self.trainer.pass_batch(), self.sample);
+        let settings = self.settings.config.loader_settings(self.patch, self.trainer.pass_batch(), self.sample);
         Ok(Loader::start(self.training.clone(), self.preparation.clone(), settings)?)
     }
 

@@ -81,6 +81,7 @@ impl<'a, P: Progress> Run<'a, P> {
                 &preparation,
                 dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),
             ),
+            patch,
             saved: Some(trainer.step_count()),
             trainer,
             network,
@@ -132,7 +133,7 @@ impl<'a, P: Progress> Run<'a, P> {
         }
         self.progress.started(&Started {
             network: &self.network,
-            patch: self.preprocessing.patch,
+            patch: self.patch,
             batch: self.settings.config.training.batch,
             passes: self.trainer.passes(),
             device_bytes,

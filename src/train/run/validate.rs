@@ -17,24 +17,27 @@ impl<P: Progress> Run<'_, P> {
         let overlays = self.settings.out.join("overlays");
         let names = self.preprocessing.foreground_names(self.network.classes);
         let mut drawn = Ok(());
-        let scores = self.validation.run(&self.predictor, |case, score, labels| {
-            if case == 0 {
-                let prepared = self.validation.prepared(case);
-                drawn = write_overlay(
-                    &overlays.join(overlay_name(step, &score.case)),
-                    &OverlayCase {
-                        title: &format!("{} after {step} steps", score.case),
-                        image: &prepared.image,
-                        reference: prepared.label.as_deref(),
-                        prediction: labels,
-                        extents: prepared.geometry.grid.extents,
-                        spacing: prepared.geometry.grid.spacing,
-                        class_names: &names,
-                    },
-                );
-            }
-            self.go_on()
-        })?;
+        let scores = self.validation.run(
+            &self.predictor,
+            || self.go_on(),
+            |case, score, labels| {
+                if case == 0 {
+                    let prepared = self.validation.prepared(case);
+                    drawn = write_overlay(
+                        &overlays.join(overlay_name(step, &score.case)),
+                        &OverlayCase {
+                            title: &format!("{} after {step} steps", score.case),
+                            image: &prepared.image,
+                            reference: prepared.label.as_deref(),
+                            prediction: labels,
+                            extents: prepared.geometry.grid.extents,
+                            spacing: prepared.geometry.grid.spacing,
+                            class_names: &names,
+                        },
+                    );
+                }
+            },
+        )?;
         let drawn = drawn.map_err(TrainError::from).and_then(|()| self.show_overlay(step, &scores[0].case));
         self.warn_unwritten(drawn);
         let dice = class_means(&scores);

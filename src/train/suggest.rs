@@ -1,0 +1,66 @@
+//! Names that a person may have meant.
+
+/// Letters of a name that are compared: the distance takes time with the product of the lengths.
+const LONGEST: usize = 80;
+
+/// The name that a person may have meant: the nearest by insertions, deletions, substitutions and swaps of neighbours
+/// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it. Of keys with dots the part after the
+/// last one has to be near; of equally near ones that of the nearest table is taken.
+pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name: String = name.chars().take(LONGEST).collect();
+    let (table, last) = parts(&name);
+    let near = |name: &str, candidate: &str| {
+        let distance = strsim::damerau_levenshtein(name, candidate);
+        (distance <= name.chars().count().max(3) / 3).then_some(distance)
+    };
+    let distance = |candidate: &str| {
+        let (table_there, last_there) = parts(candidate);
+        let of_parts = near(last, last_there).map(|far| (far, strsim::damerau_levenshtein(table, table_there)));
+        of_parts.or_else(|| near(&name, candidate).filter(|_| table.is_empty()).map(|far| (far, 0)))
+    };
+    candidates.filter_map(|candidate| Some((distance(candidate)?, candidate))).min().map(|(_, candidate)| candidate)
+}
+
+/// The table of a key and its name in there.
+fn parts(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
+}
+
+/// `; did you mean training.steps?`, or nothing.
+pub fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Preset;
+    use toml::Table;
+
+    fn keys(table: &Table, prefix: &str) -> Vec<String> {
+        let of = |(key, value): (&String, &toml::Value)| match value {
+            toml::Value::Table(table) => keys(table, &format!("{prefix}{key}.")),
+            _ => vec![format!("{prefix}{key}")],
+        };
+        table.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn only_near_names_are_suggested() {
+        let keys = keys(&Table::try_from(Preset::Tiny.config()).expect("a table"), "");
+        for (key, expected) in [
+            ("training.stpes", Some("training.steps")),
+            ("optimiser.lerning_rate", Some("optimiser.learning_rate")),
+            ("steps", Some("training.steps")),
+            ("optimiser.steps", Some("training.steps")),
+            ("seeed", Some("seed")),
+            ("trainingsteps", Some("training.steps")),
+            ("nonsense_key", None),
+            ("training.nonsense_key", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest_name(key, keys.iter().map(String::as_str)), expected, "{key}");
+        }
+    }
+}
