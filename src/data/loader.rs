@@ -52,7 +52,8 @@ pub struct Sample {
 }
 
 impl Batch {
-    /// Whole samples that are in memory, for a training without augmentation, which must know more of its samples.
+    /// Whole samples that are in memory, for a training without augmentation, which must know more of its samples: a step
+    /// with augmentation refuses such a batch.
     ///
     /// # Errors
     /// [`DataError::Setting`] when a sample has no label.
