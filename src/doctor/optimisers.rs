@@ -8,11 +8,9 @@ use crate::kernel::{Arena, Operand, Target};
 use crate::optim::reference::{self, State};
 use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, bounds, update};
 use crate::plan::{ArenaLayout, Request, Stage, plan};
+use crate::random::{Purpose, Stream};
 use crate::tensor::TensorSpec;
 use crate::tensor::layout::ParameterLayout;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
 const LEARNING_RATE: f64 = 0.01;
@@ -121,9 +119,8 @@ impl Bed {
 
 /// Normal numbers of a standard deviation, a pure function of `seed`.
 pub fn normal(elements: usize, deviation: f64, seed: u64) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || -> f64 { StandardNormal.sample(&mut rng) };
-    (0..elements).map(|_| (draw() * deviation) as f32).collect()
+    let normals = Stream::new(seed, Purpose::TestInputs, 0).normals();
+    normals.take(elements).map(|x| (x * deviation) as f32).collect()
 }
 
 fn widen(values: &[f32]) -> Vec<f64> {

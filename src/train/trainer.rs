@@ -21,7 +21,7 @@ use std::sync::Arc;
 const MOST_IN_FLIGHT: usize = 3;
 
 /// What a batch may lack that augmentation needs.
-const UNDESCRIBED: &str = "samples that are described for augmentation (a Loader describes them, Batch::of does not: augmentation.enabled = false)";
+const UNDESCRIBED: &str = "samples that are described for augmentation (a Loader describes them, Batch::of does not)";
 const WITHOUT_INTENSITIES: &str = "samples with the intensities of their volume, which augmentation needs";
 const WITHOUT_PARTNER: &str = "samples with the intensities of another volume, which histogram matching needs";
 
