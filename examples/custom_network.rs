@@ -14,7 +14,7 @@ use vnet_engine::kernel::Arena;
 use vnet_engine::metrics::Overlap;
 use vnet_engine::nn::Loss;
 use vnet_engine::nn::model::initial_arena;
-use vnet_engine::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, GRADIENT_OPS, Prelu};
+use vnet_engine::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, GRADIENT_OPS, Prelu, share_channel_sums};
 use vnet_engine::optim::{Optimiser, OptimiserSettings, StepScalars, update};
 use vnet_engine::plan::{ArenaLayout, Request, Stage, plan};
 use vnet_engine::tensor::layout::ParameterLayout;
@@ -110,8 +110,9 @@ impl Training {
         let loss = Loss::DiceCrossEntropy.append(&mut graph, logits, labels)?;
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
         let of_parameters = gradients(&mut graph, loss, &parameters, 1.0, GRADIENT_OPS)?;
-        let of_parameters: Vec<ValueId> = of_parameters.into_iter().flatten().collect();
+        let mut of_parameters: Vec<ValueId> = of_parameters.into_iter().flatten().collect();
         assert_eq!(of_parameters.len(), parameters.len(), "the loss depends on every parameter");
+        share_channel_sums(&mut graph, &mut of_parameters);
 
         let adam = Optimiser::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
         let optimiser = OptimiserSettings { optimiser: adam, weight_decay: 0.0, clip_norm: Some(12.0) };

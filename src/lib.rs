@@ -77,6 +77,7 @@ pub mod ops;
 pub mod optim;
 pub mod plan;
 pub mod profile;
+pub mod random;
 pub mod report;
 pub mod tensor;
 pub mod tensorboard;

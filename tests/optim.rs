@@ -5,7 +5,9 @@ mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{GPU, compare, gpu};
-use vnet_engine::doctor::optimisers::{Bed, Comparison, accumulation, averaging, normal, optimisers, ten_steps};
+use vnet_engine::doctor::optimisers::{
+    Bed, Comparison, accumulation, averaging, copies, normal, optimisers, ten_steps,
+};
 use vnet_engine::gpu::Gpu;
 use vnet_engine::kernel::{Arena, Target};
 use vnet_engine::optim::reference::global_norm;
@@ -26,6 +28,7 @@ fn main() {
         trials.push(trial(format!("{name}/repeatable"), move || repeatable(&settings)));
     }
     trials.push(trial("accumulate".to_owned(), sums_agree));
+    trials.push(trial("copy".to_owned(), || agrees(&copies(gpu(), gpu().target())?)));
     trials.push(trial("average".to_owned(), averages_agree));
     libtest_mimic::run(&arguments, trials).exit();
 }

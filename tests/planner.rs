@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use vnet_engine::kernel::{Access, Target};
 use vnet_engine::nn::{InferenceGraph, Loss, Network, TrainingGraph};
 use vnet_engine::plan::{Lifetime, Plan, PlanError, Request, assign_slots, lower_bound, plan};
+use vnet_engine::tensor::ValueId;
 use vnet_engine::train::{Forecast, MemoryMode, Preset, Trainer};
 
 fn lifetimes() -> impl Strategy<Value = Vec<Lifetime>> {
@@ -146,6 +147,36 @@ fn a_value_that_exceeds_the_binding_limit_is_named() {
     let text = error.to_string();
     assert!(matches!(error, PlanError::Binding { .. }));
     assert!(text.contains("decoder.0") && text.contains("160.0 MiB") && text.contains("128.0 MiB"), "{text}");
+}
+
+#[test]
+fn gradients_that_do_not_fit_the_parameters_are_named() {
+    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let outputs = [t.loss];
+    let refused = |gradients: &[ValueId]| {
+        let request = Request { gradients, ..Request::inference(&t.graph, &outputs) };
+        plan(&request, &llvmpipe()).expect_err("not the gradients of the parameters").to_string()
+    };
+    let parameters = t.gradients.len();
+    let fewer = format!("a request has {} gradients, expected one for each of {parameters} parameters", parameters - 1);
+    assert_eq!(refused(&t.gradients[1..]), fewer);
+    let mut swapped = t.gradients.clone();
+    swapped.swap(0, 1);
+    let first = "the gradient of encoder.0.conv.0.weight is f32[2], expected f32[5, 5, 5, 1, 2]";
+    assert_eq!(refused(&swapped), first);
+}
+
+/// Each PReLU's gradient pass sums over channels for the biases before it; only the head's bias has no PReLU after it.
+#[test]
+fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
+    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 2], decoder: vec![2] };
+    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let outputs = [t.loss];
+    let request = Request { gradients: &t.gradients, ..Request::inference(&t.graph, &outputs) };
+    let plan = plan(&request, &llvmpipe()).expect("it fits");
+    let sums = plan.programs[0].steps.iter().filter(|s| s.op == "channel_sum");
+    assert_eq!(sums.map(|s| s.name.as_str()).collect::<Vec<_>>(), ["head.grad"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use vnet_engine::kernel::{Algorithms, Kernel, SHADERS, Target};
 use vnet_engine::train::{Preset, Trainer};
 
-/// The kernels of the presets' training plans, of every operation's test cases, and the loops of the roof.
+/// The kernels of the presets' training plans, of every operation's test cases, of every optimiser, and the loops of the roof.
 fn kernels() -> Vec<Kernel> {
     let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
     let software = Target {
@@ -38,6 +38,7 @@ fn kernels() -> Vec<Kernel> {
                 }
             }
             kernels.extend(case_kernels(&target));
+            kernels.extend(optimiser_kernels(&target));
             kernels.extend(vnet_engine::profile::roof_cases(&target).into_iter().flat_map(|case| case.plan.kernels));
         }
     }
@@ -57,6 +58,28 @@ fn case_kernels(target: &Target) -> Vec<Kernel> {
         if let Ok(plan) = plan(&Request::inference(&graph, &outputs), target) {
             kernels.extend(plan.kernels);
         }
+    }
+    kernels
+}
+
+/// The kernels of every optimiser, of gradient accumulation, and of a gradient that two parameters share.
+fn optimiser_kernels(target: &Target) -> Vec<Kernel> {
+    use vnet_engine::graph::Graph;
+    use vnet_engine::optim::{OptimiserSettings, accumulate, update};
+    use vnet_engine::plan::{Accumulate, Request, plan};
+    use vnet_engine::tensor::{TensorSpec, layout::ParameterLayout};
+    let settings = vnet_engine::doctor::optimisers::optimisers()
+        .map(|(_, optimiser)| OptimiserSettings { optimiser, ..OptimiserSettings::default() });
+    let updates = settings.iter().map(|settings| update(settings, 1000, 500, target).averaged(1000, target));
+    let mut kernels: Vec<Kernel> = updates.flat_map(|update| update.dispatches).map(|d| d.kernel).collect();
+    let mut graph = Graph::new();
+    let gradient = graph.input("gradient", TensorSpec::f32([10]));
+    for name in ["a", "b"] {
+        graph.parameter(name, &[10], ParameterLayout::Vector, true);
+    }
+    for accumulate in [None, Some(accumulate as Accumulate)] {
+        let request = Request { gradients: &[gradient; 2], accumulate, ..Request::inference(&graph, &[]) };
+        kernels.extend(plan(&request, target).expect("two small parameters").kernels);
     }
     kernels
 }
@@ -82,8 +105,38 @@ fn every_specialisation_translates_to_spirv_msl_and_hlsl() {
     }
     let translated: HashSet<&str> = kernels.iter().map(|k| k.shader).collect();
     let unused: Vec<&str> = SHADERS.iter().map(|(n, _)| *n).filter(|n| !translated.contains(n)).collect();
-    // The optimisers that no preset uses are planned in tests/optim.rs.
-    assert!(unused.len() <= 2, "no plan uses {unused:?}");
+    assert!(unused.is_empty(), "shaders that no plan uses: {}", unused.join(", "));
+}
+
+/// Names of the WGSL files of a folder of the repository.
+fn files(folder: &str) -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(&folder).expect("a folder of shaders").map(|entry| entry.expect("an entry").path());
+    let name = |path: std::path::PathBuf| Some(path.file_name()?.to_str()?.strip_suffix(".wgsl")?.to_owned());
+    entries.filter_map(name).collect()
+}
+
+#[test]
+fn every_file_is_a_shader_of_the_table_or_imported_by_one() {
+    let table: HashSet<&str> = SHADERS.iter().map(|(name, _)| *name).collect();
+    let mut strays = files("shaders");
+    strays.retain(|name| !table.contains(name.as_str()));
+    assert!(strays.is_empty(), "files that are not in the table of shaders: {}", strays.join(", "));
+    let read = |path: String| std::fs::read_to_string(path).expect("a shader");
+    let common = files("shaders/common");
+    let texts: Vec<String> = SHADERS
+        .iter()
+        .map(|(_, text)| (*text).to_owned())
+        .chain(common.iter().map(|name| read(format!("{}/shaders/common/{name}.wgsl", env!("CARGO_MANIFEST_DIR")))))
+        .collect();
+    let imports: HashSet<&str> = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("#import "))
+        .map(str::trim)
+        .collect();
+    let unused: Vec<&str> = common.iter().map(String::as_str).filter(|name| !imports.contains(name)).collect();
+    assert!(unused.is_empty(), "files that no shader imports: {}", unused.join(", "));
 }
 
 fn translate(name: &str, entry: &str, module: &naga::Module, module_info: &ModuleInfo) {

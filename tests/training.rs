@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::{DIRECT, WEBGPU, execute, gpu};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-use vnet_engine::data::{Batch, Dataset, Fit, Loader, LoaderSettings, Preparation, prepare_pair};
+use vnet_engine::data::{
+    Batch, Dataset, Fit, Grid, Intensities, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Prepared,
+    Sample, Volume, prepare_pair,
+};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::interpret;
@@ -18,7 +21,7 @@ use vnet_engine::nn::{Kept, Loss, Network, TrainingGraph};
 use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{
-    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Started, StepResult, Trainer, Validation,
+    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Started, StepResult, TrainError, Trainer, Validation,
     choose_patch, train,
 };
 
@@ -48,6 +51,11 @@ fn main() {
             "accumulated_gradients_are_those_of_the_whole_batch",
             true,
             accumulated_gradients_are_those_of_the_whole_batch,
+        ),
+        (
+            "batches_that_say_too_little_for_augmentation_are_refused",
+            true,
+            batches_that_say_too_little_for_augmentation_are_refused,
         ),
         (
             "a_run_that_was_interrupted_ends_with_the_same_bits",
@@ -337,6 +345,46 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     let largest = w.iter().fold(0.0f32, |m, x| m.max(x.abs()));
     let worst = w.iter().zip(&p).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(largest > 0.0 && worst <= 3e-5 * largest, "{worst} of {largest}");
+}
+
+/// Samples that are in memory say nothing of their volumes, which augmentation must know: an error before the device is asked for
+/// anything, and the trainer is as it was.
+fn batches_that_say_too_little_for_augmentation_are_refused() {
+    let mut config = tiny_config(1);
+    config.training.batch = 2;
+    config.augmentation.enabled = true;
+    config.augmentation.histogram_matching.probability = 0.5;
+    config.augmentation.gamma.probability = 0.5;
+    let patch = [8, 8, 8];
+    let mut trainer = Trainer::new(gpu(), &config.network(2), &config, patch).expect("it fits");
+    trainer.initialise(0, 0.05);
+    let grid = Grid::axis_aligned(config.block(patch), [1.0; 3]);
+    let voxels: Vec<f32> = (0..grid.voxel_count()).map(|i| noise(i) as f32).collect();
+    let label = LabelMap { grid: grid.clone(), voxels: voxels.iter().map(|v| u16::from(*v > 0.5)).collect() };
+    let volume = Volume { grid: grid.clone(), voxels };
+    let preparation = Preparation { patch: grid.extents, ..Preparation::native(Normalisation::ZScoreAll) };
+    let sample = Prepared::from_pair(volume, &label, &preparation, Fit::Patch).expect("a pair");
+    let batch = Batch::of(&[sample.clone(), sample.clone()]).expect("labelled samples");
+    let mut refused = |batch: &Batch| {
+        let error = trainer.step(std::slice::from_ref(batch), 1e-3).expect_err("augmentation needs more");
+        assert!(matches!(error, TrainError::Batch { expected: 2, .. }), "{error:?}");
+        assert_eq!(trainer.step_count(), 0);
+        error.to_string()
+    };
+    let text = refused(&batch);
+    assert!(text.contains("0 samples") && text.contains("augmentation") && text.contains("Batch::of"), "{text}");
+    let described = |intensities: bool, partner: bool| {
+        let known = |wanted: bool| wanted.then(|| Arc::new(Intensities::of(&sample.image)));
+        let sample =
+            |number| Sample { number, spacing: [1.0; 3], intensities: known(intensities), partner: known(partner) };
+        Batch { samples: vec![sample(0), sample(1)], ..batch.clone() }
+    };
+    let text = refused(&described(false, true));
+    assert!(text.contains("0 samples") && text.contains("intensities"), "{text}");
+    let text = refused(&described(true, false));
+    assert!(text.contains("0 samples") && text.contains("another volume"), "{text}");
+    trainer.step(&[described(true, true)], 1e-3).expect("a step");
+    assert_eq!(trainer.finish().expect("the device answers").len(), 1);
 }
 
 struct Silent(Vec<f64>);

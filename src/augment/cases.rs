@@ -5,10 +5,10 @@ use super::{
     Augmentation, Blur, Draw, Extents, HistogramMatch, INTENSITY_PARAMETERS, Intensity, LowResolution, Probability,
     Resample, standard_normal,
 };
-use crate::data::random::{Purpose, Stream};
 use crate::data::{Intensities, Sample};
 use crate::graph::Op;
 use crate::ops::case::{Bound, Case, Draw as Elements, UNIT_ROUNDOFF as U};
+use crate::random::{Purpose, Stream};
 use crate::tensor::{HostTensor, TensorSpec};
 use std::sync::Arc;
 

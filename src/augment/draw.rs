@@ -2,7 +2,7 @@ use super::intensity::BIAS_TERMS;
 use super::resample::{CONTROL_POINTS, RESAMPLE_PARAMETERS};
 use super::{Augmentation, Blur, Extents, Flip, Gamma, HistogramMatch, LowResolution, Ranged, Rotation};
 use crate::data::Sample;
-use crate::data::random::{Purpose, Stream};
+use crate::random::{Purpose, Stream};
 
 /// What happens to one sample, as the numbers that the operations read: a pure function of settings, seed and sample
 /// number. Every transformation draws as many random numbers whether it takes place or not, so that one setting does not

@@ -99,6 +99,11 @@ impl Augmenter {
         value
     }
 
+    /// The settings.
+    pub fn settings(&self) -> &Augmentation {
+        &self.settings
+    }
+
     /// What happens to a sample.
     pub fn draw(&self, sample: &Sample) -> Draw {
         Draw::new(&self.settings, self.seed, sample, &self.extents)

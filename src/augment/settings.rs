@@ -141,6 +141,11 @@ impl Augmentation {
         self.enabled && self.histogram_matching.probability > 0.0
     }
 
+    /// Whether samples must say what the intensities of their volumes are.
+    pub fn needs_intensities(&self) -> bool {
+        self.is_pointwise() || self.matches_histograms()
+    }
+
     /// Whether a voxel's intensity is changed by itself.
     pub fn is_pointwise(&self) -> bool {
         let ranged = [self.bias_field, self.brightness, self.contrast, self.noise];

@@ -16,8 +16,8 @@ use super::DataError;
 use super::dataset::Case;
 use super::intensities::Intensities;
 use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
-use super::random::{Purpose, Stream};
 use super::sampling::{Sampling, crop, patch_start};
+use crate::random::{Purpose, Stream};
 
 /// Bytes of prepared volumes in memory that [`LoaderSettings::whole`] allows: 340 patches of 128 x 128 x 64.
 const DEFAULT_CACHE_BYTES: usize = 2 << 30;
@@ -52,7 +52,8 @@ pub struct Sample {
 }
 
 impl Batch {
-    /// Whole samples that are in memory, for a training without augmentation, which must know more of its samples.
+    /// Whole samples that are in memory, for a training without augmentation, which must know more of its samples: a step
+    /// with augmentation refuses such a batch.
     ///
     /// # Errors
     /// [`DataError::Setting`] when a sample has no label.

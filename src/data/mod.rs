@@ -15,7 +15,7 @@
 //!
 //! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the
 //! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an
-//! index (see [`random`]).
+//! index (see [`crate::random`]).
 
 pub mod alignment;
 pub mod canonical;
@@ -32,7 +32,6 @@ pub mod normalise;
 pub mod patch;
 pub mod phantom;
 pub mod prepare;
-pub mod random;
 pub mod resample;
 pub mod restore;
 pub mod sampling;

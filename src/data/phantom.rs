@@ -23,9 +23,9 @@ use rayon::prelude::*;
 use self::anatomy::Anatomy;
 use self::signal::Scanner;
 use super::io::{Header, Scalar, write_label_map, write_volume_as};
-use super::random::{Purpose, Stream};
 use super::volume::{Grid, LabelMap, Volume};
 use super::{Case, DataError};
+use crate::random::{Purpose, Stream};
 
 /// Each voxel is the mean of this many samples along x, y, z: the partial volume effect at
 /// boundaries.

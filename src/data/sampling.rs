@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::random::{Purpose, Stream};
+use crate::random::{Purpose, Stream};
 
 /// How samples are taken from volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use super::DataError;
 use super::dataset::case_name;
 use super::io::bytes::write_whole;
 use super::io::input::read_text;
-use super::random::{Purpose, Stream};
+use crate::random::{Purpose, Stream};
 
 /// Shares of train, validation and test where the user says nothing.
 pub const DEFAULT_FRACTIONS: [f64; 3] = [0.7, 0.1, 0.2];

@@ -8,10 +8,9 @@ use crate::kernel::{Arena, Operand, Target};
 use crate::optim::reference::{self, State};
 use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, bounds, update};
 use crate::plan::{ArenaLayout, Request, Stage, plan};
+use crate::random::{Purpose, Stream};
+use crate::tensor::TensorSpec;
 use crate::tensor::layout::ParameterLayout;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
 const LEARNING_RATE: f64 = 0.01;
@@ -120,9 +119,8 @@ impl Bed {
 
 /// Normal numbers of a standard deviation, a pure function of `seed`.
 pub fn normal(elements: usize, deviation: f64, seed: u64) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || -> f64 { StandardNormal.sample(&mut rng) };
-    (0..elements).map(|_| (draw() * deviation) as f32).collect()
+    let normals = Stream::new(seed, Purpose::TestInputs, 0).normals();
+    normals.take(elements).map(|x| (x * deviation) as f32).collect()
 }
 
 fn widen(values: &[f32]) -> Vec<f64> {
@@ -245,6 +243,30 @@ pub fn accumulation(gpu: &Arc<Gpu>, target: &Target) -> Result<Comparison, Docto
     Ok(Comparison { what, kernels: vec!["accumulate"], found, expected: widen(&expected), bound: 0.0 })
 }
 
+/// A gradient that two parameters share, copied to the window of each: exactly the gradient.
+///
+/// # Errors
+/// [`DoctorError`] when the arenas do not fit the device or it failed.
+pub fn copies(gpu: &Arc<Gpu>, target: &Target) -> Result<Comparison, DoctorError> {
+    let elements = 43_003;
+    let mut graph = Graph::new();
+    let gradient = graph.input("gradient", TensorSpec::f32([elements]));
+    for name in ["a", "b"] {
+        graph.parameter(name, &[elements], ParameterLayout::Vector, true);
+    }
+    let plan = plan(&Request { gradients: &[gradient; 2], ..Request::inference(&graph, &[]) }, target)?;
+    let windows = plan.arena.windows.clone();
+    let executor = Executor::new(Arc::clone(gpu), plan)?;
+    let gradients = normal(elements, 1.0, 1);
+    executor.write(gradient, bytemuck::cast_slice(&gradients));
+    executor.run(0)?;
+    let arena = executor.read_arena(Arena::Gradients)?;
+    let found = windows.iter().flat_map(|w| &arena[w.start..w.start + w.len]).copied().collect();
+    let what = format!("{elements} for two parameters");
+    let expected = widen(&[&gradients[..], &gradients].concat());
+    Ok(Comparison { what, kernels: vec!["copy"], found, expected, bound: 0.0 })
+}
+
 /// Tries every kernel of the optimisers: its worst comparison.
 pub(super) fn self_test(gpu: &Arc<Gpu>) -> Result<Vec<KernelTest>, DoctorError> {
     let target = gpu.target();
@@ -258,6 +280,8 @@ pub(super) fn self_test(gpu: &Arc<Gpu>) -> Result<Vec<KernelTest>, DoctorError> 
     candidates.extend(judged("31 steps", &["ema"], average, target)?);
     let sum = accumulation(gpu, target).map(|comparison| vec![comparison]);
     candidates.extend(judged("three micro-steps", &["accumulate"], sum, target)?);
+    let shared = copies(gpu, target).map(|comparison| vec![comparison]);
+    candidates.extend(judged("one gradient", &["copy"], shared, target)?);
     Ok(worst_of_each(candidates))
 }
 

@@ -182,13 +182,6 @@ impl Vjp<'_> {
         self.graph.append(Box::new(op), inputs)
     }
 
-    /// The sum over all axes but the last of the upstream gradient, where its producer computed it as well.
-    pub fn channel_sums(&self) -> Option<ValueId> {
-        let upstream = self.grad_output();
-        let producer = self.graph.nodes().iter().rfind(|n| n.outputs[0] == upstream)?;
-        producer.op.channel_sums().map(|output| producer.outputs[output])
-    }
-
     /// Adds `gradient` to the gradient of input `i`.
     pub fn contribute(&mut self, i: usize, gradient: ValueId) {
         self.contributions.push((self.inputs[i], gradient));

@@ -1,6 +1,8 @@
 use super::Op;
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
+use std::any::Any;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A value and where it comes from.
@@ -23,6 +25,14 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// Results.
     pub outputs: Vec<ValueId>,
+}
+
+impl Node {
+    /// Whether the operation is an `O`.
+    pub fn is<O: Op>(&self) -> bool {
+        let op: &dyn Any = &*self.op;
+        op.is::<O>()
+    }
 }
 
 /// A trained tensor.
@@ -124,6 +134,14 @@ impl Graph {
     /// A value of the same spec as another.
     pub(super) fn value_like(&mut self, value: ValueId, name: &str) -> ValueId {
         self.value(self.spec(value).clone(), name.to_owned())
+    }
+
+    /// Lets every node that reads a key read its value of the map instead. A value that nothing reads any more keeps its node,
+    /// which plans leave out.
+    pub(crate) fn replace_uses(&mut self, replacements: &HashMap<ValueId, ValueId>) {
+        for input in self.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+            *input = replacements.get(input).copied().unwrap_or(*input);
+        }
     }
 
     /// The nodes, which the caller puts back with [`Graph::push_node`].

@@ -1,11 +1,14 @@
 use super::Vjp;
 use crate::kernel::{Cost, Dispatch, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, ShapeError, TensorSpec, ValueId};
+use std::any::Any;
 use std::fmt::Debug;
 
 /// An operation: shape rule, gradient, dispatches and definition. The repository's `examples/custom_op` implements one outside
 /// of this crate.
-pub trait Op: Debug + Send + Sync {
+///
+/// An operation is [`Any`], so that a pass over a graph recognises the operations that it knows ([`Node::is`](super::Node::is)).
+pub trait Op: Any + Debug + Send + Sync {
     /// Name in errors, reports and profiles.
     fn name(&self) -> &'static str;
 
@@ -22,11 +25,6 @@ pub trait Op: Debug + Send + Sync {
     /// [`ShapeError`] of the appended nodes, or from operations without a gradient.
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
         Err(ShapeError::new(self.name(), "an operation that has a gradient", &[at.output_spec(0)]))
-    }
-
-    /// The output that is the sum over all axes but the last of output 0, if there is one.
-    fn channel_sums(&self) -> Option<usize> {
-        None
     }
 
     /// Emits the dispatches of this operation, in order.

@@ -38,6 +38,7 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     bench_fma
     channel_copy
     channel_sum
+    copy
     cross_entropy_counts
     cross_entropy_grad
     cross_entropy_loss

@@ -1,6 +1,6 @@
 use super::{Layer, Loss, Network, vnet};
 use crate::graph::{Graph, gradients};
-use crate::ops::{GRADIENT_OPS, Softmax};
+use crate::ops::{GRADIENT_OPS, Softmax, share_channel_sums};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
 /// A network with its loss and the gradient of every parameter.
@@ -59,10 +59,11 @@ impl TrainingGraph {
         let loss = loss.append(&mut graph, net.logits, labels)?;
         let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
-        let gradients = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?
+        let mut gradients: Vec<ValueId> = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?
             .into_iter()
             .map(|g| g.expect("the loss depends on every parameter"))
             .collect();
+        share_channel_sums(&mut graph, &mut gradients);
         Ok(Self { graph, image, labels, logits: net.logits, loss, gradients, layers: net.layers, forward })
     }
 }

@@ -1,10 +1,8 @@
 //! Case objects: one per operation and shape, shared by parity tests, gradient checks and benchmarks.
 
 use crate::graph::Op;
+use crate::random::{Purpose, Stream};
 use crate::tensor::{HostTensor, TensorSpec};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 /// Unit roundoff of f32.
 pub const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -159,8 +157,8 @@ impl Case {
         let draw = |((spec, draw), stream): (&(TensorSpec, Draw), u64)| match draw {
             Draw::Labels(_) | Draw::Given(_) => draw_tensor(spec, draw, stream),
             _ => {
-                let mut rng = ChaCha8Rng::seed_from_u64(stream);
-                let data = (0..spec.elements()).map(|_| f64::from(rng.random_range(-3..=3i32))).collect();
+                let mut random = Stream::new(stream, Purpose::TestInputs, 0);
+                let data = (0..spec.elements()).map(|_| random.below(7) as f64 - 3.0).collect();
                 HostTensor::new(spec.clone(), data)
             }
         };
@@ -169,22 +167,16 @@ impl Case {
 }
 
 fn draw_tensor(spec: &TensorSpec, draw: &Draw, stream: u64) -> HostTensor {
-    let mut rng = ChaCha8Rng::seed_from_u64(stream);
-    let mut normal = |deviation: f64| -> f64 {
-        let x: f64 = StandardNormal.sample(&mut rng);
-        f64::from((x * deviation) as f32)
-    };
+    let mut random = Stream::new(stream, Purpose::TestInputs, 0);
+    let rounded = |x: f64| f64::from(x as f32);
+    let count = spec.elements();
     let data = match *draw {
-        Draw::Normal(deviation) => (0..spec.elements()).map(|_| normal(deviation)).collect(),
-        Draw::AwayFromZero(gap) => (0..spec.elements())
-            .map(|_| normal(1.0))
-            .map(|x| x + gap.copysign(x))
-            .map(|x| f64::from(x as f32))
-            .collect(),
-        Draw::Uniform(low, high) => {
-            (0..spec.elements()).map(|_| f64::from(rng.random_range(low..high) as f32)).collect()
+        Draw::Normal(deviation) => random.normals().take(count).map(|x| rounded(x * deviation)).collect(),
+        Draw::AwayFromZero(gap) => {
+            random.normals().take(count).map(rounded).map(|x| rounded(x + gap.copysign(x))).collect()
         }
-        Draw::Labels(classes) => (0..spec.elements()).map(|_| f64::from(rng.random_range(0..classes))).collect(),
+        Draw::Uniform(low, high) => (0..count).map(|_| rounded(random.between(low, high))).collect(),
+        Draw::Labels(classes) => (0..count).map(|_| random.below(classes as usize) as f64).collect(),
         Draw::Given(ref elements) => elements.clone(),
     };
     HostTensor::new(spec.clone(), data)

@@ -1,7 +1,9 @@
+use super::PreluGrad;
 use super::case::{Bound, Case, Draw};
 use super::rows::{Columns, Rows, emit_sum, matrix};
-use crate::graph::{Lowering, Op};
-use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+use crate::graph::{Graph, Lowering, Op};
+use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec, ValueId};
+use std::collections::HashMap;
 
 /// Sum over all axes but the last, `[.., C]` to `[C]`: the gradient of a bias.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,30 @@ impl Op for ChannelSum {
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
         inputs[0].elements() as u64
+    }
+}
+
+/// Computes each sum over channels of a graph once: a [`ChannelSum`] of the gradient that a [`PreluGrad`] makes is that node's
+/// third output, which costs no pass over memory of its own, and of several sums of one value the first serves all.
+///
+/// What reads a sum reads the one that is kept, and so do `results`, the values that the caller goes on with. Two of them may be
+/// one value then: the biases of two convolutions whose outputs are added have one gradient.
+pub fn share_channel_sums(graph: &mut Graph, results: &mut [ValueId]) {
+    let mut sums: HashMap<ValueId, ValueId> = HashMap::new();
+    let mut replaced = HashMap::new();
+    for node in graph.nodes() {
+        if node.is::<PreluGrad>() {
+            sums.insert(node.outputs[0], node.outputs[2]);
+        } else if node.is::<ChannelSum>() {
+            let kept = *sums.entry(node.inputs[0]).or_insert(node.outputs[0]);
+            if kept != node.outputs[0] {
+                replaced.insert(node.outputs[0], kept);
+            }
+        }
+    }
+    graph.replace_uses(&replaced);
+    for result in results {
+        *result = replaced.get(result).copied().unwrap_or(*result);
     }
 }
 

@@ -17,7 +17,7 @@ mod softmax;
 mod tile_channels;
 
 pub use add::Add;
-pub use channel_sum::ChannelSum;
+pub use channel_sum::{ChannelSum, share_channel_sums};
 pub use concat::{ConcatChannels, SliceChannels};
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};

@@ -9,7 +9,8 @@ use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 pub struct Prelu;
 
 /// Gradient of [`Prelu`] from `input [.., C]`, `slope [C]` and `grad_output [.., C]`: with respect to the input, with respect
-/// to the slopes, and the sum over all axes but the last of the former, which is the gradient of a bias in front.
+/// to the slopes, and the sum over all axes but the last of the former, which is the gradient of a bias in front
+/// ([`share_channel_sums`](super::share_channel_sums)).
 #[derive(Debug, Clone, Copy)]
 pub struct PreluGrad;
 
@@ -74,10 +75,6 @@ impl Op for PreluGrad {
             }
             _ => Err(ShapeError::new(self.name(), "f32 [.., C], slopes [C] and a gradient like the first", inputs)),
         }
-    }
-
-    fn channel_sums(&self) -> Option<usize> {
-        Some(2)
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {

@@ -1,3 +1,4 @@
+use super::gradients::{Delivered, check_request, check_writes, copy};
 use super::{
     ArenaLayout, BufferRole, BufferSpec, Lifetime, MemoryReport, Plan, PlanError, PlannedDispatch, Program, Step,
     Window, assign_slots, lower_bound,
@@ -5,7 +6,7 @@ use super::{
 use crate::graph::{Graph, Lowering};
 use crate::kernel::{Arena, Cost, Dispatch, Kernel, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, TensorSpec, ValueId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How a gradient is added to its window of the gradient arena: `(gradient, window, elements, target)`.
 pub type Accumulate = fn(Operand, Operand, usize, &Target) -> Dispatch;
@@ -32,7 +33,7 @@ pub struct Request<'a> {
     pub outputs: &'a [ValueId],
     /// Keep every value of the graph: for tests that compare them all.
     pub keep_all: bool,
-    /// Gradient of each parameter, by index of the parameter; empty for inference.
+    /// Gradient of each parameter, by index of the parameter; empty for inference. Several parameters may have one.
     pub gradients: &'a [ValueId],
     /// Add gradients to the arena instead of replacing its contents: for gradient accumulation.
     pub accumulate: Option<Accumulate>,
@@ -54,10 +55,13 @@ impl<'a> Request<'a> {
 /// # Errors
 /// [`PlanError`] when a value, buffer or dispatch exceeds a limit of the device.
 pub fn plan(request: &Request<'_>, target: &Target) -> Result<Plan, PlanError> {
+    if !request.gradients.is_empty() {
+        check_request(request)?;
+    }
     let mut builder = Builder::new(request, target);
     let lowered = builder.lower_nodes()?;
     builder.place_inputs_and_parameters();
-    builder.place_gradients();
+    builder.place_gradients(&lowered);
     builder.place_values(&lowered);
     let mut programs = vec![builder.graph_program(lowered)?];
     let mut stage_scratch = Vec::new();
@@ -94,6 +98,7 @@ struct Builder<'a> {
     kernels: Vec<Kernel>,
     places: HashMap<ValueId, Window>,
     scratch_places: HashMap<(usize, usize), Window>,
+    delivered: Delivered,
     arenas: HashMap<Arena, usize>,
     step_scalars: Option<usize>,
     lower_bound: u64,
@@ -110,6 +115,7 @@ impl<'a> Builder<'a> {
             kernels: Vec::new(),
             places: HashMap::new(),
             scratch_places: HashMap::new(),
+            delivered: Delivered::default(),
             arenas: HashMap::new(),
             step_scalars: None,
             lower_bound: 0,
@@ -184,12 +190,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Gradients go straight to their arena, unless they accumulate there or are wanted in two places.
-    fn place_gradients(&mut self) {
-        for (i, gradient) in self.request.gradients.iter().enumerate() {
-            let window = self.arena.windows[i];
+    /// Gradients go straight to their windows, but for those that are [`Delivered`].
+    fn place_gradients(&mut self, lowered: &[Lowered]) {
+        let nodes = || lowered.iter().map(|l| &self.request.graph.nodes()[l.node]);
+        let made: HashSet<ValueId> = nodes().flat_map(|n| &n.outputs).copied().collect();
+        let read: HashSet<ValueId> = nodes().flat_map(|n| &n.inputs).copied().collect();
+        self.delivered = Delivered::new(self.request, &made, &read);
+        for (gradient, window) in self.request.gradients.iter().zip(self.arena.windows.clone()) {
             let place = self.arena_window(Arena::Gradients, window.start, window.len);
-            if self.request.accumulate.is_none() && !self.places.contains_key(gradient) {
+            if !self.delivered.contains(*gradient) {
                 self.places.insert(*gradient, place);
             }
         }
@@ -207,14 +216,10 @@ impl<'a> Builder<'a> {
         for value in self.request.outputs {
             last[value.index()] = end;
         }
-        if self.request.accumulate.is_some() {
-            // Accumulated right behind the node that makes them.
-            for (at, l) in lowered.iter().enumerate() {
-                let outputs = graph.nodes()[l.node].outputs.iter();
-                outputs
-                    .filter(|o| self.request.gradients.contains(o))
-                    .for_each(|o| last[o.index()] = last[o.index()].max(at));
-            }
+        for (at, l) in lowered.iter().enumerate() {
+            // Delivered right after the node that makes them.
+            let outputs = graph.nodes()[l.node].outputs.iter();
+            outputs.filter(|o| self.delivered.contains(**o)).for_each(|o| last[o.index()] = last[o.index()].max(at));
         }
         for (at, l) in lowered.iter().enumerate() {
             for &output in graph.nodes()[l.node].outputs.iter().filter(|o| !self.places.contains_key(o)) {
@@ -255,27 +260,34 @@ impl<'a> Builder<'a> {
                 let planned = self.resolve(dispatch, l.node, program.steps.len() - 1)?;
                 program.dispatches.push(planned);
             }
-            if let Some(accumulate) = self.request.accumulate {
-                for &output in &node.outputs {
-                    self.accumulate(accumulate, output, &mut program)?;
-                }
+            for &output in &node.outputs {
+                self.deliver(output, &node.name, &mut program)?;
             }
+        }
+        let made_by_no_node = graph.inputs().iter().copied().chain(graph.parameters().iter().map(|p| p.value));
+        for gradient in made_by_no_node {
+            self.deliver(gradient, "gradients", &mut program)?;
+        }
+        if !self.request.gradients.is_empty() {
+            let names = graph.parameters().iter().map(|p| p.name.as_str());
+            check_writes(names, &self.arena, self.arenas[&Arena::Gradients], &program)?;
         }
         Ok(program)
     }
 
-    fn accumulate(
-        &mut self,
-        accumulate: Accumulate,
-        gradient: ValueId,
-        program: &mut Program,
-    ) -> Result<(), PlanError> {
-        let parameters: Vec<usize> =
-            (0..self.request.gradients.len()).filter(|&i| self.request.gradients[i] == gradient).collect();
-        for parameter in parameters {
+    /// Copies or adds a value to the windows of the parameters that it is the gradient of, each in a step of its own.
+    fn deliver(&mut self, gradient: ValueId, scope: &str, program: &mut Program) -> Result<(), PlanError> {
+        for parameter in self.delivered.parameters_of(gradient) {
             let window = self.arena.windows[parameter];
             let into = Operand::Window { arena: Arena::Gradients, start: window.start, len: window.len };
-            let dispatch = accumulate(Operand::Value(gradient), into, window.len, self.target);
+            let (op, deliver, words) = match self.request.accumulate {
+                Some(accumulate) => ("accumulate", accumulate, 3),
+                None => ("copy", copy as Accumulate, 2),
+            };
+            let elements = self.request.graph.spec(gradient).elements();
+            let cost = Cost { flops: 0, bytes: words * ELEMENT_BYTES * elements as u64 };
+            program.steps.push(Step { name: scope.to_owned(), op, cost });
+            let dispatch = deliver(Operand::Value(gradient), into, window.len, self.target);
             let planned = self.resolve(dispatch, usize::MAX, program.steps.len() - 1)?;
             program.dispatches.push(planned);
         }

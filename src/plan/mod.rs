@@ -7,6 +7,7 @@
 
 mod arena;
 mod build;
+mod gradients;
 mod report;
 mod sharing;
 mod slots;
@@ -45,7 +46,7 @@ pub enum BufferRole {
 }
 
 /// A range of a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Index into [`Plan::buffers`].
     pub buffer: usize,
@@ -153,6 +154,24 @@ pub enum PlanError {
         bytes: u64,
         /// The device's limit.
         limit: u64,
+    },
+    /// A request has more or fewer gradients than the graph has parameters.
+    #[error("a request has {gradients} gradients, expected one for each of {parameters} parameters")]
+    Gradients {
+        /// Gradients of the request.
+        gradients: usize,
+        /// Parameters of the graph.
+        parameters: usize,
+    },
+    /// The gradient of a parameter has another size, or would not come to its window of the arena once and as a whole.
+    #[error("the gradient of {name} is {found}, expected {expected}")]
+    Gradient {
+        /// Name of the parameter.
+        name: String,
+        /// What is wrong with its gradient.
+        found: String,
+        /// What it should be.
+        expected: String,
     },
     /// A dispatch binds more storage buffers than the device allows.
     #[error("{shader} binds {count} storage buffers, the device allows {limit}")]

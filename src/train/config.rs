@@ -332,7 +332,7 @@ impl Config {
             sampling: self.data.sampling,
             foreground: self.data.foreground,
             block: self.block(patch),
-            intensities: self.augmentation.is_pointwise() || self.augmentation.matches_histograms(),
+            intensities: self.augmentation.needs_intensities(),
             partners: self.augmentation.matches_histograms(),
         }
     }

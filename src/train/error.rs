@@ -37,7 +37,7 @@ pub enum TrainError {
         /// Settings that would fit.
         ways: String,
     },
-    /// A step was given a batch of other extents than it was planned for.
+    /// A step was given a batch of other extents than it was planned for, or one that lacks what augmentation needs.
     #[error("a training step was given {found} {what}, expected {expected}")]
     Batch {
         /// What is counted.

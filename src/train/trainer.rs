@@ -1,7 +1,7 @@
 use super::memory::lowest;
 use super::{Config, MemoryMode, TrainError};
 use crate::augment::{Augmenter, Extents};
-use crate::data::Batch;
+use crate::data::{Batch, Sample};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
 use crate::graph::Graph;
@@ -23,6 +23,11 @@ const MOST_IN_FLIGHT: usize = 3;
 /// From this time of a step on a single one is under way while the next is prepared: the device is busy all the same, and
 /// an end that is asked for waits for two steps at most.
 const LONG_STEP: Duration = Duration::from_millis(500);
+
+/// What a batch may lack that augmentation needs.
+const UNDESCRIBED: &str = "samples that are described for augmentation (a Loader describes them, Batch::of does not)";
+const WITHOUT_INTENSITIES: &str = "samples with the intensities of their volume, which augmentation needs";
+const WITHOUT_PARTNER: &str = "samples with the intensities of another volume, which histogram matching needs";
 
 /// Program numbers of the plan.
 const GRADIENTS: usize = 0;
@@ -268,11 +273,9 @@ impl Trainer {
     /// One optimiser step on `passes` batches; returns results that have arrived, oldest first.
     ///
     /// # Errors
-    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for;
+    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or
+    /// do not say of their samples what the configured augmentation needs;
     /// [`TrainError::Gpu`] when the device failed.
-    ///
-    /// # Panics
-    /// When the batches do not say of their samples what the configured augmentation needs.
     pub fn step(&mut self, batches: &[Batch], learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
         self.advance(batches, learning_rate, Executor::run)
     }
@@ -280,11 +283,9 @@ impl Trainer {
     /// Like [`Trainer::step`], with the same results, but times each dispatch.
     ///
     /// # Errors
-    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for;
+    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or
+    /// do not say of their samples what the configured augmentation needs;
     /// [`TrainError::Gpu`] when the device failed.
-    ///
-    /// # Panics
-    /// When the batches do not say of their samples what the configured augmentation needs.
     pub fn profile_step(
         &mut self,
         batches: &[Batch],
@@ -347,6 +348,17 @@ impl Trainer {
         for batch in batches {
             same("voxels of the image", batch.image.len(), elements(image))?;
             same("labels", batch.label.len(), elements(labels))?;
+            if let Some(augmenter) = &self.augmenter {
+                let described = |known: fn(&Sample) -> bool| batch.samples.iter().filter(|s| known(s)).count();
+                let settings = augmenter.settings();
+                same(UNDESCRIBED, described(|_| true), self.batch)?;
+                if settings.needs_intensities() {
+                    same(WITHOUT_INTENSITIES, described(|s| s.intensities.is_some()), self.batch)?;
+                }
+                if settings.matches_histograms() {
+                    same(WITHOUT_PARTNER, described(|s| s.partner.is_some()), self.batch)?;
+                }
+            }
         }
         Ok(())
     }

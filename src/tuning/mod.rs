@@ -14,10 +14,8 @@ use crate::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, MeasuredCh
 use crate::ops::{Reason, convolution_kernels};
 use crate::plan::{Plan, PlanError, Request, plan};
 use crate::profile::median;
+use crate::random::{Purpose, Stream};
 use crate::tensor::ShapeError;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,7 +96,6 @@ pub(crate) fn timed_run(executor: &Executor) -> Result<f64, GpuError> {
 
 /// Normal numbers with this standard deviation, the same for the same seed.
 pub(crate) fn normal(elements: usize, deviation: f32, seed: u64) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || -> f32 { StandardNormal.sample(&mut rng) };
-    (0..elements).map(|_| draw() * deviation).collect()
+    let normals = Stream::new(seed, Purpose::TestInputs, 0).normals();
+    normals.take(elements).map(|x| x as f32 * deviation).collect()
 }

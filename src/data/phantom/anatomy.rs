@@ -5,7 +5,7 @@ use super::ellipsoid::Ellipsoid;
 use super::level;
 use super::prostate::Prostate;
 use super::texture::Texture;
-use crate::data::random::Stream;
+use crate::random::Stream;
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug)]

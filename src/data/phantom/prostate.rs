@@ -2,7 +2,7 @@
 
 use super::ellipsoid::Ellipsoid;
 use super::level;
-use crate::data::random::Stream;
+use crate::random::Stream;
 
 /// The prostate: a tapered superellipsoid whose outline is modulated by harmonics of low order.
 #[derive(Clone, Debug)]

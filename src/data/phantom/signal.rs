@@ -1,7 +1,7 @@
 //! What the scanner makes of the tissue: an uneven coil, blur, noise and an arbitrary scale.
 
 use super::anatomy::Anatomy;
-use crate::data::random::Stream;
+use crate::random::Stream;
 
 /// A coil, a noise level and an intensity scale.
 #[derive(Clone, Debug)]

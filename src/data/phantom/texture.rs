@@ -1,6 +1,6 @@
 //! Smooth random fields: what tissue looks like between its boundaries.
 
-use crate::data::random::Stream;
+use crate::random::Stream;
 
 /// Lattice points along each axis; beyond them the field repeats.
 const POINTS: usize = 32;

@@ -102,10 +102,7 @@ impl Op for Conv3d {
             at.contribute(1, gradient);
         }
         if at.input_count() == 3 && at.needs(2) {
-            let gradient = match at.channel_sums() {
-                Some(sums) => sums,
-                None => at.add(ChannelSum, &[upstream])?,
-            };
+            let gradient = at.add(ChannelSum, &[upstream])?;
             at.contribute(2, gradient);
         }
         Ok(())

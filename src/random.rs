@@ -2,7 +2,8 @@
 //!
 //! Two purposes never share a stream, and case 7 or epoch 3 can be drawn without drawing those
 //! before. The samplers are written out here, because a library's may change between versions, and
-//! a split or an order of cases must not.
+//! a split, an order of cases or the initial weights of a seed must not. Logarithm, sine and cosine are
+//! libm's, in software, so that a seed gives the same bits on every platform.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -25,6 +26,10 @@ pub enum Purpose {
     HistogramPartner = 6,
     /// The place of a sample's patch.
     Patch = 7,
+    /// The initial weights of a parameter.
+    Weights = 8,
+    /// Inputs of self-tests, tests and benchmarks.
+    TestInputs = 9,
 }
 
 /// A stream of random numbers (ChaCha with 8 rounds).
@@ -54,9 +59,14 @@ impl Stream {
     /// Two independent standard normal numbers (Box and Muller 1958).
     pub fn normal_pair(&mut self) -> [f64; 2] {
         // 1 - u lies in (0, 1], so the logarithm is finite.
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        let (sin, cos) = (std::f64::consts::TAU * self.uniform()).sin_cos();
+        let radius = (-2.0 * libm::log(1.0 - self.uniform())).sqrt();
+        let (sin, cos) = libm::sincos(std::f64::consts::TAU * self.uniform());
         [radius * cos, radius * sin]
+    }
+
+    /// Standard normal numbers without end: those of pair after pair.
+    pub fn normals(mut self) -> impl Iterator<Item = f64> {
+        std::iter::repeat_with(move || self.normal_pair()).flatten()
     }
 
     /// Standard normal.
@@ -101,6 +111,13 @@ mod tests {
     #[test]
     fn permutation_is_pinned() {
         assert_eq!(Stream::new(5, Purpose::Split, 0).permutation(8), [6, 7, 0, 2, 1, 4, 3, 5]);
+    }
+
+    /// Pinned, on every platform: a stored seed must go on meaning the same weights.
+    #[test]
+    fn normal_numbers_are_pinned_to_the_bit() {
+        let bits: Vec<u64> = Stream::new(7, Purpose::Weights, 3).normals().take(4).map(f64::to_bits).collect();
+        assert_eq!(bits, [0xbfe37ba2cce7e102, 0xbfede013aeb936e3, 0x3fd5c35d26f9d65b, 0x3fe6cb7bf958c146]);
     }
 
     #[test]
