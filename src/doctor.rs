@@ -238,8 +238,7 @@ mod tests {
         let lanes = Target { subgroup: Some(8), int64: true, software: true, ..Target::webgpu() };
         let chosen = chosen(&lanes).expect("every case fits WebGPU's limits");
         let mut reached: BTreeSet<&str> = chosen.iter().flat_map(|(_, kernels)| kernels).copied().collect();
-        // These are tried without a plan of a graph.
-        reached.extend(["accumulate", "adam", "ema", "gradient_norm", "sgd", "squares"]);
+        reached.extend(optimisers::kernels());
         let missing: Vec<&str> = SHADERS.iter().map(|shader| shader.0).filter(|name| !reached.contains(name)).collect();
         assert_eq!(missing, Vec::<&str>::new());
     }

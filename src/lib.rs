@@ -13,7 +13,7 @@
 //! use vnet_engine::infer::{Predictor, segment_volume};
 //! use vnet_engine::metrics::Overlap;
 //! use vnet_engine::nn::Network;
-//! use vnet_engine::train::{Preset, Trainer};
+//! use vnet_engine::train::{Trainer, TrainerSettings};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! #     if vnet_engine::gpu::adapters().is_empty() && std::env::var_os("VNET_REQUIRE_GPU").is_none() {
@@ -24,7 +24,7 @@
 //!     let preparation = Preparation { patch: [32, 32, 16], ..Preparation::native(Normalisation::ZScoreAll) };
 //!     let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 2], decoder: vec![1] };
 //!     let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
-//!     let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [16, 32, 32])?; // D, H, W = z, y, x
+//!     let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [16, 32, 32])?; // D, H, W = z, y, x
 //!     trainer.initialise(0, 0.05);
 //!     for step in 0..60 {
 //!         let (image, label) = make_case(&phantoms, step); // or Volume::new(grid, array), or data::io::read_volume(path)

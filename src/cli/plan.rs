@@ -6,7 +6,7 @@ use std::path::Path;
 use vnet_engine::configure;
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::train::{Config, PLAN_FILE, Preset, TrainError};
+use vnet_engine::train::{Config, PLAN_FILE, Preset, Setting, TrainError};
 
 pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(PLAN_FILE));
@@ -32,19 +32,19 @@ fn planned(data: &Path, minutes: Option<f64>, device: &GpuOptions) -> Result<Str
 pub type Planned = (Config, Option<String>);
 
 /// The configuration of a training that names none: by the data set's `plan.toml`, else by a plan that is made now.
-pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOptions) -> Result<Planned> {
+pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOptions) -> Result<Planned> {
     let stored = arguments.data.join(PLAN_FILE);
     if stored.exists() {
         tell!("configuration: {}", stored.display());
-        let config = Config::load(Preset::Small, Some(&stored), overrides)?;
+        let config = Config::load_with(Preset::Small, Some(&stored), overrides)?;
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, None, device) {
-        Ok(text) => Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text))),
+        Ok(text) => Ok((Config::from_text_with(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text))),
         // A dry run has named what is wrong with the data, and goes on to the rest.
         Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
-            Ok((Config::load(Preset::Small, None, overrides)?, None))
+            Ok((Config::load_with(Preset::Small, None, overrides)?, None))
         }
         Err(error) => Err(error),
     }
