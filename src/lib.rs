@@ -44,11 +44,13 @@
 //! | task | where to begin |
 //! |---|---|
 //! | volumes from files or arrays | [`data::io::read_volume`], [`data::Volume::new`], [`data::Prepared`] |
-//! | training | [`train::Trainer`] for batches of one's own, [`train::train`] for a data set and a run folder |
+//! | training | [`train::Trainer`] with [`train::TrainerSettings`] for batches of one's own, [`train::train`] for a data set and a run folder |
 //! | segmenting | [`infer::Predictor`] with [`infer::segment_volume`] or [`infer::segment_file`]; [`nn::Model`] is a model file |
 //! | scores | [`metrics::Overlap`], [`metrics::surface_distances`], [`metrics::score_case`] |
 //! | other networks | [`graph::Graph`] with [`ops`], [`nn::Loss`], [`optim::update`], [`plan::plan`], [`exec::Executor`] |
-//! | other operations | [`graph::Op`], [`kernel::Dispatch::from_wgsl`] |
+//! | other operations, other optimisers | [`graph::Op`], [`optim::Optimiser`], [`kernel::Dispatch::from_wgsl`] |
+//!
+//! The feature `cli` (default) is the program; the library is the same without it.
 //!
 //! The repository's `examples/` has a program for each. Tensors on the device are `[N, D, H, W, C]` with D = z, H = y, W = x;
 //! extents of volumes and patches are x, y, z. Examples that need a GPU adapter do nothing without one.

@@ -55,7 +55,7 @@ fn kernel(settings: &OptimiserSettings) -> &'static str {
     settings.optimiser.kernel().kernel.shader
 }
 
-/// Arenas with an optimiser behind them, and no network.
+/// Arenas with an optimiser, and no network.
 #[derive(Debug)]
 pub struct Bed {
     gpu: Arc<Gpu>,

@@ -327,7 +327,7 @@ mod tests {
         let read: Hyperparameters<Optimisers> = toml::from_str(text).expect("valid");
         assert_eq!((read.number("momentum"), read.number("beta2"), read.switch("nesterov")), (1.0, 0.5, false));
         assert_eq!(read.mistakes(), [("momentum", "0 up to, not including, 1", Value::Number(1.0))]);
-        let written = "momentum = 1.0\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.5\nepsilon = 1e-8\n";
+        let written = "momentum = 1.0\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.5\nepsilon = 0.00000001\n";
         assert_eq!(toml::to_string(&read).expect("a table"), written);
         for (text, message) in [
             ("momentun = 0.9", "unknown key momentun"),

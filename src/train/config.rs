@@ -72,7 +72,7 @@ pub struct TrainingConfig {
     pub memory: MemoryMode,
     /// Decay of the exponential moving average of the parameters, with which cases are then predicted; 0: no average.
     pub ema_decay: f64,
-    /// Validations without a better mean Dice behind which the training ends early; 0: never.
+    /// The training ends early after this many validations without a better mean Dice; 0: never.
     pub patience: u64,
     /// Write event files for TensorBoard into the run folder.
     pub tensorboard: bool,

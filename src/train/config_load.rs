@@ -362,7 +362,7 @@ mod tests {
             table.split("\n\n").next().expect("its lines").trim().to_owned()
         };
         let optimiser = "kind = \"sgd\"\nlearning_rate = 0.0001\nmomentum = 0.99\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.999\n\
-                         epsilon = 1e-8\nweight_decay = 0.0005\nclip_norm = 0.0";
+                         epsilon = 0.00000001\nweight_decay = 0.0005\nclip_norm = 0.0";
         assert_eq!(of("optimiser"), optimiser);
         assert_eq!(of("schedule"), "kind = \"step\"\nwarm_up = 0\nevery = 25000\nfactor = 0.1\npower = 0.9");
         let again = Config::from_text(Preset::Tiny, Some(("config.toml", &text)), &[]).expect("valid");

@@ -89,11 +89,15 @@ impl TrainerSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Target;
+    use crate::nn::Network;
+    use crate::train::Trainer;
 
     #[test]
     fn numbers_out_of_range_are_named() {
         let default = TrainerSettings::default;
-        default().check().expect("the defaults are in range");
+        let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+        Trainer::plan_for(&network, &default(), [4, 6, 8], &Target::webgpu()).expect("the defaults are in range");
         let with = |change: fn(&mut OptimiserSettings)| {
             let mut settings = default();
             change(&mut settings.optimiser);
@@ -119,7 +123,8 @@ mod tests {
                 "optimiser.weight_decay: expected a finite number, 0 or more, found -1",
             ),
         ] {
-            let error = settings.check().expect_err(message);
+            let planned = Trainer::plan_for(&network, &settings, [4, 6, 8], &Target::webgpu());
+            let error = planned.map(|_| ()).expect_err(message);
             assert_eq!(error.to_string(), format!("trainer setting {message}"));
         }
     }
