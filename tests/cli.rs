@@ -167,6 +167,7 @@ fn models_that_are_none_are_named() {
     segment("m.safetensors", &["m.safetensors", "safetensors"]);
     segment("absent.safetensors", &["absent.safetensors"]);
     refused(folder.path(), &["info", "m.safetensors"], &["m.safetensors"]);
+    refused(folder.path(), &["info", "--preset", "tiny", "--batch", "0"], &["--batch", "1 to 10000"]);
 }
 
 #[test]

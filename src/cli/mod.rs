@@ -312,7 +312,7 @@ struct InfoArguments {
     #[arg(long, value_name = "X,Y,Z", value_parser = parse_extents)]
     patch: Option<[usize; 3]>,
     /// Samples per step
-    #[arg(long)]
+    #[arg(long, value_parser = parse_count)]
     batch: Option<usize>,
     /// Classes of a preset's network
     #[arg(long, default_value_t = 2)]

@@ -19,13 +19,15 @@ pub struct Adam {
 const DECAY: &str = "0 up to, not including, 1";
 
 /// Decay of the first moment.
-static BETA1: Hyperparameter = Hyperparameter::number("beta1", 0.9, DECAY, |value| (0.0..1.0).contains(&value));
+pub(super) static BETA1: Hyperparameter =
+    Hyperparameter::number("beta1", 0.9, DECAY, |value| (0.0..1.0).contains(&value));
 
 /// Decay of the second moment.
-static BETA2: Hyperparameter = Hyperparameter::number("beta2", 0.999, DECAY, |value| (0.0..1.0).contains(&value));
+pub(super) static BETA2: Hyperparameter =
+    Hyperparameter::number("beta2", 0.999, DECAY, |value| (0.0..1.0).contains(&value));
 
 /// Added to the denominator; the kernel computes in float32.
-static EPSILON: Hyperparameter =
+pub(super) static EPSILON: Hyperparameter =
     Hyperparameter::number("epsilon", 1e-8, "a positive number up to 1", |value| value as f32 > 0.0 && value <= 1.0);
 
 pub(super) const ADAM: Entry<Optimisers> = Entry {

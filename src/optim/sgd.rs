@@ -13,11 +13,11 @@ pub struct Sgd {
 }
 
 /// Factor of the running direction; the paper's by default.
-static MOMENTUM: Hyperparameter =
+pub(super) static MOMENTUM: Hyperparameter =
     Hyperparameter::number("momentum", 0.99, "0 up to, not including, 1", |value| (0.0..1.0).contains(&value));
 
 /// Nesterov's momentum.
-static NESTEROV: Hyperparameter = Hyperparameter::switch("nesterov", false);
+pub(super) static NESTEROV: Hyperparameter = Hyperparameter::switch("nesterov", false);
 
 pub(super) const SGD: Entry<Optimisers> = Entry {
     name: "sgd",
