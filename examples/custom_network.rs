@@ -15,7 +15,7 @@ use vnet_engine::metrics::Overlap;
 use vnet_engine::nn::Loss;
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, GRADIENT_OPS, Prelu, share_channel_sums};
-use vnet_engine::optim::{Optimiser, OptimiserSettings, StepScalars, update};
+use vnet_engine::optim::{Adam, OptimiserSettings, StepScalars, update};
 use vnet_engine::plan::{ArenaLayout, Request, Stage, plan};
 use vnet_engine::tensor::layout::ParameterLayout;
 use vnet_engine::tensor::{ShapeError, TensorSpec, ValueId};
@@ -114,8 +114,7 @@ impl Training {
         assert_eq!(of_parameters.len(), parameters.len(), "the loss depends on every parameter");
         share_channel_sums(&mut graph, &mut of_parameters);
 
-        let adam = Optimiser::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        let optimiser = OptimiserSettings { optimiser: adam, weight_decay: 0.0, clip_norm: Some(12.0) };
+        let optimiser = OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) };
         let layout = ArenaLayout::new(&graph);
         let step = update(&optimiser, layout.elements, layout.decayed, gpu.target());
         let stage = Stage { name: "update", dispatches: step.dispatches, scratch: step.scratch, cost: step.cost };

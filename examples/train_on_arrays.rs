@@ -9,7 +9,7 @@ use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::infer::{Predictor, segment_volume};
 use vnet_engine::metrics::Overlap;
 use vnet_engine::nn::Network;
-use vnet_engine::train::{Preset, Trainer};
+use vnet_engine::train::{Trainer, TrainerSettings};
 
 /// A number in -1 to 1 that looks random (the finaliser of MurmurHash3).
 fn noise(i: usize) -> f32 {
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let preparation = Preparation { patch: grid.extents, ..Preparation::native(Normalisation::ZScoreAll) };
     let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 1], decoder: vec![1] };
     let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
-    let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), grid.dhw())?;
+    let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), grid.dhw())?;
     trainer.initialise(0, 0.05);
     let mut results = Vec::new();
     for step in 0..60 {

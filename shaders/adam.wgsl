@@ -10,7 +10,7 @@
 // Layout   parameters, gradients, first and second moments: elements; step: StepScalars; norm: [1]
 // Grid     four elements per invocation, 256 apart per workgroup, folded
 // Traffic  28 bytes per element
-// Oracle   optim::reference::update
+// Oracle   optim::Adam, reference
 #import grid
 #import step
 
@@ -48,8 +48,8 @@ fn adam(
     let decoupled = params.decoupled != 0u;
     let shrink = select(1.0, step.shrink, decoupled);
     let weight_decay = select(params.weight_decay, 0.0, decoupled);
-    let of_first = step.first_moment;
-    let of_second = step.second_moment;
+    let of_first = step.rule[0];  // learning_rate / (1 - beta1^step)
+    let of_second = step.rule[1]; // 1 / sqrt(1 - beta2^step)
     let first = linear_workgroup(workgroup, grid) * 1024u + local;
     for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
         var parameter = parameters[i];

@@ -8,7 +8,7 @@
 // Layout   parameters, gradients, moments: elements; step: StepScalars; norm: [1]
 // Grid     four elements per invocation, 256 apart per workgroup, folded
 // Traffic  20 bytes per element
-// Oracle   optim::reference::update
+// Oracle   optim::Sgd, reference
 #import grid
 #import step
 

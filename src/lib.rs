@@ -13,7 +13,7 @@
 //! use vnet_engine::infer::{Predictor, segment_volume};
 //! use vnet_engine::metrics::Overlap;
 //! use vnet_engine::nn::Network;
-//! use vnet_engine::train::{Preset, Trainer};
+//! use vnet_engine::train::{Trainer, TrainerSettings};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! #     if vnet_engine::gpu::adapters().is_empty() && std::env::var_os("VNET_REQUIRE_GPU").is_none() {
@@ -24,7 +24,7 @@
 //!     let preparation = Preparation { patch: [32, 32, 16], ..Preparation::native(Normalisation::ZScoreAll) };
 //!     let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 2], decoder: vec![1] };
 //!     let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
-//!     let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [16, 32, 32])?; // D, H, W = z, y, x
+//!     let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [16, 32, 32])?; // D, H, W = z, y, x
 //!     trainer.initialise(0, 0.05);
 //!     for step in 0..60 {
 //!         let (image, label) = make_case(&phantoms, step); // or Volume::new(grid, array), or data::io::read_volume(path)
@@ -44,11 +44,13 @@
 //! | task | where to begin |
 //! |---|---|
 //! | volumes from files or arrays | [`data::io::read_volume`], [`data::Volume::new`], [`data::Prepared`] |
-//! | training | [`train::Trainer`] for batches of one's own, [`train::train`] for a data set and a run folder |
+//! | training | [`train::Trainer`] with [`train::TrainerSettings`] for batches of one's own, [`train::train`] for a data set and a run folder |
 //! | segmenting | [`infer::Predictor`] with [`infer::segment_volume`] or [`infer::segment_file`]; [`nn::Model`] is a model file |
 //! | scores | [`metrics::Overlap`], [`metrics::surface_distances`], [`metrics::score_case`] |
 //! | other networks | [`graph::Graph`] with [`ops`], [`nn::Loss`], [`optim::update`], [`plan::plan`], [`exec::Executor`] |
-//! | other operations | [`graph::Op`], [`kernel::Dispatch::from_wgsl`] |
+//! | other operations, other optimisers | [`graph::Op`], [`optim::Optimiser`], [`kernel::Dispatch::from_wgsl`] |
+//!
+//! The feature `cli` (default) is the program; the library is the same without it.
 //!
 //! The repository's `examples/` has a program for each. Tensors on the device are `[N, D, H, W, C]` with D = z, H = y, W = x;
 //! extents of volumes and patches are x, y, z. Examples that need a GPU adapter do nothing without one.

@@ -130,6 +130,41 @@ fn one_place_prints() {
     }
 }
 
+/// Crates that only the program needs: those of the feature `cli`.
+fn crates_of_the_program() -> Vec<String> {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).expect("a manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let listed = manifest["features"]["cli"].as_array().expect("a feature");
+    let names = listed.iter().map(|name| name.as_str().expect("a name").trim_start_matches("dep:").replace('-', "_"));
+    names.collect()
+}
+
+#[test]
+fn the_library_does_without_the_programs_crates() {
+    let crates = crates_of_the_program();
+    assert!(crates.contains(&"clap".to_owned()), "{crates:?}");
+    let names = |text: &str| {
+        let named = |name: &&String| {
+            let path = format!("{name}::");
+            let mut starts = text.match_indices(&path).map(|(at, _)| &text[..at]);
+            starts.any(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+        };
+        crates.iter().find(named).cloned()
+    };
+    assert_eq!(names("#[derive(clap::ValueEnum)]"), Some("clap".to_owned()), "the rule can fail");
+    for (module, path, text) in sources() {
+        if module != "main" && module != "cli" {
+            // Comments too: their programs are compiled without these crates.
+            assert_eq!(names(&text), None, "{} names a crate of the program", path.display());
+            assert!(
+                !text.contains("feature = \"cli\""),
+                "{}: the library is the same with and without",
+                path.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn the_papers_network_has_its_parameters_and_receptive_fields() {
     let graph = InferenceGraph::new(&Network::paper(1, 2), 1, [64, 128, 128]).expect("the paper's input");

@@ -64,7 +64,8 @@ fn a_profiled_step_gives_the_same_bits() {
     let batches = [batch(2 * 6 * 10 * 7)];
     let mut ends = Vec::new();
     for profiled in [false, true] {
-        let mut trainer = Trainer::new(gpu(), &config.network(2), &config, extents).expect("it fits");
+        let mut trainer =
+            Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), extents).expect("it fits");
         let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
         trainer.set_parameters(&arena);
         let mut results = Vec::new();

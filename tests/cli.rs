@@ -119,6 +119,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
     train(folder.path(), &["--set", "training.steps=many"], &["training.steps", "whole number", "many"]);
     train(folder.path(), &["--set", "data.patch=[1,2]"], &["data.patch", "[x, y, z]"]);
     train(folder.path(), &["--set", "network.base=0"], &["base", "0"]);
+    train(folder.path(), &["--steps", "0"], &["--steps 0: key training.steps: expected at least 1"]);
     train(folder.path(), &["--set", "data.spacing=[1, 1, 0]"], &["data.spacing", "0.01 to 100", "0.0"]);
     train(folder.path(), &["--set", "data.spacing=own"], &["data.spacing", "\"native\" or [x, y, z] in mm", "own"]);
     train(folder.path(), &["--set", "data.interpolation=quintic"], &["quintic", "cubic"]);
@@ -166,6 +167,7 @@ fn models_that_are_none_are_named() {
     segment("m.safetensors", &["m.safetensors", "safetensors"]);
     segment("absent.safetensors", &["absent.safetensors"]);
     refused(folder.path(), &["info", "m.safetensors"], &["m.safetensors"]);
+    refused(folder.path(), &["info", "--preset", "tiny", "--batch", "0"], &["--batch", "1 to 10000"]);
 }
 
 #[test]

@@ -220,12 +220,13 @@ fn config(golden: &Golden, recipe: &Value) -> Config {
     config.training.batch = golden.batch;
     config.training.loss = loss(recipe["loss"].as_str().expect("a loss"));
     let kind = recipe["optimizer"].as_str().expect("an optimiser").to_lowercase();
-    config.optimiser.kind = serde_json::from_value(kind.into()).expect("an optimiser");
-    config.optimiser.momentum = number("momentum").unwrap_or(0.0);
-    config.optimiser.nesterov = recipe["nesterov"].as_bool().unwrap_or(false);
-    config.optimiser.beta1 = recipe["betas"][0].as_f64().unwrap_or(0.9);
-    config.optimiser.beta2 = recipe["betas"][1].as_f64().unwrap_or(0.999);
-    config.optimiser.epsilon = number("eps").unwrap_or(1e-8);
+    config.optimiser.kind = kind.parse().expect("an optimiser");
+    let hyperparameters = &mut config.optimiser.hyperparameters;
+    hyperparameters.set("momentum", number("momentum").unwrap_or(0.0));
+    hyperparameters.set("nesterov", recipe["nesterov"].as_bool().unwrap_or(false));
+    hyperparameters.set("beta1", recipe["betas"][0].as_f64().unwrap_or(0.9));
+    hyperparameters.set("beta2", recipe["betas"][1].as_f64().unwrap_or(0.999));
+    hyperparameters.set("epsilon", number("eps").unwrap_or(1e-8));
     config.optimiser.weight_decay = number("weight_decay").expect("a weight decay");
     config.optimiser.clip_norm = number("max_norm").unwrap_or(0.0);
     config
@@ -237,7 +238,7 @@ fn compare_training(name: &str, recipe_name: &str) {
     let recipe = &golden.sidecar["trajectories"][recipe_name];
     let bounds = &golden.sidecar["bounds"]["trajectories"][recipe_name];
     let config = config(&golden, recipe);
-    let mut trainer = Trainer::new(gpu, &golden.network, &config, golden.extents).expect("it fits");
+    let mut trainer = Trainer::new(gpu, &golden.network, &config.trainer_settings(), golden.extents).expect("it fits");
     let start = golden.model().to_arena(&trainer.training().graph, trainer.layout());
     trainer.set_parameters(&start);
     let rate = recipe["lr"].as_f64().expect("a learning rate");

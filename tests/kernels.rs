@@ -97,7 +97,9 @@ fn a_table_against_the_cost_model_is_followed_to_the_bit() {
     let gpu = measuring(Some(Arc::new(table.clone())));
     let [a, b] = ["a", "b"].map(|out| settings(folder.path(), out, Algorithms::Measured));
     let network = a.config.network(2);
-    let plan = |gpu: &Gpu| Trainer::plan_for(&network, &a.config, [16; 3], gpu.target()).expect("it fits").1;
+    let plan = |gpu: &Gpu| {
+        Trainer::plan_for(&network, &a.config.trainer_settings(), [16; 3], gpu.target()).expect("it fits").1
+    };
     let (of_table, of_model) = (plan(&gpu), plan(auto));
     assert_eq!(runs_on(&of_table, "decoder.0.conv.0"), kernels);
     assert_ne!(runs_on(&of_model, "decoder.0.conv.0"), kernels);

@@ -38,10 +38,10 @@ fn config(preset: Preset, memory: MemoryMode, batch: usize) -> Config {
 fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, Forecast) {
     let gpu = open(None);
     let network = config.network(2);
-    let forecast = Forecast::new(&network, config, extents, gpu.target()).expect("it fits");
+    let forecast = Forecast::new(&network, &config.trainer_settings(), extents, gpu.target()).expect("it fits");
     let used = || gpu.allocated().expect("the backend counts").used;
     let before = used();
-    let mut trainer = Trainer::new(&gpu, &network, config, extents).expect("it fits");
+    let mut trainer = Trainer::new(&gpu, &network, &config.trainer_settings(), extents).expect("it fits");
     let [z, y, x] = extents;
     let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, [x, y, z]).expect("it fits");
     let held = used() - before;
@@ -97,11 +97,14 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
     let extents = [64, 64, 64];
     let config = config(Preset::Small, MemoryMode::Normal, 2);
     let network = config.network(2);
-    let needed = check_budget(gpu(), &network, &config, extents).expect("it fits").total();
+    let needed = check_budget(gpu(), &network, &config.trainer_settings(), extents).expect("it fits").total();
     let gpu = open(Some(needed));
-    assert_eq!(check_budget(&gpu, &network, &config, extents).expect("exactly fits").total(), needed);
+    assert_eq!(
+        check_budget(&gpu, &network, &config.trainer_settings(), extents).expect("exactly fits").total(),
+        needed
+    );
     let gpu = open(Some(needed * 3 / 4));
-    let error = check_budget(&gpu, &network, &config, extents).expect_err("too large");
+    let error = check_budget(&gpu, &network, &config.trainer_settings(), extents).expect_err("too large");
     let TrainError::Budget { needed: n, budget, ways } = &error else { panic!("{error}") };
     assert_eq!((*n, *budget), (needed, needed * 3 / 4));
     let value = |key: &str| {
@@ -111,7 +114,9 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
     // Each way fits by its forecast, and the next larger one does not.
     let total = |settings: &[String], extents| {
         let changed = Config::load(Preset::Small, None, settings).expect("valid");
-        Forecast::new(&changed.network(2), &changed, extents, gpu.target()).expect("within limits").total()
+        Forecast::new(&changed.network(2), &changed.trainer_settings(), extents, gpu.target())
+            .expect("within limits")
+            .total()
     };
     let base: usize = value("network.base=").parse().expect("a number");
     assert!(total(&[format!("network.base={base}")], extents) <= *budget);
@@ -128,6 +133,7 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
 fn a_budget_that_nothing_fits_says_so() {
     let config = config(Preset::Tiny, MemoryMode::Normal, 1);
     let gpu = open(Some(100_000));
-    let error = check_budget(&gpu, &config.network(2), &config, [16, 16, 16]).expect_err("too large");
+    let error =
+        check_budget(&gpu, &config.network(2), &config.trainer_settings(), [16, 16, 16]).expect_err("too large");
     assert!(error.to_string().contains("no smaller batch, base or patch fits"), "{error}");
 }

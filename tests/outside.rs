@@ -1,15 +1,18 @@
 //! Shaders that a dispatch brings along, as those of other crates do: they cannot hide the crate's own, what is wrong with one
-//! is an error that names it, and they are compiled with bounds checks on a device that compiles the crate's own without.
+//! is an error that names it, and they are compiled with bounds checks on a device that compiles the crate's own without. An
+//! optimiser's shader may be one of them.
 
 mod support;
 
 use std::sync::Arc;
 use support::gpu;
+use vnet_engine::doctor::optimisers::{Comparison, ten_steps};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuError, GpuOptions};
 use vnet_engine::graph::{Graph, Lowering, Op};
 use vnet_engine::kernel::Dispatch;
 use vnet_engine::ops::{Add, Fill};
+use vnet_engine::optim::{Optimiser, OptimiserSettings, RULE_SCALARS, ReferenceStep};
 use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 
@@ -18,6 +21,7 @@ fn main() {
         ("an_own_text_of_a_known_name_is_another_kernel", true, an_own_text_of_a_known_name_is_another_kernel),
         ("what_is_wrong_with_a_text_is_an_error", true, what_is_wrong_with_a_text_is_an_error),
         ("reads_beyond_a_buffer_stay_within_it", true, reads_beyond_a_buffer_stay_within_it),
+        ("an_optimiser_steps_as_its_definition", true, an_optimiser_steps_as_its_definition),
     ]);
 }
 
@@ -68,6 +72,68 @@ fn fill(
     if i < elements { output[i] = input[i] - 7.0; }
 }";
 
+/// A step of RMSprop (`torch.optim.RMSprop` without momentum), as another crate would write it.
+const RMSPROP: &str = "
+#import grid
+#import step
+struct Params { elements: u32, decayed: u32, clip_norm: f32, weight_decay: f32, alpha: f32, epsilon: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> step: StepScalars;
+@group(0) @binding(2) var<storage, read> norm: array<u32>;
+@group(0) @binding(3) var<storage, read> gradients: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(5) var<storage, read_write> squares: array<f32>;
+@compute @workgroup_size(256)
+fn rmsprop(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    if !is_finite(norm[0]) { return; }
+    let clip = clip_factor(bitcast<f32>(norm[0]), params.clip_norm);
+    let first = linear_workgroup(workgroup, grid) * 1024u + local;
+    for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
+        let decay = select(0.0, params.weight_decay, i < params.decayed);
+        let g = clip * gradients[i] + decay * parameters[i];
+        squares[i] = params.alpha * squares[i] + (1.0 - params.alpha) * g * g;
+        parameters[i] -= step.rule[0] * g / (sqrt(squares[i]) + params.epsilon);
+    }
+}";
+
+#[derive(Debug)]
+struct RmsProp {
+    alpha: f64,
+    epsilon: f64,
+}
+
+impl Optimiser for RmsProp {
+    fn kernel(&self) -> Dispatch {
+        Dispatch::from_wgsl("rmsprop", RMSPROP)
+    }
+
+    fn moments(&self) -> usize {
+        1
+    }
+
+    fn flops(&self) -> u64 {
+        10
+    }
+
+    fn constants(&self, dispatch: Dispatch) -> Dispatch {
+        dispatch.scalar(self.alpha as f32).scalar(self.epsilon as f32)
+    }
+
+    fn scalars(&self, _: u64, learning_rate: f64) -> [f64; RULE_SCALARS] {
+        [learning_rate, 0.0, 0.0, 0.0]
+    }
+
+    fn reference(&self, step: &ReferenceStep, gradient: f64, parameter: &mut f64, [square, _]: [&mut f64; 2]) {
+        let g = gradient + step.weight_decay * *parameter;
+        *square = self.alpha * *square + (1.0 - self.alpha) * g * g;
+        *parameter -= step.learning_rate * g / (square.sqrt() + self.epsilon);
+    }
+}
+
 /// Reads 2^30 elements behind its own, and does not ask whether its own exists.
 const BEYOND: &str = "
 @group(0) @binding(0) var<uniform> elements: u32;
@@ -99,6 +165,19 @@ fn an_own_text_of_a_known_name_is_another_kernel() {
     let found = run(gpu(), &graph, x, &[ours, sum]).expect("both shaders are right");
     assert!(found[0].data.iter().all(|&value| value == 0.5));
     assert!(found[1].data.iter().enumerate().all(|(i, &value)| value == i as f64 - 26.5));
+}
+
+fn an_optimiser_steps_as_its_definition() {
+    let rule = RmsProp { alpha: 0.99, epsilon: 1e-8 };
+    let settings = OptimiserSettings { weight_decay: 0.03, clip_norm: Some(0.7), ..OptimiserSettings::new(rule) };
+    let comparisons = ten_steps(gpu(), gpu().target(), &settings).expect("it fits");
+    for name in ["parameters", "moment 1"] {
+        assert!(comparisons.iter().any(|comparison| comparison.what == name), "{name} are compared");
+    }
+    for Comparison { what, found, expected, bound, .. } in comparisons {
+        let error = found.iter().zip(&expected).map(|(f, e)| (f64::from(*f) - e).abs()).fold(0.0, f64::max);
+        assert!(error <= bound, "{what}: off by {error}, bound {bound}");
+    }
 }
 
 fn what_is_wrong_with_a_text_is_an_error() {

@@ -76,7 +76,8 @@ fn presets_plan_legally_on_every_kind_of_device() {
             for classes in [2, 3] {
                 let config = preset.config();
                 let network = config.network(classes);
-                let (_, plan, _) = Trainer::plan_for(&network, &config, patch, &target).expect("the preset fits");
+                let (_, plan, _) =
+                    Trainer::plan_for(&network, &config.trainer_settings(), patch, &target).expect("the preset fits");
                 check(&plan, &target);
             }
         }
@@ -90,7 +91,8 @@ fn the_papers_network_stays_within_ten_percent_of_the_lower_bound() {
         config.training.batch = batch;
         let target = Target { max_binding_bytes: 1 << 31, ..llvmpipe() };
         let (_, plan, passes) =
-            Trainer::plan_for(&config.network(2), &config, [64, 128, 128], &target).expect("it fits");
+            Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &target)
+                .expect("it fits");
         assert_eq!(passes, 1);
         let m = plan.memory;
         assert!(m.slots_lower_bound <= m.slots && m.slots as f64 <= 1.1 * m.slots_lower_bound as f64, "{m:?}");
@@ -114,9 +116,12 @@ fn recomputation_takes_less_memory_and_plans_legally() {
             let mut forecasts = Vec::new();
             for memory in [MemoryMode::Normal, MemoryMode::Low] {
                 config.training.memory = memory;
-                let (_, plan, _) = Trainer::plan_for(&network, &config, patch, &target).expect("the preset fits");
+                let (_, plan, _) =
+                    Trainer::plan_for(&network, &config.trainer_settings(), patch, &target).expect("the preset fits");
                 check(&plan, &target);
-                forecasts.push(Forecast::new(&network, &config, patch, &target).expect("the preset fits"));
+                forecasts.push(
+                    Forecast::new(&network, &config.trainer_settings(), patch, &target).expect("the preset fits"),
+                );
             }
             let [normal, low] = forecasts[..] else { unreachable!("two modes") };
             println!("{name} {preset:?} batch {batch}: {normal:?}\n{low:?}");
@@ -136,7 +141,8 @@ fn recomputation_takes_less_memory_and_plans_legally() {
 fn a_batch_that_exceeds_the_binding_limit_is_accumulated() {
     // 32 channels at 128 x 128 x 64 are exactly 128 MiB.
     let config = Preset::Paper.config();
-    let (_, _, passes) = Trainer::plan_for(&config.network(2), &config, [64, 128, 128], &llvmpipe()).expect("it fits");
+    let (_, _, passes) = Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &llvmpipe())
+        .expect("it fits");
     assert_eq!((config.training.batch, passes), (2, 2));
 }
 

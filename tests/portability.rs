@@ -32,7 +32,7 @@ fn kernels() -> Vec<Kernel> {
                     for loss in ["dice_cross_entropy", "weighted_cross_entropy"] {
                         config.training.loss = serde_json::from_value(loss.into()).expect("a loss");
                         let network = config.network(classes);
-                        let planned = Trainer::plan_for(&network, &config, patch, &target);
+                        let planned = Trainer::plan_for(&network, &config.trainer_settings(), patch, &target);
                         kernels.extend(planned.expect("the preset fits").1.kernels);
                     }
                 }

@@ -155,7 +155,8 @@ fn tiny_config(steps: u64) -> Config {
 }
 
 fn trained(gpu: &Arc<Gpu>, target: &Target, config: &Config, steps: u64) -> (Vec<StepResult>, Vec<f32>, Trainer) {
-    let mut trainer = Trainer::in_passes(gpu, &config.network(2), config, [8, 10, 14], target).expect("it fits");
+    let mut trainer =
+        Trainer::in_passes(gpu, &config.network(2), &config.trainer_settings(), [8, 10, 14], target).expect("it fits");
     let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
     trainer.set_parameters(&arena);
     let mut results = Vec::new();
@@ -262,7 +263,8 @@ fn winograd_is_precise_on_a_network_trained_on_volumes() {
     let network = config.network(classes);
     let patch = choose_patch(&config, &dataset.cases, network.divisor()).expect("a patch");
     let [x, y, z] = patch;
-    let mut trainer = Trainer::in_passes(gpu, &network, &config, [z, y, x], &target).expect("it fits");
+    let mut trainer =
+        Trainer::in_passes(gpu, &network, &config.trainer_settings(), [z, y, x], &target).expect("it fits");
     trainer.set_parameters(&initial_arena(&trainer.training().graph, trainer.layout(), 0, config.network.head_gain));
     let settings = config.loader_settings(patch, trainer.pass_batch(), 0);
     let mut loader = Loader::start(dataset.cases, config.preparation(patch, classes), settings).expect("batches");
@@ -317,7 +319,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     // A target on which one sample's 8 channels of 4096 voxels fit a binding, and two samples' do not.
     let narrow = Target { max_binding_bytes: 260_000, ..gpu.target().clone() };
     let extents = [16, 16, 16];
-    let (_, _, passes) = Trainer::plan_for(&network, &config, extents, &narrow).expect("it fits");
+    let (_, _, passes) = Trainer::plan_for(&network, &config.trainer_settings(), extents, &narrow).expect("it fits");
     assert_eq!(passes, 2);
     let [one, two] = [1, 2].map(|seed| ball(seed, extents));
     let join = |a: &Batch, b: &Batch| Batch {
@@ -330,10 +332,10 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
         let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.3);
         trainer.set_parameters(&arena);
     };
-    let mut whole = Trainer::new(gpu, &network, &config, extents).expect("it fits");
+    let mut whole = Trainer::new(gpu, &network, &config.trainer_settings(), extents).expect("it fits");
     start(&mut whole);
     let mut w = whole.step(&[join(&one, &two)], 1e-3).expect("a step");
-    let mut parts = Trainer::in_passes(gpu, &network, &config, extents, &narrow).expect("it fits");
+    let mut parts = Trainer::in_passes(gpu, &network, &config.trainer_settings(), extents, &narrow).expect("it fits");
     start(&mut parts);
     let mut p = parts.step(&[one, two], 1e-3).expect("a step");
     w.extend(whole.finish().expect("the device answers"));
@@ -425,10 +427,10 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     let mut cut = run_settings(folder.path(), "cut", 6);
     cut.config.training.checkpoint_every = 4;
     cut.config.training.steps = 4;
-    cut.config.schedule.kind = vnet_engine::train::config::ScheduleKind::Constant;
+    cut.config.schedule.kind = "constant".parse().expect("a schedule");
     let mut constant = whole.clone();
     constant.out = folder.path().join("constant");
-    constant.config.schedule.kind = vnet_engine::train::config::ScheduleKind::Constant;
+    constant.config.schedule.kind = "constant".parse().expect("a schedule");
     let mut expected = Silent(Vec::new());
     train(gpu, &constant, &mut expected).expect("a run");
     train(gpu, &cut, &mut Silent(Vec::new())).expect("a run");
@@ -459,7 +461,8 @@ fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
     let fits = |&edge: &usize| {
         let max_binding_bytes = (2 * edge.pow(3) * 8 * 4 - 4) as u64;
         let target = Target { max_binding_bytes, algorithms: Algorithms::Winograd, ..gpu.target().clone() };
-        let (_, plan, passes) = Trainer::plan_for(&config.network(2), config, [edge; 3], &target).ok()?;
+        let (_, plan, passes) =
+            Trainer::plan_for(&config.network(2), &config.trainer_settings(), [edge; 3], &target).ok()?;
         let winograd = plan.kernels.iter().any(|k| k.shader.starts_with("winograd"));
         (passes == 2 && winograd).then_some((edge, target))
     };
@@ -474,7 +477,7 @@ fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Ve
     let network = config.network(2);
     let (edge, target) = accumulating(gpu, &config);
     let patch = [edge; 3];
-    let mut trainer = Trainer::in_passes(gpu, &network, &config, patch, &target).expect("it fits");
+    let mut trainer = Trainer::in_passes(gpu, &network, &config.trainer_settings(), patch, &target).expect("it fits");
     assert_eq!((trainer.passes(), trainer.pass_batch()), (2, 1));
     let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
     trainer.set_parameters(&arena);

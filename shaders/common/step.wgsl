@@ -3,12 +3,11 @@
 // optim::StepScalars.
 struct StepScalars {
     learning_rate: f32,
-    first_moment: f32,      // learning_rate / (1 - beta1^step)
-    second_moment: f32,     // 1 / sqrt(1 - beta2^step)
     shrink: f32,            // 1 - learning_rate * weight_decay
     first_micro_step: u32,
     average: f32,           // weight of the parameters in their moving average
-    reserved: array<u32, 10>,
+    rule: array<f32, 4>,    // the optimiser's own: optim::Optimiser::scalars
+    reserved: array<u32, 8>,
 }
 
 // The factor that clips gradients of this global norm; `clip_norm` 0: never. As torch.nn.utils.clip_grad_norm_.

@@ -9,7 +9,7 @@ use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
 use crate::plan::{ArenaLayout, Plan};
 use crate::profile::{Measure, Profile, ProgramTimings, Roof};
-use crate::train::{Config, Trainer};
+use crate::train::{Config, Trainer, TrainerSettings};
 use crate::tuning::{normal, timed_run};
 use std::sync::Arc;
 use std::time::Instant;
@@ -81,9 +81,8 @@ impl NetworkBench<'_> {
     /// # Errors
     /// [`BenchError`] when the network does not fit the device, or the device failed.
     pub fn training_step(&self, gpu: &Arc<Gpu>, roof: &Roof) -> Result<NetworkTimes, BenchError> {
-        let mut config = self.config.clone();
-        config.augmentation.enabled = false;
-        let mut trainer = Trainer::new(gpu, self.network, &config, self.extents)?;
+        let settings = TrainerSettings { augmentation: None, ..self.config.trainer_settings() };
+        let mut trainer = Trainer::new(gpu, self.network, &settings, self.extents)?;
         trainer.set_parameters(&self.parameters(&trainer.training().graph, trainer.layout()));
         let batches: Vec<Batch> = (0..trainer.passes()).map(|pass| self.batch(&trainer, pass)).collect();
         let learning_rate = self.config.optimiser.learning_rate;

@@ -6,12 +6,12 @@ use vnet_engine::data::Dataset;
 use vnet_engine::data::dataset::case_name;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::report::{SampleGrid, write_samples};
-use vnet_engine::train::{Config, did_you_mean, nearest_name, preview};
+use vnet_engine::train::{Config, Setting, did_you_mean, nearest_name, preview};
 
 pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> {
-    let mut overrides = arguments.settings.clone();
-    overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
-    let config = Config::load(arguments.preset, arguments.config.as_deref(), &overrides)?;
+    let mut overrides: Vec<Setting> = arguments.settings.iter().map(|text| Setting::parse(text)).collect();
+    overrides.extend(arguments.seed.map(|seed| Setting::option("--seed", "seed", seed)));
+    let config = Config::load_with(arguments.preset, arguments.config.as_deref(), &overrides)?;
     if !config.augmentation.is_active() {
         let text = "augmentation is off in this configuration; see --preset, or --set augmentation.enabled=true";
         return Err(WrongInput(text.to_owned()).into());

@@ -17,7 +17,7 @@ use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::{Evaluation, render_table};
 use vnet_engine::nn::Model;
 use vnet_engine::report::{OverlayCase, Report, ViewerCase, write_overlay, write_report};
-use vnet_engine::train::{Config, Preset, RunSettings, train};
+use vnet_engine::train::{Config, Preset, RunSettings, Setting, train};
 
 /// Steps of the demonstration's training.
 pub const STEPS: u64 = 700;
@@ -73,14 +73,14 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         write_phantoms(&folder(name), &PhantomSettings { cases, seed, extents: EXTENTS, spacing: SPACING })?;
     }
 
-    let keys = [format!("training.steps={}", arguments.steps), "data.split=[0.95,0.05,0.0]".to_owned()];
+    let (steps, split) = (arguments.steps, "data.split=[0.95,0.05,0.0]");
     tell!(
-        "\n$ vnet-engine train --data {} --out {} --preset tiny --set {}",
+        "\n$ vnet-engine train --data {} --out {} --preset tiny --steps {steps} --set {split}",
         shown("data"),
         shown("run"),
-        keys.join(" --set ")
     );
-    let config = Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? };
+    let settings = [Setting::option("--steps", "training.steps", steps), Setting::parse(split)];
+    let config = Config { kernels: device.algorithms, ..Config::load_with(Preset::Tiny, None, &settings)? };
     let settings = RunSettings::new(folder("data"), folder("run"), config);
     let mut progress = TrainProgress::new(&settings.out);
     let trained = train(&gpu, &settings, &mut progress);

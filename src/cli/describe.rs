@@ -10,8 +10,7 @@ use vnet_engine::infer::Preprocessing;
 use vnet_engine::kernel::Target;
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
-use vnet_engine::train::config::TrainingConfig;
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights, TrainError};
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights, TrainError, TrainerSettings};
 
 pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
     let found = adapters();
@@ -88,8 +87,8 @@ pub fn forecasts(
     target: &Target,
 ) -> [(MemoryMode, Result<Forecast, TrainError>); 2] {
     [MemoryMode::Normal, MemoryMode::Low].map(|memory| {
-        let training = TrainingConfig { memory, ..config.training.clone() };
-        (memory, Forecast::new(network, &Config { training, ..config.clone() }, [z, y, x], target))
+        let settings = TrainerSettings { memory, ..config.trainer_settings() };
+        (memory, Forecast::new(network, &settings, [z, y, x], target))
     })
 }
 

@@ -72,7 +72,7 @@ fn print_plan(
     }
     let gpu = open_gpu(&device)?;
     let [x, y, z] = found.patch;
-    let forecast = check_budget(&gpu, &found.network, &settings.config, [z, y, x])?;
+    let forecast = check_budget(&gpu, &found.network, &settings.config.trainer_settings(), [z, y, x])?;
     let [training, validation, test] =
         [&found.split.train, &found.split.validation, &found.split.test].map(|cases| cases.len());
     outln!("data      {heading}: {training} train, {validation} validate, {test} test");

@@ -22,6 +22,7 @@ mod status;
 mod stop;
 mod train;
 pub mod verbosity;
+mod words;
 
 pub use status::{exit_status, message};
 pub use stop::BY_SIGNAL;
@@ -128,7 +129,7 @@ struct TrainArguments {
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Configuration to start from [default: small with --config; else DIR/plan.toml, or a plan that is made first]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = words::presets())]
     preset: Option<Preset>,
     /// TOML file whose keys replace those of the preset
     #[arg(long, value_name = "FILE")]
@@ -143,7 +144,7 @@ struct TrainArguments {
     #[arg(long)]
     steps: Option<u64>,
     /// low: less device memory for the same results, in more time (training.memory)
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = words::memory_modes())]
     memory: Option<MemoryMode>,
     /// Seed of split, initial weights and order (seed)
     #[arg(long)]
@@ -199,7 +200,7 @@ struct AugmentArguments {
     #[arg(long, default_value_t = 11, value_parser = parse_samples)]
     samples: usize,
     /// Configuration to start from
-    #[arg(long, value_enum, default_value = "small")]
+    #[arg(long, value_parser = words::presets(), default_value = "small")]
     preset: Preset,
     /// TOML file whose keys replace those of the preset
     #[arg(long, value_name = "FILE")]
@@ -321,13 +322,13 @@ struct InfoArguments {
     #[arg(value_name = "MODEL", group = "what")]
     model: Option<PathBuf>,
     /// A preset's network
-    #[arg(long, value_enum, group = "what")]
+    #[arg(long, value_parser = words::presets(), group = "what")]
     preset: Option<Preset>,
     /// Extents of the network's input
     #[arg(long, value_name = "X,Y,Z", value_parser = parse_extents)]
     patch: Option<[usize; 3]>,
     /// Samples per step
-    #[arg(long)]
+    #[arg(long, value_parser = parse_count)]
     batch: Option<usize>,
     /// Classes of a preset's network
     #[arg(long, default_value_t = 2)]
@@ -350,7 +351,7 @@ struct InspectArguments {
 #[derive(Debug, Args)]
 struct BenchArguments {
     /// A preset's network [default: small]
-    #[arg(long, value_enum, conflicts_with = "model")]
+    #[arg(long, value_parser = words::presets(), conflicts_with = "model")]
     preset: Option<Preset>,
     /// Run folder or .safetensors file, whose network and parameters are taken
     #[arg(long, value_name = "MODEL")]

@@ -6,7 +6,7 @@ use std::path::Path;
 use vnet_engine::configure::{self, Plan};
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::train::{Config, PLAN_FILE, Preset, TrainError};
+use vnet_engine::train::{Config, PLAN_FILE, Preset, Setting, TrainError};
 
 pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(PLAN_FILE));
@@ -14,11 +14,13 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
         return Err(WrongInput(text).into());
     }
-    let others = |setting: &&String| !setting.trim_start().starts_with(LABELS_KEY);
-    if let Some(other) = arguments.settings.iter().find(others) {
+    let settings: Vec<Setting> = arguments.settings.iter().map(|text| Setting::parse(text)).collect();
+    if let Some(other) =
+        arguments.settings.iter().zip(&settings).find_map(|(text, s)| (!is_of_labels(s)).then_some(text))
+    {
         return Err(WrongInput(format!("--set {other}: plan takes data.labels.NAME=VALUE only")).into());
     }
-    let Plan { text, warnings } = planned(&arguments.data, &arguments.settings, arguments.minutes, device)?;
+    let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
     tell_warnings(&warnings);
     configure::document::store(&out, &text)?;
     out!("{text}");
@@ -26,12 +28,14 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     Ok(())
 }
 
-/// The settings that a plan must know of: they say what the data are.
-const LABELS_KEY: &str = "data.labels";
+/// Whether a plan must know of a setting, which says what the data are.
+fn is_of_labels(setting: &Setting) -> bool {
+    setting.key().is_some_and(|key| key.starts_with("data.labels"))
+}
 
-fn planned(data: &Path, settings: &[String], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
-    let of_data: Vec<String> = settings.iter().filter(|s| s.trim_start().starts_with(LABELS_KEY)).cloned().collect();
-    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
+fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
+    let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_labels(setting)).cloned().collect();
+    let labels = Config::load_with(Preset::Small, None, &of_data)?.data.labels;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
@@ -42,22 +46,22 @@ fn planned(data: &Path, settings: &[String], minutes: Option<f64>, device: &GpuO
 pub type Planned = (Config, Option<String>);
 
 /// The configuration of a training that names none: by the data set's `plan.toml`, else by a plan that is made now.
-pub fn of_data(arguments: &TrainArguments, overrides: &[String], device: &GpuOptions) -> Result<Planned> {
+pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOptions) -> Result<Planned> {
     let stored = arguments.data.join(PLAN_FILE);
     if stored.exists() {
         tell!("configuration: {}", stored.display());
-        let config = Config::load(Preset::Small, Some(&stored), overrides)?;
+        let config = Config::load_with(Preset::Small, Some(&stored), overrides)?;
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, overrides, None, device) {
         // The training tells its warnings itself.
         Ok(Plan { text, .. }) => {
-            Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
+            Ok((Config::from_text_with(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
         }
         // A dry run has named what is wrong with the data, and goes on to the rest.
         Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
-            Ok((Config::load(Preset::Small, None, overrides)?, None))
+            Ok((Config::load_with(Preset::Small, None, overrides)?, None))
         }
         Err(error) => Err(error),
     }

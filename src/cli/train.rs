@@ -8,7 +8,7 @@ use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
-use vnet_engine::train::{Config, Preset, RunSettings, Summary, refuse_used, train_on};
+use vnet_engine::train::{Config, Preset, RunSettings, Setting, Summary, refuse_used, train_on};
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels, &device);
@@ -18,7 +18,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     let settings = settings?;
     let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open(&settings.data)?;
+    Dataset::open_as(&settings.data, settings.config.data.labels.0.as_ref())?;
     let open = || {
         let gpu = open_gpu(device)?;
         tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
@@ -60,11 +60,11 @@ fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
 
 /// What is to be done.
 fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &GpuOptions) -> Result<RunSettings> {
-    let mut overrides = arguments.settings.clone();
-    overrides.extend(kernels.map(|k| format!("kernels={k}")));
-    overrides.extend(arguments.steps.map(|s| format!("training.steps={s}")));
-    overrides.extend(arguments.memory.map(|m| format!("training.memory={m}")));
-    overrides.extend(arguments.seed.map(|s| format!("seed={s}")));
+    let mut overrides: Vec<Setting> = arguments.settings.iter().map(|text| Setting::parse(text)).collect();
+    overrides.extend(kernels.map(|kernels| Setting::option("--kernels", "kernels", kernels)));
+    overrides.extend(arguments.steps.map(|steps| Setting::option("--steps", "training.steps", steps)));
+    overrides.extend(arguments.memory.map(|memory| Setting::option("--memory", "training.memory", memory)));
+    overrides.extend(arguments.seed.map(|seed| Setting::option("--seed", "seed", seed)));
     let stored = arguments.out.join("config.toml");
     let preset = arguments.preset.unwrap_or(Preset::Small);
     let is_given = arguments.preset.is_some() || arguments.config.is_some();
@@ -73,8 +73,8 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &Gp
             let text = format!("{}: no run to resume: config.toml is missing", arguments.out.display());
             return Err(WrongInput(text).into());
         }
-        true => (Config::load(preset, Some(&stored), &overrides)?, None),
-        false if is_given => (Config::load(preset, arguments.config.as_deref(), &overrides)?, None),
+        true => (Config::load_with(preset, Some(&stored), &overrides)?, None),
+        false if is_given => (Config::load_with(preset, arguments.config.as_deref(), &overrides)?, None),
         false => {
             refuse_used(&arguments.out, false)?;
             plan::of_data(arguments, &overrides, device)?

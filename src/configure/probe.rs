@@ -72,9 +72,9 @@ impl Measured {
         // A window would need all volumes first, and takes no part of the time.
         config.data.normalisation = Normalisation::ZScoreAll;
         let [x, y, z] = design.patch;
-        let network = config.network(facts.classes);
-        let forecast = Forecast::new(&network, &config, [z, y, x], gpu.target())?;
-        let mut trainer = Trainer::new(gpu, &network, &config, [z, y, x])?;
+        let (network, trainer_settings) = (config.network(facts.classes), config.trainer_settings());
+        let forecast = Forecast::new(&network, &trainer_settings, [z, y, x], gpu.target())?;
+        let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         trainer.initialise(config.seed, config.network.head_gain);
         let preparation = config.preparation(design.patch, facts.classes);
         let settings = config.loader_settings(design.patch, trainer.pass_batch(), 0);

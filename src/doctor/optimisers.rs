@@ -6,7 +6,8 @@ use crate::gpu::{Gpu, GpuError};
 use crate::graph::Graph;
 use crate::kernel::{Arena, Operand, Target};
 use crate::optim::reference::{self, State};
-use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, bounds, update};
+use crate::optim::registry::cases;
+use crate::optim::{OptimiserSettings, Optimisers, StepScalars, accumulate, average_weight, bounds, update};
 use crate::plan::{ArenaLayout, Request, Stage, plan};
 use crate::random::{Purpose, Stream};
 use crate::tensor::TensorSpec;
@@ -36,25 +37,24 @@ pub struct Comparison {
     pub bound: f64,
 }
 
-/// The optimisers that are tried, by name.
-pub fn optimisers() -> [(&'static str, Optimiser); 4] {
-    let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
-    [
-        ("sgd", Optimiser::Sgd { momentum: 0.99, nesterov: false }),
-        ("nesterov", Optimiser::Sgd { momentum: 0.9, nesterov: true }),
-        ("adam", Optimiser::Adam { beta1, beta2, epsilon }),
-        ("adamw", Optimiser::AdamW { beta1, beta2, epsilon }),
-    ]
+/// The optimisers that are tried, by name, with weight decay and clipping at this norm.
+pub fn optimisers(clip_norm: Option<f64>) -> Vec<(&'static str, OptimiserSettings)> {
+    let settings = |optimiser| OptimiserSettings { optimiser, weight_decay: 0.03, clip_norm };
+    cases::<Optimisers>().into_iter().map(|(name, optimiser)| (name, settings(optimiser))).collect()
 }
 
-fn kernel(optimiser: Optimiser) -> &'static str {
-    match optimiser {
-        Optimiser::Sgd { .. } => "sgd",
-        Optimiser::Adam { .. } | Optimiser::AdamW { .. } => "adam",
-    }
+/// The kernels that are tried without a plan of a graph.
+#[cfg(test)]
+pub(super) fn kernels() -> Vec<&'static str> {
+    let shared = ["accumulate", "ema", "gradient_norm", "squares"].into_iter();
+    shared.chain(optimisers(None).iter().map(|(_, settings)| kernel(settings))).collect()
 }
 
-/// Arenas with an optimiser behind them, and no network.
+fn kernel(settings: &OptimiserSettings) -> &'static str {
+    settings.optimiser.kernel().kernel.shader
+}
+
+/// Arenas with an optimiser, and no network.
 #[derive(Debug)]
 pub struct Bed {
     gpu: Arc<Gpu>,
@@ -85,7 +85,7 @@ impl Bed {
         for arena in [Arena::Moment1, Arena::Moment2, Arena::Average] {
             executor.write_arena(arena, &vec![0.0; elements]);
         }
-        Ok(Self { gpu: Arc::clone(gpu), settings: *settings, executor, elements, decayed })
+        Ok(Self { gpu: Arc::clone(gpu), settings: settings.clone(), executor, elements, decayed })
     }
 
     /// Writes the parameters, which are also the averages then.
@@ -161,7 +161,7 @@ pub fn ten_steps(
         let moves: Vec<f64> = before.iter().zip(&state.parameters).map(|(b, a)| a - b).collect();
         moved = moved.max(largest(&moves));
     }
-    let kernel = kernel(settings.optimiser);
+    let kernel = kernel(settings);
     let mut arena = |what: &str, arena, expected: &[f64], bound| -> Result<(), GpuError> {
         let (found, expected) = (bed.read(arena)?, expected.to_vec());
         comparisons.push(Comparison { what: what.to_owned(), kernels: vec![kernel], found, expected, bound });
@@ -170,7 +170,7 @@ pub fn ten_steps(
     let bound = bounds::parameters(STEPS, largest(&state.parameters), moved);
     arena("parameters", Arena::Parameters, &state.parameters, bound)?;
     arena("moment 1", Arena::Moment1, &state.moment1, bounds::moment(STEPS, largest(&state.moment1)))?;
-    if kernel == "adam" {
+    if settings.optimiser.moments() == 2 {
         arena("moment 2", Arena::Moment2, &state.moment2, bounds::moment(STEPS, largest(&state.moment2)))?;
     }
     Ok(comparisons)
@@ -271,9 +271,8 @@ pub fn copies(gpu: &Arc<Gpu>, target: &Target) -> Result<Comparison, DoctorError
 pub(super) fn self_test(gpu: &Arc<Gpu>) -> Result<Vec<KernelTest>, DoctorError> {
     let target = gpu.target();
     let mut candidates = Vec::new();
-    for (name, optimiser) in optimisers() {
-        let settings = OptimiserSettings { optimiser, weight_decay: 0.03, clip_norm: Some(0.7) };
-        let kernels = ["squares", "gradient_norm", kernel(optimiser)];
+    for (name, settings) in optimisers(Some(0.7)) {
+        let kernels = ["squares", "gradient_norm", kernel(&settings)];
         candidates.extend(judged(&format!("{name}, ten steps"), &kernels, ten_steps(gpu, target, &settings), target)?);
     }
     let average = averaging(gpu, target).map(|(comparison, _)| vec![comparison]);

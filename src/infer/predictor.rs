@@ -65,7 +65,7 @@ pub enum InferError {
 /// #     return Ok(());
 /// # }
 /// # use vnet_engine::data::{Normalisation, Preparation};
-/// # use vnet_engine::train::{Preset, Trainer};
+/// # use vnet_engine::train::{Trainer, TrainerSettings};
 /// use std::sync::Arc;
 /// use vnet_engine::data::{Grid, Volume};
 /// use vnet_engine::gpu::{Gpu, GpuOptions};
@@ -77,7 +77,7 @@ pub enum InferError {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("model.safetensors");
 /// # let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
-/// # let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [4, 6, 8])?;
+/// # let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [4, 6, 8])?;
 /// # trainer.initialise(0, 1.0);
 /// # let preparation = Preparation { patch: [8, 6, 4], ..Preparation::native(Normalisation::ZScoreAll) };
 /// # trainer.model(trainer.best_arena(), &network, &Preprocessing::new(&preparation, Vec::new()))?.write(&path)?;

@@ -2,7 +2,7 @@ use super::{Update, WORKGROUP_ELEMENTS, windows};
 use crate::kernel::{Arena, Cost, Dispatch, Operand, Target};
 use crate::tensor::ELEMENT_BYTES;
 
-/// Weight of the parameters behind step t, counted from 1, in their moving average: `1 - decay`, or `9 / (10 + t)` while
+/// Weight of the parameters after step t, counted from 1, in their moving average: `1 - decay`, or `9 / (10 + t)` while
 /// that is more, so that a short training is not averaged with its start. As TensorFlow's `ExponentialMovingAverage` with
 /// `num_updates`.
 pub fn weight(decay: f64, step: u64) -> f64 {
@@ -10,7 +10,7 @@ pub fn weight(decay: f64, step: u64) -> f64 {
 }
 
 impl Update {
-    /// Behind the update, the exponential moving average of arenas of `elements` elements ([`Arena::Average`]): one
+    /// After the update, the exponential moving average of arenas of `elements` elements ([`Arena::Average`]): one
     /// dispatch per window. Its weight is that of the step's scalars ([`super::StepScalars::averaging`]).
     #[must_use]
     pub fn averaged(mut self, elements: usize, target: &Target) -> Self {

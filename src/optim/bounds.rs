@@ -15,14 +15,14 @@ pub fn norm(expected: f64) -> f64 {
     NORM * U * expected
 }
 
-/// Bound on parameters behind `steps` steps from equal ones: per step two roundings of the parameter and 150 of its
+/// Bound on parameters after `steps` steps from equal ones: per step two roundings of the parameter and 150 of its
 /// move, which the moments carry on from every step before. `largest` is the largest parameter, `moved` the longest move.
 pub fn parameters(steps: u32, largest: f64, moved: f64) -> f64 {
     let steps = f64::from(steps);
     steps * U * (2.0 * largest + steps * STEP * moved)
 }
 
-/// Bound on moments behind `steps` steps, of which the largest is `largest`.
+/// Bound on moments after `steps` steps, of which the largest is `largest`.
 pub fn moment(steps: u32, largest: f64) -> f64 {
     f64::from(steps) * STEP * U * largest
 }
@@ -30,7 +30,7 @@ pub fn moment(steps: u32, largest: f64) -> f64 {
 /// Bound on the moving average of parameters of at most `largest`, whatever the number of steps.
 ///
 /// Per step roundings of the weight (1), the difference (2: of up to twice the largest value), the product (2) and the sum
-/// (1), times weights up to 9/11. What a step has lost, later ones only shrink, by `decay` at least behind step
+/// (1), times weights up to 9/11. What a step has lost, later ones only shrink, by `decay` at least after step
 /// `9 / (1 - decay) - 10`, as far as [`super::average_weight`] is more than `1 - decay`: the steps up to the next count in
 /// full and the rest as a geometric series.
 pub fn average(decay: f64, largest: f64) -> f64 {

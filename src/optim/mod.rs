@@ -3,19 +3,74 @@
 //! One update is: the global L2 norm of the gradients (always, for the log), then per window of the arenas one kernel
 //! that clips, decays and steps. Where the norm is not finite the device changes nothing, neither parameters nor moments:
 //! the step is lost and the log shows why.
+//!
+//! An optimiser is a module with its rule, its hyperparameters and its definition in f64, a shader, a line in the table
+//! of shaders ([`crate::kernel::SHADERS`]) and one in that of [`Optimisers`]. Configuration, self-test and the tests on
+//! the device take them from there.
 
+mod adam;
 mod average;
 pub mod bounds;
 pub mod reference;
+pub mod registry;
 mod schedule;
 mod settings;
+mod sgd;
 
+pub use adam::Adam;
 pub use average::weight as average_weight;
-pub use schedule::{LearningRate, Schedule};
-pub use settings::{Optimiser, OptimiserSettings, StepScalars};
+pub use reference::ReferenceStep;
+pub use schedule::{LearningRate, Schedule, Schedules};
+pub use settings::{OptimiserSettings, StepScalars};
+pub use sgd::Sgd;
 
 use crate::kernel::{Arena, Cost, Dispatch, Operand, Target};
 use crate::tensor::ELEMENT_BYTES;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// The table of optimisers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Optimisers;
+
+impl registry::Registry for Optimisers {
+    type Item = Arc<dyn Optimiser>;
+    const ENTRIES: &'static [registry::Entry<Self>] = &[sgd::SGD, adam::ADAM, adam::ADAMW];
+}
+
+/// Numbers of a step that an optimiser may compute on the host: `rule` of [`StepScalars`].
+pub const RULE_SCALARS: usize = 4;
+
+/// The rule that turns gradients into steps. Moments start at zero.
+///
+/// A rule may come from another crate, with its kernel from WGSL ([`Dispatch::from_wgsl`]).
+pub trait Optimiser: Debug + Send + Sync {
+    /// The kernel that steps a window of the arenas, without constants and bindings.
+    ///
+    /// Its uniform holds the window's elements, how many of them, from the first, decay (both `u32`), the largest norm
+    /// (0: no clipping) and the weight decay (both `f32`), then what [`Optimiser::constants`] appends. Its bindings are
+    /// `StepScalars`, the norm of the gradients, gradients, parameters and moments. A workgroup steps 1024 elements.
+    fn kernel(&self) -> Dispatch;
+
+    /// Moments that are kept per parameter: 1 or 2.
+    fn moments(&self) -> usize;
+
+    /// Floating-point operations per parameter of a step.
+    fn flops(&self) -> u64;
+
+    /// Appends the rule's constants to the uniform.
+    fn constants(&self, dispatch: Dispatch) -> Dispatch;
+
+    /// What the rule needs of step `step`, counted from 1, besides its learning rate.
+    fn scalars(&self, step: u64, learning_rate: f64) -> [f64; RULE_SCALARS] {
+        let _ = (step, learning_rate);
+        [0.0; RULE_SCALARS]
+    }
+
+    /// The definition, in f64: steps one parameter with its clipped gradient. Where there is one moment, the second is
+    /// not used.
+    fn reference(&self, step: &ReferenceStep, gradient: f64, parameter: &mut f64, moments: [&mut f64; 2]);
+}
 
 /// Elements of the arenas whose squares one workgroup sums: `ELEMENTS` of `squares.wgsl`.
 const SUMMED_ELEMENTS: usize = 16_384;
@@ -58,11 +113,11 @@ pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, tar
         let decayed = decayed.saturating_sub(start).min(len);
         dispatches.push(window_update(settings, start, len, decayed, grad_norm, target));
     }
-    let (flops, words) = match settings.optimiser {
-        Optimiser::Sgd { .. } => (9, 6),
-        Optimiser::Adam { .. } | Optimiser::AdamW { .. } => (15, 8),
-    };
-    let cost = Cost { flops: flops * elements as u64, bytes: words * ELEMENT_BYTES * elements as u64 };
+    let elements = elements as u64;
+    let rule = &settings.optimiser;
+    // The norm squares and adds each gradient; the rule reads it again, and reads and writes parameter and moments.
+    let (flops, words) = (2 + rule.flops(), 4 + 2 * rule.moments() as u64);
+    let cost = Cost { flops: flops * elements, bytes: words * ELEMENT_BYTES * elements };
     Update { dispatches, scratch: vec![count.max(1) as u64 * ELEMENT_BYTES, ELEMENT_BYTES], grad_norm, cost }
 }
 
@@ -82,30 +137,21 @@ fn window_update(
     target: &Target,
 ) -> Dispatch {
     let window = |arena| Operand::Window { arena, start, len };
-    let shader = match settings.optimiser {
-        Optimiser::Sgd { .. } => "sgd",
-        Optimiser::Adam { .. } | Optimiser::AdamW { .. } => "adam",
-    };
-    let dispatch = Dispatch::new(shader)
+    let rule = &settings.optimiser;
+    let dispatch = rule
+        .kernel()
         .params(&[len, decayed])
         .scalar(settings.clip_norm.unwrap_or(0.0) as f32)
-        .scalar(settings.weight_decay as f32)
+        .scalar(settings.weight_decay as f32);
+    let dispatch = rule
+        .constants(dispatch)
         .read(Operand::StepScalars)
         .read(grad_norm)
         .read(window(Arena::Gradients))
         .write(window(Arena::Parameters))
-        .write(window(Arena::Moment1))
         .linear_grid(len.div_ceil(WORKGROUP_ELEMENTS), target);
-    let adam = |decoupled: bool, beta1: f64, beta2: f64, epsilon: f64| {
-        let dispatch = dispatch.clone().param(usize::from(decoupled)).scalar((1.0 - beta1) as f32);
-        let dispatch = dispatch.scalar(beta2 as f32).scalar((1.0 - beta2) as f32).scalar(epsilon as f32);
-        dispatch.write(window(Arena::Moment2))
-    };
-    match settings.optimiser {
-        Optimiser::Sgd { momentum, nesterov } => dispatch.clone().scalar(momentum as f32).param(usize::from(nesterov)),
-        Optimiser::Adam { beta1, beta2, epsilon } => adam(false, beta1, beta2, epsilon),
-        Optimiser::AdamW { beta1, beta2, epsilon } => adam(true, beta1, beta2, epsilon),
-    }
+    let moments = [Arena::Moment1, Arena::Moment2].into_iter().take(rule.moments());
+    moments.fold(dispatch, |dispatch, moment| dispatch.write(window(moment)))
 }
 
 /// Adds `gradient` to `window` of the gradient arena, or replaces what is there in the first micro-step

@@ -1,7 +1,6 @@
 //! The definition of an update, in f64 and plain loops: the oracle of the kernels.
 
-use super::settings::bias_corrections;
-use super::{Optimiser, OptimiserSettings};
+use super::OptimiserSettings;
 
 /// Parameters with their moments.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,7 +9,7 @@ pub struct State {
     pub parameters: Vec<f64>,
     /// First moments (momentum).
     pub moment1: Vec<f64>,
-    /// Second moments; unused by SGD.
+    /// Second moments; unused by rules with one.
     pub moment2: Vec<f64>,
 }
 
@@ -20,6 +19,17 @@ impl State {
         let zeros = vec![0.0; parameters.len()];
         Self { parameters, moment1: zeros.clone(), moment2: zeros }
     }
+}
+
+/// What a step is for one parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReferenceStep {
+    /// Counted from 1.
+    pub number: u64,
+    /// Of the step.
+    pub learning_rate: f64,
+    /// Of the parameter: 0 for those that do not decay.
+    pub weight_decay: f64,
 }
 
 /// L2 norm of all gradients.
@@ -42,35 +52,13 @@ pub fn update(
         return norm;
     }
     let clip = settings.clip_norm.map_or(1.0, |limit| (limit / (norm + 1e-6)).min(1.0));
-    let corrections = bias_corrections(settings, step);
     let moments = state.moment1.iter_mut().zip(&mut state.moment2);
-    for (i, ((parameter, (m, v)), g)) in state.parameters.iter_mut().zip(moments).zip(gradients).enumerate() {
-        let decay = if i < decayed { settings.weight_decay } else { 0.0 };
-        let gradient = clip * g;
-        match settings.optimiser {
-            Optimiser::Sgd { momentum, nesterov } => {
-                let g = gradient + decay * *parameter;
-                *m = momentum * *m + g;
-                *parameter -= learning_rate * if nesterov { g + momentum * *m } else { *m };
-            }
-            Optimiser::Adam { beta1, beta2, epsilon } => {
-                let g = gradient + decay * *parameter;
-                *parameter -= learning_rate * adam_direction([beta1, beta2, epsilon], corrections, g, m, v);
-            }
-            Optimiser::AdamW { beta1, beta2, epsilon } => {
-                *parameter *= 1.0 - learning_rate * decay;
-                *parameter -= learning_rate * adam_direction([beta1, beta2, epsilon], corrections, gradient, m, v);
-            }
-        }
+    for (i, ((parameter, (m, v)), gradient)) in state.parameters.iter_mut().zip(moments).zip(gradients).enumerate() {
+        let weight_decay = if i < decayed { settings.weight_decay } else { 0.0 };
+        let step = ReferenceStep { number: step, learning_rate, weight_decay };
+        settings.optimiser.reference(&step, clip * gradient, parameter, [m, v]);
     }
     norm
-}
-
-/// Updates the moments of one parameter and returns its direction.
-fn adam_direction([beta1, beta2, epsilon]: [f64; 3], corrections: (f64, f64), g: f64, m: &mut f64, v: &mut f64) -> f64 {
-    *m = beta1 * *m + (1.0 - beta1) * g;
-    *v = beta2 * *v + (1.0 - beta2) * g * g;
-    *m / corrections.0 / ((*v / corrections.1).sqrt() + epsilon)
 }
 
 /// Exponential moving average of parameters, with this weight of the new values.
@@ -90,47 +78,12 @@ pub fn accumulate(first_micro_step: bool, gradient: &[f64], sum: &mut [f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RATE: f64 = 0.1;
-
-    fn settings(optimiser: Optimiser) -> OptimiserSettings {
-        OptimiserSettings { optimiser, weight_decay: 0.01, clip_norm: None }
-    }
-
-    /// Two steps with gradients 0.5 and -0.3 from parameter 2.
-    fn two_steps(settings: &OptimiserSettings) -> f64 {
-        let mut state = State::new(vec![2.0]);
-        update(settings, 1, RATE, 1, &[0.5], &mut state);
-        update(settings, 2, RATE, 1, &[-0.3], &mut state);
-        state.parameters[0]
-    }
-
-    #[test]
-    fn sgd_by_hand() {
-        // g = 0.52, b = 0.52, p = 1.948; g = -0.28052, b = 0.18748, p = 1.929252.
-        let plain = two_steps(&settings(Optimiser::Sgd { momentum: 0.9, nesterov: false }));
-        approx::assert_abs_diff_eq!(plain, 1.929252, epsilon = 1e-12);
-        // g = 0.52, d = 0.988, p = 1.9012; g = -0.280988, b = 0.187012, d = -0.1126772, p = 1.91246772.
-        let nesterov = two_steps(&settings(Optimiser::Sgd { momentum: 0.9, nesterov: true }));
-        approx::assert_abs_diff_eq!(nesterov, 1.91246772, epsilon = 1e-12);
-    }
-
-    #[test]
-    fn the_first_step_of_adam_is_the_learning_rate() {
-        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
-        let mut adam = State::new(vec![2.0, -1.0]);
-        update(&settings(Optimiser::Adam { beta1, beta2, epsilon }), 1, RATE, 1, &[0.5, -3.0], &mut adam);
-        approx::assert_abs_diff_eq!(adam.parameters[..], [1.9, -0.9], epsilon = 1e-7);
-        let mut adamw = State::new(vec![2.0, -1.0]);
-        update(&settings(Optimiser::AdamW { beta1, beta2, epsilon }), 1, RATE, 1, &[0.5, -3.0], &mut adamw);
-        // Only the first element decays: 2 * (1 - 0.1 * 0.01) - 0.1.
-        approx::assert_abs_diff_eq!(adamw.parameters[..], [1.898, -0.9], epsilon = 1e-7);
-    }
+    use crate::optim::Sgd;
 
     #[test]
     fn clipping_scales_the_whole_gradient() {
-        let optimiser = Optimiser::Sgd { momentum: 0.0, nesterov: false };
-        let settings = OptimiserSettings { optimiser, weight_decay: 0.0, clip_norm: Some(1.0) };
+        let sgd = Sgd { momentum: 0.0, nesterov: false };
+        let settings = OptimiserSettings { clip_norm: Some(1.0), ..OptimiserSettings::new(sgd) };
         let mut state = State::new(vec![0.0, 0.0]);
         assert_eq!(update(&settings, 1, 1.0, 0, &[3.0, 4.0], &mut state), 5.0);
         approx::assert_abs_diff_eq!(state.parameters[..], [-0.6, -0.8], epsilon = 1e-6);
@@ -140,7 +93,7 @@ mod tests {
     fn a_step_without_finite_norm_is_skipped() {
         let mut state = State::new(vec![1.0, 2.0]);
         let before = state.clone();
-        let norm = update(&OptimiserSettings::default(), 1, RATE, 2, &[f64::NAN, 1.0], &mut state);
+        let norm = update(&OptimiserSettings::default(), 1, 0.1, 2, &[f64::NAN, 1.0], &mut state);
         assert!(norm.is_nan());
         assert_eq!(state, before);
     }

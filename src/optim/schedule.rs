@@ -1,9 +1,8 @@
-use serde::{Deserialize, Serialize};
+use super::registry::{Entry, Hyperparameter, Registry};
 use std::f64::consts::PI;
 
 /// How the learning rate goes down.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Schedule {
     /// It does not.
     Constant,
@@ -22,19 +21,49 @@ pub enum Schedule {
     /// Half a cosine from the base to `minimum` (`torch.optim.lr_scheduler.CosineAnnealingLR`).
     Cosine {
         /// Learning rate at the end.
-        #[serde(default)]
         minimum: f64,
     },
 }
 
+/// The table of schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedules;
+
+/// Steps at one learning rate; the paper's by default.
+static EVERY: Hyperparameter = Hyperparameter::whole("every", 25_000, "at least 1", |value| value >= 1);
+
+/// Factor at the end of each.
+static FACTOR: Hyperparameter = Hyperparameter::number("factor", 0.1, "0 to 1", |value| (0.0..=1.0).contains(&value));
+
+/// Exponent of `poly`; nnU-Net's by default.
+static POWER: Hyperparameter = Hyperparameter::number("power", 0.9, "0 to 100", |value| (0.0..=100.0).contains(&value));
+
+impl Registry for Schedules {
+    type Item = Schedule;
+    const ENTRIES: &'static [Entry<Self>] = &[
+        Entry { name: "constant", hyperparameters: &[], build: |_| Schedule::Constant, variants: &[] },
+        Entry {
+            name: "step",
+            hyperparameters: &[&EVERY, &FACTOR],
+            build: |values| Schedule::Step { every: values.whole("every"), factor: values.number("factor") },
+            variants: &[],
+        },
+        Entry {
+            name: "poly",
+            hyperparameters: &[&POWER],
+            build: |values| Schedule::Poly { power: values.number("power") },
+            variants: &[],
+        },
+        Entry { name: "cosine", hyperparameters: &[], build: |_| Schedule::Cosine { minimum: 0.0 }, variants: &[] },
+    ];
+}
+
 /// The learning rate of every step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearningRate {
     /// Learning rate at the start of the schedule.
     pub base: f64,
-    /// Steps of linear increase to `base`; the schedule covers what is left behind them.
-    #[serde(default)]
+    /// Steps of linear increase to `base`; the schedule covers what is left after them.
     pub warm_up: u64,
     /// How it goes on.
     pub schedule: Schedule,
@@ -102,13 +131,5 @@ mod tests {
         for (step, expected) in [(0, 0.025), (3, 0.1), (4, 0.1), (7, 0.05)] {
             assert_relative_eq!(learning_rate.at(step, 10), expected, max_relative = 1e-12);
         }
-    }
-
-    #[test]
-    fn learning_rates_read_from_toml() {
-        let text = "base = 1e-4\nschedule = { kind = \"step\", every = 25000, factor = 0.1 }";
-        let read: LearningRate = toml::from_str(text).expect("valid");
-        let schedule = Schedule::Step { every: 25_000, factor: 0.1 };
-        assert_eq!(read, LearningRate { base: 1e-4, warm_up: 0, schedule });
     }
 }

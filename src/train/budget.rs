@@ -1,6 +1,6 @@
 //! Does a training fit the device, and if not, what would?
 
-use super::{Config, Forecast, MemoryMode, TrainError};
+use super::{Forecast, MemoryMode, TrainError, TrainerSettings};
 use crate::gpu::Gpu;
 use crate::kernel::Target;
 use crate::nn::Network;
@@ -14,14 +14,14 @@ use crate::plan::human_bytes;
 pub fn check_budget(
     gpu: &Gpu,
     network: &Network,
-    config: &Config,
+    settings: &TrainerSettings,
     extents: [usize; 3],
 ) -> Result<Forecast, TrainError> {
-    let forecast = Forecast::new(network, config, extents, gpu.target())?;
+    let forecast = Forecast::new(network, settings, extents, gpu.target())?;
     let needed = forecast.total();
     match gpu.memory_budget() {
         Some(budget) if needed > budget => {
-            let subject = Subject { network, config, extents, target: gpu.target(), budget };
+            let subject = Subject { network, settings, extents, target: gpu.target(), budget };
             Err(TrainError::Budget { needed, budget, ways: subject.ways() })
         }
         _ => Ok(forecast),
@@ -30,7 +30,7 @@ pub fn check_budget(
 
 struct Subject<'a> {
     network: &'a Network,
-    config: &'a Config,
+    settings: &'a TrainerSettings,
     extents: [usize; 3],
     target: &'a Target,
     budget: u64,
@@ -39,13 +39,13 @@ struct Subject<'a> {
 impl Subject<'_> {
     /// Changes that make the training fit, the gentlest of each kind: alone, or together with `--memory low`.
     fn ways(&self) -> String {
-        let normal = self.config.training.memory == MemoryMode::Normal;
+        let normal = self.settings.memory == MemoryMode::Normal;
         let low = self.with_memory(MemoryMode::Low);
         let mut ways = Vec::new();
         if normal && let Some(bytes) = self.fits(self.network, &low, self.extents) {
             ways.push(format!("--memory low ({})", human_bytes(bytes)));
         }
-        ways.extend(self.smaller(self.config, ""));
+        ways.extend(self.smaller(self.settings, ""));
         if ways.is_empty() && normal {
             ways.extend(self.smaller(&low, "--memory low with "));
         }
@@ -55,43 +55,40 @@ impl Subject<'_> {
         }
     }
 
-    fn smaller(&self, config: &Config, prefix: &str) -> Vec<String> {
-        let found = [self.batch(config), self.base(config), self.patch(config)];
+    fn smaller(&self, settings: &TrainerSettings, prefix: &str) -> Vec<String> {
+        let found = [self.batch(settings), self.base(settings), self.patch(settings)];
         found.into_iter().flatten().map(|way| format!("{prefix}{way}")).collect()
     }
 
-    fn with_memory(&self, memory: MemoryMode) -> Config {
-        let mut config = self.config.clone();
-        config.training.memory = memory;
-        config
+    fn with_memory(&self, memory: MemoryMode) -> TrainerSettings {
+        TrainerSettings { memory, ..self.settings.clone() }
     }
 
     /// The forecast's bytes, where it is within the budget.
-    fn fits(&self, network: &Network, config: &Config, extents: [usize; 3]) -> Option<u64> {
-        let total = Forecast::new(network, config, extents, self.target).ok()?.total();
+    fn fits(&self, network: &Network, settings: &TrainerSettings, extents: [usize; 3]) -> Option<u64> {
+        let total = Forecast::new(network, settings, extents, self.target).ok()?.total();
         (total <= self.budget).then_some(total)
     }
 
-    fn batch(&self, config: &Config) -> Option<String> {
-        let mut config = config.clone();
-        let accumulation = config.training.accumulation;
-        (1..config.training.batch).rev().filter(|batch| batch.is_multiple_of(accumulation)).find_map(|batch| {
-            config.training.batch = batch;
-            let bytes = self.fits(self.network, &config, self.extents)?;
+    fn batch(&self, settings: &TrainerSettings) -> Option<String> {
+        let accumulation = settings.accumulation;
+        (1..settings.batch).rev().filter(|batch| batch.is_multiple_of(accumulation)).find_map(|batch| {
+            let smaller = TrainerSettings { batch, ..settings.clone() };
+            let bytes = self.fits(self.network, &smaller, self.extents)?;
             Some(format!("training.batch={batch} ({})", human_bytes(bytes)))
         })
     }
 
-    fn base(&self, config: &Config) -> Option<String> {
+    fn base(&self, settings: &TrainerSettings) -> Option<String> {
         (1..self.network.base).rev().find_map(|base| {
             let network = Network { base, ..self.network.clone() };
-            let bytes = self.fits(&network, config, self.extents)?;
+            let bytes = self.fits(&network, settings, self.extents)?;
             Some(format!("network.base={base} ({})", human_bytes(bytes)))
         })
     }
 
     /// The largest patch among those that shrink the longest axis by one divisor of the network at a time.
-    fn patch(&self, config: &Config) -> Option<String> {
+    fn patch(&self, settings: &TrainerSettings) -> Option<String> {
         let divisor = self.network.divisor();
         let mut extents = self.extents.map(|e| e.next_multiple_of(divisor));
         loop {
@@ -100,7 +97,7 @@ impl Subject<'_> {
                 return None;
             }
             extents[longest] -= divisor;
-            if let Some(bytes) = self.fits(self.network, config, extents) {
+            if let Some(bytes) = self.fits(self.network, settings, extents) {
                 let [z, y, x] = extents;
                 return Some(format!("data.patch=[{x},{y},{z}] ({})", human_bytes(bytes)));
             }

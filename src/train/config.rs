@@ -2,12 +2,13 @@
 
 pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Labels, Patch};
 use super::suggest::did_you_mean;
-use super::{HealthConfig, MemoryMode};
+use super::{HealthConfig, MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
-use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
+use crate::optim::registry::{Hyperparameters, Kind, Registry};
+use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -72,7 +73,7 @@ pub struct TrainingConfig {
     pub memory: MemoryMode,
     /// Decay of the exponential moving average of the parameters, with which cases are then predicted; 0: no average.
     pub ema_decay: f64,
-    /// Validations without a better mean Dice behind which the training ends early; 0: never.
+    /// The training ends early after this many validations without a better mean Dice; 0: never.
     pub patience: u64,
     /// Write event files for TensorBoard into the run folder.
     pub tensorboard: bool,
@@ -81,69 +82,33 @@ pub struct TrainingConfig {
 /// `[optimiser]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OptimiserConfig {
-    /// Update rule.
-    pub kind: OptimiserKind,
+    /// Update rule, by its name among the [`Optimisers`].
+    pub kind: Kind<Optimisers>,
     /// Learning rate before the schedule.
     pub learning_rate: f64,
-    /// Momentum of SGD.
-    pub momentum: f64,
-    /// Nesterov's momentum for SGD.
-    pub nesterov: bool,
-    /// Decay of Adam's first moment.
-    pub beta1: f64,
-    /// Decay of Adam's second moment.
-    pub beta2: f64,
-    /// Added to Adam's denominator.
-    pub epsilon: f64,
+    /// Those of every rule: `momentum` and `nesterov` of SGD, `beta1`, `beta2` and `epsilon` of Adam and AdamW.
+    #[serde(flatten)]
+    pub hyperparameters: Hyperparameters<Optimisers>,
     /// Weight decay; biases and PReLU slopes have none.
     pub weight_decay: f64,
     /// Largest global norm of the gradient; 0: no clipping.
     pub clip_norm: f64,
 }
 
-/// Update rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimiserKind {
-    /// Stochastic gradient descent with momentum.
-    Sgd,
-    /// Kingma and Ba 2015.
-    Adam,
-    /// Loshchilov and Hutter 2019.
-    AdamW,
-}
-
 /// `[schedule]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleConfig {
-    /// `constant`, `step`, `poly` or `cosine`.
-    pub kind: ScheduleKind,
+    /// Course of the learning rate, by its name among the [`Schedules`].
+    pub kind: Kind<Schedules>,
     /// Steps over which the learning rate rises linearly from 0.
     pub warm_up: u64,
-    /// `step`: steps between reductions.
-    pub every: u64,
-    /// `step`: factor at each reduction.
-    pub factor: f64,
-    /// `poly`: exponent.
-    pub power: f64,
-}
-
-/// Course of the learning rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleKind {
-    /// The same throughout.
-    Constant,
-    /// Multiplied by a factor at intervals.
-    Step,
-    /// `(1 - step / steps)^power`.
-    Poly,
-    /// Half a cosine down to 0.
-    Cosine,
+    /// Those of every course: `every` and `factor` of `step`, `power` of `poly`.
+    #[serde(flatten)]
+    pub hyperparameters: Hyperparameters<Schedules>,
 }
 
 /// A named configuration to start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// The paper's network and protocol: 65 million parameters, patch 128 x 128 x 64, batch 2, SGD.
@@ -203,7 +168,35 @@ pub enum ConfigError {
     Many(Vec<ConfigError>),
 }
 
+/// The entry of a name that is in the table.
+fn known<R: Registry>(name: &str) -> Kind<R> {
+    name.parse().expect("the table has it")
+}
+
 impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Small, Self::Tiny];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Small => "small",
+            Self::Tiny => "tiny",
+        }
+    }
+
+    /// What it is, in a line.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Paper => {
+                "The paper's network and protocol: 65 million parameters, patch 128 x 128 x 64, batch 2, SGD"
+            }
+            Self::Small => "Half the paper's channels and a level less: for one small GPU",
+            Self::Tiny => "A quarter of the paper's channels, four levels: trains on a CPU in minutes",
+        }
+    }
+
     /// The configuration of this name.
     pub fn config(self) -> Config {
         let (base, encoder, decoder) = match self {
@@ -257,22 +250,16 @@ impl Preset {
                 tensorboard: true,
             },
             optimiser: OptimiserConfig {
-                kind: if paper { OptimiserKind::Sgd } else { OptimiserKind::Adam },
+                kind: known(if paper { "sgd" } else { "adam" }),
                 learning_rate: if paper { 1e-4 } else { 1e-3 },
-                momentum: 0.99,
-                nesterov: false,
-                beta1: 0.9,
-                beta2: 0.999,
-                epsilon: 1e-8,
+                hyperparameters: Hyperparameters::default(),
                 weight_decay: if paper { 5e-4 } else { 0.0 },
                 clip_norm: if paper { 0.0 } else { 12.0 },
             },
             schedule: ScheduleConfig {
-                kind: if paper { ScheduleKind::Step } else { ScheduleKind::Poly },
+                kind: known(if paper { "step" } else { "poly" }),
                 warm_up: if paper { 0 } else { 20 },
-                every: 25_000,
-                factor: 0.1,
-                power: 0.9,
+                hyperparameters: Hyperparameters::default(),
             },
             health: HealthConfig::default(),
         }
@@ -314,11 +301,23 @@ impl Config {
         Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
     }
 
-    /// Extents of the samples of a patch, in the same order: with a margin of an eighth on all sides for patches that are
-    /// going to be moved within their volume, so that what is turned in comes from there.
-    pub fn block(&self, patch: [usize; 3]) -> [usize; 3] {
+    /// What the trainer of this configuration does in a step.
+    pub fn trainer_settings(&self) -> TrainerSettings {
+        let TrainingConfig { loss, batch, accumulation, memory, .. } = self.training;
+        let augmentation = Some(self.augmentation).filter(Augmentation::is_active);
+        // Patches that are going to be moved within their volume come with what is around them.
         let margin = self.data.sampling == Sampling::Patch && self.augmentation.is_spatial();
-        patch.map(|extent| if margin { extent + 2 * (extent / 8) } else { extent })
+        TrainerSettings {
+            loss,
+            optimiser: self.optimiser_settings(),
+            batch,
+            accumulation,
+            memory,
+            ema_decay: (self.training.ema_decay > 0.0).then_some(self.training.ema_decay),
+            augmentation,
+            seed: self.seed,
+            margin,
+        }
     }
 
     /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on.
@@ -331,7 +330,7 @@ impl Config {
             cache_bytes: usize::try_from(self.data.cache.0).unwrap_or(usize::MAX),
             sampling: self.data.sampling,
             foreground: self.data.foreground,
-            block: self.block(patch),
+            block: self.trainer_settings().block(patch),
             intensities: self.augmentation.needs_intensities(),
             partners: self.augmentation.matches_histograms(),
         }
@@ -340,30 +339,14 @@ impl Config {
     /// The optimiser's constants.
     pub fn optimiser_settings(&self) -> OptimiserSettings {
         let o = &self.optimiser;
-        let (beta1, beta2, epsilon) = (o.beta1, o.beta2, o.epsilon);
-        let optimiser = match o.kind {
-            OptimiserKind::Sgd => Optimiser::Sgd { momentum: o.momentum, nesterov: o.nesterov },
-            OptimiserKind::Adam => Optimiser::Adam { beta1, beta2, epsilon },
-            OptimiserKind::AdamW => Optimiser::AdamW { beta1, beta2, epsilon },
-        };
         let clip_norm = (o.clip_norm > 0.0).then_some(o.clip_norm);
-        OptimiserSettings { optimiser, weight_decay: o.weight_decay, clip_norm }
-    }
-
-    /// Decay of the parameters' moving average, where there is one.
-    pub fn ema_decay(&self) -> Option<f64> {
-        (self.training.ema_decay > 0.0).then_some(self.training.ema_decay)
+        OptimiserSettings { optimiser: o.kind.build(&o.hyperparameters), weight_decay: o.weight_decay, clip_norm }
     }
 
     /// Learning rate of a step, counted from 0.
     pub fn learning_rate(&self, step: u64) -> f64 {
         let s = &self.schedule;
-        let schedule = match s.kind {
-            ScheduleKind::Constant => Schedule::Constant,
-            ScheduleKind::Step => Schedule::Step { every: s.every, factor: s.factor },
-            ScheduleKind::Poly => Schedule::Poly { power: s.power },
-            ScheduleKind::Cosine => Schedule::Cosine { minimum: 0.0 },
-        };
+        let schedule = s.kind.build(&s.hyperparameters);
         let rate = LearningRate { base: self.optimiser.learning_rate, warm_up: s.warm_up, schedule };
         rate.at(step, self.training.steps)
     }

@@ -1,6 +1,8 @@
 //! The ranges of the configuration's numbers.
 
 use super::config::Config;
+use crate::optim::registry::Value;
+use std::borrow::Cow;
 
 /// A key, what it takes, and what was given.
 pub(super) type Mistake = (&'static str, &'static str, String);
@@ -14,7 +16,20 @@ fn expect(mistakes: &mut Vec<Mistake>, good: bool, key: &'static str, expected: 
 
 impl Config {
     /// All values out of range. Comparisons are such that NaN is in none.
-    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+    pub(super) fn mistakes(&self) -> Vec<(Cow<'static, str>, &'static str, String)> {
+        let of_table = |table: &'static str| {
+            move |(key, expected, found): (&str, _, Value)| {
+                (Cow::from(format!("{table}.{key}")), expected, found.to_string())
+            }
+        };
+        let fixed = self.fixed_mistakes().into_iter().map(|(key, expected, found)| (Cow::from(key), expected, found));
+        let of_optimisers = self.optimiser.hyperparameters.mistakes().into_iter().map(of_table("optimiser"));
+        let of_schedules = self.schedule.hyperparameters.mistakes().into_iter().map(of_table("schedule"));
+        fixed.chain(of_optimisers).chain(of_schedules).collect()
+    }
+
+    /// Those of the keys that every configuration has.
+    fn fixed_mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = self.data.mistakes();
         mistakes.extend(self.augmentation.mistakes());
         let t = &self.training;
@@ -34,10 +49,6 @@ impl Config {
         let gain = self.network.head_gain;
         expect(&mut mistakes, (0.0..=100.0).contains(&gain), "network.head_gain", "0 to 100", gain);
         self.optimiser_mistakes(&mut mistakes);
-        let s = &self.schedule;
-        expect(&mut mistakes, s.every >= 1, "schedule.every", "at least 1", s.every);
-        expect(&mut mistakes, (0.0..=1.0).contains(&s.factor), "schedule.factor", "0 to 1", s.factor);
-        expect(&mut mistakes, (0.0..=100.0).contains(&s.power), "schedule.power", "0 to 100", s.power);
         let factor = self.health.learning_rate_factor;
         let good = factor > 0.0 && factor <= 1.0;
         expect(&mut mistakes, good, "health.learning_rate_factor", "above 0, at most 1", factor);
@@ -46,16 +57,10 @@ impl Config {
 
     fn optimiser_mistakes(&self, mistakes: &mut Vec<Mistake>) {
         let o = &self.optimiser;
-        for (key, value) in
-            [("optimiser.momentum", o.momentum), ("optimiser.beta1", o.beta1), ("optimiser.beta2", o.beta2)]
-        {
-            expect(mistakes, (0.0..1.0).contains(&value), key, "0 up to, not including, 1", value);
-        }
         // The kernels compute in float32.
         let positive = |value: f64, most: f64| value as f32 > 0.0 && value <= most;
         let rate = o.learning_rate;
         expect(mistakes, positive(rate, 1e3), "optimiser.learning_rate", "a positive number up to 1000", rate);
-        expect(mistakes, positive(o.epsilon, 1.0), "optimiser.epsilon", "a positive number up to 1", o.epsilon);
         let (decay, clip) = (o.weight_decay, o.clip_norm);
         expect(mistakes, (0.0..=1e3).contains(&decay), "optimiser.weight_decay", "0 to 1000", decay);
         expect(mistakes, (0.0..=1e30).contains(&clip), "optimiser.clip_norm", "0 (no clipping) to 1e30", clip);

@@ -6,7 +6,9 @@ use super::data_config::{DataConfig, LABELS};
 use super::suggest::nearest_name;
 use crate::files::read_text;
 use crate::nn::NetworkError;
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -28,12 +30,20 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that names the file and key; [`ConfigError::Many`] where there are several.
     pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
+        Self::load_with(preset, file, &parsed(settings))
+    }
+
+    /// As [`Config::load`], with settings that need not be text.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; a mistake in a setting names its origin.
+    pub fn load_with(preset: Preset, file: Option<&Path>, settings: &[Setting]) -> Result<Self, ConfigError> {
         let read = |path: &Path| {
             read_text(path, LONGEST_TEXT).map_err(|source| ConfigError::Io { path: path.to_owned(), source })
         };
         let text = file.map(read).transpose()?;
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
-        Self::from_text(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
+        Self::from_text_with(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
     }
 
     /// As [`Config::load`], of the name and the text of a file.
@@ -41,14 +51,25 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_text(preset: Preset, file: Option<(&str, &str)>, settings: &[String]) -> Result<Self, ConfigError> {
+        Self::from_text_with(preset, file, &parsed(settings))
+    }
+
+    /// As [`Config::load_with`], of the name and the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::load_with`].
+    pub fn from_text_with(
+        preset: Preset,
+        file: Option<(&str, &str)>,
+        settings: &[Setting],
+    ) -> Result<Self, ConfigError> {
         let mut table = table_of(&preset.config());
         let mut findings = Findings::default();
         if let Some((origin, text)) = file {
             findings.overlay(&mut table, parse(origin, text), origin);
         }
         for setting in settings {
-            let origin = format!("--set {}", shortened(setting));
-            findings.overlay(&mut table, parse_setting(&origin, setting), &origin);
+            findings.overlay(&mut table, setting.table(), &setting.origin);
         }
         let config = findings.deserialise(preset, &table);
         if let Some(config) = &config {
@@ -68,6 +89,64 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::load(Preset::Tiny, Some(path), &[])
     }
+}
+
+/// The value of one key, from outside a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// What a mistake names, such as `--steps 0`.
+    origin: String,
+    /// Key and value; `None`: the text has no `=`.
+    assignment: Option<(String, Value)>,
+}
+
+impl Setting {
+    /// `a.b=value`, as `--set` takes it. A value that is not TOML is a string.
+    pub fn parse(text: &str) -> Self {
+        let assignment = text.split_once('=').map(|(key, value)| {
+            let alone = format!("v = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
+            let parsed = alone.and_then(|mut table| table.remove("v"));
+            (key.trim().to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
+        });
+        Self { origin: format!("--set {}", shortened(text)), assignment }
+    }
+
+    /// The value of an option such as `--steps`, for the key of this path.
+    pub fn option(option: &str, key: &str, value: impl Serialize + Display) -> Self {
+        let shown = value.to_string();
+        let origin = format!("{option} {shown}");
+        // Whole numbers beyond TOML's are refused as what they look like.
+        let value = Value::try_from(value).unwrap_or(Value::String(shown));
+        Self { origin, assignment: Some((key.to_owned(), value)) }
+    }
+
+    /// The key's path, where the text has one.
+    pub fn key(&self) -> Option<&str> {
+        self.assignment.as_ref().map(|(key, _)| key.as_str())
+    }
+
+    /// The table that has only this key.
+    fn table(&self) -> Result<Table, ConfigError> {
+        let (key, value) = self.assignment.as_ref().ok_or_else(|| ConfigError::Syntax {
+            origin: self.origin.clone(),
+            reason: "expected key=value, e.g. training.steps=500".to_owned(),
+        })?;
+        if key.matches('.').count() > MOST_DOTS {
+            return Err(unknown(&self.origin, key));
+        }
+        let mut table = Table::new();
+        let mut parts = key.rsplit('.');
+        table.insert(parts.next().unwrap_or_default().to_owned(), value.clone());
+        for part in parts {
+            table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
+        }
+        Ok(table)
+    }
+}
+
+/// Settings as `--set` takes them.
+fn parsed(settings: &[String]) -> Vec<Setting> {
+    settings.iter().map(|text| Setting::parse(text)).collect()
 }
 
 impl Findings {
@@ -131,10 +210,10 @@ impl Findings {
     /// Values out of range.
     fn check(&mut self, config: &Config) {
         for (key, expected, found) in config.mistakes() {
-            let origin = self.origins.get(key).map_or("configuration", String::as_str).to_owned();
+            let origin = self.origins.get(key.as_ref()).map_or("configuration", String::as_str).to_owned();
             self.problems.push(ConfigError::Value {
                 origin,
-                key: key.to_owned(),
+                key: key.into_owned(),
                 expected: expected.to_owned(),
                 found,
             });
@@ -176,26 +255,6 @@ fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
             e.span().map_or(1, |span| text.as_bytes()[..span.start.min(text.len())].split(|&b| b == b'\n').count());
         ConfigError::Syntax { origin: format!("{origin}:{line}"), reason: e.message().to_owned() }
     })
-}
-
-/// `a.b=value`, where a value that is not TOML is taken as a string.
-fn parse_setting(origin: &str, setting: &str) -> Result<Table, ConfigError> {
-    let (key, text) = setting.split_once('=').ok_or_else(|| ConfigError::Syntax {
-        origin: origin.to_owned(),
-        reason: "expected key=value, e.g. training.steps=500".to_owned(),
-    })?;
-    let key = key.trim();
-    if key.matches('.').count() > MOST_DOTS {
-        return Err(unknown(origin, key));
-    }
-    let value = format!("v = {text}").parse::<Table>().ok().filter(|t| t.len() == 1).and_then(|mut t| t.remove("v"));
-    let mut table = Table::new();
-    let mut parts = key.rsplit('.');
-    table.insert(parts.next().unwrap_or_default().to_owned(), value.unwrap_or(Value::String(text.to_owned())));
-    for part in parts {
-        table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
-    }
-    Ok(table)
 }
 
 /// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
@@ -257,4 +316,62 @@ fn nearest(key: &str) -> Option<String> {
     let table = table_of(&Preset::Tiny.config());
     let keys = leaves(&table);
     nearest_name(key, keys.keys().map(String::as_str)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::MemoryMode;
+
+    #[test]
+    fn options_are_values_and_their_mistakes_name_them() {
+        let load = |settings: &[Setting]| Config::from_text_with(Preset::Tiny, None, settings);
+        let options = [
+            Setting::option("--steps", "training.steps", 5),
+            Setting::option("--memory", "training.memory", MemoryMode::Low),
+            Setting::parse("training.steps=7"),
+        ];
+        let config = load(&options).expect("valid");
+        assert_eq!((config.training.steps, config.training.memory), (7, MemoryMode::Low));
+        for (setting, message) in [
+            (
+                Setting::option("--steps", "training.steps", 0),
+                "--steps 0: key training.steps: expected at least 1, found 0",
+            ),
+            (
+                Setting::option("--seed", "seed", u64::MAX),
+                "--seed 18446744073709551615: key seed: expected a whole number, 0 or more, found \"18446744073709551615\"",
+            ),
+            (Setting::parse("seed"), "--set seed: expected key=value, e.g. training.steps=500"),
+            (
+                Setting::parse("optimiser.kind=sdg"),
+                "--set optimiser.kind=sdg: key optimiser.kind: expected one of `sgd`, `adam`, `adamw`, found \"sdg\"",
+            ),
+            (
+                Setting::parse("optimiser.momentum=1"),
+                "--set optimiser.momentum=1: key optimiser.momentum: expected 0 up to, not including, 1, found 1",
+            ),
+            (
+                Setting::parse("schedule.every=0"),
+                "--set schedule.every=0: key schedule.every: expected at least 1, found 0",
+            ),
+        ] {
+            assert_eq!(load(&[setting]).expect_err(message).to_string(), message);
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_configuration_has_its_keys_in_order_whatever_the_kind() {
+        let text = Preset::Paper.config().to_toml();
+        let of = |name: &str| {
+            let table = text.split(&format!("[{name}]\n")).nth(1).expect("a table");
+            table.split("\n\n").next().expect("its lines").trim().to_owned()
+        };
+        let optimiser = "kind = \"sgd\"\nlearning_rate = 0.0001\nmomentum = 0.99\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.999\n\
+                         epsilon = 0.00000001\nweight_decay = 0.0005\nclip_norm = 0.0";
+        assert_eq!(of("optimiser"), optimiser);
+        assert_eq!(of("schedule"), "kind = \"step\"\nwarm_up = 0\nevery = 25000\nfactor = 0.1\npower = 0.9");
+        let again = Config::from_text(Preset::Tiny, Some(("config.toml", &text)), &[]).expect("valid");
+        assert_eq!(again, Preset::Paper.config());
+    }
 }

@@ -37,6 +37,16 @@ pub enum TrainError {
         /// Settings that would fit.
         ways: String,
     },
+    /// A setting of the trainer is out of range.
+    #[error("trainer setting {name}: expected {expected}, found {found}")]
+    Setting {
+        /// Its name in [`super::TrainerSettings`].
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// A step was given a batch of other extents than it was planned for, or one that lacks what augmentation needs.
     #[error("a training step was given {found} {what}, expected {expected}")]
     Batch {

@@ -53,7 +53,7 @@ fn measure_run<P: Progress>(
     extents: [usize; 3],
     progress: &mut P,
 ) -> Result<KernelTable, TrainError> {
-    check_budget(gpu, network, &settings.config, extents)?;
+    check_budget(gpu, network, &settings.config.trainer_settings(), extents)?;
     let start = Instant::now();
     let (adapter, driver) = (gpu.description().name.clone(), gpu.description().driver.clone());
     let mut table = KernelTable { adapter, driver, convolutions: BTreeMap::new() };
@@ -84,7 +84,7 @@ fn convolutions(
     extents: [usize; 3],
     target: &Target,
 ) -> Result<BTreeMap<ConvolutionLayer, Uses>, TrainError> {
-    let (training, _, passes) = Trainer::plan_for(network, &settings.config, extents, target)?;
+    let (training, _, passes) = Trainer::plan_for(network, &settings.config.trainer_settings(), extents, target)?;
     let batch = settings.config.training.batch / passes;
     let mut found = BTreeMap::new();
     for layer in InferenceGraph::new(network, 1, extents)?.layers.iter().filter_map(|layer| layer.same_5(1)) {

@@ -1,4 +1,4 @@
-use super::{Config, TrainError, Trainer};
+use super::{TrainError, Trainer, TrainerSettings};
 use crate::exec::STAGING_BYTES;
 use crate::infer::Predictor;
 use crate::kernel::Target;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const GIVEN_UP: u64 = 20;
 
 /// What a step does with activations between forward and backward pass.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryMode {
     /// Keep them.
@@ -20,12 +20,30 @@ pub enum MemoryMode {
     Low,
 }
 
-impl std::fmt::Display for MemoryMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl MemoryMode {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Normal, Self::Low];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Normal => "normal",
             Self::Low => "low",
-        })
+        }
+    }
+
+    /// What it does, in a line.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Normal => "Keep them",
+            Self::Low => "Compute some of them again: slower, in less memory, with the same results to the last bit",
+        }
+    }
+}
+
+impl std::fmt::Display for MemoryMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -48,9 +66,14 @@ impl Forecast {
     /// The forecast for inputs of `extents` `[D, H, W]`.
     ///
     /// # Errors
-    /// [`TrainError`] when not even a single sample fits the limits of the target.
-    pub fn new(network: &Network, config: &Config, extents: [usize; 3], target: &Target) -> Result<Self, TrainError> {
-        let (training, plan, passes) = Trainer::plan_for(network, config, extents, target)?;
+    /// [`TrainError`] when a setting is out of range, or not even a single sample fits the limits of the target.
+    pub fn new(
+        network: &Network,
+        settings: &TrainerSettings,
+        extents: [usize; 3],
+        target: &Target,
+    ) -> Result<Self, TrainError> {
+        let (training, plan, passes) = Trainer::plan_for(network, settings, extents, target)?;
         let (_, validation) = Predictor::plan_for(network, 1, extents, target)?;
         Ok(Self {
             step: plan.memory,

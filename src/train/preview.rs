@@ -85,7 +85,7 @@ struct Device {
 impl Device {
     fn new(gpu: &Arc<Gpu>, config: &Config, [x, y, z]: [usize; 3]) -> Result<Self, TrainError> {
         let patch = [z, y, x];
-        let extents = Extents { source: config.block(patch), patch };
+        let extents = Extents { source: config.trainer_settings().block(patch), patch };
         let mut graph = Graph::new();
         let augmenter = Augmenter::append(&mut graph, &config.augmentation, config.seed, 1, extents)?;
         let outputs = [augmenter.augmented_image, augmenter.augmented_labels];

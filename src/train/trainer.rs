@@ -1,6 +1,6 @@
 use super::memory::lowest;
-use super::{Config, MemoryMode, TrainError};
-use crate::augment::{Augmenter, Extents};
+use super::{MemoryMode, TrainError, TrainerSettings};
+use crate::augment::{Augmentation, Augmenter, Extents};
 use crate::data::{Batch, Sample};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
@@ -9,7 +9,7 @@ use crate::infer::Preprocessing;
 use crate::kernel::{Arena, Operand, Target};
 use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network, TrainingGraph};
-use crate::optim::{Optimiser, OptimiserSettings, StepScalars, accumulate, average_weight, update};
+use crate::optim::{StepScalars, accumulate, average_weight, update};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, Window, plan};
 use crate::profile::ProgramTimings;
 use crate::tensor::{ELEMENT_BYTES, ValueId};
@@ -45,11 +45,11 @@ const UPDATE: usize = 1;
 /// use vnet_engine::data::Batch;
 /// use vnet_engine::gpu::{Gpu, GpuOptions};
 /// use vnet_engine::nn::Network;
-/// use vnet_engine::train::{Preset, Trainer};
+/// use vnet_engine::train::{Trainer, TrainerSettings};
 ///
 /// let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
 /// let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
-/// let mut trainer = Trainer::new(&gpu, &network, &Preset::Tiny.config(), [4, 6, 8])?;
+/// let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [4, 6, 8])?;
 /// trainer.initialise(0, 0.05);
 /// let batch = Batch {
 ///     image: (0..192).map(|i| (i % 7) as f32 - 3.0).collect(),
@@ -73,9 +73,7 @@ pub struct Trainer {
     training: TrainingGraph,
     augmenter: Option<Augmenter>,
     executor: Executor,
-    settings: OptimiserSettings,
-    /// Decay of the parameters' moving average; `None`: there is none.
-    ema_decay: Option<f64>,
+    settings: TrainerSettings,
     /// Samples of one pass.
     batch: usize,
     /// Passes of one step.
@@ -115,54 +113,45 @@ impl Trainer {
     /// once, the largest share of it that does is repeated and gradients are accumulated.
     ///
     /// # Errors
-    /// [`TrainError`] when not even a single sample fits.
-    pub fn new(gpu: &Arc<Gpu>, network: &Network, config: &Config, extents: [usize; 3]) -> Result<Self, TrainError> {
-        Self::in_passes(gpu, network, config, extents, gpu.target())
+    /// [`TrainError`] when a setting is out of range, or not even a single sample fits.
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        network: &Network,
+        settings: &TrainerSettings,
+        extents: [usize; 3],
+    ) -> Result<Self, TrainError> {
+        Self::in_passes(gpu, network, settings, extents, gpu.target())
     }
 
     /// Like [`Trainer::new`] under the limits of `target`, which may be narrower than the device's: a smaller binding
     /// limit gives more and smaller passes.
     ///
     /// # Errors
-    /// [`TrainError`] when not even a single sample fits.
+    /// [`TrainError`] when a setting is out of range, or not even a single sample fits.
     pub fn in_passes(
         gpu: &Arc<Gpu>,
         network: &Network,
-        config: &Config,
+        settings: &TrainerSettings,
         extents: [usize; 3],
         target: &Target,
     ) -> Result<Self, TrainError> {
-        let settings = config.optimiser_settings();
-        let (Head { training, augmenter }, plan, passes) = fit(network, config, extents, target)?;
+        let (Head { training, augmenter }, plan, passes) = fit(network, settings, extents, target)?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
-        let batch = config.training.batch / passes;
-        let ema_decay = config.ema_decay();
-        let in_flight = VecDeque::new();
-        Ok(Self {
-            training,
-            augmenter,
-            executor,
-            settings,
-            ema_decay,
-            batch,
-            passes,
-            step: 0,
-            in_flight,
-            submitted: None,
-        })
+        let (batch, settings, in_flight) = (settings.batch / passes, settings.clone(), VecDeque::new());
+        Ok(Self { training, augmenter, executor, settings, batch, passes, step: 0, in_flight, submitted: None })
     }
 
     /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
     ///
     /// # Errors
-    /// [`TrainError`] when not even a single sample fits the target.
+    /// [`TrainError`] when a setting is out of range, or not even a single sample fits the target.
     pub fn plan_for(
         network: &Network,
-        config: &Config,
+        settings: &TrainerSettings,
         extents: [usize; 3],
         target: &Target,
     ) -> Result<(TrainingGraph, Plan, usize), TrainError> {
-        fit(network, config, extents, target).map(|(head, plan, passes)| (head.training, plan, passes))
+        fit(network, settings, extents, target).map(|(head, plan, passes)| (head.training, plan, passes))
     }
 
     /// The graph with loss and gradients.
@@ -220,14 +209,14 @@ impl Trainer {
 
     /// Sets the moving average of the parameters, where there is one.
     pub fn set_average(&mut self, arena: &[f32]) {
-        if self.ema_decay.is_some() {
+        if self.settings.ema_decay.is_some() {
             self.executor.write_arena(Arena::Average, arena);
         }
     }
 
     /// The arena that predictions are made with: the moving average, where there is one, else the parameters.
     pub fn best_arena(&self) -> Arena {
-        if self.ema_decay.is_some() { Arena::Average } else { Arena::Parameters }
+        if self.settings.ema_decay.is_some() { Arena::Average } else { Arena::Parameters }
     }
 
     /// Reads the moving average of the parameters, where there is one.
@@ -235,7 +224,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Gpu`] when the device failed.
     pub fn average(&self) -> Result<Option<Vec<f32>>, TrainError> {
-        Ok(self.ema_decay.map(|_| self.executor.read_arena(Arena::Average)).transpose()?)
+        Ok(self.settings.ema_decay.map(|_| self.executor.read_arena(Arena::Average)).transpose()?)
     }
 
     /// Reads the parameters.
@@ -246,7 +235,7 @@ impl Trainer {
         Ok(self.executor.read_arena(Arena::Parameters)?)
     }
 
-    /// First and second moments; the second is absent for SGD.
+    /// First and second moments; the second is absent where the optimiser keeps one.
     ///
     /// # Errors
     /// [`TrainError::Gpu`] when the device failed.
@@ -267,7 +256,7 @@ impl Trainer {
 
     /// Whether the optimiser has one.
     pub fn has_second_moment(&self) -> bool {
-        !matches!(self.settings.optimiser, Optimiser::Sgd { .. })
+        self.settings.optimiser.optimiser.moments() == 2
     }
 
     /// One optimiser step on `passes` batches; returns results that have arrived, oldest first.
@@ -311,8 +300,8 @@ impl Trainer {
         let mut readbacks = Vec::new();
         let loss = self.executor.plan().places[&self.training.loss];
         for (pass, batch) in batches.iter().enumerate() {
-            let scalars = StepScalars::new(&self.settings, self.step, learning_rate).in_micro_step(pass);
-            let weight = self.ema_decay.map_or(0.0, |decay| average_weight(decay, self.step));
+            let scalars = StepScalars::new(&self.settings.optimiser, self.step, learning_rate).in_micro_step(pass);
+            let weight = self.settings.ema_decay.map_or(0.0, |decay| average_weight(decay, self.step));
             let scalars = scalars.averaging(weight);
             self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
             self.write_batch(batch);
@@ -433,19 +422,19 @@ struct Head {
 impl Head {
     fn new(
         network: &Network,
-        config: &Config,
+        settings: &TrainerSettings,
         batch: usize,
         patch: [usize; 3],
         scale: f32,
     ) -> Result<Self, crate::tensor::ShapeError> {
-        let loss = config.training.loss;
-        if !config.augmentation.is_active() {
+        let loss = settings.loss;
+        let Some(augmentation) = settings.augmentation.filter(Augmentation::is_active) else {
             let training = TrainingGraph::new(network, loss, batch, patch, scale)?;
             return Ok(Self { training, augmenter: None });
-        }
+        };
         let mut graph = Graph::new();
-        let extents = Extents { source: config.block(patch), patch };
-        let augmenter = Augmenter::append(&mut graph, &config.augmentation, config.seed, batch, extents)?;
+        let extents = Extents { source: settings.block(patch), patch };
+        let augmenter = Augmenter::append(&mut graph, &augmentation, settings.seed, batch, extents)?;
         let inputs = (augmenter.augmented_image, augmenter.augmented_labels);
         let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
         Ok(Self { training, augmenter: Some(augmenter) })
@@ -455,17 +444,18 @@ impl Head {
 /// Plans with the largest share of the batch that fits the target, in as many passes as are asked for or more.
 fn fit(
     network: &Network,
-    config: &Config,
+    settings: &TrainerSettings,
     extents: [usize; 3],
     target: &Target,
 ) -> Result<(Head, Plan, usize), TrainError> {
-    let total = config.training.batch;
+    settings.check()?;
+    let total = settings.batch;
     let mut failure = None;
-    for passes in (config.training.accumulation.min(total)..=total).filter(|p| total.is_multiple_of(*p)) {
+    for passes in (settings.accumulation.min(total)..=total).filter(|p| total.is_multiple_of(*p)) {
         let scale = 1.0 / passes as f32;
-        let head = Head::new(network, config, total / passes, extents, scale)?;
-        let plan = |training: &TrainingGraph| plan_training(training, config, passes > 1, target);
-        let planned = match config.training.memory {
+        let head = Head::new(network, settings, total / passes, extents, scale)?;
+        let plan = |training: &TrainingGraph| plan_training(training, settings, passes > 1, target);
+        let planned = match settings.memory {
             MemoryMode::Normal => plan(&head.training).map(|plan| (head.training, plan)),
             MemoryMode::Low => lowest(head.training, plan),
         };
@@ -479,13 +469,13 @@ fn fit(
 
 fn plan_training(
     training: &TrainingGraph,
-    config: &Config,
+    settings: &TrainerSettings,
     accumulating: bool,
     target: &Target,
 ) -> Result<Plan, PlanError> {
     let layout = ArenaLayout::new(&training.graph);
-    let mut update = update(&config.optimiser_settings(), layout.elements, layout.decayed, target);
-    if config.ema_decay().is_some() {
+    let mut update = update(&settings.optimiser, layout.elements, layout.decayed, target);
+    if settings.ema_decay.is_some() {
         update = update.averaged(layout.elements, target);
     }
     assert_eq!(update.grad_norm, Operand::Scratch(NORM_SCRATCH), "the norm lies where the trainer reads it");

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of this module")]
 
 pub mod notes;
+#[cfg(feature = "cli")]
 pub mod program;
 
 use std::sync::{Arc, LazyLock};

@@ -205,7 +205,7 @@ impl Search<'_> {
         shape.apply(&mut config);
         let [x, y, z] = shape.patch;
         let network = shape.network(self.fingerprint.classes);
-        match Forecast::new(&network, &config, [z, y, x], self.target) {
+        match Forecast::new(&network, &config.trainer_settings(), [z, y, x], self.target) {
             Ok(forecast) => shape.memory = forecast.total(),
             Err(TrainError::Plan(_) | TrainError::Infer(_)) => return Ok(Some(Limit::Memory)),
             Err(error) => return Err(error),
@@ -225,7 +225,7 @@ impl Search<'_> {
             decoder: vec![1],
         };
         let [x, y, z] = rounded(median, needed.divisor());
-        let forecast = Forecast::new(&needed, &Preset::Small.config(), [z, y, x], self.target)?;
+        let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
         let ways = "no patch of a network with base 4 fits; give --memory-budget or another --device".to_owned();
         Err(TrainError::Budget {
             needed: forecast.total(),

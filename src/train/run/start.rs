@@ -162,8 +162,9 @@ fn trainer_for(
     network: &Network,
     [x, y, z]: [usize; 3],
 ) -> Result<Trainer, TrainError> {
-    check_budget(gpu, network, &settings.config, [z, y, x])?;
-    Trainer::new(gpu, network, &settings.config, [z, y, x])
+    let trainer_settings = settings.config.trainer_settings();
+    check_budget(gpu, network, &trainer_settings, [z, y, x])?;
+    Trainer::new(gpu, network, &trainer_settings, [z, y, x])
 }
 
 /// The newest checkpoint that is whole; damaged ones are told of and set aside.

@@ -1,0 +1,138 @@
+use super::{MemoryMode, TrainError};
+use crate::augment::Augmentation;
+use crate::nn::Loss;
+use crate::optim::{Adam, OptimiserSettings};
+
+/// What a [`super::Trainer`] does in a step. Learning rates come with the steps.
+///
+/// ```
+/// use vnet_engine::nn::Loss;
+/// use vnet_engine::optim::{OptimiserSettings, Sgd};
+/// use vnet_engine::train::TrainerSettings;
+///
+/// let optimiser = OptimiserSettings { weight_decay: 5e-4, ..OptimiserSettings::new(Sgd::default()) };
+/// let papers = TrainerSettings { loss: Loss::Dice, optimiser, batch: 2, ..TrainerSettings::default() };
+/// assert_eq!(papers.accumulation, 1);
+/// ```
+#[derive(Debug, Clone)]
+pub struct TrainerSettings {
+    /// What is minimised.
+    pub loss: Loss,
+    /// Update rule, weight decay and clipping.
+    pub optimiser: OptimiserSettings,
+    /// Samples of a step. Where they do not fit the device at once, gradients are accumulated over smaller batches.
+    pub batch: usize,
+    /// Equal parts of the batch that are computed one after the other, with gradients accumulated, at least; more where
+    /// such a part does not fit the device at once.
+    pub accumulation: usize,
+    /// What happens to activations between forward and backward pass.
+    pub memory: MemoryMode,
+    /// Decay of the exponential moving average of the parameters, above 0 and below 1; `None`: there is no average.
+    pub ema_decay: Option<f64>,
+    /// How samples are changed at random, on the device; `None`: they are taken as they are.
+    pub augmentation: Option<Augmentation>,
+    /// Seed of the augmentation's random numbers.
+    pub seed: u64,
+    /// Whether samples come with a margin of an eighth of the patch on all sides, from which rotations and deformations
+    /// take what they move into the patch ([`TrainerSettings::block`]). It is of no use without `augmentation`.
+    pub margin: bool,
+}
+
+impl Default for TrainerSettings {
+    /// One sample, Dice and cross-entropy, Adam with nnU-Net's clipping at 12; no augmentation and no average.
+    fn default() -> Self {
+        Self {
+            // Without normalisation a small network may collapse to background under Dice alone, whose gradient
+            // vanishes there; cross-entropy's does not.
+            loss: Loss::DiceCrossEntropy,
+            optimiser: OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) },
+            batch: 1,
+            accumulation: 1,
+            memory: MemoryMode::Normal,
+            ema_decay: None,
+            augmentation: None,
+            seed: 0,
+            margin: false,
+        }
+    }
+}
+
+impl TrainerSettings {
+    /// Extents of the samples of a patch, in the same order: with a margin of an eighth on all sides where there is one.
+    pub fn block(&self, patch: [usize; 3]) -> [usize; 3] {
+        patch.map(|extent| if self.margin { extent + 2 * (extent / 8) } else { extent })
+    }
+
+    /// Whether every number is in its range.
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        let expect = |good: bool, name, expected, found: String| match good {
+            true => Ok(()),
+            false => Err(TrainError::Setting { name, expected, found }),
+        };
+        let OptimiserSettings { weight_decay, clip_norm, .. } = self.optimiser;
+        // Comparisons are such that NaN is in no range.
+        expect(self.batch >= 1, "batch", "at least 1", self.batch.to_string())?;
+        expect(self.accumulation >= 1, "accumulation", "at least 1", self.accumulation.to_string())?;
+        for (value, name, expected) in [
+            (self.ema_decay, "ema_decay", "a number above 0 and below 1, or None"),
+            (clip_norm, "optimiser.clip_norm", "a finite number above 0, or None"),
+        ] {
+            let most = if name == "ema_decay" { 1.0 } else { f64::INFINITY };
+            let good = value.is_none_or(|value| value > 0.0 && value < most);
+            expect(good, name, expected, format!("{value:?}"))?;
+        }
+        let good = weight_decay >= 0.0 && weight_decay < f64::INFINITY;
+        expect(good, "optimiser.weight_decay", "a finite number, 0 or more", weight_decay.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Target;
+    use crate::nn::Network;
+    use crate::train::Trainer;
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let default = TrainerSettings::default;
+        let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+        Trainer::plan_for(&network, &default(), [4, 6, 8], &Target::webgpu()).expect("the defaults are in range");
+        let with = |change: fn(&mut OptimiserSettings)| {
+            let mut settings = default();
+            change(&mut settings.optimiser);
+            settings
+        };
+        for (settings, message) in [
+            (TrainerSettings { batch: 0, ..default() }, "batch: expected at least 1, found 0"),
+            (TrainerSettings { accumulation: 0, ..default() }, "accumulation: expected at least 1, found 0"),
+            (
+                TrainerSettings { ema_decay: Some(1.0), ..default() },
+                "ema_decay: expected a number above 0 and below 1, or None, found Some(1.0)",
+            ),
+            (
+                TrainerSettings { ema_decay: Some(f64::NAN), ..default() },
+                "ema_decay: expected a number above 0 and below 1, or None, found Some(NaN)",
+            ),
+            (
+                with(|optimiser| optimiser.clip_norm = Some(0.0)),
+                "optimiser.clip_norm: expected a finite number above 0, or None, found Some(0.0)",
+            ),
+            (
+                with(|optimiser| optimiser.weight_decay = -1.0),
+                "optimiser.weight_decay: expected a finite number, 0 or more, found -1",
+            ),
+        ] {
+            let planned = Trainer::plan_for(&network, &settings, [4, 6, 8], &Target::webgpu());
+            let error = planned.map(|_| ()).expect_err(message);
+            assert_eq!(error.to_string(), format!("trainer setting {message}"));
+        }
+    }
+
+    #[test]
+    fn a_margin_is_an_eighth_on_both_sides() {
+        let with = TrainerSettings { margin: true, ..TrainerSettings::default() };
+        assert_eq!(with.block([16, 20, 7]), [20, 24, 7]);
+        assert_eq!(TrainerSettings::default().block([16, 20, 7]), [16, 20, 7]);
+    }
+}
