@@ -79,7 +79,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         shown("run"),
         keys.join(" --set ")
     );
-    let config = Config { kernels: device.algorithms, ..Config::load(Preset::Tiny, None, &keys)? };
+    let config = Config { kernels: device.policy.algorithms, ..Config::load(Preset::Tiny, None, &keys)? };
     let settings = RunSettings::new(folder("data"), folder("run"), config);
     let mut progress = TrainProgress::new()?;
     let trained = train(&gpu, &settings, &mut progress);
@@ -94,8 +94,8 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     );
     let model = Model::read(&folder("run").join("model.safetensors"))?;
     let preprocessing = Preprocessing::of(&model)?;
-    let gpu = match device.algorithms {
-        Algorithms::Measured => open_gpu(&of_run(device, Some(device.algorithms), &[folder("run")])?)?,
+    let gpu = match device.policy.algorithms {
+        Algorithms::Measured => open_gpu(&of_run(device, Some(device.policy.algorithms), &[folder("run")])?)?,
         _ => gpu,
     };
     let predictor = Predictor::new(&gpu, &model, preprocessing.patch)?;
