@@ -7,7 +7,7 @@ use std::sync::Arc;
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::graph::Graph;
-use vnet_engine::kernel::{Algorithms, Target};
+use vnet_engine::kernel::{Algorithms, Tuning};
 use vnet_engine::ops::cases;
 use vnet_engine::plan::{Request, plan};
 
@@ -23,13 +23,14 @@ fn operations(criterion: &mut Criterion) {
         let mut graph = Graph::new();
         let values: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
         let outputs = graph.append(case.op, &values).expect("a case is well-formed");
-        let with = |algorithms| Target { algorithms, ..gpu.target().clone() };
+        let with = |algorithms| gpu.target().with_algorithms(algorithms);
         let mut choices = match case.winograd {
             Some(_) => vec![("/direct", with(Algorithms::Direct)), ("/winograd", with(Algorithms::Winograd))],
             None => vec![("", with(Algorithms::Auto))],
         };
         if case.winograd.is_none() && gpu.target().pairs() {
-            choices.push(("/one float at a time", Target { int64: false, ..gpu.target().clone() }));
+            let tuning = Tuning { pairs: false, ..gpu.target().tuning };
+            choices.push(("/one float at a time", gpu.target().with_tuning(tuning)));
         }
         for (suffix, target) in choices {
             let mut executor = None;

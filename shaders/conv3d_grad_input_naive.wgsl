@@ -12,6 +12,7 @@
 struct Params {
     g: Geometry,
     with_bias: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -33,7 +34,7 @@ fn conv3d_grad_input_naive(
     @builtin(local_invocation_index) local: u32,
 ) {
     let g = params.g;
-    let element = linear_workgroup(workgroup, grid) * 64u + local;
+    let element = (params.first_workgroup + linear_workgroup(workgroup, grid)) * 64u + local;
     var voxel = element / g.fine_channels;
     let f = element % g.fine_channels;
     let x = voxel % g.fine_w;

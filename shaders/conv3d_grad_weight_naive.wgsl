@@ -11,6 +11,7 @@
 
 struct Params {
     g: Geometry,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,7 +26,7 @@ fn conv3d_grad_weight_naive(
     @builtin(local_invocation_index) local: u32,
 ) {
     let g = params.g;
-    let element = linear_workgroup(workgroup, grid) * 64u + local;
+    let element = (params.first_workgroup + linear_workgroup(workgroup, grid)) * 64u + local;
     let channels = g.fine_channels * g.coarse_channels;
     let a = element % g.coarse_channels;
     let f = element / g.coarse_channels % g.fine_channels;

@@ -30,6 +30,7 @@ struct Params {
     out_step: u32,
     flip: u32,
     with_bias: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -85,7 +86,7 @@ fn conv3d_same5(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = linear_workgroup(workgroup, grid);
+    let number = params.first_workgroup + linear_workgroup(workgroup, grid);
     let tiles = (params.width + 7u) / 8u;
     let blocks = (params.out_channels + 7u) / 8u;
     let x = number % tiles * 8u;

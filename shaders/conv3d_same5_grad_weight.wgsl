@@ -31,6 +31,7 @@ struct Params {
     out_channels: u32,
     // Groups of ROWS shares; share s has the rows s, s + shares, s + 2 * shares, ...
     groups: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -117,7 +118,7 @@ fn conv3d_same5_grad_weight(
 ) {
     let in_tiles = (params.in_channels + 4u * IN_BLOCKS - 1u) / (4u * IN_BLOCKS);
     let out_tiles = (params.out_channels + 4u * OUT_BLOCKS - 1u) / (4u * OUT_BLOCKS);
-    var number = linear_workgroup(workgroup, grid);
+    var number = params.first_workgroup + linear_workgroup(workgroup, grid);
     let out_channel = number % out_tiles * 4u * OUT_BLOCKS;
     number /= out_tiles;
     let in_channel = number % in_tiles * 4u * IN_BLOCKS;

@@ -22,6 +22,7 @@ struct Params {
     out_step: u32,
     flip: u32,
     with_bias: u32,
+    first_row: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -117,7 +118,7 @@ fn conv3d_same5_lanes(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let row = workgroup.y + grid.y * workgroup.z;
+    let row = params.first_row + workgroup.y + grid.y * workgroup.z;
     if row >= params.rows {
         return;
     }

@@ -16,6 +16,8 @@ struct Params {
     width: u32,
     in_channels: u32,
     out_channels: u32,
+    // Of the 5 planes of taps by I.
+    first_plane: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -93,8 +95,9 @@ fn conv3d_same5_lanes_grad_weight(
 ) {
     let column = workgroup.x * COLUMNS + lane;
     let columns = below(column, params.out_channels);
-    let dz = workgroup.y / params.in_channels;
-    let i = workgroup.y % params.in_channels;
+    let plane = params.first_plane + workgroup.y;
+    let dz = plane / params.in_channels;
+    let i = plane % params.in_channels;
     let per_row = (params.width + 7u) / 8u;
     let blocks = params.rows * per_row;
     let share = (blocks + grid.z - 1u) / grid.z;

@@ -30,6 +30,7 @@ struct Params {
     out_step: u32,
     scatter: u32,
     with_bias: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -87,7 +88,7 @@ fn conv3d_window(
     let taps = params.window.taps;
     let blocks = (params.out_channels + 7u) / 8u;
     let products = select(1u, taps, params.scatter != 0u);
-    var number = linear_workgroup(workgroup, grid);
+    var number = params.first_workgroup + linear_workgroup(workgroup, grid);
     let out_channel = number % blocks * 8u;
     number /= blocks;
     let first_tap = number % products;

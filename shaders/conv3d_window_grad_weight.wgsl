@@ -31,6 +31,7 @@ struct Params {
     out_step: u32,
     // Groups of ROWS shares.
     groups: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -88,7 +89,7 @@ fn conv3d_window_grad_weight(
     let taps = params.window.taps;
     let in_tiles = (params.in_channels + 4u * IN_BLOCKS - 1u) / (4u * IN_BLOCKS);
     let out_tiles = (params.out_channels + 4u * OUT_BLOCKS - 1u) / (4u * OUT_BLOCKS);
-    var number = linear_workgroup(workgroup, grid);
+    var number = params.first_workgroup + linear_workgroup(workgroup, grid);
     let out_channel = number % out_tiles * 4u * OUT_BLOCKS;
     number /= out_tiles;
     let in_channel = number % in_tiles * 4u * IN_BLOCKS;

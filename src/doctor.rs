@@ -13,7 +13,7 @@ pub mod optimisers;
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
 use crate::graph::{Graph, Op};
-use crate::kernel::{Algorithms, SHADERS, Target};
+use crate::kernel::{Algorithms, DeviceLimits, SHADERS, Target};
 use crate::ops::case::Case;
 use crate::plan::{Plan, PlanError, Request, plan};
 use crate::tensor::{HostTensor, ShapeError, ValueId};
@@ -67,8 +67,8 @@ impl KernelTest {
         Self {
             kernel,
             case,
-            algorithms: target.algorithms,
-            optional_features: target.subgroup.is_some() || target.int64,
+            algorithms: target.policy.algorithms,
+            optional_features: target.limits.subgroup.is_some() || target.limits.int64,
             error: numbers.map(|[error, _]| *error),
             bound: numbers.map(|[_, bound]| *bound),
             passed: numbers.is_some_and(|[error, bound]| error <= bound),
@@ -128,10 +128,11 @@ fn cases() -> impl Iterator<Item = Case> {
 
 /// The ways to lower a case on a device.
 fn targets(target: &Target) -> Vec<Target> {
-    let plain = Target { subgroup: None, int64: false, ..target.clone() };
+    let limits = DeviceLimits { subgroup: None, int64: false, ..target.limits };
+    let plain = Target { limits, ..target.clone() };
     let of = |target: &Target| {
         [Algorithms::Direct, Algorithms::Winograd, Algorithms::Naive]
-            .map(|algorithms| Target { algorithms, ..target.clone() })
+            .map(|algorithms| target.with_algorithms(algorithms))
     };
     [of(target), of(&plain)].concat()
 }
@@ -222,6 +223,7 @@ impl Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Tuning;
     use std::collections::BTreeSet;
 
     #[test]
@@ -235,7 +237,8 @@ mod tests {
 
     #[test]
     fn every_kernel_is_reached_on_a_device_with_lanes_of_eight() {
-        let lanes = Target { subgroup: Some(8), int64: true, software: true, ..Target::webgpu() };
+        let limits = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
+        let lanes = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
         let chosen = chosen(&lanes).expect("every case fits WebGPU's limits");
         let mut reached: BTreeSet<&str> = chosen.iter().flat_map(|(_, kernels)| kernels).copied().collect();
         // These are tried without a plan of a graph.

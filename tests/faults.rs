@@ -40,7 +40,7 @@ fn main() {
 }
 
 fn open(fault: Option<Fault>) -> Arc<Gpu> {
-    let options = GpuOptions { algorithms: gpu().target().algorithms, ..GpuOptions::default() };
+    let options = GpuOptions { policy: gpu().target().policy.clone(), ..GpuOptions::default() };
     let gpu = Gpu::open(&options).expect("it was opened before");
     gpu.inject(fault);
     Arc::new(gpu)

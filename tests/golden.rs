@@ -167,7 +167,7 @@ fn compare_forward_and_backward(name: &str) {
 /// Winograd's kernels may move a PReLU input across its kink, so gradients are compared by operation (tests/ops.rs).
 fn logits_by_winograd() {
     let gpu = DIRECT.as_ref().expect("ignored without an adapter");
-    let target = Target { algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+    let target = gpu.target().with_algorithms(Algorithms::Winograd);
     for name in CASES {
         let golden = Golden::load(name);
         let graph = InferenceGraph::new(&golden.network, golden.batch, golden.extents).expect("valid");

@@ -10,7 +10,9 @@ use support::notes::Notes;
 use support::program::{program, refused};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::{Gpu, GpuOptions};
-use vnet_engine::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, KernelTable, MeasuredChoice, Target};
+use vnet_engine::kernel::{
+    Algorithms, ConvolutionKernels, ConvolutionLayer, KernelPolicy, KernelTable, MeasuredChoice,
+};
 use vnet_engine::ops::{Reason, convolution_kernels};
 use vnet_engine::train::{Config, Preset, RunSettings, Summary, TrainError, Trainer, train};
 use vnet_engine::tuning::{read_table, write_table};
@@ -46,7 +48,8 @@ fn main() {
 
 /// A device that follows a table, or is to measure one.
 fn measuring(measured: Option<Arc<KernelTable>>) -> Arc<Gpu> {
-    let options = GpuOptions { algorithms: Algorithms::Measured, measured, ..GpuOptions::default() };
+    let policy = KernelPolicy { algorithms: Algorithms::Measured, measured };
+    let options = GpuOptions { policy, ..GpuOptions::default() };
     Arc::new(Gpu::open(&options).expect("it was opened before"))
 }
 
@@ -76,7 +79,7 @@ fn weights(gpu: &Arc<Gpu>, settings: &RunSettings) -> String {
 fn contradiction(gpu: &Gpu) -> (KernelTable, ConvolutionKernels) {
     use ConvolutionKernels::{Direct, Winograd};
     let layer = ConvolutionLayer { in_channels: 8, out_channels: 8, extents: [16; 3], batch: 1 };
-    let auto = Target { algorithms: Algorithms::Auto, ..gpu.target().clone() };
+    let auto = gpu.target().with_algorithms(Algorithms::Auto);
     let (chosen, reason) = convolution_kernels(&layer, &auto);
     assert_eq!(reason, Reason::CostModel);
     let kernels = if chosen == Direct { Winograd } else { Direct };

@@ -21,9 +21,10 @@ fn main() {
 }
 
 fn open(memory_budget: Option<u64>) -> Arc<Gpu> {
-    let algorithms = gpu().target().algorithms;
+    let policy = gpu().target().policy.clone();
     Arc::new(
-        Gpu::open(&GpuOptions { memory_budget, algorithms, ..GpuOptions::default() }).expect("it was opened before"),
+        Gpu::open(&GpuOptions { memory_budget, policy: policy.clone(), ..GpuOptions::default() })
+            .expect("it was opened before"),
     )
 }
 

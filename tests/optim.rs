@@ -38,7 +38,7 @@ fn trial(name: String, run: impl FnOnce() -> Result<(), Failed> + Send + 'static
 
 /// Windows of 1024 elements.
 fn target(gpu: &Gpu) -> Target {
-    Target { max_binding_bytes: 4096 + 200, ..gpu.target().clone() }
+    gpu.target().with_max_binding_bytes(4096 + 200)
 }
 
 /// Arenas in windows; the decayed part ends within one.

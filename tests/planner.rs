@@ -1,10 +1,14 @@
 //! Plans are legal: live values share no slot, no dispatch reads and writes one buffer, limits hold, little is wasted.
 
+mod support;
+
 use proptest::prelude::*;
 use std::collections::HashMap;
-use vnet_engine::kernel::{Access, Target};
+use support::{GPU, as_gpu, llvmpipe};
+use vnet_engine::graph::Lowering;
+use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
 use vnet_engine::nn::{InferenceGraph, Loss, Network, TrainingGraph};
-use vnet_engine::plan::{Lifetime, Plan, PlanError, Request, assign_slots, lower_bound, plan};
+use vnet_engine::plan::{Lifetime, Plan, PlanError, PlannedDispatch, Request, assign_slots, lower_bound, plan};
 use vnet_engine::tensor::ValueId;
 use vnet_engine::train::{Forecast, MemoryMode, Preset, Trainer};
 
@@ -40,36 +44,34 @@ fn check(plan: &Plan, target: &Target) {
     for dispatch in plan.programs.iter().flat_map(|p| &p.dispatches) {
         let mut uses: HashMap<usize, Access> = HashMap::new();
         for (window, access) in &dispatch.bindings {
-            assert!(window.bytes <= target.max_binding_bytes);
+            assert!(window.bytes <= target.limits.max_binding_bytes);
             assert!(window.offset.is_multiple_of(256));
             assert!(window.offset + window.bytes <= plan.buffers[window.buffer].bytes);
             let before = uses.insert(window.buffer, *access);
             let clash = before.is_some_and(|b| b == Access::Write || *access == Access::Write);
             assert!(!clash, "{:?} binds buffer {} twice", plan.kernels[dispatch.kernel], window.buffer);
         }
-        assert!(dispatch.bindings.len() <= target.max_storage_buffers as usize);
-        assert!(dispatch.grid.iter().all(|g| (1..=target.max_workgroups).contains(g)));
+        assert!(dispatch.bindings.len() <= target.limits.max_storage_buffers as usize);
+        assert!(dispatch.grid.iter().all(|g| (1..=target.limits.max_workgroups).contains(g)));
     }
-    assert!(plan.buffers.iter().all(|b| b.bytes <= target.max_buffer_bytes));
+    assert!(plan.buffers.iter().all(|b| b.bytes <= target.limits.max_buffer_bytes));
 }
 
-fn llvmpipe() -> Target {
-    Target {
-        max_buffer_bytes: (1 << 31) - 1,
-        max_invocations: 1024,
-        max_workgroup_bytes: 32_768,
-        max_storage_buffers: 32,
-        subgroup: Some(8),
-        software: true,
-        ..Target::webgpu()
-    }
+/// llvmpipe's workgroups, with the buffers and the tuning of a large GPU.
+fn large_gpu() -> Target {
+    as_gpu(&llvmpipe()).with_max_binding_bytes((1 << 31) - 4)
+}
+
+#[test]
+fn what_llvmpipe_offers_is_what_the_tests_plan_for() {
+    let Some(gpu) = GPU.as_ref().filter(|gpu| gpu.description().name.starts_with("llvmpipe")) else { return };
+    assert_eq!(*gpu.target(), llvmpipe());
 }
 
 #[test]
 fn presets_plan_legally_on_every_kind_of_device() {
-    let gpu = Target { max_binding_bytes: (1 << 31) - 4, subgroup: Some(32), software: false, ..llvmpipe() };
-    let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
-    for target in [webgpu, llvmpipe(), gpu] {
+    let limits = DeviceLimits { max_buffer_bytes: 1 << 30, ..DeviceLimits::WEBGPU };
+    for target in [Target { limits, ..Target::webgpu() }, llvmpipe(), large_gpu()] {
         for (preset, patch) in
             [(Preset::Tiny, [40, 56, 40]), (Preset::Small, [64, 64, 24]), (Preset::Paper, [64, 128, 128])]
         {
@@ -89,7 +91,7 @@ fn the_papers_network_stays_within_ten_percent_of_the_lower_bound() {
     for batch in [1, 2] {
         let mut config = Preset::Paper.config();
         config.training.batch = batch;
-        let target = Target { max_binding_bytes: 1 << 31, ..llvmpipe() };
+        let target = llvmpipe().with_max_binding_bytes(1 << 31);
         let (_, plan, passes) =
             Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &target)
                 .expect("it fits");
@@ -102,8 +104,7 @@ fn the_papers_network_stays_within_ten_percent_of_the_lower_bound() {
 
 #[test]
 fn recomputation_takes_less_memory_and_plans_legally() {
-    let gpu = Target { max_binding_bytes: (1 << 31) - 4, subgroup: Some(32), software: false, ..llvmpipe() };
-    for (name, target) in [("llvmpipe", llvmpipe()), ("gpu", gpu)] {
+    for (name, target) in [("llvmpipe", llvmpipe()), ("gpu", large_gpu())] {
         for (preset, patch, batch) in [
             (Preset::Tiny, [40, 56, 40], 1),
             (Preset::Small, [64, 64, 24], 2),
@@ -194,4 +195,70 @@ fn nodes_that_nothing_depends_on_are_not_run() {
     let all = all.expect("it fits");
     assert!(forward.programs[0].steps.iter().all(|s| !s.name.ends_with(".grad")));
     assert!(forward.programs[0].steps.len() < all.programs[0].steps.len() / 2);
+}
+
+/// The paper's network with all that a step does, on kernels of which each is a dispatch of up to 537 GFLOP.
+#[test]
+fn no_submission_exceeds_the_bound() {
+    let config = Preset::Paper.config();
+    let network = config.network(2);
+    for base in [large_gpu(), llvmpipe(), Target::webgpu().with_max_binding_bytes(1 << 31)] {
+        let mut base = base;
+        base.limits.max_buffer_bytes = 1 << 31;
+        for algorithms in [Algorithms::Naive, Algorithms::Direct, Algorithms::Winograd, Algorithms::Auto] {
+            let target = base.with_algorithms(algorithms);
+            let bound = target.tuning.submission_flops;
+            let (_, plan, _) = Trainer::plan_for(&network, &config, [64, 128, 128], &target).expect("it fits");
+            for program in &plan.programs {
+                let work = |submission: &[PlannedDispatch]| submission.iter().map(|d| d.work).sum::<u64>();
+                let most = program.submissions().map(work).max().expect("a submission");
+                assert!(most <= bound, "{algorithms} {}: {:.1} GFLOP", program.name, most as f64 / 1e9);
+                let dispatches: usize = program.submissions().map(<[_]>::len).sum();
+                assert_eq!(dispatches, program.dispatches.len());
+            }
+            assert_direct_work_is_stated(&plan, algorithms);
+            check(&plan, &target);
+        }
+    }
+}
+
+/// Every convolution without Winograd's transforms states the flops of its definition at least: nothing is hidden in dispatches
+/// that count by what they bind.
+fn assert_direct_work_is_stated(plan: &Plan, algorithms: Algorithms) {
+    let program = &plan.programs[0];
+    let mut convolutions = 0;
+    for (i, step) in program.steps.iter().enumerate().filter(|(_, step)| step.op.starts_with("conv3d")) {
+        let own = program.dispatches.iter().filter(|d| d.step == i);
+        if own.clone().any(|d| plan.kernels[d.kernel].shader.starts_with("winograd")) {
+            continue;
+        }
+        let work: u64 = own.map(|d| d.work).sum();
+        assert!(work >= step.cost.flops, "{algorithms} {}: {work} of {}", step.name, step.cost.flops);
+        convolutions += 1;
+    }
+    assert!(convolutions > 0);
+}
+
+/// A split dispatch does the work of the whole: the same workgroups, each once.
+#[test]
+fn parts_of_a_dispatch_cover_it_once_within_the_bound() {
+    for max_workgroups in [65_535, 100] {
+        let mut target = Target::webgpu();
+        target.limits.max_workgroups = max_workgroups;
+        target.tuning.submission_flops = 1000;
+        let at = Lowering::new(&target, Vec::new(), Vec::new());
+        for (units, flops) in
+            [(1, 10), (7, 7000), (1000, 1_000_000), (9999, 1_000_001), (10_000, 12_345), (3, 1_000_000)]
+        {
+            let mut next = 0;
+            for (range, share) in at.parts(units, flops) {
+                assert_eq!(range.start, next);
+                assert!(!range.is_empty() && (share <= 1000 || range.len() == 1), "{range:?}: {share}");
+                let surplus = target.fold(range.len()).iter().map(|&g| g as usize).product::<usize>() - range.len();
+                assert!(surplus == 0 || range.end == units, "{range:?} runs into the next");
+                next = range.end;
+            }
+            assert_eq!(next, units);
+        }
+    }
 }

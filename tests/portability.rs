@@ -1,28 +1,23 @@
 //! Every shader, with every specialisation that the presets use on every kind of device, translates through naga to
 //! SPIR-V (Vulkan), MSL (Metal) and HLSL (DirectX 12).
 
+mod support;
+
 use naga::back::{PipelineConstants, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::HashSet;
-use vnet_engine::kernel::{Algorithms, Kernel, SHADERS, Target};
+use support::{as_gpu, llvmpipe};
+use vnet_engine::kernel::{Algorithms, DeviceLimits, Kernel, SHADERS, Target};
 use vnet_engine::train::{Preset, Trainer};
 
 /// The kernels of the presets' training plans, of every operation's test cases, of every optimiser, and the loops of the roof.
 fn kernels() -> Vec<Kernel> {
-    let webgpu = Target { max_buffer_bytes: 1 << 30, ..Target::webgpu() };
-    let software = Target {
-        int64: true,
-        software: true,
-        subgroup: Some(8),
-        max_invocations: 1024,
-        max_workgroup_bytes: 32_768,
-        ..webgpu.clone()
-    };
-    let gpu = Target { software: false, subgroup: Some(32), ..software.clone() };
+    let limits = DeviceLimits { max_buffer_bytes: 1 << 30, ..DeviceLimits::WEBGPU };
+    let webgpu = Target { limits, ..Target::webgpu() };
     let mut kernels: Vec<Kernel> = Vec::new();
-    for base in [webgpu, software, gpu] {
+    for base in [webgpu, llvmpipe(), as_gpu(&llvmpipe())] {
         for algorithms in [Algorithms::Naive, Algorithms::Direct, Algorithms::Winograd, Algorithms::Auto] {
-            let target = Target { algorithms, ..base.clone() };
+            let target = base.with_algorithms(algorithms);
             for (preset, patch) in
                 [(Preset::Tiny, [40, 56, 40]), (Preset::Small, [64, 64, 24]), (Preset::Paper, [64, 128, 128])]
             {

@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use support::{DIRECT, WEBGPU, execute, gpu};
+use support::{DIRECT, WEBGPU, as_gpu, execute, gpu};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{
     Batch, Dataset, Fit, Grid, Intensities, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Prepared,
@@ -15,7 +15,7 @@ use vnet_engine::exec::Executor;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::interpret;
 use vnet_engine::infer::Predictor;
-use vnet_engine::kernel::{Algorithms, Arena, Target};
+use vnet_engine::kernel::{Algorithms, Arena, DeviceLimits, Target, WinogradTuning};
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::nn::{Kept, Loss, Network, TrainingGraph};
 use vnet_engine::plan::{Request, plan};
@@ -29,6 +29,7 @@ fn main() {
     support::run_trials(&[
         ("every_value_agrees_with_the_f64_interpreter", true, every_value_agrees_with_the_f64_interpreter),
         ("every_value_agrees_within_webgpus_default_limits", true, every_value_agrees_within_webgpus_default_limits),
+        ("every_value_agrees_on_a_plan_for_a_gpu", true, every_value_agrees_on_a_plan_for_a_gpu),
         ("a_network_learns_a_ball", true, a_network_learns_a_ball),
         ("two_runs_give_the_same_bits", true, two_runs_give_the_same_bits),
         ("recomputation_gives_the_same_bits", true, recomputation_gives_the_same_bits),
@@ -42,6 +43,7 @@ fn main() {
             true,
             winograd_is_precise_on_the_activations_of_a_trained_network,
         ),
+        ("winograd_is_precise_on_a_plan_for_a_gpu", true, winograd_is_precise_on_a_plan_for_a_gpu),
         (
             "winograd_is_precise_on_a_network_trained_on_volumes",
             true,
@@ -82,10 +84,10 @@ fn noise(i: usize) -> f64 {
 }
 
 /// Every value of forward and backward pass, from the device and in f64. The first that departs is named.
-fn compare_all_values(gpu: &Arc<Gpu>) {
+fn compare_all_values(gpu: &Arc<Gpu>, target: &Target) {
     let t = TrainingGraph::new(&small(), Loss::DiceCrossEntropy, 2, [5, 9, 7], 1.0).expect("valid");
     // Winograd's errors are compared by operation (tests/ops.rs).
-    let target = &Target { algorithms: Algorithms::Direct, ..gpu.target().clone() };
+    let target = &target.with_algorithms(Algorithms::Direct);
     let request = Request { keep_all: true, gradients: &[], ..Request::inference(&t.graph, &[]) };
     let executor = Executor::new(Arc::clone(gpu), plan(&request, target).expect("it fits")).expect("it fits");
     let tensor = |value: ValueId, f: &dyn Fn(usize) -> f64| {
@@ -118,15 +120,21 @@ fn compare_all_values(gpu: &Arc<Gpu>) {
 }
 
 fn every_value_agrees_with_the_f64_interpreter() {
-    compare_all_values(gpu());
+    compare_all_values(gpu(), gpu().target());
 }
 
 fn every_value_agrees_within_webgpus_default_limits() {
     let gpu = WEBGPU.as_ref().expect("ignored without an adapter");
-    assert_eq!(gpu.target().subgroup, None);
-    assert_eq!((gpu.target().max_invocations, gpu.target().max_workgroup_bytes), (256, 16_384));
-    assert_eq!(gpu.target().max_storage_buffers, 8);
-    compare_all_values(gpu);
+    assert_eq!(
+        gpu.target().limits,
+        DeviceLimits { max_buffer_bytes: gpu.target().limits.max_buffer_bytes, ..DeviceLimits::WEBGPU }
+    );
+    compare_all_values(gpu, gpu.target());
+}
+
+/// The plan of a large GPU, run by whatever adapter there is.
+fn every_value_agrees_on_a_plan_for_a_gpu() {
+    compare_all_values(gpu(), &as_gpu(gpu().target()));
 }
 
 /// A ball in noise, and its label.
@@ -183,7 +191,7 @@ fn two_runs_give_the_same_bits() {
     let bits = |p: &[f32]| p.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     let mut ends = Vec::new();
     for algorithms in [Algorithms::Naive, Algorithms::Direct, Algorithms::Winograd, Algorithms::Auto] {
-        let target = Target { algorithms, ..gpu.target().clone() };
+        let target = gpu.target().with_algorithms(algorithms);
         let run = || trained(gpu, &target, &tiny_config(50), 50);
         let (a, b) = (run(), run());
         assert_eq!(a.0, b.0, "{algorithms}");
@@ -202,7 +210,7 @@ fn recomputation_gives_the_same_bits() {
     config.network.decoder = vec![1, 2];
     let bits = |p: &[f32]| p.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for algorithms in [Algorithms::Direct, Algorithms::Auto] {
-        let target = Target { algorithms, ..gpu.target().clone() };
+        let target = gpu.target().with_algorithms(algorithms);
         let normal = trained(gpu, &target, &config, 8);
         let mut low = config.clone();
         low.training.memory = MemoryMode::Low;
@@ -246,20 +254,37 @@ fn every_choice_of_recomputation_gives_the_same_gradients() {
 
 fn winograd_is_precise_on_the_activations_of_a_trained_network() {
     let gpu = gpu();
-    let target = Target { algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+    let target = gpu.target().with_algorithms(Algorithms::Winograd);
     let (_, _, trainer) = trained(gpu, &target, &tiny_config(50), 50);
     // Three convolutions, the gradients of their weights, and those of two inputs.
     assert_winograd_is_precise(&trainer, &target, &ball(1, [8, 10, 14]), 8);
+}
+
+/// The same after steps by the plan of a large GPU, whole and in parts: chunks of a row of tiles, and weights by slices.
+fn winograd_is_precise_on_a_plan_for_a_gpu() {
+    let gpu = gpu();
+    let whole = as_gpu(gpu.target()).with_algorithms(Algorithms::Winograd);
+    let mut parts = whole.clone();
+    parts.tuning.winograd = WinogradTuning { part_bytes: 1, ..parts.tuning.winograd };
+    let mut slices = whole.clone();
+    slices.tuning.winograd = WinogradTuning { weight_bytes: 0, ..slices.tuning.winograd };
+    let mut dispatches = Vec::new();
+    for target in [whole, parts, slices] {
+        let (_, _, trainer) = trained(gpu, &target, &tiny_config(5), 5);
+        assert_winograd_is_precise(&trainer, &target, &ball(1, [8, 10, 14]), 8);
+        dispatches.push(trainer.executor().plan().programs[0].dispatches.len());
+    }
+    assert!(dispatches[0] < dispatches[1] && dispatches[0] < dispatches[2], "{dispatches:?}");
 }
 
 /// The same at every level of the preset `tiny` after 200 steps on real volumes: `hippocampus` in the folder VNET_DATA.
 fn winograd_is_precise_on_a_network_trained_on_volumes() {
     let root = PathBuf::from(std::env::var_os("VNET_DATA").expect("ignored without VNET_DATA"));
     let gpu = gpu();
-    let target = Target { algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+    let target = gpu.target().with_algorithms(Algorithms::Winograd);
     let config = Preset::Tiny.config();
     let (dataset, examined) = Dataset::open_checked(&root.join("hippocampus"), None).expect("a data set");
-    let classes = examined.classes;
+    let classes = examined.classes.count();
     let network = config.network(classes);
     let patch = choose_patch(&config, &dataset.cases, network.divisor()).expect("a patch");
     let [x, y, z] = patch;
@@ -317,7 +342,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     config.training.batch = 2;
     let network = config.network(2);
     // A target on which one sample's 8 channels of 4096 voxels fit a binding, and two samples' do not.
-    let narrow = Target { max_binding_bytes: 260_000, ..gpu.target().clone() };
+    let narrow = gpu.target().with_max_binding_bytes(260_000);
     let extents = [16, 16, 16];
     let (_, _, passes) = Trainer::plan_for(&network, &config.trainer_settings(), extents, &narrow).expect("it fits");
     assert_eq!(passes, 2);
@@ -460,7 +485,7 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
 fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
     let fits = |&edge: &usize| {
         let max_binding_bytes = (2 * edge.pow(3) * 8 * 4 - 4) as u64;
-        let target = Target { max_binding_bytes, algorithms: Algorithms::Winograd, ..gpu.target().clone() };
+        let target = gpu.target().with_algorithms(Algorithms::Winograd).with_max_binding_bytes(max_binding_bytes);
         let (_, plan, passes) =
             Trainer::plan_for(&config.network(2), &config.trainer_settings(), [edge; 3], &target).ok()?;
         let winograd = plan.kernels.iter().any(|k| k.shader.starts_with("winograd"));

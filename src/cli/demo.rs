@@ -80,7 +80,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         shown("run"),
     );
     let settings = [Setting::option("--steps", "training.steps", steps), Setting::parse(split)];
-    let config = Config { kernels: device.algorithms, ..Config::load_with(Preset::Tiny, None, &settings)? };
+    let config = Config { kernels: device.policy.algorithms, ..Config::load_with(Preset::Tiny, None, &settings)? };
     let settings = RunSettings::new(folder("data"), folder("run"), config);
     let mut progress = TrainProgress::new(&settings.out);
     let trained = train(&gpu, &settings, &mut progress);
@@ -95,8 +95,8 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     );
     let model = Model::read(&folder("run").join("model.safetensors"))?;
     let preprocessing = Preprocessing::of(&model)?;
-    let gpu = match device.algorithms {
-        Algorithms::Measured => open_gpu(&of_run(device, Some(device.algorithms), &[folder("run")])?)?,
+    let gpu = match device.policy.algorithms {
+        Algorithms::Measured => open_gpu(&of_run(device, Some(device.policy.algorithms), &[folder("run")])?)?,
         _ => gpu,
     };
     let mut segmenter = Segmenter::new(&gpu, vec![model.clone()], &preprocessing)?;

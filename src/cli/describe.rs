@@ -7,7 +7,7 @@ use std::path::Path;
 use vnet_engine::data::inspect as inspect_volume;
 use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use vnet_engine::infer::Preprocessing;
-use vnet_engine::kernel::Target;
+use vnet_engine::kernel::{DeviceLimits, Target};
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
 use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights, TrainError, TrainerSettings};
@@ -161,8 +161,8 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
 }
 
 fn without_device(options: &GpuOptions) -> Target {
-    let GpuOptions { algorithms, measured, .. } = options.clone();
-    Target { max_buffer_bytes: 1 << 31, algorithms, measured, ..Target::webgpu() }
+    let limits = DeviceLimits { max_buffer_bytes: 1 << 31, ..DeviceLimits::WEBGPU };
+    Target { limits, policy: options.policy.clone(), ..Target::webgpu() }
 }
 
 /// What a command is about: a preset's network or a model's.

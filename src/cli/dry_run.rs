@@ -66,9 +66,10 @@ fn print_plan(
     most_voxels: usize,
     device: &GpuOptions,
 ) -> Result<()> {
-    let mut device = GpuOptions { algorithms: settings.config.kernels, ..device.clone() };
-    if settings.resume && settings.config.kernels == Algorithms::Measured && device.measured.is_none() {
-        device.measured = Some(Arc::new(read_table(&settings.out.join(KERNELS_FILE))?));
+    let mut device = device.clone();
+    device.policy.algorithms = settings.config.kernels;
+    if settings.resume && settings.config.kernels == Algorithms::Measured && device.policy.measured.is_none() {
+        device.policy.measured = Some(Arc::new(read_table(&settings.out.join(KERNELS_FILE))?));
     }
     let gpu = open_gpu(&device)?;
     let [x, y, z] = found.patch;

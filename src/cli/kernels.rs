@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, KernelTable, Target};
+use vnet_engine::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, KernelPolicy, KernelTable, Target};
 use vnet_engine::nn::Layer;
 use vnet_engine::ops::{Reason, convolution_kernels};
 use vnet_engine::train::{Config, KERNELS_FILE};
@@ -52,18 +52,14 @@ impl Kernels {
 /// otherwise.
 pub fn of_run(device: &GpuOptions, given: Option<Algorithms>, models: &[PathBuf]) -> Result<GpuOptions> {
     let asked = given == Some(Algorithms::Measured);
-    if device.measured.is_some() || (given.is_some() && !asked) {
+    if device.policy.measured.is_some() || (given.is_some() && !asked) {
         return Ok(device.clone());
     }
     for run in models {
         let config = run.join("config.toml");
         if config.exists() && Config::read(&config)?.kernels == Algorithms::Measured {
             let table = read_table(&run.join(KERNELS_FILE))?;
-            return Ok(GpuOptions {
-                algorithms: Algorithms::Measured,
-                measured: Some(Arc::new(table)),
-                ..device.clone()
-            });
+            return Ok(GpuOptions { policy: KernelPolicy::of_table(Arc::new(table)), ..device.clone() });
         }
     }
     if asked {
@@ -106,7 +102,7 @@ pub fn choices_json(convolutions: &BTreeSet<ConvolutionLayer>, target: &Target) 
 
 fn name(kernels: ConvolutionKernels, target: &Target) -> &'static str {
     match kernels {
-        _ if target.algorithms == Algorithms::Naive => "naive",
+        _ if target.policy.algorithms == Algorithms::Naive => "naive",
         ConvolutionKernels::Direct => "direct",
         ConvolutionKernels::Winograd => "winograd",
     }

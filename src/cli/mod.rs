@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use verbosity::tell;
 use vnet_engine::gpu::{DeviceChoice, Gpu, GpuError, GpuOptions};
-use vnet_engine::kernel::ConvolutionLayer;
+use vnet_engine::kernel::{ConvolutionLayer, KernelPolicy};
 use vnet_engine::train::config::ByteSize;
 use vnet_engine::train::{MemoryMode, Preset, note_on_adapter};
 
@@ -460,8 +460,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let kernels = arguments.kernels.as_ref().map(Kernels::algorithms);
     let device = GpuOptions {
         choice: arguments.device,
-        algorithms: kernels.unwrap_or_default(),
-        measured: arguments.kernels.as_ref().and_then(Kernels::table).transpose()?,
+        policy: KernelPolicy {
+            algorithms: kernels.unwrap_or_default(),
+            measured: arguments.kernels.as_ref().and_then(Kernels::table).transpose()?,
+        },
         memory_budget: arguments.memory_budget,
         ..GpuOptions::default()
     };
@@ -492,7 +494,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
 
 fn open_gpu(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
     let gpu = Gpu::open(options)?;
-    if let Some(note) = options.measured.as_ref().and_then(|table| note_on_adapter(table, gpu.description())) {
+    if let Some(note) = options.policy.measured.as_ref().and_then(|table| note_on_adapter(table, gpu.description())) {
         tell!("note: {note}");
     }
     Ok(Arc::new(gpu))

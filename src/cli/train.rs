@@ -16,11 +16,10 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         return dry_run(arguments, settings, &device);
     }
     let settings = settings?;
-    let device = &GpuOptions { algorithms: settings.config.kernels, ..device };
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(&settings.data, settings.config.data.labels.0.as_ref())?;
     let open = || {
-        let gpu = open_gpu(device)?;
+        let gpu = open_gpu(&device)?;
         tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
         Ok(gpu)
     };

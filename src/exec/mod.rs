@@ -18,10 +18,6 @@ const UNIFORM_ALIGNMENT: usize = 256;
 /// Host-visible memory that copies of arenas to and from the device take at a time.
 pub const STAGING_BYTES: usize = 16 << 20;
 
-/// Direct flops after which a submission is closed, so that none runs into the 2 s watchdog of desktop systems: half a
-/// second at 0.2 TFLOP/s.
-const FLOPS_PER_SUBMISSION: u64 = 100_000_000_000;
-
 /// A plan on a device, ready to run.
 #[derive(Debug)]
 pub struct Executor {
@@ -37,8 +33,8 @@ struct Prepared {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     grid: [u32; 3],
-    /// Close the submission behind this dispatch.
-    last_of_submission: bool,
+    /// Number of its submission.
+    submission: usize,
 }
 
 impl Executor {
@@ -70,15 +66,8 @@ impl Executor {
         let mut block = 0;
         let mut programs = Vec::new();
         for program in &plan.programs {
-            let mut flops = 0;
             let mut prepared = Vec::new();
-            for (i, dispatch) in program.dispatches.iter().enumerate() {
-                let next = program.dispatches.get(i + 1);
-                if next.is_none_or(|n| n.step != dispatch.step) {
-                    flops += program.steps[dispatch.step].cost.flops;
-                }
-                let last = next.is_none() || flops >= FLOPS_PER_SUBMISSION;
-                flops = if last { 0 } else { flops };
+            for dispatch in &program.dispatches {
                 let pipeline = &pipelines[dispatch.kernel];
                 let bind_group = bind(&gpu, pipeline, &buffers, &uniforms, block, dispatch)?;
                 block += uniform_bytes(dispatch);
@@ -86,7 +75,7 @@ impl Executor {
                     pipeline: pipeline.pipeline.clone(),
                     bind_group,
                     grid: dispatch.grid,
-                    last_of_submission: last,
+                    submission: dispatch.submission,
                 });
             }
             programs.push(prepared);
@@ -132,7 +121,7 @@ impl Executor {
 
     /// The dispatches of a program, by submission.
     fn submissions(&self, program: usize) -> impl Iterator<Item = &[Prepared]> {
-        self.programs[program].chunk_by(|dispatch, _| !dispatch.last_of_submission)
+        self.programs[program].chunk_by(|a, b| a.submission == b.submission)
     }
 
     /// Writes an input or parameter.
@@ -260,7 +249,7 @@ fn uniform_bytes(dispatch: &PlannedDispatch) -> usize {
     (dispatch.params.len() * 4).next_multiple_of(UNIFORM_ALIGNMENT).max(UNIFORM_ALIGNMENT)
 }
 
-/// One buffer with the uniform blocks of all dispatches, in order.
+/// One buffer with the uniform blocks of all dispatches, in order. Words that a dispatch does not give are zero.
 fn upload_uniforms(gpu: &Gpu, plan: &Plan) -> Result<wgpu::Buffer, GpuError> {
     let mut bytes = Vec::new();
     for dispatch in plan.programs.iter().flat_map(|p| &p.dispatches) {

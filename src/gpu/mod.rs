@@ -19,7 +19,7 @@ pub use faults::{Counts, Fault};
 pub(crate) use pipeline::Pipeline;
 pub use readback::Readback;
 
-use crate::kernel::{Algorithms, KernelTable, Target};
+use crate::kernel::{DeviceLimits, KernelPolicy, Target, Tuning};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The device cannot be used, or failed.
@@ -87,10 +87,8 @@ pub struct GpuOptions {
     pub webgpu_limits: bool,
     /// Let wgpu add bounds checks to the shaders.
     pub checked_shaders: bool,
-    /// Which implementations to choose.
-    pub algorithms: Algorithms,
-    /// The table of [`Algorithms::Measured`].
-    pub measured: Option<Arc<KernelTable>>,
+    /// Which kernels are asked for; a training puts those of its configuration in their place.
+    pub policy: KernelPolicy,
     /// Device memory to stay below, in bytes; `None`: what the device has.
     pub memory_budget: Option<u64>,
 }
@@ -101,8 +99,7 @@ impl Default for GpuOptions {
             choice: DeviceChoice::Auto,
             webgpu_limits: false,
             checked_shaders: false,
-            algorithms: Algorithms::Auto,
-            measured: None,
+            policy: KernelPolicy::default(),
             memory_budget: None,
         }
     }
@@ -165,11 +162,16 @@ impl Gpu {
         let (device, queue) =
             opened.map_err(|e| GpuError::Open { adapter: description.name.clone(), reason: e.to_string() })?;
         let failure = watch(&device);
-        let target = target(&adapter, &limits, features, options);
+        let facts = adapter.get_info();
+        let target = Target {
+            limits: device_limits(&facts, &limits, features),
+            tuning: tuning(facts.device_type),
+            policy: options.policy.clone(),
+        };
         let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
         let checked_shaders = options.checked_shaders;
         #[cfg(target_os = "linux")]
-        if target.software {
+        if facts.device_type == wgpu::DeviceType::Cpu {
             // Only speed depends on it.
             let _ = workers::bind();
         }
@@ -188,11 +190,10 @@ impl Gpu {
         })
     }
 
-    /// The same device, with kernels by this table.
+    /// The same device, asked for other kernels.
     #[must_use]
-    pub fn measured(&self, table: Arc<KernelTable>) -> Self {
-        let target = Target { algorithms: Algorithms::Measured, measured: Some(table), ..self.target.clone() };
-        Self { target, ..self.clone() }
+    pub fn with_policy(&self, policy: KernelPolicy) -> Self {
+        Self { target: Target { policy, ..self.target.clone() }, ..self.clone() }
     }
 
     /// What lowering must know of this device.
@@ -295,11 +296,18 @@ fn watch(device: &wgpu::Device) -> Arc<Failure> {
     failure
 }
 
-fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features, options: &GpuOptions) -> Target {
-    let facts = adapter.get_info();
+/// The table for a class of device.
+fn tuning(device: wgpu::DeviceType) -> Tuning {
+    match device {
+        wgpu::DeviceType::Cpu => Tuning::CPU,
+        _ => Tuning::GPU,
+    }
+}
+
+fn device_limits(facts: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> DeviceLimits {
     let uniform_size = facts.subgroup_min_size == facts.subgroup_max_size;
     let subgroups = features.contains(wgpu::Features::SUBGROUP) && uniform_size;
-    Target {
+    DeviceLimits {
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         max_buffer_bytes: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
@@ -308,8 +316,5 @@ fn target(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Featur
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         subgroup: subgroups.then_some(facts.subgroup_min_size),
         int64: features.contains(wgpu::Features::SHADER_INT64),
-        software: facts.device_type == wgpu::DeviceType::Cpu,
-        algorithms: options.algorithms,
-        measured: options.measured.clone(),
     }
 }

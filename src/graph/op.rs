@@ -3,6 +3,7 @@ use crate::kernel::{Cost, Dispatch, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, ShapeError, TensorSpec, ValueId};
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// An operation: shape rule, gradient, dispatches and definition. The repository's `examples/custom_op` implements one outside
 /// of this crate.
@@ -102,6 +103,33 @@ impl<'a> Lowering<'a> {
     /// Appends a dispatch.
     pub fn emit(&mut self, dispatch: Dispatch) {
         self.dispatches.push(dispatch);
+    }
+
+    /// Ranges of `units` units of work, in order, none of which has more of the `flops` than a submission may. Also the flops of
+    /// each. A range within the limit of a grid's dimension or a multiple of it leaves no surplus in a folded grid.
+    pub fn parts(&self, units: usize, flops: u64) -> Vec<(Range<usize>, u64)> {
+        let (bound, limit) = (self.target.tuning.submission_flops, self.target.limits.max_workgroups as usize);
+        if flops <= bound {
+            return vec![(0..units, flops)];
+        }
+        let most = ((units as u128 * u128::from(bound) / u128::from(flops)) as usize).max(1);
+        let most = if most > limit { most / limit * limit } else { most };
+        let part = |first: usize| {
+            let range = first..(first + most).min(units);
+            let share = (u128::from(flops) * range.len() as u128).div_ceil(units as u128);
+            (range, u64::try_from(share).expect("a share of the flops"))
+        };
+        (0..units).step_by(most).map(part).collect()
+    }
+
+    /// Appends a dispatch over `workgroups` workgroups that executes `flops`, in as many parts as keep within the work of a
+    /// submission. The shader's number of a workgroup is `params.first_workgroup + linear_workgroup(..)` of `#import grid`,
+    /// where `first_workgroup` follows the words of the dispatch in the uniform.
+    pub fn emit_in_parts(&mut self, dispatch: &Dispatch, workgroups: usize, flops: u64) {
+        for (range, flops) in self.parts(workgroups, flops) {
+            let part = dispatch.clone().first_unit(range.start).linear_grid(range.len(), self.target);
+            self.emit(part.flops(flops));
+        }
     }
 
     /// The dispatches, and the sizes in bytes of the scratch buffers that they refer to.

@@ -1,15 +1,20 @@
-//! What runs on the device, as plain data: shader sources, dispatches, costs and the limits of a device.
+//! What runs on the device, as plain data: shader sources, dispatches, costs, and what lowering knows of a device:
+//! its limits, its tuning and the kernels that are asked for ([`Target`]).
 //!
 //! Every shader has its bindings in group 0: binding 0 is the uniform `params` (the words of [`Dispatch::params`]),
 //! bindings 1, 2, … are the storage buffers of [`Dispatch::bindings`] in order.
 
 mod measured;
+mod policy;
 mod source;
 mod target;
+mod tuning;
 
 pub use measured::{ConvolutionKernels, ConvolutionLayer, KernelTable, MeasuredChoice};
+pub use policy::{Algorithms, KernelPolicy};
 pub use source::{SHADERS, SourceError};
-pub use target::{Algorithms, Target};
+pub use target::{DeviceLimits, Target};
+pub use tuning::{ConvolutionCosts, RooflineTuning, Tuning, WinogradTuning};
 
 use crate::tensor::ValueId;
 
@@ -26,7 +31,7 @@ pub struct Kernel {
     /// `override` constants; all that the shader declares without a default must be given.
     pub constants: Vec<(&'static str, f64)>,
     /// Whether an invocation works on pairs of neighbouring floats, in shaders that import `element`; needs
-    /// [`Target::int64`].
+    /// [`DeviceLimits::int64`].
     pub pairs: bool,
 }
 
@@ -88,12 +93,14 @@ pub struct Cost {
 pub struct Dispatch {
     /// The pipeline.
     pub kernel: Kernel,
-    /// Words of the uniform `params` at binding 0 (f32 as bits).
+    /// Words of the uniform `params` at binding 0 (f32 as bits); those that follow and are not given are zero.
     pub params: Vec<u32>,
     /// Storage bindings 1, 2, …
     pub bindings: Vec<(Operand, Access)>,
     /// Workgroups per dimension.
     pub grid: [u32; 3],
+    /// Floating-point operations that it executes, where these outweigh what it binds; 0: not stated.
+    pub flops: u64,
 }
 
 impl Dispatch {
@@ -136,6 +143,7 @@ impl Dispatch {
             params: Vec::new(),
             bindings: Vec::new(),
             grid: [1, 1, 1],
+            flops: 0,
         }
     }
 
@@ -176,6 +184,13 @@ impl Dispatch {
         self
     }
 
+    /// Appends the first of the workgroups, rows or other units of this part of the work; 0 is left out, as words that are not
+    /// given are zero.
+    #[must_use]
+    pub fn first_unit(self, first: usize) -> Self {
+        if first == 0 { self } else { self.param(first) }
+    }
+
     /// Appends a read-only binding.
     #[must_use]
     pub fn read(mut self, operand: Operand) -> Self {
@@ -187,6 +202,13 @@ impl Dispatch {
     #[must_use]
     pub fn write(mut self, operand: Operand) -> Self {
         self.bindings.push((operand, Access::Write));
+        self
+    }
+
+    /// States the floating-point operations that it executes ([`Dispatch::flops`]).
+    #[must_use]
+    pub fn flops(mut self, flops: u64) -> Self {
+        self.flops = flops;
         self
     }
 

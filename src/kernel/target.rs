@@ -1,38 +1,8 @@
-use super::KernelTable;
-use std::sync::Arc;
+use super::{Algorithms, KernelPolicy, Tuning};
 
-/// Which implementation of an operation is chosen where there is more than one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Algorithms {
-    /// The plain kernels that follow the definition: the oracle of the others.
-    Naive,
-    /// The fastest direct kernels: every product of the definition.
-    Direct,
-    /// Winograd's algorithm for every 5x5x5 convolution that it can be used for.
-    Winograd,
-    /// The fastest by the cost model.
-    #[default]
-    Auto,
-    /// What [`Target::measured`] says; the cost model for what it does not name.
-    Measured,
-}
-
-impl std::fmt::Display for Algorithms {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Naive => "naive",
-            Self::Direct => "direct",
-            Self::Winograd => "winograd",
-            Self::Auto => "auto",
-            Self::Measured => "measured",
-        })
-    }
-}
-
-/// What lowering must know of a device: WebGPU limits and the kind of processor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+/// What the adapter offers: WebGPU's limits, and optional features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceLimits {
     /// Largest storage binding in bytes.
     pub max_binding_bytes: u64,
     /// Largest buffer in bytes.
@@ -49,35 +19,65 @@ pub struct Target {
     pub subgroup: Option<u32>,
     /// Whether shaders may use 64-bit integers.
     pub int64: bool,
-    /// A processor that runs shaders in software (llvmpipe): loads are dear and one workgroup runs on one core.
-    pub software: bool,
-    /// Which implementations to choose.
-    pub algorithms: Algorithms,
-    /// The table of [`Algorithms::Measured`].
-    pub measured: Option<Arc<KernelTable>>,
+}
+
+impl DeviceLimits {
+    /// The default limits of WebGPU, without optional features: what every adapter offers.
+    pub const WEBGPU: Self = Self {
+        max_binding_bytes: 128 << 20,
+        max_buffer_bytes: 256 << 20,
+        max_workgroups: 65_535,
+        max_invocations: 256,
+        max_workgroup_bytes: 16_384,
+        max_storage_buffers: 8,
+        subgroup: None,
+        int64: false,
+    };
+}
+
+/// What lowering must know: the device's limits, the numbers that it is tuned by, and the kernels that the user asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// What the adapter offers.
+    pub limits: DeviceLimits,
+    /// What pays on this class of device.
+    pub tuning: Tuning,
+    /// Which kernels are asked for.
+    pub policy: KernelPolicy,
 }
 
 impl Target {
-    /// The default limits of WebGPU, without subgroups: what every adapter offers.
+    /// A GPU with [`DeviceLimits::WEBGPU`], and kernels by the cost model.
     pub fn webgpu() -> Self {
-        Self {
-            max_binding_bytes: 128 << 20,
-            max_buffer_bytes: 256 << 20,
-            max_workgroups: 65_535,
-            max_invocations: 256,
-            max_workgroup_bytes: 16_384,
-            max_storage_buffers: 8,
-            subgroup: None,
-            int64: false,
-            software: false,
-            algorithms: Algorithms::Auto,
-            measured: None,
-        }
+        Self { limits: DeviceLimits::WEBGPU, tuning: Tuning::GPU, policy: KernelPolicy::default() }
     }
 
-    /// Whether loads and stores of 64 bits pay: on llvmpipe they cost what those of 32 do.
+    /// The same device with these algorithms, without a measured table.
+    #[must_use]
+    pub fn with_algorithms(&self, algorithms: Algorithms) -> Self {
+        Self { policy: algorithms.into(), ..self.clone() }
+    }
+
+    /// The same device with another [`DeviceLimits::max_binding_bytes`].
+    #[must_use]
+    pub fn with_max_binding_bytes(&self, max_binding_bytes: u64) -> Self {
+        Self { limits: DeviceLimits { max_binding_bytes, ..self.limits }, ..self.clone() }
+    }
+
+    /// The same device with other [`Tuning`].
+    #[must_use]
+    pub fn with_tuning(&self, tuning: Tuning) -> Self {
+        Self { tuning, ..self.clone() }
+    }
+
+    /// Whether an invocation may and should load and store two floats as one integer of 64 bits.
     pub fn pairs(&self) -> bool {
-        self.software && self.int64
+        self.tuning.pairs && self.limits.int64
+    }
+
+    /// Whether the kernels for subgroups of eight may and should be used.
+    pub fn lane_products(&self) -> bool {
+        self.tuning.lane_products && self.pairs() && self.limits.subgroup == Some(8)
     }
 
     /// A grid of at least `workgroups` workgroups within the limit per dimension.
@@ -85,7 +85,7 @@ impl Target {
     /// # Panics
     /// When more than three full dimensions would be needed, which no tensor of 2^32 elements reaches.
     pub fn fold(&self, workgroups: usize) -> [u32; 3] {
-        let limit = self.max_workgroups as usize;
+        let limit = self.limits.max_workgroups as usize;
         let x = workgroups.clamp(1, limit);
         let y = workgroups.div_ceil(x).clamp(1, limit);
         let z = workgroups.div_ceil(x * y).max(1);
@@ -100,12 +100,28 @@ mod tests {
 
     #[test]
     fn folded_grids_cover_and_stay_within_limits() {
-        let target = Target { max_workgroups: 7, ..Target::webgpu() };
+        let limits = DeviceLimits { max_workgroups: 7, ..DeviceLimits::WEBGPU };
+        let target = Target { limits, ..Target::webgpu() };
         for workgroups in 0..343 {
             let grid = target.fold(workgroups);
             assert!(grid.iter().all(|&g| (1..=7).contains(&g)));
             assert!(grid.iter().product::<u32>() as usize >= workgroups);
         }
         assert_eq!(Target::webgpu().fold(65_536), [65_535, 2, 1]);
+    }
+
+    #[test]
+    fn what_pays_also_needs_what_the_adapter_offers() {
+        let lanes = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
+        let of = |limits, tuning| Target { limits, tuning, ..Target::webgpu() };
+        assert!(of(lanes, Tuning::CPU).lane_products());
+        for limits in [
+            DeviceLimits { int64: false, ..lanes },
+            DeviceLimits { subgroup: Some(32), ..lanes },
+            DeviceLimits { subgroup: None, ..lanes },
+        ] {
+            assert!(!of(limits, Tuning::CPU).lane_products(), "{limits:?}");
+        }
+        assert!(!of(lanes, Tuning::GPU).lane_products() && !of(lanes, Tuning::GPU).pairs());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
+use std::ops::Range;
 
 /// Rows of a panel of Winograd's tiles.
 pub(super) const PANEL: usize = 16;
@@ -72,11 +73,35 @@ impl Products {
     /// Emits the products. Columns must be [`padded_channels`], and so must rows that are contiguous in a; otherwise a and
     /// c must have whole panels of rows, and the inner extent must be in multiples of 8 and b without panels.
     pub fn emit(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, c: Operand) {
-        if !has_lane_tiles(at.target()) {
+        for (part, flops) in self.parts(at) {
+            let dispatch = part.dispatch(at.target(), a, b, c).flops(flops);
+            at.emit(dispatch);
+        }
+    }
+
+    /// Emits the products of a by rows, which start from a bias, for devices with [`has_lane_tiles`].
+    pub fn emit_with_bias(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) {
+        for (part, flops) in self.parts(at) {
+            at.emit(part.by_rows(a, b, bias, c).flops(flops));
+        }
+    }
+
+    /// The products of this batch in parts that a submission can hold, and the flops of each.
+    fn parts(&self, at: &Lowering<'_>) -> Vec<(Self, u64)> {
+        let flops = 2 * (self.batch * self.extents.iter().product::<usize>()) as u64;
+        let part = |(range, flops): (Range<usize>, u64)| {
+            let from = |of: Batch| Batch { first: of.first + range.start * of.step, ..of };
+            let [a, b, c] = [self.a, self.b, self.c].map(from);
+            (Self { batch: range.len(), a, b, c, ..*self }, flops)
+        };
+        at.parts(self.batch, flops).into_iter().map(part).collect()
+    }
+
+    fn dispatch(&self, target: &Target, a: Operand, b: Operand, c: Operand) -> Dispatch {
+        if !has_lane_tiles(target) {
             assert_eq!(self.lengths, [PANEL; 2], "the kernel for workgroup tiles");
             let dispatch = self.params(Dispatch::new("matmul_tiled").grid(self.grid(64, 32)), false);
-            at.emit(dispatch.read(a).read(b).write(c));
-            return;
+            return dispatch.read(a).read(b).write(c);
         }
         let [rows, columns, inner] = self.extents;
         let width = columns.min(16);
@@ -91,15 +116,12 @@ impl Products {
         } else if rows <= 64 && inner > 64 && self.lengths[0] == PANEL {
             Dispatch::new("matmul_subgroup_tile").grid(self.grid(PANEL, width))
         } else {
-            self.emit_with_bias(at, a, b, None, c);
-            return;
+            return self.by_rows(a, b, None, c);
         };
-        let dispatch = self.params(dispatch, false);
-        at.emit(dispatch.read(a).read(b).write(c));
+        self.params(dispatch, false).read(a).read(b).write(c)
     }
 
-    /// Emits the products of a by rows, which start from a bias, for devices with [`has_lane_tiles`].
-    pub fn emit_with_bias(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) {
+    fn by_rows(&self, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) -> Dispatch {
         let [rows, columns, inner] = self.extents;
         let wide = columns.is_multiple_of(32);
         let width = if wide { 32 } else { columns.min(16) };
@@ -116,7 +138,7 @@ impl Products {
             .grid([columns.div_ceil(width) as u32, blocks as u32, self.batch as u32]);
         // Every binding must be bound: without a bias, that one is not read.
         let dispatch = self.params(dispatch, bias.is_some()).read(a).read(b).read(bias.unwrap_or(b));
-        at.emit(dispatch.write(c));
+        dispatch.write(c)
     }
 
     fn params(&self, dispatch: Dispatch, with_bias: bool) -> Dispatch {
@@ -144,5 +166,5 @@ fn kept(inner: usize) -> usize {
 /// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,
 /// but whose broadcasts cost next to nothing.
 pub(super) fn has_lane_tiles(target: &Target) -> bool {
-    target.pairs() && target.subgroup == Some(8)
+    target.lane_products()
 }

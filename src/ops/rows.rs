@@ -14,7 +14,7 @@ const WORKGROUP: usize = 256;
 /// Rows of one invocation of an elementwise kernel: enough to pay for finding its place, and on llvmpipe for a subgroup's start
 /// as well.
 pub(super) fn elementwise_rows(target: &Target) -> usize {
-    if target.software { 32 } else { 4 }
+    target.tuning.elementwise_rows
 }
 
 /// Channels that an invocation works on in shaders that import `element`: two where that pays and divides them.
@@ -141,6 +141,7 @@ pub(super) fn emit_channel_sums(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Tuning;
 
     /// `share` of `rows.wgsl` for every invocation of the grid: each element once, in the right sample.
     #[test]
@@ -148,8 +149,9 @@ mod tests {
         let shapes = [(1, 1, 1), (2, 105, 3), (3, 7, 5), (1, 1000, 1), (2, 40, 257), (1, 3, 512), (2, 9, 130)];
         for (samples, rows, channels) in shapes {
             let elementwise =
-                |software| Rows::elementwise(samples, rows, channels, &Target { software, ..Target::webgpu() });
-            for r in [elementwise(false), elementwise(true), Rows::summed(samples, rows, channels)] {
+                |tuning| Rows::elementwise(samples, rows, channels, &Target::webgpu().with_tuning(tuning));
+            let [gpu, cpu] = [Tuning::GPU, Tuning::CPU].map(elementwise);
+            for r in [gpu, cpu, Rows::summed(samples, rows, channels)] {
                 assert!(r.lanes * r.groups <= WORKGROUP);
                 let mut visits = vec![0; samples * rows * channels];
                 for workgroup in 0..samples * r.tiles * r.blocks {

@@ -123,7 +123,7 @@ pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, tar
 
 /// Windows `(start, len)` that cover the arenas and fit in a binding.
 fn windows(elements: usize, target: &Target) -> Vec<(usize, usize)> {
-    let limit = usize::try_from(target.max_binding_bytes / ELEMENT_BYTES).unwrap_or(usize::MAX);
+    let limit = usize::try_from(target.limits.max_binding_bytes / ELEMENT_BYTES).unwrap_or(usize::MAX);
     let most = (limit / ALIGNMENT * ALIGNMENT).max(ALIGNMENT);
     (0..elements).step_by(most).map(|start| (start, most.min(elements - start))).collect()
 }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn windows_cover_the_arena_aligned_and_within_the_limit() {
-        let target = Target { max_binding_bytes: 1000, ..Target::webgpu() };
+        let target = Target::webgpu().with_max_binding_bytes(1000);
         assert_eq!(windows(500, &target), [(0, 192), (192, 192), (384, 116)]);
         assert_eq!(windows(0, &target), []);
         assert_eq!(windows(64, &Target::webgpu()), [(0, 64)]);
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn decay_ends_within_a_window() {
         let settings = OptimiserSettings::default();
-        let target = Target { max_binding_bytes: 256, ..Target::webgpu() };
+        let target = Target::webgpu().with_max_binding_bytes(256);
         let update = update(&settings, 192, 100, &target);
         let decayed: Vec<u32> =
             update.dispatches.iter().filter(|d| d.kernel.shader == "sgd").map(|d| d.params[1]).collect();

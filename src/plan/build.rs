@@ -1,7 +1,7 @@
 use super::gradients::{Delivered, check_request, check_writes, copy};
 use super::{
     ArenaLayout, BufferRole, BufferSpec, Lifetime, MemoryReport, Plan, PlanError, PlannedDispatch, Program, Step,
-    Window, assign_slots, lower_bound,
+    Window, assign_slots, lower_bound, submission,
 };
 use crate::graph::{Graph, Lowering};
 use crate::kernel::{Arena, Cost, Dispatch, Kernel, Operand, Target};
@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
             // Before lowering, whose arithmetic is that of values that fit the device.
             for &value in node.inputs.iter().chain(&node.outputs) {
                 let bytes = graph.spec(value).bytes();
-                if bytes > self.target.max_binding_bytes {
+                if bytes > self.target.limits.max_binding_bytes {
                     return Err(self.binding_error(Operand::Value(value), node.op.name(), bytes));
                 }
             }
@@ -256,7 +256,7 @@ impl<'a> Builder<'a> {
             let specs = |values: &[ValueId]| -> Vec<&TensorSpec> { values.iter().map(|&v| graph.spec(v)).collect() };
             let cost = node.op.cost(&specs(&node.inputs), &specs(&node.outputs));
             program.steps.push(Step { name: node.name.clone(), op: node.op.name(), cost });
-            for dispatch in l.dispatches {
+            for dispatch in with_stated_flops(l.dispatches, cost.flops) {
                 let planned = self.resolve(dispatch, l.node, program.steps.len() - 1)?;
                 program.dispatches.push(planned);
             }
@@ -272,6 +272,7 @@ impl<'a> Builder<'a> {
             let names = graph.parameters().iter().map(|p| p.name.as_str());
             check_writes(names, &self.arena, self.arenas[&Arena::Gradients], &program)?;
         }
+        submission::number(&mut program.dispatches, self.target.tuning.submission_flops);
         Ok(program)
     }
 
@@ -305,30 +306,34 @@ impl<'a> Builder<'a> {
             scratch.push(window);
         }
         let step = Step { name: stage.name.to_owned(), op: stage.name, cost: stage.cost };
-        let dispatches =
-            stage.dispatches.iter().map(|d| self.resolve(d.clone(), key, 0)).collect::<Result<Vec<_>, _>>()?;
+        let dispatches = with_stated_flops(stage.dispatches.clone(), stage.cost.flops);
+        let mut dispatches = dispatches.into_iter().map(|d| self.resolve(d, key, 0)).collect::<Result<Vec<_>, _>>()?;
+        submission::number(&mut dispatches, self.target.tuning.submission_flops);
         Ok((Program { name: stage.name, steps: vec![step], dispatches }, scratch))
     }
 
     fn resolve(&mut self, dispatch: Dispatch, node: usize, step: usize) -> Result<PlannedDispatch, PlanError> {
         let shader = dispatch.kernel.shader;
-        if dispatch.bindings.len() > self.target.max_storage_buffers as usize {
-            let (count, limit) = (dispatch.bindings.len(), self.target.max_storage_buffers);
+        if dispatch.bindings.len() > self.target.limits.max_storage_buffers as usize {
+            let (count, limit) = (dispatch.bindings.len(), self.target.limits.max_storage_buffers);
             return Err(PlanError::StorageBuffers { shader, count, limit });
         }
         let mut bindings = Vec::with_capacity(dispatch.bindings.len());
-        for (operand, access) in dispatch.bindings {
+        for &(operand, access) in &dispatch.bindings {
             let window = self.window(operand, node);
-            if window.bytes > self.target.max_binding_bytes {
+            if window.bytes > self.target.limits.max_binding_bytes {
                 return Err(self.binding_error(operand, shader, window.bytes));
             }
             bindings.push((window, access));
         }
         let kernel = self.kernels.iter().position(|k| *k == dispatch.kernel).unwrap_or_else(|| {
-            self.kernels.push(dispatch.kernel);
+            self.kernels.push(dispatch.kernel.clone());
             self.kernels.len() - 1
         });
-        Ok(PlannedDispatch { kernel, params: dispatch.params, bindings, grid: dispatch.grid, step })
+        let bytes = bindings.iter().map(|(window, _)| window.bytes).sum();
+        let work = submission::work(dispatch.flops, bytes);
+        let Dispatch { params, grid, .. } = dispatch;
+        Ok(PlannedDispatch { kernel, params, bindings, grid, step, work, submission: 0 })
     }
 
     fn window(&mut self, operand: Operand, node: usize) -> Window {
@@ -356,16 +361,16 @@ impl<'a> Builder<'a> {
             }
             other => (shader.to_owned(), format!("{other:?}")),
         };
-        PlanError::Binding { name, spec, bytes, limit: self.target.max_binding_bytes }
+        PlanError::Binding { name, spec, bytes, limit: self.target.limits.max_binding_bytes }
     }
 
     fn check_buffers(&self) -> Result<(), PlanError> {
-        match self.buffers.iter().find(|b| b.bytes > self.target.max_buffer_bytes) {
+        match self.buffers.iter().find(|b| b.bytes > self.target.limits.max_buffer_bytes) {
             None => Ok(()),
             Some(b) => Err(PlanError::Buffer {
                 name: format!("{:?}", b.role),
                 bytes: b.bytes,
-                limit: self.target.max_buffer_bytes,
+                limit: self.target.limits.max_buffer_bytes,
             }),
         }
     }
@@ -384,6 +389,15 @@ impl<'a> Builder<'a> {
             other: sum(|r| matches!(r, BufferRole::Scratch | BufferRole::StepScalars)) + 256 * dispatches as u64,
         }
     }
+}
+
+/// The dispatches of a node. Where none states its flops, the node's useful ones are divided evenly.
+fn with_stated_flops(mut dispatches: Vec<Dispatch>, useful: u64) -> Vec<Dispatch> {
+    if dispatches.iter().all(|dispatch| dispatch.flops == 0) {
+        let share = useful.div_ceil(dispatches.len().max(1) as u64);
+        dispatches.iter_mut().for_each(|dispatch| dispatch.flops = share);
+    }
+    dispatches
 }
 
 enum Owner {

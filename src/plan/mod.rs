@@ -11,6 +11,7 @@ mod gradients;
 mod report;
 mod sharing;
 mod slots;
+mod submission;
 
 pub use arena::{ArenaLayout, ParameterWindow};
 pub use build::{Accumulate, Request, Stage, plan};
@@ -69,6 +70,10 @@ pub struct PlannedDispatch {
     pub grid: [u32; 3],
     /// Index into [`Program::steps`].
     pub step: usize,
+    /// What it costs on a small GPU, in flops: those that it executes, or the time of what it binds.
+    pub work: u64,
+    /// Number of its submission within the program.
+    pub submission: usize,
 }
 
 /// What a run of dispatches computes, for profiles.
@@ -91,6 +96,14 @@ pub struct Program {
     pub steps: Vec<Step>,
     /// The dispatches, in order.
     pub dispatches: Vec<PlannedDispatch>,
+}
+
+impl Program {
+    /// The dispatches by submission. The work of one stays within
+    /// [`Tuning::submission_flops`](crate::kernel::Tuning::submission_flops), unless it is that of a single dispatch.
+    pub fn submissions(&self) -> impl Iterator<Item = &[PlannedDispatch]> {
+        self.dispatches.chunk_by(|a, b| a.submission == b.submission)
+    }
 }
 
 /// Everything that an executor needs.

@@ -1,7 +1,7 @@
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
 use crate::graph::{Graph, Lowering, Op};
-use crate::kernel::{Cost, Dispatch, Target};
+use crate::kernel::{Cost, Dispatch, RooflineTuning, Target};
 use crate::ops::case::{Bound, Case, Draw};
 use crate::plan::{Plan, Request, plan};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
@@ -52,9 +52,8 @@ pub struct RoofCase {
 
 /// The copy and the multiply-adds with which [`Roof::measure`] loads a device.
 pub fn roof_cases(target: &Target) -> [RoofCase; 2] {
-    // Larger than caches, and long enough against the overhead of a dispatch; below half a second on small GPUs.
-    let (most_bytes, iterations) = if target.software { (64 << 20, 160) } else { (256 << 20, 8000) };
-    let bytes = target.max_binding_bytes.min(target.max_buffer_bytes).min(most_bytes);
+    let RooflineTuning { copy_bytes, iterations } = target.tuning.roofline;
+    let bytes = target.limits.max_binding_bytes.min(target.limits.max_buffer_bytes).min(copy_bytes);
     let vectors = usize::try_from(bytes / 16).expect("at most 2^24");
     [
         roof_case(CopyLoop, &[TensorSpec::f32([vectors, 4])], target),

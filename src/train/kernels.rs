@@ -2,7 +2,7 @@
 
 use super::{Progress, RunSettings, TrainError, Trainer, check_budget};
 use crate::gpu::{AdapterDescription, Gpu};
-use crate::kernel::{Algorithms, ConvolutionLayer, KernelTable, Target};
+use crate::kernel::{Algorithms, ConvolutionLayer, KernelPolicy, KernelTable, Target};
 use crate::nn::{InferenceGraph, Network};
 use crate::tuning::{Uses, measure, read_table, write_table};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use std::time::Instant;
 /// Name of the table in a run folder.
 pub const KERNELS_FILE: &str = "kernels.toml";
 
-/// The device with the table that the run follows, which its folder has from now on; the device as it is where none is asked
-/// for.
+/// The device with the kernels that the configuration asks for. Where these are measured, the run's folder has their table
+/// from now on: the one that the device was opened with, the folder's own, or one that is measured now.
 pub(super) fn choose_kernels<P: Progress>(
     gpu: &Arc<Gpu>,
     settings: &RunSettings,
@@ -22,17 +22,17 @@ pub(super) fn choose_kernels<P: Progress>(
     progress: &mut P,
 ) -> Result<Arc<Gpu>, TrainError> {
     if settings.config.kernels != Algorithms::Measured {
-        return Ok(Arc::clone(gpu));
+        return Ok(Arc::new(gpu.with_policy(settings.config.kernels.into())));
     }
     let path = settings.out.join(KERNELS_FILE);
-    let table = match &gpu.target().measured {
+    let table = match &gpu.target().policy.measured {
         Some(given) => Arc::clone(given),
         None if settings.resume => Arc::new(read_table(&path)?),
         None => Arc::new(measure_run(gpu, settings, network, [z, y, x], progress)?),
     };
     note_on_adapter(&table, gpu.description()).iter().for_each(|text| progress.note(text));
     write_table(&path, &table).map_err(|source| TrainError::Io { path, action: "write", source })?;
-    Ok(Arc::new(gpu.measured(table)))
+    Ok(Arc::new(gpu.with_policy(KernelPolicy::of_table(table))))
 }
 
 /// What a person should know where a table is of another adapter or driver.
@@ -59,7 +59,8 @@ fn measure_run<P: Progress>(
     let mut table = KernelTable { adapter, driver, convolutions: BTreeMap::new() };
     let mut timed = BTreeSet::new();
     loop {
-        let target = Target { measured: Some(Arc::new(table.clone())), ..gpu.target().clone() };
+        let policy = KernelPolicy::of_table(Arc::new(table.clone()));
+        let target = Target { policy, ..gpu.target().clone() };
         let mut used = convolutions(settings, network, extents, &target)?;
         used.retain(|layer, _| timed.insert(*layer));
         if used.is_empty() {

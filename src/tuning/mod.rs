@@ -10,7 +10,7 @@ pub use table::{KernelTableError, read_table, write_table};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
 use crate::graph::Graph;
-use crate::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, MeasuredChoice, Target};
+use crate::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, MeasuredChoice};
 use crate::ops::{Reason, convolution_kernels};
 use crate::plan::{Plan, PlanError, Request, plan};
 use crate::profile::median;
@@ -42,7 +42,7 @@ pub fn measure<E>(gpu: &Arc<Gpu>, layer: ConvolutionLayer, uses: Uses) -> Result
 where
     E: From<ShapeError> + From<PlanError> + From<GpuError>,
 {
-    let target = |algorithms| Target { algorithms, ..gpu.target().clone() };
+    let target = |algorithms| gpu.target().with_algorithms(algorithms);
     if convolution_kernels(&layer, &target(Algorithms::Winograd)).1 == Reason::OnlyDirect {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuError, GpuOptions};
 use vnet_engine::graph::Graph;
-use vnet_engine::kernel::{Algorithms, Target};
+use vnet_engine::kernel::{Algorithms, DeviceLimits, Target, Tuning};
 use vnet_engine::plan::{Request, plan};
 use vnet_engine::tensor::{HostTensor, ValueId};
 
@@ -17,7 +17,8 @@ use vnet_engine::tensor::{HostTensor, ValueId};
 pub const U: f64 = 1.0 / (1u64 << 24) as f64;
 
 fn open(webgpu_limits: bool, algorithms: Algorithms) -> Option<Arc<Gpu>> {
-    let options = GpuOptions { webgpu_limits, checked_shaders: true, algorithms, ..GpuOptions::default() };
+    let policy = algorithms.into();
+    let options = GpuOptions { webgpu_limits, checked_shaders: true, policy, ..GpuOptions::default() };
     match Gpu::open(&options) {
         Ok(gpu) => Some(Arc::new(gpu)),
         Err(GpuError::NoAdapter) if std::env::var_os("VNET_REQUIRE_GPU").is_none() => None,
@@ -33,6 +34,27 @@ pub static WEBGPU: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(true, Algo
 
 /// The device with direct kernels only.
 pub static DIRECT: LazyLock<Option<Arc<Gpu>>> = LazyLock::new(|| open(false, Algorithms::Direct));
+
+/// What Mesa's llvmpipe offers; tests/planner.rs compares it with the adapter.
+pub fn llvmpipe() -> Target {
+    let limits = DeviceLimits {
+        max_buffer_bytes: (1 << 31) - 1,
+        max_invocations: 1024,
+        max_workgroup_bytes: 32_768,
+        max_storage_buffers: 32,
+        subgroup: Some(8),
+        int64: true,
+        ..DeviceLimits::WEBGPU
+    };
+    Target { limits, tuning: Tuning::CPU, ..Target::webgpu() }
+}
+
+/// A plan for a GPU with subgroups of 32 within the limits of this target. Its kernels use no subgroups, so any device can
+/// run it.
+pub fn as_gpu(target: &Target) -> Target {
+    let limits = DeviceLimits { subgroup: Some(32), int64: true, ..target.limits };
+    Target { limits, tuning: Tuning::GPU, policy: target.policy.clone() }
+}
 
 /// Runs a graph on the device and returns the wanted values.
 pub fn run(

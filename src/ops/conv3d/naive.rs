@@ -48,18 +48,13 @@ fn product(
         .read(weight)
         // Every binding must be bound: without a bias this one is not read.
         .read(bias.unwrap_or(weight))
-        .write(at.output(0))
-        .linear_grid(elements.div_ceil(64), at.target());
-    at.emit(dispatch);
+        .write(at.output(0));
+    at.emit_in_parts(&dispatch, elements.div_ceil(64), g.flops());
 }
 
 /// `weight[k, f, a] = Σ_{n, o} fine[n, o * stride + k - padding, f] * coarse[n, o, a]`.
 pub(in crate::ops) fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse: Operand, order: WeightOrder) {
-    let dispatch = g
-        .write(Dispatch::new("conv3d_grad_weight_naive"), order)
-        .read(fine)
-        .read(coarse)
-        .write(at.output(0))
-        .linear_grid(g.weights().div_ceil(64), at.target());
-    at.emit(dispatch);
+    let dispatch =
+        g.write(Dispatch::new("conv3d_grad_weight_naive"), order).read(fine).read(coarse).write(at.output(0));
+    at.emit_in_parts(&dispatch, g.weights().div_ceil(64), g.flops());
 }

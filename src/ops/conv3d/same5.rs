@@ -1,7 +1,7 @@
 //! The 5x5x5 convolution that keeps the extents, in register and workgroup-memory tiles.
 
 use super::geometry::Geometry;
-use super::shares::{Product, Shares, lanes};
+use super::shares::{Product, Shares};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand};
 
@@ -25,7 +25,7 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
         Direction::Forward => [cin, cout, cout, 1],
         Direction::Backward => [cout, cin, 1, cout],
     };
-    let lanes = lanes(at.target());
+    let lanes = at.target().tuning.convolution_lanes;
     let workgroups = rows.div_ceil(lanes as usize) * g.fine[2].div_ceil(TILE[0]) * to.div_ceil(TILE[1]);
     let dispatch = Dispatch::new("conv3d_same5")
         .constant("LANES", lanes)
@@ -34,8 +34,14 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
         .params(&[from, to, cin * cout, in_step, out_step])
         .param(usize::from(direction == Direction::Backward))
         .param(usize::from(product.bias.is_some()));
-    let dispatch = product.bind(dispatch, at).linear_grid(workgroups, at.target());
-    at.emit(dispatch);
+    let dispatch = product.bind(dispatch, at);
+    at.emit_in_parts(&dispatch, workgroups, tiled_flops(g, from, to));
+}
+
+/// Flops of a product, which works on eight voxels of a row and eight output channels at a time.
+pub(super) fn tiled_flops(g: &Geometry, from: usize, to: usize) -> u64 {
+    let voxels = (g.batch * g.fine[0] * g.fine[1] * g.fine[2].next_multiple_of(TILE[0])) as u64;
+    2 * voxels * (g.taps() * from * to.next_multiple_of(TILE[1])) as u64
 }
 
 /// Emits the gradient with respect to the weight.

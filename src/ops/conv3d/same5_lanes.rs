@@ -2,7 +2,7 @@
 //! [`has_lane_tiles`](crate::ops::matmul::has_lane_tiles).
 
 use super::geometry::Geometry;
-use super::same5::Direction;
+use super::same5::{Direction, tiled_flops};
 use super::shares::{MOST_PARTIAL_BYTES, Product, emit_sum};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand};
@@ -34,16 +34,18 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
         .params(&[from, to, cin * cout, in_step, out_step])
         .param(usize::from(direction == Direction::Backward))
         .param(usize::from(product.bias.is_some()));
-    let [x, y, z] = at.target().fold(rows);
-    assert_eq!(z, 1, "two dimensions hold the rows of any activation");
-    let dispatch = product.bind(dispatch, at).grid([blocks, x, y]);
-    at.emit(dispatch);
+    let dispatch = product.bind(dispatch, at);
+    for (range, flops) in at.parts(rows, tiled_flops(g, from, to)) {
+        let [x, y, z] = at.target().fold(range.len());
+        assert_eq!(z, 1, "two dimensions hold the rows of any activation");
+        at.emit(dispatch.clone().first_unit(range.start).grid([blocks, x, y]).flops(flops));
+    }
 }
 
 /// Emits the gradient with respect to the weight.
 pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
     let rows = g.batch * g.fine[0] * g.fine[1];
-    let limit = MOST_PARTIAL_BYTES.min(at.target().max_binding_bytes) / (g.weights() as u64 * ELEMENT_BYTES);
+    let limit = MOST_PARTIAL_BYTES.min(at.target().limits.max_binding_bytes) / (g.weights() as u64 * ELEMENT_BYTES);
     let shares = rows.min(MOST_SHARES).min(limit as usize).max(1);
     let partial = if shares == 1 { at.output(0) } else { at.scratch(shares * g.weights()) };
     let (columns, blocks) = columns(g.coarse_channels);
@@ -55,7 +57,11 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
         .read(input)
         .read(grad_output)
         .write(partial);
-    at.emit(dispatch.grid([blocks, 5 * g.fine_channels as u32, shares as u32]));
+    let flops = tiled_flops(g, g.fine_channels, g.coarse_channels);
+    for (range, flops) in at.parts(5 * g.fine_channels, flops) {
+        let planes = range.len() as u32;
+        at.emit(dispatch.clone().first_unit(range.start).grid([blocks, planes, shares as u32]).flops(flops));
+    }
     if shares > 1 {
         emit_sum(at, g.weights(), shares, partial);
     }

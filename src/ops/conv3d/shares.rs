@@ -27,10 +27,9 @@ impl Shares {
         let out_blocks = g.coarse_channels.div_ceil(4).min(8);
         let rows = (64 / (in_blocks * out_blocks)).clamp(1, 8);
         let tiles = products * g.fine_channels.div_ceil(4 * in_blocks) * g.coarse_channels.div_ceil(4 * out_blocks);
-        // Enough workgroups to keep two processor cores, or the hundred and more of a GPU, busy.
-        let wanted: usize = if target.software { 100 } else { 2000 };
+        let wanted = target.tuning.gradient_workgroups;
         let bytes = (g.weights() * rows) as u64 * ELEMENT_BYTES;
-        let limit = (MOST_PARTIAL_BYTES.min(target.max_binding_bytes) / bytes).max(1) as usize;
+        let limit = (MOST_PARTIAL_BYTES.min(target.limits.max_binding_bytes) / bytes).max(1) as usize;
         let groups = wanted.div_ceil(tiles).min(limit).min(units.div_ceil(rows)).max(1);
         Self { in_blocks, out_blocks, rows, groups, tiles }
     }
@@ -53,9 +52,8 @@ impl Shares {
             .constant("LANES", constant(self.rows * self.in_blocks * self.out_blocks))
             .constant("INPUTS", constant(self.rows * self.in_blocks * inputs))
             .constant("GRADS", constant(self.rows * self.out_blocks * grads))
-            .write(partial)
-            .linear_grid(self.tiles * self.groups, at.target());
-        at.emit(dispatch);
+            .write(partial);
+        at.emit_in_parts(&dispatch, self.tiles * self.groups, g.flops());
         if shares > 1 {
             emit_sum(at, g.weights(), shares, partial);
         }
@@ -66,11 +64,6 @@ impl Shares {
 pub(super) fn emit_sum(at: &mut Lowering<'_>, elements: usize, shares: usize, partial: Operand) {
     let sum = Dispatch::new("conv3d_sum_shares").params(&[elements, shares]).read(partial).write(at.output(0));
     at.emit(sum.linear_grid(elements.div_ceil(64), at.target()));
-}
-
-/// Rows of one invocation each in a workgroup. A software device runs a workgroup on one core: small ones leave none idle.
-pub(in crate::ops) fn lanes(target: &Target) -> u32 {
-    if target.software { 16 } else { 64 }
 }
 
 /// Operands of a product with weights, and where it is written.

@@ -1,7 +1,7 @@
 //! Convolutions whose windows do not overlap, as matrix products with an index map.
 
 use super::geometry::{Geometry, WeightOrder};
-use super::shares::{Product, Shares, lanes};
+use super::shares::{Product, Shares};
 use super::window_lanes;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand};
@@ -36,7 +36,7 @@ pub(in crate::ops) fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, prod
 }
 
 fn emit(at: &mut Lowering<'_>, g: &Geometry, product: Product, channels: [usize; 2], steps: [usize; 2], scatter: bool) {
-    let lanes = lanes(at.target());
+    let lanes = at.target().tuning.convolution_lanes;
     let products = if scatter { g.taps() } else { 1 };
     let blocks = g.coarse_voxels().div_ceil(TILE[0] * lanes as usize);
     let workgroups = blocks * channels[1].div_ceil(TILE[1]) * products;
@@ -46,8 +46,8 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, product: Product, channels: [usize;
         .params(&steps)
         .param(usize::from(scatter))
         .param(usize::from(product.bias.is_some()));
-    let dispatch = product.bind(dispatch, at).linear_grid(workgroups, at.target());
-    at.emit(dispatch);
+    let dispatch = product.bind(dispatch, at);
+    at.emit_in_parts(&dispatch, workgroups, g.flops());
 }
 
 /// `weight[k, f, a] = Σ_v fine[window(v, k), f] * coarse[v, a]`.

@@ -62,7 +62,7 @@ impl Op for ConvTranspose3dGradInput {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let order = WeightOrder::CoarseFirst;
-        match at.target().algorithms {
+        match at.target().policy.algorithms {
             Algorithms::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), None, order),
             _ => {
                 let product = Product { source: at.input(0), weight: at.input(1), bias: None };
@@ -97,7 +97,7 @@ impl Op for ConvTranspose3dGradWeight {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let (fine, coarse) = (at.input(1), at.input(0));
-        match at.target().algorithms {
+        match at.target().policy.algorithms {
             Algorithms::Naive => naive::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
             _ => window::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
         }

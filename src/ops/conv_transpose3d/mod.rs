@@ -84,7 +84,7 @@ impl Op for ConvTranspose3d {
         let g = geometry(self.name(), at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let bias = (at.input_count() == 3).then(|| at.input(2));
         let order = WeightOrder::CoarseFirst;
-        match at.target().algorithms {
+        match at.target().policy.algorithms {
             Algorithms::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), bias, order),
             _ => {
                 let product = Product { source: at.input(0), weight: at.input(1), bias };

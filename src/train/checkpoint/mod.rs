@@ -18,7 +18,7 @@ use super::config_load::leaves;
 use super::health::{Predictions, Restorations};
 use super::{Config, TrainError, Trainer};
 use crate::data::patch::LONGEST_PATCH;
-use crate::kernel::{Algorithms, ConvolutionLayer, KernelTable, MeasuredChoice, Target};
+use crate::kernel::{ConvolutionLayer, KernelTable, MeasuredChoice, Target};
 use crate::nn::model::{
     Tensor, decode, encode_tensors, fingerprint, parameter_shapes, tensors_from_arena, tensors_to_arena,
 };
@@ -164,7 +164,7 @@ impl Origin {
 
 /// The choices of the table of kernels that is followed, without times, as TOML to stand behind a configuration.
 fn kernels_toml(target: &Target) -> String {
-    let table = target.measured.iter().filter(|_| target.algorithms == Algorithms::Measured);
+    let table = target.policy.table().into_iter();
     let line =
         |(layer, choice): (&ConvolutionLayer, &MeasuredChoice)| format!("\"{layer}\" = \"{:?}\"\n", choice.kernels);
     let lines = |table: &Arc<KernelTable>| table.convolutions.iter().map(line).collect::<String>();

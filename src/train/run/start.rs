@@ -30,7 +30,7 @@ impl<'a, P: Progress> Run<'a, P> {
             Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
         let classes = classes.count();
-        let network = network_for(gpu, settings, classes)?;
+        let network = network_for(settings, classes)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;
@@ -144,15 +144,10 @@ impl<'a, P: Progress> Run<'a, P> {
     }
 }
 
-/// The network of the configuration, on a device that was opened for its kernels.
-fn network_for(gpu: &Gpu, settings: &RunSettings, classes: usize) -> Result<Network, TrainError> {
+/// The network of the configuration.
+fn network_for(settings: &RunSettings, classes: usize) -> Result<Network, TrainError> {
     let network = settings.config.network(classes);
     network.validate().map_err(ConfigError::from)?;
-    let (expected, found) = (settings.config.kernels, gpu.target().algorithms);
-    if expected != found {
-        let reason = format!("key kernels is {expected}, but the device was opened for {found}");
-        return Err(TrainError::RunFolder { path: settings.out.clone(), reason });
-    }
     Ok(network)
 }
 

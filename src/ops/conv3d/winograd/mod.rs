@@ -25,15 +25,6 @@ use crate::ops::rows::element_width;
 use crate::tensor::ELEMENT_BYTES;
 use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
 
-/// Frequencies of one side of a part take about this much, so that the caches of a processor's cores, or the second cache
-/// of a GPU, hold a part.
-fn part_bytes(target: &Target) -> usize {
-    if target.software { 2 << 20 } else { 16 << 20 }
-}
-
-/// Weights whose frequencies take no more are transformed at once; others slice by slice.
-const MOST_WEIGHT_BYTES: usize = 16 << 20;
-
 /// The weights' frequencies, `[64 count, from, to]`, padded.
 #[derive(Debug, Clone, Copy)]
 struct WeightFrequencies {
@@ -71,15 +62,16 @@ struct Division {
 
 impl Division {
     fn new(g: &Geometry, from: usize, to: usize, target: &Target) -> Self {
+        let tuning = target.tuning.winograd;
         let tiling = Tiling::new(g);
         let weights = WeightFrequencies { from: padded_channels(from), to: padded_channels(to), count: DEPTH };
         let plane_bytes = PLANE * weights.from.max(weights.to) * ELEMENT_BYTES as usize;
-        if weights.elements() * ELEMENT_BYTES as usize > MOST_WEIGHT_BYTES {
+        if weights.elements() * ELEMENT_BYTES as usize > tuning.weight_bytes {
             // One chunk, so that no slice of the weights is transformed twice.
             let chunks = tiling.chunks(tiling.tiles());
             return Self { tiling, chunks, count: 1, weights: WeightFrequencies { count: 1, ..weights } };
         }
-        let most = (part_bytes(target) / plane_bytes).max(1);
+        let most = (tuning.part_bytes / plane_bytes).max(1);
         let count = if tiling.tiles() * DEPTH <= most { DEPTH } else { 1 };
         Self { tiling, chunks: tiling.chunks(most), count, weights }
     }
@@ -110,7 +102,7 @@ impl Division {
 pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
     let channels = [g.fine_channels, g.coarse_channels];
     let largest = Division::new(g, channels[0], channels[1], target).largest_buffer(channels);
-    largest as u64 * ELEMENT_BYTES <= target.max_binding_bytes
+    largest as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes
 }
 
 /// What a convolution costs.
