@@ -86,11 +86,9 @@ pub mod tensorboard;
 pub mod train;
 pub mod tuning;
 
-/// The programs of the README and of the guides are tests.
+/// The programs of the guides are tests.
 #[cfg(doctest)]
 mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
     #[doc = include_str!("../docs/guide/library.md")]
     struct Library;
     #[doc = include_str!("../docs/guide/operation.md")]

@@ -95,9 +95,9 @@ fn program(text: &str) -> Vec<String> {
     lines.take_while(|line| !line.starts_with("```")).map(str::to_owned).collect()
 }
 
-/// The README's program is compiled as a documentation test, that of the crate's documentation runs: they are one.
+/// The guide's program is compiled as a documentation test, that of the crate's documentation runs: they are one.
 #[test]
-fn the_readme_and_the_documentation_begin_with_one_program() {
+fn the_guide_and_the_documentation_begin_with_one_program() {
     let read = |file: &str| std::fs::read_to_string(root().join(file)).expect("a file");
     let documentation: Vec<String> = read("src/lib.rs")
         .lines()
@@ -105,7 +105,7 @@ fn the_readme_and_the_documentation_begin_with_one_program() {
         .map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned())
         .collect();
     let shown = |lines: Vec<String>| lines.into_iter().filter(|line| !line.starts_with("# ")).collect::<Vec<_>>();
-    let (readme, documentation) = (program(&read("README.md")), shown(program(&documentation.join("\n"))));
-    assert!((15..=32).contains(&readme.len()), "{} lines", readme.len());
-    assert_eq!(readme, documentation);
+    let (guide, documentation) = (program(&read("docs/guide/library.md")), shown(program(&documentation.join("\n"))));
+    assert!((15..=32).contains(&guide.len()), "{} lines", guide.len());
+    assert_eq!(guide, documentation);
 }

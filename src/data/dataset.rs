@@ -164,7 +164,7 @@ impl Dataset {
         let mut warnings = Warnings::default();
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
-        let mut whole = true;
+        let mut whole = !self.cases.is_empty();
         let mut most_voxels = 0;
         for (case, found) in self.cases.iter().zip(cases) {
             most_voxels = found.voxels.max(most_voxels);
