@@ -250,6 +250,7 @@ fn winograd_is_precise_on_a_network_trained_on_volumes() {
     let target = Target { algorithms: Algorithms::Winograd, ..gpu.target().clone() };
     let config = Preset::Tiny.config();
     let (dataset, classes) = Dataset::open_checked(&root.join("hippocampus"), None).expect("a data set");
+    let classes = classes.count();
     let network = config.network(classes);
     let patch = choose_patch(&config, &dataset.cases, network.divisor()).expect("a patch");
     let [x, y, z] = patch;

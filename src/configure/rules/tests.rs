@@ -187,10 +187,15 @@ fn measured(step_seconds: f64) -> Measured {
 }
 
 fn document(step_seconds: f64) -> (String, Design) {
+    document_of(step_seconds, &Labels::default())
+}
+
+fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
     let (data, budget) = (prostates(), budget(15.0, 1.0, 8 << 30));
     let mut design = chosen(&data, &budget);
     let measured = measured(step_seconds);
     design.set_length(&measured, &budget);
+    design.config.data.labels = labels.clone();
     let device = AdapterDescription {
         name: "a device".to_owned(),
         driver: "a driver".to_owned(),
@@ -203,8 +208,9 @@ fn document(step_seconds: f64) -> (String, Design) {
         max_invocations: 1,
         features: Vec::new(),
     };
+    let folder = Path::new("data");
     let heading =
-        Heading { data: Path::new("data"), device: &device, fingerprint: &data, design: &design, measured: &measured };
+        Heading { data: folder, labels, device: &device, fingerprint: &data, design: &design, measured: &measured };
     (heading.document(), design.clone())
 }
 
@@ -222,6 +228,17 @@ fn every_key_has_its_reason_and_the_file_is_the_configuration() {
     assert_eq!(read, design.config);
     // 900 s of 0.7 s.
     assert_eq!((read.training.steps, read.training.validate_every), (1200, 120));
+}
+
+#[test]
+fn classes_that_were_given_are_in_the_plan() {
+    let entries = [("left lung", vec![2035]), ("a.b", vec![2, 3])];
+    let classes = Classes::new(entries.map(|(name, values)| (name.to_owned(), values))).expect("classes");
+    let (text, design) = document_of(0.7, &Labels(Some(classes.clone())));
+    assert!(text.contains("\n[data.labels]\n# as given"), "{text}");
+    let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
+    assert_eq!(read, design.config);
+    assert_eq!(read.data.labels.0, Some(classes));
 }
 
 #[test]
