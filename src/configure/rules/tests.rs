@@ -3,10 +3,11 @@ use super::shape::{coarser, levels};
 use super::*;
 use crate::configure::CaseFacts;
 use crate::configure::document::Heading;
-use crate::data::{Normalisation, Sampling, TargetSpacing};
+use crate::data::{Classes, Normalisation, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;
 use crate::train::Forecast;
+use crate::train::config::Labels;
 use std::path::Path;
 
 fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
