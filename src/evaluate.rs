@@ -91,11 +91,7 @@ fn some_of(names: &[String]) -> String {
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file; all broken files, and all cases that lack a file.
-pub fn evaluate_folders(
-    predictions: &Path,
-    labels: &Path,
-    scoring: &Scoring<'_>,
-) -> Result<Evaluation, EvaluateError> {
+pub fn evaluate_folders(predictions: &Path, labels: &Path, scoring: &Scoring<'_>) -> Result<Evaluation, EvaluateError> {
     let found = pairs_of(predictions, labels)?;
     EvaluateError::one_or_many(found.problems(scoring.partial))?;
     let mut evaluation = Declared::of(labels, scoring)?.evaluate(&found.pairs)?;

@@ -163,18 +163,29 @@ fn a_training_speaks_the_values_of_its_data_set() {
     let model = Model::read(&at("run/model.safetensors")).expect("a model");
     let preprocessing = model.preprocessing.expect("preprocessing");
     assert_eq!(model.network.classes, 3);
-    assert_eq!((&preprocessing["labels"], &preprocessing["class_names"]), (&labels, &json!(["background", "tumour", "organ"])));
+    assert_eq!(
+        (&preprocessing["labels"], &preprocessing["class_names"]),
+        (&labels, &json!(["background", "tumour", "organ"]))
+    );
     let classes = [json!([3, "tumour"]), json!([255, "organ"])];
     let scores = std::fs::read_to_string(at("run/test/scores.json")).expect("scores");
     let scores: Value = serde_json::from_str(&scores).expect("JSON");
     assert_eq!(classes_of(&scores), classes);
 
     run(folder.path(), &["segment", "--model", "run", "--input", "data/images", "--output", "predictions"]);
-    let seen: BTreeSet<u16> =
-        (0..6).flat_map(|case| values_of(&at(&format!("predictions/c{case}.nii.gz")))).collect();
+    let seen: BTreeSet<u16> = (0..6).flat_map(|case| values_of(&at(&format!("predictions/c{case}.nii.gz")))).collect();
     assert!(seen.is_subset(&BTreeSet::from([0, 3, 255])) && seen.contains(&255), "{seen:?}");
-    let evaluate =
-        ["evaluate", "--predictions", "predictions", "--labels", "data/labels", "--images", "data/images", "--out", "scores"];
+    let evaluate = [
+        "evaluate",
+        "--predictions",
+        "predictions",
+        "--labels",
+        "data/labels",
+        "--images",
+        "data/images",
+        "--out",
+        "scores",
+    ];
     let scores = |extra: &[&str]| -> Value {
         serde_json::from_slice(&run(folder.path(), &[&evaluate[..], &["--json"], extra].concat())).expect("JSON")
     };

@@ -216,7 +216,10 @@ fn classes_that_no_case_proves_are_refused() {
     for (values, words) in [
         ([[0, 0, 0], [0, 0, 0]], &["no label map has a voxel of a class (label values: 0)"][..]),
         ([[0, 0, 0], [0, 255, 255]], &["label values 0, 255 occur", "255 first in", "c.nii.gz", "1 to 254 in no case"]),
-        ([[0, 1, 3], [0, 0, 1]], &["label values 0, 1, 3 occur", "3 first in", "a.nii.gz", "but 2 in no case", "data.labels"]),
+        (
+            [[0, 1, 3], [0, 0, 1]],
+            &["label values 0, 1, 3 occur", "3 first in", "a.nii.gz", "but 2 in no case", "data.labels"],
+        ),
         ([[1, 2, 2], [1, 1, 2]], &["label values 1, 2 occur", "but 0 in no case"]),
         ([[0, 17, 2035], [0, 0, 0]], &["0, 17, 2035 occur", "1 to 16, 18 to 2034 in no case"]),
     ] {
@@ -235,7 +238,10 @@ fn classes_that_no_case_proves_are_refused() {
     // Declared, and nothing of it there.
     write([[0, 0, 0], [0, 0, 0]]);
     let error = Dataset::open_checked(dir.path(), Some(&atlas)).expect_err("empty").to_string();
-    assert!(error.contains("expected labelled voxels in some case: 0 (background), 17 (left), 2035 (right)"), "{error}");
+    assert!(
+        error.contains("expected labelled voxels in some case: 0 (background), 17 (left), 2035 (right)"),
+        "{error}"
+    );
     // A label map that cannot be read may have the values that are missing: only it is named.
     write([[0, 1, 3], [0, 0, 1]]);
     std::fs::write(&dataset.cases[1].label, "no gzip").expect("written");
@@ -259,7 +265,8 @@ fn mapped_and_merged_values_are_classes_in_every_sample() {
     let (_dir, dataset) = small_dataset(3);
     // Classes 0, 1 and 2 become 9 (of background), 2 or 3 by turns (of one class), and 255.
     let value_of = |v: usize, class: u16| [9, 2 + (v % 2) as u16, 255][usize::from(class)];
-    let numbered: Vec<LabelMap> = dataset.cases.iter().map(|case| read_label_map(&case.label).expect("a label")).collect();
+    let numbered: Vec<LabelMap> =
+        dataset.cases.iter().map(|case| read_label_map(&case.label).expect("a label")).collect();
     let whole = |labels: Option<Classes>| Preparation { labels, ..preparation() };
     let samples = |labels: &Option<Classes>| -> Vec<Vec<u32>> {
         let patch = LoaderSettings {

@@ -203,8 +203,11 @@ fn a_label_without_prediction_is_named_and_left_out_only_on_request() {
     assert_eq!((compared, &comparison["warnings"]), (vec!["a".into(), "c".into(), "e".into()], &stored["warnings"]));
     // Nothing at all is no evaluation.
     for case in ["a", "c", "e"] {
-        std::fs::rename(folder.path().join(format!("first/{case}.nii.gz")), folder.path().join(format!("first/x{case}.nii.gz")))
-            .expect("renamed");
+        std::fs::rename(
+            folder.path().join(format!("first/{case}.nii.gz")),
+            folder.path().join(format!("first/x{case}.nii.gz")),
+        )
+        .expect("renamed");
     }
     let text = refused(folder.path(), &[&ONE[..], &["--partial"]].concat());
     for words in ["2 problems", "no prediction for a, b, c, d, e", "labels: no label for xa, xc, xe"] {
@@ -245,8 +248,10 @@ fn the_values_that_occur_or_are_declared_are_scored() {
         write(&folder.path().join("first"), case, of(0));
     }
     let (scores, _) = json(folder.path(), &ONE);
-    let expected: Vec<(String, u64)> =
-        ["a", "b", "c", "d", "e"].iter().flat_map(|case| [((*case).to_owned(), 17), ((*case).to_owned(), 2035)]).collect();
+    let expected: Vec<(String, u64)> = ["a", "b", "c", "d", "e"]
+        .iter()
+        .flat_map(|case| [((*case).to_owned(), 17), ((*case).to_owned(), 2035)])
+        .collect();
     assert_eq!(rows(&scores), expected);
     let found = |at: usize| (&scores["cases"][at]["presence"], &scores["cases"][at]["dice"]);
     assert_eq!(found(0), (&"both".into(), &1.0.into()));
@@ -288,7 +293,11 @@ fn classes_that_are_given_merge_values_and_allow_no_others() {
     let error = evaluate_pairs(&[pair("a"), pair("b")], &scoring).expect_err("1 is no class").to_string();
     for file in ["labels/b.nii.gz", "first/b.nii.gz"] {
         let words = format!("{file}: voxel x, y, z = ");
-        assert!(error.contains(&words) && error.contains("has the label value 1, expected 0 (background), 3, 2 (tumour), 255 (organ)"), "{error}");
+        assert!(
+            error.contains(&words)
+                && error.contains("has the label value 1, expected 0 (background), 3, 2 (tumour), 255 (organ)"),
+            "{error}"
+        );
     }
 }
 
@@ -301,7 +310,8 @@ fn maps_of_probabilities_are_known_by_what_is_in_them() {
     }
     let volume = Volume { grid: grid(), voxels: vec![0.25; 24 * 20 * 9] };
     for name in ["b_prob1.nii.gz", "c_prob2.mha"] {
-        write_probabilities(&folder.path().join("first").join(name), &volume, &Header::for_grid(&grid())).expect("written");
+        write_probabilities(&folder.path().join("first").join(name), &volume, &Header::for_grid(&grid()))
+            .expect("written");
     }
     let (scores, _) = json(folder.path(), &ONE);
     assert_eq!(cases_of(&scores), ["a", "a_prob1", "b", "c", "d", "e"]);
@@ -341,6 +351,7 @@ fn peak_bytes(folder: &Path, pairs: usize) -> u64 {
             std::fs::hard_link(folder.join("../one.nii.gz"), kind.join(format!("c{pair:02}.nii.gz"))).expect("linked");
         }
     }
+    #[expect(clippy::zombie_processes, reason = "wait4 waits for it, and says what it took")]
     let child = Command::new(env!("CARGO_BIN_EXE_vnet-engine"))
         .current_dir(&folder)
         .args(ONE)

@@ -5,10 +5,12 @@ mod support;
 use support::gpu;
 use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
 use vnet_engine::data::{
-    Classes, Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume,
-    prepare_image,
+    Classes, Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing,
+    Volume, prepare_image,
 };
-use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file, segment_volume};
+use vnet_engine::infer::{
+    PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file, segment_volume,
+};
 use vnet_engine::nn::model::{Tensor, parameter_shapes};
 use vnet_engine::nn::{Model, Network};
 
@@ -137,9 +139,11 @@ fn label_maps_have_the_values_of_the_data_set() {
     write_volume_as(&at("in.nii"), &volume(), Scalar::Int16, &Header::for_grid(&grid())).expect("written");
     for ending in ["nii.gz", "mha"] {
         let segment = |preparation: &Preparation, input: &str, output: &str| {
-            let (output, options) = (format!("{output}.{ending}"), SegmentOptions { probabilities: true, ..SegmentOptions::default() });
+            let (output, options) =
+                (format!("{output}.{ending}"), SegmentOptions { probabilities: true, ..SegmentOptions::default() });
             let output = at(&output);
-            let map = segment_file(&predictor, preparation, &at(input), &output, options, |_, _| ()).expect("segmented");
+            let map =
+                segment_file(&predictor, preparation, &at(input), &output, options, |_, _| ()).expect("segmented");
             let written = read_label_map(&output).expect("readable");
             assert_eq!(written.voxels, map.voxels);
             written.voxels
@@ -148,7 +152,8 @@ fn label_maps_have_the_values_of_the_data_set() {
         assert!((0..CLASSES as u16).all(|class| plain.contains(&class)), "every class occurs");
         let expected: Vec<u16> = plain.iter().map(|&class| [0, 255, 2035][usize::from(class)]).collect();
         assert_eq!(values, expected);
-        let in_memory = segment_volume(&predictor, &named, read_volume(&at("in.nii")).expect("readable")).expect("fits");
+        let in_memory =
+            segment_volume(&predictor, &named, read_volume(&at("in.nii")).expect("readable")).expect("fits");
         assert_eq!(in_memory.voxels, expected);
         let says_probability = |name: &str| read_header(&at(name)).expect("readable").is_probability();
         let probability = format!("plain_prob1.{ending}");

@@ -29,6 +29,7 @@ pub mod normalise;
 pub mod patch;
 pub mod phantom;
 pub mod prepare;
+mod proof;
 pub mod random;
 pub mod resample;
 pub mod restore;

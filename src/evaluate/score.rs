@@ -99,12 +99,8 @@ impl Declared<'_> {
         // Regions are thirds along z, which must rise to the head.
         let (_, prediction) = upright(&label.grid, prediction.voxels);
         let (grid, reference) = upright(&label.grid, label.voxels);
-        let pair_of_maps = LabelPair {
-            prediction: &prediction,
-            reference: &reference,
-            extents: grid.extents,
-            spacing: grid.spacing,
-        };
+        let pair_of_maps =
+            LabelPair { prediction: &prediction, reference: &reference, extents: grid.extents, spacing: grid.spacing };
         let classes: Vec<(u16, String)> =
             self.values_of([&prediction, &reference]).into_iter().map(|value| (value, self.name(value))).collect();
         let scores = score_values(&pair.case, &pair_of_maps, &classes, self.scoring.regions);
@@ -113,12 +109,7 @@ impl Declared<'_> {
     }
 
     /// Reads a label map, on the grid of another file if one is given.
-    fn read(
-        &self,
-        path: &Path,
-        on: Option<(&Grid, &Path)>,
-        warnings: &mut Warnings,
-    ) -> Result<LabelMap, DataError> {
+    fn read(&self, path: &Path, on: Option<(&Grid, &Path)>, warnings: &mut Warnings) -> Result<LabelMap, DataError> {
         warnings.extend(path, read_header(path)?.warnings);
         let mut map = read_label_map(path)?;
         if let Some((grid, on)) = on {

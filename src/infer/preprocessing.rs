@@ -65,7 +65,9 @@ impl Preprocessing {
                 let classes = model.network.classes;
                 if let Some(labels) = found.labels.as_ref().filter(|labels| labels.count() != classes) {
                     let count = labels.count();
-                    return Err(serde_json::Error::custom(format!("labels: expected {classes} classes, found {count}")));
+                    return Err(serde_json::Error::custom(format!(
+                        "labels: expected {classes} classes, found {count}"
+                    )));
                 }
                 Ok(found)
             }

@@ -2,7 +2,9 @@
 
 use super::config_check::Mistake;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{Case, Classes, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing};
+use crate::data::{
+    Case, Classes, DataError, IntensityStatistics, Interpolation, Normalisation, Sampling, Split, TargetSpacing,
+};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 

@@ -75,7 +75,10 @@ impl<'a, P: Progress> Run<'a, P> {
             progress,
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
             validation: Validation::new(&validation, &preparation)?,
-            preprocessing: Preprocessing::new(&preparation, dataset.classes.as_ref().map(Classes::names).unwrap_or_default()),
+            preprocessing: Preprocessing::new(
+                &preparation,
+                dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),
+            ),
             saved: Some(trainer.step_count()),
             trainer,
             network,
