@@ -290,6 +290,7 @@ def model_files():
         "patch": [16, 16, 8],
         "canonical": True,
         "class_names": ["background", "prostate"],
+        "labels": {"background": 0, "prostate": [255, 2]},
     }
     for extra in ({}, {"preprocessing": preprocessing}):
         yield safetensors({"vnet_engine": json.dumps({"format": 1, "network": network, **extra})}, shapes)

@@ -85,6 +85,7 @@ pub fn model(bytes: &[u8]) {
     if let Ok(preprocessing) = Preprocessing::of(&model) {
         preprocessing.preparation(model.network.classes);
         preprocessing.foreground_names(model.network.classes);
+        preprocessing.label_classes(model.network.classes);
     }
 }
 

@@ -61,7 +61,7 @@ fn shapes_that_differ_are_named() {
 }
 
 #[test]
-fn a_label_outside_the_classes_of_the_model_is_named() {
+fn a_label_value_that_is_no_class_is_named() {
     let folder = fresh();
     phantoms(&folder.path().join("data"), 2);
     let path = folder.path().join("data/labels/phantom_001.nii.gz");
@@ -69,7 +69,7 @@ fn a_label_outside_the_classes_of_the_model_is_named() {
     let header = vnet_engine::data::io::read_header(&path).expect("read");
     labels.voxels[5] = 300;
     vnet_engine::data::io::write_label_map(&path, &labels, &header).expect("written");
-    train(folder.path(), &[], &["phantom_001", "label 300"]);
+    train(folder.path(), &[], &["phantom_001", "0, 1, 300 occur", "2 to 299 in no case"]);
 }
 
 /// Without a preset a plan is made first, which the same data are wrong for.

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vnet_engine::data::TargetSpacing;
-use vnet_engine::data::dataset::{images_only, label_of, volumes_of};
+use vnet_engine::data::dataset::{images_only, label_maps_of};
 use vnet_engine::data::io::{Header, read_label_map, read_volume, write_label_map, write_volume};
 use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
 use vnet_engine::data::prepare::{Fit, prepare_image, prepare_pair};
 use vnet_engine::data::{
-    Case, DataError, Dataset, Folder, Grid, LabelMap, Loader, LoaderSettings, Normalisation, Preparation, Split, Volume,
+    Case, Classes, DataError, Dataset, Folder, Grid, IntensityStatistics, LabelMap, Loader, LoaderSettings,
+    Normalisation, Preparation, Split, Volume,
 };
 
 const EXTENTS: [usize; 3] = [6, 5, 3];
@@ -41,6 +42,11 @@ fn write_label(dir: &Path, file: &str, grid: &Grid, top: u16) {
         .expect("written");
 }
 
+/// Classes by name and values, beside background 0.
+fn classes(entries: &[(&str, &[u16])]) -> Classes {
+    Classes::new(entries.iter().map(|(name, values)| ((*name).to_owned(), values.to_vec()))).expect("classes")
+}
+
 /// Cases a, b, c … in `images/` and `labels/`.
 fn small_dataset(count: usize) -> (TempDir, Dataset) {
     let dir = folder();
@@ -66,9 +72,8 @@ fn folders_with_equal_names() {
     assert_eq!(Dataset::open(dir.path()).expect("a data set"), dataset);
     assert_eq!(dataset.names(), ["a", "b", "c", "e"]);
     assert_eq!(dataset.cases[1].label, dir.path().join("labels/b.nii.gz"));
-    assert!(dataset.class_names.is_empty());
-    assert_eq!(dataset.check(None).expect("sound"), 3);
-    assert_eq!(dataset.check(Some(5)).expect("sound"), 5);
+    assert_eq!(dataset.classes, None);
+    assert_eq!(dataset.check().expect("sound"), Classes::numbered(3));
     let chosen = dataset.select(&["e".into(), "a".into()]);
     assert_eq!(chosen.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["e", "a"]);
     let images = images_only(&dir.path().join("images")).expect("images");
@@ -87,7 +92,7 @@ fn names_are_paired_whatever_their_composition() {
     let dataset = Dataset::open(dir.path()).expect("a data set");
     assert_eq!(dataset.names(), [composed]);
     assert!(dataset.cases[0].label.ends_with(format!("{decomposed}.nii")), "the file is opened by the name it has");
-    assert!(label_of(&volumes_of(&labels).expect("volumes"), composed).is_some());
+    assert!(label_maps_of(&labels).expect("volumes").volumes.contains_key(composed));
     let text = format!("{{\"train\": [\"{decomposed}\"]}}");
     let split = Split::from_text(Path::new("split.json"), &text, &dataset.names(), None).expect("the case");
     assert_eq!(dataset.select(&split.train), dataset.cases);
@@ -109,9 +114,20 @@ fn decathlon() {
     };
     let dataset = open(r#"{"labels": {"0": "background", "2": "TZ", "1": "PZ"}}"#).expect("a data set");
     assert_eq!(dataset.names(), ["prostate_02", "prostate_10"]);
-    assert_eq!(dataset.class_names, ["background", "PZ", "TZ"]);
-    let dataset = open(r#"{"labels": {"background": 0, "TZ": 2, "whole": [1, 2]}}"#).expect("a data set");
-    assert_eq!(dataset.class_names, ["background", "class 1", "TZ"]);
+    let expected = classes(&[("PZ", &[1]), ("TZ", &[2])]);
+    assert_eq!((&dataset.classes, dataset.check().expect("sound")), (&Some(expected.clone()), expected));
+    // A class that is declared need not occur, and values that are not declared are no classes.
+    open(r#"{"labels": {"background": 0, "PZ": 1, "TZ": 2, "AFS": 3}}"#).expect("a data set").check().expect("sound");
+    let few = open(r#"{"labels": {"background": 0, "PZ": 1}}"#).expect("a data set");
+    let error = few.check().expect_err("2 is not declared").to_string();
+    let line = "prostate_02.nii: voxel x, y, z = [2, 0, 0] has the label value 2, expected 0 (background), 1 (PZ)";
+    assert!(error.contains(line), "{error}");
+    // What the user declares stands for what the file does.
+    let region = r#"{"labels": {"background": 0, "TZ": 2, "whole": [1, 2]}}"#;
+    let error = open(region).expect_err("a region").to_string();
+    assert!(error.contains("dataset.json: labels.whole = [1,2] is a region"), "{error}");
+    let whole = classes(&[("whole", &[1, 2])]);
+    assert_eq!(Dataset::open_checked(dir.path(), Some(&whole)).expect("a data set").1.classes, whole);
     assert!(matches!(open("{"), Err(DataError::Json { .. })));
 }
 
@@ -126,22 +142,22 @@ fn promise12() {
     let dataset = Dataset::open(dir.path()).expect("a data set");
     assert_eq!(dataset.names(), ["Case00", "Case01"]);
     assert!(dataset.cases[0].label.ends_with("Case00_segmentation.mhd"));
-    assert_eq!(dataset.check(None).expect("sound"), 3);
+    assert_eq!(dataset.check().expect("sound").count(), 3);
     let volume = read_volume(&dataset.cases[1].image).expect("an image");
     assert!(volume.grid.same_grid(&grid()) && volume.grid.orientation_code() == "LAS");
     // Only the images are to be segmented.
     let images = images_only(dir.path()).expect("images");
     assert_eq!(images, [dir.path().join("Case00.mhd"), dir.path().join("Case01.mhd")]);
-    let volumes = volumes_of(dir.path()).expect("volumes");
-    assert_eq!(label_of(&volumes, "Case01"), Some(&dir.path().join("Case01_segmentation.mhd")));
-    assert_eq!(label_of(&volumes, "Case01_segmentation"), Some(&dir.path().join("Case01_segmentation.mhd")));
-    assert_eq!(label_of(&volumes, "Case02"), None);
+    let labels = label_maps_of(dir.path()).expect("labels").volumes;
+    assert_eq!(labels.keys().collect::<Vec<_>>(), ["Case00", "Case01"]);
+    assert_eq!(labels["Case01"], dir.path().join("Case01_segmentation.mhd"));
     write_image(dir.path(), "Case02.mhd", &grid(), 2);
     let error = Dataset::open(dir.path()).expect_err("a label is missing").to_string();
     assert!(error.ends_with("no label for Case02"), "{error}");
+    assert_eq!(label_maps_of(dir.path()).expect("labels").volumes, labels, "an image without a label is none");
     // Formats may be mixed: the ending is not part of the name.
     write_label(dir.path(), "Case02_segmentation.nii.gz", &grid(), 2);
-    assert_eq!(Dataset::open(dir.path()).expect("a data set").check(None).expect("sound"), 3);
+    assert_eq!(Dataset::open(dir.path()).expect("a data set").check().expect("sound").count(), 3);
 }
 
 #[test]
@@ -309,7 +325,8 @@ fn check_reports_every_problem_at_once() {
     write_label(&labels, "b.nii.gz", &Grid { extents: [5, 6, 3], ..grid() }, 9);
     write_image(&labels, "c.nii.gz", &grid(), 4);
     std::fs::write(labels.join("d.nii.gz"), "no gzip").expect("written");
-    let error = dataset.check(Some(3)).expect_err("four wrong labels");
+    let declared = classes(&[("a", &[1]), ("b", &[2])]);
+    let error = Dataset { classes: Some(declared), ..dataset.clone() }.check().expect_err("four wrong labels");
     let DataError::Many { problems, .. } = &error else { panic!("{error}") };
     let text = error.to_string();
     let lines: Vec<&str> = text.lines().collect();
@@ -318,7 +335,7 @@ fn check_reports_every_problem_at_once() {
         "5 problems",
         "a.nii.gz: affine places voxel",
         "b.nii.gz: extents (x, y, z) are [5, 6, 3] instead of [6, 5, 3]",
-        "b.nii.gz: label 9 occurs, expected labels from 0 to 2 (3 classes)",
+        "b.nii.gz: voxel x, y, z = [2, 0, 0] has the label value 9, expected 0 (background), 1 (a), 2 (b)",
         "c.nii.gz: voxel x, y, z = [0, 0, 0] is -20",
         "d.nii.gz: is text that begins \"no gzip\", expected a volume",
     ]) {
@@ -326,6 +343,99 @@ fn check_reports_every_problem_at_once() {
     }
     let message = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect_err("shifted").to_string();
     assert!(message.contains("labels/a.nii.gz: affine") && message.contains("images/a.nii.gz"), "{message}");
+}
+
+/// Without a declaration, every value from 0 to the largest occurs in some case, and some voxel is foreground.
+#[test]
+fn classes_that_no_case_proves_are_refused() {
+    let (dir, dataset) = small_dataset(2);
+    let write = |values: [[u16; 3]; 2]| {
+        for (case, values) in dataset.cases.iter().zip(values) {
+            let voxels = (0..grid().voxel_count()).map(|v| values[v % 3]).collect();
+            let map = LabelMap { grid: grid(), voxels };
+            write_label_map(&case.label, &map, &Header::for_grid(&grid())).expect("written");
+        }
+    };
+    for (values, words) in [
+        ([[0, 0, 0], [0, 0, 0]], &["no label map has a voxel of a class (label values: 0)"][..]),
+        ([[0, 0, 0], [0, 255, 255]], &["label values 0, 255 occur", "255 first in", "c.nii.gz", "1 to 254 in no case"]),
+        (
+            [[0, 1, 3], [0, 0, 1]],
+            &["label values 0, 1, 3 occur", "3 first in", "a.nii.gz", "but 2 in no case", "data.labels"],
+        ),
+        ([[1, 2, 2], [1, 1, 2]], &["label values 1, 2 occur", "but 0 in no case"]),
+        ([[0, 17, 2035], [0, 0, 0]], &["0, 17, 2035 occur", "1 to 16, 18 to 2034 in no case"]),
+    ] {
+        write(values);
+        let error = dataset.check().expect_err("not proven").to_string();
+        for word in words {
+            assert!(error.contains(word), "{word} is not in {error}");
+        }
+    }
+    // Together they prove three classes; each alone does not.
+    write([[0, 2, 2], [0, 1, 0]]);
+    assert_eq!(dataset.check().expect("sound"), Classes::numbered(3));
+    write([[0, 17, 2035], [0, 0, 0]]);
+    let atlas = classes(&[("left", &[17]), ("right", &[2035])]);
+    assert_eq!(Dataset::open_checked(dir.path(), Some(&atlas)).expect("declared").1.classes, atlas);
+    // Declared, and nothing of it there.
+    write([[0, 0, 0], [0, 0, 0]]);
+    let error = Dataset::open_checked(dir.path(), Some(&atlas)).expect_err("empty").to_string();
+    assert!(
+        error.contains("expected labelled voxels in some case: 0 (background), 17 (left), 2035 (right)"),
+        "{error}"
+    );
+    // A label map that cannot be read may have the values that are missing: only it is named.
+    write([[0, 1, 3], [0, 0, 1]]);
+    std::fs::write(&dataset.cases[1].label, "no gzip").expect("written");
+    let DataError::Many { problems, .. } = dataset.check().expect_err("broken") else { panic!("a list") };
+    assert_eq!(problems.len(), 1);
+}
+
+#[test]
+fn a_blank_image_among_good_ones_is_named() {
+    let (_dir, dataset) = small_dataset(3);
+    let blank = Volume { grid: grid(), voxels: vec![-7.0; grid().voxel_count()] };
+    write_volume(&dataset.cases[1].image, &blank).expect("written");
+    let error = dataset.check().expect_err("blank").to_string();
+    let path = dataset.cases[1].image.display();
+    assert!(error.contains(&format!("{path}: every voxel has the value -7: a blank image")), "{error}");
+}
+
+/// The values of the files are classes from the preparation on: in samples, patches and the statistics of the foreground.
+#[test]
+fn mapped_and_merged_values_are_classes_in_every_sample() {
+    let (_dir, dataset) = small_dataset(3);
+    // Classes 0, 1 and 2 become 9 (of background), 2 or 3 by turns (of one class), and 255.
+    let value_of = |v: usize, class: u16| [9, 2 + (v % 2) as u16, 255][usize::from(class)];
+    let numbered: Vec<LabelMap> =
+        dataset.cases.iter().map(|case| read_label_map(&case.label).expect("a label")).collect();
+    let whole = |labels: Option<Classes>| Preparation { labels, ..preparation() };
+    let samples = |labels: &Option<Classes>| -> Vec<Vec<u32>> {
+        let patch = LoaderSettings {
+            sampling: vnet_engine::data::Sampling::Patch,
+            foreground: 1.0,
+            ..LoaderSettings::whole([4, 4, 2], 2, 3)
+        };
+        let small = Preparation { patch: [4, 4, 2], ..whole(labels.clone()) };
+        let settings = [(whole(labels.clone()), LoaderSettings::whole([8, 4, 4], 2, 3)), (small, patch)];
+        let batches = settings.into_iter().flat_map(|(preparation, settings)| {
+            let mut loader = Loader::start(dataset.cases.clone(), preparation, settings).expect("batches");
+            (0..3).map(move |_| loader.next().expect("a batch").label).collect::<Vec<_>>()
+        });
+        batches.collect()
+    };
+    let (expected, foreground) = (samples(&None), IntensityStatistics::of_foreground(&dataset.cases, None));
+    for (case, label) in dataset.cases.iter().zip(&numbered) {
+        let voxels = label.voxels.iter().enumerate().map(|(v, &class)| value_of(v, class)).collect();
+        write_label_map(&case.label, &LabelMap { grid: grid(), voxels }, &Header::for_grid(&grid())).expect("written");
+    }
+    let labels = classes(&[("background", &[0, 9]), ("b", &[2, 3]), ("a", &[255])]);
+    assert_eq!(samples(&Some(labels.clone())), expected);
+    let found = IntensityStatistics::of_foreground(&dataset.cases, Some(&labels)).expect("foreground");
+    assert_eq!(found, foreground.expect("foreground"));
+    let error = prepare_pair(&dataset.cases[0], &whole(None), Fit::Patch).expect_err("9 is no class").to_string();
+    assert!(error.contains("has the label value 9, expected 0 to 2"), "{error}");
 }
 
 #[test]
@@ -440,7 +550,7 @@ fn phantom_data_set_is_whole_and_repeatable() {
     let cases = write_dataset(dir.path(), &settings, |count| done.push(count)).expect("written");
     assert_eq!(done, [1, 2, 3]);
     let dataset = Dataset::open(dir.path()).expect("a data set");
-    assert_eq!((&dataset.cases, dataset.check(Some(2)).expect("sound")), (&cases, 2));
+    assert_eq!((&dataset.cases, dataset.check().expect("sound").count()), (&cases, 2));
     let (volume, label) = make_case(&settings, 2);
     assert_eq!(read_volume(&cases[2].image).expect("an image").voxels, volume.voxels);
     assert_eq!(read_label_map(&cases[2].label).expect("a label").voxels, label.voxels);

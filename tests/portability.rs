@@ -60,12 +60,11 @@ fn case_kernels(target: &Target) -> Vec<Kernel> {
 /// The kernels of every optimiser, of gradient accumulation, and of a gradient that two parameters share.
 fn optimiser_kernels(target: &Target) -> Vec<Kernel> {
     use vnet_engine::graph::Graph;
-    use vnet_engine::optim::{OptimiserSettings, accumulate, update};
+    use vnet_engine::optim::{accumulate, update};
     use vnet_engine::plan::{Accumulate, Request, plan};
     use vnet_engine::tensor::{TensorSpec, layout::ParameterLayout};
-    let settings = vnet_engine::doctor::optimisers::optimisers()
-        .map(|(_, optimiser)| OptimiserSettings { optimiser, ..OptimiserSettings::default() });
-    let updates = settings.iter().map(|settings| update(settings, 1000, 500, target).averaged(1000, target));
+    let optimisers = vnet_engine::doctor::optimisers::optimisers(None);
+    let updates = optimisers.iter().map(|(_, settings)| update(settings, 1000, 500, target).averaged(1000, target));
     let mut kernels: Vec<Kernel> = updates.flat_map(|update| update.dispatches).map(|d| d.kernel).collect();
     let mut graph = Graph::new();
     let gradient = graph.input("gradient", TensorSpec::f32([10]));

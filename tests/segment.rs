@@ -10,16 +10,19 @@ use std::ops::ControlFlow;
 use support::gpu;
 use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
 use vnet_engine::data::{
-    Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume,
-    prepare_image,
+    Classes, Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing,
+    Volume, prepare_image,
 };
-use vnet_engine::infer::{PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file};
+use vnet_engine::infer::{
+    PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file, segment_volume,
+};
 use vnet_engine::nn::model::{Tensor, parameter_shapes};
 use vnet_engine::nn::{Model, Network};
 
 fn main() {
     support::run_trials(&[
         ("every_format_comes_back_in_its_own_grid", true, every_format_comes_back_in_its_own_grid),
+        ("label_maps_have_the_values_of_the_data_set", true, label_maps_have_the_values_of_the_data_set),
         ("several_models_are_averaged", true, several_models_are_averaged),
         ("unlike_models_are_refused", false, unlike_models_are_refused),
         (
@@ -147,6 +150,47 @@ fn every_format_comes_back_in_its_own_grid() {
     assert_eq!(read_label_map(&at("m.mha")).expect("readable").voxels, by_hand.voxels);
 }
 
+/// Values of a data set for the classes of [`model`].
+fn classes() -> Classes {
+    let entries = [("organ", vec![255]), ("tumour", vec![2035, 17])];
+    Classes::new(entries.map(|(name, values)| (name.to_owned(), values))).expect("classes")
+}
+
+/// The label map has the data set's values, the first of each class; the map of a probability says what it is, and a label
+/// map that is made of one does not.
+fn label_maps_have_the_values_of_the_data_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let predictor = Predictor::new(gpu(), &model(), [8, 8, 8]).expect("it fits");
+    let numbered = Preparation { patch: [8, 8, 8], classes: CLASSES, ..Preparation::native(Normalisation::ZScoreAll) };
+    let named = Preparation { labels: Some(classes()), ..numbered.clone() };
+    write_volume_as(&at("in.nii"), &volume(), Scalar::Int16, &Header::for_grid(&grid())).expect("written");
+    for ending in ["nii.gz", "mha"] {
+        let segment = |preparation: &Preparation, input: &str, output: &str| {
+            let (output, options) =
+                (format!("{output}.{ending}"), SegmentOptions { probabilities: true, ..SegmentOptions::default() });
+            let output = at(&output);
+            let map =
+                segment_file(&predictor, preparation, &at(input), &output, options, |_, _| ()).expect("segmented");
+            let written = read_label_map(&output).expect("readable");
+            assert_eq!(written.voxels, map.voxels);
+            written.voxels
+        };
+        let (plain, values) = (segment(&numbered, "in.nii", "plain"), segment(&named, "in.nii", "named"));
+        assert!((0..CLASSES as u16).all(|class| plain.contains(&class)), "every class occurs");
+        let expected: Vec<u16> = plain.iter().map(|&class| [0, 255, 2035][usize::from(class)]).collect();
+        assert_eq!(values, expected);
+        let in_memory =
+            segment_volume(&predictor, &named, read_volume(&at("in.nii")).expect("readable")).expect("fits");
+        assert_eq!(in_memory.voxels, expected);
+        let says_probability = |name: &str| read_header(&at(name)).expect("readable").is_probability();
+        let probability = format!("plain_prob1.{ending}");
+        assert!(says_probability(&probability) && !says_probability(&format!("plain.{ending}")));
+        segment(&numbered, &probability, "again");
+        assert!(!says_probability(&format!("again.{ending}")));
+    }
+}
+
 fn several_models_are_averaged() {
     let patch = [8, 8, 8];
     let models = [model_of(4, CLASSES, 0.0), model_of(4, CLASSES, 1.0), model_of(8, CLASSES, 2.0)];
@@ -225,6 +269,7 @@ fn models_remember_how_volumes_are_prepared() {
         patch: Some([16, 24, 8]),
         canonical: true,
         class_names: Vec::new(),
+        labels: Some(classes()),
     };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.safetensors");
@@ -246,6 +291,8 @@ fn models_remember_how_volumes_are_prepared() {
         ("normalisation", serde_json::json!("ct_window")),
         ("spacing", serde_json::json!([1.0, 0.0, 1.0])),
         ("interpolation", serde_json::json!("quintic")),
+        ("labels", serde_json::json!({"a": 1, "b": 1})),
+        ("labels", serde_json::json!({"two": 1, "of": 2, "four": 3})),
     ] {
         let mut wrong = old.clone();
         wrong[key] = value;

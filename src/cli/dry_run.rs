@@ -25,8 +25,8 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
         match preflight(settings, dataset, data.classes.count()) {
             Ok(found) if problems.is_empty() => {
-                let (classes, values) = (data.classes.count(), data.classes.describe());
-                let heading = format!("{} cases, {classes} classes (label values {values})", dataset.cases.len());
+                let heading = format!("{} cases, {} classes", dataset.cases.len(), data.classes.count());
+                let heading = [heading, data.classes.describe()];
                 return print_plan(settings, &found, &heading, data.most_voxels, device);
             }
             Ok(_) => {}
@@ -62,7 +62,7 @@ fn is_news(error: &anyhow::Error) -> bool {
 fn print_plan(
     settings: &RunSettings,
     found: &Preflight,
-    heading: &str,
+    [cases, labels]: &[String; 2],
     most_voxels: usize,
     device: &GpuOptions,
 ) -> Result<()> {
@@ -76,7 +76,8 @@ fn print_plan(
     let forecast = check_budget(&gpu, &found.network, &settings.config.trainer_settings(), [z, y, x])?;
     let [training, validation, test] =
         [&found.split.train, &found.split.validation, &found.split.test].map(|cases| cases.len());
-    outln!("data      {heading}: {training} train, {validation} validate, {test} test");
+    outln!("data      {cases}: {training} train, {validation} validate, {test} test");
+    outln!("labels    {labels}");
     outln!("patch     {x} x {y} x {z}");
     outln!("device    {}, {}", gpu.description().name, gpu.description().driver);
     let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));

@@ -1,12 +1,16 @@
 //! Classes of a network, and the values that stand for them in label maps.
 //!
 //! The values are the data set's own: 0 and 255 of a mask, 17 and 2035 of an atlas. A network numbers its classes 0, 1, 2, …
-//! Label maps are read by [`Classes::to_classes`] and written by [`Classes::to_values`], so that every file has the
+//! Label maps that were read are numbered by [`Classes::number`] and written by [`Classes::to_values`], so that every file has the
 //! values of the data set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use super::volume::position_of;
+use super::{DataError, LabelMap};
 
 /// Classes of a network, at most; more of them are a mistake in the labels.
 pub(crate) const MOST_CLASSES: usize = 256;
@@ -149,6 +153,20 @@ impl Classes {
             }
         }
         Ok(())
+    }
+
+    /// As [`Classes::to_classes`], of a label map that was read from `path`.
+    ///
+    /// # Errors
+    /// [`DataError::UndeclaredLabel`].
+    pub fn number(&self, path: &Path, map: &mut LabelMap) -> Result<(), DataError> {
+        let extents = map.grid.extents;
+        self.to_classes(&mut map.voxels).map_err(|(at, value)| self.undeclared(path, value, position_of(at, extents)))
+    }
+
+    /// The error of a voxel x, y, z of a file whose value is not declared.
+    pub(super) fn undeclared(&self, path: &Path, value: u16, at: [usize; 3]) -> DataError {
+        DataError::UndeclaredLabel { path: path.to_path_buf(), value, at, expected: self.describe() }
     }
 
     /// Replaces the classes of a label map by the values that are written for them.

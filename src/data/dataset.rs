@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::alignment::{Placed, reordering};
-use super::classes::MOST_CLASSES;
 use super::folder::Folder;
 use super::io::{Header, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
+use super::proof::prove;
 use super::volume::position_of;
 use super::{Classes, DataError, Grid, Warnings, declared_classes};
 
@@ -197,57 +197,6 @@ pub struct Examined {
     pub warnings: Warnings,
 }
 
-/// The classes of a data set whose label maps have these values, each with the first file that has it.
-fn prove(dir: &Path, declared: Option<&Classes>, values: &BTreeMap<u16, &Path>) -> Result<Classes, DataError> {
-    let occurring: Vec<u16> = values.keys().copied().collect();
-    let dir = dir.to_path_buf();
-    if let Some(classes) = declared {
-        // Undeclared values are problems of their files.
-        if occurring.iter().all(|&value| classes.class_of(value) == Some(0)) {
-            let (found, expected) = (ranges(&occurring), classes.describe());
-            return Err(DataError::NoForeground { dir, found, expected });
-        }
-        return Ok(classes.clone());
-    }
-    let Some((&largest, path)) = values.last_key_value().filter(|(value, _)| **value > 0) else {
-        let expected = "1 and above".to_owned();
-        return Err(DataError::NoForeground { dir, found: ranges(&occurring), expected });
-    };
-    let missing: Vec<u16> = (0..largest).filter(|value| !values.contains_key(value)).collect();
-    if !missing.is_empty() {
-        let (path, found, missing) = (path.to_path_buf(), ranges(&occurring), ranges(&missing));
-        return Err(DataError::LabelGap { dir, found, largest, path, missing });
-    }
-    if usize::from(largest) >= MOST_CLASSES {
-        return Err(DataError::TooManyClasses { dir, largest, most: MOST_CLASSES });
-    }
-    Ok(Classes::numbered(usize::from(largest) + 1))
-}
-
-/// Ascending numbers as text, `0, 3 to 5, 255`; of many ranges the first.
-fn ranges(values: &[u16]) -> String {
-    const SHOWN: usize = 8;
-    let mut found: Vec<[u16; 2]> = Vec::new();
-    for &value in values {
-        match found.last_mut() {
-            Some([_, last]) if *last + 1 == value => *last = value,
-            _ => found.push([value, value]),
-        }
-    }
-    let text = |[first, last]: &[u16; 2]| match last - first {
-        0 => first.to_string(),
-        1 => format!("{first}, {last}"),
-        _ => format!("{first} to {last}"),
-    };
-    let mut shown: Vec<String> = found.iter().take(SHOWN).map(text).collect();
-    if let [.., [_, last]] = found.as_slice()
-        && found.len() > SHOWN
-    {
-        shown.push(format!("… {last}"));
-    }
-    shown.join(", ")
-}
-
 /// Cases of images and labels of equal names; the others are problems, with what is passed over where they are missing.
 fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>) -> Vec<Case> {
     problems.append(&mut images.problems);
@@ -342,8 +291,7 @@ fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedCase {
 fn undeclared(path: &Path, values: &[(u16, usize)], grid: &Grid, classes: &Classes) -> Option<DataError> {
     let strangers = values.iter().filter(|(value, _)| classes.class_of(*value).is_none());
     let &(value, at) = strangers.min_by_key(|(_, at)| *at)?;
-    let (path, at) = (path.to_path_buf(), position_of(at, grid.extents));
-    Some(DataError::UndeclaredLabel { path, value, at, expected: classes.describe() })
+    Some(classes.undeclared(path, value, position_of(at, grid.extents)))
 }
 
 /// Header and grid of a volume of one real number per voxel that is not too large to be trained on.

@@ -32,6 +32,7 @@ pub mod normalise;
 pub mod patch;
 pub mod phantom;
 pub mod prepare;
+mod proof;
 pub mod resample;
 pub mod restore;
 pub mod sampling;

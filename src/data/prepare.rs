@@ -16,7 +16,7 @@ use super::io::{self, Header};
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
-use super::volume::{Grid, Volume, position_of};
+use super::volume::{Grid, Volume};
 use super::{Classes, DataError, LabelMap};
 
 /// How a volume becomes an input of the network.
@@ -61,18 +61,10 @@ impl Preparation {
     /// # Errors
     /// [`DataError::UndeclaredLabel`] for a value that no class has.
     pub fn to_classes(&self, path: &Path, label: &mut LabelMap) -> Result<(), DataError> {
-        let numbered;
-        let classes = match &self.labels {
-            Some(declared) => declared,
-            None => {
-                numbered = Classes::numbered(self.classes);
-                &numbered
-            }
-        };
-        classes.to_classes(&mut label.voxels).map_err(|(at, value)| {
-            let at = position_of(at, label.grid.extents);
-            DataError::UndeclaredLabel { path: path.to_path_buf(), value, at, expected: classes.describe() }
-        })
+        match &self.labels {
+            Some(declared) => declared.number(path, label),
+            None => Classes::numbered(self.classes).number(path, label),
+        }
     }
 
     /// Replaces the classes of a label map by the values that are written for them.

@@ -100,10 +100,7 @@ impl<'a> Declared<'a> {
     /// Makes one value of values that are one class.
     pub(super) fn merge(&self, path: &Path, map: &mut LabelMap) -> Result<(), DataError> {
         let Some(classes) = self.scoring.classes else { return Ok(()) };
-        classes.to_classes(&mut map.voxels).map_err(|(at, value)| {
-            let (at, path) = (crate::data::volume::position_of(at, map.grid.extents), path.to_path_buf());
-            DataError::UndeclaredLabel { path, value, at, expected: classes.describe() }
-        })?;
+        classes.number(path, map)?;
         classes.to_values(&mut map.voxels);
         Ok(())
     }

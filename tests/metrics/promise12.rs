@@ -2,7 +2,7 @@
 
 use vnet_engine::data::io::{Header, write_label_map};
 use vnet_engine::data::{Grid, LabelMap};
-use vnet_engine::evaluate::evaluate_folders;
+use vnet_engine::evaluate::{Scoring, evaluate_folders};
 use vnet_engine::metrics::{CaseScores, LabelPair, Observer, Region, RegionMeans, score_case};
 
 const MEANS: RegionMeans =
@@ -111,7 +111,8 @@ fn regions_follow_the_patient() {
     }
     let dice = |name: &str| -> Vec<Option<f64>> {
         let dir = folder.path().join(name);
-        let found = evaluate_folders(&dir.join("predicted"), &dir.join("labels"), None, &Region::ALL).expect("scores");
+        let scoring = Scoring { regions: &Region::ALL, ..Scoring::WHOLE };
+        let found = evaluate_folders(&dir.join("predicted"), &dir.join("labels"), &scoring).expect("scores");
         found.cases.iter().map(|scores| scores.dice).collect()
     };
     // Seven slices: thirds of two, so the apex (1, 2) is missed and the base is perfect.

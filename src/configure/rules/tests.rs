@@ -3,10 +3,11 @@ use super::shape::{coarser, levels};
 use super::*;
 use crate::configure::CaseFacts;
 use crate::configure::document::Heading;
-use crate::data::{Normalisation, Sampling, TargetSpacing};
+use crate::data::{Classes, Normalisation, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;
 use crate::train::Forecast;
+use crate::train::config::Labels;
 use std::path::Path;
 
 fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
@@ -209,10 +210,15 @@ fn steps_validations_and_test_are_within_the_budget() {
 }
 
 fn document(step_seconds: f64) -> (String, Design) {
+    document_of(step_seconds, &Labels::default())
+}
+
+fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
     let (data, budget) = (prostates(), budget(15.0, 1.0, 8 << 30));
     let mut design = chosen(&data, &budget);
     let measured = measured(step_seconds);
     design.set_length(&measured, &budget);
+    design.config.data.labels = labels.clone();
     let device = AdapterDescription {
         name: "a device".to_owned(),
         driver: "a driver".to_owned(),
@@ -228,6 +234,7 @@ fn document(step_seconds: f64) -> (String, Design) {
     let warnings = crate::data::Warnings::default();
     let heading = Heading {
         data: Path::new("data"),
+        labels,
         device: &device,
         fingerprint: &data,
         design: &design,
@@ -251,6 +258,17 @@ fn every_key_has_its_reason_and_the_file_is_the_configuration() {
     assert_eq!(read, design.config);
     // 900 s less ten validations of 2 s and 10 s of test, at 0.7 s.
     assert_eq!((read.training.steps, read.training.validate_every), (1200, 120));
+}
+
+#[test]
+fn classes_that_were_given_are_in_the_plan() {
+    let entries = [("left lung", vec![2035]), ("a.b", vec![2, 3])];
+    let classes = Classes::new(entries.map(|(name, values)| (name.to_owned(), values))).expect("classes");
+    let (text, design) = document_of(0.7, &Labels(Some(classes.clone())));
+    assert!(text.contains("\n[data.labels]\n# as given"), "{text}");
+    let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
+    assert_eq!(read, design.config);
+    assert_eq!(read.data.labels.0, Some(classes));
 }
 
 #[test]

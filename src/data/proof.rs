@@ -1,0 +1,89 @@
+//! The classes that the label values of a data set prove.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::classes::MOST_CLASSES;
+use super::{Classes, DataError};
+
+/// The classes of a data set whose label maps have these values, each with the first file that has it.
+pub(super) fn prove(
+    dir: &Path,
+    declared: Option<&Classes>,
+    values: &BTreeMap<u16, &Path>,
+) -> Result<Classes, DataError> {
+    let occurring: Vec<u16> = values.keys().copied().collect();
+    let dir = dir.to_path_buf();
+    if let Some(classes) = declared {
+        // Undeclared values are problems of their files.
+        if occurring.iter().all(|&value| classes.class_of(value) == Some(0)) {
+            let (found, expected) = (ranges(&occurring), classes.describe());
+            return Err(DataError::NoForeground { dir, found, expected });
+        }
+        return Ok(classes.clone());
+    }
+    let Some((&largest, path)) = values.last_key_value().filter(|(value, _)| **value > 0) else {
+        let expected = "1 and above".to_owned();
+        return Err(DataError::NoForeground { dir, found: ranges(&occurring), expected });
+    };
+    let missing: Vec<u16> = (0..largest).filter(|value| !values.contains_key(value)).collect();
+    if !missing.is_empty() {
+        let (path, found, missing) = (path.to_path_buf(), ranges(&occurring), ranges(&missing));
+        return Err(DataError::LabelGap { dir, found, largest, path, missing });
+    }
+    if usize::from(largest) >= MOST_CLASSES {
+        return Err(DataError::TooManyClasses { dir, largest, most: MOST_CLASSES });
+    }
+    Ok(Classes::numbered(usize::from(largest) + 1))
+}
+
+/// Ascending numbers as text, `0, 3 to 5, 255`; of many ranges the first.
+fn ranges(values: &[u16]) -> String {
+    const SHOWN: usize = 8;
+    let mut found: Vec<[u16; 2]> = Vec::new();
+    for &value in values {
+        match found.last_mut() {
+            Some([_, last]) if *last + 1 == value => *last = value,
+            _ => found.push([value, value]),
+        }
+    }
+    let text = |[first, last]: &[u16; 2]| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    };
+    let mut shown: Vec<String> = found.iter().take(SHOWN).map(text).collect();
+    if let [.., [_, last]] = found.as_slice()
+        && found.len() > SHOWN
+    {
+        shown.push(format!("… {last}"));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_ranges() {
+        for (values, text) in [
+            (&[][..], ""),
+            (&[7], "7"),
+            (&[0, 1], "0, 1"),
+            (&[0, 1, 2, 255], "0 to 2, 255"),
+            (&[0, 2, 4, 6, 8, 10, 12, 14, 16, 65535], "0, 2, 4, 6, 8, 10, 12, 14, … 65535"),
+        ] {
+            assert_eq!(ranges(values), text);
+        }
+    }
+
+    #[test]
+    fn no_more_values_are_classes_than_a_network_has() {
+        let values = |count: usize| (0..=u16::MAX).take(count).map(|value| (value, Path::new("l.nii"))).collect();
+        let classes = prove(Path::new("data"), None, &values(256)).expect("as many as there can be");
+        assert_eq!(classes, Classes::numbered(256));
+        let error = prove(Path::new("data"), None, &values(257)).expect_err("one more").to_string();
+        assert!(error.starts_with("data: the label values 0 to 256 occur, expected at most 256 classes"), "{error}");
+    }
+}
