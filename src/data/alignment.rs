@@ -9,29 +9,8 @@ use std::path::Path;
 
 use super::DataError;
 use super::canonical::Reorientation;
-use super::io::{self, Header};
+use super::io::{self, Header, Statement};
 use super::volume::{Grid, LabelMap, Volume};
-
-/// The affine from voxel indices to RAS+ mm that a file states besides the one that is used.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OtherAffine {
-    /// Three rows of four.
-    pub affine: [[f64; 4]; 3],
-    /// What it is.
-    pub statement: Statement,
-}
-
-/// What an affine of a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statement {
-    /// The one that is used.
-    Used,
-    /// What other programs (ITK and all that are built on it) assume where the file states nothing: as good as the one
-    /// that is used.
-    Assumed,
-    /// The qform of a file whose sform is used.
-    Qform,
-}
 
 /// A file and its header.
 #[derive(Clone, Copy, Debug)]

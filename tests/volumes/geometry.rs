@@ -1,7 +1,7 @@
 //! Headers whose statements about the geometry disagree, are in other units, or are not there. The expected numbers are
 //! those of nibabel 5.4 (affines) and SimpleITK 2.5 (units, zero sforms, zero extents).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nifti::{NiftiHeader, NiftiObject, ReaderOptions};
 use tempfile::TempDir;
@@ -159,7 +159,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes every byte")
 }
 
-fn sum(path: &PathBuf) -> Result<f64, String> {
+fn sum(path: &Path) -> Result<f64, String> {
     let volume = vnet_engine::data::io::read_volume(path).map_err(|error| error.to_string())?;
     Ok(volume.voxels.iter().copied().map(f64::from).sum())
 }

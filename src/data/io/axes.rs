@@ -12,6 +12,27 @@ const NOTABLE: f64 = 0.01;
 /// Spacings further apart than this ratio make a volume anisotropic enough to warn.
 const ANISOTROPY_WARNING: f64 = 5.0;
 
+/// The affine from voxel indices to RAS+ mm that a file states besides the one that is used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OtherAffine {
+    /// Three rows of four.
+    pub affine: [[f64; 4]; 3],
+    /// What it is.
+    pub statement: Statement,
+}
+
+/// What an affine of a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// The one that is used.
+    Used,
+    /// What other programs (ITK and all that are built on it) assume where the file states nothing: as good as the one
+    /// that is used.
+    Assumed,
+    /// The qform of a file whose sform is used.
+    Qform,
+}
+
 pub(super) fn determinant(m: &[[f64; 3]; 3]) -> f64 {
     m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
         + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])

@@ -1,24 +1,21 @@
 //! Bytes from files: gzip and zlib, and bounds on what is read.
 //!
-//! A gzip file is what gzip, zlib and nibabel take it for: members one after the other, up to the first bytes that begin no
-//! member, such as the zeros of a tape or what a web server has appended. Nothing is allocated that the length of a file cannot provide, no more is decompressed than was asked for, and
+//! Nothing is allocated that the length of a file cannot provide, no more is decompressed than was asked for, and
 //! voxels come in pieces, so that a file costs the memory of what is made of it and no more.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::{GzDecoder, ZlibDecoder};
+use flate2::bufread::ZlibDecoder;
 
+use super::gzip::{GZIP_MAGIC, Members};
 use crate::data::DataError;
 
 /// Deflate cannot expand by more than 1032 (RFC 1951: 258 bytes from two bits); the rest is for
 /// headers.
 pub(super) const DEFLATE_LARGEST_RATIO: u64 = 1040;
-
-/// The first bytes of a gzip stream.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Whether bytes are decompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,53 +224,6 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The members of a gzip file, up to the first bytes behind a member that begin no other.
-struct Members<R> {
-    /// None behind the last.
-    member: Option<GzDecoder<Chain<&'static [u8], R>>>,
-}
-
-impl<R: BufRead> Members<R> {
-    /// Of a file that begins as gzip does.
-    fn new(bytes: R) -> Members<R> {
-        Members { member: Some(GzDecoder::new([].as_slice().chain(bytes))) }
-    }
-
-    /// Checks the checksum of the member that was read last, if all that it holds was read.
-    fn verify(&mut self) -> std::io::Result<()> {
-        self.member.as_mut().map_or(Ok(0), |member| member.read(&mut [0])).map(|_| ())
-    }
-
-    /// Goes to the next member, if there is one.
-    fn advance(&mut self) -> std::io::Result<()> {
-        let Some((_, mut bytes)) = self.member.take().map(|member| member.into_inner().into_inner()) else {
-            return Ok(());
-        };
-        for expected in GZIP_MAGIC {
-            // A buffer may end between the two.
-            if bytes.fill_buf()?.first() != Some(&expected) {
-                return Ok(());
-            }
-            bytes.consume(1);
-        }
-        self.member = Some(GzDecoder::new(GZIP_MAGIC.as_slice().chain(bytes)));
-        Ok(())
-    }
-}
-
-impl<R: BufRead> Read for Members<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while let Some(member) = &mut self.member {
-            let count = member.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            self.advance()?;
-        }
-        Ok(0)
-    }
-}
-
 /// Where the bytes of the voxels come from.
 enum Reader<'a> {
     Plain(Box<dyn Seekable + 'a>),
@@ -350,29 +300,4 @@ pub(crate) fn room_for<T>(path: &Path, count: usize) -> Result<Vec<T>, DataError
     room.try_reserve_exact(count)
         .map_err(|_| DataError::io(path, "find memory for the voxels")(ErrorKind::OutOfMemory.into()))?;
     Ok(room)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use std::io::Write;
-
-    /// However small the buffer, so that it ends between the two bytes that begin a member.
-    #[test]
-    fn members_are_found_across_the_ends_of_a_buffer() {
-        let gzip = |bytes: &[u8]| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes every byte")
-        };
-        let file = [&gzip(b"voxels")[..], &gzip(b""), &gzip(b" and more"), b"\x1f\x00after"].concat();
-        for capacity in [1, 2, 3, 7, 64] {
-            let mut read = String::new();
-            let mut members = Members::new(BufReader::with_capacity(capacity, file.as_slice()));
-            members.read_to_string(&mut read).expect("whole members");
-            assert_eq!(read, "voxels and more", "{capacity} bytes at a time");
-            assert_eq!(members.read(&mut [0]).expect("the end stays the end"), 0);
-        }
-    }
 }

@@ -18,6 +18,7 @@ pub mod bytes;
 pub(crate) mod content;
 pub mod dicom;
 mod encode;
+mod gzip;
 pub(crate) mod input;
 pub mod metaimage;
 pub mod nifti;
@@ -25,12 +26,12 @@ pub mod scalar;
 
 use std::path::Path;
 
+pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
 pub use scalar::{Scalar, Scaling};
 
 use self::input::{Input, room_for};
 use self::scalar::Encoding;
-use super::alignment::OtherAffine;
 use super::volume::{Grid, LabelMap, Volume, position_of};
 use super::{DataError, Warning};
 

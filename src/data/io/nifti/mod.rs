@@ -21,8 +21,7 @@ use self::affine::Source;
 use self::header::{Field, NotNifti, Version};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
-use super::{Header, Native, axes, ending_of};
-use crate::data::alignment::{OtherAffine, Statement};
+use super::{Header, Native, OtherAffine, Statement, axes, ending_of};
 use crate::data::{DataError, Grid, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
