@@ -223,11 +223,11 @@ fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>)
 }
 
 /// An image, and the label that it has but for the channel that nnU-Net writes after the name of an image (`_0000`).
-fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<[String; 2]> {
+fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<Box<[String; 2]>> {
     images.iter().find_map(|image| {
         let (name, channel) = image.rsplit_once('_')?;
         let found = channel.len() == 4 && channel.bytes().all(|b| b.is_ascii_digit()) && labels.contains_key(name);
-        found.then(|| [image.clone(), name.to_owned()])
+        found.then(|| Box::new([image.clone(), name.to_owned()]))
     })
 }
 

@@ -282,7 +282,7 @@ pub enum DataError {
         /// All cases without a partner.
         names: Vec<String>,
         /// An image with the channel suffix of nnU-Net, and the label that it has without.
-        suffix: Option<[String; 2]>,
+        suffix: Option<Box<[String; 2]>>,
         /// What else the folder holds.
         passed_over: Vec<Notice>,
     },
@@ -411,8 +411,8 @@ pub(crate) fn also(passed_over: &[Notice]) -> String {
     passed_over.iter().map(|notice| format!("; {notice}")).collect()
 }
 
-fn channel(suffix: &Option<[String; 2]>) -> String {
-    match suffix {
+fn channel(suffix: &Option<Box<[String; 2]>>) -> String {
+    match suffix.as_deref() {
         None => String::new(),
         Some([image, label]) => {
             let suffix = &image[label.len()..];

@@ -318,6 +318,9 @@ fn slices_that_are_nearly_even_make_one_grid() {
     assert!(with(&|slice| slice.position[0] += 0.16 * 0.5).is_ok());
     let error = with(&|slice| slice.position[0] -= 0.17 * 0.5).expect_err("shifted");
     assert!(error.contains("IM06 is 0.17 pixels beside the line of the slices"), "{error}");
+    // Mosaics lie in one plane, but for rounding.
+    let beside = Slice { position: [12.0, -20.0 + 1e-6, 5.0], ..slice(1) };
+    assert!(read(&[slice(0), beside]).expect_err("one plane").contains("beside each other in one plane"));
     // The last slice decides the spacing, as in ITK: (4 x 2.5 + 0.06) / 4 mm.
     let mut slices: Vec<Slice> = (0..5).map(slice).collect();
     along(0.024)(&mut slices[4]);

@@ -99,8 +99,7 @@ fn moves(slice: &Slice, spacing: [f64; 2], directions: [[f64; 3]; 2]) -> bool {
     [(columns, 0.0), (0.0, rows), (columns, rows)].into_iter().any(|(i, j)| {
         let here = corner(i, j, slice.spacing, slice.directions);
         let there = corner(i, j, spacing, directions);
-        // Not `>`: a corner at infinity is elsewhere.
-        !(distance(here, there) <= tolerance)
+        distance(here, there) > tolerance
     })
 }
 
@@ -127,7 +126,7 @@ pub(super) fn step_of(slices: &[Slice], normal: [f64; 3]) -> Result<Step, String
     if !offs().all(|([along, _], _)| along < OFF_PLACE) {
         return Err(uneven(slices, length));
     }
-    if let Some(([_, across], slice)) = offs().find(|([_, across], _)| !(*across < OFF_PLACE)) {
+    if let Some(([_, across], slice)) = offs().find(|([_, across], _)| *across >= OFF_PLACE) {
         return Err(format!("{} is {across:.2} pixels beside the line of the slices", name_of(&slice.path)));
     }
     let worst = gaps(slices).map(|gap| (gap - length).abs()).fold(0.0, f64::max);

@@ -88,6 +88,9 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
         *values = [x[row] * first.spacing[0], y[row] * first.spacing[1], step[row], first.position[row]];
     }
     let affine = ras_from_lps(lps);
+    if !axes::is_regular(&affine) {
+        return Err(wrong("slices lie beside each other in one plane".into(), "slices above each other"));
+    }
     let spacing = [first.spacing[0], first.spacing[1], axes::column_lengths(&affine)[2]];
     let mut warnings = axes::warnings_of(&affine, spacing, 3);
     warnings.extend(warning);
