@@ -106,8 +106,8 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
     tell!("{}: {:?}", imported.layout.name(), model.network);
     if model.preprocessing.is_none() {
         tell!(
-            "nothing says how volumes are prepared: they are taken at their own spacing and normalised to zero mean and \
-             unit variance; --preprocessing MODEL takes it from a model of this program"
+            "nothing says how volumes are prepared: they are taken whole, at their own spacing, and normalised to zero \
+             mean and unit variance; --preprocessing MODEL takes it from a model of this program"
         );
     }
     Ok(())

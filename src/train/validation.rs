@@ -81,17 +81,23 @@ fn predict(
     go_on: impl Fn() -> Result<(), TrainError>,
 ) -> Result<Vec<f32>, TrainError> {
     let (mut probabilities, mut ended) = (Vec::new(), None);
-    let asked = |_, _| match go_on() {
+    let slab = |slab: &[f32]| probabilities.extend_from_slice(slab);
+    let predicted = predictor.predict_slabs(prepared, slab, asking(go_on, &mut ended));
+    ended.map_or(Ok(()), Err)?;
+    Ok(predicted.map(|()| probabilities)?)
+}
+
+/// Ends a prediction after the window at which `go_on` says no, and keeps the reason.
+pub(super) fn asking(
+    go_on: impl Fn() -> Result<(), TrainError>,
+    ended: &mut Option<TrainError>,
+) -> impl FnMut(usize, usize) -> ControlFlow<()> {
+    move |_, _| match go_on() {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
-            ended = Some(error);
+            *ended = Some(error);
             ControlFlow::Break(())
         }
-    };
-    let predicted = predictor.predict_slabs(prepared, |slab| probabilities.extend_from_slice(slab), asked);
-    match ended {
-        Some(error) => Err(error),
-        None => Ok(predicted.map(|()| probabilities)?),
     }
 }
 

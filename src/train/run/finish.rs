@@ -7,13 +7,13 @@ use crate::data::io::{case_of, output_name};
 use crate::evaluate::figures::{CaseFiles, viewer_cases};
 use crate::evaluate::{EvaluateError, PairFiles, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
-use crate::infer::{InferError, Predictor, SegmentOptions, segment_file};
+use crate::infer::{Predictor, SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
 use crate::nn::Model;
 use crate::report::{Report, ViewerCase, write_report};
 use crate::train::folder::create;
+use crate::train::validation::asking;
 use crate::train::{Event, TrainError};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,14 +42,12 @@ impl<P: Progress> Run<'_, P> {
         for case in cases {
             self.go_on()?;
             let output = predictions.join(output_name(&case.image));
-            let stopped = |_, _| match self.progress.stop() {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            };
-            match segment_file(&predictor, &preparation, &case.image, &output, SegmentOptions::default(), stopped) {
-                Err(InferError::Stopped) => self.go_on()?,
-                segmented => drop(segmented?),
-            }
+            let mut ended = None;
+            let asking = asking(|| self.go_on(), &mut ended);
+            let options = SegmentOptions::default();
+            let segmented = segment_file(&predictor, &preparation, &case.image, &output, options, asking);
+            ended.map_or(Ok(()), Err)?;
+            segmented?;
         }
         let pair = |case: &Case| {
             let name = output_name(&case.image);
