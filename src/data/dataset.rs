@@ -202,13 +202,13 @@ fn take_labels(files: &mut BTreeMap<String, PathBuf>) -> BTreeMap<String, PathBu
 
 /// What is known of a case.
 #[derive(Default)]
-struct ExaminedCase {
+pub(super) struct ExaminedCase {
     label: u16,
     voxels: usize,
-    problems: Vec<DataError>,
+    pub(super) problems: Vec<DataError>,
 }
 
-fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
+pub(super) fn examine_case(case: &Case, classes: Option<usize>) -> ExaminedCase {
     let mut found = ExaminedCase::default();
     let image = examine_header(&case.image);
     let label = examine_header(&case.label);

@@ -15,6 +15,7 @@
 //! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an
 //! index (see [`crate::random`]).
 
+mod cache;
 pub mod canonical;
 pub mod dataset;
 mod error;
@@ -33,6 +34,8 @@ pub mod split;
 pub mod volume;
 pub mod warning;
 
+pub use cache::CacheBudget;
+pub(crate) use cache::{Bytes, Cache};
 pub use canonical::Reorientation;
 pub use dataset::{Case, Dataset, Examined, images_only};
 pub use error::DataError;

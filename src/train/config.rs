@@ -3,7 +3,7 @@
 pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Patch};
 use super::{HealthConfig, MemoryMode};
 use crate::augment::Augmentation;
-use crate::data::{Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
+use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::{LearningRate, Optimiser, OptimiserSettings, Schedule};
@@ -318,14 +318,20 @@ impl Config {
         patch.map(|extent| if margin { extent + 2 * (extent / 8) } else { extent })
     }
 
-    /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on.
+    /// A new budget of `data.cache`.
+    pub fn cache_budget(&self) -> CacheBudget {
+        CacheBudget::new(usize::try_from(self.data.cache.0).unwrap_or(usize::MAX))
+    }
+
+    /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on, with a
+    /// [cache](Config::cache_budget) of their own.
     pub fn loader_settings(&self, patch: [usize; 3], batch: usize, start_sample: u64) -> LoaderSettings {
         LoaderSettings {
             batch,
             seed: self.seed,
             start_sample,
             threads: self.training.loader_threads,
-            cache_bytes: usize::try_from(self.data.cache.0).unwrap_or(usize::MAX),
+            cache: self.cache_budget(),
             sampling: self.data.sampling,
             foreground: self.data.foreground,
             block: self.block(patch),

@@ -38,4 +38,4 @@ pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
 pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};
 pub use trainer::{StepResult, Trainer};
-pub use validation::{CaseDice, Validation};
+pub use validation::{CaseDice, Predicted, Validation};
