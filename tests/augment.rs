@@ -12,7 +12,8 @@ use vnet_engine::augment::{
 };
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::data::{
-    Batch, Dataset, Intensities, Loader, LoaderSettings, Normalisation, Preparation, QUANTILES, Sample, Sampling,
+    Batch, CacheBudget, Dataset, Intensities, Loader, LoaderSettings, Normalisation, Preparation, QUANTILES, Sample,
+    Sampling,
 };
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::{Graph, Op};
@@ -385,7 +386,7 @@ fn batches(dataset: &Dataset, sampling: Sampling, threads: usize, cache_bytes: u
     let preparation = Preparation { patch, ..Preparation::native(Normalisation::ZScoreAll) };
     let settings = LoaderSettings {
         threads,
-        cache_bytes,
+        cache: CacheBudget::new(cache_bytes),
         sampling,
         start_sample: start,
         foreground: 0.33,

@@ -13,8 +13,8 @@ use vnet_engine::data::loader::case_of_sample;
 use vnet_engine::data::phantom::{PhantomSettings, make_case, write_dataset};
 use vnet_engine::data::prepare::{Fit, prepare_image, prepare_pair};
 use vnet_engine::data::{
-    Case, Classes, DataError, Dataset, Folder, Grid, IntensityStatistics, LabelMap, Loader, LoaderSettings,
-    Normalisation, Preparation, Split, Volume,
+    CacheBudget, Case, Classes, DataError, Dataset, Folder, Grid, IntensityStatistics, LabelMap, Loader,
+    LoaderSettings, Normalisation, Preparation, Split, Volume,
 };
 
 const EXTENTS: [usize; 3] = [6, 5, 3];
@@ -484,7 +484,7 @@ fn batches(
     cache: usize,
     count: usize,
 ) -> Vec<vnet_engine::data::Batch> {
-    let settings = LoaderSettings { start_sample: start, threads, cache_bytes: cache, ..whole(batch, 77) };
+    let settings = LoaderSettings { start_sample: start, threads, cache: CacheBudget::new(cache), ..whole(batch, 77) };
     let mut loader = Loader::start(cases.to_vec(), preparation(), settings).expect("a loader");
     (0..count).map(|_| loader.next().expect("a batch")).collect()
 }

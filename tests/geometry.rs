@@ -116,6 +116,89 @@ fn preparation(spacing: TargetSpacing, canonical: bool) -> Preparation {
     }
 }
 
+/// Errors of the f32 arithmetic of two classes' weights, between which the larger is chosen: three axes of two weights, two products
+/// and a sum, each rounded.
+const TIE: f64 = 2.0 * 3.0 * 5.0 * U;
+
+/// World coordinates to voxel indices: the inverse of the affine, by Cramer's rule.
+fn index_of(grid: &Grid, world: [f64; 3]) -> [f64; 3] {
+    let a = grid.affine;
+    let cofactor = |row: usize, column: usize| {
+        let [r, s] = [(row + 1) % 3, (row + 2) % 3];
+        let [c, d] = [(column + 1) % 3, (column + 2) % 3];
+        a[r][c] * a[s][d] - a[r][d] * a[s][c]
+    };
+    let determinant: f64 = (0..3).map(|column| a[0][column] * cofactor(0, column)).sum();
+    let offset: [f64; 3] = std::array::from_fn(|row| world[row] - a[row][3]);
+    std::array::from_fn(|axis| (0..3).map(|row| cofactor(row, axis) * offset[row]).sum::<f64>() / determinant)
+}
+
+fn place(grid: &Grid, index: usize) -> [usize; 3] {
+    let [nx, ny, _] = grid.extents;
+    [index % nx, index / nx % ny, index / (nx * ny)]
+}
+
+/// The definition of resampling, voxel by voxel in f64 and by world coordinates: the label of `to` with the largest trilinear weight
+/// among the eight nearest voxels of `from`, and by how much it leads. What lies outside has label 0.
+fn definition(labels: &[u16], from: &Grid, to: &Grid, voxel: [usize; 3]) -> (u16, f64) {
+    let position = index_of(from, to.to_world(voxel.map(|v| v as f64)));
+    let mut weights = [0.0; 3];
+    for corner in 0..8 {
+        let mut weight = 1.0;
+        let at: [i64; 3] = std::array::from_fn(|axis| {
+            let (low, upper) = (position[axis].floor(), corner >> axis & 1);
+            let part = position[axis] - low;
+            weight *= if upper == 1 { part } else { 1.0 - part };
+            low as i64 + upper as i64
+        });
+        let inside = (0..3).all(|axis| (0..from.extents[axis] as i64).contains(&at[axis]));
+        let [x, y, z] = at.map(|v| v as usize);
+        let label = if inside { labels[(z * from.extents[1] + y) * from.extents[0] + x] } else { 0 };
+        weights[usize::from(label)] += weight;
+    }
+    let winner = (0..3).fold(0, |best, class| if weights[class] > weights[best] { class } else { best });
+    let second = (0..3).filter(|&class| class != winner).map(|class| weights[class]).fold(0.0, f64::max);
+    (winner as u16, weights[winner] - second)
+}
+
+/// Labels that were resampled are those of the definition, but for ties.
+fn assert_resampled(found: &[u16], labels: &[u16], from: &Grid, to: &Grid) {
+    let mut ties = 0;
+    for (index, &found) in found.iter().enumerate() {
+        let (expected, lead) = definition(labels, from, to, place(to, index));
+        ties += usize::from(lead <= TIE);
+        assert!(found == expected || lead <= TIE, "voxel {:?}: {found}, not {expected} by {lead}", place(to, index));
+    }
+    assert!(ties < found.len() / 20, "{ties} ties of {}", found.len());
+}
+
+/// A label that is another after the way to the network's grid and back has a voxel of another label near it: a voxel of the file takes
+/// its label from voxels of the network less than one of these away along each axis, and they theirs from voxels of the file less than
+/// one away.
+fn assert_changes_lie_at_borders(back: &[u16], labels: &[u16], file: &Grid, network: &Grid) {
+    let reach: [usize; 3] = std::array::from_fn(|axis| {
+        let size = |row: &usize| file.affine[*row][axis].abs();
+        let parallel = (0..3).max_by(|a, b| size(a).total_cmp(&size(b))).expect("three axes");
+        (network.spacing[parallel] / file.spacing[axis] + 1.0).ceil() as usize
+    });
+    let [nx, ny, _] = file.extents;
+    let mut changed = 0;
+    for index in (0..labels.len()).filter(|&index| back[index] != labels[index]) {
+        let at = place(file, index);
+        let ranges: [std::ops::RangeInclusive<usize>; 3] = std::array::from_fn(|axis| {
+            at[axis].saturating_sub(reach[axis])..=(at[axis] + reach[axis]).min(file.extents[axis] - 1)
+        });
+        let [xs, ys, zs] = ranges;
+        let near = zs.flat_map(|z| ys.clone().map(move |y| (y, z))).flat_map(|(y, z)| {
+            let row = (z * ny + y) * nx;
+            &labels[row + xs.start()..=row + xs.end()]
+        });
+        assert!(near.into_iter().any(|label| *label == back[index]), "{at:?} lies within one label");
+        changed += 1;
+    }
+    assert!(changed > 0, "a way that changes nothing tests nothing");
+}
+
 /// A label map that goes to the network's grid and comes back, as labels and as probabilities.
 #[test]
 fn a_smooth_organ_survives_the_round_trip() {
@@ -138,9 +221,11 @@ fn a_smooth_organ_survives_the_round_trip() {
         let [as_labels, as_probabilities] =
             [geometry.restore_labels(&there, 0), geometry.restore_classes(&probabilities, 3)];
         assert_eq!(as_labels, as_probabilities);
+        assert_resampled(&there, &labels, &grid, &geometry.grid);
+        assert_resampled(&as_labels, &there, &geometry.grid, &grid);
+        assert_changes_lie_at_borders(&as_labels, &labels, &grid, &geometry.grid);
         for class in [1, 2] {
             let dice = Overlap::count(&as_labels, &labels, class).expect("equal sizes").dice().expect("not empty");
-            assert!(dice >= 0.98, "class {class} at {spacing:?}: Dice {dice}");
             println!("class {class} at {spacing:?}: Dice {dice:.4}");
         }
     }
@@ -187,10 +272,13 @@ fn ellipsoids_survive_the_way_through_a_patch() {
             let patch = Preparation { patch: [56, 48, 48], ..preparation(TargetSpacing::Millimetres(spacing), true) };
             let geometry = Prepared::from_volume(volume, &patch, Fit::Patch).geometry;
             assert_eq!((geometry.grid.extents, geometry.grid.orientation_code()), ([56, 48, 48], "RAS".to_owned()));
-            let back = geometry.restore_labels(&geometry.apply_labels(&labels, 0), 0);
+            let there = geometry.apply_labels(&labels, 0);
+            let back = geometry.restore_labels(&there, 0);
+            assert_resampled(&there, &labels, &grid, &geometry.grid);
+            assert_resampled(&back, &there, &geometry.grid, &grid);
+            assert_changes_lie_at_borders(&back, &labels, &grid, &geometry.grid);
             let dice = Overlap::count(&back, &labels, 1).expect("equal sizes").dice().expect("not empty");
             println!("axes {order:?}, semi-axes {semi_axes:?} mm, spacing {spacing:?} mm: Dice {dice:.4}");
-            assert!(dice >= 0.98, "{order:?}, {semi_axes:?} mm at {spacing:?} mm: Dice {dice}");
         }
     }
 }
@@ -216,10 +304,6 @@ fn own_spacing_is_exact() {
 #[test]
 fn prepared_volumes_stay_where_they_are_in_the_patient() {
     let grid = oblique();
-    let place = |grid: &Grid, index: usize| {
-        let [nx, ny, _] = grid.extents;
-        [index % nx, index / nx % ny, index / (nx * ny)]
-    };
     for axis in 0..3 {
         let ramp = |grid: &Grid, index| grid.to_world(place(grid, index).map(|v| v as f64))[axis];
         let voxels = (0..grid.voxel_count()).map(|index| ramp(&grid, index) as f32).collect();

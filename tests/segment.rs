@@ -171,7 +171,8 @@ fn label_maps_have_the_values_of_the_data_set() {
                 (format!("{output}.{ending}"), SegmentOptions { probabilities: true, ..SegmentOptions::default() });
             let output = at(&output);
             let map =
-                segment_file(&predictor, preparation, &at(input), &output, options, |_, _| ()).expect("segmented");
+                segment_file(&predictor, preparation, &at(input), &output, options, |_, _| ControlFlow::Continue(()))
+                    .expect("segmented");
             let written = read_label_map(&output).expect("readable");
             assert_eq!(written.voxels, map.voxels);
             written.voxels

@@ -247,15 +247,15 @@ fn take_labels(images: &mut Folder) -> Folder {
 
 /// What is known of a case.
 #[derive(Default)]
-struct ExaminedCase {
+pub(super) struct ExaminedCase {
     /// The label values that occur; none where the label map cannot be read.
     values: Option<Vec<u16>>,
     voxels: usize,
-    problems: Vec<DataError>,
+    pub(super) problems: Vec<DataError>,
     warnings: Warnings,
 }
 
-fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedCase {
+pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedCase {
     let mut found = ExaminedCase::default();
     let image = examine_header(&case.image);
     let label = examine_header(&case.label);

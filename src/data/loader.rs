@@ -9,14 +9,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::DataError;
+use super::cache::{Bytes, Cache, CacheBudget};
 use super::dataset::Case;
 use super::intensities::Intensities;
 use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
-use super::sampling::{Sampling, crop, patch_start};
+use super::sampling::{Foreground, Sampling, crop, patch_start};
 use crate::random::{Purpose, Stream};
 
 /// Bytes of prepared volumes in memory that [`LoaderSettings::whole`] allows: 340 patches of 128 x 128 x 64.
@@ -78,7 +79,7 @@ impl Batch {
 }
 
 /// How batches are made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LoaderSettings {
     /// Samples of a batch.
     pub batch: usize,
@@ -88,8 +89,8 @@ pub struct LoaderSettings {
     pub start_sample: u64,
     /// Workers; the batches do not depend on their number.
     pub threads: usize,
-    /// Prepared volumes of at most this many bytes are kept in memory.
-    pub cache_bytes: usize,
+    /// Prepared volumes are kept in memory as far as this budget goes; others may take of it too.
+    pub cache: CacheBudget,
     /// Which part of a volume a sample is.
     pub sampling: Sampling,
     /// Share of the patches that are centred on foreground.
@@ -110,7 +111,7 @@ impl LoaderSettings {
             seed,
             start_sample: 0,
             threads: 1,
-            cache_bytes: DEFAULT_CACHE_BYTES,
+            cache: CacheBudget::new(DEFAULT_CACHE_BYTES),
             sampling: Sampling::Whole,
             foreground: 0.0,
             block: patch,
@@ -145,8 +146,8 @@ impl Loader {
         positive("loader threads", settings.threads)?;
         positive("patch", preparation.patch.iter().product())?;
         let threads = settings.threads;
-        let cache = Cache::new(settings.cache_bytes);
-        let source = Arc::new(Source { cases, preparation, settings, cache });
+        let cache = Cache::new(settings.cache.clone());
+        let source = Arc::new(Source { cases, preparation, settings, cache, intensities: Mutex::default() });
         let stop = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::new();
         let mut workers = Vec::new();
@@ -201,7 +202,21 @@ struct Source {
     cases: Vec<Case>,
     preparation: Preparation,
     settings: LoaderSettings,
-    cache: Cache,
+    cache: Cache<TrainingCase>,
+    /// A kilobyte for each case, outside the budget.
+    intensities: Mutex<HashMap<usize, Arc<Intensities>>>,
+}
+
+/// A prepared case, and where its foreground is, if patches are centred on it.
+struct TrainingCase {
+    prepared: Prepared,
+    foreground: Foreground,
+}
+
+impl Bytes for TrainingCase {
+    fn bytes(&self) -> usize {
+        self.prepared.bytes() + self.foreground.bytes()
+    }
 }
 
 impl Source {
@@ -236,7 +251,8 @@ impl Source {
     /// Appends sample number `number` of the training.
     fn append(&self, batch: &mut Batch, number: u64) -> Result<(), DataError> {
         let index = case_of_sample(self.settings.seed, self.cases.len(), number);
-        let prepared = self.prepared(index)?;
+        let case = self.case(index)?;
+        let prepared = &case.prepared;
         let label = prepared.label.as_ref().expect("a pair has a label");
         match self.settings.sampling {
             Sampling::Whole => batch.push(&prepared.image, label),
@@ -244,7 +260,7 @@ impl Source {
                 let (extents, block, patch) =
                     (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
                 let LoaderSettings { seed, foreground, .. } = self.settings;
-                let start = patch_start(label, extents, patch, foreground, seed, number);
+                let start = patch_start(label, &case.foreground, extents, patch, foreground, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
                 batch.push(&crop(&prepared.image, extents, start, block, 0.0), &crop(label, extents, start, block, 0));
@@ -257,9 +273,15 @@ impl Source {
         Ok(())
     }
 
-    fn prepared(&self, index: usize) -> Result<Arc<Prepared>, DataError> {
-        let fit = if self.settings.sampling == Sampling::Whole { Fit::Patch } else { Fit::Whole };
-        self.cache.get_or_make(index, || prepare_pair(&self.cases[index], &self.preparation, fit))
+    fn case(&self, index: usize) -> Result<Arc<TrainingCase>, DataError> {
+        let whole = self.settings.sampling == Sampling::Whole;
+        let fit = if whole { Fit::Patch } else { Fit::Whole };
+        self.cache.get_or_make(index, || {
+            let prepared = prepare_pair(&self.cases[index], &self.preparation, fit)?;
+            let labels = prepared.label.as_deref().filter(|_| !whole && self.settings.foreground > 0.0);
+            let foreground = labels.map(Foreground::of).unwrap_or_default();
+            Ok(TrainingCase { prepared, foreground })
+        })
     }
 
     /// Another case for a sample, each as likely; the case itself if it is the only one.
@@ -274,57 +296,13 @@ impl Source {
     }
 
     fn intensities(&self, index: usize) -> Result<Arc<Intensities>, DataError> {
-        if let Some(known) = self.cache.lock().intensities.get(&index) {
+        // No code panics while it holds the lock, so a poisoned one is whole.
+        let lock = || self.intensities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&index) {
             return Ok(Arc::clone(known));
         }
-        let found = Arc::new(Intensities::of(&self.prepared(index)?.image));
-        self.cache.lock().intensities.insert(index, Arc::clone(&found));
+        let found = Arc::new(Intensities::of(&self.case(index)?.prepared.image));
+        lock().insert(index, Arc::clone(&found));
         Ok(found)
-    }
-}
-
-/// Prepared cases, kept from the first until the budget is spent. Nothing is thrown out: every case
-/// comes once per epoch, so a policy that replaces the oldest would have lost each case just before
-/// it is due again.
-struct Cache {
-    budget: usize,
-    held: Mutex<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    bytes: usize,
-    cases: HashMap<usize, Arc<Prepared>>,
-    /// A kilobyte for each case, outside the budget.
-    intensities: HashMap<usize, Arc<Intensities>>,
-}
-
-impl Cache {
-    fn new(budget: usize) -> Cache {
-        Cache { budget, held: Mutex::new(Held::default()) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        // No code panics while it holds the lock, so a poisoned one is whole.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get_or_make(
-        &self,
-        case: usize,
-        make: impl FnOnce() -> Result<Prepared, DataError>,
-    ) -> Result<Arc<Prepared>, DataError> {
-        if let Some(prepared) = self.lock().cases.get(&case) {
-            return Ok(Arc::clone(prepared));
-        }
-        // Without the lock: another worker may make the same case, and either copy will do.
-        let prepared = Arc::new(make()?);
-        let mut held = self.lock();
-        let bytes = prepared.bytes();
-        if held.bytes + bytes <= self.budget && !held.cases.contains_key(&case) {
-            held.bytes += bytes;
-            held.cases.insert(case, Arc::clone(&prepared));
-        }
-        Ok(prepared)
     }
 }

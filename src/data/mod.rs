@@ -18,6 +18,7 @@
 //! index (see [`crate::random`]).
 
 pub mod alignment;
+mod cache;
 pub mod canonical;
 pub mod classes;
 pub mod dataset;
@@ -41,6 +42,8 @@ pub mod volume;
 pub mod warning;
 
 pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
+pub use cache::CacheBudget;
+pub(crate) use cache::{Bytes, Cache};
 pub use canonical::Reorientation;
 pub use classes::Classes;
 pub use dataset::{Case, Dataset, Examined, images_in, images_only};

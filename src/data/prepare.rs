@@ -247,7 +247,7 @@ pub fn check_image(path: &Path, preparation: &Preparation) -> Result<Header, Dat
 /// Reads and prepares an image; the header is what an output in its grid is written from.
 pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
     let header = check_image(path, preparation)?;
-    let prepared = Prepared::from_volume(io::read_volume(path)?, preparation, fit);
+    let prepared = Prepared::from_volume(io::read_voxels(path, &header)?, preparation, fit);
     Ok((prepared, header))
 }
 
@@ -273,6 +273,28 @@ pub fn read_case_label(case: &Case, image: &Header, preparation: &Preparation) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Also when a data set is examined: each of the two files of a case once.
+    #[test]
+    fn the_header_of_a_file_is_parsed_once() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| folder.path().join(name);
+        let (image, label) = (file("a.nii.gz"), file("a_segmentation.nii.gz"));
+        io::write_volume(&image, &volume()).expect("written");
+        let voxels = vec![1; volume().voxels.len()];
+        io::write_label_map(&label, &LabelMap { grid: volume().grid, voxels }, &Header::for_grid(&volume().grid))
+            .expect("written");
+        let case = Case { name: "a".into(), image, label };
+        let parsed = |read: &dyn Fn()| {
+            let before = io::PARSED_HEADERS.get();
+            read();
+            io::PARSED_HEADERS.get() - before
+        };
+        let native = Preparation::native(Normalisation::ZScoreAll);
+        assert_eq!(parsed(&|| drop(prepare_pair(&case, &native, Fit::Whole).expect("prepared"))), 2);
+        assert_eq!(parsed(&|| drop(prepare_image(&case.image, &native, Fit::Whole).expect("prepared"))), 1);
+        assert_eq!(parsed(&|| assert!(super::super::dataset::examine_case(&case, None).problems.is_empty())), 2);
+    }
 
     fn volume() -> Volume {
         // Left, posterior, superior; smaller than the patch along x, larger along y.

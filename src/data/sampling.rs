@@ -14,41 +14,76 @@ pub enum Sampling {
     Patch,
 }
 
+/// Voxels in a row of which [`Foreground`] keeps one count per class.
+const ROW: usize = 4096;
+
+/// Where the foreground of a label map is, so that a voxel of a class is found without a pass over the map: for each class other
+/// than 0 that occurs, how many of its voxels there are up to the end of each row of 4096 voxels.
+#[derive(Clone, Debug, Default)]
+pub struct Foreground {
+    /// Each class with its counts, the last of which is that of all its voxels.
+    classes: Vec<(u16, Vec<u32>)>,
+}
+
+impl Foreground {
+    /// That of labels of fewer than 2^32 voxels.
+    pub fn of(labels: &[u16]) -> Foreground {
+        let mut occurs = [false; 1 << 16];
+        labels.iter().for_each(|&label| occurs[usize::from(label)] = true);
+        let mut classes: Vec<(u16, Vec<u32>)> =
+            (1..=u16::MAX).filter(|&class| occurs[usize::from(class)]).map(|class| (class, Vec::new())).collect();
+        let mut counts = vec![0u32; 1 << 16];
+        for row in labels.chunks(ROW) {
+            row.iter().for_each(|&label| counts[usize::from(label)] += 1);
+            classes.iter_mut().for_each(|(class, up_to)| up_to.push(counts[usize::from(*class)]));
+        }
+        Foreground { classes }
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.classes.iter().map(|(_, up_to)| size_of_val(up_to.as_slice())).sum()
+    }
+
+    /// A voxel of a foreground class of these labels, each class as likely, and each voxel of it.
+    fn voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
+        if self.classes.is_empty() {
+            return None;
+        }
+        let (class, up_to) = &self.classes[stream.below(self.classes.len())];
+        let count = *up_to.last()?;
+        let wanted = u32::try_from(stream.below(count as usize)).expect("below a count of 32 bits");
+        let row = up_to.partition_point(|&count| count <= wanted);
+        let before = if row == 0 { 0 } else { up_to[row - 1] };
+        let mut of_class = (row * ROW..labels.len()).filter(|&voxel| labels[voxel] == *class);
+        of_class.nth((wanted - before) as usize)
+    }
+}
+
 /// Where a patch lies in a volume, x, y, z; it does not reach beyond the volume.
 ///
-/// With probability `foreground` it is centred (as far as the volume allows) on a voxel of a class that is drawn from those
-/// other than 0 in the volume, each as likely; else every place is as likely. A pure function of its arguments.
+/// With probability `share` it is centred (as far as the volume allows) on a voxel of a class that is drawn from those
+/// other than 0 in the volume, each as likely; else every place is as likely. `foreground` is that of the labels. A pure function
+/// of its arguments.
 pub fn patch_start(
     labels: &[u16],
+    foreground: &Foreground,
     extents: [usize; 3],
     patch: [usize; 3],
-    foreground: f64,
+    share: f64,
     seed: u64,
     sample: u64,
 ) -> [usize; 3] {
     let mut stream = Stream::new(seed, Purpose::Patch, sample);
     let room: [usize; 3] = std::array::from_fn(|axis| extents[axis] - patch[axis]);
-    let wanted = stream.uniform() < foreground;
-    match wanted.then(|| foreground_voxel(labels, &mut stream)).flatten() {
+    let wanted = stream.uniform() < share;
+    match wanted.then(|| foreground.voxel(labels, &mut stream)).flatten() {
         Some(voxel) => {
             let at = super::volume::position_of(voxel, extents);
             std::array::from_fn(|axis| at[axis].saturating_sub(patch[axis] / 2).min(room[axis]))
         }
         None => room.map(|room| stream.below(room + 1)),
     }
-}
-
-/// A voxel of a foreground class, each class as likely.
-fn foreground_voxel(labels: &[u16], stream: &mut Stream) -> Option<usize> {
-    let mut counts = vec![0usize; usize::from(labels.iter().copied().max()?) + 1];
-    labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
-    let present: Vec<usize> = (1..counts.len()).filter(|&class| counts[class] > 0).collect();
-    if present.is_empty() {
-        return None;
-    }
-    let class = present[stream.below(present.len())];
-    let wanted = stream.below(counts[class]);
-    (0..labels.len()).filter(|&voxel| usize::from(labels[voxel]) == class).nth(wanted)
 }
 
 /// The block of extents `block` whose first voxel is `start` of a volume (x fastest); beyond the volume it has the value
@@ -86,12 +121,47 @@ mod tests {
         let (extents, patch) = ([5, 4, 3], [3, 4, 2]);
         let mut seen = std::collections::HashSet::new();
         for sample in 0..200 {
-            let start = patch_start(&[0; 60], extents, patch, 0.5, 3, sample);
+            let start = patch_start(&[0; 60], &Foreground::of(&[0; 60]), extents, patch, 0.5, 3, sample);
             assert!((0..3).all(|axis| start[axis] + patch[axis] <= extents[axis]));
-            assert_eq!(start, patch_start(&[0; 60], extents, patch, 0.5, 3, sample));
+            assert_eq!(start, patch_start(&[0; 60], &Foreground::of(&[0; 60]), extents, patch, 0.5, 3, sample));
             seen.insert(start);
         }
         assert_eq!(seen.len(), 3 * 2);
+    }
+
+    /// The definition: a count of every class, and a pass over the labels.
+    fn by_passes(labels: &[u16], stream: &mut Stream) -> Option<usize> {
+        let classes: std::collections::BTreeSet<u16> = labels.iter().copied().filter(|&label| label > 0).collect();
+        let classes: Vec<u16> = classes.into_iter().collect();
+        if classes.is_empty() {
+            return None;
+        }
+        let class = classes[stream.below(classes.len())];
+        let voxels: Vec<usize> = (0..labels.len()).filter(|&voxel| labels[voxel] == class).collect();
+        Some(voxels[stream.below(voxels.len())])
+    }
+
+    /// Voxels at the ends of rows of counts, classes in one row only, and a last row that is not full.
+    #[test]
+    fn an_index_finds_the_voxels_that_passes_over_the_labels_find() {
+        let mut labels = vec![0u16; 3 * ROW + 17];
+        for (voxel, label) in labels.iter_mut().enumerate() {
+            *label = if voxel % 7 == 3 { 1 } else { 0 };
+        }
+        for (voxel, label) in [(0, 9), (ROW - 1, 2), (ROW, 2), (2 * ROW - 1, 300), (3 * ROW + 16, 65_535)] {
+            labels[voxel] = label;
+        }
+        let foreground = Foreground::of(&labels);
+        assert_eq!(foreground.bytes(), 5 * 4 * size_of::<u32>());
+        let mut seen = std::collections::HashSet::new();
+        for sample in 0..500 {
+            let draw = |find: &dyn Fn(&mut Stream) -> Option<usize>| find(&mut Stream::new(2, Purpose::Patch, sample));
+            let found = draw(&|stream| foreground.voxel(&labels, stream));
+            assert_eq!(found, draw(&|stream| by_passes(&labels, stream)));
+            seen.extend(found.map(|voxel| labels[voxel]));
+        }
+        assert_eq!(seen.len(), 5);
+        assert_eq!(Foreground::of(&[0; 5000]).voxel(&[0; 5000], &mut Stream::new(2, Purpose::Patch, 0)), None);
     }
 
     /// A rare class is centred as often as a common one, and only when foreground is asked for.
@@ -101,8 +171,9 @@ mod tests {
         let mut labels = vec![0u16; 40];
         labels[5..25].fill(1);
         labels[30] = 2;
-        let centres = |foreground: f64| -> Vec<usize> {
-            (0..1000).map(|s| patch_start(&labels, extents, patch, foreground, 8, s)[0] + 1).collect()
+        let foreground = Foreground::of(&labels);
+        let centres = |share: f64| -> Vec<usize> {
+            (0..1000).map(|s| patch_start(&labels, &foreground, extents, patch, share, 8, s)[0] + 1).collect()
         };
         let rare = |centres: &[usize]| centres.iter().filter(|c| **c == 30).count();
         let all = centres(1.0);

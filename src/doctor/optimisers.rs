@@ -34,7 +34,7 @@ pub struct Comparison {
     /// By the definition.
     pub expected: Vec<f64>,
     /// How far each element may be off.
-    pub bound: f64,
+    pub bounds: Vec<f64>,
 }
 
 /// The optimisers that are tried, by name, with weight decay and clipping at this norm.
@@ -144,34 +144,32 @@ pub fn ten_steps(
     let start = normal(bed.elements, 1.0, 1);
     let mut state = State::new(widen(&start));
     bed.start(&start);
-    let mut moved = 0.0f64;
+    let mut errors = bounds::Errors::none(bed.elements);
     let mut comparisons = Vec::new();
     for step in 1..=u64::from(STEPS) {
         // Of falling size, so that clipping at 0.7 stops in the middle: the norm is about 200 times the deviation.
-        let gradients = normal(bed.elements, 0.1 * 0.5f64.powf(step as f64), 100 + step);
-        let before = state.parameters.clone();
-        let expected = reference::update(settings, step, LEARNING_RATE, bed.decayed, &widen(&gradients), &mut state);
+        let given = normal(bed.elements, 0.1 * 0.5f64.powf(step as f64), 100 + step);
+        let (gradients, before) = (widen(&given), state.clone());
+        let expected = reference::update(settings, step, LEARNING_RATE, bed.decayed, &gradients, &mut state);
         comparisons.push(Comparison {
             what: format!("norm of step {step}"),
             kernels: vec!["squares", "gradient_norm"],
-            found: vec![bed.step(step, &gradients)?],
+            found: vec![bed.step(step, &given)?],
             expected: vec![expected],
-            bound: bounds::norm(expected),
+            bounds: vec![bounds::norm(expected)],
         });
-        let moves: Vec<f64> = before.iter().zip(&state.parameters).map(|(b, a)| a - b).collect();
-        moved = moved.max(largest(&moves));
+        errors.step(settings, (step, LEARNING_RATE), bed.decayed, &gradients, [&before, &state]);
     }
     let kernel = kernel(settings);
-    let mut arena = |what: &str, arena, expected: &[f64], bound| -> Result<(), GpuError> {
-        let (found, expected) = (bed.read(arena)?, expected.to_vec());
-        comparisons.push(Comparison { what: what.to_owned(), kernels: vec![kernel], found, expected, bound });
+    let mut arena = |what: &str, arena, expected: Vec<f64>, bounds| -> Result<(), GpuError> {
+        let found = bed.read(arena)?;
+        comparisons.push(Comparison { what: what.to_owned(), kernels: vec![kernel], found, expected, bounds });
         Ok(())
     };
-    let bound = bounds::parameters(STEPS, largest(&state.parameters), moved);
-    arena("parameters", Arena::Parameters, &state.parameters, bound)?;
-    arena("moment 1", Arena::Moment1, &state.moment1, bounds::moment(STEPS, largest(&state.moment1)))?;
+    arena("parameters", Arena::Parameters, state.parameters, errors.parameters)?;
+    arena("moment 1", Arena::Moment1, state.moment1, errors.moment1)?;
     if settings.optimiser.moments() == 2 {
-        arena("moment 2", Arena::Moment2, &state.moment2, bounds::moment(STEPS, largest(&state.moment2)))?;
+        arena("moment 2", Arena::Moment2, state.moment2, errors.moment2)?;
     }
     Ok(comparisons)
 }
@@ -200,12 +198,13 @@ pub fn averaging(gpu: &Arc<Gpu>, target: &Target) -> Result<(Comparison, Vec<f32
             largest_value = largest_value.max(largest(&parameters));
         }
     }
+    let bounds = vec![bounds::average(DECAY, largest_value); expected.len()];
     let comparison = Comparison {
         what: "average".to_owned(),
         kernels: vec!["ema"],
         found: bed.read(Arena::Average)?,
         expected,
-        bound: bounds::average(DECAY, largest_value),
+        bounds,
     };
     Ok((comparison, parameters))
 }
@@ -240,7 +239,7 @@ pub fn accumulation(gpu: &Arc<Gpu>, target: &Target) -> Result<Comparison, Docto
     let mut found = executor.read_arena(Arena::Gradients)?;
     found.truncate(elements);
     let what = format!("sum of {elements}");
-    Ok(Comparison { what, kernels: vec!["accumulate"], found, expected: widen(&expected), bound: 0.0 })
+    Ok(Comparison { what, kernels: vec!["accumulate"], found, expected: widen(&expected), bounds: vec![0.0; elements] })
 }
 
 /// A gradient that two parameters share, copied to the window of each: exactly the gradient.
@@ -264,7 +263,7 @@ pub fn copies(gpu: &Arc<Gpu>, target: &Target) -> Result<Comparison, DoctorError
     let found = windows.iter().flat_map(|w| &arena[w.start..w.start + w.len]).copied().collect();
     let what = format!("{elements} for two parameters");
     let expected = widen(&[&gradients[..], &gradients].concat());
-    Ok(Comparison { what, kernels: vec!["copy"], found, expected, bound: 0.0 })
+    Ok(Comparison { what, kernels: vec!["copy"], found, expected, bounds: vec![0.0; 2 * elements] })
 }
 
 /// Tries every kernel of the optimisers: its worst comparison.
@@ -294,7 +293,8 @@ fn judged(
     match outcome {
         Ok(comparisons) => {
             let of = |c: &Comparison| {
-                let elements = c.found.iter().zip(&c.expected).map(|(f, e)| (f64::from(*f), *e, c.bound));
+                let elements =
+                    c.found.iter().zip(&c.expected).zip(&c.bounds).map(|((f, e), b)| (f64::from(*f), *e, *b));
                 let worst = Ok(worst(elements));
                 let case = format!("{trial}: {}", c.what);
                 let test = |kernel: &&'static str| KernelTest::new(kernel, case.clone(), target, &worst);

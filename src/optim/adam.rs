@@ -1,3 +1,4 @@
+use super::bounds::{self, Element, FLUSHED, Step, U};
 use super::registry::{Entry, Hyperparameter, Hyperparameters};
 use super::{Optimiser, Optimisers, RULE_SCALARS, ReferenceStep};
 use crate::kernel::Dispatch;
@@ -94,6 +95,36 @@ impl Optimiser for Adam {
         *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
         let [first, second] = self.bias_corrections(step.number);
         *parameter -= step.learning_rate * (*m / first / ((*v / second).sqrt() + self.epsilon));
+    }
+
+    fn errors(&self, step: &Step, element: &Element, before: [f64; 3]) -> [f64; 3] {
+        let [mut of_parameter, of_first, of_second] = before;
+        let (g, of_gradient) = if self.decoupled_weight_decay {
+            // The factor that shrinks the parameter is rounded, and so is the product.
+            let shrunk = element.parameter * (1.0 - step.rate * element.decay);
+            of_parameter += if element.decay > 0.0 { 2.0 * U * shrunk.abs() } else { 0.0 };
+            step.clipped(element)
+        } else {
+            step.decayed(element, of_parameter)
+        };
+        let ([parameter, m, v], [correction1, correction2]) = (element.after, self.bias_corrections(step.number));
+        let (k1, k2) = (1.0 - self.beta1, 1.0 - self.beta2);
+        // m += k1 (g - m): the difference, the constant, the product and the sum are rounded.
+        let difference = (k1 * (g - element.moments[0])).abs();
+        let of_first = self.beta1 * of_first + k1 * of_gradient + 3.0 * U * difference + U * m.abs();
+        // beta2 v: the constant and the product; k2 g g: the constant and two products.
+        let of_square = 2.0 * g.abs() * of_gradient + of_gradient * of_gradient;
+        let of_sum = self.beta2 * of_second + 2.0 * U * v + k2 * of_square + 3.0 * U * k2 * g * g + U * v;
+        let of_second = of_sum + FLUSHED;
+        let (scale, root) = (1.0 / correction2.sqrt(), v.sqrt());
+        let divisor = scale * root + self.epsilon;
+        let of_scaled = scale * bounds::root(v, of_second) + 2.0 * U * scale * root;
+        let of_divisor = of_scaled + U * self.epsilon + U * divisor;
+        let numerator = step.rate / correction1 * m;
+        let of_numerator = step.rate / correction1 * of_first + 2.0 * U * numerator.abs();
+        // The device's divisor has epsilon at least.
+        let of_quotient = bounds::quotient((numerator, of_numerator), (divisor, of_divisor), 0.5 * self.epsilon);
+        [of_parameter + of_quotient + U * parameter.abs(), of_first, of_second]
     }
 }
 

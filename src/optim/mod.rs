@@ -70,6 +70,10 @@ pub trait Optimiser: Debug + Send + Sync {
     /// The definition, in f64: steps one parameter with its clipped gradient. Where there is one moment, the second is
     /// not used.
     fn reference(&self, step: &ReferenceStep, gradient: f64, parameter: &mut f64, moments: [&mut f64; 2]);
+
+    /// How far the kernel may be from the definition: bounds on the errors of parameter and moments after a step, from those
+    /// before it ([`bounds`]).
+    fn errors(&self, step: &bounds::Step, element: &bounds::Element, before: [f64; 3]) -> [f64; 3];
 }
 
 /// Elements of the arenas whose squares one workgroup sums: `ELEMENTS` of `squares.wgsl`.

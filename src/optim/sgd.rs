@@ -1,3 +1,4 @@
+use super::bounds::{Element, Step, U};
 use super::registry::{Entry, Hyperparameter, Value};
 use super::{Optimiser, Optimisers, ReferenceStep};
 use crate::kernel::Dispatch;
@@ -54,6 +55,21 @@ impl Optimiser for Sgd {
         let g = gradient + step.weight_decay * *parameter;
         *m = self.momentum * *m + g;
         *parameter -= step.learning_rate * if self.nesterov { g + self.momentum * *m } else { *m };
+    }
+
+    fn errors(&self, step: &Step, element: &Element, [of_parameter, of_moment, _]: [f64; 3]) -> [f64; 3] {
+        let (g, of_gradient) = step.decayed(element, of_parameter);
+        let ([parameter, moment, _], momentum) = (element.after, self.momentum);
+        let carried = (momentum * element.moments[0]).abs();
+        let of_moment = momentum * of_moment + 2.0 * U * carried + of_gradient + U * moment.abs();
+        let (direction, of_direction) = if self.nesterov {
+            let (ahead, direction) = (momentum * moment, g + momentum * moment);
+            (direction, of_gradient + momentum * of_moment + 2.0 * U * ahead.abs() + U * direction.abs())
+        } else {
+            (moment, of_moment)
+        };
+        let of_move = step.rate * of_direction + 2.0 * U * (step.rate * direction).abs();
+        [of_parameter + of_move + U * parameter.abs(), of_moment, 0.0]
     }
 }
 

@@ -4,7 +4,7 @@ pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Labels, Patch
 use super::suggest::did_you_mean;
 use super::{HealthConfig, MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
-use crate::data::{Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
+use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network, NetworkError};
 use crate::optim::registry::{Hyperparameters, Kind, Registry};
@@ -320,14 +320,20 @@ impl Config {
         }
     }
 
-    /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on.
+    /// A new budget of `data.cache`.
+    pub fn cache_budget(&self) -> CacheBudget {
+        CacheBudget::new(usize::try_from(self.data.cache.0).unwrap_or(usize::MAX))
+    }
+
+    /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on, with a
+    /// [cache](Config::cache_budget) of their own.
     pub fn loader_settings(&self, patch: [usize; 3], batch: usize, start_sample: u64) -> LoaderSettings {
         LoaderSettings {
             batch,
             seed: self.seed,
             start_sample,
             threads: self.training.loader_threads,
-            cache_bytes: usize::try_from(self.data.cache.0).unwrap_or(usize::MAX),
+            cache: self.cache_budget(),
             sampling: self.data.sampling,
             foreground: self.data.foreground,
             block: self.trainer_settings().block(patch),

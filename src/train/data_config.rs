@@ -33,7 +33,8 @@ pub struct DataConfig {
     pub sampling: Sampling,
     /// For `patch`: share of the patches that are centred on a foreground voxel, of each class as often.
     pub foreground: f64,
-    /// Prepared volumes of at most this size, e.g. `"2GiB"`, are kept in memory; the others are read for each sample.
+    /// Prepared volumes of training and validation of at most this size together, e.g. `"2GiB"`, are kept in memory; the others
+    /// are read for each sample and each validation.
     pub cache: ByteSize,
     /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
     /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.

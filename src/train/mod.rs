@@ -43,4 +43,4 @@ pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};
 pub use settings::TrainerSettings;
 pub use suggest::{did_you_mean, nearest_name};
 pub use trainer::{StepResult, Trainer};
-pub use validation::{CaseDice, Validation};
+pub use validation::{CaseDice, Predicted, Validation};

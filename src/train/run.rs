@@ -16,7 +16,7 @@ use super::health::{Health, Restorations};
 use super::history::History;
 use super::profiler::StepProfiler;
 use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation};
-use crate::data::{Case, Notice, Preparation, Warnings};
+use crate::data::{CacheBudget, Case, Notice, Preparation, Warnings};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::metrics::Evaluation;
@@ -138,6 +138,8 @@ struct Run<'a, P: Progress> {
     trainer: Trainer,
     predictor: Predictor,
     validation: Validation,
+    /// For the volumes of training and validation together.
+    cache: CacheBudget,
     network: Network,
     preprocessing: Preprocessing,
     /// Extents x, y, z of the network's input.

@@ -79,18 +79,28 @@ pub struct Trainer {
     /// Passes of one step.
     passes: usize,
     step: u64,
+    /// The passes since the last update.
+    pending: Pending,
     in_flight: VecDeque<InFlight>,
     /// When the newest step was submitted.
     submitted: Option<Instant>,
+}
+
+/// Backward passes whose gradients are in the arena.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The loss of each.
+    losses: Vec<Readback>,
+    cases: Vec<String>,
 }
 
 #[derive(Debug)]
 struct InFlight {
     step: u64,
     learning_rate: f64,
-    cases: Vec<String>,
-    /// One loss per pass, the last with the norm of the gradient behind it.
-    readbacks: Vec<Readback>,
+    passes: Pending,
+    /// The norm of the gradient.
+    norm: Readback,
 }
 
 /// What a step gave.
@@ -137,8 +147,20 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         let (Head { training, augmenter }, plan, passes) = fit(network, settings, extents, target)?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
-        let (batch, settings, in_flight) = (settings.batch / passes, settings.clone(), VecDeque::new());
-        Ok(Self { training, augmenter, executor, settings, batch, passes, step: 0, in_flight, submitted: None })
+        let (batch, settings) = (settings.batch / passes, settings.clone());
+        let (pending, in_flight) = (Pending::default(), VecDeque::new());
+        Ok(Self {
+            training,
+            augmenter,
+            executor,
+            settings,
+            batch,
+            passes,
+            step: 0,
+            pending,
+            in_flight,
+            submitted: None,
+        })
     }
 
     /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
@@ -247,6 +269,7 @@ impl Trainer {
     /// Puts the trainer into the state of a checkpoint; the average starts at the parameters ([`Trainer::set_average`]).
     pub fn restore(&mut self, step: u64, parameters: &[f32], moment1: &[f32], moment2: Option<&[f32]>) {
         self.step = step;
+        self.pending = Pending::default();
         self.set_parameters(parameters);
         self.executor.write_arena(Arena::Moment1, moment1);
         if let Some(moment2) = moment2.filter(|_| self.has_second_moment()) {
@@ -259,7 +282,8 @@ impl Trainer {
         self.settings.optimiser.optimiser.moments() == 2
     }
 
-    /// One optimiser step on `passes` batches; returns results that have arrived, oldest first.
+    /// One optimiser step on `passes` batches, [`Trainer::backward`] of each and then [`Trainer::update`]; returns results that
+    /// have arrived, oldest first.
     ///
     /// # Errors
     /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or
@@ -288,6 +312,60 @@ impl Trainer {
         Ok((results, timings))
     }
 
+    /// The forward and backward pass of one batch: the first half of a step. The gradient of its loss divided by
+    /// [`Trainer::passes`] replaces the contents of the gradient arena in the first pass after an update, and is added to them in
+    /// the others. After [`Trainer::passes`] passes the arena holds the gradient of the mean loss, and [`Trainer::update`] is
+    /// due; before that the gradients can be read and changed ([`Trainer::gradients`], [`Trainer::set_gradients`]).
+    ///
+    /// ```no_run
+    /// # use vnet_engine::data::Batch;
+    /// # use vnet_engine::train::{TrainError, Trainer};
+    /// # fn step(trainer: &mut Trainer, batches: &[Batch], mean_over_processes: fn(&mut [f32])) -> Result<(), TrainError> {
+    /// for batch in batches {
+    ///     trainer.backward(batch)?;
+    /// }
+    /// let mut gradients = trainer.gradients()?;
+    /// mean_over_processes(&mut gradients);
+    /// trainer.set_gradients(&gradients);
+    /// trainer.update(1e-3)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrainError::Batch`] when the batch is not what [`Trainer::pass_batch`] asks for, does not say of its samples what the
+    /// configured augmentation needs, or is one more than an update takes; [`TrainError::Gpu`] when the device failed.
+    pub fn backward(&mut self, batch: &Batch) -> Result<(), TrainError> {
+        self.check(batch)?;
+        self.backward_by(batch, Executor::run)
+    }
+
+    /// The optimiser's step with the gradients in the arena: the second half of a step. Returns results that have arrived, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// [`TrainError::Batch`] when there were not [`Trainer::passes`] passes since the last update; [`TrainError::Gpu`] when the
+    /// device failed.
+    pub fn update(&mut self, learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
+        self.update_by(learning_rate, Executor::run)
+    }
+
+    /// Reads the gradient arena, which is laid out like the parameters ([`Trainer::layout`]).
+    ///
+    /// # Errors
+    /// [`TrainError::Gpu`] when the device failed.
+    pub fn gradients(&self) -> Result<Vec<f32>, TrainError> {
+        Ok(self.executor.read_arena(Arena::Gradients)?)
+    }
+
+    /// Writes the gradient arena, between [`Trainer::backward`] and [`Trainer::update`].
+    ///
+    /// # Panics
+    /// When there are not as many elements as the arena has.
+    pub fn set_gradients(&mut self, arena: &[f32]) {
+        self.executor.write_arena(Arena::Gradients, arena);
+    }
+
     /// A step whose programs are run by `run`.
     fn advance(
         &mut self,
@@ -295,27 +373,56 @@ impl Trainer {
         learning_rate: f64,
         mut run: impl FnMut(&Executor, usize) -> Result<(), GpuError>,
     ) -> Result<Vec<StepResult>, TrainError> {
-        self.check(batches)?;
-        self.step += 1;
-        let mut readbacks = Vec::new();
-        let loss = self.executor.plan().places[&self.training.loss];
-        for (pass, batch) in batches.iter().enumerate() {
-            let scalars = StepScalars::new(&self.settings.optimiser, self.step, learning_rate).in_micro_step(pass);
-            let weight = self.settings.ema_decay.map_or(0.0, |decay| average_weight(decay, self.step));
-            let scalars = scalars.averaging(weight);
-            self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
-            self.write_batch(batch);
-            run(&self.executor, GRADIENTS)?;
-            if pass + 1 < self.passes {
-                readbacks.push(self.executor.read_windows(&[loss])?);
-            }
+        same("batches", self.pending.losses.len() + batches.len(), self.passes)?;
+        batches.iter().try_for_each(|batch| self.check(batch))?;
+        for batch in batches {
+            self.backward_by(batch, &mut run)?;
         }
+        self.update_by(learning_rate, run)
+    }
+
+    fn backward_by(
+        &mut self,
+        batch: &Batch,
+        mut run: impl FnMut(&Executor, usize) -> Result<(), GpuError>,
+    ) -> Result<(), TrainError> {
+        let pass = self.pending.losses.len();
+        if pass >= self.passes {
+            return same("backward passes before an update", pass + 1, self.passes);
+        }
+        self.write_scalars(0.0, pass);
+        self.write_batch(batch);
+        run(&self.executor, GRADIENTS)?;
+        let loss = self.executor.plan().places[&self.training.loss];
+        self.pending.losses.push(self.executor.read_windows(&[loss])?);
+        self.pending.cases.extend(batch.cases.iter().cloned());
+        Ok(())
+    }
+
+    fn update_by(
+        &mut self,
+        learning_rate: f64,
+        mut run: impl FnMut(&Executor, usize) -> Result<(), GpuError>,
+    ) -> Result<Vec<StepResult>, TrainError> {
+        same("backward passes before an update", self.pending.losses.len(), self.passes)?;
+        self.write_scalars(learning_rate, 0);
         run(&self.executor, UPDATE)?;
-        readbacks.push(self.executor.read_windows(&[loss, self.norm_window()])?);
-        let cases = batches.iter().flat_map(|b| b.cases.iter().cloned()).collect();
-        self.in_flight.push_back(InFlight { step: self.step, learning_rate, cases, readbacks });
+        self.step += 1;
+        let norm = self.executor.read_windows(&[self.norm_window()])?;
+        let passes = std::mem::take(&mut self.pending);
+        self.in_flight.push_back(InFlight { step: self.step, learning_rate, passes, norm });
         let since = self.submitted.replace(Instant::now()).map_or(Duration::ZERO, |before| before.elapsed());
         self.collect(if since >= LONG_STEP { 1 } else { MOST_IN_FLIGHT })
+    }
+
+    /// Writes the scalars of the step after those that are done, of which the backward passes read the number of the pass, and the
+    /// update the rest.
+    fn write_scalars(&self, learning_rate: f64, pass: usize) {
+        let step = self.step + 1;
+        let weight = self.settings.ema_decay.map_or(0.0, |decay| average_weight(decay, step));
+        let scalars =
+            StepScalars::new(&self.settings.optimiser, step, learning_rate).in_micro_step(pass).averaging(weight);
+        self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
     }
 
     /// The values that a batch is written to.
@@ -326,27 +433,20 @@ impl Trainer {
         }
     }
 
-    fn check(&self, batches: &[Batch]) -> Result<(), TrainError> {
-        let same = |what, found, expected| match found == expected {
-            true => Ok(()),
-            false => Err(TrainError::Batch { what, found, expected }),
-        };
-        same("batches", batches.len(), self.passes)?;
+    fn check(&self, batch: &Batch) -> Result<(), TrainError> {
         let (image, labels) = self.batch_inputs();
         let elements = |value| (self.executor.plan().places[&value].bytes / ELEMENT_BYTES) as usize;
-        for batch in batches {
-            same("voxels of the image", batch.image.len(), elements(image))?;
-            same("labels", batch.label.len(), elements(labels))?;
-            if let Some(augmenter) = &self.augmenter {
-                let described = |known: fn(&Sample) -> bool| batch.samples.iter().filter(|s| known(s)).count();
-                let settings = augmenter.settings();
-                same(UNDESCRIBED, described(|_| true), self.batch)?;
-                if settings.needs_intensities() {
-                    same(WITHOUT_INTENSITIES, described(|s| s.intensities.is_some()), self.batch)?;
-                }
-                if settings.matches_histograms() {
-                    same(WITHOUT_PARTNER, described(|s| s.partner.is_some()), self.batch)?;
-                }
+        same("voxels of the image", batch.image.len(), elements(image))?;
+        same("labels", batch.label.len(), elements(labels))?;
+        if let Some(augmenter) = &self.augmenter {
+            let described = |known: fn(&Sample) -> bool| batch.samples.iter().filter(|s| known(s)).count();
+            let settings = augmenter.settings();
+            same(UNDESCRIBED, described(|_| true), self.batch)?;
+            if settings.needs_intensities() {
+                same(WITHOUT_INTENSITIES, described(|s| s.intensities.is_some()), self.batch)?;
+            }
+            if settings.matches_histograms() {
+                same(WITHOUT_PARTNER, described(|s| s.partner.is_some()), self.batch)?;
             }
         }
         Ok(())
@@ -378,35 +478,47 @@ impl Trainer {
         let gpu = Arc::clone(self.executor.gpu());
         let mut results = Vec::new();
         while let Some(oldest) = self.in_flight.front() {
-            let last = oldest.readbacks.last().expect("every step reads its loss");
-            let values = match last.poll(&gpu)? {
-                Some(values) => values,
-                None if self.in_flight.len() > keep => last.wait(&gpu)?,
+            let norm = match oldest.norm.poll(&gpu)? {
+                Some(norm) => norm,
+                None if self.in_flight.len() > keep => oldest.norm.wait(&gpu)?,
                 None => break,
             };
             let step = self.in_flight.pop_front().expect("the front was there");
-            results.push(step.result(&gpu, &values)?);
+            results.push(step.result(&gpu, &norm)?);
         }
         Ok(results)
     }
 }
 
 impl InFlight {
-    fn result(self, gpu: &Gpu, last: &[u8]) -> Result<StepResult, TrainError> {
-        let last: Vec<f32> = bytemuck::pod_collect_to_vec(last);
-        let (loss, gradient_norm) = (f64::from(last[0]), f64::from(last[1]));
-        let mut sum = loss;
-        for earlier in &self.readbacks[..self.readbacks.len() - 1] {
-            let loss: Vec<f32> = bytemuck::pod_collect_to_vec(&earlier.wait(gpu)?);
-            sum += f64::from(loss[0]);
+    /// What the step gave; its norm has arrived, and so have the losses, which were read before.
+    fn result(self, gpu: &Gpu, norm: &[u8]) -> Result<StepResult, TrainError> {
+        let number = |bytes: &[u8]| f64::from(bytemuck::pod_read_unaligned::<f32>(bytes));
+        let Pending { losses, cases } = self.passes;
+        let mut sum = 0.0;
+        for loss in &losses {
+            // Without waiting for later steps, which the device is at.
+            let loss = match loss.poll(gpu)? {
+                Some(loss) => loss,
+                None => loss.wait(gpu)?,
+            };
+            sum += number(&loss);
         }
         Ok(StepResult {
             step: self.step,
-            loss: sum / self.readbacks.len() as f64,
-            gradient_norm,
+            loss: sum / losses.len() as f64,
+            gradient_norm: number(norm),
             learning_rate: self.learning_rate,
-            cases: self.cases,
+            cases,
         })
+    }
+}
+
+/// That a step was given as many as it takes.
+fn same(what: &'static str, found: usize, expected: usize) -> Result<(), TrainError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(TrainError::Batch { what, found, expected }),
     }
 }
 

@@ -1,8 +1,11 @@
 use super::TrainError;
-use crate::data::{Case, Fit, LabelMap, Preparation, Prepared, prepare_image, read_case_label};
+use crate::data::{
+    Bytes, Cache, CacheBudget, Case, DataError, Fit, LabelMap, Preparation, Prepared, prepare_image, read_case_label,
+};
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Dice of one case.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,25 +18,44 @@ pub struct CaseDice {
     pub constant: bool,
 }
 
-/// The validation cases, kept in memory.
+/// The validation cases, kept in memory as far as a budget goes and else read for each validation.
 #[derive(Debug)]
 pub struct Validation {
-    cases: Vec<(String, Prepared, LabelMap)>,
-    classes: usize,
+    cases: Vec<Case>,
+    preparation: Preparation,
+    cache: Cache<ValidationCase>,
+}
+
+/// A case, with its label on the grid of the file.
+#[derive(Debug)]
+struct ValidationCase {
+    prepared: Prepared,
+    reference: LabelMap,
+}
+
+impl Bytes for ValidationCase {
+    fn bytes(&self) -> usize {
+        self.prepared.bytes() + size_of_val(self.reference.voxels.as_slice())
+    }
+}
+
+/// A validation case that has been predicted.
+#[derive(Debug)]
+pub struct Predicted<'a> {
+    /// Its number, counted from 0.
+    pub number: usize,
+    /// Its Dice.
+    pub score: &'a CaseDice,
+    /// The case as the network sees it.
+    pub prepared: &'a Prepared,
+    /// The predicted labels of the same voxels.
+    pub labels: &'a [u16],
 }
 
 impl Validation {
-    /// Reads and prepares cases.
-    ///
-    /// # Errors
-    /// [`TrainError::Data`] that names the file.
-    pub fn new(cases: &[Case], preparation: &Preparation) -> Result<Self, TrainError> {
-        let read = |case: &Case| -> Result<(String, Prepared, LabelMap), TrainError> {
-            let (prepared, image) = prepare_image(&case.image, preparation, Fit::Whole)?;
-            let reference = read_case_label(case, &image, preparation)?;
-            Ok((case.name.clone(), prepared.with_label(&reference), reference))
-        };
-        Ok(Self { cases: cases.iter().map(read).collect::<Result<_, _>>()?, classes: preparation.classes })
+    /// Validation on cases, which are read when they are predicted first.
+    pub fn new(cases: &[Case], preparation: &Preparation, budget: &CacheBudget) -> Self {
+        Self { cases: cases.to_vec(), preparation: preparation.clone(), cache: Cache::new(budget.clone()) }
     }
 
     /// Whether there is nothing to validate on.
@@ -41,33 +63,40 @@ impl Validation {
         self.cases.is_empty()
     }
 
-    /// Prepared volume of a case.
-    pub fn prepared(&self, case: usize) -> &Prepared {
-        &self.cases[case].1
+    /// Reads and prepares a case, unless it is in memory.
+    fn case(&self, number: usize) -> Result<Arc<ValidationCase>, DataError> {
+        self.cache.get_or_make(number, || {
+            let case = &self.cases[number];
+            let (prepared, image) = prepare_image(&case.image, &self.preparation, Fit::Whole)?;
+            let reference = read_case_label(case, &image, &self.preparation)?;
+            Ok(ValidationCase { prepared: prepared.with_label(&reference), reference })
+        })
     }
 
-    /// Predicts every case; `seen` gets each with its labels on the prepared grid. `go_on` is asked after every window and
-    /// may end the validation.
+    /// Predicts every case; `seen` gets each. `go_on` is asked after every window and may end the validation.
     ///
     /// # Errors
-    /// [`TrainError`] when the device failed, or that of `go_on`.
+    /// [`TrainError::Data`] that names the file of a case, [`TrainError`] when the device failed, or that of `go_on`.
     pub fn run(
         &self,
         predictor: &Predictor,
         go_on: impl Fn() -> Result<(), TrainError>,
-        mut seen: impl FnMut(usize, &CaseDice, &[u16]),
+        mut seen: impl FnMut(&Predicted<'_>),
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
-        for (i, (name, prepared, reference)) in self.cases.iter().enumerate() {
+        let classes = self.preparation.classes;
+        for (number, Case { name, .. }) in self.cases.iter().enumerate() {
+            let case = self.case(number)?;
+            let ValidationCase { prepared, reference } = &*case;
             let probabilities = predict(predictor, prepared, &go_on)?;
             let labels = predictor.labels(&probabilities);
-            let native = prepared.geometry.restore_classes(&probabilities, self.classes);
-            let dice = (1..self.classes)
+            let native = prepared.geometry.restore_classes(&probabilities, classes);
+            let dice = (1..classes)
                 .map(|class| Ok(Overlap::count(&native, &reference.voxels, class as u16)?.dice()))
                 .collect::<Result<Vec<_>, TrainError>>()?;
             let constant = labels.iter().all(|l| *l == labels[0]);
             let score = CaseDice { case: name.clone(), dice, constant };
-            seen(i, &score, &labels);
+            seen(&Predicted { number, score: &score, prepared, labels: &labels });
             scores.push(score);
         }
         Ok(scores)

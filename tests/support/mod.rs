@@ -1,6 +1,7 @@
 //! What the device tests share: opening a device, running one operation, comparing.
 #![allow(dead_code, reason = "every test binary uses a part of this module")]
 
+pub mod network_bounds;
 pub mod notes;
 #[cfg(feature = "cli")]
 pub mod program;

@@ -5,8 +5,7 @@ use vnet_engine::data::io::{Header, read_volume, write_label_map};
 use vnet_engine::data::{
     Dataset, Fit, Grid, LabelMap, Normalisation, Preparation, Prepared, Reorientation, prepare_pair,
 };
-use vnet_engine::evaluate::evaluate_folders;
-use vnet_engine::metrics::Region;
+use vnet_engine::evaluate::{Scoring, evaluate_folders};
 
 use crate::crafted::{Crafted, EXTENTS, OBLIQUE, VOXELS, folder, stored};
 
@@ -38,7 +37,7 @@ fn preparation() -> Preparation {
 }
 
 fn message(dataset: &Dataset) -> String {
-    let text = dataset.check(None).expect_err("two grids").to_string();
+    let text = dataset.check().expect_err("two grids").to_string();
     let prepared = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect_err("two grids").to_string();
     assert!(text.contains(&prepared) && !prepared.contains('\n'), "{text}, {prepared}");
     prepared
@@ -56,7 +55,7 @@ fn labels_in_another_order_are_reordered() {
         }
         let stored_there = there.apply(&labels());
         let (dir, dataset) = data_set(&image().sform(1, OBLIQUE), &there.apply_to_grid(&grid), stored_there);
-        assert_eq!(dataset.check(None).expect("one grid"), 3);
+        assert_eq!(dataset.check().expect("one grid").count(), 3);
         let prepared = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect("one grid");
         assert_eq!(prepared.label, Some(labels()), "{order:?} {bits:03b}");
         if order == [1, 2, 0] {
@@ -65,7 +64,7 @@ fn labels_in_another_order_are_reordered() {
             std::fs::create_dir(&predicted).expect("a folder");
             let map = LabelMap { grid: grid.clone(), voxels: labels() };
             write_label_map(&predicted.join("a.nii"), &map, &Header::for_grid(&grid)).expect("written");
-            let scores = evaluate_folders(&predicted, &dir.path().join("labels"), None, &[Region::Whole]);
+            let scores = evaluate_folders(&predicted, &dir.path().join("labels"), &Scoring::WHOLE);
             let scores = scores.expect("one grid").cases;
             assert_eq!(
                 scores.iter().map(|s| (s.dice, s.hausdorff_mm)).collect::<Vec<_>>(),
@@ -95,7 +94,7 @@ fn a_label_that_itk_made_of_an_image_without_a_place_is_on_its_grid() {
     let mut itk = Grid::axis_aligned(EXTENTS, SPACING);
     (itk.affine[0][0], itk.affine[1][1]) = (-0.5, -1.25);
     let (_dir, dataset) = data_set(&image(), &itk, labels());
-    let examined = dataset.examine_sound(None).expect("one grid");
+    let examined = dataset.examine_sound().expect("one grid");
     let kinds: Vec<_> = examined.warnings.notices().iter().map(|notice| notice.kind).collect();
     assert!(kinds.len() == 1 && kinds[0].contains("neither sform nor qform"), "{kinds:?}");
     assert_eq!(examined.warnings.notices()[0].files, [dataset.cases[0].image.clone()]);

@@ -228,7 +228,15 @@ pub fn read_header(path: &Path) -> Result<Header, DataError> {
     header_of(Input::file(path))
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Headers that this thread has parsed.
+    pub(crate) static PARSED_HEADERS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 pub(crate) fn header_of(input: Input<'_>) -> Result<Header, DataError> {
+    #[cfg(test)]
+    PARSED_HEADERS.set(PARSED_HEADERS.get() + 1);
     if input.is_memory() && format_of_name(input.path).is_none() {
         return dicom::read_header_of_file(input);
     }
@@ -301,12 +309,20 @@ pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
     volume_of(Input::file(path))
 }
 
+/// Reads an image whose header was read before; its voxels are finite.
+pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<Volume, DataError> {
+    voxels_of(Input::file(path), header)
+}
+
 pub(crate) fn volume_of(input: Input<'_>) -> Result<Volume, DataError> {
-    let header = header_of(input)?;
+    voxels_of(input, &header_of(input)?)
+}
+
+fn voxels_of(input: Input<'_>, header: &Header) -> Result<Volume, DataError> {
     let grid = header.grid(input.path)?;
     let mut odd = NonFinite::default();
     let room = |count| room_for::<f32>(input.path, count);
-    let voxels = visit_voxels(input, &header, room, |voxels, value| {
+    let voxels = visit_voxels(input, header, room, |voxels, value| {
         odd.note(value as f32);
         voxels.push(value as f32);
     })?;

@@ -1,7 +1,7 @@
 //! What a run does when it goes wrong: restorations, and one new device for one that was lost.
 
 use super::{Progress, Run, RunSettings, Summary, train_behind};
-use crate::data::Loader;
+use crate::data::{Loader, LoaderSettings};
 use crate::gpu::{Gpu, GpuError};
 use crate::infer::InferError;
 use crate::train::health::{Reaction, Restorations, Trouble};
@@ -54,6 +54,7 @@ impl<P: Progress> Run<'_, P> {
     /// The batches from the next sample on.
     fn loader(&self) -> Result<Loader, TrainError> {
         let settings = self.settings.config.loader_settings(self.patch, self.trainer.pass_batch(), self.sample);
+        let settings = LoaderSettings { cache: self.cache.clone(), ..settings };
         Ok(Loader::start(self.training.clone(), self.preparation.clone(), settings)?)
     }
 

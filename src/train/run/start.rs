@@ -71,12 +71,14 @@ impl<'a, P: Progress> Run<'a, P> {
         let (log, history) =
             History::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
         let preparation = config.preparation(patch, classes);
+        let cache = config.cache_budget();
         let cases = [training.len(), split.validation.len(), test.len()];
         let mut run = Self {
             settings,
             progress,
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
-            validation: Validation::new(&validation, &preparation)?,
+            validation: Validation::new(&validation, &preparation, &cache),
+            cache,
             preprocessing: Preprocessing::new(
                 &preparation,
                 dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),

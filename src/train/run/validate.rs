@@ -3,7 +3,7 @@
 use super::{Progress, Run};
 use crate::report::{OverlayCase, write_curves, write_overlay};
 use crate::train::validation::{class_means, mean};
-use crate::train::{Event, TrainError};
+use crate::train::{Event, Predicted, TrainError};
 
 impl<P: Progress> Run<'_, P> {
     /// Predicts the validation cases, draws one of them, and keeps the model when it is the best so far. Without
@@ -20,9 +20,9 @@ impl<P: Progress> Run<'_, P> {
         let scores = self.validation.run(
             &self.predictor,
             || self.go_on(),
-            |case, score, labels| {
-                if case == 0 {
-                    let prepared = self.validation.prepared(case);
+            |predicted| {
+                if predicted.number == 0 {
+                    let Predicted { prepared, score, labels, .. } = *predicted;
                     drawn = write_overlay(
                         &overlays.join(overlay_name(step, &score.case)),
                         &OverlayCase {
