@@ -328,7 +328,8 @@ mod tests {
         assert_eq!((read.number("momentum"), read.number("beta2"), read.switch("nesterov")), (1.0, 0.5, false));
         assert_eq!(read.mistakes(), [("momentum", "0 up to, not including, 1", Value::Number(1.0))]);
         let written = "momentum = 1.0\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.5\nepsilon = 0.00000001\n";
-        assert_eq!(toml::to_string(&read).expect("a table"), written);
+        // Later entries append theirs.
+        assert!(toml::to_string(&read).expect("a table").starts_with(written));
         for (text, message) in [
             ("momentun = 0.9", "unknown key momentun"),
             ("nesterov = 0.9", "key nesterov: expected true or false, found 0.9"),
@@ -348,6 +349,6 @@ mod tests {
     fn an_unknown_kind_is_told_the_known_ones() {
         assert_eq!("adamw".parse::<Kind<Optimisers>>().expect("known").name(), "adamw");
         let error = "sdg".parse::<Kind<Optimisers>>().expect_err("unknown");
-        assert_eq!(error, "unknown kind \"sdg\", expected one of `sgd`, `adam`, `adamw`");
+        assert!(error.starts_with("unknown kind \"sdg\", expected one of `sgd`, `adam`, `adamw`"), "{error}");
     }
 }

@@ -73,15 +73,12 @@ impl TrainerSettings {
         // Comparisons are such that NaN is in no range.
         expect(self.batch >= 1, "batch", "at least 1", self.batch.to_string())?;
         expect(self.accumulation >= 1, "accumulation", "at least 1", self.accumulation.to_string())?;
-        for (value, name, expected) in [
-            (self.ema_decay, "ema_decay", "a number above 0 and below 1, or None"),
-            (clip_norm, "optimiser.clip_norm", "a finite number above 0, or None"),
-        ] {
-            let most = if name == "ema_decay" { 1.0 } else { f64::INFINITY };
-            let good = value.is_none_or(|value| value > 0.0 && value < most);
-            expect(good, name, expected, format!("{value:?}"))?;
-        }
-        let good = weight_decay >= 0.0 && weight_decay < f64::INFINITY;
+        let between = |value: Option<f64>, end: f64| value.is_none_or(|value| value > 0.0 && value < end);
+        let expected = "a number above 0 and below 1, or None";
+        expect(between(self.ema_decay, 1.0), "ema_decay", expected, format!("{:?}", self.ema_decay))?;
+        let expected = "a finite number above 0, or None";
+        expect(between(clip_norm, f64::INFINITY), "optimiser.clip_norm", expected, format!("{clip_norm:?}"))?;
+        let good = (0.0..f64::INFINITY).contains(&weight_decay);
         expect(good, "optimiser.weight_decay", "a finite number, 0 or more", weight_decay.to_string())
     }
 }
