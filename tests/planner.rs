@@ -183,6 +183,10 @@ fn no_submission_exceeds_the_bound() {
                 let most = program.submissions().map(work).max().expect("a submission");
                 println!("{algorithms} {}: {} submissions", program.name, program.submissions().count());
                 assert!(most <= bound, "{algorithms} {}: {:.1} GFLOP", program.name, most as f64 / 1e9);
+                let submissions: Vec<_> = program.submissions().collect();
+                for pair in submissions.windows(2) {
+                    assert!(work(pair[0]) + pair[1][0].work > bound, "{algorithms}: a submission that ends too early");
+                }
                 let dispatches: usize = program.submissions().map(<[_]>::len).sum();
                 assert_eq!(dispatches, program.dispatches.len());
             }
