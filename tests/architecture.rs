@@ -116,6 +116,21 @@ fn wgpu_is_named_in_gpu_and_exec_only() {
     }
 }
 
+/// What pays on a device is a number of a tuning table. Only `gpu` knows which table is whose.
+#[test]
+fn no_code_asks_for_the_class_of_a_device() {
+    let below = ["kernel", "graph", "ops", "optim", "plan", "exec", "profile", "nn", "augment", "infer"];
+    for (module, path, text) in sources().into_iter().filter(|(module, ..)| below.contains(&module.as_str())) {
+        let code = text.split("#[cfg(test)]").next().expect("a file").lines();
+        let mut code = code.filter(|l| !l.trim_start().starts_with("//"));
+        let asks = ["software", "llvmpipe", "DeviceType", "description().kind", "Tuning::CPU", "Tuning::GPU"];
+        let found = code.find(|line| asks.iter().any(|word| line.contains(word)));
+        // The default of WebGPU's limits is a GPU.
+        let found = found.filter(|line| !(module == "kernel" && line.contains("Tuning::GPU")));
+        assert_eq!(found, None, "{} asks for the class of a device", path.display());
+    }
+}
+
 #[test]
 fn one_place_prints() {
     for (_, path, text) in sources() {

@@ -5,9 +5,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use support::GPU;
 use support::notes::Notes;
 use support::program::{program, refused};
+use support::{DIRECT, GPU};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::kernel::{
@@ -39,6 +39,11 @@ fn main() {
             "a_measured_run_that_was_cut_ends_with_the_same_bits",
             true,
             a_measured_run_that_was_cut_ends_with_the_same_bits,
+        ),
+        (
+            "a_training_follows_its_configuration_on_any_device",
+            true,
+            a_training_follows_its_configuration_on_any_device,
         ),
         ("a_run_without_its_table_is_not_measured_again", true, a_run_without_its_table_is_not_measured_again),
         ("the_program_measures_once_and_takes_tables", true, the_program_measures_once_and_takes_tables),
@@ -113,6 +118,23 @@ fn a_table_against_the_cost_model_is_followed_to_the_bit() {
     assert_ne!(found, weights(auto, &settings(folder.path(), "auto", Algorithms::Auto)), "other kernels, other bits");
     assert_eq!(read_table(&a.out.join(TABLE)).expect("stored"), table);
     assert!(!folder.path().join("auto").join(TABLE).exists());
+}
+
+/// Whatever the device was opened for, and even with a table at hand.
+fn a_training_follows_its_configuration_on_any_device() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let auto = GPU.as_ref().expect("ignored without an adapter");
+    let direct = DIRECT.as_ref().expect("ignored without an adapter");
+    let with_table = measuring(Some(Arc::new(contradiction(auto).0)));
+    let found = [("direct", direct), ("auto", auto), ("table", &with_table)]
+        .map(|(out, gpu)| weights(gpu, &settings(folder.path(), out, Algorithms::Direct)));
+    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0], found[2]);
+    assert_ne!(
+        found[0],
+        weights(direct, &settings(folder.path(), "naive", Algorithms::Naive)),
+        "other kernels, other bits"
+    );
 }
 
 fn a_measured_run_that_was_cut_ends_with_the_same_bits() {

@@ -2,19 +2,21 @@
 //! the device, and the gradient against central differences in f64. One test per case and question.
 
 mod support;
+#[path = "ops/variants.rs"]
+mod variants;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use support::{GPU, WEBGPU, as_gpu, compare, execute, executor, llvmpipe, run};
+use support::{compare, execute, executor, run};
+use variants::{Variant, every_kernel_of_a_convolution_is_lowered_in_parts, in_one};
 use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::{Graph, interpret, vector_jacobian};
-use vnet_engine::kernel::{Algorithms, Target, Tuning};
+use vnet_engine::kernel::Target;
 use vnet_engine::ops::case::Case;
 use vnet_engine::ops::{Add, GRADIENT_OPS, cases};
-use vnet_engine::plan::{Plan, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, TensorSpec, ValueId};
 
 fn main() {
@@ -39,182 +41,6 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// How a case is planned.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Variant {
-    name: &'static str,
-    algorithms: Algorithms,
-    plan: PlannedFor,
-    /// How Winograd's convolution is divided.
-    division: Division,
-    /// The work of a submission is so small that dispatches are lowered in parts.
-    in_parts: bool,
-}
-
-/// Limits and tuning of a plan.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum PlannedFor {
-    /// Those of the adapter.
-    Adapter,
-    /// WebGPU's default limits, without optional features, on a device that was opened with these.
-    WebGpu,
-    /// A large GPU; the adapter runs it all the same.
-    Gpu,
-}
-
-/// A division of Winograd's convolution that small shapes reach by tuning, and the paper's by their size.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Division {
-    /// As tuned: one chunk, in which the largest of these shapes go frequency by frequency along z.
-    Whole,
-    /// A chunk per row of tiles, frequency by frequency along z.
-    Rows,
-    /// Chunks of about half of the tiles: several slabs, the last one smaller where that does not come out even.
-    Halves,
-    /// Weights slice by slice.
-    Slices,
-}
-
-impl Variant {
-    const fn new(name: &'static str, algorithms: Algorithms, plan: PlannedFor) -> Self {
-        Self { name, algorithms, plan, division: Division::Whole, in_parts: false }
-    }
-
-    const fn divided(name: &'static str, plan: PlannedFor, division: Division) -> Self {
-        Self { division, ..Self::new(name, Algorithms::Winograd, plan) }
-    }
-
-    const fn parts(name: &'static str, algorithms: Algorithms, plan: PlannedFor) -> Self {
-        Self { in_parts: true, ..Self::new(name, algorithms, plan) }
-    }
-}
-
-/// Of every operation.
-const VARIANTS: [Variant; 4] = [
-    Variant::new("Direct", Algorithms::Direct, PlannedFor::Adapter),
-    Variant::new("Naive", Algorithms::Naive, PlannedFor::Adapter),
-    Variant::new("WebGpu", Algorithms::Direct, PlannedFor::WebGpu),
-    Variant::new("Gpu", Algorithms::Direct, PlannedFor::Gpu),
-];
-
-/// Of every convolution, besides.
-const PARTS: [Variant; 3] = [
-    Variant::parts("DirectParts", Algorithms::Direct, PlannedFor::Adapter),
-    Variant::parts("NaiveParts", Algorithms::Naive, PlannedFor::Adapter),
-    Variant::parts("GpuParts", Algorithms::Direct, PlannedFor::Gpu),
-];
-
-/// Of every 5x5x5 convolution, besides.
-const WINOGRAD: [Variant; 11] = [
-    Variant::new("Winograd", Algorithms::Winograd, PlannedFor::Adapter),
-    Variant::new("WinogradWebGpu", Algorithms::Winograd, PlannedFor::WebGpu),
-    Variant::new("WinogradGpu", Algorithms::Winograd, PlannedFor::Gpu),
-    Variant::divided("WinogradRows", PlannedFor::Adapter, Division::Rows),
-    Variant::divided("WinogradHalves", PlannedFor::Adapter, Division::Halves),
-    Variant::divided("WinogradSlices", PlannedFor::Adapter, Division::Slices),
-    Variant::divided("WinogradGpuRows", PlannedFor::Gpu, Division::Rows),
-    Variant::divided("WinogradGpuHalves", PlannedFor::Gpu, Division::Halves),
-    Variant::divided("WinogradGpuSlices", PlannedFor::Gpu, Division::Slices),
-    Variant::parts("WinogradParts", Algorithms::Winograd, PlannedFor::Adapter),
-    Variant::parts("WinogradGpuParts", Algorithms::Winograd, PlannedFor::Gpu),
-];
-
-impl Variant {
-    fn of(case: &Case) -> Vec<Self> {
-        let mut variants = VARIANTS.to_vec();
-        if case.op.name().starts_with("conv") {
-            variants.extend(PARTS);
-        }
-        if case.winograd.is_some() {
-            variants.extend(WINOGRAD);
-        }
-        variants
-    }
-
-    fn is_winograd(&self) -> bool {
-        self.algorithms == Algorithms::Winograd
-    }
-
-    fn gpu(&self) -> Option<&'static Arc<Gpu>> {
-        match self.plan {
-            PlannedFor::WebGpu => WEBGPU.as_ref(),
-            PlannedFor::Adapter | PlannedFor::Gpu => GPU.as_ref(),
-        }
-    }
-
-    /// The target on a device.
-    fn target(&self, case: &Case, device: &Target) -> Target {
-        let device = if self.plan == PlannedFor::Gpu { as_gpu(device) } else { device.clone() };
-        let mut target = device.with_algorithms(self.algorithms);
-        let winograd = &mut target.tuning.winograd;
-        match self.division {
-            Division::Whole => {}
-            Division::Rows => winograd.part_bytes = 1,
-            Division::Halves => winograd.part_bytes = Tiles::of(case).half_bytes(),
-            Division::Slices => winograd.weight_bytes = 0,
-        }
-        if self.in_parts {
-            // A fraction that leaves parts of several workgroups or products, and uneven ones.
-            let parts = if self.is_winograd() { 300 } else { 7 };
-            target.tuning.submission_flops = (flops(case) / parts).max(1);
-        }
-        target
-    }
-
-    /// Whether the plan is divided as the variant says: what it was made for cannot be missed.
-    fn check_division(&self, case: &Case, plan: &Plan) {
-        let count = |shader: &str| {
-            let dispatches = &plan.programs[0].dispatches;
-            dispatches.iter().filter(|d| plan.kernels[d.kernel].shader == shader).count()
-        };
-        let (chunks, planes) = (count("winograd_source_depth"), count("winograd_source_plane"));
-        let slices = count("winograd_weight_plane") + count("winograd_grad_weight_plane");
-        let rows = Tiles::of(case).rows();
-        match self.division {
-            Division::Whole => {
-                assert!(chunks == 1 && slices == 1 && [1, 8].contains(&planes), "{chunks}, {planes}, {slices}")
-            }
-            Division::Rows => assert_eq!((chunks, planes, slices), (rows, 8 * rows, 1)),
-            Division::Halves => {
-                assert!((rows.min(2)..=rows).contains(&chunks), "{chunks} chunks of {rows} rows");
-                assert_eq!((planes, slices), (8 * chunks, 1));
-            }
-            Division::Slices => assert_eq!((chunks, planes, slices), (1, 8, 8)),
-        }
-    }
-}
-
-fn flops(case: &Case) -> u64 {
-    case.op.flops(&case.inputs.iter().map(|(spec, _)| spec).collect::<Vec<_>>())
-}
-
-/// Tiles of 4 x 4 x 4 outputs of a 5x5x5 convolution, and the most channels on either side.
-struct Tiles {
-    tiles: [usize; 4],
-    channels: usize,
-}
-
-impl Tiles {
-    fn of(case: &Case) -> Self {
-        let [n, d, h, w, _] = case.inputs[0].0.shape[..] else { panic!("an activation [N, D, H, W, C]") };
-        // Weights [5, 5, 5, Cin, Cout], or the gradient of the output.
-        let other = &case.inputs[1].0.shape;
-        let weights = if case.op.name() == "conv3d_grad_weight" { &other[4..] } else { &other[3..] };
-        let channels = weights.iter().copied().max().expect("channels").max(case.inputs[0].0.channels());
-        Self { tiles: [n, d.div_ceil(4), h.div_ceil(4), w.div_ceil(4)], channels }
-    }
-
-    fn rows(&self) -> usize {
-        self.tiles[..3].iter().product()
-    }
-
-    /// Bytes of the 64 frequencies of a plane of half of the tiles.
-    fn half_bytes(&self) -> usize {
-        let padded = if self.channels <= 8 { 8 } else { self.channels.next_multiple_of(16) };
-        64 * 4 * padded * self.tiles.iter().product::<usize>().div_ceil(2)
-    }
-}
-
 /// A graph of the case's operation alone.
 fn alone(case: &Case) -> Result<(Graph, Vec<ValueId>, Vec<ValueId>), Failed> {
     let mut graph = Graph::new();
@@ -229,33 +55,6 @@ fn case_op(case: &Case) -> Box<dyn vnet_engine::graph::Op> {
     cases().into_iter().find(|c| c.name == case.name).expect("cases have unique names").op
 }
 
-/// The plans of the variants in parts, on a device with the kernels for subgroups of eight: each kernel that works on taps or
-/// products is lowered in parts in some case.
-fn every_kernel_of_a_convolution_is_lowered_in_parts() {
-    let mut split = BTreeSet::new();
-    let mut whole = BTreeSet::new();
-    for case in cases().into_iter().filter(|c| !c.benchmark_only) {
-        for variant in Variant::of(&case).into_iter().filter(|v| v.in_parts) {
-            let (graph, _, outputs) = alone(&case).expect("a case is well-formed");
-            let target = variant.target(&case, &llvmpipe());
-            let unsplit = Target { tuning: Tuning { submission_flops: u64::MAX, ..target.tuning }, ..target.clone() };
-            let plans = [&target, &unsplit].map(|t| plan(&Request::inference(&graph, &outputs), t).expect("it fits"));
-            let [parts, one] = plans.map(|plan| {
-                let mut counts: HashMap<&str, usize> = HashMap::new();
-                for dispatch in &plan.programs[0].dispatches {
-                    *counts.entry(plan.kernels[dispatch.kernel].shader).or_default() += 1;
-                }
-                counts
-            });
-            split.extend(parts.iter().filter(|(shader, count)| *count > &one[*shader]).map(|(shader, _)| *shader));
-            whole.extend(parts.keys().copied());
-        }
-    }
-    let unsplit: Vec<&str> = whole.difference(&split).copied().filter(|s| !s.starts_with("winograd")).collect();
-    // These move weights and partial sums.
-    assert_eq!(unsplit, ["conv3d_sum_shares", "weight_turned"]);
-}
-
 fn on_device(case: &Case, variant: &Variant) -> Result<(), Failed> {
     let gpu = variant.gpu().expect("ignored without an adapter");
     let target = variant.target(case, gpu.target());
@@ -267,8 +66,7 @@ fn on_device(case: &Case, variant: &Variant) -> Result<(), Failed> {
     let expected = case.op.reference(&tensors.iter().collect::<Vec<_>>());
     let found = execute(&executor, &graph, &feed(tensors.clone()), &outputs);
     if variant.in_parts {
-        let whole = Target { tuning: Tuning { submission_flops: u64::MAX, ..target.tuning }, ..target.clone() };
-        let whole = run(gpu, &whole, &graph, &feed(tensors.clone()), &outputs);
+        let whole = run(gpu, &in_one(&target), &graph, &feed(tensors.clone()), &outputs);
         assert_eq!(found, whole, "parts give the bits of the whole");
     }
     if let (Some(error), true) = (case.winograd, variant.is_winograd()) {

@@ -3,7 +3,6 @@
 mod support;
 
 use proptest::prelude::*;
-use std::collections::HashMap;
 use support::{GPU, as_gpu, llvmpipe};
 use vnet_engine::graph::Lowering;
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
@@ -42,14 +41,16 @@ proptest! {
 
 fn check(plan: &Plan, target: &Target) {
     for dispatch in plan.programs.iter().flat_map(|p| &p.dispatches) {
-        let mut uses: HashMap<usize, Access> = HashMap::new();
-        for (window, access) in &dispatch.bindings {
+        for (i, (window, access)) in dispatch.bindings.iter().enumerate() {
             assert!(window.bytes <= target.limits.max_binding_bytes);
             assert!(window.offset.is_multiple_of(256));
             assert!(window.offset + window.bytes <= plan.buffers[window.buffer].bytes);
-            let before = uses.insert(window.buffer, *access);
-            let clash = before.is_some_and(|b| b == Access::Write || *access == Access::Write);
-            assert!(!clash, "{:?} binds buffer {} twice", plan.kernels[dispatch.kernel], window.buffer);
+            for (other, before) in dispatch.bindings[..i].iter().filter(|(other, _)| other.buffer == window.buffer) {
+                // wgpu knows one state of a buffer within a dispatch; writes may share it where they do not overlap.
+                let apart = other.offset + other.bytes <= window.offset || window.offset + window.bytes <= other.offset;
+                let legal = access == before && (*access == Access::Read || apart);
+                assert!(legal, "{:?} binds buffer {} twice", plan.kernels[dispatch.kernel], window.buffer);
+            }
         }
         assert!(dispatch.bindings.len() <= target.limits.max_storage_buffers as usize);
         assert!(dispatch.grid.iter().all(|g| (1..=target.limits.max_workgroups).contains(g)));
@@ -64,8 +65,13 @@ fn large_gpu() -> Target {
 
 #[test]
 fn what_llvmpipe_offers_is_what_the_tests_plan_for() {
-    let Some(gpu) = GPU.as_ref().filter(|gpu| gpu.description().name.starts_with("llvmpipe")) else { return };
-    assert_eq!(*gpu.target(), llvmpipe());
+    // Subgroups follow the width of the processor's registers.
+    let is_llvmpipe = |name: &str| name.starts_with("llvmpipe") && name.contains("256 bits");
+    let Some(gpu) = GPU.as_ref().filter(|gpu| is_llvmpipe(&gpu.description().name)) else { return };
+    let mut target = gpu.target().clone();
+    // 32 in Mesa 22, 48 in Mesa 25.
+    target.limits.max_storage_buffers = target.limits.max_storage_buffers.min(32);
+    assert_eq!(target, llvmpipe());
 }
 
 #[test]
@@ -208,11 +214,17 @@ fn no_submission_exceeds_the_bound() {
         for algorithms in [Algorithms::Naive, Algorithms::Direct, Algorithms::Winograd, Algorithms::Auto] {
             let target = base.with_algorithms(algorithms);
             let bound = target.tuning.submission_flops;
-            let (_, plan, _) = Trainer::plan_for(&network, &config, [64, 128, 128], &target).expect("it fits");
+            let (_, plan, _) =
+                Trainer::plan_for(&network, &config.trainer_settings(), [64, 128, 128], &target).expect("it fits");
             for program in &plan.programs {
                 let work = |submission: &[PlannedDispatch]| submission.iter().map(|d| d.work).sum::<u64>();
                 let most = program.submissions().map(work).max().expect("a submission");
+                println!("{algorithms} {}: {} submissions", program.name, program.submissions().count());
                 assert!(most <= bound, "{algorithms} {}: {:.1} GFLOP", program.name, most as f64 / 1e9);
+                let submissions: Vec<_> = program.submissions().collect();
+                for pair in submissions.windows(2) {
+                    assert!(work(pair[0]) + pair[1][0].work > bound, "{algorithms}: a submission that ends too early");
+                }
                 let dispatches: usize = program.submissions().map(<[_]>::len).sum();
                 assert_eq!(dispatches, program.dispatches.len());
             }

@@ -19,11 +19,12 @@ use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::{Algorithms, Arena, DeviceLimits, Target, WinogradTuning};
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::nn::{Kept, Loss, Network, TrainingGraph};
+use vnet_engine::optim::{OptimiserSettings, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{
-    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Started, StepResult, TrainError, Trainer, Validation,
-    choose_patch, train,
+    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Started, StepResult, TrainError, Trainer,
+    TrainerSettings, Validation, choose_patch, train,
 };
 
 fn main() {
@@ -429,7 +430,8 @@ fn a_step_is_backward_and_update_to_the_bit() {
     config.training.ema_decay = 0.9;
     config.optimiser.clip_norm = 0.5;
     let run = |halves: bool| {
-        let mut trainer = Trainer::new(gpu(), &config.network(2), &config, [8, 10, 14]).expect("it fits");
+        let mut trainer =
+            Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), [8, 10, 14]).expect("it fits");
         assert_eq!((trainer.passes(), trainer.pass_batch()), (2, 1));
         trainer.initialise(3, 0.3);
         let mut results = Vec::new();
@@ -459,13 +461,13 @@ fn a_step_is_backward_and_update_to_the_bit() {
 /// Half the gradients: exactly half the norm, and half the move of plain gradient descent. A parameter is off by a rounding of itself,
 /// and by the roundings of the learning rate and the product.
 fn gradients_can_be_changed_between_backward_and_update() {
-    let mut config = tiny_config(1);
-    config.optimiser.kind = vnet_engine::train::config::OptimiserKind::Sgd;
-    (config.optimiser.momentum, config.optimiser.weight_decay, config.optimiser.clip_norm) = (0.0, 0.0, 0.0);
+    let config = tiny_config(1);
+    let optimiser = OptimiserSettings::new(Sgd { momentum: 0.0, nesterov: false });
+    let settings = TrainerSettings { optimiser, ..config.trainer_settings() };
     let (rate, batch) = (0.25, ball(1, [8, 10, 14]));
     let mut norms = Vec::new();
     for scale in [1.0, 0.5] {
-        let mut trainer = Trainer::new(gpu(), &config.network(2), &config, [8, 10, 14]).expect("it fits");
+        let mut trainer = Trainer::new(gpu(), &config.network(2), &settings, [8, 10, 14]).expect("it fits");
         trainer.initialise(3, 0.3);
         let before = trainer.parameters().expect("the device answers");
         trainer.backward(&batch).expect("a pass");
@@ -491,7 +493,8 @@ fn gradients_can_be_changed_between_backward_and_update() {
 
 fn halves_of_a_step_out_of_order_are_refused() {
     let config = tiny_config(1);
-    let mut trainer = Trainer::new(gpu(), &config.network(2), &config, [8, 10, 14]).expect("it fits");
+    let mut trainer =
+        Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), [8, 10, 14]).expect("it fits");
     trainer.initialise(3, 0.3);
     let batch = ball(1, [8, 10, 14]);
     let refused = |result: Result<(), TrainError>, found: usize| {
@@ -516,9 +519,9 @@ fn batches_that_say_too_little_for_augmentation_are_refused() {
     config.augmentation.histogram_matching.probability = 0.5;
     config.augmentation.gamma.probability = 0.5;
     let patch = [8, 8, 8];
-    let mut trainer = Trainer::new(gpu(), &config.network(2), &config, patch).expect("it fits");
+    let mut trainer = Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), patch).expect("it fits");
     trainer.initialise(0, 0.05);
-    let grid = Grid::axis_aligned(config.block(patch), [1.0; 3]);
+    let grid = Grid::axis_aligned(config.trainer_settings().block(patch), [1.0; 3]);
     let voxels: Vec<f32> = (0..grid.voxel_count()).map(|i| noise(i) as f32).collect();
     let label = LabelMap { grid: grid.clone(), voxels: voxels.iter().map(|v| u16::from(*v > 0.5)).collect() };
     let volume = Volume { grid: grid.clone(), voxels };
@@ -669,11 +672,11 @@ fn validation_cases_are_kept_within_the_budget() {
     let config = tiny_config(1);
     let network = config.network(2);
     let patch = [16; 3];
-    let mut trainer = Trainer::new(gpu(), &network, &config, patch).expect("it fits");
+    let mut trainer = Trainer::new(gpu(), &network, &config.trainer_settings(), patch).expect("it fits");
     trainer.initialise(0, 0.3);
     let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, patch).expect("it fits");
     let preparation = config.preparation(patch, 2);
-    let run = |validation: &Validation| validation.run(&predictor, |_| Ok(()));
+    let run = |validation: &Validation| validation.run(&predictor, || Ok(()), |_| ());
     // A volume of 32 x 32 x 16 voxels: intensities, labels, and labels on the grid of the file.
     let one = 32 * 32 * 16 * (4 + 2 + 2);
     let mut scores = Vec::new();

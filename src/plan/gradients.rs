@@ -130,6 +130,8 @@ mod tests {
             ],
             grid: [1; 3],
             step: *step,
+            work: 0,
+            submission: 0,
         };
         let dispatches = writes.iter().map(dispatch).collect();
         check_writes(["a", "b"].into_iter(), &layout, ARENA, &Program { name: "graph", steps: Vec::new(), dispatches })

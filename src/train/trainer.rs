@@ -120,7 +120,8 @@ pub struct StepResult {
 
 impl Trainer {
     /// Plans and allocates a training for inputs of `extents` `[D, H, W]`. Where the batch does not fit the device at
-    /// once, the largest share of it that does is repeated and gradients are accumulated.
+    /// once, the largest share of it that does is repeated and gradients are accumulated. Kernels are those that the device is
+    /// asked for ([`Gpu::with_policy`]).
     ///
     /// # Errors
     /// [`TrainError`] when a setting is out of range, or not even a single sample fits.

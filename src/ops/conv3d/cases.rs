@@ -108,6 +108,8 @@ fn compared() -> Vec<Layer> {
         Layer::same5([1, 2, 6, 40, 4], 4, false),
         Layer::same5([2, 9, 10, 7, 3], 5, true),
         Layer::same5([1, 18, 3, 7, 8], 4, false),
+        Layer::same5([1, 3, 18, 7, 3], 5, true),
+        Layer::same5([1, 9, 13, 25, 2], 3, false),
         Layer::windows(2, [2, 6, 4, 10, 3], 5, true),
         Layer::windows(2, [1, 2, 2, 2, 1], 2, false),
         Layer::windows(2, [2, 6, 10, 8, 4], 8, true),
