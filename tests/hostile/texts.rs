@@ -321,7 +321,7 @@ fn checkpoint(root: &Path, bytes: &[u8]) -> Vec<String> {
     std::fs::create_dir_all(root.join("run/checkpoint")).expect("created");
     std::fs::write(root.join("run/config.toml"), "[training]\nsteps = 9\n").expect("written");
     std::fs::write(root.join("run/checkpoint/step_0000009.safetensors"), bytes).expect("written");
-    ["train", "--data", "data", "--out", "run", "--resume", "--dry-run"].map(str::to_owned).to_vec()
+    ["train", "--data", "data", "--out", "run", "--resume", "--dry-run", "--quiet"].map(str::to_owned).to_vec()
 }
 
 const M: &str = "m.safetensors";
