@@ -2,6 +2,7 @@ use super::TrainError;
 use super::config::Config;
 use super::data_config::Patch;
 use crate::data::io::read_header;
+use crate::data::patch::LONGEST_PATCH;
 use crate::data::{Case, Reorientation, Resampling};
 
 /// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training spacing, rounded up
@@ -30,9 +31,9 @@ fn median(mut values: Vec<usize>) -> usize {
     values.get(values.len() / 2).copied().unwrap_or(1)
 }
 
-/// Rounds up to multiples of `divisor`, then takes the longest axis down step by step.
+/// Rounds up to multiples of `divisor`, of at most the longest patch, then takes the longest axis down step by step.
 fn fit_patch(extents: [usize; 3], divisor: usize, max_voxels: usize) -> [usize; 3] {
-    let mut patch = extents.map(|e| e.max(1).next_multiple_of(divisor));
+    let mut patch = extents.map(|e| e.clamp(1, LONGEST_PATCH).next_multiple_of(divisor));
     while patch.iter().product::<usize>() > max_voxels {
         let longest = (0..3).max_by_key(|&axis| patch[axis]).expect("three axes");
         if patch[longest] <= divisor {
@@ -53,6 +54,8 @@ mod tests {
         assert_eq!(fit_patch([64, 64, 24], 8, 100_000), [64, 64, 24]);
         assert_eq!(fit_patch([320, 320, 30], 8, 100_000), [56, 48, 32]);
         assert_eq!(fit_patch([9, 1, 1], 16, 1), [16, 16, 16]);
+        // Headers of broken files may say anything.
+        assert_eq!(fit_patch([usize::MAX, 1 << 40, 3], 8, 100_000), [112, 104, 8]);
         assert_eq!(median(vec![5, 1, 9]), 5);
     }
 }
