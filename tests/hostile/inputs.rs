@@ -647,7 +647,7 @@ pub const LABELS: &[Case] = &[
     Case {
         name: "label 300",
         make: |r| with_label(r, B, &wide(300)),
-        words: &["labels/b.nii", "label 300 occurs", "0 to 255"],
+        words: &["labels/b.nii", "0, 1, 300 occur", "2 to 299 in no case"],
     },
     Case { name: "half a label", make: |r| with_label(r, B, &floats(0.5)), words: &["labels/b.nii", "is 0.5"] },
     Case { name: "label of NaN", make: |r| with_label(r, B, &floats(f32::NAN)), words: &["labels/b.nii", "is NaN"] },
