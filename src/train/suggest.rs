@@ -4,14 +4,15 @@
 const LONGEST: usize = 80;
 
 /// The name that a person may have meant: the nearest by insertions, deletions, substitutions and swaps of neighbours
-/// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it. Of keys with dots the part after the
-/// last one has to be near; of equally near ones that of the nearest table is taken.
+/// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it, and not all of them. Of keys with dots
+/// the part after the last one has to be near; of equally near ones that of the nearest table is taken.
 pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(LONGEST).collect();
     let (table, last) = parts(&name);
     let near = |name: &str, candidate: &str| {
         let distance = strsim::damerau_levenshtein(name, candidate);
-        (distance <= name.chars().count().max(3) / 3).then_some(distance)
+        let letters = name.chars().count();
+        (distance <= letters.max(3) / 3 && distance < letters).then_some(distance)
     };
     let distance = |candidate: &str| {
         let (table_there, last_there) = parts(candidate);
