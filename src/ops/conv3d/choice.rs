@@ -1,42 +1,29 @@
 //! Which kernels a convolution runs on: by the cost model, by measurement, or as the user says.
 
-use super::geometry::Geometry;
-use super::same5::tiled_flops;
+use super::family::{FAMILIES, Family, Kind};
+use super::geometry::{Geometry, WeightOrder};
+use super::naive::Naive;
 use super::winograd;
 use crate::kernel::{Algorithms, ConvolutionKernels, ConvolutionLayer, MeasuredChoice, Target};
-use crate::ops::matmul::has_lane_tiles;
-
-/// A family of kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    /// By definition, any geometry.
-    Naive,
-    /// The direct 5x5x5 convolution in tiles.
-    Same5,
-    /// The same for the subgroups of llvmpipe.
-    Same5Lanes,
-    /// Winograd's 5x5x5 convolution.
-    Winograd,
-    /// Windows that do not overlap.
-    Window,
-}
 
 /// The family for a convolution and both its gradients.
-pub(super) fn family(g: &Geometry, target: &Target) -> Family {
-    if target.policy.algorithms == Algorithms::Naive {
-        return Family::Naive;
-    }
-    if g.windows_tile() {
-        return Family::Window;
-    }
-    if !g.is_same_5() {
-        return Family::Naive;
-    }
-    match choose(g, target).0 {
-        ConvolutionKernels::Winograd => Family::Winograd,
-        ConvolutionKernels::Direct if has_wide_rows(g, target) => Family::Same5Lanes,
-        ConvolutionKernels::Direct => Family::Same5,
-    }
+pub(in crate::ops) fn family(g: &Geometry, order: WeightOrder, target: &Target) -> &'static dyn Family {
+    let kind = match (target.policy.algorithms, g.is_same_5()) {
+        (Algorithms::Naive, _) => Kind::Naive,
+        (_, true) => match choose(g, target).0 {
+            ConvolutionKernels::Direct => Kind::Direct,
+            ConvolutionKernels::Winograd => Kind::Winograd,
+        },
+        (_, false) => Kind::Direct,
+    };
+    // What no other kernel computes, the naive ones do.
+    cheapest(kind, g, order, target).unwrap_or(&Naive)
+}
+
+/// The family of a kind that costs least.
+fn cheapest(kind: Kind, g: &Geometry, order: WeightOrder, target: &Target) -> Option<&'static dyn Family> {
+    let fitting = FAMILIES.into_iter().filter(|family| family.kind() == kind && family.fits(g, order, target));
+    fitting.min_by(|a, b| a.cost(g, target).total_cmp(&b.cost(g, target)))
 }
 
 /// Why a 5x5x5 convolution runs on its kernels.
@@ -73,7 +60,7 @@ fn choose(g: &Geometry, target: &Target) -> (ConvolutionKernels, Reason) {
     if matches!(target.policy.algorithms, Algorithms::Naive | Algorithms::Direct) {
         return (Direct, Reason::Asked);
     }
-    if !winograd::fits(g, target) {
+    if !winograd::Winograd.fits(g, WeightOrder::FineFirst, target) {
         return (Direct, Reason::OnlyDirect);
     }
     if target.policy.algorithms == Algorithms::Winograd {
@@ -95,17 +82,8 @@ fn measured(g: &Geometry, target: &Target) -> Option<MeasuredChoice> {
 
 /// The cost model for forward and both gradients, which differ little in either family.
 fn winograd_is_faster(g: &Geometry, target: &Target) -> bool {
-    let costs = target.tuning.costs;
-    let work = winograd::work(g);
-    let frequencies = (work.activation_frequencies + work.weight_frequencies) as f64;
-    let winograd = costs.product * work.product_flops as f64 + costs.frequency * frequencies;
-    let direct = if has_wide_rows(g, target) { costs.direct_lanes } else { costs.direct };
-    winograd < direct * tiled_flops(g, g.fine_channels, g.coarse_channels) as f64
-}
-
-/// Whether rows are wide enough to repay the loading of the taps for every row of voxels.
-fn has_wide_rows(g: &Geometry, target: &Target) -> bool {
-    has_lane_tiles(target) && g.fine[2] >= 32
+    let cost = |kind| cheapest(kind, g, WeightOrder::FineFirst, target).map_or(f64::INFINITY, |f| f.cost(g, target));
+    cost(Kind::Winograd) < cost(Kind::Direct)
 }
 
 #[cfg(test)]
@@ -122,14 +100,18 @@ mod tests {
         Geometry::of_conv3d("test", [1; 3], [2; 3], &TensorSpec::f32(input), &weight).expect("a convolution")
     }
 
+    fn name(g: &Geometry, target: &Target) -> String {
+        format!("{:?}", family(g, WeightOrder::FineFirst, target))
+    }
+
     #[test]
     fn few_voxels_do_not_repay_the_transform_of_many_weights() {
         let limits = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
         let target = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
-        assert_eq!(family(&layer([1, 32, 64, 64, 32], 32), &target), Family::Winograd);
-        assert_eq!(family(&layer([1, 4, 8, 8, 256], 256), &target), Family::Winograd);
-        assert_eq!(family(&layer([1, 1, 2, 2, 256], 256), &target), Family::Same5);
-        assert_eq!(family(&layer([1, 64, 128, 128, 1], 16), &target), Family::Same5Lanes);
+        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &target), "Winograd");
+        assert_eq!(name(&layer([1, 4, 8, 8, 256], 256), &target), "Winograd");
+        assert_eq!(name(&layer([1, 1, 2, 2, 256], 256), &target), "Same5");
+        assert_eq!(name(&layer([1, 64, 128, 128, 1], 16), &target), "Same5Lanes");
     }
 
     #[test]
@@ -142,9 +124,9 @@ mod tests {
             Target { tuning: Tuning::CPU, policy: KernelPolicy { algorithms, measured }, ..Target::webgpu() }
         };
         let against = of(Algorithms::Measured, ConvolutionKernels::Direct);
-        assert_eq!(family(&layer([1, 32, 64, 64, 32], 32), &against), Family::Same5);
+        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &against), "Same5");
         for other in [[2, 32, 64, 64, 32], [1, 64, 32, 64, 32]] {
-            assert_eq!(family(&layer(other, 32), &against), Family::Winograd, "{other:?} is not in the table");
+            assert_eq!(name(&layer(other, 32), &against), "Winograd", "{other:?} is not in the table");
         }
         let ignored = of(Algorithms::Auto, ConvolutionKernels::Direct);
         assert_eq!(convolution_kernels(&named, &ignored), (ConvolutionKernels::Winograd, Reason::CostModel));
@@ -155,6 +137,6 @@ mod tests {
     #[test]
     fn what_cannot_be_bound_is_direct() {
         let target = Target::webgpu().with_max_binding_bytes(1 << 20);
-        assert_eq!(family(&layer([1, 32, 64, 64, 32], 32), &target), Family::Same5);
+        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &target), "Same5");
     }
 }

@@ -1,9 +1,7 @@
-use super::choice::{Family, family};
+use super::choice::family;
 use super::geometry::{Geometry, WeightOrder, activation, axes};
-use super::same5::{self, Direction};
-use super::same5_lanes;
+use super::reference;
 use super::shares::Product;
-use super::{naive, reference, window, winograd};
 use crate::graph::{Lowering, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
@@ -47,13 +45,8 @@ impl Op for Conv3dGradInput {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let product = Product { source: at.input(0), weight: at.input(1), bias: None };
-        match family(&g, at.target()) {
-            Family::Winograd => winograd::product(at, &g, Direction::Backward, product),
-            Family::Same5 => same5::product(at, &g, Direction::Backward, product),
-            Family::Same5Lanes => same5_lanes::product(at, &g, Direction::Backward, product),
-            Family::Window => window::fine_from_coarse(at, &g, product, WeightOrder::FineFirst),
-            Family::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), None, WeightOrder::FineFirst),
-        }
+        let order = WeightOrder::FineFirst;
+        family(&g, order, at.target()).grad_input(at, &g, product, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

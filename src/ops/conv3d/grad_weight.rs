@@ -1,6 +1,7 @@
-use super::choice::{Family, family};
+use super::choice::family;
+use super::family::Sides;
 use super::geometry::{Geometry, WeightOrder, axes};
-use super::{naive, reference, same5, same5_lanes, window, winograd};
+use super::reference;
 use crate::graph::{Lowering, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
@@ -45,13 +46,8 @@ impl Op for Conv3dGradWeight {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        match family(&g, at.target()) {
-            Family::Winograd => winograd::grad_weight(at, &g, at.input(0), at.input(1)),
-            Family::Same5 => same5::grad_weight(at, &g, at.input(0), at.input(1)),
-            Family::Same5Lanes => same5_lanes::grad_weight(at, &g, at.input(0), at.input(1)),
-            Family::Window => window::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
-            Family::Naive => naive::weight(at, &g, at.input(0), at.input(1), WeightOrder::FineFirst),
-        }
+        let (order, sides) = (WeightOrder::FineFirst, Sides { fine: at.input(0), coarse: at.input(1) });
+        family(&g, order, at.target()).grad_weight(at, &g, sides, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -12,21 +12,22 @@
 //! |---|---|---|
 //! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `winograd` |
 //! | the same, where the cost model prefers it | rows of voxels in registers | `same5`, on llvmpipe `same5_lanes` |
-//! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | matrix products with an index map | `window` |
+//! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | matrix products with an index map, on llvmpipe of matrices in memory | `window`, `window_lanes` |
 //! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `naive` |
 
 mod cases;
 mod choice;
+pub(super) mod family;
 pub(super) mod geometry;
 mod grad_input;
 mod grad_weight;
-pub(super) mod naive;
+mod naive;
 pub(super) mod reference;
 mod same5;
 mod same5_lanes;
 pub(super) mod shares;
 mod turned;
-pub(super) mod window;
+mod window;
 mod window_lanes;
 mod winograd;
 
@@ -37,10 +38,9 @@ pub use grad_weight::Conv3dGradWeight;
 use super::ChannelSum;
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
-use choice::{Family, family};
+pub(super) use choice::family;
 pub use choice::{Reason, convolution_kernels};
 use geometry::{Geometry, WeightOrder, activation, axes, check_bias};
-use same5::Direction;
 use shares::Product;
 
 /// Convolution of `input [N, D, H, W, Cin]` with `weight [kD, kH, kW, Cin, Cout]`, plus an optional `bias [Cout]` as
@@ -113,13 +113,7 @@ impl Op for Conv3d {
         let bias = (at.input_count() == 3).then(|| at.input(2));
         let product = Product { source: at.input(0), weight: at.input(1), bias };
         let order = WeightOrder::FineFirst;
-        match family(&g, at.target()) {
-            Family::Winograd => winograd::product(at, &g, Direction::Forward, product),
-            Family::Same5 => same5::product(at, &g, Direction::Forward, product),
-            Family::Same5Lanes => same5_lanes::product(at, &g, Direction::Forward, product),
-            Family::Window => window::coarse_from_fine(at, &g, product, order),
-            Family::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), bias, order),
-        }
+        family(&g, order, at.target()).forward(at, &g, product, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -1,9 +1,10 @@
 //! The 5x5x5 convolution that keeps the extents, in register and workgroup-memory tiles.
 
-use super::geometry::Geometry;
+use super::family::{Family, Kind, Sides};
+use super::geometry::{Geometry, WeightOrder};
 use super::shares::{Product, Shares};
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand};
+use crate::kernel::{Dispatch, Target};
 
 /// Voxels along x and output channels of one invocation's tile.
 const TILE: [usize; 2] = [8, 8];
@@ -17,8 +18,38 @@ pub(super) enum Direction {
     Backward,
 }
 
+/// Rows of voxels in registers, any channels.
+#[derive(Debug)]
+pub(super) struct Same5;
+
+impl Family for Same5 {
+    fn kind(&self) -> Kind {
+        Kind::Direct
+    }
+
+    fn fits(&self, g: &Geometry, _order: WeightOrder, _target: &Target) -> bool {
+        g.is_same_5()
+    }
+
+    fn cost(&self, g: &Geometry, target: &Target) -> f64 {
+        target.tuning.costs.direct * tiled_flops(g, g.fine_channels, g.coarse_channels) as f64
+    }
+
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
+        emit(at, g, Direction::Forward, product);
+    }
+
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
+        emit(at, g, Direction::Backward, product);
+    }
+
+    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, _order: WeightOrder) {
+        grad_weight(at, g, sides);
+    }
+}
+
 /// Emits the convolution in either direction.
-pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
+fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
     let rows = g.batch * g.fine[0] * g.fine[1];
     let (cin, cout) = (g.fine_channels, g.coarse_channels);
     let [from, to, in_step, out_step] = match direction {
@@ -45,15 +76,15 @@ pub(super) fn tiled_flops(g: &Geometry, from: usize, to: usize) -> u64 {
 }
 
 /// Emits the gradient with respect to the weight.
-pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
+fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
     let rows = g.batch * g.fine[0] * g.fine[1];
     let shares = Shares::new(g, 25, rows, at.target());
     let dispatch = Dispatch::new("conv3d_same5_grad_weight")
         .param(rows)
         .params(&g.fine)
         .params(&[g.fine_channels, g.coarse_channels, shares.groups()])
-        .read(input)
-        .read(grad_output);
+        .read(sides.fine)
+        .read(sides.coarse);
     // Eight voxels of a row, and two more on either side of the input.
     shares.emit(at, g, dispatch, [12, 8]);
 }

@@ -1,12 +1,13 @@
 //! The 5x5x5 convolution that keeps the extents, in blocks of eight voxels by the channels of a subgroup, for devices with
 //! [`has_lane_tiles`](crate::ops::matmul::has_lane_tiles).
 
-use super::geometry::Geometry;
+use super::family::{Family, Kind, Sides};
+use super::geometry::{Geometry, WeightOrder};
 use super::same5::{Direction, tiled_flops};
 use super::shares::{MOST_PARTIAL_BYTES, Product, emit_sum};
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand};
-use crate::ops::matmul::padded_channels;
+use crate::kernel::{Dispatch, Target};
+use crate::ops::matmul::{has_lane_tiles, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
 
 /// Shares of the voxels whose weight gradients are summed separately, at most.
@@ -18,8 +19,38 @@ fn columns(channels: usize) -> (u32, u32) {
     (columns as u32, channels.div_ceil(columns) as u32)
 }
 
+/// The channels of a subgroup by blocks of eight voxels. Rows must be wide to repay the loading of the taps for every row.
+#[derive(Debug)]
+pub(super) struct Same5Lanes;
+
+impl Family for Same5Lanes {
+    fn kind(&self) -> Kind {
+        Kind::Direct
+    }
+
+    fn fits(&self, g: &Geometry, _order: WeightOrder, target: &Target) -> bool {
+        g.is_same_5() && has_lane_tiles(target) && g.fine[2] >= 32
+    }
+
+    fn cost(&self, g: &Geometry, target: &Target) -> f64 {
+        target.tuning.costs.direct_lanes * tiled_flops(g, g.fine_channels, g.coarse_channels) as f64
+    }
+
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
+        emit(at, g, Direction::Forward, product);
+    }
+
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
+        emit(at, g, Direction::Backward, product);
+    }
+
+    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, _order: WeightOrder) {
+        grad_weight(at, g, sides);
+    }
+}
+
 /// Emits the convolution in either direction.
-pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
+fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
     let rows = g.batch * g.fine[0] * g.fine[1];
     let (cin, cout) = (g.fine_channels, g.coarse_channels);
     let [from, to, in_step, out_step] = match direction {
@@ -43,7 +74,7 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
 }
 
 /// Emits the gradient with respect to the weight.
-pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
+fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
     let rows = g.batch * g.fine[0] * g.fine[1];
     let limit = MOST_PARTIAL_BYTES.min(at.target().limits.max_binding_bytes) / (g.weights() as u64 * ELEMENT_BYTES);
     let shares = rows.min(MOST_SHARES).min(limit as usize).max(1);
@@ -54,8 +85,8 @@ pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, g
         .param(rows)
         .params(&g.fine)
         .params(&[g.fine_channels, g.coarse_channels])
-        .read(input)
-        .read(grad_output)
+        .read(sides.fine)
+        .read(sides.coarse)
         .write(partial);
     let flops = tiled_flops(g, g.fine_channels, g.coarse_channels);
     for (range, flops) in at.parts(5 * g.fine_channels, flops) {

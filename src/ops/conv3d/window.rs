@@ -1,10 +1,10 @@
 //! Convolutions whose windows do not overlap, as matrix products with an index map.
 
+use super::family::{Family, Kind, Sides};
 use super::geometry::{Geometry, WeightOrder};
 use super::shares::{Product, Shares};
-use super::window_lanes;
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand};
+use crate::kernel::{Dispatch, Target};
 
 /// Voxels and output channels of one invocation's tile.
 const TILE: [usize; 2] = [8, 8];
@@ -17,22 +17,43 @@ fn extents(dispatch: Dispatch, g: &Geometry) -> Dispatch {
     dispatch.param(g.coarse_voxels()).params(&g.coarse[1..]).params(&g.kernel).params(&[plane, g.taps()])
 }
 
-/// `coarse[v, a] = bias[a] + Σ_{k, f} fine[window(v, k), f] * weight[k, f, a]`.
-pub(in crate::ops) fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-    if window_lanes::fits(g, order, at.target()) {
-        return window_lanes::coarse_from_fine(at, g, product, order);
-    }
-    let [fine_step, coarse_step] = order.steps(g);
-    emit(at, g, product, [g.fine_channels, g.coarse_channels], [fine_step, coarse_step], false);
-}
+/// An index map in the kernel, any channels.
+#[derive(Debug)]
+pub(super) struct Window;
 
-/// `fine[window(v, k), f] = bias[f] + Σ_a coarse[v, a] * weight[k, f, a]`.
-pub(in crate::ops) fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-    if window_lanes::fits(g, order, at.target()) {
-        return window_lanes::fine_from_coarse(at, g, product, order);
+impl Family for Window {
+    fn kind(&self) -> Kind {
+        Kind::Direct
     }
-    let [fine_step, coarse_step] = order.steps(g);
-    emit(at, g, product, [g.coarse_channels, g.fine_channels], [coarse_step, fine_step], true);
+
+    fn fits(&self, g: &Geometry, _order: WeightOrder, _target: &Target) -> bool {
+        g.windows_tile()
+    }
+
+    fn cost(&self, g: &Geometry, target: &Target) -> f64 {
+        target.tuning.costs.direct * g.flops() as f64
+    }
+
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+        let [fine_step, coarse_step] = order.steps(g);
+        emit(at, g, product, [g.fine_channels, g.coarse_channels], [fine_step, coarse_step], false);
+    }
+
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+        let [fine_step, coarse_step] = order.steps(g);
+        emit(at, g, product, [g.coarse_channels, g.fine_channels], [coarse_step, fine_step], true);
+    }
+
+    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, order: WeightOrder) {
+        let shares = Shares::new(g, g.taps(), g.coarse_voxels().div_ceil(SEGMENT), at.target());
+        let dispatch = extents(Dispatch::new("conv3d_window_grad_weight"), g)
+            .params(&[g.fine_channels, g.coarse_channels])
+            .params(&order.steps(g))
+            .param(shares.groups())
+            .read(sides.fine)
+            .read(sides.coarse);
+        shares.emit(at, g, dispatch, [SEGMENT, SEGMENT]);
+    }
 }
 
 fn emit(at: &mut Lowering<'_>, g: &Geometry, product: Product, channels: [usize; 2], steps: [usize; 2], scatter: bool) {
@@ -48,19 +69,4 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, product: Product, channels: [usize;
         .param(usize::from(product.bias.is_some()));
     let dispatch = product.bind(dispatch, at);
     at.emit_in_parts(&dispatch, workgroups, g.flops());
-}
-
-/// `weight[k, f, a] = Σ_v fine[window(v, k), f] * coarse[v, a]`.
-pub(in crate::ops) fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse: Operand, order: WeightOrder) {
-    if window_lanes::fits(g, order, at.target()) {
-        return window_lanes::weight(at, g, fine, coarse, order);
-    }
-    let shares = Shares::new(g, g.taps(), g.coarse_voxels().div_ceil(SEGMENT), at.target());
-    let dispatch = extents(Dispatch::new("conv3d_window_grad_weight"), g)
-        .params(&[g.fine_channels, g.coarse_channels])
-        .params(&order.steps(g))
-        .param(shares.groups())
-        .read(fine)
-        .read(coarse);
-    shares.emit(at, g, dispatch, [SEGMENT, SEGMENT]);
 }

@@ -1,6 +1,7 @@
 //! Convolutions whose windows do not overlap, as [`Products`] of whole matrices: the taps of a window that lie side by
 //! side along x, of all windows of a plane, are the rows of a matrix as they stand in memory.
 
+use super::family::{Family, Kind, Sides};
 use super::geometry::{Geometry, WeightOrder};
 use super::shares::{MOST_PARTIAL_BYTES, Product, emit_sum};
 use super::turned::emit_turned;
@@ -32,19 +33,19 @@ fn runs(g: &Geometry, order: WeightOrder) -> Vec<Run> {
 }
 
 /// Planes of windows, and where the first element of each window lies on the fine and the coarse side.
-struct Sides {
+struct Planes {
     planes: usize,
     fine: (usize, Steps),
     coarse: (usize, Steps),
 }
 
-fn sides(g: &Geometry) -> Sides {
+fn planes(g: &Geometry) -> Planes {
     let [_, h, w] = g.coarse;
     let [kz, ky, kx] = g.kernel;
     let line = g.fine[2] * g.fine_channels;
     let fine = Steps { step: kx * g.fine_channels, panel: ky * line };
     let coarse = Steps { step: g.coarse_channels, panel: w * g.coarse_channels };
-    Sides {
+    Planes {
         planes: g.batch * g.coarse[0],
         fine: (kz * g.fine[1] * line, fine),
         coarse: (h * w * g.coarse_channels, coarse),
@@ -55,11 +56,37 @@ fn whole(channels: usize) -> bool {
     padded_channels(channels) == channels
 }
 
-/// Whether the products of this direction have the extents that the kernels take.
-pub(super) fn fits(g: &Geometry, order: WeightOrder, target: &Target) -> bool {
-    let run = runs(g, order)[0].taps * g.fine_channels;
-    let partial = g.batch * g.coarse[0] * g.weights() * ELEMENT_BYTES as usize;
-    has_lane_tiles(target) && whole(run) && whole(g.coarse_channels) && partial as u64 <= MOST_PARTIAL_BYTES
+/// Products of matrices as they stand in memory, where the channels are those that the kernels take.
+#[derive(Debug)]
+pub(super) struct WindowLanes;
+
+impl Family for WindowLanes {
+    fn kind(&self) -> Kind {
+        Kind::Direct
+    }
+
+    fn fits(&self, g: &Geometry, order: WeightOrder, target: &Target) -> bool {
+        let run = runs(g, order)[0].taps * g.fine_channels;
+        let partial = g.batch * g.coarse[0] * g.weights() * ELEMENT_BYTES as usize;
+        let channels = whole(run) && whole(g.coarse_channels);
+        g.windows_tile() && has_lane_tiles(target) && channels && partial as u64 <= MOST_PARTIAL_BYTES
+    }
+
+    fn cost(&self, g: &Geometry, target: &Target) -> f64 {
+        target.tuning.costs.direct_lanes * g.flops() as f64
+    }
+
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+        coarse_from_fine(at, g, product, order);
+    }
+
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+        fine_from_coarse(at, g, product, order);
+    }
+
+    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, order: WeightOrder) {
+        weight(at, g, sides.fine, sides.coarse, order);
+    }
 }
 
 /// Weights with rows and columns exchanged, so that the columns of a product lie together.
@@ -70,8 +97,8 @@ fn turned(at: &mut Lowering<'_>, g: &Geometry, extents: [usize; 3], weight: Oper
 }
 
 /// `coarse[v, a] = bias[a] + Σ_{k, f} fine[window(v, k), f] * weight[k, f, a]`.
-pub(super) fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-    let sides = sides(g);
+fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+    let sides = planes(g);
     let weight = match order {
         WeightOrder::FineFirst => product.weight,
         WeightOrder::CoarseFirst => turned(at, g, [g.taps(), g.coarse_channels, g.fine_channels], product.weight),
@@ -96,8 +123,8 @@ pub(super) fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Pro
 }
 
 /// `fine[window(v, k), f] = bias[f] + Σ_a coarse[v, a] * weight[k, f, a]`.
-pub(super) fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-    let sides = sides(g);
+fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+    let sides = planes(g);
     let runs = runs(g, order);
     let columns = runs[0].taps * g.fine_channels;
     let weight = match order {
@@ -124,8 +151,8 @@ pub(super) fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Pro
 }
 
 /// `weight[k, f, a] = Σ_v fine[window(v, k), f] * coarse[v, a]`, plane by plane and then over the planes.
-pub(super) fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse: Operand, order: WeightOrder) {
-    let sides = sides(g);
+fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse: Operand, order: WeightOrder) {
+    let sides = planes(g);
     let partial = if sides.planes == 1 { at.output(0) } else { at.scratch(sides.planes * g.weights()) };
     let coarse_side = (coarse, 0, sides.coarse, g.coarse_channels);
     for run in runs(g, order) {

@@ -1,9 +1,9 @@
 use super::geometry;
 use crate::graph::{Lowering, Op};
-use crate::kernel::Algorithms;
+use crate::ops::conv3d::family::Sides;
 use crate::ops::conv3d::geometry::{Geometry, WeightOrder, activation, axes};
 use crate::ops::conv3d::shares::Product;
-use crate::ops::conv3d::{naive, reference, window};
+use crate::ops::conv3d::{family, reference};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Gradient of [`super::ConvTranspose3d`] with respect to its input, from `grad_output [N, 2D, 2H, 2W, Cout]` and
@@ -62,13 +62,8 @@ impl Op for ConvTranspose3dGradInput {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let order = WeightOrder::CoarseFirst;
-        match at.target().policy.algorithms {
-            Algorithms::Naive => naive::coarse_from_fine(at, &g, at.input(0), at.input(1), None, order),
-            _ => {
-                let product = Product { source: at.input(0), weight: at.input(1), bias: None };
-                window::coarse_from_fine(at, &g, product, order);
-            }
-        }
+        let product = Product { source: at.input(0), weight: at.input(1), bias: None };
+        family(&g, order, at.target()).forward(at, &g, product, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
@@ -96,11 +91,8 @@ impl Op for ConvTranspose3dGradWeight {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let (fine, coarse) = (at.input(1), at.input(0));
-        match at.target().policy.algorithms {
-            Algorithms::Naive => naive::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
-            _ => window::weight(at, &g, fine, coarse, WeightOrder::CoarseFirst),
-        }
+        let (order, sides) = (WeightOrder::CoarseFirst, Sides { fine: at.input(1), coarse: at.input(0) });
+        family(&g, order, at.target()).grad_weight(at, &g, sides, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -18,9 +18,8 @@ pub(super) use cases::cases;
 use super::ChannelSum;
 use super::conv3d::geometry::{Geometry, WeightOrder, activation, axes, check_bias};
 use super::conv3d::shares::Product;
-use super::conv3d::{naive, reference, window};
+use super::conv3d::{family, reference};
 use crate::graph::{Lowering, Op, Vjp};
-use crate::kernel::Algorithms;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Transposed convolution of `input [N, D, H, W, Cin]` with `weight [2, 2, 2, Cin, Cout]`, stride 2, plus an optional
@@ -84,13 +83,8 @@ impl Op for ConvTranspose3d {
         let g = geometry(self.name(), at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let bias = (at.input_count() == 3).then(|| at.input(2));
         let order = WeightOrder::CoarseFirst;
-        match at.target().policy.algorithms {
-            Algorithms::Naive => naive::fine_from_coarse(at, &g, at.input(0), at.input(1), bias, order),
-            _ => {
-                let product = Product { source: at.input(0), weight: at.input(1), bias };
-                window::fine_from_coarse(at, &g, product, order);
-            }
-        }
+        let product = Product { source: at.input(0), weight: at.input(1), bias };
+        family(&g, order, at.target()).grad_input(at, &g, product, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

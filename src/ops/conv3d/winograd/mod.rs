@@ -14,7 +14,8 @@
 
 mod tiling;
 
-use super::geometry::Geometry;
+use super::family::{Family, Kind, Sides};
+use super::geometry::{Geometry, WeightOrder};
 use super::same5::Direction;
 use super::shares::Product;
 use super::turned::emit_turned;
@@ -98,26 +99,56 @@ impl Division {
     }
 }
 
-/// Whether every buffer can be bound.
-pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
-    let channels = [g.fine_channels, g.coarse_channels];
-    let largest = Division::new(g, channels[0], channels[1], target).largest_buffer(channels);
-    largest as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes
+/// Where every buffer can be bound.
+#[derive(Debug)]
+pub(super) struct Winograd;
+
+impl Family for Winograd {
+    fn kind(&self) -> Kind {
+        Kind::Winograd
+    }
+
+    fn fits(&self, g: &Geometry, _order: WeightOrder, target: &Target) -> bool {
+        if !g.is_same_5() {
+            return false;
+        }
+        let channels = [g.fine_channels, g.coarse_channels];
+        let largest = Division::new(g, channels[0], channels[1], target).largest_buffer(channels);
+        largest as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes
+    }
+
+    fn cost(&self, g: &Geometry, target: &Target) -> f64 {
+        let (work, costs) = (work(g), target.tuning.costs);
+        let frequencies = (work.activation_frequencies + work.weight_frequencies) as f64;
+        costs.product * work.product_flops as f64 + costs.frequency * frequencies
+    }
+
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
+        emit(at, g, Direction::Forward, product);
+    }
+
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
+        emit(at, g, Direction::Backward, product);
+    }
+
+    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, _order: WeightOrder) {
+        grad_weight(at, g, sides.fine, sides.coarse);
+    }
 }
 
 /// What a convolution costs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Work {
+struct Work {
     /// Flops of the products between the transforms.
-    pub product_flops: usize,
+    product_flops: usize,
     /// Frequencies of input and output.
-    pub activation_frequencies: usize,
+    activation_frequencies: usize,
     /// Frequencies of the weights.
-    pub weight_frequencies: usize,
+    weight_frequencies: usize,
 }
 
 /// The work of a convolution, or of one of its gradients.
-pub(super) fn work(g: &Geometry) -> Work {
+fn work(g: &Geometry) -> Work {
     let (frequencies, tiles) = (DEPTH * PLANE, Tiling::new(g).tiles());
     let [from, to] = [g.fine_channels, g.coarse_channels].map(padded_channels);
     Work {
@@ -128,7 +159,7 @@ pub(super) fn work(g: &Geometry) -> Work {
 }
 
 /// Emits the convolution in either direction.
-pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
+fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
     let mirrored = direction == Direction::Backward;
     let [from, to] = match direction {
         Direction::Forward => [g.fine_channels, g.coarse_channels],
@@ -195,7 +226,7 @@ pub(super) fn product(at: &mut Lowering<'_>, g: &Geometry, direction: Direction,
 }
 
 /// Emits the gradient with respect to the weight.
-pub(super) fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
+fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
     let [cin, cout] = [g.fine_channels, g.coarse_channels];
     let division = Division::new(g, cin, cout, at.target());
     let Division { tiling, weights: sums, .. } = &division;

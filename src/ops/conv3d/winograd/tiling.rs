@@ -192,18 +192,29 @@ mod tests {
 
     #[test]
     fn chunks_cover_every_row_of_tiles_once() {
-        let tiling = Tiling { batch: 2, extents: [9, 21, 17], tiles: [3, 6, 5] };
-        for most in [1, 5, 7, 10, 29, 30, 31, 60, 100, 1000] {
-            let mut seen = vec![0; 6 * 6];
-            for c in tiling.chunks(most) {
-                assert!(tiling.tiles_of(&c) <= most.max(5), "{c:?}");
-                for slab in c.first_slab..c.first_slab + c.slabs {
-                    for row in c.first_row..c.first_row + c.rows {
-                        seen[slab * 6 + row] += 1;
+        // The second and third leave a smaller chunk at the end, of slabs and of rows.
+        for (batch, tiles) in [(2, [3, 6, 5]), (1, [5, 5, 2]), (1, [7, 11, 3])] {
+            let [slabs, rows] = [batch * tiles[0], tiles[1]];
+            let tiling = Tiling { batch, extents: tiles.map(|t| 4 * t - 3), tiles };
+            let mut last_is_smaller = [false; 2];
+            for most in (1..=tiling.tiles() + 1).chain([1000]) {
+                let chunks = tiling.chunks(most);
+                let mut seen = vec![0; slabs * rows];
+                for c in &chunks {
+                    assert!(tiling.tiles_of(c) <= most.max(tiles[2]), "{c:?}");
+                    assert!(c.first_slab + c.slabs <= slabs && c.first_row + c.rows <= rows, "{c:?}");
+                    for slab in c.first_slab..c.first_slab + c.slabs {
+                        for row in c.first_row..c.first_row + c.rows {
+                            seen[slab * rows + row] += 1;
+                        }
                     }
                 }
+                assert!(seen.iter().all(|&n| n == 1), "{most}: {seen:?}");
+                let (first, last) = (chunks[0], chunks[chunks.len() - 1]);
+                last_is_smaller[0] |= last.slabs < first.slabs;
+                last_is_smaller[1] |= last.rows < first.rows;
             }
-            assert!(seen.iter().all(|&n| n == 1), "{most}: {seen:?}");
+            assert!(batch == 2 || last_is_smaller == [true; 2], "{tiles:?}");
         }
     }
 }
