@@ -3,19 +3,16 @@
 
 use super::config::{Config, ConfigError, Preset};
 use super::data_config::{DataConfig, LABELS};
+use super::setting::Setting;
 use super::suggest::nearest_name;
 use crate::files::read_text;
 use crate::nn::NetworkError;
-use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::Path;
 use toml::{Table, Value};
 
 /// Bytes of a configuration file, at most.
 const LONGEST_TEXT: u64 = 1 << 20;
-/// Dots in the key of a setting, at most: one more than keys have.
-const MOST_DOTS: usize = 3;
 
 /// Which file or setting a key was last given by, and what is wrong.
 #[derive(Default)]
@@ -88,59 +85,6 @@ impl Config {
     /// [`ConfigError`] that names the file and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::load(Preset::Tiny, Some(path), &[])
-    }
-}
-
-/// The value of one key, from outside a file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
-    /// What a mistake names, such as `--steps 0`.
-    origin: String,
-    /// Key and value; `None`: the text has no `=`.
-    assignment: Option<(String, Value)>,
-}
-
-impl Setting {
-    /// `a.b=value`, as `--set` takes it. A value that is not TOML is a string.
-    pub fn parse(text: &str) -> Self {
-        let assignment = text.split_once('=').map(|(key, value)| {
-            let alone = format!("v = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
-            let parsed = alone.and_then(|mut table| table.remove("v"));
-            (key.trim().to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
-        });
-        Self { origin: format!("--set {}", shortened(text)), assignment }
-    }
-
-    /// The value of an option such as `--steps`, for the key of this path.
-    pub fn option(option: &str, key: &str, value: impl Serialize + Display) -> Self {
-        let shown = value.to_string();
-        let origin = format!("{option} {shown}");
-        // Whole numbers beyond TOML's are refused as what they look like.
-        let value = Value::try_from(value).unwrap_or(Value::String(shown));
-        Self { origin, assignment: Some((key.to_owned(), value)) }
-    }
-
-    /// The key's path, where the text has one.
-    pub fn key(&self) -> Option<&str> {
-        self.assignment.as_ref().map(|(key, _)| key.as_str())
-    }
-
-    /// The table that has only this key.
-    fn table(&self) -> Result<Table, ConfigError> {
-        let (key, value) = self.assignment.as_ref().ok_or_else(|| ConfigError::Syntax {
-            origin: self.origin.clone(),
-            reason: "expected key=value, e.g. training.steps=500".to_owned(),
-        })?;
-        if key.matches('.').count() > MOST_DOTS {
-            return Err(unknown(&self.origin, key));
-        }
-        let mut table = Table::new();
-        let mut parts = key.rsplit('.');
-        table.insert(parts.next().unwrap_or_default().to_owned(), value.clone());
-        for part in parts {
-            table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
-        }
-        Ok(table)
     }
 }
 
@@ -282,14 +226,14 @@ fn mismatch(origin: &str, key: &str, expected: &str, found: &Value) -> ConfigErr
     }
 }
 
-fn unknown(origin: &str, key: &str) -> ConfigError {
+pub(super) fn unknown(origin: &str, key: &str) -> ConfigError {
     ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(key), key: shortened(key) }
 }
 
 /// Letters of a key or a wrong value that a message repeats.
 const MOST_SHOWN: usize = 80;
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MOST_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
