@@ -75,14 +75,14 @@ const COMMANDS: [(Meets, &str); 18] = [
     (OnBoth, "train --data data --out OUT --preset tiny --dry-run --set data.patch=[16,16,16]"),
     (OnBoth, "plan --data data --out OUT --minutes 0.1"),
     (Each, "segment --model run --input data/images --output OUT --probabilities"),
-    (OnBoth, "augment --data data --out OUT --samples 1 --set data.patch=[16,16,16]"),
+    (OnBoth, "augment --data data --out OUT.png --samples 1 --set data.patch=[16,16,16]"),
     (Each, "evaluate --predictions data/labels --labels data/labels --out OUT"),
     (OnBoth, "evaluate --compare data/labels data/labels --names a,b --labels data/labels --out OUT"),
     (Each, "phantom --out OUT --cases 1 --extents 8,8,8"),
     (Gone, "demo --out OUT --steps 1"),
-    (Each, "export --model run --format onnx --out OUT"),
-    (Each, "import --from run/model.safetensors --out OUT"),
-    (OnBoth, "forward --model run --input image.safetensors --output OUT"),
+    (Each, "export --model run --format onnx --out OUT.onnx"),
+    (Each, "import --from run/model.safetensors --out OUT.safetensors"),
+    (OnBoth, "forward --model run --input image.safetensors --output OUT.safetensors"),
     (OnBoth, "info run"),
     (Each, "inspect data/images/phantom_000.nii.gz data/images/phantom_001.nii.gz"),
     (OnBoth, "bench --model run --patch 16,16,16 --steps 1 --whole"),
@@ -124,9 +124,7 @@ fn every_command() {
                 Gone | OnBoth => vec![[failing, failing]],
             };
             for (way, streams) in ways.into_iter().enumerate() {
-                let ending = if line.starts_with("augment") { ".png" } else { ".safetensors" };
-                let ending = if line.starts_with("segment") || line.starts_with("man") { "" } else { ending };
-                let out = format!("out_{number}_{kind}_{way}{ending}");
+                let out = format!("out_{number}_{kind}_{way}");
                 let arguments: Vec<String> = line.split_whitespace().map(|word| word.replace("OUT", &out)).collect();
                 check(path, &arguments, streams);
             }
