@@ -546,8 +546,9 @@ fn batches_that_say_too_little_for_augmentation_are_refused() {
     assert!(text.contains("0 samples") && text.contains("intensities"), "{text}");
     let text = refused(&described(true, false));
     assert!(text.contains("0 samples") && text.contains("another volume"), "{text}");
-    trainer.step(&[described(true, true)], 1e-3).expect("a step");
-    assert_eq!(trainer.finish().expect("the device answers").len(), 1);
+    let mut results = trainer.step(&[described(true, true)], 1e-3).expect("a step");
+    results.extend(trainer.finish().expect("the device answers"));
+    assert_eq!(results.len(), 1);
 }
 
 struct Silent(Vec<f64>);
