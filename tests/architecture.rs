@@ -116,6 +116,16 @@ fn wgpu_is_named_in_gpu_and_exec_only() {
     }
 }
 
+/// What other parts must know of a network is marked in its graph.
+#[test]
+fn only_the_network_knows_its_builder() {
+    for (_, path, text) in sources() {
+        let mut code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        let allowed = ["nn/vnet.rs", "nn/network.rs"].iter().any(|end| path.ends_with(end));
+        assert!(allowed || !code.any(|l| l.contains("vnet(")), "{} calls vnet", path.display());
+    }
+}
+
 #[test]
 fn only_the_program_prints() {
     for (module, path, text) in sources() {
