@@ -9,11 +9,11 @@ use vnet_engine::data::phantom::{PhantomSettings, make_case};
 use vnet_engine::data::{Fit, Normalisation, Preparation, Prepared};
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuOptions};
-use vnet_engine::graph::{Graph, gradients};
+use vnet_engine::graph::{Graph, Initial, gradients};
 use vnet_engine::kernel::Arena;
 use vnet_engine::metrics::Overlap;
-use vnet_engine::nn::Loss;
 use vnet_engine::nn::model::initial_arena;
+use vnet_engine::nn::{Loss, SLOPE};
 use vnet_engine::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, GRADIENT_OPS, Prelu, share_channel_sums};
 use vnet_engine::optim::{Adam, OptimiserSettings, StepScalars, update};
 use vnet_engine::plan::{ArenaLayout, Request, Stage, plan};
@@ -58,6 +58,7 @@ impl Layers<'_> {
         let channels = self.0.spec(x).channels();
         self.0.set_scope(name);
         let slope = self.0.parameter(&format!("{name}.weight"), &[channels], ParameterLayout::Vector, false);
+        self.0.set_initial(slope, |_| Initial::Constant(SLOPE));
         self.0.add(Prelu, &[x, slope])
     }
 
@@ -85,7 +86,10 @@ impl Layers<'_> {
             x = self.0.add(ConcatChannels, &[up, skip])?;
             x = self.block(&format!("decoder.{level}"), x, base << level)?;
         }
-        self.convolution("head", Conv3d::same(1), 1, x, classes)
+        let logits = self.convolution("head", Conv3d::same(1), 1, x, classes)?;
+        let head = self.0.parameters().iter().rfind(|p| p.name == "head.weight").map(|p| p.value);
+        head.into_iter().for_each(|weight| self.0.set_initial(weight, Initial::of_head));
+        Ok(logits)
     }
 }
 

@@ -116,6 +116,16 @@ fn wgpu_is_named_in_gpu_and_exec_only() {
     }
 }
 
+/// What other parts must know of a network is marked in its graph.
+#[test]
+fn only_the_network_knows_its_builder() {
+    for (_, path, text) in sources() {
+        let mut code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        let allowed = ["nn/vnet.rs", "nn/network.rs"].iter().any(|end| path.ends_with(end));
+        assert!(allowed || !code.any(|l| l.contains("vnet(")), "{} calls vnet", path.display());
+    }
+}
+
 /// What pays on a device is a number of a tuning table. Only `gpu` knows which table is whose.
 #[test]
 fn no_code_asks_for_the_class_of_a_device() {

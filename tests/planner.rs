@@ -4,11 +4,13 @@ mod support;
 
 use proptest::prelude::*;
 use support::{GPU, as_gpu, llvmpipe};
-use vnet_engine::graph::Lowering;
+use vnet_engine::graph::{Graph, Initial, Lowering, gradients};
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
-use vnet_engine::nn::{InferenceGraph, Loss, Network, TrainingGraph};
+use vnet_engine::nn::{InferenceGraph, Kept, Loss, Network, TrainingGraph, initialise};
+use vnet_engine::ops::{Conv3d, GRADIENT_OPS, Prelu};
 use vnet_engine::plan::{Lifetime, Plan, PlanError, PlannedDispatch, Request, assign_slots, lower_bound, plan};
-use vnet_engine::tensor::ValueId;
+use vnet_engine::tensor::layout::ParameterLayout;
+use vnet_engine::tensor::{TensorSpec, ValueId};
 use vnet_engine::train::{Forecast, MemoryMode, Preset, Trainer};
 
 fn lifetimes() -> impl Strategy<Value = Vec<Lifetime>> {
@@ -160,6 +162,46 @@ fn a_value_that_exceeds_the_binding_limit_is_named() {
     let text = error.to_string();
     assert!(matches!(error, PlanError::Binding { .. }));
     assert!(text.contains("decoder.0") && text.contains("160.0 MiB") && text.contains("128.0 MiB"), "{text}");
+}
+
+/// A network whose names are not V-Net's: its stages are those that it names, and its slopes and logits start as it says.
+#[test]
+fn stages_and_initial_values_are_those_that_a_network_marks() {
+    let mut graph = Graph::new();
+    let image = graph.input("image", TensorSpec::f32([1, 4, 6, 8, 2]));
+    let labels = graph.input("labels", TensorSpec::u32([1, 4, 6, 8]));
+    let mut x = image;
+    for stage in ["stem", "body"] {
+        graph.set_stage(Some(stage));
+        let channels = graph.spec(x).channels();
+        let weight =
+            graph.parameter(&format!("{stage}/w"), &[3, 3, 3, channels, 3], ParameterLayout::Convolution, true);
+        let bias = graph.parameter(&format!("{stage}/b"), &[3], ParameterLayout::Vector, false);
+        let slope = graph.parameter(&format!("{stage}/a"), &[3], ParameterLayout::Vector, false);
+        graph.set_initial(slope, |_| Initial::Constant(0.125));
+        x = graph.add(Conv3d::same(3), &[x, weight, bias]).expect("the shapes belong together");
+        x = graph.add(Prelu, &[x, slope]).expect("one slope per channel");
+    }
+    graph.set_stage(None);
+    let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
+    graph.set_initial(weight, Initial::of_head);
+    let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
+    let loss = Loss::CrossEntropy.append(&mut graph, logits, labels).expect("the shapes belong together");
+    let forward = graph.nodes().len();
+    let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
+    let gradients = gradients(&mut graph, loss, &parameters, 1.0, GRADIENT_OPS).expect("gradients");
+    let gradients = gradients.into_iter().flatten().collect();
+    let initial = |position| initialise(&graph, position, 1, 0.0);
+    assert_eq!(initial(1), [0.0; 3]);
+    assert_eq!(initial(2), [0.125; 3]);
+    assert_eq!(initial(6), [0.0; 6], "a gain of 0");
+    assert!(initial(0).iter().all(|w| *w != 0.0));
+    let t = TrainingGraph { graph, image, labels, logits, loss, gradients, layers: Vec::new(), forward };
+    assert_eq!(t.stages(), ["stem", "body"]);
+    let backward = &t.graph.nodes()[forward..];
+    assert!(["stem", "body"].iter().all(|s| backward.iter().any(|n| n.stage.as_deref() == Some(s))));
+    assert_eq!(t.recomputing(&[Kept::All; 2]).recomputed_share(), 0.0);
+    assert!(t.recomputing(&[Kept::Boundaries; 2]).recomputed_share() > 0.0);
 }
 
 #[test]

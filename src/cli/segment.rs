@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
-use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_only};
+use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_in};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
@@ -20,7 +20,7 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
     let (models, preprocessing) = read_models(&arguments.models)?;
     let classes = models[0].network.classes;
     let batch = Batch::of(arguments, classes)?;
-    let mut told = Told { is_folder: batch.is_folder, ..Told::default() };
+    let mut told = Told { is_folder: batch.is_folder, warnings: batch.warnings.clone(), ..Told::default() };
     batch.check_outputs(arguments)?;
     let preparation = preprocessing.preparation(classes);
     let (waiting, done): (Vec<&Job>, Vec<&Job>) =
@@ -60,6 +60,8 @@ struct Batch {
     folder: PathBuf,
     /// Whether the input is a folder of volumes; then one that fails does not end the others.
     is_folder: bool,
+    /// What the folder of the inputs holds and is not read.
+    warnings: Warnings,
 }
 
 /// What has been done.
@@ -79,7 +81,14 @@ impl Batch {
     fn of(arguments: &SegmentArguments, classes: usize) -> Result<Self> {
         let (input, output) = (&arguments.input, &arguments.output);
         let is_folder = input.is_dir() && !is_series(input);
-        let inputs = if is_folder { images_only(input)? } else { vec![input.clone()] };
+        let mut warnings = Warnings::default();
+        let inputs = if is_folder {
+            let images = images_in(input)?;
+            warnings.append(images.warnings);
+            images.volumes.into_values().collect()
+        } else {
+            vec![input.clone()]
+        };
         let folder = match output.parent() {
             _ if is_folder || output.is_dir() => output.as_path(),
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -92,7 +101,7 @@ impl Batch {
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
             Job { input, output: to, probabilities, written }
         };
-        Ok(Self { jobs: inputs.into_iter().map(job).collect(), folder: folder.to_owned(), is_folder })
+        Ok(Self { jobs: inputs.into_iter().map(job).collect(), folder: folder.to_owned(), is_folder, warnings })
     }
 
     /// Nothing is computed that cannot be written. Nothing is overwritten without `--force`, and an input never.

@@ -161,7 +161,7 @@ impl Dataset {
     pub fn examine(&self) -> Examined {
         let declared = self.classes.as_ref();
         let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared)).collect();
-        let mut warnings = Warnings::default();
+        let mut warnings = self.warnings.clone();
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         let mut whole = !self.cases.is_empty();

@@ -1,7 +1,6 @@
-use super::{Graph, Op};
+use super::{Graph, Node, Op};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// The two operations that differentiation itself needs.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +29,7 @@ pub fn gradients(
     let spec = graph.spec(loss).clone();
     let forward = graph.nodes().len();
     graph.set_scope("loss.grad");
+    graph.set_stage(None);
     let seed = graph.append((ops.fill)(spec, seed), &[])?[0];
     reverse(graph, forward, loss, seed, wrt, ops)
 }
@@ -66,6 +66,7 @@ fn reverse(
             differentiate(graph, node, &needed, &mut table, ops)?;
         }
     }
+    graph.set_stage(None);
     Ok(wrt.iter().map(|v| table.get(v).copied()).collect())
 }
 
@@ -92,11 +93,9 @@ fn differentiate(
     table: &mut HashMap<ValueId, ValueId>,
     ops: GradientOps,
 ) -> Result<(), ShapeError> {
-    let (op, scope, inputs, outputs) = {
-        let n = &graph.nodes()[node];
-        (Arc::clone(&n.op), format!("{}.grad", n.name), n.inputs.clone(), n.outputs.clone())
-    };
-    graph.set_scope(scope);
+    let Node { op, name, stage, inputs, outputs } = graph.nodes()[node].clone();
+    graph.set_scope(format!("{name}.grad"));
+    graph.set_stage(stage.as_deref());
     let mut at = Vjp {
         inputs: &inputs,
         outputs: &outputs,

@@ -21,6 +21,8 @@ pub struct Node {
     pub op: Arc<dyn Op>,
     /// Scope in the network, e.g. `encoder.1.conv.0`.
     pub name: String,
+    /// Stage of the network that it belongs to ([`Graph::set_stage`]).
+    pub stage: Option<Arc<str>>,
     /// Arguments.
     pub inputs: Vec<ValueId>,
     /// Results.
@@ -35,6 +37,41 @@ impl Node {
     }
 }
 
+/// What a parameter starts from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initial {
+    /// Every element is this.
+    Constant(f32),
+    /// Normal with mean 0 and variance `2 / fan_in` (He et al. 2015, equation 10, as PyTorch's `kaiming_normal_`).
+    He {
+        /// Products that are summed for one output.
+        fan_in: usize,
+        /// Whether the layer makes the logits: its weights are scaled by the gain that the training gives for them.
+        head: bool,
+    },
+}
+
+impl Initial {
+    /// The rule for a parameter of this device shape: weights normal with their fan-in, vectors zero.
+    fn of_layout(layout: ParameterLayout, shape: &[usize]) -> Self {
+        match layout {
+            ParameterLayout::Vector => Self::Constant(0.0),
+            // A 2x2x2 transposed convolution with stride 2 has one tap per output.
+            ParameterLayout::TransposedConvolution => Self::He { fan_in: shape.get(3).map_or(1, |&c| c), head: false },
+            ParameterLayout::Convolution => Self::He { fan_in: shape.iter().rev().skip(1).product(), head: false },
+        }
+    }
+
+    /// The same rule for the layer that makes the logits.
+    #[must_use]
+    pub fn of_head(self) -> Self {
+        match self {
+            Self::He { fan_in, .. } => Self::He { fan_in, head: true },
+            constant @ Self::Constant(_) => constant,
+        }
+    }
+}
+
 /// A trained tensor.
 #[derive(Debug, Clone)]
 pub struct Parameter {
@@ -46,6 +83,8 @@ pub struct Parameter {
     pub layout: ParameterLayout,
     /// Whether weight decay applies.
     pub decay: bool,
+    /// What it starts from.
+    pub initial: Initial,
 }
 
 /// A network: values, and nodes in an executable order.
@@ -73,6 +112,7 @@ pub struct Graph {
     inputs: Vec<ValueId>,
     parameters: Vec<Parameter>,
     scope: String,
+    stage: Option<Arc<str>>,
 }
 
 impl Graph {
@@ -88,11 +128,27 @@ impl Graph {
         id
     }
 
-    /// Adds a trained tensor of this device shape.
+    /// Adds a trained tensor of this device shape: weights start normal with their fan-in ([`Initial::He`]), vectors at zero.
     pub fn parameter(&mut self, name: &str, shape: &[usize], layout: ParameterLayout, decay: bool) -> ValueId {
-        let id = self.value(TensorSpec::f32(shape), name.to_owned());
-        self.parameters.push(Parameter { name: name.to_owned(), value: id, layout, decay });
-        id
+        let initial = Initial::of_layout(layout, shape);
+        let value = self.value(TensorSpec::f32(shape), name.to_owned());
+        self.parameters.push(Parameter { name: name.to_owned(), value, layout, decay, initial });
+        value
+    }
+
+    /// Lets a parameter start from what `change` makes of its rule.
+    ///
+    /// # Panics
+    /// When the value is no parameter.
+    pub fn set_initial(&mut self, parameter: ValueId, change: impl FnOnce(Initial) -> Initial) {
+        let found = self.parameters.iter_mut().rfind(|p| p.value == parameter).expect("a parameter of the graph");
+        found.initial = change(found.initial);
+    }
+
+    /// Puts the nodes that are appended from here on into a stage of the network, of which recomputation may drop the
+    /// activations; `None`: into none. A node of the backward pass is in the stage of the node that it differentiates.
+    pub fn set_stage(&mut self, stage: Option<&str>) {
+        self.stage = stage.map(Arc::from);
     }
 
     /// Names the nodes that are appended from here on.
@@ -119,6 +175,7 @@ impl Graph {
         self.nodes.push(Node {
             op: op.into(),
             name: self.scope.clone(),
+            stage: self.stage.clone(),
             inputs: inputs.to_vec(),
             outputs: outputs.clone(),
         });

@@ -10,7 +10,7 @@ mod op;
 mod recompute;
 
 pub use autodiff::{GradientOps, Vjp, gradients, vector_jacobian};
-pub use builder::{Graph, Node, Parameter, Value};
+pub use builder::{Graph, Initial, Node, Parameter, Value};
 pub use interpret::{InterpretError, interpret};
 pub use op::{Lowering, Op};
 pub use recompute::{RECOMPUTED, Recomputation};

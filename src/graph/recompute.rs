@@ -14,13 +14,12 @@ pub struct Recomputation {
     pub forward: usize,
     /// By index of the value: whether it is dropped behind its last use in the forward pass.
     pub dropped: Vec<bool>,
-    /// Segment of a node, by its name. A copy serves the backward nodes of one segment; the next segment that needs the
-    /// value computes it once more, so that no copy lives through the segments in between.
-    pub segment: fn(&str) -> &str,
 }
 
 impl Graph {
-    /// Puts nodes that compute dropped values again in front of their first use in each segment of the backward pass.
+    /// Puts nodes that compute dropped values again in front of their first use in each stage of the backward pass: a copy serves
+    /// the nodes of one stage in a row, and the next stage that needs the value computes it once more, so that no copy lives
+    /// through the stages in between.
     /// They are the forward pass's operations on values with the same bits, so every result keeps its bits; only the
     /// lifetimes change. Existing values keep their ids.
     pub fn recompute(&mut self, recomputation: &Recomputation) {
@@ -32,14 +31,13 @@ impl Graph {
             forward: &nodes[..recomputation.forward],
             dropped: &recomputation.dropped,
         };
-        let mut segment = "";
+        let mut stage = None;
         for (i, node) in nodes.iter().enumerate() {
             let mut node = node.clone();
             if i >= recomputation.forward {
-                let current = (recomputation.segment)(&nodes[i].name);
-                if current != segment {
+                if nodes[i].stage != stage {
                     rewriting.copies.clear();
-                    segment = current;
+                    stage = nodes[i].stage.clone();
                 }
                 node.inputs = node.inputs.iter().map(|&v| rewriting.available(v)).collect();
             }
@@ -58,7 +56,7 @@ struct Rewriting<'a> {
     forward: &'a [Node],
     producers: HashMap<ValueId, usize>,
     dropped: &'a [bool],
-    /// Copies of the current segment.
+    /// Copies of the current stage.
     copies: HashMap<ValueId, ValueId>,
 }
 
@@ -77,7 +75,7 @@ impl Rewriting<'_> {
         let name = format!("{}{RECOMPUTED}", node.name);
         let outputs: Vec<ValueId> = node.outputs.iter().map(|&o| self.graph.value_like(o, &name)).collect();
         self.copies.extend(node.outputs.iter().copied().zip(outputs.iter().copied()));
-        self.graph.push_node(Node { op: Arc::clone(&node.op), name, inputs, outputs });
+        self.graph.push_node(Node { op: Arc::clone(&node.op), name, stage: node.stage.clone(), inputs, outputs });
         self.copies[&value]
     }
 }

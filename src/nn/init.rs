@@ -1,12 +1,7 @@
-use crate::graph::{Graph, Parameter};
+use crate::graph::{Graph, Initial};
 use crate::random::{Purpose, Stream};
-use crate::tensor::layout::ParameterLayout;
 
-/// Initial slope of every PReLU (He et al. 2015, *Delving Deep into Rectifiers*).
-const SLOPE: f32 = 0.25;
-
-/// Initial values of a parameter in device order: weights He normal with the fan-in (He et al. 2015, equation 10, as
-/// PyTorch's `kaiming_normal_`), biases zero, slopes 0.25.
+/// Initial values of a parameter in device order, by its rule ([`Initial`]).
 ///
 /// Without normalisation layers He weights give logits with a standard deviation near 9, where softmax saturates and
 /// soft Dice has no gradient; `head_gain` scales the last layer's weights down against that.
@@ -14,29 +9,23 @@ const SLOPE: f32 = 0.25;
 /// A pure function of the seed and the position of the parameter in the graph, with the same bits on every platform.
 pub fn initialise(graph: &Graph, position: usize, seed: u64, head_gain: f32) -> Vec<f32> {
     let parameter = &graph.parameters()[position];
-    let shape = &graph.spec(parameter.value).shape;
-    let elements = shape.iter().product();
-    if parameter.layout == ParameterLayout::Vector {
-        let value = if parameter.name.ends_with(".weight") { SLOPE } else { 0.0 };
-        return vec![value; elements];
-    }
-    let deviation = (2.0 / fan_in(parameter, shape) as f64).sqrt();
-    let gain = if parameter.name == "head.weight" { f64::from(head_gain) } else { 1.0 };
-    let normals = Stream::new(seed, Purpose::Weights, position as u64).normals();
-    normals.take(elements).map(|x| (x * deviation * gain) as f32).collect()
-}
-
-/// Products that are summed for one output. A 2x2x2 transposed convolution with stride 2 has one tap per output.
-fn fan_in(parameter: &Parameter, shape: &[usize]) -> usize {
-    match parameter.layout {
-        ParameterLayout::TransposedConvolution => shape[3],
-        _ => shape[..4].iter().product(),
+    let elements = graph.spec(parameter.value).elements();
+    match parameter.initial {
+        Initial::Constant(value) => vec![value; elements],
+        Initial::He { fan_in, head } => {
+            let deviation = (2.0 / fan_in as f64).sqrt();
+            let gain = if head { f64::from(head_gain) } else { 1.0 };
+            let normals = Stream::new(seed, Purpose::Weights, position as u64).normals();
+            normals.take(elements).map(|x| (x * deviation * gain) as f32).collect()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::SLOPE;
+    use crate::tensor::layout::ParameterLayout;
 
     const SEED: u64 = 7;
 
@@ -45,9 +34,11 @@ mod tests {
         let mut graph = Graph::new();
         graph.parameter("conv.weight", &[5, 5, 3, 1, 400], ParameterLayout::Convolution, true);
         graph.parameter("conv.bias", &[7], ParameterLayout::Vector, false);
-        graph.parameter("act.weight", &[5], ParameterLayout::Vector, false);
+        let slopes = graph.parameter("slopes", &[5], ParameterLayout::Vector, false);
+        graph.set_initial(slopes, |_| Initial::Constant(SLOPE));
         graph.parameter("up.weight", &[2, 2, 2, 3, 1001], ParameterLayout::TransposedConvolution, true);
-        graph.parameter("head.weight", &[1, 1, 1, 4, 5001], ParameterLayout::Convolution, true);
+        let logits = graph.parameter("logits", &[1, 1, 1, 4, 5001], ParameterLayout::Convolution, true);
+        graph.set_initial(logits, Initial::of_head);
         graph
     }
 

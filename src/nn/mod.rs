@@ -16,4 +16,4 @@ pub use network::{Network, NetworkError};
 pub use receptive_field::{Layer, LayerKind, ReceptiveField, receptive_fields};
 pub use recompute::Kept;
 pub use training::{InferenceGraph, TrainingGraph};
-pub use vnet::{VNet, vnet};
+pub use vnet::{Appended, SLOPE};

@@ -415,7 +415,7 @@ pub fn parameter_shapes(network: &Network) -> BTreeMap<String, Vec<usize>> {
     let extent = network.divisor();
     let shape = [1, extent, extent, extent, network.in_channels];
     let image = graph.input("image", crate::tensor::TensorSpec::f32(shape));
-    super::vnet(&mut graph, network, image).expect("a valid network on a cube of its divisor");
+    network.append(&mut graph, image).expect("a valid network on a cube of its divisor");
     let shape = |p: &crate::graph::Parameter| p.layout.torch_shape(&graph.spec(p.value).shape);
     graph.parameters().iter().map(|p| (p.name.clone(), shape(p))).collect()
 }

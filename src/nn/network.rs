@@ -1,3 +1,6 @@
+use super::vnet::{Appended, vnet};
+use crate::graph::Graph;
+use crate::tensor::{ShapeError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// A V-Net's shape: what a checkpoint's metadata says of it.
@@ -60,6 +63,18 @@ impl Network {
     /// The network of the paper: five levels of 16 to 256 channels, 65 million parameters.
     pub fn paper(in_channels: usize, classes: usize) -> Self {
         Self { in_channels, classes, base: 16, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] }
+    }
+
+    /// Appends the network on `image` `[N, D, H, W, in_channels]`. Extents that do not divide by [`Network::divisor`] are padded
+    /// with zeros, half of them (rounded down) before, and the logits are cropped back.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the image does not have the network's channels.
+    ///
+    /// # Panics
+    /// When the network is not [valid](Network::validate).
+    pub fn append(&self, graph: &mut Graph, image: ValueId) -> Result<Appended, ShapeError> {
+        vnet(graph, self, image)
     }
 
     /// Number of resolutions.

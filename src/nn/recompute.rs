@@ -17,12 +17,11 @@ pub enum Kept {
 }
 
 impl TrainingGraph {
-    /// The stages of the network, in order: `encoder.0` to `decoder.0`.
+    /// The stages of the network, in order; those of V-Net are `encoder.0` to `decoder.0`.
     pub fn stages(&self) -> Vec<&str> {
         let mut stages: Vec<&str> = Vec::new();
         for node in &self.graph.nodes()[..self.forward] {
-            let stage = segment(&node.name);
-            if is_stage(stage) && stages.last() != Some(&stage) {
+            if let Some(stage) = node.stage.as_deref().filter(|stage| stages.last() != Some(stage)) {
                 stages.push(stage);
             }
         }
@@ -40,7 +39,7 @@ impl TrainingGraph {
         assert_eq!(kept.len(), stages.len(), "one entry per stage");
         let mut dropped = vec![false; self.graph.values().len()];
         for node in &self.graph.nodes()[..self.forward] {
-            let stage = stages.iter().position(|s| *s == segment(&node.name));
+            let stage = stages.iter().position(|s| Some(*s) == node.stage.as_deref());
             let drop = match stage.map_or(Kept::All, |s| kept[s]) {
                 Kept::All => false,
                 Kept::Convolutions => is_light(&self.graph, node),
@@ -49,7 +48,7 @@ impl TrainingGraph {
             node.outputs.iter().for_each(|o| dropped[o.index()] = drop);
         }
         let mut result = self.clone();
-        result.graph.recompute(&Recomputation { forward: self.forward, dropped, segment });
+        result.graph.recompute(&Recomputation { forward: self.forward, dropped });
         result
     }
 
@@ -67,8 +66,7 @@ impl TrainingGraph {
 
     /// Whether a node of another stage of the forward pass reads an output.
     fn leaves_its_stage(&self, node: &Node) -> bool {
-        let stage = segment(&node.name);
-        let others = self.graph.nodes()[..self.forward].iter().filter(|n| segment(&n.name) != stage);
+        let others = self.graph.nodes()[..self.forward].iter().filter(|n| n.stage != node.stage);
         others.flat_map(|n| &n.inputs).any(|i| node.outputs.contains(i))
     }
 }
@@ -81,13 +79,4 @@ fn is_light(graph: &Graph, node: &Node) -> bool {
     let cost = node.op.cost(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>());
     let as_large = inputs.iter().filter(|i| i.bytes() >= outputs[0].bytes()).count();
     cost.flops as f64 <= LIGHT_INTENSITY * cost.bytes as f64 && as_large <= 1
-}
-
-/// `encoder.1` of `encoder.1.conv.0.grad`.
-fn segment(name: &str) -> &str {
-    name.match_indices('.').nth(1).map_or(name, |(end, _)| &name[..end])
-}
-
-fn is_stage(segment: &str) -> bool {
-    segment.starts_with("encoder.") || segment.starts_with("decoder.")
 }

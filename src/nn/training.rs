@@ -1,4 +1,4 @@
-use super::{Layer, Loss, Network, vnet};
+use super::{Layer, Loss, Network};
 use crate::graph::{Graph, gradients};
 use crate::ops::{GRADIENT_OPS, Softmax, share_channel_sums};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
@@ -55,7 +55,7 @@ impl TrainingGraph {
         (image, labels): (ValueId, ValueId),
         scale: f32,
     ) -> Result<Self, ShapeError> {
-        let net = vnet(&mut graph, network, image)?;
+        let net = network.append(&mut graph, image)?;
         let loss = loss.append(&mut graph, net.logits, labels)?;
         let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
@@ -92,7 +92,7 @@ impl InferenceGraph {
         let mut graph = Graph::new();
         let [d, h, w] = extents;
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
-        let net = vnet(&mut graph, network, image)?;
+        let net = network.append(&mut graph, image)?;
         graph.set_scope("softmax");
         let probabilities = graph.add(Softmax, &[net.logits])?;
         Ok(Self { graph, image, logits: net.logits, probabilities, layers: net.layers })

@@ -10,17 +10,23 @@
 //! convolution's output before its PReLU.
 
 use super::{Layer, LayerKind, Network};
-use crate::graph::Graph;
+use crate::graph::{Graph, Initial};
 use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, PadCrop, Prelu, TileChannels};
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, ValueId};
+
+/// Initial slope of every PReLU (He et al. 2015, *Delving Deep into Rectifiers*).
+pub const SLOPE: f32 = 0.25;
+
+/// Name of the layer that makes the logits.
+const HEAD: &str = "head";
 
 /// Extent of the stages' kernels.
 const KERNEL: usize = 5;
 
 /// A network in a graph.
 #[derive(Debug)]
-pub struct VNet {
+pub struct Appended {
     /// Logits `[N, D, H, W, classes]`, of the image's extents.
     pub logits: ValueId,
     /// The layers with weights, in the order of execution.
@@ -35,7 +41,7 @@ pub struct VNet {
 ///
 /// # Panics
 /// When the network is not [valid](Network::validate).
-pub fn vnet(graph: &mut Graph, network: &Network, image: ValueId) -> Result<VNet, ShapeError> {
+pub(super) fn vnet(graph: &mut Graph, network: &Network, image: ValueId) -> Result<Appended, ShapeError> {
     network.validate().expect("the network was validated");
     let extents = graph.spec(image).spatial("vnet")?;
     if graph.spec(image).channels() != network.in_channels {
@@ -52,7 +58,7 @@ pub fn vnet(graph: &mut Graph, network: &Network, image: ValueId) -> Result<VNet
     let mut skips = Vec::new();
     for (level, &convolutions) in network.encoder.iter().enumerate() {
         let channels = network.channels(level);
-        builder.stage = format!("encoder.{level}");
+        builder.enter(format!("encoder.{level}"));
         let residual = match level {
             0 => builder.tile(x, channels)?,
             _ => {
@@ -66,18 +72,19 @@ pub fn vnet(graph: &mut Graph, network: &Network, image: ValueId) -> Result<VNet
     skips.pop();
     for (level, &convolutions) in network.decoder.iter().enumerate().rev() {
         let channels = network.channels(level);
-        builder.stage = format!("decoder.{level}");
+        builder.enter(format!("decoder.{level}"));
         let up = builder.up(x, channels)?;
         x = builder.concatenate(up, skips.pop().expect("one skip per decoder stage"))?;
         x = builder.convolutions(x, x, convolutions, 2 * channels)?;
     }
-    builder.stage = "head".to_owned();
-    let mut logits = builder.convolution("head", x, network.classes, 1)?;
+    builder.stage = HEAD.to_owned();
+    builder.graph.set_stage(None);
+    let mut logits = builder.convolution(HEAD, x, network.classes, 1)?;
     if window.extents != extents {
         builder.graph.set_scope("crop");
         logits = builder.graph.add(window.inverse(extents), &[logits])?;
     }
-    Ok(VNet { logits, layers: builder.layers })
+    Ok(Appended { logits, layers: builder.layers })
 }
 
 struct Builder<'a> {
@@ -87,6 +94,12 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Begins a stage, whose activations may be computed again.
+    fn enter(&mut self, stage: String) {
+        self.graph.set_stage(Some(&stage));
+        self.stage = stage;
+    }
+
     /// The image repeated along channels, so that it can be added to the first stage's output.
     fn tile(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
         self.graph.set_scope(format!("{}.tile", self.stage));
@@ -151,6 +164,9 @@ impl Builder<'_> {
         let shape = [d, h, w, in_channels, out_channels];
         self.graph.set_scope(name);
         let weight = self.graph.parameter(&format!("{name}.weight"), &shape, layout, true);
+        if self.stage == HEAD {
+            self.graph.set_initial(weight, Initial::of_head);
+        }
         let bias = self.graph.parameter(&format!("{name}.bias"), &[out_channels], ParameterLayout::Vector, false);
         let inputs = [x, weight, bias];
         let flops = op.flops(&inputs.map(|v| self.graph.spec(v)));
@@ -172,6 +188,7 @@ impl Builder<'_> {
         let channels = self.graph.spec(x).channels();
         self.graph.set_scope(name);
         let slope = self.graph.parameter(&format!("{name}.weight"), &[channels], ParameterLayout::Vector, false);
+        self.graph.set_initial(slope, |_| Initial::Constant(SLOPE));
         if let Some(layer) = self.layers.last_mut() {
             layer.parameters += channels;
         }
