@@ -77,8 +77,9 @@ impl Fingerprint {
 
 impl CaseFacts {
     fn of(case: &Case, preparation: &Preparation) -> Result<Self, DataError> {
-        let image = io::read_volume(&case.image)?;
-        let label = read_case_label(case, &io::read_header(&case.image)?, preparation)?;
+        let header = io::read_header(&case.image)?;
+        let image = io::read_voxels(&case.image, &header)?;
+        let label = read_case_label(case, &header, preparation)?;
         let reorientation = Reorientation::to_ras(&image.grid);
         let grid = reorientation.apply_to_grid(&image.grid);
         let voxels = reorientation.apply(&image.voxels);

@@ -76,9 +76,13 @@ fn reason(volume: Placed<'_>, on: Placed<'_>, by_qform: Option<(Statement, State
 /// # Errors
 /// [`DataError`] that names the file; that of [`reordering`].
 pub fn read_label_map_on(path: &Path, on: Placed<'_>) -> Result<LabelMap, DataError> {
-    let header = io::read_header(path)?;
-    let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid(on.path)?);
-    Ok(LabelMap { voxels: reordering.applied(io::read_label_map(path)?.voxels), grid })
+    labels_on(Placed { path, header: &io::read_header(path)? }, on)
+}
+
+/// [`read_label_map_on`] of a file whose header was read before.
+pub(crate) fn labels_on(labels: Placed<'_>, on: Placed<'_>) -> Result<LabelMap, DataError> {
+    let (reordering, grid) = (reordering(labels, on)?, on.header.grid(on.path)?);
+    Ok(LabelMap { voxels: reordering.applied(io::read_labels(labels.path, labels.header)?.voxels), grid })
 }
 
 /// Reads an image onto the grid of another volume: its voxels in the order of that volume's.
@@ -88,5 +92,5 @@ pub fn read_label_map_on(path: &Path, on: Placed<'_>) -> Result<LabelMap, DataEr
 pub fn read_volume_on(path: &Path, on: Placed<'_>) -> Result<Volume, DataError> {
     let header = io::read_header(path)?;
     let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid(on.path)?);
-    Ok(Volume { voxels: reordering.applied(io::read_volume(path)?.voxels), grid })
+    Ok(Volume { voxels: reordering.applied(io::read_voxels(path, &header)?.voxels), grid })
 }

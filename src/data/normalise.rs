@@ -94,7 +94,8 @@ impl IntensityStatistics {
 }
 
 fn foreground_of(case: &Case, labels: Option<&Classes>) -> Result<Vec<f32>, DataError> {
-    let (image, header) = (io::read_volume(&case.image)?, io::read_header(&case.image)?);
+    let header = io::read_header(&case.image)?;
+    let image = io::read_voxels(&case.image, &header)?;
     let label = read_label_map_on(&case.label, Placed { path: &case.image, header: &header })?;
     let is_foreground = |value: u16| match labels {
         Some(classes) => classes.class_of(value).is_some_and(|class| class > 0),

@@ -2,8 +2,9 @@
 
 use super::pairs::Declared;
 use super::{EvaluateError, upright};
-use crate::data::io::{read_header, read_label_map};
-use crate::data::{Classes, DataError, LabelMap, Placed, Warnings, read_label_map_on};
+use crate::data::alignment::labels_on;
+use crate::data::io::{Header, read_header, read_labels};
+use crate::data::{Classes, DataError, LabelMap, Placed, Warnings};
 use crate::metrics::{CaseScores, Evaluation, LabelPair, Region, score_values};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -84,12 +85,11 @@ impl Declared<'_> {
     /// The records of one pair, of the values that occur in it or are declared, or all that is wrong with its files.
     fn score(&self, pair: &PairFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
         let mut warnings = Warnings::default();
-        let header = read_header(&pair.label);
-        let on = header.as_ref().ok().map(|header| Placed { path: &pair.label, header });
         let label = self.read(&pair.label, None, &mut warnings);
-        let prediction = self.read(&pair.prediction, on.filter(|_| label.is_ok()), &mut warnings);
+        let on = label.as_ref().ok().map(|(_, header)| Placed { path: &pair.label, header });
+        let prediction = self.read(&pair.prediction, on, &mut warnings);
         let (label, prediction) = match (label, prediction) {
-            (Ok(label), Ok(prediction)) => (label, prediction),
+            (Ok((label, _)), Ok((prediction, _))) => (label, prediction),
             (label, prediction) => {
                 return Err([label.err(), prediction.err()].into_iter().flatten().map(EvaluateError::from).collect());
             }
@@ -109,15 +109,21 @@ impl Declared<'_> {
         Ok((scores, warnings))
     }
 
-    /// Reads a label map, in the order of the voxels of another file if one is given.
-    fn read(&self, path: &Path, on: Option<Placed<'_>>, warnings: &mut Warnings) -> Result<LabelMap, DataError> {
-        warnings.extend(path, read_header(path)?.warnings);
+    /// Reads a label map, in the order of the voxels of another file if one is given, and its header.
+    fn read(
+        &self,
+        path: &Path,
+        on: Option<Placed<'_>>,
+        warnings: &mut Warnings,
+    ) -> Result<(LabelMap, Header), DataError> {
+        let header = read_header(path)?;
+        warnings.extend(path, header.warnings.iter().cloned());
         let mut map = match on {
-            Some(on) => read_label_map_on(path, on)?,
-            None => read_label_map(path)?,
+            Some(on) => labels_on(Placed { path, header: &header }, on)?,
+            None => read_labels(path, &header)?,
         };
         self.merge(path, &mut map)?;
-        Ok(map)
+        Ok((map, header))
     }
 
     /// The values to score in a pair.

@@ -1,11 +1,14 @@
 //! Names that a person may have meant.
 
+use std::cmp::Reverse;
+
 /// Letters of a name that are compared: the distance takes time with the product of the lengths.
 const LONGEST: usize = 80;
 
 /// The name that a person may have meant: the nearest by insertions, deletions, substitutions and swaps of neighbours
 /// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it, and not all of them. Of keys with dots
-/// the part after the last one has to be near; of equally near ones that of the nearest table is taken.
+/// the part after the last one has to be near; of equally near ones that of the nearest table is taken, and of those the one
+/// that ends like the name.
 pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(LONGEST).collect();
     let (table, last) = parts(&name);
@@ -19,7 +22,10 @@ pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -
         let of_parts = near(last, last_there).map(|far| (far, strsim::damerau_levenshtein(table, table_there)));
         of_parts.or_else(|| near(&name, candidate).filter(|_| table.is_empty()).map(|far| (far, 0)))
     };
-    candidates.filter_map(|candidate| Some((distance(candidate)?, candidate))).min().map(|(_, candidate)| candidate)
+    // Of case_000 and case_001, which differ from case_0001 by a letter, the one that ends like it.
+    let ending = |candidate: &str| name.chars().rev().zip(candidate.chars().rev()).take_while(|(a, b)| a == b).count();
+    let ranked = candidates.filter_map(|candidate| Some((distance(candidate)?, Reverse(ending(candidate)), candidate)));
+    ranked.min().map(|(.., candidate)| candidate)
 }
 
 /// The table of a key and its name in there.

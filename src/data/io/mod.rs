@@ -382,10 +382,18 @@ pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
     label_map_of(Input::file(path))
 }
 
+/// Reads a label map whose header was read before.
+pub(crate) fn read_labels(path: &Path, header: &Header) -> Result<LabelMap, DataError> {
+    labels_of(Input::file(path), header)
+}
+
 pub(crate) fn label_map_of(input: Input<'_>) -> Result<LabelMap, DataError> {
-    let header = header_of(input)?;
+    labels_of(input, &header_of(input)?)
+}
+
+fn labels_of(input: Input<'_>, header: &Header) -> Result<LabelMap, DataError> {
     let grid = header.grid(input.path)?;
-    let voxels = visit_labels(input, &header, |count| room_for::<u16>(input.path, count), Vec::push)?;
+    let voxels = visit_labels(input, header, |count| room_for::<u16>(input.path, count), Vec::push)?;
     Ok(LabelMap { grid, voxels })
 }
 
