@@ -10,7 +10,7 @@ use super::alignment::{Placed, reordering};
 use super::folder::Folder;
 use super::io::{Header, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::proof::prove;
+use super::proof::{absent, prove};
 use super::volume::position_of;
 use super::{Classes, DataError, Grid, Warnings, declared_classes};
 
@@ -180,6 +180,9 @@ impl Dataset {
             problems.extend(whole.then_some(problem));
             Classes::numbered(2)
         });
+        if let Some(warning) = declared.filter(|_| whole).and_then(|declared| absent(declared, &values)) {
+            warnings.add(&self.dir, warning);
+        }
         Examined { classes: proven, most_voxels, problems, warnings }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::classes::MOST_CLASSES;
-use super::{Classes, DataError};
+use super::{Classes, DataError, Warning};
 
 /// The classes of a data set whose label maps have these values, each with the first file that has it.
 pub(super) fn prove(
@@ -35,6 +35,19 @@ pub(super) fn prove(
         return Err(DataError::TooManyClasses { dir, largest, most: MOST_CLASSES });
     }
     Ok(Classes::numbered(usize::from(largest) + 1))
+}
+
+/// The declared classes of which no label map has a voxel.
+pub(super) fn absent(declared: &Classes, values: &BTreeMap<u16, &Path>) -> Option<Warning> {
+    let mut occurs = vec![false; declared.count()];
+    for class in values.keys().filter_map(|&value| declared.class_of(value)) {
+        occurs[usize::from(class)] = true;
+    }
+    let absent: Vec<String> = (declared.names().into_iter().zip(occurs).skip(1))
+        .filter_map(|(name, occurs)| (!occurs).then_some(name))
+        .collect();
+    let kind = "declared classes occur in no label map, so that nothing can be learnt of them";
+    (!absent.is_empty()).then(|| Warning::with(kind, absent.join(", ")))
 }
 
 /// Ascending numbers as text, `0, 3 to 5, 255`; of many ranges the first.
@@ -76,6 +89,16 @@ mod tests {
         ] {
             assert_eq!(ranges(values), text);
         }
+    }
+
+    #[test]
+    fn declared_classes_without_a_voxel_are_named() {
+        let entries = [("background", vec![0]), ("tumour", vec![2, 3]), ("cyst", vec![7]), ("vessel", vec![9])];
+        let declared = Classes::new(entries.map(|(name, values)| (name.to_owned(), values))).expect("classes");
+        let values = |values: &[u16]| values.iter().map(|&value| (value, Path::new("l.nii"))).collect();
+        let warning = absent(&declared, &values(&[0, 3])).expect("two are absent");
+        assert_eq!(warning.detail, "cyst, vessel");
+        assert_eq!(absent(&declared, &values(&[2, 7, 9])), None);
     }
 
     #[test]

@@ -113,6 +113,7 @@ fn compared() -> Vec<Layer> {
         Layer::windows(2, [2, 6, 4, 10, 3], 5, true),
         Layer::windows(2, [1, 2, 2, 2, 1], 2, false),
         Layer::windows(2, [2, 6, 10, 8, 4], 8, true),
+        Layer::windows(2, [1, 18, 16, 16, 3], 5, true),
         Layer::windows(2, [1, 10, 6, 14, 8], 16, false),
         Layer::windows(2, [1, 8, 14, 18, 17], 33, true),
         Layer::windows(2, [2, 10, 12, 14, 32], 64, true),
