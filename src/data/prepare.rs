@@ -56,6 +56,14 @@ impl Preparation {
         }
     }
 
+    /// The way of a volume to the network's orientation, and its grid there.
+    fn orient(&self, grid: &Grid) -> (Reorientation, Grid) {
+        let reorientation =
+            if self.canonical { Reorientation::to_ras(grid) } else { Reorientation::identity(grid.extents) };
+        let oriented = reorientation.apply_to_grid(grid);
+        (reorientation, oriented)
+    }
+
     /// Replaces the values of a label map by classes; `path` is for the error.
     ///
     /// # Errors
@@ -114,9 +122,7 @@ pub struct Geometry {
 
 impl Geometry {
     fn new(input: &Grid, preparation: &Preparation, fit: Fit) -> Geometry {
-        let reorientation =
-            if preparation.canonical { Reorientation::to_ras(input) } else { Reorientation::identity(input.extents) };
-        let oriented = reorientation.apply_to_grid(input);
+        let (reorientation, oriented) = preparation.orient(input);
         let resampling = Resampling::new(&oriented, &preparation.spacing);
         let oriented = resampling.apply_to_grid(&oriented);
         let to = match fit {
@@ -217,7 +223,7 @@ pub(crate) const MOST_VOXELS: usize = 1 << 31;
 /// Refuses a volume of more than `limit` voxels, at its own or at the training spacing.
 pub(crate) fn check_size(path: &Path, grid: &Grid, preparation: &Preparation, limit: usize) -> Result<(), DataError> {
     check_extents(path, grid, limit)?;
-    let shape = Geometry::new(grid, preparation, Fit::Patch).resampling.to;
+    let shape = Resampling::new(&preparation.orient(grid).1, &preparation.spacing).to;
     if too_many(shape, limit) {
         return Err(DataError::Resampled { path: path.to_path_buf(), shape: shape.to_vec(), limit });
     }

@@ -25,6 +25,14 @@ fn extents_whose_product_overflows() {
     fuzzing::nifti(&bytes);
 }
 
+/// A spacing with which the training spacing asks for more than 2^63 voxels along an axis.
+#[test]
+fn spacings_beyond_all_voxels() {
+    let header = "ObjectType = Image\nNDims = 3\nBinaryData = True\nElementSpacing = 9223372036854775805 1.25 3\n";
+    let rest = "DimSize = 1 3 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n\0\x01\x02\0\x01\x02";
+    fuzzing::metaimage(format!("{header}{rest}").as_bytes());
+}
+
 /// An exponent of NaN in the schedule gave learning rates of NaN.
 #[test]
 fn numbers_that_are_none_in_a_configuration() {
