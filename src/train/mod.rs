@@ -8,6 +8,7 @@ mod config_check;
 mod config_load;
 pub mod data_config;
 mod error;
+mod fit;
 mod folder;
 mod health;
 mod history;

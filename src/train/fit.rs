@@ -1,0 +1,92 @@
+//! The graph and the plan of a training that fit a device.
+
+use super::memory::lowest;
+use super::{MemoryMode, TrainError, TrainerSettings};
+use crate::augment::{Augmentation, Augmenter, Extents};
+use crate::graph::Graph;
+use crate::kernel::{Operand, Target};
+use crate::nn::{Network, TrainingGraph};
+use crate::optim::{accumulate, update};
+use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, plan};
+
+/// Position of the gradient's norm among the scratch buffers of the update.
+pub(super) const NORM_SCRATCH: usize = 1;
+
+/// A training graph and the augmentation before it.
+pub(super) struct Head {
+    pub(super) training: TrainingGraph,
+    pub(super) augmenter: Option<Augmenter>,
+}
+
+impl Head {
+    fn new(
+        network: &Network,
+        settings: &TrainerSettings,
+        batch: usize,
+        patch: [usize; 3],
+        scale: f32,
+    ) -> Result<Self, crate::tensor::ShapeError> {
+        let loss = settings.loss;
+        let Some(augmentation) = settings.augmentation.filter(Augmentation::is_active) else {
+            let training = TrainingGraph::new(network, loss, batch, patch, scale)?;
+            return Ok(Self { training, augmenter: None });
+        };
+        let mut graph = Graph::new();
+        let extents = Extents { source: settings.block(patch), patch };
+        let augmenter = Augmenter::append(&mut graph, &augmentation, settings.seed, batch, extents)?;
+        let inputs = (augmenter.augmented_image, augmenter.augmented_labels);
+        let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
+        Ok(Self { training, augmenter: Some(augmenter) })
+    }
+}
+
+/// Plans with the largest share of the batch that fits the target, in as many passes as are asked for or more.
+pub(super) fn fit(
+    network: &Network,
+    settings: &TrainerSettings,
+    extents: [usize; 3],
+    target: &Target,
+) -> Result<(Head, Plan, usize), TrainError> {
+    settings.check()?;
+    let total = settings.batch;
+    let mut failure = None;
+    for passes in (settings.accumulation.min(total)..=total).filter(|p| total.is_multiple_of(*p)) {
+        let scale = 1.0 / passes as f32;
+        let head = Head::new(network, settings, total / passes, extents, scale)?;
+        let plan = |training: &TrainingGraph| plan_training(training, settings, passes > 1, target);
+        let planned = match settings.memory {
+            MemoryMode::Normal => plan(&head.training).map(|plan| (head.training, plan)),
+            MemoryMode::Low => lowest(head.training, plan),
+        };
+        match planned {
+            Ok((training, plan)) => return Ok((Head { training, augmenter: head.augmenter }, plan, passes)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.expect("a batch of at least one sample was tried").into())
+}
+
+fn plan_training(
+    training: &TrainingGraph,
+    settings: &TrainerSettings,
+    accumulating: bool,
+    target: &Target,
+) -> Result<Plan, PlanError> {
+    let layout = ArenaLayout::new(&training.graph);
+    let mut update = update(&settings.optimiser, layout.elements, layout.decayed, target);
+    if settings.ema_decay.is_some() {
+        update = update.averaged(layout.elements, target);
+    }
+    assert_eq!(update.grad_norm, Operand::Scratch(NORM_SCRATCH), "the norm lies where the trainer reads it");
+    let stage = Stage { name: "update", dispatches: update.dispatches, scratch: update.scratch, cost: update.cost };
+    let request = Request {
+        graph: &training.graph,
+        outputs: &[training.loss],
+        keep_all: false,
+        gradients: &training.gradients,
+        accumulate: accumulating.then_some(accumulate as crate::plan::Accumulate),
+        stages: vec![stage],
+        arenas: &[],
+    };
+    plan(&request, target)
+}
