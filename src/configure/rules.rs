@@ -64,7 +64,7 @@ impl Design {
     }
 
     /// Length and rhythm from the times of a step, of a validation and of the test: all of them within the budget, with at
-    /// most [`LOOKING`] of it for validations and test where one validation leaves room for that.
+    /// most `LOOKING` of it for validations and test where one validation leaves room for that.
     pub fn set_length(&mut self, measured: &Measured, budget: &Budget) {
         let all = budget.minutes * 60.0;
         let looking = |validations: u64| validations as f64 * measured.validation_seconds + measured.test_seconds;

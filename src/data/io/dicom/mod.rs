@@ -9,10 +9,10 @@
 //!
 //! The spacing of the slices is that of their positions, not `SliceThickness`; with a tilted gantry the third axis is
 //! oblique to the slices. Slices that are not evenly spaced (one missing or doubled), of different size, orientation or spacing,
-//! and several series in one folder are errors; [`geometry`] has the tolerances. Intensities are stored · `RescaleSlope` +
+//! and several series in one folder are errors; `geometry` has the tolerances. Intensities are stored · `RescaleSlope` +
 //! `RescaleIntercept`, per slice, and each slice may have a type of its own; windows and lookup tables for display are not applied.
 //!
-//! Files are recognised by their content, whatever their names ([`start`]): without preamble, without file meta information.
+//! Files are recognised by their content, whatever their names (`start`): without preamble, without file meta information.
 //! Read: one frame, one sample per pixel of 8 or 16 bits, uncompressed, deflated, RLE or JPEG (baseline, extended,
 //! lossless). Not read: JPEG 2000, JPEG-LS, files of several frames. What else lies in the folder is left out with a warning:
 //! objects that are no images of the series (contours, reports, presentation states, segmentations, doses), empty files, git-lfs
