@@ -128,7 +128,7 @@ fn an_sform_of_zeros_does_not_count_beside_a_qform() {
 }
 
 #[test]
-fn extents_of_zero_behind_the_third_axis_are_none() {
+fn extents_of_zero_after_the_third_axis_are_none() {
     let dir = folder();
     let shape = |dim: &[i64; 8]| header(&dir, &crafted().dim(dim)).shape;
     assert_eq!(shape(&[4, 5, 3, 7, 0, 1, 1, 1]), EXTENTS);

@@ -8,9 +8,9 @@ use flate2::bufread::GzDecoder;
 /// The first bytes of a gzip member.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The members of a gzip file, up to the first bytes behind a member that begin no other.
+/// The members of a gzip file, up to the first bytes after a member that begin no other.
 pub(super) struct Members<R> {
-    /// None behind the last.
+    /// None after the last.
     member: Option<GzDecoder<Chain<&'static [u8], R>>>,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative
 //! ones as positive; `affine.rs` has the geometry. As ITK: lengths in metres and micrometres are converted to
-//! millimetres; extents of 0 behind the third axis are none. Extensions are skipped.
+//! millimetres; extents of 0 after the third axis are none. Extensions are skipped.
 
 mod affine;
 mod header;
@@ -141,7 +141,7 @@ pub(super) fn other_affines(raw: &RawHeader) -> Vec<OtherAffine> {
     }
 }
 
-/// The extents, or dim as text if it cannot be right. Extents of 0 behind the third axis are none, as in nifti1_io and ITK.
+/// The extents, or dim as text if it cannot be right. Extents of 0 after the third axis are none, as in nifti1_io and ITK.
 fn shape_of(raw: &RawHeader) -> Result<Vec<usize>, String> {
     let dim: [i64; 8] = std::array::from_fn(|index| raw.integer(Field::Dim, index));
     let wrong = || format!("{dim:?}");
