@@ -8,7 +8,7 @@ mod score;
 pub use compare::compare_folders;
 pub use score::{PairFiles, Scoring, evaluate_pairs};
 
-use crate::data::error::also;
+use crate::data::error::{also, some_of};
 use crate::data::io::read_header;
 use crate::data::{
     DataError, Grid, LabelMap, Notice, Placed, Reorientation, Volume, read_label_map_on, read_volume_on,
@@ -74,16 +74,6 @@ impl EvaluateError {
             1 => Err(problems.remove(0)),
             _ => Err(EvaluateError::Many(problems)),
         }
-    }
-}
-
-/// Up to five names and how many there are beyond.
-fn some_of(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more ({} in all)", names.len()),
     }
 }
 

@@ -397,7 +397,7 @@ fn shape_text(shape: &[usize]) -> String {
 }
 
 /// Up to five names and how many there are beyond.
-fn some_of(names: &[String]) -> String {
+pub(crate) fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {

@@ -119,7 +119,7 @@ impl Warnings {
 }
 
 impl fmt::Display for Notice {
-    /// One line: `a.nii.gz: KIND: DETAIL`, or `3 files: KIND: DETAIL (a.nii.gz), b.nii.gz, c.nii.gz`.
+    /// One line: `a.nii.gz: KIND: DETAIL`, or `KIND: DETAIL, in the first of 3 files: a.nii.gz, b.nii.gz, c.nii.gz`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = if self.detail.is_empty() { String::new() } else { format!(": {}", self.detail) };
         if let [file] = self.files.as_slice() {

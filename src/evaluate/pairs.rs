@@ -1,7 +1,8 @@
 //! Which prediction belongs to which label, and which classes they have.
 
-use super::{EvaluateError, PairFiles, Scoring, some_of};
+use super::{EvaluateError, PairFiles, Scoring};
 use crate::data::dataset::label_maps_of;
+use crate::data::error::some_of;
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
 use crate::data::{Classes, DataError, LabelMap, Notice, Warnings, declared_classes};
