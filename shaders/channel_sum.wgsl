@@ -28,7 +28,7 @@ fn channel_sum(
     for (var row = at.row; row < at.end; row += params.rows.groups) {
         sum += input[row * params.rows.channels + at.channel];
     }
-    let total = sum_groups(local, params.rows.lanes, params.rows.groups, sum);
+    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
     if at.leads {
         output[at.tile * params.rows.channels + at.channel] = total;
     }

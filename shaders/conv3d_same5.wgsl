@@ -3,8 +3,8 @@
 //
 // Layout     input [N, D, H, W, I], output [N, D, H, W, O], bias [O]; weight: 125 taps of `tap_step` elements, with a step
 //            per channel axis: (O, 1) forward; (1, I) for the input gradient, where I and O change places
-// Grid       one workgroup per eight voxels along x, eight output channels and LANES rows (n, z, y), folded
-// Workgroup  LANES invocations: one row each, a register tile of 8 voxels x 8 channels
+// Grid       one workgroup per eight voxels along x, eight output channels and INVOCATIONS rows (n, z, y), folded
+// Workgroup  INVOCATIONS invocations: one row each, a register tile of 8 voxels x 8 channels
 // Shared     the taps along x of CHUNK input channels: 2560 bytes
 // Traffic    12 loads from memory and 10 vec4 from workgroup memory per 320 fused multiply-adds
 // Bounds     any extents and channels; voxels outside are zero
@@ -13,7 +13,7 @@
 #import row_tile
 #import tile_output
 
-override LANES: u32;
+override INVOCATIONS: u32;
 
 const CHUNK = 16u;
 const STAGED = CHUNK * 10u;
@@ -43,8 +43,8 @@ struct Params {
 var<workgroup> staged: array<vec4<f32>, STAGED>;
 
 // Stages the five taps of plane and row `kzy` for `count` input channels from `first` on.
-fn stage(kzy: u32, first: u32, count: u32, out_channel: u32, lane: u32) {
-    for (var i = lane; i < count * 10u; i += LANES) {
+fn stage(kzy: u32, first: u32, count: u32, out_channel: u32, local: u32) {
+    for (var i = local; i < count * 10u; i += INVOCATIONS) {
         let channel = first + i / 10u;
         let k = kzy * 5u + i % 10u / 2u;
         let tap = select(k, 124u - k, params.flip != 0u);
@@ -80,18 +80,18 @@ fn store_tile(row: u32, x: u32, channel: u32, tile: Tile) {
     store(row, x + 7u, channel, tile.a7);
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(INVOCATIONS)
 fn conv3d_same5(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let number = params.first_workgroup + linear_workgroup(workgroup, grid);
     let tiles = (params.width + 7u) / 8u;
     let blocks = (params.out_channels + 7u) / 8u;
     let x = number % tiles * 8u;
     let out_channel = number / tiles % blocks * 8u;
-    let row = number / (tiles * blocks) * LANES + lane;
+    let row = number / (tiles * blocks) * INVOCATIONS + local;
     let plane = row / params.height;
     let y = row % params.height;
     let z = plane % params.depth;
@@ -112,18 +112,18 @@ fn conv3d_same5(
         let iz = z + kzy / 5u - 2u;
         let iy = y + kzy % 5u - 2u;
         let present = row < params.rows && iz < params.depth && iy < params.height;
-        let source_row = select(0u, (plane - z + iz) * params.height + iy, present);
-        let source = source_row * params.width * params.in_channels;
+        let input_row = select(0u, (plane - z + iz) * params.height + iy, present);
+        let input_base = input_row * params.width * params.in_channels;
         let a = inside_a & vec4(present);
         let b = inside_b & vec4(present);
         let c = inside_c & vec4(present);
         for (var first = 0u; first < params.in_channels; first += CHUNK) {
             let count = min(CHUNK, params.in_channels - first);
             workgroupBarrier();
-            stage(kzy, first, count, out_channel, lane);
+            stage(kzy, first, count, out_channel, local);
             workgroupBarrier();
             for (var i = 0u; i < count; i += 1u) {
-                let base = source + first + i;
+                let base = input_base + first + i;
                 let inputs = Row(gather(base, offset_a, a), gather(base, offset_b, b), gather(base, offset_c, c));
                 accumulate(&low, inputs, taps(i, 0u));
                 accumulate(&high, inputs, taps(i, 1u));

@@ -1,22 +1,22 @@
-// partial[s, k, i, o] = sum over the rows of share s and over x of input[row + k - 2, x + kx - 2, i] * grad_output[row, x, o]
-// for the 5x5x5 convolution that keeps the extents; the shares are summed by conv3d_sum_shares.
+// partial[s, k, i, o] = sum over the rows of split s and over x of input[row + k - 2, x + kx - 2, i] * grad_output[row, x, o]
+// for the 5x5x5 convolution that keeps the extents; the splits are summed by conv3d_split_k_sum.
 //
-// Layout     input [N, D, H, W, I], grad_output [N, D, H, W, O], partial [shares, 125, I, O]
-// Grid       one workgroup per (kz, ky), IN_BLOCKS * 4 input channels, OUT_BLOCKS * 4 output channels and group of ROWS
-//            shares, folded
-// Workgroup  ROWS * IN_BLOCKS * OUT_BLOCKS invocations: each owns 5 taps x 4 x 4 channels of one share in registers
-// Shared     SEGMENT voxels of grad_output and SEGMENT + 4 of the input for each of ROWS rows
+// Layout     input [N, D, H, W, I], grad_output [N, D, H, W, O], partial [splits, 125, I, O]
+// Grid       one workgroup per (kz, ky), IN_BLOCKS * 4 input channels, OUT_BLOCKS * 4 output channels and group of SPLITS
+//            splits, folded
+// Workgroup  SPLITS * IN_BLOCKS * OUT_BLOCKS invocations: each owns 5 taps x 4 x 4 channels of one split in registers
+// Shared     SEGMENT voxels of grad_output and SEGMENT + 4 of the input for each of SPLITS rows
 // Traffic    2 vec4 from workgroup memory per 80 fused multiply-adds
 // Bounds     any extents and channels; voxels outside are zero. Rows are added in ascending order: no atomics
 // Oracle     conv3d_grad_weight_naive
 #import grid
 #import outer_product
 
-override ROWS: u32;
+override SPLITS: u32;
 override IN_BLOCKS: u32;
 override OUT_BLOCKS: u32;
-override LANES: u32;
-// ROWS * IN_BLOCKS * (SEGMENT + 4) and ROWS * OUT_BLOCKS * SEGMENT
+override INVOCATIONS: u32;
+// SPLITS * IN_BLOCKS * (SEGMENT + 4) and SPLITS * OUT_BLOCKS * SEGMENT
 override INPUTS: u32;
 override GRADS: u32;
 
@@ -29,7 +29,7 @@ struct Params {
     width: u32,
     in_channels: u32,
     out_channels: u32,
-    // Groups of ROWS shares; share s has the rows s, s + shares, s + 2 * shares, ...
+    // Groups of SPLITS splits; split s has the rows s, s + splits, s + 2 * splits, ...
     groups: u32,
     first_workgroup: u32,
 }
@@ -58,7 +58,7 @@ fn grad_at(at: u32, channel: u32) -> f32 {
 }
 
 // The input row that row `row` meets at tap row `kzy`, or `rows` when that lies outside.
-fn source_row(row: u32, kzy: u32) -> u32 {
+fn input_row(row: u32, kzy: u32) -> u32 {
     let plane = row / params.height;
     let z = plane % params.depth;
     let iz = z + kzy / 5u - 2u;
@@ -69,12 +69,12 @@ fn source_row(row: u32, kzy: u32) -> u32 {
     return params.rows;
 }
 
-fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, lane: u32) {
-    for (var i = lane; i < INPUTS; i += LANES) {
+fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, local: u32) {
+    for (var i = local; i < INPUTS; i += INVOCATIONS) {
         let channel = in_channel + i % IN_BLOCKS * 4u;
         // Voxels below zero wrap to more than any extent.
         let ix = x + i / IN_BLOCKS % (SEGMENT + 4u) - 2u;
-        let row = source_row(first_row + i / (IN_BLOCKS * (SEGMENT + 4u)), kzy);
+        let row = input_row(first_row + i / (IN_BLOCKS * (SEGMENT + 4u)), kzy);
         var value = vec4(0.0);
         if row < params.rows && ix < params.width {
             let at = (row * params.width + ix) * params.in_channels;
@@ -87,7 +87,7 @@ fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, la
         }
         inputs[i] = value;
     }
-    for (var i = lane; i < GRADS; i += LANES) {
+    for (var i = local; i < GRADS; i += INVOCATIONS) {
         let channel = out_channel + i % OUT_BLOCKS * 4u;
         let ox = x + i / OUT_BLOCKS % SEGMENT;
         let row = first_row + i / (OUT_BLOCKS * SEGMENT);
@@ -105,16 +105,16 @@ fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, la
     }
 }
 
-fn store(share: u32, tap: u32, channels: vec2<u32>, sum: mat4x4<f32>) {
-    let first = (share * 125u + tap) * params.in_channels * params.out_channels;
+fn store(split: u32, tap: u32, channels: vec2<u32>, sum: mat4x4<f32>) {
+    let first = (split * 125u + tap) * params.in_channels * params.out_channels;
     store_products(first, vec2(params.out_channels, 1u), channels, sum);
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(INVOCATIONS)
 fn conv3d_same5_grad_weight(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let in_tiles = (params.in_channels + 4u * IN_BLOCKS - 1u) / (4u * IN_BLOCKS);
     let out_tiles = (params.out_channels + 4u * OUT_BLOCKS - 1u) / (4u * OUT_BLOCKS);
@@ -126,9 +126,9 @@ fn conv3d_same5_grad_weight(
     let kzy = number % 25u;
     let group = number / 25u;
 
-    let out_block = lane % OUT_BLOCKS;
-    let in_block = lane / OUT_BLOCKS % IN_BLOCKS;
-    let r = lane / (OUT_BLOCKS * IN_BLOCKS);
+    let out_block = local % OUT_BLOCKS;
+    let in_block = local / OUT_BLOCKS % IN_BLOCKS;
+    let r = local / (OUT_BLOCKS * IN_BLOCKS);
     let from_input = r * (SEGMENT + 4u) * IN_BLOCKS + in_block;
     let from_grad = r * SEGMENT * OUT_BLOCKS + out_block;
     var k0 = mat4x4<f32>();
@@ -136,10 +136,10 @@ fn conv3d_same5_grad_weight(
     var k2 = mat4x4<f32>();
     var k3 = mat4x4<f32>();
     var k4 = mat4x4<f32>();
-    for (var first = group * ROWS; first < params.rows; first += params.groups * ROWS) {
+    for (var first = group * SPLITS; first < params.rows; first += params.groups * SPLITS) {
         for (var x = 0u; x < params.width; x += SEGMENT) {
             workgroupBarrier();
-            stage(first, kzy, x, in_channel, out_channel, lane);
+            stage(first, kzy, x, in_channel, out_channel, local);
             workgroupBarrier();
             var x0 = inputs[from_input];
             var x1 = inputs[from_input + IN_BLOCKS];
@@ -162,12 +162,12 @@ fn conv3d_same5_grad_weight(
     }
     // The workgroups of a folded grid's surplus have a group that does not exist.
     if group < params.groups {
-        let share = group * ROWS + r;
+        let split = group * SPLITS + r;
         let channels = vec2(in_channel + in_block * 4u, out_channel + out_block * 4u);
-        store(share, kzy * 5u, channels, k0);
-        store(share, kzy * 5u + 1u, channels, k1);
-        store(share, kzy * 5u + 2u, channels, k2);
-        store(share, kzy * 5u + 3u, channels, k3);
-        store(share, kzy * 5u + 4u, channels, k4);
+        store(split, kzy * 5u, channels, k0);
+        store(split, kzy * 5u + 1u, channels, k1);
+        store(split, kzy * 5u + 2u, channels, k2);
+        store(split, kzy * 5u + 3u, channels, k3);
+        store(split, kzy * 5u + 4u, channels, k4);
     }
 }

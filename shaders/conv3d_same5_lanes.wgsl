@@ -97,7 +97,7 @@ fn voxel(sum: vec2<f32>, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, w: Taps) -
     return sum + (((x0 * w.t0 + x1 * w.t1) + (x2 * w.t2 + x3 * w.t3)) + x4 * w.t4);
 }
 
-fn products(b: Block, s: Span, w: Taps) -> Block {
+fn multiply_add(b: Block, s: Span, w: Taps) -> Block {
     let l = s.low;
     let h = s.high;
     return Block(
@@ -151,11 +151,11 @@ fn conv3d_same5_lanes(
                     b.v6 = output_at(row, x + 6u, columns);
                     b.v7 = output_at(row, x + 7u, columns);
                 }
-                b = products(b, span_at(row, dz, 0u, i, x, lane), w0);
-                b = products(b, span_at(row, dz, 1u, i, x, lane), w1);
-                b = products(b, span_at(row, dz, 2u, i, x, lane), w2);
-                b = products(b, span_at(row, dz, 3u, i, x, lane), w3);
-                b = products(b, span_at(row, dz, 4u, i, x, lane), w4);
+                b = multiply_add(b, span_at(row, dz, 0u, i, x, lane), w0);
+                b = multiply_add(b, span_at(row, dz, 1u, i, x, lane), w1);
+                b = multiply_add(b, span_at(row, dz, 2u, i, x, lane), w2);
+                b = multiply_add(b, span_at(row, dz, 3u, i, x, lane), w3);
+                b = multiply_add(b, span_at(row, dz, 4u, i, x, lane), w4);
                 store(row, x, column, b.v0);
                 store(row, x + 1u, column, b.v1);
                 store(row, x + 2u, column, b.v2);

@@ -1,8 +1,8 @@
-// partial[s, k, i, o] = sum over the voxels v of share s of input[v + k - 2, i] * grad_output[v, o], for a 5x5x5 convolution that
+// partial[s, k, i, o] = sum over the voxels v of split s of input[v + k - 2, i] * grad_output[v, o], for a 5x5x5 convolution that
 // keeps the extents, for devices with subgroups of eight whose loads are dear (llvmpipe).
 //
-// Layout     input [N, D, H, W, I], grad_output [N, D, H, W, O], partial [shares, 125, I, O]
-// Grid       (COLUMNS output channels, 5 planes of taps by I, shares of blocks of 8 voxels along x)
+// Layout     input [N, D, H, W, I], grad_output [N, D, H, W, O], partial [splits, 125, I, O]
+// Grid       (COLUMNS output channels, 5 planes of taps by I, splits of blocks of 8 voxels along x)
 // Workgroup  one subgroup: the 25 taps of a plane in registers
 // Traffic    per block and COLUMNS 16: 26 loads per 400 multiply-adds of 8
 // Bounds     any extents and channels; voxels outside are zero
@@ -100,8 +100,8 @@ fn conv3d_same5_lanes_grad_weight(
     let i = plane % params.in_channels;
     let per_row = (params.width + 7u) / 8u;
     let blocks = params.rows * per_row;
-    let share = (blocks + grid.z - 1u) / grid.z;
-    let end = min((workgroup.z + 1u) * share, blocks);
+    let length = (blocks + grid.z - 1u) / grid.z;
+    let end = min((workgroup.z + 1u) * length, blocks);
     var g0 = vec2<f32>();
     var g1 = vec2<f32>();
     var g2 = vec2<f32>();
@@ -127,7 +127,7 @@ fn conv3d_same5_lanes_grad_weight(
     var g22 = vec2<f32>();
     var g23 = vec2<f32>();
     var g24 = vec2<f32>();
-    for (var block = workgroup.z * share; block < end; block += 1u) {
+    for (var block = workgroup.z * length; block < end; block += 1u) {
         let row = block / per_row;
         let x = block % per_row * 8u;
         let y = Pairs(

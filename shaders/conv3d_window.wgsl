@@ -1,12 +1,12 @@
-// Convolutions whose windows do not overlap (2x2x2 with stride 2, 1x1x1) as matrix products with an index map:
-//   gather   output[v, o] = bias[o] + sum over taps k and i of input[fine(v, k), i] * weight[k, i, o]
-//   scatter  output[fine(v, k), o] = bias[o] + sum over i of input[v, i] * weight[k, i, o], one product per tap
-// v runs over coarse voxels. Gather is the convolution forward and the transposed one's input gradient; scatter the
+// Convolutions whose windows do not overlap (2x2x2 with stride 2, 1x1x1) as gemms with an index map:
+//   gather   output[v, o] = bias[o] + sum over taps k and i of input[window(v, k), i] * weight[k, i, o]
+//   scatter  output[window(v, k), o] = bias[o] + sum over i of input[v, i] * weight[k, i, o], one gemm per tap
+// v runs over windows. Gather is the convolution forward and the transposed one's input gradient; scatter the
 // transposed convolution forward and the convolution's input gradient.
 //
 // Layout     channels innermost; weight: taps of `tap_step` elements, with a step per channel axis
-// Grid       one workgroup per 8 * LANES voxels, eight output channels and (scatter) tap, folded
-// Workgroup  LANES invocations, each 8 voxels (LANES apart) x 8 channels in registers
+// Grid       one workgroup per 8 * INVOCATIONS voxels, eight output channels and (scatter) tap, folded
+// Workgroup  INVOCATIONS invocations, each 8 voxels (INVOCATIONS apart) x 8 channels in registers
 // Shared     the weights of CHUNK input channels: 1024 bytes
 // Traffic    8 loads from memory and 2 vec4 from workgroup memory per 64 fused multiply-adds
 // Bounds     any number of voxels and channels
@@ -16,7 +16,7 @@
 #import tile_output
 #import window
 
-override LANES: u32;
+override INVOCATIONS: u32;
 
 const CHUNK = 32u;
 const STAGED = CHUNK * 2u;
@@ -42,8 +42,8 @@ struct Params {
 // [channel of the chunk][half of the output channels]
 var<workgroup> staged: array<vec4<f32>, STAGED>;
 
-fn stage(tap: u32, first: u32, out_channel: u32, lane: u32) {
-    for (var i = lane; i < STAGED; i += LANES) {
+fn stage(tap: u32, first: u32, out_channel: u32, local: u32) {
+    for (var i = local; i < STAGED; i += INVOCATIONS) {
         let channel = first + i / 2u;
         var value = vec4(0.0);
         if channel < params.in_channels {
@@ -54,10 +54,10 @@ fn stage(tap: u32, first: u32, out_channel: u32, lane: u32) {
     }
 }
 
-// First input element of a voxel; of the last voxel for those behind it, which are not stored.
-fn source(voxel: u32, tap: u32) -> u32 {
+// First input element of a voxel; of the last voxel for those after it, which are not stored.
+fn input_at(voxel: u32, tap: u32) -> u32 {
     let v = min(voxel, params.window.voxels - 1u);
-    return select(fine_voxel(params.window, v, tap), v, params.scatter != 0u) * params.in_channels;
+    return select(window_voxel(params.window, v, tap), v, params.scatter != 0u) * params.in_channels;
 }
 
 fn add_scaled(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, w: vec4<f32>) {
@@ -73,46 +73,46 @@ fn add_scaled(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, w: vec4<f32
 
 fn store(voxel: u32, tap: u32, channel: u32, low: vec4<f32>, high: vec4<f32>) {
     if voxel < params.window.voxels {
-        let at = select(voxel, fine_voxel(params.window, voxel, tap), params.scatter != 0u);
+        let at = select(voxel, window_voxel(params.window, voxel, tap), params.scatter != 0u);
         store_channels(at, channel, low);
         store_channels(at, channel + 4u, high);
     }
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(INVOCATIONS)
 fn conv3d_window(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let taps = params.window.taps;
     let blocks = (params.out_channels + 7u) / 8u;
-    let products = select(1u, taps, params.scatter != 0u);
+    let gemms = select(1u, taps, params.scatter != 0u);
     var number = params.first_workgroup + linear_workgroup(workgroup, grid);
     let out_channel = number % blocks * 8u;
     number /= blocks;
-    let first_tap = number % products;
-    let voxel = number / products * 8u * LANES + lane;
+    let first_tap = number % gemms;
+    let voxel = number / gemms * 8u * INVOCATIONS + local;
 
     var low = filled(biases_at(out_channel));
     var high = filled(biases_at(out_channel + 4u));
-    for (var t = 0u; t < taps; t += products) {
+    for (var t = 0u; t < taps; t += gemms) {
         let tap = first_tap + t;
         let from_a = vec4(
-            source(voxel, tap),
-            source(voxel + LANES, tap),
-            source(voxel + 2u * LANES, tap),
-            source(voxel + 3u * LANES, tap),
+            input_at(voxel, tap),
+            input_at(voxel + INVOCATIONS, tap),
+            input_at(voxel + 2u * INVOCATIONS, tap),
+            input_at(voxel + 3u * INVOCATIONS, tap),
         );
         let from_b = vec4(
-            source(voxel + 4u * LANES, tap),
-            source(voxel + 5u * LANES, tap),
-            source(voxel + 6u * LANES, tap),
-            source(voxel + 7u * LANES, tap),
+            input_at(voxel + 4u * INVOCATIONS, tap),
+            input_at(voxel + 5u * INVOCATIONS, tap),
+            input_at(voxel + 6u * INVOCATIONS, tap),
+            input_at(voxel + 7u * INVOCATIONS, tap),
         );
         for (var first = 0u; first < params.in_channels; first += CHUNK) {
             workgroupBarrier();
-            stage(tap, first, out_channel, lane);
+            stage(tap, first, out_channel, local);
             workgroupBarrier();
             let count = min(CHUNK, params.in_channels - first);
             for (var i = 0u; i < count; i += 1u) {
@@ -126,11 +126,11 @@ fn conv3d_window(
         }
     }
     store(voxel, first_tap, out_channel, low.a0, high.a0);
-    store(voxel + LANES, first_tap, out_channel, low.a1, high.a1);
-    store(voxel + 2u * LANES, first_tap, out_channel, low.a2, high.a2);
-    store(voxel + 3u * LANES, first_tap, out_channel, low.a3, high.a3);
-    store(voxel + 4u * LANES, first_tap, out_channel, low.a4, high.a4);
-    store(voxel + 5u * LANES, first_tap, out_channel, low.a5, high.a5);
-    store(voxel + 6u * LANES, first_tap, out_channel, low.a6, high.a6);
-    store(voxel + 7u * LANES, first_tap, out_channel, low.a7, high.a7);
+    store(voxel + INVOCATIONS, first_tap, out_channel, low.a1, high.a1);
+    store(voxel + 2u * INVOCATIONS, first_tap, out_channel, low.a2, high.a2);
+    store(voxel + 3u * INVOCATIONS, first_tap, out_channel, low.a3, high.a3);
+    store(voxel + 4u * INVOCATIONS, first_tap, out_channel, low.a4, high.a4);
+    store(voxel + 5u * INVOCATIONS, first_tap, out_channel, low.a5, high.a5);
+    store(voxel + 6u * INVOCATIONS, first_tap, out_channel, low.a6, high.a6);
+    store(voxel + 7u * INVOCATIONS, first_tap, out_channel, low.a7, high.a7);
 }

@@ -28,7 +28,7 @@ fn cross_entropy_counts(
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         count += select(0.0, 1.0, labels[voxel] == at.channel);
     }
-    let total = sum_groups(local, params.rows.lanes, params.rows.groups, count);
+    let total = sum_groups(local, params.rows.block, params.rows.groups, count);
     if at.leads {
         partial[at.tile * params.rows.channels + at.channel] = total;
     }

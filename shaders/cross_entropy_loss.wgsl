@@ -45,7 +45,7 @@ fn cross_entropy_loss(
             sum += weights[at.sample * params.classes + label] * loss;
         }
     }
-    let total = sum_groups(local, params.rows.lanes, params.rows.groups, sum);
+    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
     if at.leads {
         partial[at.tile] = total;
     }

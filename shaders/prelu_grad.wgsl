@@ -42,8 +42,8 @@ fn prelu_grad(
         slope_sum += select(x * upstream, Element(), x > Element());
         sum += gradient;
     }
-    let slope_total = sum_groups(local, params.rows.lanes, params.rows.groups, slope_sum);
-    let total = sum_groups(local, params.rows.lanes, params.rows.groups, sum);
+    let slope_total = sum_groups(local, params.rows.block, params.rows.groups, slope_sum);
+    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
     if at.leads {
         let to = at.tile * params.rows.channels + at.channel;
         slope_sums[to] = packed(slope_total);

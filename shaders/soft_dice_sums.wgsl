@@ -36,9 +36,9 @@ fn soft_dice_sums(
         predicted += x * x;
         labelled += g;
     }
-    let overlaps = sum_groups(local, params.rows.lanes, params.rows.groups, overlap);
-    let squares = sum_groups(local, params.rows.lanes, params.rows.groups, predicted);
-    let counts = sum_groups(local, params.rows.lanes, params.rows.groups, labelled);
+    let overlaps = sum_groups(local, params.rows.block, params.rows.groups, overlap);
+    let squares = sum_groups(local, params.rows.block, params.rows.groups, predicted);
+    let counts = sum_groups(local, params.rows.block, params.rows.groups, labelled);
     if at.leads {
         let i = (at.tile * params.rows.channels + at.channel) * 3u;
         partial[i] = overlaps;

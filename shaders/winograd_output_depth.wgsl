@@ -1,4 +1,4 @@
-// The product's transform along z, behind winograd_output_plane: output[n, 4 tz + k, y, x, c] = sum over f of
+// The gemms' transform along z, after winograd_output_plane: output[n, 4 tz + k, y, x, c] = sum over f of
 // A^T[k, f] * partial[s, f, y', x, c].
 //
 // Layout   partial [slabs, 8, 4 rows, 4 tiles_x, C], output [N, D, H, W, C]

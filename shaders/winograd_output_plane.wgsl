@@ -1,4 +1,4 @@
-// The product's transform along y and x: 4 x 4 outputs of each tile, channel and frequency along z. A bias is added at the
+// The gemms' transform along y and x: 4 x 4 outputs of each tile, channel and frequency along z. A bias is added at the
 // frequency of point 1, which counts once in every output.
 //
 // Layout   frequencies [panels, frequencies, 16, padded channels], bias [C],

@@ -2,7 +2,7 @@
 //!
 //! | kernels | tried on |
 //! |---|---|
-//! | of networks, augmentation and the roof's loops | the cases of [`crate::ops`], [`crate::augment`] and [`crate::profile`] |
+//! | of networks, augmentation and the roofline's loops | the cases of [`crate::ops`], [`crate::augment`] and [`crate::profile`] |
 //! | of optimisers | arenas without a network ([`optimisers`]) |
 //!
 //! The tests compare the same, under the same bounds. A case reaches a kernel with one of the [`Algorithms`], or only without

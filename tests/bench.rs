@@ -1,4 +1,4 @@
-//! The loops of the roof against their definitions, and profiled runs against plain ones.
+//! The loops of the roofline against their definitions, and profiled runs against plain ones.
 
 mod support;
 
@@ -9,7 +9,7 @@ use vnet_engine::data::Batch;
 use vnet_engine::graph::{Graph, Op};
 use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::nn::model::initial_arena;
-use vnet_engine::profile::{CopyLoop, FmaLoop, Pass, Profile, Roof};
+use vnet_engine::profile::{CopyLoop, FmaLoop, Pass, Profile, Roofline};
 use vnet_engine::tensor::HostTensor;
 use vnet_engine::train::{Config, Preset, Trainer};
 
@@ -91,28 +91,28 @@ fn a_profiled_step_gives_the_same_bits() {
     assert!(ends[0] == ends[1]);
 }
 
-fn roof(gpu: &Arc<vnet_engine::gpu::Gpu>) -> Roof {
-    let roof = Roof::measure(gpu).expect("the device answers");
-    assert!(roof.copy_gb_per_s > 0.0 && roof.copy_gb_per_s.is_finite());
-    assert!(roof.fma_gflop_per_s > 0.0 && roof.fma_gflop_per_s.is_finite());
-    roof
+fn roofline(gpu: &Arc<vnet_engine::gpu::Gpu>) -> Roofline {
+    let roofline = Roofline::measure(gpu).expect("the device answers");
+    assert!(roofline.copy_gb_per_s > 0.0 && roofline.copy_gb_per_s.is_finite());
+    assert!(roofline.fma_gflop_per_s > 0.0 && roofline.fma_gflop_per_s.is_finite());
+    roofline
 }
 
 fn parts_add_up_to_the_whole() {
-    let (config, roof) = (config(), roof(gpu()));
+    let (config, roofline) = (config(), roofline(gpu()));
     let network = config.network(3);
     let extents = [6, 10, 7];
     let bench =
         NetworkBench { network: &network, config: &config, model: None, extents, repetitions: 2, profiled: true };
-    let forward = bench.forward(gpu(), &roof).expect("it runs");
-    let training = bench.training_step(gpu(), &roof).expect("it runs");
+    let forward = bench.forward(gpu(), &roofline).expect("it runs");
+    let training = bench.training_step(gpu(), &roofline).expect("it runs");
     for times in [&forward, &training] {
         assert_eq!(times.voxels, 2 * 6 * 10 * 7);
         assert_eq!(times.whole.seconds.len(), 2);
         let profile = times.profile.as_ref().expect("asked for");
-        let total = profile.total(&roof);
+        let total = profile.total(&roofline);
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs();
-        let (layers, kernels) = (profile.layers(&roof), profile.kernels(&roof));
+        let (layers, kernels) = (profile.layers(&roofline), profile.kernels(&roofline));
         for sums in [
             layers.iter().map(|l| l.measure).collect::<Vec<_>>(),
             kernels.iter().map(|k| k.measure).collect::<Vec<_>>(),
@@ -120,7 +120,7 @@ fn parts_add_up_to_the_whole() {
             assert!(near(sums.iter().map(|m| m.flops).sum(), times.measure.flops));
             assert!(near(sums.iter().map(|m| m.bytes).sum(), times.measure.bytes));
             assert!(near(sums.iter().map(|m| m.seconds).sum(), total.seconds));
-            assert!(near(sums.iter().map(|m| m.roof_seconds).sum(), times.measure.roof_seconds));
+            assert!(near(sums.iter().map(|m| m.roofline_seconds).sum(), times.measure.roofline_seconds));
             assert_eq!(sums.iter().map(|m| m.dispatches).sum::<usize>(), times.measure.dispatches);
         }
     }
@@ -129,7 +129,7 @@ fn parts_add_up_to_the_whole() {
 
 fn a_layer_has_four_kinds_of_run() {
     let layer = ConvolutionLayer { in_channels: 3, out_channels: 5, extents: [4, 7, 6], batch: 2 };
-    let times = bench_convolution(gpu(), &roof(gpu()), layer, 2).expect("it runs");
+    let times = bench_convolution(gpu(), &roofline(gpu()), layer, 2).expect("it runs");
     let names: Vec<&str> = times.iter().map(|t| t.name).collect();
     assert_eq!(names, ["forward", "input gradient", "weight gradient", "forward and backward"]);
     // 2 flops per tap, voxel, input and output channel.

@@ -293,7 +293,7 @@ fn positive(value: &Value) {
 }
 
 #[test]
-fn bench_times_layers_kernels_and_whole_runs_beside_the_roof() {
+fn bench_times_layers_kernels_and_whole_runs_beside_the_roofline() {
     if !has_adapter() {
         return;
     }
@@ -301,12 +301,12 @@ fn bench_times_layers_kernels_and_whole_runs_beside_the_roof() {
     let network = ["bench", "--preset", "tiny", "--patch", "12,10,8", "--steps", "1"];
     let arguments = |more: &[&'static str]| [&network[..], more].concat();
     let all = json(folder.path(), &arguments(&["--json"]));
-    positive(&all["roof"]["copy_gb_per_s"]);
-    positive(&all["roof"]["fma_gflop_per_s"]);
+    positive(&all["roofline"]["copy_gb_per_s"]);
+    positive(&all["roofline"]["fma_gflop_per_s"]);
     assert_eq!(all["patch"], serde_json::json!([12, 10, 8]));
     for kind in ["forward", "training"] {
         let run = &all[kind];
-        for key in ["seconds", "flops", "gflop_per_s", "gb_per_s", "roof_share", "voxels_per_s", "memory_bytes"] {
+        for key in ["seconds", "flops", "gflop_per_s", "gb_per_s", "roofline_share", "voxels_per_s", "memory_bytes"] {
             positive(&run[key]);
         }
         let rows = |of: &str| run[of].as_array().expect("rows").clone();
@@ -328,7 +328,7 @@ fn bench_times_layers_kernels_and_whole_runs_beside_the_roof() {
     assert!(whole["forward"]["layers"].is_null());
     let output = program(folder.path(), &arguments(&["--forward-only"]));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    for word in ["roof of", "GFLOP/s", "forward by layer", "encoder.2.conv.1", "forward by kernel", "voxels/s"] {
+    for word in ["roofline of", "GFLOP/s", "forward by layer", "encoder.2.conv.1", "forward by kernel", "voxels/s"] {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
 }
@@ -390,7 +390,7 @@ fn train_profile_writes_a_trace_and_a_table_and_goes_on() {
     assert_eq!(of("encoder.1.conv.0", "conv3d_grad_weight"), 1);
     assert!(events.iter().any(|e| e["cat"] == "kernel"));
     let table = read("profile.txt");
-    for word in ["step 3 on", "encoder.1.conv.0", "update", "conv3d_grad_weight", "roof"] {
+    for word in ["step 3 on", "encoder.1.conv.0", "update", "conv3d_grad_weight", "roofline"] {
         assert!(table.contains(word), "{word:?} is not in {table}");
     }
     assert_eq!(read("log.jsonl").lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 4);
@@ -424,7 +424,8 @@ fn doctor_finds_every_kernel_within_its_bound() {
     let names: Vec<&str> = kernels.iter().filter_map(|k| k["kernel"].as_str()).collect();
     for (kernel, _) in SHADERS {
         // These ask for lanes of eight, which are llvmpipe's.
-        let lanes = kernel.starts_with("matmul_subgroup") || kernel.contains("_lanes") || kernel.ends_with("_turned");
+        let lanes =
+            kernel.starts_with("gemm_subgroup") || kernel.contains("_lanes") || kernel.ends_with("_plane_transposed");
         assert!(names.contains(kernel) || lanes, "{kernel} is not tried");
     }
     let expected: Vec<&str> = SHADERS.iter().map(|shader| shader.0).filter(|name| !names.contains(name)).collect();
@@ -437,7 +438,7 @@ fn doctor_finds_every_kernel_within_its_bound() {
     let presets = report["presets"].as_array().expect("presets");
     assert_eq!(presets.iter().map(|p| p["preset"].as_str()).collect::<Vec<_>>(), ["tiny", "small", "paper"].map(Some));
     assert_eq!(presets[2]["parameters"], 65_175_314);
-    presets.iter().for_each(|preset| positive(&preset["seconds_at_the_roof"]));
+    presets.iter().for_each(|preset| positive(&preset["seconds_at_the_roofline"]));
 }
 
 #[test]

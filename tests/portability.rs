@@ -10,7 +10,7 @@ use support::{as_gpu, llvmpipe};
 use vnet_engine::kernel::{Algorithms, DeviceLimits, Kernel, SHADERS, Target};
 use vnet_engine::train::{Preset, Trainer};
 
-/// The kernels of the presets' training plans, of every operation's test cases, of every optimiser, and the loops of the roof.
+/// The kernels of the presets' training plans, of every operation's test cases, of every optimiser, and the loops of the roofline.
 fn kernels() -> Vec<Kernel> {
     let limits = DeviceLimits { max_buffer_bytes: 1 << 30, ..DeviceLimits::WEBGPU };
     let webgpu = Target { limits, ..Target::webgpu() };
@@ -34,7 +34,8 @@ fn kernels() -> Vec<Kernel> {
             }
             kernels.extend(case_kernels(&target));
             kernels.extend(optimiser_kernels(&target));
-            kernels.extend(vnet_engine::profile::roof_cases(&target).into_iter().flat_map(|case| case.plan.kernels));
+            kernels
+                .extend(vnet_engine::profile::roofline_cases(&target).into_iter().flat_map(|case| case.plan.kernels));
         }
     }
     let mut seen = HashSet::new();

@@ -285,7 +285,7 @@ def main():
         table = list(rows(engine, seconds))
         print_table(engine, table, failures, about)
         if arguments.json:
-            document = dict(about=about, roof=engine["roof"], network=engine["network"], patch=engine["patch"])
+            document = dict(about=about, roofline=engine["roofline"], network=engine["network"], patch=engine["patch"])
             document |= dict(batch=engine["batch"], loss=engine["loss"], optimiser=engine["optimiser"], rows=table)
             document |= dict(failures=[dict(name=n, kind=k, reason=r) for (n, k), r in failures.items()])
             arguments.json.write_text(json.dumps(document, indent=1) + "\n")

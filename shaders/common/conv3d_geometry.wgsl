@@ -1,12 +1,13 @@
-// Extents of a convolution: the fine side (its input) and the coarse side (its output, one voxel per window).
+// Extents of a convolution: of its input, from which windows are cut, and of its output, with one voxel per window. A
+// transposed convolution is the input gradient of the convolution that leads back.
 struct Geometry {
     batch: u32,
-    fine_d: u32,
-    fine_h: u32,
-    fine_w: u32,
-    coarse_d: u32,
-    coarse_h: u32,
-    coarse_w: u32,
+    in_d: u32,
+    in_h: u32,
+    in_w: u32,
+    out_d: u32,
+    out_h: u32,
+    out_w: u32,
     kernel_d: u32,
     kernel_h: u32,
     kernel_w: u32,
@@ -16,9 +17,9 @@ struct Geometry {
     padding_d: u32,
     padding_h: u32,
     padding_w: u32,
-    fine_channels: u32,
-    coarse_channels: u32,
-    // Steps between the weights of neighbouring fine and coarse channels.
-    fine_step: u32,
-    coarse_step: u32,
+    in_channels: u32,
+    out_channels: u32,
+    // Steps between the weights of neighbouring input and output channels.
+    in_step: u32,
+    out_step: u32,
 }

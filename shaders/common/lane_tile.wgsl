@@ -1,4 +1,4 @@
-// Register tiles of matrix products for a subgroup of eight: a lane has its columns of each row, as `Columns`; a value that
+// Register tiles of gemms for a subgroup of eight: a lane has its columns of each row, as `Columns`; a value that
 // all lanes need is loaded by one of them and broadcast, sixteen per load.
 #import lanes
 
@@ -14,7 +14,7 @@ struct Tile {
     k7: Columns,
 }
 
-fn products(sum: Columns, x: Slice, y: Tile) -> Columns {
+fn multiply_add(sum: Columns, x: Slice, y: Tile) -> Columns {
     let k0 = fma(Columns(x.k0), y.k0, sum);
     let k1 = fma(Columns(x.k1), y.k1, k0);
     let k2 = fma(Columns(x.k2), y.k2, k1);

@@ -1,6 +1,6 @@
 // What the lanes of a subgroup of eight share.
 
-// Eight neighbours in a row, or along the inner index of a product.
+// Eight neighbours in a row, or along the inner index of a gemm.
 struct Slice {
     k0: f32,
     k1: f32,

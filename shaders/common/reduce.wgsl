@@ -2,15 +2,15 @@
 #import element
 var<workgroup> partial_sums: array<Element, 256>;
 
-// The sum of `value` over the invocations local, local + lanes, …, local + (groups - 1) * lanes, by halves, for
-// local < lanes; what the others get means nothing. Needs lanes * groups <= 256 and uniform control flow.
-fn sum_groups(local: u32, lanes: u32, groups: u32, value: Element) -> Element {
+// The sum of `value` over the invocations local, local + width, …, local + (groups - 1) * width, by halves, for
+// local < width; what the others get means nothing. Needs width * groups <= 256 and uniform control flow.
+fn sum_groups(local: u32, width: u32, groups: u32, value: Element) -> Element {
     partial_sums[local] = value;
     for (var remaining = groups; remaining > 1u;) {
         workgroupBarrier();
         let half = (remaining + 1u) / 2u;
-        if local < (remaining - half) * lanes {
-            partial_sums[local] += partial_sums[local + half * lanes];
+        if local < (remaining - half) * width {
+            partial_sums[local] += partial_sums[local + half * width];
         }
         remaining = half;
     }

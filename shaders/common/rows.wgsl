@@ -10,8 +10,8 @@ struct Rows {
     samples: u32,
     rows: u32,     // of one sample
     channels: u32,
-    lanes: u32,    // channels of one block
-    groups: u32,   // rows that a workgroup visits at a time: lanes * groups <= WORKGROUP
+    block: u32,    // channels of one block
+    groups: u32,   // rows that a workgroup visits at a time: block * groups <= WORKGROUP
     blocks: u32,   // of channels
     tile: u32,     // rows of one workgroup
     tiles: u32,    // of one sample
@@ -30,9 +30,9 @@ struct Share {
 fn share(rows: Rows, workgroup: u32, local: u32) -> Share {
     let tile = workgroup / rows.blocks;
     let sample = tile / rows.tiles;
-    let lane = local % rows.lanes;
-    let channel = (workgroup - tile * rows.blocks) * rows.lanes + lane;
-    let group = local / rows.lanes;
+    let column = local % rows.block;
+    let channel = (workgroup - tile * rows.blocks) * rows.block + column;
+    let group = local / rows.block;
     let start = (tile - sample * rows.tiles) * rows.tile;
     let exists = sample < rows.samples && channel < rows.channels && group < rows.groups;
     let end = select(0u, sample * rows.rows + min(start + rows.tile, rows.rows), exists);

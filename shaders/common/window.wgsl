@@ -1,6 +1,6 @@
-// Windows that tile the fine side of a convolution: one coarse voxel corresponds to a window of fine ones.
+// Windows that tile the input of a convolution: each voxel of the output corresponds to one.
 struct Window {
-    // Coarse voxels, over the batch, and coarse extents along y and x. Windows never reach over the end of a row, so the
+    // Number of windows, over the batch, and their extents along y and x. Windows never reach over the end of a row, so the
     // depth and the batch count as one axis.
     voxels: u32,
     height: u32,
@@ -14,10 +14,10 @@ struct Window {
     taps: u32,
 }
 
-// Fine voxel of a tap (z, y, x in this order, x fastest) of a coarse voxel's window.
-fn fine_voxel(w: Window, voxel: u32, tap: u32) -> u32 {
-    let x = voxel % w.width * w.size_x + tap % w.size_x;
-    let row = voxel / w.width;
+// Input voxel at a tap (z, y, x in this order, x fastest) of a window.
+fn window_voxel(w: Window, number: u32, tap: u32) -> u32 {
+    let x = number % w.width * w.size_x + tap % w.size_x;
+    let row = number / w.width;
     let y = row % w.height * w.size_y + tap / w.size_x % w.size_y;
     let z = row / w.height * w.size_z + tap / w.plane;
     return (z * w.height * w.size_y + y) * w.width * w.size_x + x;

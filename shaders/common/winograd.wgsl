@@ -30,7 +30,7 @@ struct Eight {
 }
 
 // B^T x: eight neighbouring inputs to eight frequencies.
-fn transform_source(x: Eight) -> Eight {
+fn transform_input(x: Eight) -> Eight {
     let even_1 = x.c - 4.25 * x.e + x.g;
     let odd_1 = x.b - 4.25 * x.d + x.f;
     let even_2 = 0.25 * x.c - 1.25 * x.e + x.g;

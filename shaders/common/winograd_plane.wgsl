@@ -14,7 +14,7 @@ struct Plane {
 }
 
 // Lines become columns.
-fn turned(p: Plane) -> Plane {
+fn transposed(p: Plane) -> Plane {
     return Plane(
         Eight(p.a.a, p.b.a, p.c.a, p.d.a, p.e.a, p.f.a, p.g.a, p.h.a),
         Eight(p.a.b, p.b.b, p.c.b, p.d.b, p.e.b, p.f.b, p.g.b, p.h.b),

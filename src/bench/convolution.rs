@@ -2,7 +2,7 @@ use super::{BenchError, Repeated, cost};
 use crate::gpu::Gpu;
 use crate::kernel::ConvolutionLayer;
 use crate::plan::{Request, plan};
-use crate::profile::{Measure, Roof};
+use crate::profile::{Measure, Roofline};
 use crate::tuning::{take_turns, warm_executor};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct ConvolutionTimes {
     pub name: &'static str,
     /// The runs.
     pub repeated: Repeated,
-    /// The median run beside the roof.
+    /// The median run beside the roofline.
     pub measure: Measure,
     /// The shaders that it takes, in order.
     pub kernels: Vec<&'static str>,
@@ -26,7 +26,7 @@ pub struct ConvolutionTimes {
 /// [`BenchError`] when the layer does not fit the device, or the device failed.
 pub fn bench_convolution(
     gpu: &Arc<Gpu>,
-    roof: &Roof,
+    roofline: &Roofline,
     layer: ConvolutionLayer,
     repetitions: usize,
 ) -> Result<Vec<ConvolutionTimes>, BenchError> {
@@ -46,7 +46,7 @@ pub fn bench_convolution(
         let plan = executor.plan();
         let repeated = Repeated { seconds, cost: cost(plan, &[0]) };
         let kernels = plan.kernels.iter().map(|k| k.shader).collect();
-        ConvolutionTimes { name, measure: repeated.measure(roof, plan, &[0]), repeated, kernels }
+        ConvolutionTimes { name, measure: repeated.measure(roofline, plan, &[0]), repeated, kernels }
     });
     Ok(times.collect())
 }

@@ -13,7 +13,7 @@ use crate::gpu::GpuError;
 use crate::infer::InferError;
 use crate::kernel::Cost;
 use crate::plan::{Plan, PlanError};
-use crate::profile::{Measure, Roof, median};
+use crate::profile::{Measure, Roofline, median};
 use crate::tensor::ShapeError;
 use crate::train::TrainError;
 
@@ -47,15 +47,15 @@ pub struct Repeated {
 }
 
 impl Repeated {
-    /// The median time beside the work; its part of the roof is that of the steps of `plan`, each run as often as its
+    /// The median time beside the work; its part of the roofline is that of the steps of `plan`, each run as often as its
     /// program in `programs`.
-    fn measure(&self, roof: &Roof, plan: &Plan, programs: &[usize]) -> Measure {
+    fn measure(&self, roofline: &Roofline, plan: &Plan, programs: &[usize]) -> Measure {
         let steps = || programs.iter().flat_map(|&p| &plan.programs[p].steps);
         Measure {
             seconds: median(self.seconds.clone()),
             flops: self.cost.flops as f64,
             bytes: self.cost.bytes as f64,
-            roof_seconds: steps().map(|s| roof.seconds(s.cost.flops as f64, s.cost.bytes as f64)).sum(),
+            roofline_seconds: steps().map(|s| roofline.seconds(s.cost.flops as f64, s.cost.bytes as f64)).sum(),
             dispatches: programs.iter().map(|&p| plan.programs[p].dispatches.len()).sum(),
         }
     }

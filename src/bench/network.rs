@@ -8,7 +8,7 @@ use crate::kernel::Arena;
 use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
 use crate::plan::{ArenaLayout, Plan};
-use crate::profile::{Measure, Profile, ProgramTimings, Roof};
+use crate::profile::{Measure, Profile, ProgramTimings, Roofline};
 use crate::train::{Config, Trainer, TrainerSettings};
 use crate::tuning::{normal, timed_run};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct NetworkBench<'a> {
 pub struct NetworkTimes {
     /// Whole runs.
     pub whole: Repeated,
-    /// The median run beside the roof.
+    /// The median run beside the roofline.
     pub measure: Measure,
     /// Voxels of the input of one run.
     pub voxels: usize,
@@ -60,7 +60,7 @@ impl NetworkBench<'_> {
     ///
     /// # Errors
     /// [`BenchError`] when the network does not fit the device, or the device failed.
-    pub fn forward(&self, gpu: &Arc<Gpu>, roof: &Roof) -> Result<NetworkTimes, BenchError> {
+    pub fn forward(&self, gpu: &Arc<Gpu>, roofline: &Roofline) -> Result<NetworkTimes, BenchError> {
         let batch = self.config.training.batch;
         let (inference, plan) = Predictor::plan_for(self.network, batch, self.extents, gpu.target())?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
@@ -73,14 +73,14 @@ impl NetworkBench<'_> {
         for _ in 0..self.profiles() {
             profiles.push(vec![(0, executor.profile(0)?)]);
         }
-        Ok(self.times(roof, executor.plan(), seconds, &[0], &profiles))
+        Ok(self.times(roofline, executor.plan(), seconds, &[0], &profiles))
     }
 
     /// Optimiser steps without augmentation on a batch, from the image on the host to the loss there.
     ///
     /// # Errors
     /// [`BenchError`] when the network does not fit the device, or the device failed.
-    pub fn training_step(&self, gpu: &Arc<Gpu>, roof: &Roof) -> Result<NetworkTimes, BenchError> {
+    pub fn training_step(&self, gpu: &Arc<Gpu>, roofline: &Roofline) -> Result<NetworkTimes, BenchError> {
         let settings = TrainerSettings { augmentation: None, ..self.config.trainer_settings() };
         let mut trainer = Trainer::new(gpu, self.network, &settings, self.extents)?;
         trainer.set_parameters(&self.parameters(&trainer.training().graph, trainer.layout()));
@@ -102,7 +102,7 @@ impl NetworkBench<'_> {
         }
         let mut programs = vec![0; trainer.passes()];
         programs.push(1);
-        Ok(self.times(roof, trainer.executor().plan(), seconds, &programs, &profiles))
+        Ok(self.times(roofline, trainer.executor().plan(), seconds, &programs, &profiles))
     }
 
     fn parameters(&self, graph: &Graph, layout: &ArenaLayout) -> Vec<f32> {
@@ -131,7 +131,7 @@ impl NetworkBench<'_> {
 
     fn times(
         &self,
-        roof: &Roof,
+        roofline: &Roofline,
         plan: &Plan,
         seconds: Vec<f64>,
         programs: &[usize],
@@ -139,7 +139,7 @@ impl NetworkBench<'_> {
     ) -> NetworkTimes {
         let whole = Repeated { seconds, cost: cost(plan, programs) };
         NetworkTimes {
-            measure: whole.measure(roof, plan, programs),
+            measure: whole.measure(roofline, plan, programs),
             whole,
             voxels: self.config.training.batch * self.extents.iter().product::<usize>(),
             memory_bytes: plan.memory.total(),

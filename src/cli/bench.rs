@@ -12,7 +12,7 @@ use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::nn::InferenceGraph;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::profile::{LayerMeasure, Measure, Passes, Roof, kernel_table, layer_table};
+use vnet_engine::profile::{LayerMeasure, Measure, Passes, Roofline, kernel_table, layer_table};
 use vnet_engine::train::Preset;
 
 /// Runs that count of a network and of a single layer, where `--steps` says nothing.
@@ -26,23 +26,23 @@ pub fn bench(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
     }
 }
 
-/// Opens the device and measures its roof.
-fn start(arguments: &BenchArguments, device: &GpuOptions) -> Result<(Arc<Gpu>, Roof)> {
+/// Opens the device and measures its roofline.
+fn start(arguments: &BenchArguments, device: &GpuOptions) -> Result<(Arc<Gpu>, Roofline)> {
     let gpu = open_gpu(device)?;
     tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
-    let roof = Roof::measure(&gpu)?;
+    let roofline = Roofline::measure(&gpu)?;
     if !arguments.json {
-        outln!("roof of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
-        outln!("  copy {:>10.1} GB/s\n  fma  {:>10.1} GFLOP/s\n", roof.copy_gb_per_s, roof.fma_gflop_per_s);
+        outln!("roofline of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
+        outln!("  copy {:>10.1} GB/s\n  fma  {:>10.1} GFLOP/s\n", roofline.copy_gb_per_s, roofline.fma_gflop_per_s);
     }
-    Ok((gpu, roof))
+    Ok((gpu, roofline))
 }
 
 /// What every JSON document begins with.
-fn document(gpu: &Gpu, roof: &Roof, repetitions: usize) -> Value {
+fn document(gpu: &Gpu, roofline: &Roofline, repetitions: usize) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "device": gpu.description(),
-        "clock": if gpu.has_timestamps() { "device" } else { "host" }, "roof": roof, "repetitions": repetitions,
+        "clock": if gpu.has_timestamps() { "device" } else { "host" }, "roofline": roofline, "repetitions": repetitions,
     })
 }
 
@@ -64,9 +64,9 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
         repetitions: arguments.steps.unwrap_or(NETWORK_RUNS),
         profiled: !arguments.whole,
     };
-    let (gpu, roof) = start(arguments, device)?;
+    let (gpu, roofline) = start(arguments, device)?;
     let convolutions = convolutions(&inference.layers, &[config.training.batch]);
-    let mut json = document(&gpu, &roof, bench.repetitions);
+    let mut json = document(&gpu, &roofline, bench.repetitions);
     let batch = config.training.batch;
     json["title"] = title.as_str().into();
     json["network"] = serde_json::to_value(&network)?;
@@ -84,14 +84,14 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     for (name, passes) in kinds.into_iter().take(if arguments.forward_only { 1 } else { 2 }) {
         tell!("timing {name}");
         let times = match passes {
-            Passes::Forward => bench.forward(&gpu, &roof)?,
-            Passes::Training => bench.training_step(&gpu, &roof)?,
+            Passes::Forward => bench.forward(&gpu, &roofline)?,
+            Passes::Training => bench.training_step(&gpu, &roofline)?,
         };
         whole.push(whole_line(name, &times));
         if arguments.json {
-            json[name] = times_json(&times, &roof, arguments)?;
+            json[name] = times_json(&times, &roofline, arguments)?;
         } else {
-            print_parts(name, &times, &roof, passes, arguments);
+            print_parts(name, &times, &roofline, passes, arguments);
         }
     }
     if arguments.json {
@@ -118,12 +118,12 @@ fn check_layer(arguments: &BenchArguments, graph: &InferenceGraph) -> Result<()>
     Err(WrongInput(format!("--layer {wanted}: no layer has this in its name; there are {}", names.join(", "))).into())
 }
 
-fn layers(times: &NetworkTimes, roof: &Roof, arguments: &BenchArguments) -> Vec<LayerMeasure> {
-    let layers = times.profile.iter().flat_map(|p| p.layers(roof));
+fn layers(times: &NetworkTimes, roofline: &Roofline, arguments: &BenchArguments) -> Vec<LayerMeasure> {
+    let layers = times.profile.iter().flat_map(|p| p.layers(roofline));
     layers.filter(|l| shown(arguments, &l.layer)).collect()
 }
 
-fn times_json(times: &NetworkTimes, roof: &Roof, arguments: &BenchArguments) -> Result<Value> {
+fn times_json(times: &NetworkTimes, roofline: &Roofline, arguments: &BenchArguments) -> Result<Value> {
     let mut json = times.measure.to_json();
     json["all_seconds"] = json!(times.whole.seconds);
     json["voxels_per_s"] = times.voxels_per_s().into();
@@ -131,17 +131,17 @@ fn times_json(times: &NetworkTimes, roof: &Roof, arguments: &BenchArguments) -> 
     json["passes"] = times.passes.into();
     if let Some(profile) = &times.profile {
         json["profiled_seconds"] = profile.seconds().into();
-        json["layers"] = serde_json::to_value(layers(times, roof, arguments))?;
-        json["kernels"] = serde_json::to_value(profile.kernels(roof))?;
+        json["layers"] = serde_json::to_value(layers(times, roofline, arguments))?;
+        json["kernels"] = serde_json::to_value(profile.kernels(roofline))?;
     }
     Ok(json)
 }
 
-fn print_parts(name: &str, times: &NetworkTimes, roof: &Roof, passes: Passes, arguments: &BenchArguments) {
+fn print_parts(name: &str, times: &NetworkTimes, roofline: &Roofline, passes: Passes, arguments: &BenchArguments) {
     let Some(profile) = &times.profile else { return };
     let split = if times.passes > 1 { format!(", {} passes", times.passes) } else { String::new() };
-    outln!("{name} by layer{split}\n\n{}", layer_table(&layers(times, roof, arguments), roof, passes));
-    outln!("{name} by kernel{split}\n\n{}", kernel_table(&profile.kernels(roof)));
+    outln!("{name} by layer{split}\n\n{}", layer_table(&layers(times, roofline, arguments), roofline, passes));
+    outln!("{name} by kernel{split}\n\n{}", kernel_table(&profile.kernels(roofline)));
 }
 
 fn whole_line(name: &str, times: &NetworkTimes) -> String {
@@ -155,21 +155,21 @@ fn whole_line(name: &str, times: &NetworkTimes) -> String {
 
 fn measure_line(name: &str, m: &Measure) -> String {
     format!(
-        "  {name:<20} {:>12.3} ms  {:>10.2} GFLOP/s  {:>4.0}% of the roof",
+        "  {name:<20} {:>12.3} ms  {:>10.2} GFLOP/s  {:>4.0}% of the roofline",
         m.seconds * 1e3,
         m.gflop_per_s(),
-        100.0 * m.roof_share()
+        100.0 * m.roofline_share()
     )
 }
 
 fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &GpuOptions) -> Result<()> {
     let layer = ConvolutionLayer { batch: arguments.batch.unwrap_or(1), ..layer };
     let repetitions = arguments.steps.unwrap_or(LAYER_RUNS);
-    let (gpu, roof) = start(arguments, device)?;
-    let times = bench_convolution(&gpu, &roof, layer, repetitions)?;
+    let (gpu, roofline) = start(arguments, device)?;
+    let times = bench_convolution(&gpu, &roofline, layer, repetitions)?;
     let ConvolutionLayer { in_channels, out_channels, extents: [d, h, w], batch } = layer;
     if arguments.json {
-        let mut json = document(&gpu, &roof, repetitions);
+        let mut json = document(&gpu, &roofline, repetitions);
         json["convolution"] = json!({
             "kernel": 5, "in_channels": in_channels, "out_channels": out_channels, "extents": [d, h, w], "batch": batch,
         });

@@ -238,7 +238,7 @@ fn family(kernels: Vec<&'static str>) -> &'static str {
         "winograd"
     } else if any("conv3d_same5") {
         "direct"
-    } else if any("matmul") {
+    } else if any("gemm") {
         "matrix products"
     } else if any("conv3d_window") {
         "windows"

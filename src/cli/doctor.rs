@@ -8,7 +8,7 @@ use vnet_engine::gpu::{Gpu, GpuOptions, adapters};
 use vnet_engine::kernel::SHADERS;
 use vnet_engine::nn::InferenceGraph;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::profile::Roof;
+use vnet_engine::profile::Roofline;
 use vnet_engine::train::Preset;
 
 /// What a preset's training would cost on the device.
@@ -21,7 +21,7 @@ struct Cost {
     /// Of a step, forward and backward, in direct form.
     flops: f64,
     /// At the device's measured rate of multiply-adds.
-    seconds_at_the_roof: f64,
+    seconds_at_the_roofline: f64,
     /// Peak of device memory; null where not even one sample fits the device's limits.
     memory_bytes: Option<u64>,
     /// The same with `--memory low`.
@@ -33,11 +33,11 @@ struct Cost {
 pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
     let gpu = open_gpu(device)?;
     tell!("measuring {}", gpu.description().name);
-    let roof = Roof::measure(&gpu)?;
-    let costs = [Preset::Tiny, Preset::Small, Preset::Paper].map(|preset| cost(preset, &gpu, &roof));
+    let roofline = Roofline::measure(&gpu)?;
+    let costs = [Preset::Tiny, Preset::Small, Preset::Paper].map(|preset| cost(preset, &gpu, &roofline));
     let costs = costs.into_iter().collect::<Result<Vec<Cost>>>()?;
     if !arguments.json {
-        print_device(&gpu, &roof);
+        print_device(&gpu, &roofline);
         print_costs(&costs);
         outln!("\nself-test of each kernel, farthest element from the definition in f64:");
         outln!("  {:<34} {:>9} {:>9}  case", "kernel", "error", "bound");
@@ -55,7 +55,7 @@ pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
         let document = serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "adapters": adapters(),
             "device": gpu.description(), "memory_budget_bytes": gpu.memory_budget(), "timestamps": gpu.has_timestamps(),
-            "roof": roof, "presets": costs, "kernels": tests, "untried": untried, "failed": failed,
+            "roofline": roofline, "presets": costs, "kernels": tests, "untried": untried, "failed": failed,
         });
         outln!("{document}");
     } else {
@@ -70,20 +70,20 @@ pub fn doctor(arguments: &DoctorArguments, device: &GpuOptions) -> Result<()> {
     Ok(())
 }
 
-fn print_device(gpu: &Gpu, roof: &Roof) {
+fn print_device(gpu: &Gpu, roofline: &Roofline) {
     outln!("vnet-engine {} ({})\n", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT"));
     let used = gpu.description();
     print_adapters(&adapters(), used);
     let budget = gpu.memory_budget().map_or_else(|| "not known".to_owned(), human_bytes);
     outln!("\ndevice memory to stay below: {budget}; times of dispatches: {}", clock(gpu));
-    outln!("measured now: copy {:.1} GB/s, fma {:.1} GFLOP/s", roof.copy_gb_per_s, roof.fma_gflop_per_s);
+    outln!("measured now: copy {:.1} GB/s, fma {:.1} GFLOP/s", roofline.copy_gb_per_s, roofline.fma_gflop_per_s);
 }
 
 fn clock(gpu: &Gpu) -> &'static str {
     if gpu.has_timestamps() { "by the device's clock" } else { "by the host's clock" }
 }
 
-fn cost(preset: Preset, gpu: &Gpu, roof: &Roof) -> Result<Cost> {
+fn cost(preset: Preset, gpu: &Gpu, roofline: &Roofline) -> Result<Cost> {
     let subject = subject(Some(preset), None, 2)?;
     let (patch, batch) = (subject.patch, subject.config.training.batch);
     let [x, y, z] = patch;
@@ -104,7 +104,7 @@ fn cost(preset: Preset, gpu: &Gpu, roof: &Roof) -> Result<Cost> {
         batch,
         parameters: layers.iter().map(|layer| layer.parameters).sum(),
         flops,
-        seconds_at_the_roof: flops / (roof.fma_gflop_per_s * 1e9),
+        seconds_at_the_roofline: flops / (roofline.fma_gflop_per_s * 1e9),
         memory_bytes,
         low_memory_bytes,
         fits,
@@ -134,7 +134,7 @@ fn print_costs(costs: &[Cost]) {
             c.batch,
             c.parameters,
             c.flops / 1e9,
-            c.seconds_at_the_roof,
+            c.seconds_at_the_roofline,
             bytes(c.memory_bytes),
             bytes(c.low_memory_bytes),
             c.fits.map_or("not known", |fits| if fits { "yes" } else { "no" })

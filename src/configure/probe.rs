@@ -16,7 +16,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const TIMED: Duration = Duration::from_secs(4);
 const LEAST: u32 = 3;
 /// Direct flops per second of a training step on two cores with a software driver, at base 4 and 16: docs/performance.md.
-const SOFTWARE: [f64; 2] = [30e9, 165e9];
+const TWO_CORES: [f64; 2] = [30e9, 165e9];
 /// What other devices are taken to be faster than two cores.
 const INTEGRATED: f64 = 10.0;
 const DISCRETE: f64 = 100.0;
@@ -35,7 +35,7 @@ impl Nominal {
     pub fn of(adapter: &AdapterDescription) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         match adapter.kind {
-            "software" => Self { minutes: 15.0, factor: cores as f64 / 2.0 },
+            "cpu" => Self { minutes: 15.0, factor: cores as f64 / 2.0 },
             "discrete" => Self { minutes: 480.0, factor: DISCRETE },
             _ => Self { minutes: 480.0, factor: INTEGRATED },
         }
@@ -43,9 +43,9 @@ impl Nominal {
 
     /// Direct flops per second of a training step of a network of this base.
     pub fn flops_per_second(&self, base: usize) -> f64 {
-        // Wider matrix products run closer to the roof; between the two measured widths by a power law.
-        let exponent = (SOFTWARE[1] / SOFTWARE[0]).ln() / 4f64.ln();
-        self.factor * SOFTWARE[0] * (base as f64 / 4.0).powf(exponent)
+        // Wider matrix products run closer to the roofline; between the two measured widths by a power law.
+        let exponent = (TWO_CORES[1] / TWO_CORES[0]).ln() / 4f64.ln();
+        self.factor * TWO_CORES[0] * (base as f64 / 4.0).powf(exponent)
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         let speed = |factor: f64, base: usize| Nominal { minutes: 1.0, factor }.flops_per_second(base);
         let doubled = speed(1.0, 8) / speed(1.0, 4);
         assert!(doubled > 1.0, "wider products are faster: {doubled}");
-        approx::assert_relative_eq!(doubled * doubled, SOFTWARE[1] / SOFTWARE[0], max_relative = 1e-12);
+        approx::assert_relative_eq!(doubled * doubled, TWO_CORES[1] / TWO_CORES[0], max_relative = 1e-12);
         for base in [2, 5, 8, 16] {
             approx::assert_relative_eq!(speed(1.0, 2 * base) / speed(1.0, base), doubled, max_relative = 1e-12);
             approx::assert_relative_eq!(speed(10.0, base), 10.0 * speed(1.0, base), max_relative = 1e-12);

@@ -34,7 +34,7 @@ pub struct AdapterDescription {
     pub driver: String,
     /// `Vulkan`, `Metal` or `Dx12`.
     pub backend: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
     pub kind: &'static str,
     /// Smallest and largest subgroup.
     pub subgroup: [u32; 2],
@@ -80,7 +80,7 @@ fn kind(device: wgpu::DeviceType) -> &'static str {
         wgpu::DeviceType::DiscreteGpu => "discrete",
         wgpu::DeviceType::IntegratedGpu => "integrated",
         wgpu::DeviceType::VirtualGpu => "virtual",
-        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Cpu => "cpu",
         wgpu::DeviceType::Other => "other",
     }
 }

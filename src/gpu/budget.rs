@@ -5,7 +5,7 @@ use super::AdapterDescription;
 /// Vulkan: the device-local heaps. A processor that runs shaders in software takes the machine's memory, whatever its
 /// driver says.
 pub(super) fn detect(adapter: &wgpu::Adapter, description: &AdapterDescription) -> Option<u64> {
-    if description.kind == "software" {
+    if description.kind == "cpu" {
         return crate::host_memory::available_memory();
     }
     // SAFETY: the adapter is only asked for its properties, and nothing of it is kept or destroyed.

@@ -50,16 +50,16 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     conv3d_same5_grad_weight
     conv3d_same5_lanes
     conv3d_same5_lanes_grad_weight
-    conv3d_sum_shares
+    conv3d_split_k_sum
     conv3d_window
     conv3d_window_grad_weight
     ema
     fill
-    matmul_subgroup
-    matmul_subgroup_tile
-    matmul_subgroup_transposed
-    matmul_subgroup_wide
-    matmul_tiled
+    gemm_subgroup
+    gemm_subgroup_tile
+    gemm_subgroup_transposed
+    gemm_subgroup_wide
+    gemm_tiled
     pad_crop
     gradient_norm
     prelu
@@ -73,16 +73,16 @@ pub const SHADERS: &[(&str, &str)] = table!("":
     squares
     tile_channels
     tile_channels_grad
-    weight_turned
+    weight_transpose
     winograd_grad_depth
     winograd_grad_plane
-    winograd_grad_plane_turned
+    winograd_grad_plane_transposed
     winograd_grad_weight_depth
     winograd_grad_weight_plane
     winograd_output_depth
     winograd_output_plane
-    winograd_source_depth
-    winograd_source_plane
+    winograd_input_depth
+    winograd_input_plane
     winograd_weight_depth
     winograd_weight_plane
 );
@@ -98,8 +98,8 @@ const COMMON: &[(&str, &str)] = table!("common/":
     lane_tile
     lanes
     line
-    matmul
-    matmul_kept
+    gemm
+    gemm_kept
     outer_product
     random
     reduce

@@ -76,8 +76,8 @@ impl Target {
     }
 
     /// Whether the kernels for subgroups of eight may and should be used.
-    pub fn lane_products(&self) -> bool {
-        self.tuning.lane_products && self.pairs() && self.limits.subgroup == Some(8)
+    pub fn subgroup_kernels(&self) -> bool {
+        self.tuning.subgroup_kernels && self.pairs() && self.limits.subgroup == Some(8)
     }
 
     /// A grid of at least `workgroups` workgroups within the limit per dimension.
@@ -114,14 +114,14 @@ mod tests {
     fn what_pays_also_needs_what_the_adapter_offers() {
         let lanes = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
         let of = |limits, tuning| Target { limits, tuning, ..Target::webgpu() };
-        assert!(of(lanes, Tuning::CPU).lane_products());
+        assert!(of(lanes, Tuning::CPU).subgroup_kernels());
         for limits in [
             DeviceLimits { int64: false, ..lanes },
             DeviceLimits { subgroup: Some(32), ..lanes },
             DeviceLimits { subgroup: None, ..lanes },
         ] {
-            assert!(!of(limits, Tuning::CPU).lane_products(), "{limits:?}");
+            assert!(!of(limits, Tuning::CPU).subgroup_kernels(), "{limits:?}");
         }
-        assert!(!of(lanes, Tuning::GPU).lane_products() && !of(lanes, Tuning::GPU).pairs());
+        assert!(!of(lanes, Tuning::GPU).subgroup_kernels() && !of(lanes, Tuning::GPU).pairs());
     }
 }

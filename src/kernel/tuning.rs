@@ -7,11 +7,11 @@ pub struct Tuning {
     /// [`DeviceLimits::int64`](super::DeviceLimits::int64).
     pub pairs: bool,
     /// The kernels for subgroups of eight pay: loads are dear, broadcasts are cheap. They need [`Tuning::pairs`].
-    pub lane_products: bool,
+    pub subgroup_kernels: bool,
     /// Rows of one invocation of an elementwise kernel.
     pub elementwise_rows: usize,
     /// Invocations of a workgroup of the direct convolutions, each with a row or a block of voxels.
-    pub convolution_lanes: u32,
+    pub convolution_invocations: u32,
     /// Workgroups that the sum of a weight gradient is divided among, where there are so many voxels.
     pub gradient_workgroups: usize,
     /// Numbers of Winograd's convolution.
@@ -40,14 +40,14 @@ pub struct ConvolutionCosts {
     /// A flop of the direct kernel.
     pub direct: f64,
     /// A flop of the direct kernel for subgroups of eight.
-    pub direct_lanes: f64,
-    /// A flop of the matrix products between the transforms.
-    pub product: f64,
+    pub direct_subgroup: f64,
+    /// A flop of the gemms between the transforms.
+    pub gemm: f64,
     /// A frequency of the input, of the output or of a weight: written, read, and transformed.
     pub frequency: f64,
 }
 
-/// Sizes of the loops of [`crate::profile::Roof::measure`]: larger than caches, and long enough against the overhead of a
+/// Sizes of the loops of [`crate::profile::Roofline::measure`]: larger than caches, and long enough against the overhead of a
 /// dispatch, but below half a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RooflineTuning {
@@ -62,33 +62,33 @@ pub struct RooflineTuning {
 const SUBMISSION_FLOPS: u64 = 100_000_000_000;
 
 impl Tuning {
-    /// A GPU. Estimated, not measured: costs are relative to a direct flop, products run a little faster, and a frequency is
+    /// A GPU. Estimated, not measured: costs are relative to a direct flop, gemms run a little faster, and a frequency is
     /// eight bytes of traffic at a few flops per byte.
     pub const GPU: Self = Self {
         pairs: false,
-        lane_products: false,
+        subgroup_kernels: false,
         elementwise_rows: 4,
-        convolution_lanes: 64,
+        convolution_invocations: 64,
         // The hundred and more processors of a GPU, several times.
         gradient_workgroups: 2000,
         winograd: WinogradTuning { part_bytes: 16 << 20, weight_bytes: 16 << 20 },
-        costs: ConvolutionCosts { direct: 1.0, direct_lanes: 1.0, product: 0.7, frequency: 40.0 },
+        costs: ConvolutionCosts { direct: 1.0, direct_subgroup: 1.0, gemm: 0.7, frequency: 40.0 },
         submission_flops: SUBMISSION_FLOPS,
         roofline: RooflineTuning { copy_bytes: 256 << 20, iterations: 7900 },
     };
 
     /// A processor that runs shaders in software: llvmpipe on two cores, measured (docs/performance.md). 17 and 25 GFLOP/s
-    /// direct, 33 GFLOP/s products, and 22 ns to read or write eight frequencies on one core.
+    /// direct, 33 GFLOP/s gemms, and 22 ns to read or write eight frequencies on one core.
     pub const CPU: Self = Self {
         pairs: true,
-        lane_products: true,
+        subgroup_kernels: true,
         // Enough to pay for a subgroup's start as well.
         elementwise_rows: 32,
         // A workgroup runs on one core: small ones leave none idle.
-        convolution_lanes: 16,
+        convolution_invocations: 16,
         gradient_workgroups: 100,
         winograd: WinogradTuning { part_bytes: 2 << 20, weight_bytes: 16 << 20 },
-        costs: ConvolutionCosts { direct: 0.06, direct_lanes: 0.04, product: 0.03, frequency: 1.4 },
+        costs: ConvolutionCosts { direct: 0.06, direct_subgroup: 0.04, gemm: 0.03, frequency: 1.4 },
         submission_flops: SUBMISSION_FLOPS,
         roofline: RooflineTuning { copy_bytes: 64 << 20, iterations: 160 },
     };

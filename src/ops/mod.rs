@@ -8,7 +8,7 @@ mod conv3d;
 mod conv_transpose3d;
 mod cross_entropy;
 mod fill;
-mod matmul;
+mod gemm;
 mod pad_crop;
 mod prelu;
 pub(crate) mod rows;

@@ -34,7 +34,7 @@ pub(crate) struct Rows {
     samples: usize,
     rows: usize,
     channels: usize,
-    lanes: usize,
+    block: usize,
     groups: usize,
     blocks: usize,
     tile: usize,
@@ -62,17 +62,17 @@ impl Rows {
 
     fn new(samples: usize, rows: usize, channels: usize, tile: impl FnOnce(usize) -> usize) -> Self {
         let blocks = channels.div_ceil(WORKGROUP).max(1);
-        let lanes = channels.div_ceil(blocks).max(1);
-        let groups = WORKGROUP / lanes;
+        let block = channels.div_ceil(blocks).max(1);
+        let groups = WORKGROUP / block;
         let tile = tile(groups);
-        Self { samples, rows, channels, lanes, groups, blocks, tile, tiles: rows.div_ceil(tile).max(1) }
+        Self { samples, rows, channels, block, groups, blocks, tile, tiles: rows.div_ceil(tile).max(1) }
     }
 
     /// A dispatch over the matrix: `rows` is the first member of the shader's uniform.
     pub(crate) fn dispatch(&self, shader: &'static str, target: &Target) -> Dispatch {
-        let Self { samples, rows, channels, lanes, groups, blocks, tile, tiles } = *self;
+        let Self { samples, rows, channels, block, groups, blocks, tile, tiles } = *self;
         Dispatch::new(shader)
-            .params(&[samples, rows, channels, lanes, groups, blocks, tile, tiles])
+            .params(&[samples, rows, channels, block, groups, blocks, tile, tiles])
             .linear_grid(samples * tiles * blocks, target)
     }
 
@@ -152,14 +152,14 @@ mod tests {
                 |tuning| Rows::elementwise(samples, rows, channels, &Target::webgpu().with_tuning(tuning));
             let [gpu, cpu] = [Tuning::GPU, Tuning::CPU].map(elementwise);
             for r in [gpu, cpu, Rows::summed(samples, rows, channels)] {
-                assert!(r.lanes * r.groups <= WORKGROUP);
+                assert!(r.block * r.groups <= WORKGROUP);
                 let mut visits = vec![0; samples * rows * channels];
                 for workgroup in 0..samples * r.tiles * r.blocks {
                     for local in 0..WORKGROUP {
                         let tile = workgroup / r.blocks;
                         let sample = tile / r.tiles;
-                        let channel = workgroup % r.blocks * r.lanes + local % r.lanes;
-                        let group = local / r.lanes;
+                        let channel = workgroup % r.blocks * r.block + local % r.block;
+                        let group = local / r.block;
                         if channel >= channels || group >= r.groups {
                             continue;
                         }

@@ -1,8 +1,8 @@
-use super::{Pass, Profile, ProfiledStep, Roof};
+use super::{Pass, Profile, ProfiledStep, Roofline};
 use crate::kernel::Cost;
 use serde::Serialize;
 
-/// Work, the time that it took, and the time that it would take at the roof.
+/// Work, the time that it took, and the time that it would take at the roofline.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Measure {
     /// Seconds.
@@ -11,31 +11,31 @@ pub struct Measure {
     pub flops: f64,
     /// Compulsory traffic in bytes.
     pub bytes: f64,
-    /// Seconds at the roof: of each step the longer of its flops at the fma roof and its bytes at the copy roof.
-    pub roof_seconds: f64,
+    /// Seconds at the roofline: of each step the longer of its flops at the fma roofline and its bytes at the copy roofline.
+    pub roofline_seconds: f64,
     /// Dispatches.
     pub dispatches: usize,
 }
 
 impl Measure {
-    fn of_cost(cost: Cost, seconds: f64, dispatches: usize, roof: &Roof) -> Self {
+    fn of_cost(cost: Cost, seconds: f64, dispatches: usize, roofline: &Roofline) -> Self {
         let (flops, bytes) = (cost.flops as f64, cost.bytes as f64);
-        let roof_seconds = roof.seconds(flops, bytes);
-        Self { seconds, flops, bytes, roof_seconds, dispatches }
+        let roofline_seconds = roofline.seconds(flops, bytes);
+        Self { seconds, flops, bytes, roofline_seconds, dispatches }
     }
 
     fn add(&mut self, other: Self) {
         self.seconds += other.seconds;
         self.flops += other.flops;
         self.bytes += other.bytes;
-        self.roof_seconds += other.roof_seconds;
+        self.roofline_seconds += other.roofline_seconds;
         self.dispatches += other.dispatches;
     }
 
     /// The same share of everything but the time.
     fn scaled(self, share: f64) -> Self {
-        let Self { flops, bytes, roof_seconds, .. } = self;
-        Self { flops: flops * share, bytes: bytes * share, roof_seconds: roof_seconds * share, ..self }
+        let Self { flops, bytes, roofline_seconds, .. } = self;
+        Self { flops: flops * share, bytes: bytes * share, roofline_seconds: roofline_seconds * share, ..self }
     }
 
     fn per_second(&self, amount: f64) -> f64 {
@@ -52,16 +52,16 @@ impl Measure {
         self.per_second(self.bytes) / 1e9
     }
 
-    /// Share of the roof: 1 where nothing that does this work in direct form could be faster.
-    pub fn roof_share(&self) -> f64 {
-        self.per_second(self.roof_seconds)
+    /// Share of the roofline: 1 where nothing that does this work in direct form could be faster.
+    pub fn roofline_share(&self) -> f64 {
+        self.per_second(self.roofline_seconds)
     }
 
     /// The figures as they stand in JSON.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "seconds": self.seconds, "flops": self.flops, "bytes": self.bytes, "dispatches": self.dispatches,
-            "gflop_per_s": self.gflop_per_s(), "gb_per_s": self.gb_per_s(), "roof_share": self.roof_share(),
+            "gflop_per_s": self.gflop_per_s(), "gb_per_s": self.gb_per_s(), "roofline_share": self.roofline_share(),
         })
     }
 }
@@ -90,21 +90,21 @@ pub struct KernelMeasure {
 
 impl Profile {
     /// All of it.
-    pub fn total(&self, roof: &Roof) -> Measure {
+    pub fn total(&self, roofline: &Roofline) -> Measure {
         let mut total = Measure::default();
-        self.steps.iter().for_each(|step| total.add(step.measure(roof)));
+        self.steps.iter().for_each(|step| total.add(step.measure(roofline)));
         total
     }
 
     /// By layer and pass, layers in the order of their first step.
-    pub fn layers(&self, roof: &Roof) -> Vec<LayerMeasure> {
+    pub fn layers(&self, roofline: &Roofline) -> Vec<LayerMeasure> {
         let mut order: Vec<&str> = Vec::new();
         let mut rows: Vec<LayerMeasure> = Vec::new();
         for step in &self.steps {
             if !order.contains(&step.layer.as_str()) {
                 order.push(&step.layer);
             }
-            let measure = step.measure(roof);
+            let measure = step.measure(roofline);
             match rows.iter_mut().find(|r| r.layer == step.layer && r.pass == step.pass) {
                 Some(row) => row.measure.add(measure),
                 None => rows.push(LayerMeasure { layer: step.layer.clone(), pass: step.pass, measure }),
@@ -116,10 +116,10 @@ impl Profile {
 
     /// By kernel and operation, the longest first. Where an operation has several kernels, each counts the share of its
     /// work that it has of its time: none of them does that work alone.
-    pub fn kernels(&self, roof: &Roof) -> Vec<KernelMeasure> {
+    pub fn kernels(&self, roofline: &Roofline) -> Vec<KernelMeasure> {
         let mut rows: Vec<KernelMeasure> = Vec::new();
         for step in &self.steps {
-            let whole = step.measure(roof);
+            let whole = step.measure(roofline);
             for d in &step.dispatches {
                 let share = if whole.seconds > 0.0 { d.seconds / whole.seconds } else { 0.0 };
                 let measure = Measure { seconds: d.seconds, dispatches: 1, ..whole.scaled(share) };
@@ -135,8 +135,8 @@ impl Profile {
 }
 
 impl ProfiledStep {
-    fn measure(&self, roof: &Roof) -> Measure {
-        Measure::of_cost(self.cost, self.seconds(), self.dispatches.len(), roof)
+    fn measure(&self, roofline: &Roofline) -> Measure {
+        Measure::of_cost(self.cost, self.seconds(), self.dispatches.len(), roofline)
     }
 }
 

@@ -1,15 +1,15 @@
 //! Where the time of a run goes: by layer, by kernel and over time, beside what the device can do at best.
 //!
 //! Flops are those of the direct form of each operation ([`Cost`]), whatever its kernels do, so a kernel that needs fewer
-//! multiplications may be above the roof. Bytes are the compulsory traffic.
+//! multiplications may be above the roofline. Bytes are the compulsory traffic.
 
 mod measure;
-mod roof;
+mod roofline;
 mod table;
 mod trace;
 
 pub use measure::{KernelMeasure, LayerMeasure, Measure};
-pub use roof::{CopyLoop, FmaLoop, Roof, RoofCase, cases, roof_cases};
+pub use roofline::{CopyLoop, FmaLoop, Roofline, RooflineCase, cases, roofline_cases};
 pub use table::{Passes, kernel_table, layer_table};
 pub use trace::chrome_trace;
 

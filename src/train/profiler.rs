@@ -1,7 +1,7 @@
 use super::TrainError;
 use crate::exec::Executor;
 use crate::files::replace_file;
-use crate::profile::{Passes, Profile, ProgramTimings, Roof, chrome_trace, kernel_table, layer_table};
+use crate::profile::{Passes, Profile, ProgramTimings, Roofline, chrome_trace, kernel_table, layer_table};
 use std::path::Path;
 
 /// Steps of a run before the one that is profiled: pipelines and memory have been used by then.
@@ -10,15 +10,15 @@ const WARM_UP: u64 = 2;
 /// Profiles one step of a run.
 #[derive(Debug)]
 pub(super) struct StepProfiler {
-    roof: Roof,
+    roofline: Roofline,
     /// Steps done before the one that is profiled.
     after: u64,
 }
 
 impl StepProfiler {
     /// The profiler of a run that has done `done` of its `steps` steps: of the third step from here, or of the last.
-    pub(super) fn new(roof: Roof, done: u64, steps: u64) -> Self {
-        Self { roof, after: (done + WARM_UP).min(steps.saturating_sub(1)) }
+    pub(super) fn new(roofline: Roofline, done: u64, steps: u64) -> Self {
+        Self { roofline, after: (done + WARM_UP).min(steps.saturating_sub(1)) }
     }
 
     /// Whether the next step is the one.
@@ -40,14 +40,14 @@ impl StepProfiler {
         let about = serde_json::json!({
             "step": step, "device": device.name, "driver": device.driver,
             "clock": if gpu.has_timestamps() { "device" } else { "host" },
-            "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "roof": self.roof,
+            "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "roofline": self.roofline,
         });
         let text = format!(
             "step {step} on {}, {}\n\n{}\n{}",
             device.name,
             device.driver,
-            layer_table(&profile.layers(&self.roof), &self.roof, Passes::Training),
-            kernel_table(&profile.kernels(&self.roof))
+            layer_table(&profile.layers(&self.roofline), &self.roofline, Passes::Training),
+            kernel_table(&profile.kernels(&self.roofline))
         );
         let trace = chrome_trace(&profile, &about).to_string();
         for (name, contents) in [("profile.json", trace), ("profile.txt", text)] {
@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn the_step_behind_the_warm_up_is_due_or_the_last() {
-        let roof = Roof { copy_gb_per_s: 1.0, fma_gflop_per_s: 1.0 };
-        let due = |done, steps| (done..steps).find(|&d| StepProfiler::new(roof, done, steps).due(d));
+        let roofline = Roofline { copy_gb_per_s: 1.0, fma_gflop_per_s: 1.0 };
+        let due = |done, steps| (done..steps).find(|&d| StepProfiler::new(roofline, done, steps).due(d));
         assert_eq!(due(0, 100), Some(2));
         assert_eq!(due(40, 100), Some(42));
         assert_eq!(due(0, 2), Some(1));

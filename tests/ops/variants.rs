@@ -138,7 +138,7 @@ impl Variant {
             let dispatches = &plan.programs[0].dispatches;
             dispatches.iter().filter(|d| plan.kernels[d.kernel].shader == shader).count()
         };
-        let (chunks, planes) = (count("winograd_source_depth"), count("winograd_source_plane"));
+        let (chunks, planes) = (count("winograd_input_depth"), count("winograd_input_plane"));
         let slices = count("winograd_weight_plane") + count("winograd_grad_weight_plane");
         let rows = Tiles::of(case).rows();
         match self.division {
@@ -215,5 +215,5 @@ pub fn every_kernel_of_a_convolution_is_lowered_in_parts() {
     }
     let unsplit: Vec<&str> = whole.difference(&split).copied().filter(|s| !s.starts_with("winograd")).collect();
     // These move weights and partial sums.
-    assert_eq!(unsplit, ["conv3d_sum_shares", "weight_turned"]);
+    assert_eq!(unsplit, ["conv3d_split_k_sum", "weight_transpose"]);
 }

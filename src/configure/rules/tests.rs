@@ -223,7 +223,7 @@ fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
         name: "a device".to_owned(),
         driver: "a driver".to_owned(),
         backend: "Vulkan".to_owned(),
-        kind: "software",
+        kind: "cpu",
         subgroup: [4, 8],
         max_binding_bytes: 1,
         max_buffer_bytes: 1,

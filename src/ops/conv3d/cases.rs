@@ -43,7 +43,7 @@ impl Layer {
         let (input, weight) = (TensorSpec::f32(input), TensorSpec::f32([kd, kh, kw, cin, cout]));
         let g = Geometry::of_conv3d("case", stride, padding, &input, &weight).expect("cases are valid");
         let drawn = |spec: &TensorSpec| (spec.clone(), Draw::Normal(1.0));
-        let output = TensorSpec::f32([n, g.coarse[0], g.coarse[1], g.coarse[2], cout]);
+        let output = TensorSpec::f32([n, g.output[0], g.output[1], g.output[2], cout]);
         let mut inputs = vec![drawn(&input), drawn(&weight)];
         if self.bias {
             inputs.push(drawn(&TensorSpec::f32([cout])));
@@ -61,7 +61,7 @@ impl Layer {
             ),
             backward(
                 "conv3d_grad_weight",
-                Case::new("", grad_weight, vec![drawn(&input), drawn(&output)], sum(g.coarse_voxels())),
+                Case::new("", grad_weight, vec![drawn(&input), drawn(&output)], sum(g.output_voxels())),
             ),
         ];
         if !g.is_same_5() {
@@ -78,7 +78,7 @@ impl Layer {
 }
 
 fn batch_tiles(g: &Geometry) -> usize {
-    g.batch * g.fine.map(|e| e.div_ceil(4)).iter().product::<usize>()
+    g.batch * g.input.map(|e| e.div_ceil(4)).iter().product::<usize>()
 }
 
 /// Largest error of Winograd's kernels on normal inputs of deviation 1 (docs/numerics.md, section 1): sums of `sums`

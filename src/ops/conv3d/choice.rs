@@ -44,13 +44,13 @@ pub fn convolution_kernels(layer: &ConvolutionLayer, target: &Target) -> (Convol
     let &ConvolutionLayer { in_channels, out_channels, extents, batch } = layer;
     let geometry = Geometry {
         batch,
-        fine: extents,
-        coarse: extents,
+        input: extents,
+        output: extents,
         kernel: [5; 3],
         stride: [1; 3],
         padding: [2; 3],
-        fine_channels: in_channels,
-        coarse_channels: out_channels,
+        in_channels: in_channels,
+        out_channels: out_channels,
     };
     choose(&geometry, target)
 }
@@ -60,7 +60,7 @@ fn choose(g: &Geometry, target: &Target) -> (ConvolutionKernels, Reason) {
     if matches!(target.policy.algorithms, Algorithms::Naive | Algorithms::Direct) {
         return (Direct, Reason::Asked);
     }
-    if !winograd::Winograd.fits(g, WeightOrder::FineFirst, target) {
+    if !winograd::Winograd.fits(g, WeightOrder::InputFirst, target) {
         return (Direct, Reason::OnlyDirect);
     }
     if target.policy.algorithms == Algorithms::Winograd {
@@ -75,14 +75,14 @@ fn choose(g: &Geometry, target: &Target) -> (ConvolutionKernels, Reason) {
 /// What the table says of a convolution that keeps the extents.
 fn measured(g: &Geometry, target: &Target) -> Option<MeasuredChoice> {
     let table = target.policy.table()?;
-    let (in_channels, out_channels) = (g.fine_channels, g.coarse_channels);
-    let layer = ConvolutionLayer { in_channels, out_channels, extents: g.fine, batch: g.batch };
+    let (in_channels, out_channels) = (g.in_channels, g.out_channels);
+    let layer = ConvolutionLayer { in_channels, out_channels, extents: g.input, batch: g.batch };
     table.convolutions.get(&layer).copied()
 }
 
 /// The cost model for forward and both gradients, which differ little in either family.
 fn winograd_is_faster(g: &Geometry, target: &Target) -> bool {
-    let cost = |kind| cheapest(kind, g, WeightOrder::FineFirst, target).map_or(f64::INFINITY, |f| f.cost(g, target));
+    let cost = |kind| cheapest(kind, g, WeightOrder::InputFirst, target).map_or(f64::INFINITY, |f| f.cost(g, target));
     cost(Kind::Winograd) < cost(Kind::Direct)
 }
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn name(g: &Geometry, target: &Target) -> String {
-        format!("{:?}", family(g, WeightOrder::FineFirst, target))
+        format!("{:?}", family(g, WeightOrder::InputFirst, target))
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use super::geometry::{Geometry, WeightOrder};
 use super::naive::Naive;
+use super::operands::{ConvOperands, Sides};
 use super::same5::Same5;
 use super::same5_lanes::Same5Lanes;
-use super::shares::Product;
 use super::window::Window;
 use super::window_lanes::WindowLanes;
 use super::winograd::Winograd;
 use crate::graph::Lowering;
-use crate::kernel::{Operand, Target};
+use crate::kernel::Target;
 use std::fmt::Debug;
 
 /// What a user's choice between kernels tells apart.
@@ -36,23 +36,14 @@ pub(in crate::ops) trait Family: Debug + Sync {
     /// [`ConvolutionCosts`](crate::kernel::ConvolutionCosts).
     fn cost(&self, g: &Geometry, target: &Target) -> f64;
 
-    /// Emits `coarse[n, o, a] = bias[a] + Σ_{k, f} fine[n, o * stride + k - padding, f] * weight[k, f, a]`.
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder);
+    /// Emits `output[n, o, co] = bias[co] + Σ_{k, ci} input[n, o * stride + k - padding, ci] * weight[k, ci, co]`.
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder);
 
-    /// Emits `fine[n, i, f] = bias[f] + Σ_{k, o, a: o * stride + k - padding = i} coarse[n, o, a] * weight[k, f, a]`.
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder);
+    /// Emits `input[n, i, ci] = bias[ci] + Σ_{k, o, co: o * stride + k - padding = i} output[n, o, co] * weight[k, ci, co]`.
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder);
 
-    /// Emits `weight[k, f, a] = Σ_{n, o} fine[n, o * stride + k - padding, f] * coarse[n, o, a]`.
+    /// Emits `weight[k, ci, co] = Σ_{n, o} input[n, o * stride + k - padding, ci] * output[n, o, co]`.
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, order: WeightOrder);
-}
-
-/// The operands of a weight gradient.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::ops) struct Sides {
-    /// The side that windows are cut from.
-    pub fine: Operand,
-    /// The side with one voxel per window.
-    pub coarse: Operand,
 }
 
 /// Every family. Of those that cost the same the first is taken.

@@ -4,35 +4,38 @@ use crate::tensor::{ShapeError, TensorSpec};
 /// Order of the two channel axes of weights, which both follow the taps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ops) enum WeightOrder {
-    /// `[k, fine channel, coarse channel]`: a convolution, from its fine input to its coarse output.
-    FineFirst,
-    /// `[k, coarse channel, fine channel]`: a transposed convolution, from its coarse input to its fine output.
-    CoarseFirst,
+    /// `[k, in channel, out channel]`: a convolution.
+    InputFirst,
+    /// `[k, out channel, in channel]`: a transposed convolution, whose input is the output of the convolution that leads back.
+    OutputFirst,
 }
 
 impl WeightOrder {
-    /// Steps between neighbouring fine and coarse channels.
+    /// Steps between the weights of neighbouring input and output channels.
     pub fn steps(self, g: &Geometry) -> [usize; 2] {
         match self {
-            Self::FineFirst => [g.coarse_channels, 1],
-            Self::CoarseFirst => [1, g.fine_channels],
+            Self::InputFirst => [g.out_channels, 1],
+            Self::OutputFirst => [1, g.in_channels],
         }
     }
 }
 
-/// Extents of a convolution: how the fine side (the input) and the coarse side (the output) of its windows correspond.
+/// Extents of a convolution.
+///
+/// A transposed convolution is the input gradient of the convolution that leads back, and has the geometry of that one: its
+/// own input is the `output` here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ops) struct Geometry {
     pub batch: usize,
-    /// Extents of the side that windows are cut from: the input of a convolution, the output of a transposed one.
-    pub fine: [usize; 3],
-    /// Extents of the side with one voxel per window.
-    pub coarse: [usize; 3],
+    /// Extents of the input, from which windows are cut.
+    pub input: [usize; 3],
+    /// Extents of the output, which has one voxel per window.
+    pub output: [usize; 3],
     pub kernel: [usize; 3],
     pub stride: [usize; 3],
     pub padding: [usize; 3],
-    pub fine_channels: usize,
-    pub coarse_channels: usize,
+    pub in_channels: usize,
+    pub out_channels: usize,
 }
 
 impl Geometry {
@@ -41,27 +44,27 @@ impl Geometry {
         self.kernel.iter().product()
     }
 
-    /// Voxels of the fine side, over the batch.
-    pub fn fine_voxels(&self) -> usize {
-        self.batch * self.fine.iter().product::<usize>()
+    /// Voxels of the input, over the batch.
+    pub fn input_voxels(&self) -> usize {
+        self.batch * self.input.iter().product::<usize>()
     }
 
-    /// Voxels of the coarse side, over the batch.
-    pub fn coarse_voxels(&self) -> usize {
-        self.batch * self.coarse.iter().product::<usize>()
+    /// Voxels of the output, over the batch.
+    pub fn output_voxels(&self) -> usize {
+        self.batch * self.output.iter().product::<usize>()
     }
 
     /// Number of weights.
     pub fn weights(&self) -> usize {
-        self.taps() * self.fine_channels * self.coarse_channels
+        self.taps() * self.in_channels * self.out_channels
     }
 
     /// Flops of the direct form, taps in the padding included.
     pub fn flops(&self) -> u64 {
-        2 * self.coarse_voxels() as u64 * self.weights() as u64
+        2 * self.output_voxels() as u64 * self.weights() as u64
     }
 
-    /// Whether the windows tile the fine side: a matrix product with an index map.
+    /// Whether the windows tile the input: a gemm with an index map.
     pub fn windows_tile(&self) -> bool {
         self.kernel == self.stride && self.padding == [0; 3]
     }
@@ -75,12 +78,12 @@ impl Geometry {
     pub fn write(&self, dispatch: Dispatch, order: WeightOrder) -> Dispatch {
         dispatch
             .param(self.batch)
-            .params(&self.fine)
-            .params(&self.coarse)
+            .params(&self.input)
+            .params(&self.output)
             .params(&self.kernel)
             .params(&self.stride)
             .params(&self.padding)
-            .params(&[self.fine_channels, self.coarse_channels])
+            .params(&[self.in_channels, self.out_channels])
             .params(&order.steps(self))
     }
 
@@ -89,27 +92,27 @@ impl Geometry {
         op: &'static str,
         stride: [usize; 3],
         padding: [usize; 3],
-        input: &TensorSpec,
+        activation: &TensorSpec,
         weight: &TensorSpec,
     ) -> Result<Self, ShapeError> {
-        let error = |expected: &str| ShapeError::new(op, expected, &[input, weight]);
-        let ([batch, d, h, w, channels], [kd, kh, kw, cin, cout]) = (axes(op, input)?, axes(op, weight)?);
-        let (fine, kernel) = ([d, h, w], [kd, kh, kw]);
+        let error = |expected: &str| ShapeError::new(op, expected, &[activation, weight]);
+        let ([batch, d, h, w, channels], [kd, kh, kw, cin, cout]) = (axes(op, activation)?, axes(op, weight)?);
+        let (input, kernel) = ([d, h, w], [kd, kh, kw]);
         if channels != cin {
             return Err(error("weights [kD, kH, kW, Cin, Cout] with the channels of the input"));
         }
         if stride.contains(&0) || kernel.contains(&0) {
             return Err(error("a stride and a kernel of at least one"));
         }
-        let mut coarse = [0; 3];
+        let mut output = [0; 3];
         for axis in 0..3 {
-            coarse[axis] = (fine[axis] + 2 * padding[axis])
+            output[axis] = (input[axis] + 2 * padding[axis])
                 .checked_sub(kernel[axis])
                 .map(|room| room / stride[axis] + 1)
                 .ok_or_else(|| error("a kernel that fits into the padded input"))?;
         }
-        let geometry = Self { batch, fine, coarse, kernel, stride, padding, fine_channels: cin, coarse_channels: cout };
-        if geometry.windows_tile() && (0..3).any(|axis| fine[axis] % stride[axis] != 0) {
+        let geometry = Self { batch, input, output, kernel, stride, padding, in_channels: cin, out_channels: cout };
+        if geometry.windows_tile() && (0..3).any(|axis| input[axis] % stride[axis] != 0) {
             return Err(error("extents that windows without overlap divide"));
         }
         Ok(geometry)

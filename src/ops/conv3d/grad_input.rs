@@ -1,7 +1,7 @@
 use super::choice::family;
 use super::geometry::{Geometry, WeightOrder, activation, axes};
+use super::operands::ConvOperands;
 use super::reference;
-use super::shares::Product;
 use crate::graph::{Lowering, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
@@ -22,7 +22,7 @@ impl Conv3dGradInput {
         let [batch, d, h, w, cout] = axes(self.name(), grad_output)?;
         let input = activation(batch, self.input, axes(self.name(), weight)?[3]);
         let g = Geometry::of_conv3d(self.name(), self.stride, self.padding, &input, weight)?;
-        if g.coarse != [d, h, w] || g.coarse_channels != cout {
+        if g.output != [d, h, w] || g.out_channels != cout {
             return Err(ShapeError::new(self.name(), "the gradient of the output", &[grad_output, weight]));
         }
         Ok(g)
@@ -39,19 +39,19 @@ impl Op for Conv3dGradInput {
             return Err(ShapeError::new(self.name(), "the gradient of the output and the weight", inputs));
         };
         let g = self.geometry(grad_output, weight)?;
-        Ok(vec![activation(g.batch, g.fine, g.fine_channels)])
+        Ok(vec![activation(g.batch, g.input, g.in_channels)])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let product = Product { source: at.input(0), weight: at.input(1), bias: None };
-        let order = WeightOrder::FineFirst;
-        family(&g, order, at.target()).grad_input(at, &g, product, order);
+        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias: None };
+        let order = WeightOrder::InputFirst;
+        family(&g, order, at.target()).grad_input(at, &g, operands, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let g = self.geometry(&inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::fine_from_coarse(&g, inputs[0], &reference::channels_swapped(inputs[1]), None)]
+        vec![reference::grad_input(&g, inputs[0], &reference::channels_swapped(inputs[1]), None)]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

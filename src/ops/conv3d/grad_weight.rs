@@ -1,6 +1,6 @@
 use super::choice::family;
-use super::family::Sides;
 use super::geometry::{Geometry, WeightOrder, axes};
+use super::operands::Sides;
 use super::reference;
 use crate::graph::{Lowering, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -23,7 +23,7 @@ impl Conv3dGradWeight {
         let [kd, kh, kw] = self.kernel;
         let weight = TensorSpec::f32([kd, kh, kw, axes(self.name(), input)?[4], cout]);
         let g = Geometry::of_conv3d(self.name(), self.stride, self.padding, input, &weight)?;
-        if g.coarse != [d, h, w] || g.batch != batch {
+        if g.output != [d, h, w] || g.batch != batch {
             return Err(ShapeError::new(self.name(), "the gradient of the output", &[input, grad_output]));
         }
         Ok(g)
@@ -41,18 +41,18 @@ impl Op for Conv3dGradWeight {
         };
         let g = self.geometry(input, grad_output)?;
         let [kd, kh, kw] = g.kernel;
-        Ok(vec![TensorSpec::f32([kd, kh, kw, g.fine_channels, g.coarse_channels])])
+        Ok(vec![TensorSpec::f32([kd, kh, kw, g.in_channels, g.out_channels])])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let (order, sides) = (WeightOrder::FineFirst, Sides { fine: at.input(0), coarse: at.input(1) });
+        let (order, sides) = (WeightOrder::InputFirst, Sides { input: at.input(0), output: at.input(1) });
         family(&g, order, at.target()).grad_weight(at, &g, sides, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let g = self.geometry(&inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::weight(&g, inputs[0], inputs[1])]
+        vec![reference::grad_weight(&g, inputs[0], inputs[1])]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `winograd` |
 //! | the same, where the cost model prefers it | rows of voxels in registers | `same5`, on llvmpipe `same5_lanes` |
-//! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | matrix products with an index map, on llvmpipe of matrices in memory | `window`, `window_lanes` |
+//! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | gemms with an index map, on llvmpipe of matrices in memory | `window`, `window_lanes` |
 //! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `naive` |
 
 mod cases;
@@ -22,11 +22,11 @@ pub(super) mod geometry;
 mod grad_input;
 mod grad_weight;
 mod naive;
+pub(super) mod operands;
 pub(super) mod reference;
 mod same5;
 mod same5_lanes;
-pub(super) mod shares;
-mod turned;
+pub(super) mod split_k;
 mod window;
 mod window_lanes;
 mod winograd;
@@ -41,7 +41,7 @@ use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 pub(super) use choice::family;
 pub use choice::{Reason, convolution_kernels};
 use geometry::{Geometry, WeightOrder, activation, axes, check_bias};
-use shares::Product;
+use operands::ConvOperands;
 
 /// Convolution of `input [N, D, H, W, Cin]` with `weight [kD, kH, kW, Cin, Cout]`, plus an optional `bias [Cout]` as
 /// third input. Output extents are PyTorch's: `(extent + 2 padding - kernel) / stride + 1`, rounded down; windows that
@@ -82,8 +82,8 @@ impl Op for Conv3d {
             _ => return Err(ShapeError::new(self.name(), "input, weight and an optional bias", inputs)),
         };
         let g = self.geometry(input, weight)?;
-        check_bias(self.name(), bias, g.coarse_channels)?;
-        Ok(vec![activation(g.batch, g.coarse, g.coarse_channels)])
+        check_bias(self.name(), bias, g.out_channels)?;
+        Ok(vec![activation(g.batch, g.output, g.out_channels)])
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
@@ -111,14 +111,14 @@ impl Op for Conv3d {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let bias = (at.input_count() == 3).then(|| at.input(2));
-        let product = Product { source: at.input(0), weight: at.input(1), bias };
-        let order = WeightOrder::FineFirst;
-        family(&g, order, at.target()).forward(at, &g, product, order);
+        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias };
+        let order = WeightOrder::InputFirst;
+        family(&g, order, at.target()).forward(at, &g, operands, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let g = self.geometry(&inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::coarse_from_fine(&g, inputs[0], inputs[1], inputs.get(2).copied())]
+        vec![reference::forward(&g, inputs[0], inputs[1], inputs.get(2).copied())]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

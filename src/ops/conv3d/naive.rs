@@ -1,8 +1,8 @@
 //! The kernels that follow the definition, for every kernel extent, stride and padding.
 
-use super::family::{Family, Kind, Sides};
+use super::family::{Family, Kind};
 use super::geometry::{Geometry, WeightOrder};
-use super::shares::Product;
+use super::operands::{ConvOperands, Sides};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Target};
 
@@ -23,19 +23,19 @@ impl Family for Naive {
         f64::INFINITY
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-        emit(at, g, "conv3d_naive", product, order, g.coarse_voxels() * g.coarse_channels);
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder) {
+        emit(at, g, "conv3d_naive", operands, order, g.output_voxels() * g.out_channels);
     }
 
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-        emit(at, g, "conv3d_grad_input_naive", product, order, g.fine_voxels() * g.fine_channels);
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder) {
+        emit(at, g, "conv3d_grad_input_naive", operands, order, g.input_voxels() * g.in_channels);
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, order: WeightOrder) {
         let dispatch = g
             .write(Dispatch::new("conv3d_grad_weight_naive"), order)
-            .read(sides.fine)
-            .read(sides.coarse)
+            .read(sides.input)
+            .read(sides.output)
             .write(at.output(0));
         at.emit_in_parts(&dispatch, g.weights().div_ceil(64), g.flops());
     }
@@ -45,11 +45,11 @@ fn emit(
     at: &mut Lowering<'_>,
     g: &Geometry,
     shader: &'static str,
-    product: Product,
+    operands: ConvOperands,
     order: WeightOrder,
     elements: usize,
 ) {
-    let dispatch = g.write(Dispatch::new(shader), order).param(usize::from(product.bias.is_some()));
-    let dispatch = product.bind(dispatch, at);
+    let dispatch = g.write(Dispatch::new(shader), order).param(usize::from(operands.bias.is_some()));
+    let dispatch = operands.bind(dispatch, at);
     at.emit_in_parts(&dispatch, elements.div_ceil(64), g.flops());
 }

@@ -4,20 +4,20 @@ use super::geometry::{Geometry, activation};
 use crate::tensor::layout::permute;
 use crate::tensor::{HostTensor, TensorSpec};
 
-/// Calls `visit(coarse voxel, fine voxel, tap)` for every tap of every window that lies inside the fine side.
+/// Calls `visit(output voxel, input voxel, tap)` for every tap of every window that lies inside the input.
 fn taps(g: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
     let inside = |axis: usize, o: usize, k: usize| {
-        (o * g.stride[axis] + k).checked_sub(g.padding[axis]).filter(|&i| i < g.fine[axis])
+        (o * g.stride[axis] + k).checked_sub(g.padding[axis]).filter(|&i| i < g.input[axis])
     };
-    let mut coarse = 0;
+    let mut output = 0;
     for n in 0..g.batch {
-        for (oz, oy, ox) in triples(g.coarse) {
+        for (oz, oy, ox) in triples(g.output) {
             for (tap, (kz, ky, kx)) in triples(g.kernel).enumerate() {
                 if let (Some(z), Some(y), Some(x)) = (inside(0, oz, kz), inside(1, oy, ky), inside(2, ox, kx)) {
-                    visit(coarse, ((n * g.fine[0] + z) * g.fine[1] + y) * g.fine[2] + x, tap);
+                    visit(output, ((n * g.input[0] + z) * g.input[1] + y) * g.input[2] + x, tap);
                 }
             }
-            coarse += 1;
+            output += 1;
         }
     }
 }
@@ -48,47 +48,47 @@ fn biased(spec: TensorSpec, bias: Option<&HostTensor>) -> HostTensor {
     }
 }
 
-/// The coarse side from the fine one with weights `[k, fine channel, coarse channel]`.
-pub(in crate::ops) fn coarse_from_fine(
+/// The output from the input, with weights `[k, ci, co]`.
+pub(in crate::ops) fn forward(
     g: &Geometry,
-    fine: &HostTensor,
+    input: &HostTensor,
     weight: &HostTensor,
     bias: Option<&HostTensor>,
 ) -> HostTensor {
-    let (f, a) = (g.fine_channels, g.coarse_channels);
-    let mut coarse = biased(activation(g.batch, g.coarse, a), bias);
+    let (ci, co) = (g.in_channels, g.out_channels);
+    let mut output = biased(activation(g.batch, g.output, co), bias);
     taps(g, |o, i, tap| {
-        let output = &mut coarse.data[o * a..][..a];
-        accumulate(output, row(&fine.data, f, i), row(&weight.data, f * a, tap));
+        let voxel = &mut output.data[o * co..][..co];
+        accumulate(voxel, row(&input.data, ci, i), row(&weight.data, ci * co, tap));
     });
-    coarse
+    output
 }
 
-/// The fine side from the coarse one with weights `[k, coarse channel, fine channel]`.
-pub(in crate::ops) fn fine_from_coarse(
+/// The input side from the output side, with weights `[k, co, ci]`.
+pub(in crate::ops) fn grad_input(
     g: &Geometry,
-    coarse: &HostTensor,
+    output: &HostTensor,
     weight: &HostTensor,
     bias: Option<&HostTensor>,
 ) -> HostTensor {
-    let (f, a) = (g.fine_channels, g.coarse_channels);
-    let mut fine = biased(activation(g.batch, g.fine, f), bias);
+    let (ci, co) = (g.in_channels, g.out_channels);
+    let mut input = biased(activation(g.batch, g.input, ci), bias);
     taps(g, |o, i, tap| {
-        let output = &mut fine.data[i * f..][..f];
-        accumulate(output, row(&coarse.data, a, o), row(&weight.data, f * a, tap));
+        let voxel = &mut input.data[i * ci..][..ci];
+        accumulate(voxel, row(&output.data, co, o), row(&weight.data, ci * co, tap));
     });
-    fine
+    input
 }
 
-/// The weights `[k, fine channel, coarse channel]` from both sides.
-pub(in crate::ops) fn weight(g: &Geometry, fine: &HostTensor, coarse: &HostTensor) -> HostTensor {
-    let (f, a) = (g.fine_channels, g.coarse_channels);
+/// The weights `[k, ci, co]` from both sides.
+pub(in crate::ops) fn grad_weight(g: &Geometry, input: &HostTensor, output: &HostTensor) -> HostTensor {
+    let (ci, co) = (g.in_channels, g.out_channels);
     let [kd, kh, kw] = g.kernel;
-    let mut weight = HostTensor::zeros(TensorSpec::f32([kd, kh, kw, f, a]));
+    let mut weight = HostTensor::zeros(TensorSpec::f32([kd, kh, kw, ci, co]));
     taps(g, |o, i, tap| {
-        let matrix = &mut weight.data[tap * f * a..][..f * a];
-        for (&x, row_of_weights) in row(&fine.data, f, i).iter().zip(matrix.chunks_exact_mut(a)) {
-            row_of_weights.iter_mut().zip(row(&coarse.data, a, o)).for_each(|(w, y)| *w += x * y);
+        let matrix = &mut weight.data[tap * ci * co..][..ci * co];
+        for (&x, row_of_weights) in row(&input.data, ci, i).iter().zip(matrix.chunks_exact_mut(co)) {
+            row_of_weights.iter_mut().zip(row(&output.data, co, o)).for_each(|(w, y)| *w += x * y);
         }
     });
     weight

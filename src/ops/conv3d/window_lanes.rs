@@ -1,54 +1,54 @@
-//! Convolutions whose windows do not overlap, as [`Products`] of whole matrices: the taps of a window that lie side by
+//! Convolutions whose windows do not overlap, as [`Gemm`]s of whole matrices: the taps of a window that lie side by
 //! side along x, of all windows of a plane, are the rows of a matrix as they stand in memory.
 
-use super::family::{Family, Kind, Sides};
+use super::family::{Family, Kind};
 use super::geometry::{Geometry, WeightOrder};
-use super::shares::{MOST_PARTIAL_BYTES, Product, emit_sum};
-use super::turned::emit_turned;
+use super::operands::{ConvOperands, Sides, emit_weight_transpose};
+use super::split_k::{MOST_PARTIAL_BYTES, emit_sum};
 use crate::graph::Lowering;
 use crate::kernel::{Operand, Target};
-use crate::ops::matmul::{Batch, Products, Steps, has_lane_tiles, padded_channels};
+use crate::ops::gemm::{Batch, Gemm, Steps, has_subgroup_kernels, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
 
 /// Taps side by side: the window's row (z, y), or one tap of it.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    /// Elements from the window's first to the run's first.
-    fine: usize,
+    /// Elements of the input from the window's first to the run's first.
+    input: usize,
     /// First tap.
     tap: usize,
     /// Taps.
     taps: usize,
 }
 
-/// The runs of a window. With [`WeightOrder::FineFirst`] the taps of a row follow one another in the weights as well.
+/// The runs of a window. With [`WeightOrder::InputFirst`] the taps of a row follow one another in the weights as well.
 fn runs(g: &Geometry, order: WeightOrder) -> Vec<Run> {
     let [kz, ky, kx] = g.kernel;
-    let taps = if order == WeightOrder::FineFirst { kx } else { 1 };
+    let taps = if order == WeightOrder::InputFirst { kx } else { 1 };
     let run = |tap: usize| {
         let (z, y, x) = (tap / (ky * kx), tap / kx % ky, tap % kx);
-        Run { fine: ((z * g.fine[1] + y) * g.fine[2] + x) * g.fine_channels, tap, taps }
+        Run { input: ((z * g.input[1] + y) * g.input[2] + x) * g.in_channels, tap, taps }
     };
     (0..kz * ky * kx).step_by(taps).map(run).collect()
 }
 
-/// Planes of windows, and where the first element of each window lies on the fine and the coarse side.
+/// Planes of windows, and where the first element of each window lies on the input and the output side.
 struct Planes {
     planes: usize,
-    fine: (usize, Steps),
-    coarse: (usize, Steps),
+    input: (usize, Steps),
+    output: (usize, Steps),
 }
 
 fn planes(g: &Geometry) -> Planes {
-    let [_, h, w] = g.coarse;
+    let [_, h, w] = g.output;
     let [kz, ky, kx] = g.kernel;
-    let line = g.fine[2] * g.fine_channels;
-    let fine = Steps { step: kx * g.fine_channels, panel: ky * line };
-    let coarse = Steps { step: g.coarse_channels, panel: w * g.coarse_channels };
+    let line = g.input[2] * g.in_channels;
+    let input = Steps { step: kx * g.in_channels, panel: ky * line };
+    let output = Steps { step: g.out_channels, panel: w * g.out_channels };
     Planes {
-        planes: g.batch * g.coarse[0],
-        fine: (kz * g.fine[1] * line, fine),
-        coarse: (h * w * g.coarse_channels, coarse),
+        planes: g.batch * g.output[0],
+        input: (kz * g.input[1] * line, input),
+        output: (h * w * g.out_channels, output),
     }
 }
 
@@ -56,7 +56,7 @@ fn whole(channels: usize) -> bool {
     padded_channels(channels) == channels
 }
 
-/// Products of matrices as they stand in memory, where the channels are those that the kernels take.
+/// Gemm of matrices as they stand in memory, where the channels are those that the kernels take.
 #[derive(Debug)]
 pub(super) struct WindowLanes;
 
@@ -66,115 +66,115 @@ impl Family for WindowLanes {
     }
 
     fn fits(&self, g: &Geometry, order: WeightOrder, target: &Target) -> bool {
-        let run = runs(g, order)[0].taps * g.fine_channels;
-        let partial = g.batch * g.coarse[0] * g.weights() * ELEMENT_BYTES as usize;
-        let channels = whole(run) && whole(g.coarse_channels);
-        g.windows_tile() && has_lane_tiles(target) && channels && partial as u64 <= MOST_PARTIAL_BYTES
+        let run = runs(g, order)[0].taps * g.in_channels;
+        let partial = g.batch * g.output[0] * g.weights() * ELEMENT_BYTES as usize;
+        let channels = whole(run) && whole(g.out_channels);
+        g.windows_tile() && has_subgroup_kernels(target) && channels && partial as u64 <= MOST_PARTIAL_BYTES
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
-        target.tuning.costs.direct_lanes * g.flops() as f64
+        target.tuning.costs.direct_subgroup * g.flops() as f64
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-        coarse_from_fine(at, g, product, order);
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder) {
+        forward(at, g, operands, order);
     }
 
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
-        fine_from_coarse(at, g, product, order);
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder) {
+        grad_input(at, g, operands, order);
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, order: WeightOrder) {
-        weight(at, g, sides.fine, sides.coarse, order);
+        grad_weight(at, g, sides, order);
     }
 }
 
-/// Weights with rows and columns exchanged, so that the columns of a product lie together.
-fn turned(at: &mut Lowering<'_>, g: &Geometry, extents: [usize; 3], weight: Operand) -> Operand {
-    let turned = at.scratch(g.weights());
-    emit_turned(at, extents, weight, turned);
-    turned
+/// Weights with rows and columns exchanged, so that the columns of a gemm lie together.
+fn transposed(at: &mut Lowering<'_>, g: &Geometry, extents: [usize; 3], weight: Operand) -> Operand {
+    let transposed = at.scratch(g.weights());
+    emit_weight_transpose(at, extents, weight, transposed);
+    transposed
 }
 
-/// `coarse[v, a] = bias[a] + Σ_{k, f} fine[window(v, k), f] * weight[k, f, a]`.
-fn coarse_from_fine(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+/// `output[v, co] = bias[co] + Σ_{k, ci} input[window(v, k), ci] * weight[k, ci, co]`.
+fn forward(at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder) {
     let sides = planes(g);
     let weight = match order {
-        WeightOrder::FineFirst => product.weight,
-        WeightOrder::CoarseFirst => turned(at, g, [g.taps(), g.coarse_channels, g.fine_channels], product.weight),
+        WeightOrder::InputFirst => operands.weight,
+        WeightOrder::OutputFirst => transposed(at, g, [g.taps(), g.out_channels, g.in_channels], operands.weight),
     };
     for (i, run) in runs(g, order).into_iter().enumerate() {
-        let products = Products {
+        let gemm = Gemm {
             batch: sides.planes,
-            extents: [g.coarse[1] * g.coarse[2], g.coarse_channels, run.taps * g.fine_channels],
-            lengths: [g.coarse[2], 1],
-            a: Batch { first: run.fine, step: sides.fine.0 },
-            a_rows: sides.fine.1,
+            extents: [g.output[1] * g.output[2], g.out_channels, run.taps * g.in_channels],
+            lengths: [g.output[2], 1],
+            a: Batch { first: run.input, step: sides.input.0 },
+            a_rows: sides.input.1,
             a_inner: Steps::plain(1),
-            b: Batch { first: run.tap * g.fine_channels * g.coarse_channels, step: 0 },
-            b_inner: Steps::plain(g.coarse_channels),
-            c: Batch { first: 0, step: sides.coarse.0 },
-            c_rows: sides.coarse.1,
+            b: Batch { first: run.tap * g.in_channels * g.out_channels, step: 0 },
+            b_inner: Steps::plain(g.out_channels),
+            c: Batch { first: 0, step: sides.output.0 },
+            c_rows: sides.output.1,
             add: i > 0,
         };
-        let bias = product.bias.filter(|_| i == 0);
-        products.emit_with_bias(at, product.source, weight, bias, at.output(0));
+        let bias = operands.bias.filter(|_| i == 0);
+        gemm.emit_with_bias(at, operands.activation, weight, bias, at.output(0));
     }
 }
 
-/// `fine[window(v, k), f] = bias[f] + Σ_a coarse[v, a] * weight[k, f, a]`.
-fn fine_from_coarse(at: &mut Lowering<'_>, g: &Geometry, product: Product, order: WeightOrder) {
+/// `input[window(v, k), ci] = bias[ci] + Σ_co output[v, co] * weight[k, ci, co]`.
+fn grad_input(at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, order: WeightOrder) {
     let sides = planes(g);
     let runs = runs(g, order);
-    let columns = runs[0].taps * g.fine_channels;
+    let columns = runs[0].taps * g.in_channels;
     let weight = match order {
-        WeightOrder::FineFirst => turned(at, g, [runs.len(), columns, g.coarse_channels], product.weight),
-        WeightOrder::CoarseFirst => product.weight,
+        WeightOrder::InputFirst => transposed(at, g, [runs.len(), columns, g.out_channels], operands.weight),
+        WeightOrder::OutputFirst => operands.weight,
     };
     for run in runs {
-        let products = Products {
+        let gemm = Gemm {
             batch: sides.planes,
-            extents: [g.coarse[1] * g.coarse[2], columns, g.coarse_channels],
-            lengths: [g.coarse[2], 1],
-            a: Batch { first: 0, step: sides.coarse.0 },
-            a_rows: sides.coarse.1,
+            extents: [g.output[1] * g.output[2], columns, g.out_channels],
+            lengths: [g.output[2], 1],
+            a: Batch { first: 0, step: sides.output.0 },
+            a_rows: sides.output.1,
             a_inner: Steps::plain(1),
-            b: Batch { first: run.tap * g.fine_channels * g.coarse_channels, step: 0 },
+            b: Batch { first: run.tap * g.in_channels * g.out_channels, step: 0 },
             b_inner: Steps::plain(columns),
-            c: Batch { first: run.fine, step: sides.fine.0 },
-            c_rows: sides.fine.1,
+            c: Batch { first: run.input, step: sides.input.0 },
+            c_rows: sides.input.1,
             add: false,
         };
-        assert!(run.taps == 1 || product.bias.is_none(), "a bias belongs to a transposed convolution");
-        products.emit_with_bias(at, product.source, weight, product.bias, at.output(0));
+        assert!(run.taps == 1 || operands.bias.is_none(), "a bias belongs to a transposed convolution");
+        gemm.emit_with_bias(at, operands.activation, weight, operands.bias, at.output(0));
     }
 }
 
-/// `weight[k, f, a] = Σ_v fine[window(v, k), f] * coarse[v, a]`, plane by plane and then over the planes.
-fn weight(at: &mut Lowering<'_>, g: &Geometry, fine: Operand, coarse: Operand, order: WeightOrder) {
+/// `weight[k, ci, co] = Σ_v input[window(v, k), ci] * output[v, co]`, plane by plane and then over the planes.
+fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, operands: Sides, order: WeightOrder) {
     let sides = planes(g);
     let partial = if sides.planes == 1 { at.output(0) } else { at.scratch(sides.planes * g.weights()) };
-    let coarse_side = (coarse, 0, sides.coarse, g.coarse_channels);
+    let output_side = (operands.output, 0, sides.output, g.out_channels);
     for run in runs(g, order) {
-        let fine_side = (fine, run.fine, sides.fine, run.taps * g.fine_channels);
+        let input_side = (operands.input, run.input, sides.input, run.taps * g.in_channels);
         let (rows, columns) = match order {
-            WeightOrder::FineFirst => (fine_side, coarse_side),
-            WeightOrder::CoarseFirst => (coarse_side, fine_side),
+            WeightOrder::InputFirst => (input_side, output_side),
+            WeightOrder::OutputFirst => (output_side, input_side),
         };
-        let products = Products {
+        let gemm = Gemm {
             batch: sides.planes,
-            extents: [rows.3, columns.3, g.coarse[1] * g.coarse[2]],
-            lengths: [1, g.coarse[2]],
+            extents: [rows.3, columns.3, g.output[1] * g.output[2]],
+            lengths: [1, g.output[2]],
             a: Batch { first: rows.1, step: rows.2.0 },
             a_rows: Steps::plain(1),
             a_inner: rows.2.1,
             b: Batch { first: columns.1, step: columns.2.0 },
             b_inner: columns.2.1,
-            c: Batch { first: run.tap * g.fine_channels * g.coarse_channels, step: g.weights() },
+            c: Batch { first: run.tap * g.in_channels * g.out_channels, step: g.weights() },
             c_rows: Steps::plain(columns.3),
             add: false,
         };
-        products.emit(at, rows.0, columns.0, partial);
+        gemm.emit(at, rows.0, columns.0, partial);
     }
     if sides.planes > 1 {
         emit_sum(at, g.weights(), sides.planes, partial);

@@ -1,8 +1,8 @@
 use super::geometry;
 use crate::graph::{Lowering, Op};
-use crate::ops::conv3d::family::Sides;
 use crate::ops::conv3d::geometry::{Geometry, WeightOrder, activation, axes};
-use crate::ops::conv3d::shares::Product;
+use crate::ops::conv3d::operands::ConvOperands;
+use crate::ops::conv3d::operands::Sides;
 use crate::ops::conv3d::{family, reference};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
@@ -29,7 +29,7 @@ impl ConvTranspose3dGradInput {
     fn geometry(self, grad_output: &TensorSpec, weight: &TensorSpec) -> Result<Geometry, ShapeError> {
         let [.., cin, _] = axes(self.name(), weight)?;
         let g = geometry(self.name(), &halved(self.name(), grad_output, cin)?, weight)?;
-        if g.fine_channels != grad_output.channels() {
+        if g.in_channels != grad_output.channels() {
             return Err(ShapeError::new(self.name(), "the gradient of the output", &[grad_output, weight]));
         }
         Ok(g)
@@ -56,19 +56,19 @@ impl Op for ConvTranspose3dGradInput {
             return Err(ShapeError::new(self.name(), "the gradient of the output and the weight", inputs));
         };
         let g = self.geometry(grad_output, weight)?;
-        Ok(vec![activation(g.batch, g.coarse, g.coarse_channels)])
+        Ok(vec![activation(g.batch, g.output, g.out_channels)])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let order = WeightOrder::CoarseFirst;
-        let product = Product { source: at.input(0), weight: at.input(1), bias: None };
-        family(&g, order, at.target()).forward(at, &g, product, order);
+        let order = WeightOrder::OutputFirst;
+        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias: None };
+        family(&g, order, at.target()).forward(at, &g, operands, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let g = self.geometry(&inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::coarse_from_fine(&g, inputs[0], &reference::channels_swapped(inputs[1]), None)]
+        vec![reference::forward(&g, inputs[0], &reference::channels_swapped(inputs[1]), None)]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
@@ -86,18 +86,18 @@ impl Op for ConvTranspose3dGradWeight {
             return Err(ShapeError::new(self.name(), "the input and the gradient of the output", inputs));
         };
         let g = self.geometry(input, grad_output)?;
-        Ok(vec![TensorSpec::f32([2, 2, 2, g.coarse_channels, g.fine_channels])])
+        Ok(vec![TensorSpec::f32([2, 2, 2, g.out_channels, g.in_channels])])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let (order, sides) = (WeightOrder::CoarseFirst, Sides { fine: at.input(1), coarse: at.input(0) });
+        let (order, sides) = (WeightOrder::OutputFirst, Sides { input: at.input(1), output: at.input(0) });
         family(&g, order, at.target()).grad_weight(at, &g, sides, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let g = self.geometry(&inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::channels_swapped(&reference::weight(&g, inputs[1], inputs[0]))]
+        vec![reference::channels_swapped(&reference::grad_weight(&g, inputs[1], inputs[0]))]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

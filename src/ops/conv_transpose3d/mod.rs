@@ -6,8 +6,8 @@
 //! grad_weight[k, ci, co]  = Σ_{n, i} input[n, i, ci] * grad_output[n, 2 i + k, co]
 //! ```
 //!
-//! `i` and `k` are triples (z, y, x). Windows do not overlap, so all three are matrix products with an index map; the
-//! kernels are those of the convolution with the roles of the fine and the coarse side exchanged.
+//! `i` and `k` are triples (z, y, x). Windows do not overlap, so all three are gemms with an index map; the
+//! kernels are those of the convolution with input and output exchanged.
 
 mod backward;
 mod cases;
@@ -17,7 +17,7 @@ pub(super) use cases::cases;
 
 use super::ChannelSum;
 use super::conv3d::geometry::{Geometry, WeightOrder, activation, axes, check_bias};
-use super::conv3d::shares::Product;
+use super::conv3d::operands::ConvOperands;
 use super::conv3d::{family, reference};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -36,13 +36,13 @@ fn geometry(op: &'static str, input: &TensorSpec, weight: &TensorSpec) -> Result
     }
     Ok(Geometry {
         batch,
-        fine: [2 * d, 2 * h, 2 * w],
-        coarse: [d, h, w],
+        input: [2 * d, 2 * h, 2 * w],
+        output: [d, h, w],
         kernel: [2; 3],
         stride: [2; 3],
         padding: [0; 3],
-        fine_channels: cout,
-        coarse_channels: cin,
+        in_channels: cout,
+        out_channels: cin,
     })
 }
 
@@ -58,8 +58,8 @@ impl Op for ConvTranspose3d {
             _ => return Err(ShapeError::new(self.name(), "input, weight and an optional bias", inputs)),
         };
         let g = geometry(self.name(), input, weight)?;
-        check_bias(self.name(), bias, g.fine_channels)?;
-        Ok(vec![activation(g.batch, g.fine, g.fine_channels)])
+        check_bias(self.name(), bias, g.in_channels)?;
+        Ok(vec![activation(g.batch, g.input, g.in_channels)])
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
@@ -82,14 +82,14 @@ impl Op for ConvTranspose3d {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = geometry(self.name(), at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
         let bias = (at.input_count() == 3).then(|| at.input(2));
-        let order = WeightOrder::CoarseFirst;
-        let product = Product { source: at.input(0), weight: at.input(1), bias };
-        family(&g, order, at.target()).grad_input(at, &g, product, order);
+        let order = WeightOrder::OutputFirst;
+        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias };
+        family(&g, order, at.target()).grad_input(at, &g, operands, order);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let g = geometry(self.name(), &inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::fine_from_coarse(&g, inputs[0], inputs[1], inputs.get(2).copied())]
+        vec![reference::grad_input(&g, inputs[0], inputs[1], inputs.get(2).copied())]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

@@ -6,7 +6,7 @@ use crate::data::{Case, Classes, Dataset, Examined};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
-use crate::profile::Roof;
+use crate::profile::Roofline;
 use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
 use crate::train::data_config::{Labels, Patch};
@@ -46,7 +46,7 @@ impl<'a, P: Progress> Run<'a, P> {
         config.data.labels = Labels(dataset.classes.clone());
         config.data.resolve(&training)?;
         // Measured first, while the device has memory to spare.
-        let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
+        let roofline = settings.profile.then(|| Roofline::measure(gpu)).transpose()?;
         let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
         let mut trainer = trainer_for(gpu, settings, &network, patch)?;
         let origin = Origin::new(&trainer, &config);
@@ -67,7 +67,8 @@ impl<'a, P: Progress> Run<'a, P> {
             }
         }
         store_config(settings, &config)?;
-        let profiler = roof.map(|roof| StepProfiler::new(roof, trainer.step_count(), settings.config.training.steps));
+        let profiler =
+            roofline.map(|roofline| StepProfiler::new(roofline, trainer.step_count(), settings.config.training.steps));
         let (log, history) =
             History::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
         let preparation = config.preparation(patch, classes);

@@ -47,7 +47,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
                     seconds.extend(engine::seconds(&document, key)?);
                 }
                 about["vnet-engine"] = document["device"].clone();
-                about["roof"] = document["roof"].clone();
+                about["roofline"] = document["roofline"].clone();
             }
             of_burn[0].push(burn.forward()?);
             of_burn[1].push(burn.forward_and_backward()?);

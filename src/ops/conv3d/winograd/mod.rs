@@ -8,20 +8,20 @@
 //! ```
 //!
 //! with every transform nested over z, y and x. Along z it is a pass of its own over whole lines, along y and x one over
-//! planes of a tile; between them stands one matrix product per frequency. Frequencies take eight times the space of an
+//! planes of a tile; between them stands one gemm per frequency. Frequencies take eight times the space of an
 //! activation and four times that of weights, so they are worked on in parts: chunks of tiles, and slices of the eight
 //! frequencies along z.
 
 mod tiling;
 
-use super::family::{Family, Kind, Sides};
+use super::family::{Family, Kind};
 use super::geometry::{Geometry, WeightOrder};
+use super::operands::emit_weight_transpose;
+use super::operands::{ConvOperands, Sides};
 use super::same5::Direction;
-use super::shares::Product;
-use super::turned::emit_turned;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::ops::matmul::{Batch, KEPT_PANELS, PANEL, Products, Steps, has_lane_tiles, padded_channels};
+use crate::ops::gemm::{Batch, Gemm, KEPT_PANELS, PANEL, Steps, has_subgroup_kernels, padded_channels};
 use crate::ops::rows::element_width;
 use crate::tensor::ELEMENT_BYTES;
 use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
@@ -91,7 +91,7 @@ impl Division {
     /// The largest buffer, for any pass of the convolution.
     fn largest_buffer(&self, channels: [usize; 2]) -> usize {
         let of_channels = |c: usize| {
-            let lines = self.largest(|k| self.tiling.source_elements(k, c).max(self.tiling.output_elements(k, c)));
+            let lines = self.largest(|k| self.tiling.input_elements(k, c).max(self.tiling.output_elements(k, c)));
             lines.max(self.frequencies(c))
         };
         let partial_weights = 25 * DEPTH * channels[0] * channels[1];
@@ -112,7 +112,7 @@ impl Family for Winograd {
         if !g.is_same_5() {
             return false;
         }
-        let channels = [g.fine_channels, g.coarse_channels];
+        let channels = [g.in_channels, g.out_channels];
         let largest = Division::new(g, channels[0], channels[1], target).largest_buffer(channels);
         largest as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes
     }
@@ -120,27 +120,27 @@ impl Family for Winograd {
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
         let (work, costs) = (work(g), target.tuning.costs);
         let frequencies = (work.activation_frequencies + work.weight_frequencies) as f64;
-        costs.product * work.product_flops as f64 + costs.frequency * frequencies
+        costs.gemm * work.gemm_flops as f64 + costs.frequency * frequencies
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
-        emit(at, g, Direction::Forward, product);
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, _order: WeightOrder) {
+        emit(at, g, Direction::Forward, operands);
     }
 
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, product: Product, _order: WeightOrder) {
-        emit(at, g, Direction::Backward, product);
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, _order: WeightOrder) {
+        emit(at, g, Direction::Backward, operands);
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, _order: WeightOrder) {
-        grad_weight(at, g, sides.fine, sides.coarse);
+        grad_weight(at, g, sides.input, sides.output);
     }
 }
 
 /// What a convolution costs.
 #[derive(Debug, Clone, Copy)]
 struct Work {
-    /// Flops of the products between the transforms.
-    product_flops: usize,
+    /// Flops of the gemms between the transforms.
+    gemm_flops: usize,
     /// Frequencies of input and output.
     activation_frequencies: usize,
     /// Frequencies of the weights.
@@ -150,34 +150,34 @@ struct Work {
 /// The work of a convolution, or of one of its gradients.
 fn work(g: &Geometry) -> Work {
     let (frequencies, tiles) = (DEPTH * PLANE, Tiling::new(g).tiles());
-    let [from, to] = [g.fine_channels, g.coarse_channels].map(padded_channels);
+    let [from, to] = [g.in_channels, g.out_channels].map(padded_channels);
     Work {
-        product_flops: 2 * frequencies * tiles.next_multiple_of(PANEL) * from * to,
+        gemm_flops: 2 * frequencies * tiles.next_multiple_of(PANEL) * from * to,
         activation_frequencies: frequencies * tiles * (from + to),
         weight_frequencies: frequencies * from * to,
     }
 }
 
 /// Emits the convolution in either direction.
-fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Product) {
+fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
     let mirrored = direction == Direction::Backward;
     let [from, to] = match direction {
-        Direction::Forward => [g.fine_channels, g.coarse_channels],
-        Direction::Backward => [g.coarse_channels, g.fine_channels],
+        Direction::Forward => [g.in_channels, g.out_channels],
+        Direction::Backward => [g.out_channels, g.in_channels],
     };
     let division = Division::new(g, from, to, at.target());
     let Division { tiling, weights, .. } = &division;
     let widths = [from, to].map(|channels| element_width(channels, at.target()));
-    let taps = if mirrored { at.scratch(125 * from * to) } else { product.weight };
+    let taps = if mirrored { at.scratch(125 * from * to) } else { operands.weight };
     if mirrored {
-        emit_turned(at, [125, to, from], product.weight, taps);
+        emit_weight_transpose(at, [125, to, from], operands.weight, taps);
     }
     let partial_weight = at.scratch(25 * DEPTH * from * to);
     let weight = at.scratch(weights.elements());
-    let before = at.scratch(division.largest(|c| tiling.source_elements(c, from)));
-    let source = at.scratch(division.frequencies(from));
-    let result = at.scratch(division.frequencies(to));
-    let behind = at.scratch(division.largest(|c| tiling.output_elements(c, to)));
+    let input_lines = at.scratch(division.largest(|c| tiling.input_elements(c, from)));
+    let input_frequencies = at.scratch(division.frequencies(from));
+    let output_frequencies = at.scratch(division.frequencies(to));
+    let output_lines = at.scratch(division.largest(|c| tiling.output_elements(c, to)));
 
     let pairs = from * to / widths[1];
     let dispatch = Dispatch::new("winograd_weight_depth").pairs(widths[1] > 1).params(&[pairs, usize::from(mirrored)]);
@@ -188,17 +188,17 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Prod
     }
     for chunk in &division.chunks {
         let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, from);
-        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, widths[0], false);
-        let dispatch = dispatch.read(product.source).write(before);
-        at.emit(dispatch.grid(tiling.source_grid(chunk, from / widths[0])));
+        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), chunk, &whole, widths[0], false);
+        let dispatch = dispatch.read(operands.activation).write(input_lines);
+        at.emit(dispatch.grid(tiling.input_grid(chunk, from / widths[0])));
         for slice in Slice::parts(division.count) {
             if !at_once {
                 emit_weights(at, [from, to], mirrored, slice, [partial_weight, weight]);
             }
             let f = tiling.frequencies(chunk, slice, from);
             let r = tiling.frequencies(chunk, slice, to);
-            emit_source_plane(at, tiling, chunk, &f, [before, source]);
-            let products = Products {
+            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
+            let gemm = Gemm {
                 batch: PLANE * slice.count,
                 extents: [r.panels * PANEL, r.padded, f.padded],
                 lengths: [PANEL; 2],
@@ -211,56 +211,57 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, product: Prod
                 c_rows: r.tiles(),
                 add: false,
             };
-            products.emit(at, source, weight, result);
+            gemm.emit(at, input_frequencies, weight, output_frequencies);
             let dispatch =
-                tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, widths[1], product.bias.is_some());
+                tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, widths[1], operands.bias.is_some());
             // Every binding must be bound: without a bias, that one is not read.
-            let dispatch = dispatch.read(result).read(product.bias.unwrap_or(product.weight)).write(behind);
+            let dispatch =
+                dispatch.read(output_frequencies).read(operands.bias.unwrap_or(operands.weight)).write(output_lines);
             at.emit(dispatch.grid(tiling.plane_grid(chunk, slice, to / widths[1])));
         }
         let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, to);
         let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &whole, widths[1], false);
-        let dispatch = dispatch.read(behind).write(at.output(0));
+        let dispatch = dispatch.read(output_lines).write(at.output(0));
         at.emit(dispatch.grid(tiling.output_grid(chunk, to / widths[1])));
     }
 }
 
 /// Emits the gradient with respect to the weight.
 fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
-    let [cin, cout] = [g.fine_channels, g.coarse_channels];
+    let [cin, cout] = [g.in_channels, g.out_channels];
     let division = Division::new(g, cin, cout, at.target());
     let Division { tiling, weights: sums, .. } = &division;
-    let before = at.scratch(division.largest(|c| tiling.source_elements(c, cin)));
-    let before_grads = at.scratch(division.largest(|c| tiling.output_elements(c, cout)));
-    let source = at.scratch(division.frequencies(cin));
-    let grads = at.scratch(division.frequencies(cout));
+    let input_lines = at.scratch(division.largest(|c| tiling.input_elements(c, cin)));
+    let grad_lines = at.scratch(division.largest(|c| tiling.output_elements(c, cout)));
+    let input_frequencies = at.scratch(division.frequencies(cin));
+    let grad_frequencies = at.scratch(division.frequencies(cout));
     let sum = at.scratch(sums.elements());
     let partial_weight = at.scratch(25 * DEPTH * cin * cout);
     let widths = [cin, cout].map(|channels| element_width(channels, at.target()));
-    let turned = has_lane_tiles(at.target());
+    let transposed = has_subgroup_kernels(at.target());
     // Channels of the sums.
-    let [from, to] = if turned { [cout, cin] } else { [cin, cout] };
+    let [from, to] = if transposed { [cout, cin] } else { [cin, cout] };
 
     for (i, chunk) in division.chunks.iter().enumerate() {
         let all = Slice { first: 0, count: DEPTH };
         let whole = tiling.frequencies(chunk, all, cin);
-        let dispatch = tiling.write(Dispatch::new("winograd_source_depth"), chunk, &whole, widths[0], false);
-        let dispatch = dispatch.read(input).write(before);
-        at.emit(dispatch.grid(tiling.source_grid(chunk, cin / widths[0])));
+        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), chunk, &whole, widths[0], false);
+        let dispatch = dispatch.read(input).write(input_lines);
+        at.emit(dispatch.grid(tiling.input_grid(chunk, cin / widths[0])));
         let whole = tiling.frequencies(chunk, all, cout);
         let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &whole, widths[1], false);
-        let dispatch = dispatch.read(grad_output).write(before_grads);
+        let dispatch = dispatch.read(grad_output).write(grad_lines);
         at.emit(dispatch.grid(tiling.output_grid(chunk, cout / widths[1])));
         for slice in Slice::parts(division.count) {
             let f = tiling.frequencies(chunk, slice, cin);
             let y = tiling.frequencies(chunk, slice, cout);
-            emit_source_plane(at, tiling, chunk, &f, [before, source]);
-            emit_grad_plane(at, tiling, chunk, &y, turned, [before_grads, grads]);
+            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
+            emit_grad_plane(at, tiling, chunk, &y, transposed, [grad_lines, grad_frequencies]);
             let c = sums.batch(slice);
-            if turned {
-                emit_turned_sums(at, [&f, &y], c, i > 0, [source, grads, sum]);
+            if transposed {
+                emit_transposed_sums(at, [&f, &y], c, i > 0, [input_frequencies, grad_frequencies, sum]);
             } else {
-                emit_sums(at, [&f, &y], c, i > 0, [source, grads, sum]);
+                emit_sums(at, [&f, &y], c, i > 0, [input_frequencies, grad_frequencies, sum]);
             }
             if sums.count < DEPTH {
                 emit_grad_weights(at, [from, to], sums, slice, [sum, partial_weight]);
@@ -272,24 +273,24 @@ fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output:
     }
     let width = element_width(to, at.target());
     let pairs = cin * cout / width;
-    let gradient = if turned { at.scratch(125 * cin * cout) } else { at.output(0) };
+    let gradient = if transposed { at.scratch(125 * cin * cout) } else { at.output(0) };
     let dispatch = Dispatch::new("winograd_grad_weight_depth").pairs(width > 1).param(pairs);
     at.emit(dispatch.read(partial_weight).write(gradient).grid(pairs_grid(pairs, 25)));
-    if turned {
+    if transposed {
         let output = at.output(0);
-        emit_turned(at, [125, from, to], gradient, output);
+        emit_weight_transpose(at, [125, from, to], gradient, output);
     }
 }
 
-/// Emits the sums over the tiles of a part: `c[i, o] = Σ_t source[t, i] * grads[t, o]` for each frequency.
+/// Emits the sums over the tiles of a part: `c[i, o] = Σ_t input_frequencies[t, i] * grad_frequencies[t, o]` for each frequency.
 fn emit_sums(
     at: &mut Lowering<'_>,
     [f, y]: [&Frequencies; 2],
     c: Batch,
     add: bool,
-    [source, grads, sum]: [Operand; 3],
+    [input_frequencies, grad_frequencies, sum]: [Operand; 3],
 ) {
-    let products = Products {
+    let gemm = Gemm {
         batch: PLANE * f.slice.count,
         extents: [f.padded, y.padded, f.panels * PANEL],
         lengths: [PANEL; 2],
@@ -302,34 +303,34 @@ fn emit_sums(
         c_rows: Steps::plain(y.padded),
         add,
     };
-    products.emit(at, source, grads, sum);
+    gemm.emit(at, input_frequencies, grad_frequencies, sum);
 }
 
 /// The same by rows, for panels of gradients whose tiles follow one another: `c[o, i]`.
-fn emit_turned_sums(
+fn emit_transposed_sums(
     at: &mut Lowering<'_>,
     [f, y]: [&Frequencies; 2],
     c: Batch,
     add: bool,
-    [source, grads, sum]: [Operand; 3],
+    [input_frequencies, grad_frequencies, sum]: [Operand; 3],
 ) {
     // Whole parts of the inner extent that a lane keeps, and what is left.
     let whole = f.panels / KEPT_PANELS * KEPT_PANELS;
     for (first, panels) in [(0, whole), (whole, f.panels - whole)].into_iter().filter(|(_, panels)| *panels > 0) {
-        let products = Products {
+        let gemm = Gemm {
             batch: PLANE * f.slice.count,
             extents: [y.padded, f.padded, panels * PANEL],
             lengths: [y.padded.min(PANEL), PANEL],
             a: Batch { first: first * y.panel_step(), step: y.step() },
             a_rows: Steps::plain(PANEL),
-            a_inner: y.turned_tiles(),
+            a_inner: y.transposed_tiles(),
             b: Batch { first: first * f.panel_step(), step: f.step() },
             b_inner: f.tiles(),
             c,
             c_rows: Steps::plain(f.padded),
             add: add || first > 0,
         };
-        products.emit_with_bias(at, grads, source, None, sum);
+        gemm.emit_with_bias(at, grad_frequencies, input_frequencies, None, sum);
     }
 }
 
@@ -339,7 +340,7 @@ fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
 }
 
 /// Emits a transform of the input along y and x to frequencies.
-fn emit_source_plane(
+fn emit_input_plane(
     at: &mut Lowering<'_>,
     tiling: &Tiling,
     chunk: &Chunk,
@@ -348,7 +349,7 @@ fn emit_source_plane(
 ) {
     let width = element_width(f.channels, at.target());
     let dispatch =
-        tiling.write(Dispatch::new("winograd_source_plane"), chunk, f, width, false).read(partial).write(frequencies);
+        tiling.write(Dispatch::new("winograd_input_plane"), chunk, f, width, false).read(partial).write(frequencies);
     at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
 }
 
@@ -358,12 +359,12 @@ fn emit_grad_plane(
     tiling: &Tiling,
     chunk: &Chunk,
     y: &Frequencies,
-    turned: bool,
+    transposed: bool,
     [partial, frequencies]: [Operand; 2],
 ) {
-    let (dispatch, grid) = if turned {
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_turned"), chunk, y, 1, false).pairs(true);
-        (dispatch, tiling.turned_plane_grid(y))
+    let (dispatch, grid) = if transposed {
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_transposed"), chunk, y, 1, false).pairs(true);
+        (dispatch, tiling.transposed_plane_grid(y))
     } else {
         let width = element_width(y.channels, at.target());
         let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, y, width, false);

@@ -1,6 +1,6 @@
 use super::super::geometry::Geometry;
 use crate::kernel::Dispatch;
-use crate::ops::matmul::{PANEL, Steps, padded_channels};
+use crate::ops::gemm::{PANEL, Steps, padded_channels};
 
 /// Frequencies of a tile along z.
 pub(super) const DEPTH: usize = 8;
@@ -78,14 +78,14 @@ impl Frequencies {
     }
 
     /// Where tiles lie in panels `[padded channels, 16 tiles]`.
-    pub fn turned_tiles(&self) -> Steps {
+    pub fn transposed_tiles(&self) -> Steps {
         Steps { step: 1, panel: self.panel_step() }
     }
 }
 
 impl Tiling {
     pub fn new(g: &Geometry) -> Self {
-        Self { batch: g.batch, extents: g.fine, tiles: g.fine.map(|e| e.div_ceil(TILE)) }
+        Self { batch: g.batch, extents: g.input, tiles: g.input.map(|e| e.div_ceil(TILE)) }
     }
 
     /// Tiles of the whole batch.
@@ -128,12 +128,12 @@ impl Tiling {
         Frequencies { channels, padded: padded_channels(channels), panels, slice }
     }
 
-    /// Elements of the input behind its transform along z, with the lines and columns that neighbouring tiles share.
-    pub fn source_elements(&self, chunk: &Chunk, channels: usize) -> usize {
+    /// Elements of the input after its transform along z, with the lines and columns that neighbouring tiles share.
+    pub fn input_elements(&self, chunk: &Chunk, channels: usize) -> usize {
         chunk.slabs * DEPTH * (chunk.rows * TILE + 4) * (self.tiles[2] * TILE + 4) * channels
     }
 
-    /// Elements of the output, or of its gradient, on the far side of the transform along z.
+    /// Elements of the output, or of its gradient, before the transform along z.
     pub fn output_elements(&self, chunk: &Chunk, channels: usize) -> usize {
         chunk.slabs * DEPTH * chunk.rows * TILE * self.tiles[2] * TILE * channels
     }
@@ -150,7 +150,7 @@ impl Tiling {
     }
 
     /// Workgroups of the input's transform along z: over the elements of a line, lines and slabs.
-    pub fn source_grid(&self, chunk: &Chunk, elements: usize) -> [u32; 3] {
+    pub fn input_grid(&self, chunk: &Chunk, elements: usize) -> [u32; 3] {
         let line = (self.tiles[2] * TILE + 4) * elements;
         [line.div_ceil(64) as u32, (chunk.rows * TILE + 4) as u32, chunk.slabs as u32]
     }
@@ -172,7 +172,7 @@ impl Tiling {
     }
 
     /// Workgroups of a transform of planes to panels whose tiles follow one another, by pairs of them.
-    pub fn turned_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
+    pub fn transposed_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
         [(f.padded * PANEL / 2).div_ceil(64) as u32, f.panels as u32, f.slice.count as u32]
     }
 

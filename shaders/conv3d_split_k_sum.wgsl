@@ -1,6 +1,6 @@
 // output[i] = sum over s of partial[s, i], in ascending order of s.
 //
-// Layout   partial [shares, elements], output [elements]
+// Layout   partial [splits, elements], output [elements]
 // Grid     one invocation per element, workgroups of 64, folded
 // Traffic  4 bytes per element of both
 // Oracle   conv3d_grad_weight_naive, through the weight gradients
@@ -8,7 +8,7 @@
 
 struct Params {
     elements: u32,
-    shares: u32,
+    splits: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(64)
-fn conv3d_sum_shares(
+fn conv3d_split_k_sum(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
@@ -26,7 +26,7 @@ fn conv3d_sum_shares(
         return;
     }
     var sum = 0.0;
-    for (var s = 0u; s < params.shares; s += 1u) {
+    for (var s = 0u; s < params.splits; s += 1u) {
         sum += partial[s * params.elements + i];
     }
     output[i] = sum;

@@ -20,7 +20,7 @@ fn plane_at(first_plane: u32, z: u32, plane: u32, at: u32, inside: bool) -> Elem
 }
 
 @compute @workgroup_size(64)
-fn winograd_source_depth(
+fn winograd_input_depth(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
@@ -37,7 +37,7 @@ fn winograd_source_depth(
     let plane = params.height * input_line;
     let at = y * input_line + offset;
     let z = s.z - 2u;
-    let result = transform_source(Eight(
+    let result = transform_input(Eight(
         plane_at(s.first_plane, z, plane, at, inside),
         plane_at(s.first_plane, z + 1u, plane, at, inside),
         plane_at(s.first_plane, z + 2u, plane, at, inside),

@@ -1,7 +1,7 @@
-// Weights, or their gradient, with the channels exchanged: turned[t, b, a] = weight[t, a, b].
+// Weights, or their gradient, with the channels exchanged: transposed[t, b, a] = weight[t, a, b].
 //
-// Layout     weight [taps, A, B], turned [taps, B, A]
-// Grid       (8 b, 8 a, shares of the taps)
+// Layout     weight [taps, A, B], transposed [taps, B, A]
+// Grid       (8 b, 8 a, parts of the taps)
 // Workgroup  a block of 8 x 8, of which neighbours share lines of cache on both sides
 // Traffic    one load and one store per element
 // Oracle     conv3d_grad_input_naive and conv3d_grad_weight_naive, through the gradients
@@ -13,10 +13,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> turned: array<f32>;
+@group(0) @binding(2) var<storage, read_write> transposed: array<f32>;
 
 @compute @workgroup_size(64)
-fn weight_turned(
+fn weight_transpose(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
@@ -28,6 +28,6 @@ fn weight_turned(
     }
     let pairs = params.a * params.b;
     for (var tap = workgroup.z; tap < params.taps; tap += grid.z) {
-        turned[tap * pairs + b * params.a + a] = weight[tap * pairs + a * params.b + b];
+        transposed[tap * pairs + b * params.a + a] = weight[tap * pairs + a * params.b + b];
     }
 }

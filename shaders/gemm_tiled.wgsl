@@ -1,19 +1,19 @@
-// A batch of matrix products in workgroup-memory tiles; either order of a.
+// A batch of gemms in workgroup-memory tiles; either order of a.
 //
-// Layout     a, b, c by the steps in Products
+// Layout     a, b, c by the steps in Gemm
 // Grid       (32 columns, 64 rows, batches)
 // Workgroup  64 invocations: a register tile of 8 rows x 4 columns each
 // Shared     64 x 16 of a and 16 x 32 of b: 6 KiB
 // Traffic    per k: three vec4 from workgroup memory per 32 fused multiply-adds
 // Bounds     any rows, columns and inner extent; panels of 16
 // Oracle     conv3d_naive and its gradients, through Winograd's convolutions
-#import matmul
+#import gemm
 
 fn in_panels(index: u32, step: u32, panel: u32) -> u32 {
     return index / 16u * panel + index % 16u * step;
 }
 
-@group(0) @binding(0) var<uniform> params: Products;
+@group(0) @binding(0) var<uniform> params: Gemm;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
@@ -56,7 +56,7 @@ fn store(first: u32, row: u32, column: u32, values: vec4<f32>) {
 }
 
 @compute @workgroup_size(64)
-fn matmul_tiled(
+fn gemm_tiled(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {

@@ -45,7 +45,7 @@ fn load_line(x: Place, y: Place, line: u32) -> Four {
 }
 
 @compute @workgroup_size(64)
-fn winograd_grad_plane_turned(
+fn winograd_grad_plane_transposed(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {

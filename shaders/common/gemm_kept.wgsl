@@ -1,4 +1,4 @@
-// Products of which b is kept, a and c go by: the body of matmul_subgroup and matmul_subgroup_wide. Rows of a and c start at
+// Gemm of which b is kept, a and c go by: the body of gemm_subgroup and gemm_subgroup_wide. Rows of a and c start at
 // even elements.
 
 // Part of the inner extent that is kept: 8, 16, 32 or 64.
@@ -6,7 +6,7 @@ override INNER: u32;
 // 1 where c is added to: `add`, or an inner extent beyond INNER.
 override HELD: u32;
 
-@group(0) @binding(0) var<uniform> params: Products;
+@group(0) @binding(0) var<uniform> params: Gemm;
 @group(0) @binding(1) var<storage, read> a: array<Stored>;
 @group(0) @binding(2) var<storage, read> b: array<Stored>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -23,16 +23,16 @@ fn slice_at(first: u32, k: u32) -> Tile {
 }
 
 // Sixteen k of a row of a, or eight where no more are kept.
-fn slice_products(sum: Columns, at: u32, k: u32, lower: Tile, upper: Tile) -> Columns {
+fn slice_multiply_add(sum: Columns, at: u32, k: u32, lower: Tile, upper: Tile) -> Columns {
     if k >= INNER {
         return sum;
     }
     let x = unpacked(a[at + k / 16u * (params.a_inner_panel / 2u)]);
-    let first = products(sum, spread_lower(x), lower);
+    let first = multiply_add(sum, spread_lower(x), lower);
     if k + 8u >= INNER {
         return first;
     }
-    return products(first, spread_upper(x), upper);
+    return multiply_add(first, spread_upper(x), upper);
 }
 
 // What a row of c starts from.
@@ -43,7 +43,7 @@ fn start(at: u32, first: Columns, added: bool) -> Columns {
     return select(first, held_columns(at), added);
 }
 
-fn kept_products(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
+fn kept_gemm(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
     let length = params.row_length;
     let panels = params.rows / length;
     let block = (panels + grid.y - 1u) / grid.y;
@@ -80,14 +80,14 @@ fn kept_products(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) {
                 let z = from_a + next * a_row;
                 var s = start(to_c + row * c_row, biases, added);
                 var t = start(to_c + next * c_row, biases, added);
-                s = slice_products(s, x, 0u, y0, y1);
-                t = slice_products(t, z, 0u, y0, y1);
-                s = slice_products(s, x, 16u, y2, y3);
-                t = slice_products(t, z, 16u, y2, y3);
-                s = slice_products(s, x, 32u, y4, y5);
-                t = slice_products(t, z, 32u, y4, y5);
-                s = slice_products(s, x, 48u, y6, y7);
-                t = slice_products(t, z, 48u, y6, y7);
+                s = slice_multiply_add(s, x, 0u, y0, y1);
+                t = slice_multiply_add(t, z, 0u, y0, y1);
+                s = slice_multiply_add(s, x, 16u, y2, y3);
+                t = slice_multiply_add(t, z, 16u, y2, y3);
+                s = slice_multiply_add(s, x, 32u, y4, y5);
+                t = slice_multiply_add(t, z, 32u, y4, y5);
+                s = slice_multiply_add(s, x, 48u, y6, y7);
+                t = slice_multiply_add(t, z, 48u, y6, y7);
                 store_columns(to_c + row * c_row, s);
                 store_columns(to_c + next * c_row, t);
             }

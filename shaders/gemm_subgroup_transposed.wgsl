@@ -1,13 +1,13 @@
-// A batch of matrix products for devices with subgroups of eight whose loads are dear (llvmpipe): a by columns, as sums
+// A batch of gemms for devices with subgroups of eight whose loads are dear (llvmpipe): a by columns, as sums
 // over voxels need it. A lane keeps a tile of c while it goes along k.
 //
-// Layout     a, b, c by the steps in Products, a_row 1; rows in multiples of ROWS, eight columns or multiples of 16
+// Layout     a, b, c by the steps in Gemm, a_row 1; rows in multiples of ROWS, eight columns or multiples of 16
 // Grid       (16 columns, ROWS rows, batches)
 // Workgroup  one subgroup: a register tile of ROWS (8 or 16) rows x 16 columns
 // Traffic    per eight k, 16 rows and 16 columns: 16 loads per 256 multiply-adds
 // Bounds     any inner extent
-// Oracle     matmul_tiled, and conv3d_grad_weight_naive through the convolutions without overlap
-#import matmul
+// Oracle     gemm_tiled, and conv3d_grad_weight_naive through the convolutions without overlap
+#import gemm
 #import lane_pairs
 #import lane_tile
 
@@ -15,7 +15,7 @@ override ROWS: u32;
 // 1 where panels, and the inner extent, are in multiples of eight.
 override WHOLE: u32;
 
-@group(0) @binding(0) var<uniform> params: Products;
+@group(0) @binding(0) var<uniform> params: Gemm;
 @group(0) @binding(1) var<storage, read> a: array<Stored>;
 @group(0) @binding(2) var<storage, read> b: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> c: array<Stored>;
@@ -171,7 +171,7 @@ fn held(at: u32) -> vec2<f32> {
 }
 
 @compute @workgroup_size(8)
-fn matmul_subgroup_transposed(
+fn gemm_subgroup_transposed(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
@@ -230,23 +230,23 @@ fn matmul_subgroup_transposed(
         );
         let at_a = in_a + (panel * params.a_inner_panel + k * params.a_inner) / 2u;
         let x = rows_at(at_a, count);
-        s0 = products(s0, lane_0(x.even), y);
-        s1 = products(s1, lane_0(x.odd), y);
-        s2 = products(s2, lane_1(x.even), y);
-        s3 = products(s3, lane_1(x.odd), y);
-        s4 = products(s4, lane_2(x.even), y);
-        s5 = products(s5, lane_2(x.odd), y);
-        s6 = products(s6, lane_3(x.even), y);
-        s7 = products(s7, lane_3(x.odd), y);
+        s0 = multiply_add(s0, lane_0(x.even), y);
+        s1 = multiply_add(s1, lane_0(x.odd), y);
+        s2 = multiply_add(s2, lane_1(x.even), y);
+        s3 = multiply_add(s3, lane_1(x.odd), y);
+        s4 = multiply_add(s4, lane_2(x.even), y);
+        s5 = multiply_add(s5, lane_2(x.odd), y);
+        s6 = multiply_add(s6, lane_3(x.even), y);
+        s7 = multiply_add(s7, lane_3(x.odd), y);
         if ROWS == 16u {
-            s8 = products(s8, lane_4(x.even), y);
-            s9 = products(s9, lane_4(x.odd), y);
-            s10 = products(s10, lane_5(x.even), y);
-            s11 = products(s11, lane_5(x.odd), y);
-            s12 = products(s12, lane_6(x.even), y);
-            s13 = products(s13, lane_6(x.odd), y);
-            s14 = products(s14, lane_7(x.even), y);
-            s15 = products(s15, lane_7(x.odd), y);
+            s8 = multiply_add(s8, lane_4(x.even), y);
+            s9 = multiply_add(s9, lane_4(x.odd), y);
+            s10 = multiply_add(s10, lane_5(x.even), y);
+            s11 = multiply_add(s11, lane_5(x.odd), y);
+            s12 = multiply_add(s12, lane_6(x.even), y);
+            s13 = multiply_add(s13, lane_6(x.odd), y);
+            s14 = multiply_add(s14, lane_7(x.even), y);
+            s15 = multiply_add(s15, lane_7(x.odd), y);
         }
         let ends = k + 8u >= here;
         panel += select(0u, 1u, ends);

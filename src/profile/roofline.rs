@@ -13,20 +13,20 @@ const RUNS: usize = 5;
 
 /// What a device gives to a shader at best: measured with a copy and with a loop of multiply-adds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Roof {
+pub struct Roofline {
     /// Memory read and written per second, in GB.
     pub copy_gb_per_s: f64,
     /// Floating-point operations per second, in GFLOP.
     pub fma_gflop_per_s: f64,
 }
 
-impl Roof {
+impl Roofline {
     /// Measures a device, in about a second; the memory that this takes is free again afterwards.
     ///
     /// # Errors
     /// [`GpuError`] when the device failed or has no memory for it.
     pub fn measure(gpu: &Arc<Gpu>) -> Result<Self, GpuError> {
-        let [copy, fma] = roof_cases(gpu.target());
+        let [copy, fma] = roofline_cases(gpu.target());
         let (copy, copy_seconds) = best(gpu, copy)?;
         let (fma, fma_seconds) = best(gpu, fma)?;
         Ok(Self {
@@ -43,30 +43,30 @@ impl Roof {
 
 /// One of the two loops, planned.
 #[derive(Debug)]
-pub struct RoofCase {
+pub struct RooflineCase {
     /// The graph, with at most one input.
     pub graph: Graph,
     /// Its plan.
     pub plan: Plan,
 }
 
-/// The copy and the multiply-adds with which [`Roof::measure`] loads a device.
-pub fn roof_cases(target: &Target) -> [RoofCase; 2] {
+/// The copy and the multiply-adds with which [`Roofline::measure`] loads a device.
+pub fn roofline_cases(target: &Target) -> [RooflineCase; 2] {
     let RooflineTuning { copy_bytes, iterations } = target.tuning.roofline;
     let bytes = target.limits.max_binding_bytes.min(target.limits.max_buffer_bytes).min(copy_bytes);
     let vectors = usize::try_from(bytes / 16).expect("at most 2^24");
     [
-        roof_case(CopyLoop, &[TensorSpec::f32([vectors, 4])], target),
-        roof_case(FmaLoop { elements: 1 << 16, iterations }, &[], target),
+        roofline_case(CopyLoop, &[TensorSpec::f32([vectors, 4])], target),
+        roofline_case(FmaLoop { elements: 1 << 16, iterations }, &[], target),
     ]
 }
 
-fn roof_case(op: impl Op + 'static, inputs: &[TensorSpec], target: &Target) -> RoofCase {
+fn roofline_case(op: impl Op + 'static, inputs: &[TensorSpec], target: &Target) -> RooflineCase {
     let mut graph = Graph::new();
     let inputs: Vec<ValueId> = inputs.iter().map(|spec| graph.input("input", spec.clone())).collect();
     let output = graph.add(op, &inputs).expect("the loop takes its input");
     let plan = plan(&Request::inference(&graph, &[output]), target).expect("the loop is within every limit");
-    RoofCase { graph, plan }
+    RooflineCase { graph, plan }
 }
 
 /// The loops at sizes that the definition follows. Both are exact: the chains start from integers below 128 and halve their
@@ -83,7 +83,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The work of a loop and the seconds of its best run.
-fn best(gpu: &Arc<Gpu>, case: RoofCase) -> Result<(Cost, f64), GpuError> {
+fn best(gpu: &Arc<Gpu>, case: RooflineCase) -> Result<(Cost, f64), GpuError> {
     let cost = case.plan.programs[0].steps[0].cost;
     let executor = Executor::new(Arc::clone(gpu), case.plan)?;
     for &input in case.graph.inputs() {
@@ -99,7 +99,7 @@ fn best(gpu: &Arc<Gpu>, case: RoofCase) -> Result<(Cost, f64), GpuError> {
             seconds = timings.iter().map(|t| t.seconds).sum::<f64>().min(seconds);
         }
     }
-    // A clock that is coarser than the loop must not give an infinite roof.
+    // A clock that is coarser than the loop must not give an infinite roofline.
     Ok((cost, seconds.max(1e-9)))
 }
 

@@ -1,6 +1,6 @@
-// Batches of matrix products: c[i, m, n] = sum over k of a[i, m, k] * b[i, k, n], added to what c holds where `add` is set.
+// Batches of gemms (general matrix products): c[i, m, n] = sum over k of a[i, m, k] * b[i, k, n], added to what c holds where `add` is set.
 // Rows m and the inner index k may lie in panels: index j is at j / length * panel + j % length * step.
-struct Products {
+struct Gemm {
     rows: u32,
     columns: u32,
     inner: u32,

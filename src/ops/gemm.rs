@@ -1,4 +1,4 @@
-//! Batches of matrix products: the inner loop of Winograd's convolutions and of those without overlap.
+//! Batches of gemms (general matrix products): the inner loop of Winograd's convolutions and of those without overlap.
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
@@ -14,7 +14,7 @@ const MOST_KEPT: usize = 64;
 pub(super) const KEPT_PANELS: usize = MOST_KEPT / PANEL;
 
 /// Where an index lies: `index / length * panel + index % length * step`, in elements; the length is that of the whole
-/// product.
+/// operands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Steps {
     /// From one index of a panel to the next.
@@ -30,7 +30,7 @@ impl Steps {
     }
 }
 
-/// First element of an argument or of the result, and steps from one product of the batch to the next.
+/// First element of an argument or of the result, and steps from one gemm of the batch to the next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
     pub first: usize,
@@ -39,8 +39,8 @@ pub(super) struct Batch {
 
 /// `c[i, m, n] = Σ_k a[i, m, k] * b[i, k, n]` for every `i` of the batch; `n` is contiguous in c.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Products {
-    /// Number of products.
+pub(super) struct Gemm {
+    /// Number of gemms.
     pub batch: usize,
     /// Extents m, n and k.
     pub extents: [usize; 3],
@@ -69,8 +69,8 @@ pub(super) fn padded_channels(channels: usize) -> usize {
     if channels <= 8 { 8 } else { channels.next_multiple_of(16) }
 }
 
-impl Products {
-    /// Emits the products. Columns must be [`padded_channels`], and so must rows that are contiguous in a; otherwise a and
+impl Gemm {
+    /// Emits the batch. Columns must be [`padded_channels`], and so must rows that are contiguous in a; otherwise a and
     /// c must have whole panels of rows, and the inner extent must be in multiples of 8 and b without panels.
     pub fn emit(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, c: Operand) {
         for (part, flops) in self.parts(at) {
@@ -79,14 +79,14 @@ impl Products {
         }
     }
 
-    /// Emits the products of a by rows, which start from a bias, for devices with [`has_lane_tiles`].
+    /// Emits the batch with a by rows, starting from a bias, for devices with [`has_subgroup_kernels`].
     pub fn emit_with_bias(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) {
         for (part, flops) in self.parts(at) {
             at.emit(part.by_rows(a, b, bias, c).flops(flops));
         }
     }
 
-    /// The products of this batch in parts that a submission can hold, and the flops of each.
+    /// This batch in parts that a submission can hold, and the flops of each.
     fn parts(&self, at: &Lowering<'_>) -> Vec<(Self, u64)> {
         let flops = 2 * (self.batch * self.extents.iter().product::<usize>()) as u64;
         let part = |(range, flops): (Range<usize>, u64)| {
@@ -98,9 +98,9 @@ impl Products {
     }
 
     fn dispatch(&self, target: &Target, a: Operand, b: Operand, c: Operand) -> Dispatch {
-        if !has_lane_tiles(target) {
+        if !has_subgroup_kernels(target) {
             assert_eq!(self.lengths, [PANEL; 2], "the kernel for workgroup tiles");
-            let dispatch = self.params(Dispatch::new("matmul_tiled").grid(self.grid(64, 32)), false);
+            let dispatch = self.params(Dispatch::new("gemm_tiled").grid(self.grid(64, 32)), false);
             return dispatch.read(a).read(b).write(c);
         }
         let [rows, columns, inner] = self.extents;
@@ -109,12 +109,12 @@ impl Products {
         let dispatch = if self.a_rows.step == 1 {
             let height = rows.min(16);
             let whole = inner.is_multiple_of(8) && self.lengths[1].is_multiple_of(8);
-            let dispatch = Dispatch::new("matmul_subgroup_transposed")
+            let dispatch = Dispatch::new("gemm_subgroup_transposed")
                 .constant("ROWS", height as u32)
                 .constant("WHOLE", u32::from(whole));
             dispatch.grid(self.grid(height, width))
         } else if rows <= 64 && inner > 64 && self.lengths[0] == PANEL {
-            Dispatch::new("matmul_subgroup_tile").grid(self.grid(PANEL, width))
+            Dispatch::new("gemm_subgroup_tile").grid(self.grid(PANEL, width))
         } else {
             return self.by_rows(a, b, None, c);
         };
@@ -129,8 +129,8 @@ impl Products {
         let panels = rows / self.lengths[0];
         let blocks = rows.div_ceil(256).min(panels);
         let dispatch = match wide {
-            true => Dispatch::new("matmul_subgroup_wide"),
-            false => Dispatch::new("matmul_subgroup"),
+            true => Dispatch::new("gemm_subgroup_wide"),
+            false => Dispatch::new("gemm_subgroup"),
         };
         let dispatch = dispatch
             .constant("INNER", part as u32)
@@ -165,6 +165,6 @@ fn kept(inner: usize) -> usize {
 
 /// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,
 /// but whose broadcasts cost next to nothing.
-pub(super) fn has_lane_tiles(target: &Target) -> bool {
-    target.lane_products()
+pub(super) fn has_subgroup_kernels(target: &Target) -> bool {
+    target.subgroup_kernels()
 }
