@@ -4,6 +4,7 @@
 usage: python3 fuzz/seeds.py (standard library only)
 """
 import gzip
+import itertools
 import json
 import math
 import struct
@@ -339,15 +340,13 @@ def checkpoint_files():
 
 
 WORDS = {
-    "nifti": ["n+1\\x00", "ni1\\x00", "n+2\\x00\\x0d\\x0a\\x1a\\x0a", "\\x1f\\x8b\\x08", "\\x00\\x00\\x80\\x7f"],
-    "metaimage": [
+    "volume": [
+        "n+1\\x00", "ni1\\x00", "n+2\\x00\\x0d\\x0a\\x1a\\x0a", "\\x1f\\x8b\\x08", "\\x00\\x00\\x80\\x7f",
         "ObjectType = Image", "NDims = ", "BinaryData = ", "BinaryDataByteOrderMSB = ", "ElementByteOrderMSB = ",
         "CompressedData = True", "CompressedDataSize = ", "TransformMatrix = ", "Rotation = ", "Orientation = ",
         "Offset = ", "Position = ", "Origin = ", "ElementSpacing = ", "ElementSize = ", "DimSize = ", "HeaderSize = ",
         "ElementNumberOfChannels = ", "ElementToIntensityFunctionSlope = ", "ElementType = ", "ElementDataFile = ",
         "LOCAL", "LIST", "MET_UCHAR", "MET_LONG_LONG", "MET_DOUBLE", "1e308", "-1", "nan", "inf",
-    ],
-    "dicom": [
         "DICM", "SQ", "UN", "OW", "OB", "US", "DS", "UI", "\\xfe\\xff\\x00\\xe0", "\\xfe\\xff\\x0d\\xe0",
         "\\xfe\\xff\\xdd\\xe0", "\\xff\\xff\\xff\\xff", "\\xe0\\x7f\\x10\\x00", "\\xff\\xc4", "\\xff\\xd8", "\\xff\\xdb",
         "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
@@ -366,9 +365,7 @@ WORDS = {
 
 def main():
     targets = {
-        "nifti": nifti_files,
-        "metaimage": metaimage_files,
-        "dicom": dicom_files,
+        "volume": lambda: itertools.chain(nifti_files(), metaimage_files(), dicom_files()),
         "configuration": configuration_files,
         "split": split_files,
         "model": model_files,

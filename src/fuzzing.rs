@@ -1,7 +1,8 @@
 //! The readers of files from strangers, from bytes: entries for `fuzz/`, which runs them millions of times, and for the
-//! tests of what it found. Whatever the bytes, they return.
+//! tests of what it found. Whatever the bytes, they return. Only with the feature `fuzzing`.
 
 use crate::data::inspect::inspection_of;
+use crate::data::io::format::sample_names;
 use crate::data::io::input::Input;
 use crate::data::io::{header_of, label_map_of, volume_of};
 use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
@@ -10,26 +11,15 @@ use crate::nn::Model;
 use crate::train::{Config, Preset};
 use std::path::Path;
 
-/// NIfTI, as one file and as the two of a pair.
-pub fn nifti(bytes: &[u8]) {
-    volume("a.nii", bytes);
-    volume("a.hdr", bytes);
-}
-
-/// MetaImage; the bytes are those of the file of voxels too.
-pub fn metaimage(bytes: &[u8]) {
-    volume("a.mha", bytes);
-}
-
-/// A DICOM series of one file.
-pub fn dicom(bytes: &[u8]) {
-    volume("a", bytes);
-}
-
 /// Voxels of volumes that are prepared for a network, at most: larger ones take their time.
 const PREPARED: usize = 1 << 12;
 
-fn volume(name: &str, bytes: &[u8]) {
+/// A volume in every format and under each of its names. Where a volume has several files, each has these bytes.
+pub fn volume(bytes: &[u8]) {
+    sample_names().iter().for_each(|name| read(name, bytes));
+}
+
+fn read(name: &str, bytes: &[u8]) {
     let input = Input::memory(Path::new(name), bytes);
     if let Err(error) = header_of(input) {
         let text = error.to_string();

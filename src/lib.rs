@@ -65,6 +65,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod exec;
 pub mod files;
+#[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gpu;

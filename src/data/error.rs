@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::Notice;
+use super::io::format::{endings_of_cases, endings_read, endings_written};
 
 /// Everything that can be wrong with volumes, data sets and splits.
 ///
@@ -22,7 +23,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// The file name says nothing about the format.
-    #[error("{}: no known volume format; expected a file name that ends in .nii, .nii.gz, .hdr, .img, .mha or .mhd, or the folder of a DICOM series", .path.display())]
+    #[error("{}: no known volume format; expected a file name that ends in {}, or the folder of a DICOM series", .path.display(), endings_read())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -96,7 +97,7 @@ pub enum DataError {
         expected: &'static str,
     },
     /// A format that is read but not written.
-    #[error("{}: {format} is not written; expected a file name that ends in .nii, .nii.gz, .hdr, .img, .mha or .mhd", .path.display())]
+    #[error("{}: {format} is not written; expected a file name that ends in {}", .path.display(), endings_written())]
     ReadOnlyFormat {
         /// The output.
         path: PathBuf,
@@ -265,7 +266,7 @@ pub enum DataError {
         passed_over: Vec<Notice>,
     },
     /// A folder without volumes.
-    #[error("{}: no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha or .mhd{}", .dir.display(), also(.passed_over))]
+    #[error("{}: no volumes; expected files that end in {}{}", .dir.display(), endings_of_cases(), also(.passed_over))]
     NoVolumes {
         /// The folder.
         dir: PathBuf,

@@ -3,23 +3,21 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use super::dataset::case_name;
 use super::io::content::{Content, is_description};
-use super::io::{case_of, is_series, without_series};
+use super::io::format::{case_of, formats_read, is_series, stem_of_pair, without_series};
 use super::{DataError, Notice, Warning, Warnings};
 
-const FORMAT: &str = "passed over, not in a format that is read (NIfTI, MetaImage, folders of DICOM series)";
+static FORMAT: LazyLock<String> =
+    LazyLock::new(|| format!("passed over, not in a format that is read ({})", formats_read()));
 const POINTER: &str = "passed over, a git-lfs pointer in place of a file";
 const SLICE: &str = "passed over, DICOM files are read from a folder of their own";
 const VOXELS: &str = "passed over, voxels without a header of the same name";
 const NAMED: &str = "passed over, a folder with the name of a volume";
 const NESTED: &str = "passed over, the DICOM series lies deeper";
 const OTHER: &str = "passed over, a folder without a DICOM series";
-
-/// Endings of files with the voxels of a header, and the endings of such headers.
-const VOXEL_ENDINGS: [&str; 6] = [".raw", ".zraw", ".img", ".img.gz", ".raw.gz", ".bin"];
-const HEADER_ENDINGS: [&str; 3] = [".mhd", ".hdr", ".hdr.gz"];
 
 /// A listed folder.
 #[derive(Debug)]
@@ -137,9 +135,9 @@ fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
     }
     Kind::PassedOver(Warning::new(match content {
         Content::Pointer(_) => POINTER,
-        Content::Dicom => SLICE,
-        _ if stem_of(name, &VOXEL_ENDINGS).is_some() => VOXELS,
-        _ => FORMAT,
+        Content::Slice => SLICE,
+        _ if stem_of_pair(name, false).is_some() => VOXELS,
+        _ => &FORMAT,
     }))
 }
 
@@ -165,26 +163,20 @@ struct Headers {
 
 impl Headers {
     fn of(paths: &[PathBuf]) -> Headers {
-        let stems_of = |endings: &[&str]| -> Vec<String> {
-            let mut stems: Vec<_> = paths.iter().filter_map(|path| stem_of(&name_of(path), endings)).collect();
+        let stems_of = |header: bool| -> Vec<String> {
+            let mut stems: Vec<_> = paths.iter().filter_map(|path| stem_of_pair(&name_of(path), header)).collect();
             stems.sort();
             stems
         };
-        let (stems, voxels) = (stems_of(&HEADER_ENDINGS), stems_of(&VOXEL_ENDINGS));
+        let (stems, voxels) = (stems_of(true), stems_of(false));
         let elsewhere = stems.iter().any(|stem| voxels.binary_search(stem).is_err());
         Headers { stems, elsewhere }
     }
 
     /// True if the file holds the voxels of one of them.
     fn own(&self, name: &str) -> bool {
-        stem_of(name, &VOXEL_ENDINGS).is_some_and(|stem| self.elsewhere || self.stems.binary_search(&stem).is_ok())
+        stem_of_pair(name, false).is_some_and(|stem| self.elsewhere || self.stems.binary_search(&stem).is_ok())
     }
-}
-
-/// The name, in lower case, without the ending, where it has one of these.
-fn stem_of(name: &str, endings: &[&str]) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    endings.iter().find_map(|ending| lower.strip_suffix(ending)).map(str::to_owned)
 }
 
 fn name_of(path: &Path) -> String {

@@ -29,6 +29,7 @@ mod validation;
 
 pub use budget::check_budget;
 pub use checkpoint::StoredWeights;
+#[cfg(feature = "fuzzing")]
 pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
 pub use config::{Config, ConfigError, Preset};
 pub use error::TrainError;

@@ -51,6 +51,13 @@ pub(super) fn column_lengths(affine: &[[f64; 4]; 3]) -> [f64; 3] {
     std::array::from_fn(|column| affine.iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt())
 }
 
+/// From LPS to RAS, or from RAS to LPS: the first two world axes change their sign.
+pub(super) fn ras_from_lps(mut affine: [[f64; 4]; 3]) -> [[f64; 4]; 3] {
+    // Zeros stay positive, for a person who reads them.
+    affine[..2].iter_mut().flatten().for_each(|value| *value = 0.0 - *value);
+    affine
+}
+
 /// Spacings of the first `axes` axes: those that are `stated` as far as they are the affine's, else the affine's, so that
 /// distances and volumes are those of the geometry. 1 for axes that are not there.
 pub(super) fn spacing_of(affine: &[[f64; 4]; 3], stated: [f64; 3], axes: usize) -> [f64; 3] {

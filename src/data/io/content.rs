@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::dicom::{START, is_dicom};
+use super::format::{Format, format_of_name, is_part_of_series};
 use super::input::{Input, Packing};
-use super::{Format, format_of_name};
 use crate::data::DataError;
 
 /// How a git-lfs pointer begins (git-lfs, docs/spec.md).
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1";
+/// Bytes of a file from which it is recognised.
+pub(crate) const START: usize = 1024;
 /// Characters of a text that a message shows.
 const SHOWN: usize = 40;
 
@@ -25,8 +26,8 @@ pub(crate) enum Content {
     Empty,
     /// A git-lfs pointer, which stands for a file of so many bytes.
     Pointer(Option<u64>),
-    /// DICOM.
-    Dicom,
+    /// A slice of a series: a file of a volume that is a folder.
+    Slice,
     /// Text that begins so.
     Text(String),
     /// Something else.
@@ -47,8 +48,8 @@ impl Content {
         if start.is_empty() {
             return Content::Empty;
         }
-        if is_dicom(start) {
-            return Content::Dicom;
+        if is_part_of_series(start) {
+            return Content::Slice;
         }
         let text = match std::str::from_utf8(start) {
             Ok(text) => text,
@@ -83,7 +84,9 @@ pub(super) fn explain(input: Input<'_>, error: DataError) -> DataError {
         let path: PathBuf = path.to_path_buf();
         DataError::NoVolume { path, found, expected }
     };
-    if !input.is_memory() && format_of_name(input.path) == Some(Format::Nifti) && Content::of(input) == Content::Dicom {
+    let has_text_header = |path| format_of_name(path).is_some_and(Format::has_text_header);
+    let named = !input.is_memory() && format_of_name(input.path).is_some();
+    if named && !has_text_header(input.path) && Content::of(input) == Content::Slice {
         return wrong(input.path, "a slice of a DICOM series".into(), "the folder of the series");
     }
     let path = match &error {
@@ -95,8 +98,7 @@ pub(super) fn explain(input: Input<'_>, error: DataError) -> DataError {
             let of = size.map(|size| format!(" to a file of {size} bytes")).unwrap_or_default();
             wrong(path, format!("a git-lfs pointer{of}"), "the file itself, which `git lfs pull` fetches")
         }
-        // The header of MetaImage is text.
-        Content::Text(start) if format_of_name(path) != Some(Format::MetaImage) => {
+        Content::Text(start) if !has_text_header(path) => {
             wrong(path, format!("text that begins {start:?}"), "a volume")
         }
         _ => error,

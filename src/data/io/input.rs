@@ -10,12 +10,17 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::ZlibDecoder;
 
+use super::Pieces;
 use super::gzip::{GZIP_MAGIC, Members};
+use super::scalar::Encoding;
 use crate::data::DataError;
 
 /// Deflate cannot expand by more than 1032 (RFC 1951: 258 bytes from two bits); the rest is for
 /// headers.
 pub(super) const DEFLATE_LARGEST_RATIO: u64 = 1040;
+
+/// Bytes of a file that are decoded at a time: whole voxels of every real type.
+const PIECE: usize = 1 << 18;
 
 /// Whether bytes are decompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,7 @@ impl<'a> Input<'a> {
     }
 
     /// Every file of the volume has these bytes.
+    #[cfg(feature = "fuzzing")]
     pub(crate) fn memory(path: &'a Path, bytes: &'a [u8]) -> Input<'a> {
         Input { path, memory: Some(bytes) }
     }
@@ -148,17 +154,29 @@ pub(crate) struct Place {
 }
 
 /// The bytes of the voxels, one after the other.
-pub(crate) struct Stream<'a> {
+struct Stream<'a> {
     path: &'a Path,
     reader: Reader<'a>,
-    /// Behind the last byte.
+    /// One after the last byte.
     end: u64,
     at: u64,
 }
 
 impl Place {
+    /// Hands over all voxels, a piece at a time, after a check that the file is long enough.
+    pub(crate) fn visit(&self, input: Input<'_>, encoding: Encoding, each: Pieces<'_>) -> Result<(), DataError> {
+        let mut stream = self.open(input)?;
+        let mut piece = vec![0; usize::try_from(self.count).unwrap_or(PIECE).min(PIECE)];
+        loop {
+            match stream.next(&mut piece)? {
+                [] => return Ok(()),
+                bytes => each(bytes, encoding)?,
+            }
+        }
+    }
+
     /// Opens the file and checks that its length can provide all voxels.
-    pub(crate) fn open<'a>(&'a self, input: Input<'a>) -> Result<Stream<'a>, DataError> {
+    fn open<'a>(&'a self, input: Input<'a>) -> Result<Stream<'a>, DataError> {
         let mut source = input.beside(&self.file).open()?;
         let Some(start) = self.start else {
             let start =
@@ -255,9 +273,9 @@ impl Reader<'_> {
 }
 
 impl<'a> Stream<'a> {
-    /// The next bytes of the voxels, as many as are left and fit; none behind the last. The checksum of a compressed
+    /// The next bytes of the voxels, as many as are left and fit; none after the last. The checksum of a compressed
     /// stream that ends with the voxels is verified.
-    pub(crate) fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], DataError> {
+    fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], DataError> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
         let mut filled = 0;
         while filled < left {

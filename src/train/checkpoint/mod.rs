@@ -5,12 +5,14 @@
 //! a checksum over the whole file ([`seal`]). Everything else follows from it: the learning rate is a function of
 //! configuration and step, and sample number s one of (seed, s).
 
+#[cfg(feature = "fuzzing")]
 mod fuzz;
 mod seal;
 mod store;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzzing")]
 pub(crate) use fuzz::fuzz;
 pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 

@@ -108,7 +108,7 @@ fn kind_of(path: &Path, name: &str) -> Kind {
         return Kind::LeftOut(FOLDERS);
     }
     match Content::of_file(path) {
-        Content::Dicom => Kind::Dicom,
+        Content::Slice => Kind::Dicom,
         content if is_description(name, || content.clone()) => Kind::Description,
         Content::Empty => Kind::LeftOut(EMPTY),
         Content::Pointer(_) => Kind::LeftOut(POINTERS),
@@ -117,20 +117,20 @@ fn kind_of(path: &Path, name: &str) -> Kind {
 }
 
 /// True if a file of the folder is DICOM.
-pub(in crate::data::io) fn is_series(dir: &Path) -> bool {
+pub(super) fn is_series(dir: &Path) -> bool {
     let is_slice = |path: &Path| matches!(kind_of(path, &name_of(path)), Kind::Dicom);
     std::fs::read_dir(dir)
         .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| is_slice(&entry.path()))))
 }
 
 /// What lies in a folder without a series, and why none of it is a slice.
-pub(in crate::data::io) fn beside_series(dir: &Path) -> String {
+pub(super) fn beside_series(dir: &Path) -> String {
     let reasons = |files: Files| files.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Files::read(dir).map(reasons).unwrap_or_default()
 }
 
 /// Folders with DICOM series in the folders of this one; the first of them, where there are many.
-pub(in crate::data::io) fn series_within(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn series_within(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut entries = 0;
     let mut level = vec![dir.to_path_buf()];

@@ -26,28 +26,62 @@ mod rle;
 mod slice;
 mod start;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::files::Files;
-pub(super) use self::files::{beside_series, is_series, series_within};
 use self::slice::{Object, Slice};
-pub(super) use self::start::{START, is_dicom};
 use super::bytes::ByteOrder;
+use super::format::{Format, SeriesFormat};
 use super::input::Input;
-use super::metaimage::ras_from_lps;
 use super::scalar::{Encoding, Scalar};
-use super::{Header, Native, axes};
+use super::{Header, Native, Pieces, axes};
 use crate::data::{DataError, Warning};
+
+/// The format.
+pub(super) struct Dicom;
+
+impl Format for Dicom {
+    fn name(&self) -> &'static str {
+        "DICOM"
+    }
+
+    fn series(&self) -> Option<&dyn SeriesFormat> {
+        Some(self)
+    }
+
+    fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
+        // Bytes in memory are a series of one file.
+        if input.is_memory() { read_header_of_file(input) } else { read_header(input.path) }
+    }
+}
+
+impl SeriesFormat for Dicom {
+    fn is_part(&self, start: &[u8]) -> bool {
+        start::is_dicom(start)
+    }
+
+    fn is_series(&self, dir: &Path) -> bool {
+        files::is_series(dir)
+    }
+
+    fn series_within(&self, dir: &Path) -> Vec<PathBuf> {
+        files::series_within(dir)
+    }
+
+    fn beside_series(&self, dir: &Path) -> String {
+        files::beside_series(dir)
+    }
+}
 
 /// The slices in order.
 #[derive(Clone, Debug)]
-pub(crate) struct Series {
+struct Series {
     slices: Vec<Slice>,
 }
 
 /// Reads the headers of all files and checks that they make a volume.
-pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
-    let dir = input.path;
+fn read_header(dir: &Path) -> Result<Header, DataError> {
     let mut files = Files::read(dir)?;
     let mut warnings = files.warnings();
     let slices = std::mem::take(&mut files.slices);
@@ -60,7 +94,7 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
 }
 
 /// The header of a series of one file.
-pub(super) fn read_header_of_file(input: Input<'_>) -> Result<Header, DataError> {
+fn read_header_of_file(input: Input<'_>) -> Result<Header, DataError> {
     match Object::read(input)? {
         Object::Slice(slice) => header_of(input.path, vec![*slice]),
         Object::Other(kind) => Err(no_slices(input.path, format!("is no image ({kind})"))),
@@ -87,7 +121,7 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     for (row, values) in lps.iter_mut().enumerate() {
         *values = [x[row] * first.spacing[0], y[row] * first.spacing[1], step[row], first.position[row]];
     }
-    let affine = ras_from_lps(lps);
+    let affine = axes::ras_from_lps(lps);
     if !axes::is_regular(&affine) {
         return Err(wrong("slices lie beside each other in one plane".into(), "slices above each other"));
     }
@@ -110,7 +144,7 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
         spacing,
         affine,
         warnings,
-        native: Native::Dicom(Series { slices }),
+        native: Arc::new(Series { slices }),
     })
 }
 
@@ -124,11 +158,13 @@ fn scalar_of(slices: &[Slice]) -> Scalar {
     if slices.iter().all(|slice| slice.scalar == first) { first } else { Scalar::Int32 }
 }
 
-/// Calls `each` with the voxels of all slices, one slice in memory at a time.
-pub(super) fn visit(input: Input<'_>, series: &Series, mut each: impl FnMut(f64)) -> Result<(), DataError> {
-    for slice in &series.slices {
-        let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
-        Encoding { scalar, order: ByteOrder::Little, scaling }.visit(&slice.pixels(input)?, &mut each);
+impl Native for Series {
+    /// One slice in memory at a time.
+    fn visit(&self, input: Input<'_>, _: &Header, each: Pieces<'_>) -> Result<(), DataError> {
+        for slice in &self.slices {
+            let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
+            each(&slice.pixels(input)?, Encoding { scalar, order: ByteOrder::Little, scaling })?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,15 +1,15 @@
 //! What makes a file DICOM: its first bytes, whatever its name (PS3.10, section 7.1, and files that lack what it asks for).
 
+use crate::data::io::content::START;
+
 use super::elements::{Coding, Element, IMPLICIT, LONG, META, SHORT, Tag, UNDEFINED};
 
 /// Bytes of the preamble that a file should begin with, and what follows them.
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8] = b"DICM";
-/// Bytes of a file from which it is recognised.
-pub(in crate::data::io) const START: usize = 1024;
 
 /// True if a file that begins with these bytes, [`START`] of them or all, is DICOM, whatever its name.
-pub(in crate::data::io) fn is_dicom(start: &[u8]) -> bool {
+pub(super) fn is_dicom(start: &[u8]) -> bool {
     beginning(start).is_some()
 }
 

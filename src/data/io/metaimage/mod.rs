@@ -17,14 +17,14 @@ mod text;
 mod write;
 
 use std::path::{Path, PathBuf};
-
-pub(super) use write::{files_of, write};
+use std::sync::Arc;
 
 use self::text::Text;
 use super::bytes::ByteOrder;
+use super::format::{Ending, Format, Part};
 use super::input::{Input, Packing, Place};
 use super::scalar::Scalar;
-use super::{Header, Native, PROBABILITY, axes};
+use super::{Header, Native, Output, PROBABILITY, Pieces, axes};
 use crate::data::{DataError, Warning};
 
 /// MetaIO's names of the types; a `LONG` has 4 bytes on every platform.
@@ -43,9 +43,47 @@ const TYPE_NAMES: [(&str, Scalar); 12] = [
     ("MET_LONG", Scalar::Int32),
 ];
 
+const ENDINGS: [Ending; 6] = [
+    Ending::new(".mha", Part::Whole),
+    Ending::new(".mhd", Part::Header),
+    Ending::new(".raw", Part::Bare),
+    Ending::new(".zraw", Part::Bare),
+    Ending::new(".raw.gz", Part::Bare),
+    Ending::new(".bin", Part::Bare),
+];
+
+/// The format.
+pub(super) struct MetaImage;
+
+impl Format for MetaImage {
+    fn name(&self) -> &'static str {
+        "MetaImage"
+    }
+
+    fn endings(&self) -> &'static [Ending] {
+        &ENDINGS
+    }
+
+    fn has_text_header(&self) -> bool {
+        true
+    }
+
+    fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
+        read_header(input)
+    }
+
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
+        write::files_of(path)
+    }
+
+    fn writer(&self) -> Option<fn(&Output<'_>) -> Result<(), DataError>> {
+        Some(write::write)
+    }
+}
+
 /// Where the voxels are.
 #[derive(Clone, Debug)]
-pub(crate) struct Storage {
+struct Storage {
     file: PathBuf,
     /// First byte of the voxels; none: they are the end of the file.
     start: Option<u64>,
@@ -54,11 +92,10 @@ pub(crate) struct Storage {
     /// Length of that stream; none: up to the end of the file.
     packed: Option<u64>,
     /// The header says that the voxels are the probabilities of a class.
-    pub(super) probability: bool,
+    probability: bool,
 }
 
-/// Reads and checks the header.
-pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
+fn read_header(input: Input<'_>) -> Result<Header, DataError> {
     let text = Text::read(input)?;
     if let Some(kind) = text.value("ObjectType").filter(|kind| *kind != "Image") {
         return Err(text.wrong("ObjectType", format!("{kind:?}"), "Image"));
@@ -80,7 +117,7 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
         None => text.flag("BinaryDataByteOrderMSB")?.unwrap_or(false),
     };
     let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
-    let native = Native::MetaImage(storage_of(&text, input.path)?);
+    let native = Arc::new(storage_of(&text, input.path)?);
     Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
 }
 
@@ -146,14 +183,7 @@ fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
     }
     let mut three = [1.0; 3];
     three.iter_mut().zip(&spacing).for_each(|(to, from)| *to = *from);
-    Ok((ras_from_lps(affine), three, warnings))
-}
-
-/// Turns the first two world axes round, which is its own inverse.
-pub(super) fn ras_from_lps(mut affine: [[f64; 4]; 3]) -> [[f64; 4]; 3] {
-    // Zeros stay positive, for a person who reads them.
-    affine[..2].iter_mut().flatten().for_each(|value| *value = 0.0 - *value);
-    affine
+    Ok((axes::ras_from_lps(affine), three, warnings))
 }
 
 fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
@@ -179,9 +209,15 @@ fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
     Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0), probability })
 }
 
-/// Where the voxels are that `header`, of the same file, promises.
-pub(super) fn place_of(path: &Path, header: &Header, storage: &Storage) -> Result<Place, DataError> {
-    let count = header.voxel_bytes(path, "DimSize")?;
-    let packing = if storage.compressed { Packing::Deflated(storage.packed) } else { Packing::Plain };
-    Ok(Place { file: storage.file.clone(), start: storage.start, count, packing })
+impl Native for Storage {
+    fn visit(&self, input: Input<'_>, header: &Header, each: Pieces<'_>) -> Result<(), DataError> {
+        let count = header.voxel_bytes(input.path, "DimSize")?;
+        let packing = if self.compressed { Packing::Deflated(self.packed) } else { Packing::Plain };
+        let place = Place { file: self.file.clone(), start: self.start, count, packing };
+        place.visit(input, header.encoding(), each)
+    }
+
+    fn is_probability(&self) -> bool {
+        self.probability
+    }
 }

@@ -13,15 +13,16 @@ mod header;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-pub(crate) use header::RawHeader;
-pub(super) use write::{header_for_grid, write};
+pub(super) use write::header_for_grid;
 
 use self::affine::Source;
-use self::header::{Field, NotNifti, Version};
+use self::header::{Field, NotNifti, RawHeader, Version};
+use super::format::{Ending, Format, Part, split_ending};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
-use super::{Header, Native, OtherAffine, Statement, axes, ending_of};
+use super::{Header, Native, OtherAffine, Output, PROBABILITY, Pieces, Statement, axes};
 use crate::data::{DataError, Grid, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
@@ -48,29 +49,80 @@ const UNIT_METRE: i64 = 1;
 const UNIT_MILLIMETRE: i64 = 2;
 const UNIT_MICRON: i64 = 3;
 
-/// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either
-/// may be named.
-pub(super) fn files_of(path: &Path) -> (PathBuf, PathBuf) {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some((ending, _)) = ending_of(&name) else {
-        return (path.to_path_buf(), path.to_path_buf());
-    };
-    let written = &name[name.len() - ending.len()..];
-    let other = |kind: &str| {
-        // The case of the ending is kept: A.HDR belongs to A.IMG.
-        let kind =
-            if written.starts_with(".H") || written.starts_with(".I") { kind.to_uppercase() } else { kind.into() };
-        path.with_file_name(format!("{}.{kind}{}", &name[..name.len() - ending.len()], &written[4..]))
-    };
-    match &ending[..4] {
-        ".hdr" => (path.to_path_buf(), other("img")),
-        ".img" => (other("hdr"), path.to_path_buf()),
-        _ => (path.to_path_buf(), path.to_path_buf()),
+const ENDINGS: [Ending; 6] = [
+    Ending::new(".nii", Part::Whole),
+    Ending::new(".nii.gz", Part::Whole),
+    Ending::new(".hdr", Part::Header),
+    Ending::new(".img", Part::Half),
+    Ending::new(".hdr.gz", Part::Header).unlisted(),
+    Ending::new(".img.gz", Part::Half).unlisted(),
+];
+
+/// The format.
+pub(super) struct Nifti;
+
+impl Format for Nifti {
+    fn name(&self) -> &'static str {
+        "NIfTI"
+    }
+
+    fn endings(&self) -> &'static [Ending] {
+        &ENDINGS
+    }
+
+    fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
+        read_header(input)
+    }
+
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
+        let (header, voxels) = files_of(path);
+        if header == voxels { vec![header] } else { vec![voxels, header] }
+    }
+
+    fn writer(&self) -> Option<fn(&Output<'_>) -> Result<(), DataError>> {
+        Some(write::write)
     }
 }
 
-/// Reads and checks the header.
-pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
+impl Native for RawHeader {
+    fn visit(&self, input: Input<'_>, header: &Header, each: Pieces<'_>) -> Result<(), DataError> {
+        place_of(input.path, header, self)?.visit(input, header.encoding(), each)
+    }
+
+    fn other_affines(&self) -> Vec<OtherAffine> {
+        let other = |affine, statement| vec![OtherAffine { affine: in_mm(affine, self), statement }];
+        match affine::source(self) {
+            Source::Sform if self.integer(Field::QformCode, 0) > 0 => other(affine::qform(self), Statement::Qform),
+            Source::Guess => other(affine::at_origin(self), Statement::Assumed),
+            Source::Sform | Source::Qform => Vec::new(),
+        }
+    }
+
+    fn is_probability(&self) -> bool {
+        self.description() == PROBABILITY.as_bytes()
+    }
+}
+
+/// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either
+/// may be named.
+fn files_of(path: &Path) -> (PathBuf, PathBuf) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let both = (path.to_path_buf(), path.to_path_buf());
+    let Some((stem, ending)) = split_ending(&name) else { return both };
+    let other = |kind: &str| {
+        // The case of the ending is kept: A.HDR belongs to A.IMG.
+        let upper = ending.starts_with(".H") || ending.starts_with(".I");
+        let kind = if upper { kind.to_uppercase() } else { kind.to_owned() };
+        path.with_file_name(format!("{stem}.{kind}{}", &ending[4..]))
+    };
+    match ending[..4].to_ascii_lowercase().as_str() {
+        ".hdr" => (both.0, other("img")),
+        ".img" => (other("hdr"), both.1),
+        _ => both,
+    }
+}
+
+fn read_header(input: Input<'_>) -> Result<Header, DataError> {
     let (header_file, _) = files_of(input.path);
     let start = input.beside(&header_file).start(Version::Two.size() as u64, Packing::Detect)?;
     let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
@@ -96,7 +148,7 @@ pub(super) fn read_header(input: Input<'_>) -> Result<Header, DataError> {
         return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
     }
     let warnings = warnings_of(&raw, &shape, &affine, stated);
-    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Native::Nifti(raw) })
+    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Arc::new(raw) })
 }
 
 fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
@@ -129,16 +181,6 @@ fn unit(raw: &RawHeader) -> i64 {
 
 fn in_mm(affine: [[f64; 4]; 3], raw: &RawHeader) -> [[f64; 4]; 3] {
     affine.map(|row| row.map(|value| value * millimetres(raw)))
-}
-
-/// See [`Header::other_affines`].
-pub(super) fn other_affines(raw: &RawHeader) -> Vec<OtherAffine> {
-    let other = |affine, statement| vec![OtherAffine { affine: in_mm(affine, raw), statement }];
-    match affine::source(raw) {
-        Source::Sform if raw.integer(Field::QformCode, 0) > 0 => other(affine::qform(raw), Statement::Qform),
-        Source::Guess => other(affine::at_origin(raw), Statement::Assumed),
-        Source::Sform | Source::Qform => Vec::new(),
-    }
 }
 
 /// The extents, or dim as text if it cannot be right. Extents of 0 after the third axis are none, as in nifti1_io and ITK.
@@ -213,7 +255,7 @@ fn place_warning(raw: &RawHeader, shape: &[usize]) -> Option<Warning> {
 }
 
 /// Where the voxels are that `header`, of the same file, promises.
-pub(super) fn place_of(path: &Path, header: &Header, raw: &RawHeader) -> Result<Place, DataError> {
+fn place_of(path: &Path, header: &Header, raw: &RawHeader) -> Result<Place, DataError> {
     let (header_file, voxel_file) = files_of(path);
     let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
     if raw.is_single() != (header_file == voxel_file) {

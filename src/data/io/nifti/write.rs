@@ -1,22 +1,22 @@
 //! Writing NIfTI files: the header of another file or a new one, and voxels of any real type.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::affine;
 use super::header::{Field, RawHeader, Version};
 use super::{TYPE_CODES, UNIT_MILLIMETRE, files_of};
 use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, write_whole};
-use crate::data::io::encode::encode_all;
 use crate::data::io::scalar::Scalar;
-use crate::data::io::{Content, Header, Native, PROBABILITY, axes};
+use crate::data::io::{Header, Output, PROBABILITY, axes};
 use crate::data::volume::Grid;
 
 /// The largest extent in a NIfTI-1 header, whose `dim` has 16 bits.
 const LARGEST_EXTENT_ONE: usize = 32767;
 
 /// A new header for a grid; see [`Header::for_grid`].
-pub(crate) fn header_for_grid(grid: &Grid) -> Header {
+pub(in crate::data::io) fn header_for_grid(grid: &Grid) -> Header {
     let raw = new_header(&grid.extents, grid);
     // The affine that a reader of the file will see, rounded as the header rounds it.
     let shape = grid.extents.to_vec();
@@ -30,7 +30,7 @@ pub(crate) fn header_for_grid(grid: &Grid) -> Header {
         spacing,
         affine,
         warnings: Vec::new(),
-        native: Native::Nifti(raw),
+        native: Arc::new(raw),
     }
 }
 
@@ -44,22 +44,16 @@ fn new_header(shape: &[usize], geometry: &Grid) -> RawHeader {
     raw
 }
 
-/// Writes voxels (x fastest) with the geometry of `like`.
-pub(crate) fn write<T: Copy + Into<f64>>(
-    path: &Path,
-    like: &Header,
-    scalar: Scalar,
-    voxels: &[T],
-    content: Content,
-) -> Result<(), DataError> {
-    let (header_file, voxel_file) = files_of(path);
+/// Writes a volume.
+pub(super) fn write(output: &Output<'_>) -> Result<(), DataError> {
+    let (header_file, voxel_file) = files_of(output.path);
     let single = header_file == voxel_file;
-    let raw = header_of_output(like, scalar, single, content);
-    let stored = encode_all(path, like, voxels, scalar, raw.order)?;
+    let raw = header_of_output(output, single);
+    let stored = output.encoded(raw.order)?;
     let is_gzip = |file: &Path| file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     if single {
         // Four zero bytes: no extensions follow.
-        return write_whole(path, &[raw.bytes(), &[0; 4], &stored], is_gzip(path));
+        return write_whole(output.path, &[raw.bytes(), &[0; 4], &stored], is_gzip(output.path));
     }
     // The header last: a pair without its header is no volume, so a reader never sees half of it.
     write_whole(&voxel_file, &[&stored], is_gzip(&voxel_file))?;
@@ -67,14 +61,15 @@ pub(crate) fn write<T: Copy + Into<f64>>(
 }
 
 /// The header of `like` with everything that describes its voxels replaced.
-fn header_of_output(like: &Header, scalar: Scalar, single: bool, content: Content) -> RawHeader {
-    let mut raw = match &like.native {
-        Native::Nifti(raw) => {
+fn header_of_output(output: &Output<'_>, single: bool) -> RawHeader {
+    let (like, scalar) = (output.like, output.scalar);
+    let mut raw = match like.native_as::<RawHeader>() {
+        Some(raw) => {
             let mut raw = raw.clone();
             affine::reconcile(&mut raw, &like.shape);
             raw
         }
-        _ => new_header(&like.shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
+        None => new_header(&like.shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
     };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
     raw.set_magic(single);
@@ -89,11 +84,11 @@ fn header_of_output(like: &Header, scalar: Scalar, single: bool, content: Conten
     for field in [Field::SclInter, Field::CalMin, Field::CalMax] {
         raw.set_float(field, 0, 0.0);
     }
-    match content {
-        Content::Probability => raw.set_description(PROBABILITY.as_bytes()),
+    if output.is_probability {
+        raw.set_description(PROBABILITY.as_bytes());
+    } else if like.is_probability() {
         // What was made of probabilities is none.
-        Content::Plain if like.is_probability() => raw.set_description(&[]),
-        Content::Plain => {}
+        raw.set_description(&[]);
     }
     raw
 }

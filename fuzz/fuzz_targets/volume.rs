@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    vnet_engine::fuzzing::dicom(bytes);
+    vnet_engine::fuzzing::volume(bytes);
 });

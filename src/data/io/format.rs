@@ -1,0 +1,278 @@
+//! What a file format is to the rest of the program, and the table of all formats.
+
+use std::path::{Path, PathBuf};
+
+use super::dicom::Dicom;
+use super::input::Input;
+use super::metaimage::MetaImage;
+use super::nifti::Nifti;
+use super::{Header, Output};
+use crate::data::DataError;
+
+/// All formats. A new one is its module and a line here.
+pub(super) static FORMATS: [&dyn Format; 3] = [&Nifti, &MetaImage, &Dicom];
+
+/// A file format. Files are told by their endings; a format whose volumes are folders by the content of the files.
+pub(crate) trait Format: Sync {
+    /// Its name in messages.
+    fn name(&self) -> &'static str;
+
+    /// Endings of its file names.
+    fn endings(&self) -> &'static [Ending] {
+        &[]
+    }
+
+    /// True if headers are text, so that text is not a sign of a wrong file.
+    fn has_text_header(&self) -> bool {
+        false
+    }
+
+    /// Set where a volume is a folder.
+    fn series(&self) -> Option<&dyn SeriesFormat> {
+        None
+    }
+
+    /// Reads and checks the header. Reads no voxels.
+    fn read_header(&self, input: Input<'_>) -> Result<Header, DataError>;
+
+    /// All files of the volume that `path` names, in the order in which they are written: the header last.
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
+        vec![path.to_path_buf()]
+    }
+
+    /// Writes a volume; none where the format is only read.
+    fn writer(&self) -> Option<fn(&Output<'_>) -> Result<(), DataError>> {
+        None
+    }
+}
+
+/// A format whose volumes are folders. Its files are recognised by their first bytes, whatever their names.
+pub(crate) trait SeriesFormat {
+    /// True if a file that begins with these bytes is part of such a volume ([`super::content::START`] bytes or all).
+    fn is_part(&self, start: &[u8]) -> bool;
+
+    /// True if the folder is a volume.
+    fn is_series(&self, dir: &Path) -> bool;
+
+    /// Folders of volumes that lie deeper in this one: the first few.
+    fn series_within(&self, dir: &Path) -> Vec<PathBuf>;
+
+    /// What else a folder holds that is no volume.
+    fn beside_series(&self, dir: &Path) -> String;
+}
+
+/// An ending of file names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// In lower case, with its dot.
+    pub(super) text: &'static str,
+    pub(super) part: Part,
+    /// True if messages name it.
+    listed: bool,
+}
+
+/// What a file is of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// A header whose voxels are in another file.
+    Header,
+    /// The voxels of a header of the same name: they stand for the volume, but are no case of their own.
+    Half,
+    /// Voxels without a hint of where their header is: they stand for nothing.
+    Bare,
+}
+
+impl Ending {
+    pub(super) const fn new(text: &'static str, part: Part) -> Ending {
+        Ending { text, part, listed: !matches!(part, Part::Bare) }
+    }
+
+    /// Messages do not name it.
+    pub(super) const fn unlisted(self) -> Ending {
+        Ending { listed: false, ..self }
+    }
+
+    /// True if a name that ends so stands for a case.
+    fn is_case(&self) -> bool {
+        matches!(self.part, Part::Whole | Part::Header)
+    }
+}
+
+/// The longest ending of a file name that stands for a volume, and its format.
+fn known(name: &str) -> Option<(Ending, &'static dyn Format)> {
+    let lower = name.to_ascii_lowercase();
+    let all = FORMATS.iter().flat_map(|&format| format.endings().iter().map(move |&ending| (ending, format)));
+    all.filter(|(ending, _)| ending.part != Part::Bare && lower.len() > ending.text.len())
+        .filter(|(ending, _)| lower.ends_with(ending.text))
+        .max_by_key(|(ending, _)| ending.text.len())
+}
+
+/// A file name before its ending, and the ending, where it stands for a volume.
+pub(super) fn split_ending(name: &str) -> Option<(&str, &str)> {
+    known(name).map(|(ending, _)| name.split_at(name.len() - ending.text.len()))
+}
+
+/// The format of a file name.
+pub(super) fn format_of_name(path: &Path) -> Option<&'static dyn Format> {
+    known(&path.file_name()?.to_string_lossy()).map(|(_, format)| format)
+}
+
+/// The format of a folder.
+fn format_of_folders() -> Option<&'static dyn Format> {
+    FORMATS.into_iter().find(|format| format.series().is_some())
+}
+
+/// The format of a file or folder that is there.
+pub(super) fn format_of(input: Input<'_>) -> Result<&'static dyn Format, DataError> {
+    let path = input.path;
+    let by_name = format_of_name(path);
+    let is_series = if input.is_memory() { by_name.is_none() } else { path.is_dir() };
+    match by_name.filter(|_| !is_series).or_else(|| format_of_folders().filter(|_| is_series)) {
+        Some(format) => Ok(format),
+        None if !path.exists() => Err(DataError::io(path, "open")(std::io::Error::from(std::io::ErrorKind::NotFound))),
+        None => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
+    }
+}
+
+fn series_formats() -> impl Iterator<Item = &'static dyn SeriesFormat> {
+    FORMATS.iter().filter_map(|format| format.series())
+}
+
+/// True if a file that begins with these bytes is part of a volume that is a folder.
+pub(super) fn is_part_of_series(start: &[u8]) -> bool {
+    series_formats().any(|format| format.is_part(start))
+}
+
+/// True for a folder that holds DICOM files: a volume by itself.
+pub fn is_series(path: &Path) -> bool {
+    path.is_dir() && series_formats().any(|format| format.is_series(path))
+}
+
+/// What is known of a folder that is no series: a folder with one that lies deeper, or what it holds instead.
+pub(crate) fn without_series(path: &Path) -> Result<PathBuf, String> {
+    let mut deeper = series_formats().flat_map(|format| format.series_within(path));
+    deeper.next().ok_or_else(|| series_formats().map(|format| format.beside_series(path)).collect())
+}
+
+/// The file name under which a result for the volume `input` is written: its own where its format is written, else that
+/// of a compressed NIfTI file.
+pub fn output_name(input: &Path) -> String {
+    let name = input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match known(&name) {
+        Some((_, format)) if format.writer().is_some() => name,
+        Some((ending, _)) => format!("{}.nii.gz", &name[..name.len() - ending.text.len()]),
+        None => format!("{name}.nii.gz"),
+    }
+}
+
+/// Whether a file of this name can be written: to be asked before there is anything to write.
+///
+/// # Errors
+/// [`DataError::UnknownFormat`] or [`DataError::ReadOnlyFormat`].
+pub fn check_output(path: &Path) -> Result<(), DataError> {
+    writer_of(path).map(|_| ())
+}
+
+/// What writes a file of this name.
+pub(super) fn writer_of(path: &Path) -> Result<fn(&Output<'_>) -> Result<(), DataError>, DataError> {
+    let format = format_of_name(path).or_else(|| format_of_folders().filter(|_| path.is_dir()));
+    let format = format.ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() })?;
+    format.writer().ok_or_else(|| DataError::ReadOnlyFormat { path: path.to_path_buf(), format: format.name() })
+}
+
+/// All files that are written for the output `path`: two for a pair of header and voxels.
+pub fn files_written(path: &Path) -> Vec<PathBuf> {
+    format_of_name(path).map_or_else(|| vec![path.to_path_buf()], |format| format.files(path))
+}
+
+/// The case that a file name stands for, if it is a volume's: `a.nii.gz` gives `a`. Hidden files (`._a.nii`, which macOS
+/// leaves) and the `.img` half of a pair are no volumes of their own.
+pub fn case_of(file_name: &str) -> Option<&str> {
+    let (ending, _) = known(file_name)?;
+    let is_case = ending.is_case() && !file_name.starts_with('.');
+    is_case.then(|| &file_name[..file_name.len() - ending.text.len()])
+}
+
+/// A file name in lower case without its ending, where it is that of a header whose voxels are in another file (`Header`), or of
+/// such voxels (`Half` and `Bare`).
+pub(crate) fn stem_of_pair(name: &str, header: bool) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let of_pair = |part: Part| if header { part == Part::Header } else { matches!(part, Part::Half | Part::Bare) };
+    let mut endings = FORMATS.iter().flat_map(|format| format.endings()).filter(|ending| of_pair(ending.part));
+    endings.find_map(|ending| lower.strip_suffix(ending.text)).map(str::to_owned)
+}
+
+/// The endings that `chosen` picks, as the end of a sentence: ".nii, .nii.gz or .mha".
+fn listed(chosen: impl Fn(&dyn Format, &Ending) -> bool) -> String {
+    let endings = FORMATS.iter().flat_map(|&format| format.endings().iter().map(move |ending| (format, ending)));
+    let endings = endings.filter(|&(format, ending)| ending.listed && chosen(format, ending));
+    let texts: Vec<&str> = endings.map(|(_, ending)| ending.text).collect();
+    match texts.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => texts.concat(),
+    }
+}
+
+/// Endings of files that are read.
+pub(crate) fn endings_read() -> String {
+    listed(|_, _| true)
+}
+
+/// Endings of files that stand for cases.
+pub(crate) fn endings_of_cases() -> String {
+    listed(|_, ending| ending.is_case())
+}
+
+/// Endings of files that are written.
+pub(crate) fn endings_written() -> String {
+    listed(|format, _| format.writer().is_some())
+}
+
+/// The names of the formats, for a person: "NIfTI, MetaImage, folders of DICOM series".
+pub(crate) fn formats_read() -> String {
+    let name = |format: &&dyn Format| match format.series() {
+        Some(_) => format!("folders of {} series", format.name()),
+        None => format.name().to_owned(),
+    };
+    FORMATS.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// A file name for each way in which a format is read: what fuzzing reads bytes as.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn sample_names() -> Vec<String> {
+    let names = |format: &&dyn Format| match format.series() {
+        Some(_) => vec!["a".to_owned()],
+        None => {
+            let endings = format.endings().iter().filter(|ending| ending.listed && ending.is_case());
+            endings.map(|ending| format!("a{}", ending.text)).filter(|name| !name.ends_with(".gz")).collect()
+        }
+    };
+    FORMATS.iter().flat_map(names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_the_table() {
+        assert_eq!(endings_read(), ".nii, .nii.gz, .hdr, .img, .mha or .mhd");
+        assert_eq!(endings_of_cases(), ".nii, .nii.gz, .hdr, .mha or .mhd");
+        assert_eq!(endings_written(), endings_read());
+        assert_eq!(formats_read(), "NIfTI, MetaImage, folders of DICOM series");
+        assert_eq!(sample_names(), ["a.nii", "a.hdr", "a.mha", "a.mhd", "a"]);
+    }
+
+    #[test]
+    fn the_longest_ending_counts() {
+        assert_eq!(split_ending("a.b.NII.gz"), Some(("a.b", ".NII.gz")));
+        assert_eq!((split_ending(".nii"), split_ending("a.raw")), (None, None));
+        assert_eq!((case_of("a.hdr"), case_of("a.img.gz"), case_of("._a.nii")), (Some("a"), None, None));
+        let pair = |name| (stem_of_pair(name, true), stem_of_pair(name, false));
+        assert_eq!(pair("A.hdr.gz"), (Some("a".into()), None));
+        assert_eq!([pair("a.img"), pair("a.zraw")], [(None, Some("a".into())), (None, Some("a".into()))]);
+        assert_eq!(pair("a.nii"), (None, None));
+    }
+}

@@ -1,0 +1,104 @@
+//! What a file says about its voxels, whatever its format.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::axes::OtherAffine;
+use super::bytes::ByteOrder;
+use super::input::Input;
+use super::nifti;
+use super::scalar::{Encoding, Scalar, Scaling};
+use crate::data::volume::Grid;
+use crate::data::{DataError, Warning};
+
+/// What a file says about its voxels.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Extents as stored, x first; three axes or fewer or more.
+    pub shape: Vec<usize>,
+    /// Type of a voxel in the file.
+    pub scalar: Scalar,
+    /// Byte order of the file.
+    pub byte_order: ByteOrder,
+    /// Scaling from stored to real values, where there is one.
+    pub scaling: Option<Scaling>,
+    /// Distance of neighbouring voxels along x, y, z in mm, the length of the affine's columns; 1 for axes that are not
+    /// there.
+    pub spacing: [f64; 3],
+    /// Voxel indices to RAS+ mm.
+    pub affine: [[f64; 4]; 3],
+    /// Oddities that a user should know of; none of them keeps the file from being read.
+    pub warnings: Vec<Warning>,
+    /// What only the format knows.
+    pub(crate) native: Arc<dyn Native>,
+}
+
+/// What only the format of a file knows of it: where the voxels are, and what an output in the same format keeps.
+pub(crate) trait Native: Any + Debug + Send + Sync {
+    /// Hands over all voxels in the order of the file, a piece at a time: whole voxels, and how they are stored. The length
+    /// of the file is checked before the first piece. `header` is the one of which this is the native part.
+    fn visit(&self, input: Input<'_>, header: &Header, each: Pieces<'_>) -> Result<(), DataError>;
+
+    /// See [`Header::other_affines`].
+    fn other_affines(&self) -> Vec<OtherAffine> {
+        Vec::new()
+    }
+
+    /// See [`Header::is_probability`].
+    fn is_probability(&self) -> bool {
+        false
+    }
+}
+
+/// What voxels are handed to.
+pub(crate) type Pieces<'a> = &'a mut dyn FnMut(&[u8], Encoding) -> Result<(), DataError>;
+
+impl Header {
+    /// The grid of a file with three axes (further axes of extent 1 are let pass).
+    pub fn grid(&self, path: &Path) -> Result<Grid, DataError> {
+        if self.shape.len() < 3 || self.shape[3..].iter().any(|&extent| extent != 1) {
+            return Err(DataError::NotThreeAxes { path: path.to_path_buf(), shape: self.shape.clone() });
+        }
+        let extents = [self.shape[0], self.shape[1], self.shape[2]];
+        Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
+    }
+
+    /// Affines that the file states, or that other programs assume, besides the one that is used.
+    pub fn other_affines(&self) -> Vec<OtherAffine> {
+        self.native.other_affines()
+    }
+
+    /// True if this program wrote the file as the probabilities of a class ([`super::write_probabilities`]): the header says
+    /// so.
+    pub fn is_probability(&self) -> bool {
+        self.native.is_probability()
+    }
+
+    /// The header of a new file: NIfTI-1 (NIfTI-2 above 32767 voxels along an axis), little endian.
+    pub fn for_grid(grid: &Grid) -> Header {
+        nifti::header_for_grid(grid)
+    }
+
+    /// How voxels are stored.
+    pub(super) fn encoding(&self) -> Encoding {
+        Encoding { scalar: self.scalar, order: self.byte_order, scaling: self.scaling }
+    }
+
+    /// The native part, where it is of this type.
+    pub(super) fn native_as<T: Native>(&self) -> Option<&T> {
+        (self.native.as_ref() as &dyn Any).downcast_ref()
+    }
+
+    /// Bytes of all voxels; `field` of `path` is what says the shape.
+    pub(super) fn voxel_bytes(&self, path: &Path, field: &'static str) -> Result<u64, DataError> {
+        let product = |product: u64, &extent: &usize| product.checked_mul(extent as u64);
+        self.shape.iter().try_fold(self.scalar.bytes() as u64, product).ok_or_else(|| DataError::Header {
+            path: path.to_path_buf(),
+            field,
+            found: format!("{:?}", self.shape),
+            expected: "a volume of less than 2^64 bytes",
+        })
+    }
+}

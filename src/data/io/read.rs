@@ -1,0 +1,212 @@
+//! From files to volumes and label maps: the rules that all formats share.
+
+use std::path::Path;
+
+use super::content;
+use super::format::format_of;
+use super::header::Header;
+use super::input::{Input, room_for};
+use crate::data::DataError;
+use crate::data::volume::{LabelMap, Volume, position_of};
+
+/// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 ·
+/// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
+/// most.
+const LABEL_TOLERANCE: f64 = 4e-3;
+
+/// Reads only the header: cheap, of a compressed file no more than the beginning.
+pub fn read_header(path: &Path) -> Result<Header, DataError> {
+    header_of(Input::file(path))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Headers that this thread has parsed.
+    pub(crate) static PARSED_HEADERS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+pub(crate) fn header_of(input: Input<'_>) -> Result<Header, DataError> {
+    #[cfg(test)]
+    PARSED_HEADERS.set(PARSED_HEADERS.get() + 1);
+    let format = format_of(input)?;
+    format.read_header(input).map_err(|error| content::explain(input, error))
+}
+
+/// Calls `each` with every voxel of a file of any shape, scaled, in the order of the file, a piece of the file in memory
+/// at a time; refuses colours and complex numbers. `room` is called before the first voxel, when the length of the file
+/// was found to allow them all.
+pub(crate) fn visit_voxels<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize) -> Result<R, DataError>,
+    mut each: impl FnMut(&mut R, f64),
+) -> Result<R, DataError> {
+    if !header.scalar.is_real() {
+        return Err(DataError::VoxelType { path: input.path.to_path_buf(), dtype: header.scalar.name() });
+    }
+    let (mut room, mut made) = (Some(room), None);
+    let visited = header.native.visit(input, header, &mut |bytes, encoding| {
+        if let Some(room) = room.take() {
+            made = Some(room(header.shape.iter().product())?);
+        }
+        if let Some(made) = &mut made {
+            encoding.visit(bytes, |value| each(made, value));
+        }
+        Ok(())
+    });
+    visited.map_err(|error| content::explain(input, error))?;
+    Ok(made.expect("a volume has voxels"))
+}
+
+/// Reads an image; its voxels are finite.
+///
+/// ```
+/// use vnet_engine::data::io::{read_volume, write_volume};
+/// use vnet_engine::data::{Grid, Volume};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("volume.nii.gz");
+/// let grid = Grid::axis_aligned([4, 3, 2], [0.5, 0.5, 3.0]);
+/// write_volume(&path, &Volume::new(grid, (0..24).map(|i| i as f32).collect())?)?;
+/// let volume = read_volume(&path)?;
+/// assert_eq!((volume.grid.spacing, volume.voxels[23]), ([0.5, 0.5, 3.0], 23.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
+    volume_of(Input::file(path))
+}
+
+/// Reads an image whose header was read before; its voxels are finite.
+pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<Volume, DataError> {
+    voxels_of(Input::file(path), header)
+}
+
+pub(crate) fn volume_of(input: Input<'_>) -> Result<Volume, DataError> {
+    voxels_of(input, &header_of(input)?)
+}
+
+fn voxels_of(input: Input<'_>, header: &Header) -> Result<Volume, DataError> {
+    let grid = header.grid(input.path)?;
+    let mut odd = NonFinite::default();
+    let room = |count| room_for::<f32>(input.path, count);
+    let voxels = visit_voxels(input, header, room, |voxels, value| {
+        odd.note(value as f32);
+        voxels.push(value as f32);
+    })?;
+    odd.check(input.path, grid.extents)?;
+    Ok(Volume { grid, voxels })
+}
+
+/// Reads every voxel of an image and keeps none; returns the smallest and the largest value. [`read_volume`] would succeed.
+pub fn check_volume(path: &Path, header: &Header) -> Result<[f32; 2], DataError> {
+    let input = Input::file(path);
+    let grid = header.grid(path)?;
+    let mut odd = NonFinite::default();
+    let range = visit_voxels(
+        input,
+        header,
+        |_| Ok([f32::INFINITY, f32::NEG_INFINITY]),
+        |[low, high], value| {
+            let value = value as f32;
+            odd.note(value);
+            (*low, *high) = (low.min(value), high.max(value));
+        },
+    )?;
+    odd.check(path, grid.extents)?;
+    Ok(range)
+}
+
+/// Voxels that are no numbers.
+#[derive(Default)]
+struct NonFinite {
+    seen: usize,
+    count: usize,
+    first: usize,
+}
+
+impl NonFinite {
+    fn note(&mut self, value: f32) {
+        if !value.is_finite() {
+            if self.count == 0 {
+                self.first = self.seen;
+            }
+            self.count += 1;
+        }
+        self.seen += 1;
+    }
+
+    fn check(&self, path: &Path, extents: [usize; 3]) -> Result<(), DataError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let (at, path) = (position_of(self.first, extents), path.to_path_buf());
+        Err(DataError::NonFinite { path, count: self.count, voxels: self.seen, at })
+    }
+}
+
+/// Reads a label map: whole numbers from 0 to 65535, in whatever type they are stored.
+pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
+    label_map_of(Input::file(path))
+}
+
+/// Reads a label map whose header was read before.
+pub(crate) fn read_labels(path: &Path, header: &Header) -> Result<LabelMap, DataError> {
+    labels_of(Input::file(path), header)
+}
+
+pub(crate) fn label_map_of(input: Input<'_>) -> Result<LabelMap, DataError> {
+    labels_of(input, &header_of(input)?)
+}
+
+fn labels_of(input: Input<'_>, header: &Header) -> Result<LabelMap, DataError> {
+    let grid = header.grid(input.path)?;
+    let voxels = visit_labels(input, header, |count| room_for::<u16>(input.path, count), Vec::push)?;
+    Ok(LabelMap { grid, voxels })
+}
+
+/// The label values of a file, ascending, each with the index of its first voxel: reads every voxel and keeps none.
+/// [`read_label_map`] would succeed.
+pub fn label_values(path: &Path, header: &Header) -> Result<Vec<(u16, usize)>, DataError> {
+    let mut at = 0;
+    let first = vec![usize::MAX; usize::from(u16::MAX) + 1];
+    let first = visit_labels(
+        Input::file(path),
+        header,
+        |_| Ok(first),
+        |first, label| {
+            let first = &mut first[usize::from(label)];
+            *first = at.min(*first);
+            at += 1;
+        },
+    )?;
+    Ok((0..=u16::MAX).zip(first).filter(|(_, first)| *first != usize::MAX).collect())
+}
+
+/// [`visit_voxels`] of labels.
+fn visit_labels<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize) -> Result<R, DataError>,
+    mut each: impl FnMut(&mut R, u16),
+) -> Result<R, DataError> {
+    let grid = header.grid(input.path)?;
+    let tolerance = if header.scaling.is_some() || header.scalar.is_float() { LABEL_TOLERANCE } else { 0.0 };
+    let mut seen = 0;
+    let mut wrong: Option<(usize, f64)> = None;
+    let room = visit_voxels(input, header, room, |room, value| {
+        let whole = value.round();
+        let good = (value - whole).abs() <= tolerance && (0.0..=65535.0).contains(&whole);
+        if !good && wrong.is_none() {
+            wrong = Some((seen, value));
+        }
+        seen += 1;
+        each(room, if good { whole as u16 } else { 0 });
+    })?;
+    match wrong {
+        None => Ok(room),
+        Some((index, value)) => {
+            let at = position_of(index, grid.extents);
+            Err(DataError::LabelValue { path: input.path.to_path_buf(), value, at })
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! From volumes and label maps to files: what all formats share.
+
+use std::path::Path;
+
+use super::bytes::ByteOrder;
+use super::format::writer_of;
+use super::header::Header;
+use super::scalar::Scalar;
+use crate::data::DataError;
+use crate::data::volume::{LabelMap, Volume};
+
+/// What the header of a map of probabilities says, in NIfTI's `descrip` and MetaImage's `Comment`.
+pub(super) const PROBABILITY: &str = "vnet-engine: probability of a class";
+
+/// A volume to be written.
+pub(crate) struct Output<'a> {
+    /// The file that names it.
+    pub(super) path: &'a Path,
+    /// The header whose shape and affine it gets, of whatever format.
+    pub(super) like: &'a Header,
+    /// The type of its voxels.
+    pub(super) scalar: Scalar,
+    /// True if it is the probabilities of a class, which the header says as [`PROBABILITY`].
+    pub(super) is_probability: bool,
+    voxels: Voxels<'a>,
+}
+
+/// Voxels, x fastest.
+enum Voxels<'a> {
+    Labels(&'a [u16]),
+    Intensities(&'a [f32]),
+}
+
+impl Output<'_> {
+    /// The voxels as bytes.
+    ///
+    /// # Errors
+    /// [`DataError::VoxelCount`] where they are not as many as the shape asks for, [`DataError::Unwritable`] for a value beyond
+    /// the type's range.
+    pub(super) fn encoded(&self, order: ByteOrder) -> Result<Vec<u8>, DataError> {
+        let (count, encoded) = match self.voxels {
+            Voxels::Labels(voxels) => (voxels.len(), encode(voxels, self.scalar, order)),
+            Voxels::Intensities(voxels) => (voxels.len(), encode(voxels, self.scalar, order)),
+        };
+        let (path, shape) = (self.path.to_path_buf(), &self.like.shape);
+        let expected = shape.iter().product();
+        if count != expected {
+            return Err(DataError::VoxelCount { path, voxels: count, expected, shape: shape.clone() });
+        }
+        encoded.map_err(|value| DataError::Unwritable { path, value, dtype: self.scalar.name() })
+    }
+}
+
+/// Writes a label map in the grid of `like`, the header of the image it belongs to: same shape,
+/// affine, and from NIfTI to NIfTI the same qform and sform codes, version and byte order. Voxels are uint8, or uint16 if a
+/// label is above 255. The file is whole or absent.
+pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<(), DataError> {
+    let wide = labels.voxels.iter().any(|&label| label > 255);
+    let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
+    write(&Output { path, like, scalar, is_probability: false, voxels: Voxels::Labels(&labels.voxels) })
+}
+
+/// Writes an image as float32 into a new file (see [`Header::for_grid`]).
+pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
+    write_volume_as(path, volume, Scalar::Float32, &Header::for_grid(&volume.grid))
+}
+
+/// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond
+/// the type's range is an error.
+pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
+    write(&Output { path, like, scalar, is_probability: false, voxels: Voxels::Intensities(&volume.voxels) })
+}
+
+/// Writes the probabilities of a class as float32 in the grid of `like`; the header says what they are
+/// ([`Header::is_probability`]).
+pub fn write_probabilities(path: &Path, volume: &Volume, like: &Header) -> Result<(), DataError> {
+    let (scalar, voxels) = (Scalar::Float32, Voxels::Intensities(&volume.voxels));
+    write(&Output { path, like, scalar, is_probability: true, voxels })
+}
+
+/// Writes in the format of the file name, whatever the format of `like`.
+fn write(output: &Output<'_>) -> Result<(), DataError> {
+    writer_of(output.path)?(output)
+}
+
+/// The voxels as bytes, or the first value that the type cannot hold.
+fn encode<T: Copy + Into<f64>>(voxels: &[T], scalar: Scalar, order: ByteOrder) -> Result<Vec<u8>, f64> {
+    let mut bytes = Vec::with_capacity(voxels.len() * scalar.bytes());
+    macro_rules! all {
+        ($type:ty, $convert:expr) => {
+            for &voxel in voxels {
+                let value: f64 = voxel.into();
+                let convert: fn(f64) -> Option<$type> = $convert;
+                let stored = convert(value).ok_or(value)?;
+                match order {
+                    ByteOrder::Little => bytes.extend_from_slice(&stored.to_le_bytes()),
+                    ByteOrder::Big => bytes.extend_from_slice(&stored.to_be_bytes()),
+                }
+            }
+        };
+        (integer $type:ty) => {
+            all!($type, |value| {
+                let whole = value.round();
+                // The upper bound is exclusive, because 2^63 and 2^64 are floats but their
+                // predecessors are not.
+                let inside = whole >= <$type>::MIN as f64 && whole < <$type>::MAX as f64 + 1.0;
+                inside.then_some(whole as $type)
+            })
+        };
+    }
+    match scalar {
+        Scalar::Uint8 => all!(integer u8),
+        Scalar::Int8 => all!(integer i8),
+        Scalar::Uint16 => all!(integer u16),
+        Scalar::Int16 => all!(integer i16),
+        Scalar::Uint32 => all!(integer u32),
+        Scalar::Int32 => all!(integer i32),
+        Scalar::Uint64 => all!(integer u64),
+        Scalar::Int64 => all!(integer i64),
+        Scalar::Float32 => all!(f32, |value| Some(value as f32)),
+        Scalar::Float64 => all!(f64, Some),
+        _ => return voxels.first().map_or(Ok(bytes), |&voxel| Err(voxel.into())),
+    }
+    Ok(bytes)
+}
