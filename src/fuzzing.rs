@@ -8,7 +8,7 @@ use crate::data::io::{header_of, label_map_of, volume_of};
 use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
 use crate::infer::Preprocessing;
 use crate::nn::Model;
-use crate::train::{Config, Preset};
+use crate::train::{Config, Preset, Setting};
 use std::path::Path;
 
 /// Voxels of volumes that are prepared for a network, at most: larger ones take their time.
@@ -50,7 +50,7 @@ fn read(name: &str, bytes: &[u8]) {
 /// A configuration file, and the same text as a `--set`.
 pub fn configuration(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = Config::from_text(Preset::Paper, None, &[text.clone().into_owned()]);
+    let _ = Config::from_text(Preset::Paper, None, &[Setting::parse(&text)]);
     if let Ok(config) = Config::from_text(Preset::Tiny, Some(("f.toml", &text)), &[]) {
         let again = Config::from_text(Preset::Paper, Some(("g.toml", &config.to_toml())), &[]);
         assert_eq!(again.expect("a configuration that was written"), config);

@@ -11,7 +11,7 @@ use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::profile::{CopyLoop, FmaLoop, Pass, Profile, Roofline};
 use vnet_engine::tensor::HostTensor;
-use vnet_engine::train::{Config, Preset, Trainer};
+use vnet_engine::train::{Config, Preset, Setting, Trainer};
 
 fn main() {
     support::run_trials(&[
@@ -46,8 +46,8 @@ fn the_loops_compute_what_they_say() {
 }
 
 fn config() -> Config {
-    let keys = ["network.encoder=[1,2]", "network.decoder=[1]", "training.batch=2"].map(str::to_owned);
-    Config::load(Preset::Tiny, None, &keys).expect("valid")
+    let keys = ["network.encoder=[1,2]", "network.decoder=[1]", "training.batch=2"];
+    Config::load(Preset::Tiny, None, &Setting::parse_all(keys)).expect("valid")
 }
 
 fn batch(voxels: usize) -> Batch {

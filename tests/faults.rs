@@ -10,7 +10,7 @@ use support::gpu;
 use support::notes::Notes;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::{Counts, Fault, Gpu, GpuError, GpuOptions};
-use vnet_engine::train::{Config, Preset, RunSettings, Summary, TrainError, Trainer, train, train_on};
+use vnet_engine::train::{Config, Preset, RunSettings, Setting, Summary, TrainError, Trainer, train, train_on};
 
 const STEPS: u64 = 6;
 
@@ -61,8 +61,7 @@ fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
         "network.decoder=[1]",
         "data.split=[0.5,0.25,0.25]",
     ];
-    let keys: Vec<String> = fixed.iter().chain(keys).map(|k| (*k).to_owned()).collect();
-    let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
+    let config = Config::load(Preset::Tiny, None, &Setting::parse_all(fixed.iter().chain(keys))).expect("valid");
     RunSettings::new(data, folder.join(out), config)
 }
 
@@ -98,7 +97,8 @@ fn events(run: &Path, name: &str) -> usize {
 }
 
 fn memory_that_runs_out_at_each_allocation_is_an_error() {
-    let config = Config::load(Preset::Tiny, None, &["network.encoder=[1,1]".into(), "network.decoder=[1]".into()]);
+    let config =
+        Config::load(Preset::Tiny, None, &Setting::parse_all(["network.encoder=[1,1]", "network.decoder=[1]"]));
     let config = config.expect("valid");
     let gpu = open(None);
     let build = || Trainer::new(&gpu, &config.network(2), &config.trainer_settings(), [8, 8, 8]);

@@ -14,7 +14,7 @@ use vnet_engine::kernel::{
     Algorithms, ConvolutionKernels, ConvolutionLayer, KernelPolicy, KernelTable, MeasuredChoice,
 };
 use vnet_engine::ops::{Reason, convolution_kernels};
-use vnet_engine::train::{Config, Preset, RunSettings, Summary, TrainError, Trainer, train};
+use vnet_engine::train::{Config, Preset, RunSettings, Setting, Summary, TrainError, Trainer, train};
 use vnet_engine::tuning::{read_table, write_table};
 
 /// What makes a training small.
@@ -67,7 +67,7 @@ fn settings(folder: &Path, out: &str, kernels: Algorithms) -> RunSettings {
     if !folder.join("data").exists() {
         phantoms(folder);
     }
-    let config = Config::load(Preset::Tiny, None, &KEYS.map(str::to_owned)).expect("valid");
+    let config = Config::load(Preset::Tiny, None, &Setting::parse_all(KEYS)).expect("valid");
     RunSettings::new(folder.join("data"), folder.join(out), Config { kernels, ..config })
 }
 

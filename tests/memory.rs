@@ -9,7 +9,7 @@ use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::Arena;
 use vnet_engine::nn::model::initial_arena;
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, TrainError, Trainer, check_budget};
+use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, Setting, TrainError, Trainer, check_budget};
 
 fn main() {
     support::run_trials(&[
@@ -114,7 +114,7 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
     };
     // Each way fits by its forecast, and the next larger one does not.
     let total = |settings: &[String], extents| {
-        let changed = Config::load(Preset::Small, None, settings).expect("valid");
+        let changed = Config::load(Preset::Small, None, &Setting::parse_all(settings)).expect("valid");
         Forecast::new(&changed.network(2), &changed.trainer_settings(), extents, gpu.target())
             .expect("within limits")
             .total()

@@ -9,7 +9,7 @@ use support::GPU;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::Gpu;
 use vnet_engine::nn::Model;
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, train};
 
 fn main() {
     support::run_trials(&[
@@ -67,8 +67,7 @@ fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
         "data.patch=[16,16,16]",
         "schedule.kind=constant",
     ];
-    let keys: Vec<String> = fixed.iter().chain(keys).map(|key| (*key).to_owned()).collect();
-    let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
+    let config = Config::load(Preset::Tiny, None, &Setting::parse_all(fixed.iter().chain(keys))).expect("valid");
     RunSettings::new(data, folder.join(out), config)
 }
 

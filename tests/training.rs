@@ -23,7 +23,7 @@ use vnet_engine::optim::{OptimiserSettings, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{
-    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Started, StepResult, TrainError, Trainer,
+    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Setting, Started, StepResult, TrainError, Trainer,
     TrainerSettings, Validation, choose_patch, train,
 };
 
@@ -179,7 +179,7 @@ fn tiny_config(steps: u64) -> Config {
         "network.decoder=[1]".to_owned(),
         "optimiser.learning_rate=1e-2".to_owned(),
     ];
-    Config::load(Preset::Tiny, None, &settings).expect("valid")
+    Config::load(Preset::Tiny, None, &Setting::parse_all(&settings)).expect("valid")
 }
 
 fn trained(gpu: &Arc<Gpu>, target: &Target, config: &Config, steps: u64) -> (Vec<StepResult>, Vec<f32>, Trainer) {
@@ -575,7 +575,7 @@ fn run_settings(folder: &Path, out: &str, steps: u64) -> RunSettings {
         "network.encoder=[1,1]".to_owned(),
         "network.decoder=[1]".to_owned(),
     ];
-    let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
+    let config = Config::load(Preset::Tiny, None, &Setting::parse_all(&keys)).expect("valid");
     RunSettings::new(folder.join("data"), folder.join(out), config)
 }
 

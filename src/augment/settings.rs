@@ -1,8 +1,5 @@
 use serde::{Deserialize, Serialize};
 
-/// A key, what it takes, and what was given.
-pub type Mistake = (&'static str, &'static str, String);
-
 /// `[augmentation]`: each transformation with the probability that a sample undergoes it and the range it is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Augmentation {
@@ -156,58 +153,5 @@ impl Augmentation {
     pub fn is_active(&self) -> bool {
         let smoothing = [self.blur, self.low_resolution].iter().any(|r| r.probability > 0.0);
         self.is_spatial() || self.matches_histograms() || self.is_pointwise() || (self.enabled && smoothing)
-    }
-
-    /// All keys with a value out of range.
-    pub fn mistakes(&self) -> Vec<Mistake> {
-        [self.wrong_probabilities(), self.wrong_ranges()].concat()
-    }
-
-    fn wrong_probabilities(&self) -> Vec<Mistake> {
-        let probabilities = [
-            ("augmentation.histogram_matching.probability", self.histogram_matching.probability),
-            ("augmentation.deformation.probability", self.deformation.probability),
-            ("augmentation.rotation.probability", self.rotation.probability),
-            ("augmentation.scaling.probability", self.scaling.probability),
-            ("augmentation.flip.probability", self.flip.probability[0]),
-            ("augmentation.flip.probability", self.flip.probability[1]),
-            ("augmentation.flip.probability", self.flip.probability[2]),
-            ("augmentation.low_resolution.probability", self.low_resolution.probability),
-            ("augmentation.blur.probability", self.blur.probability),
-            ("augmentation.bias_field.probability", self.bias_field.probability),
-            ("augmentation.brightness.probability", self.brightness.probability),
-            ("augmentation.contrast.probability", self.contrast.probability),
-            ("augmentation.gamma.probability", self.gamma.probability),
-            ("augmentation.gamma.inverted", self.gamma.inverted),
-            ("augmentation.noise.probability", self.noise.probability),
-        ];
-        let wrong = probabilities.into_iter().filter(|(_, p)| !(0.0..=1.0).contains(p));
-        wrong.map(|(key, found)| (key, "a probability from 0 to 1", found.to_string())).collect()
-    }
-
-    fn wrong_ranges(&self) -> Vec<Mistake> {
-        let ranges = [
-            ("augmentation.scaling.range", self.scaling.range, [0.1, 10.0], "two factors from 0.1 to 10"),
-            ("augmentation.low_resolution.range", self.low_resolution.range, [1.0, 16.0], "two factors from 1 to 16"),
-            ("augmentation.blur.range", self.blur.range, [0.0, 1.0], "two standard deviations from 0 to 1 voxel"),
-            ("augmentation.bias_field.range", self.bias_field.range, [-2.0, 2.0], "two coefficients from -2 to 2"),
-            ("augmentation.brightness.range", self.brightness.range, [0.0, 10.0], "two factors from 0 to 10"),
-            ("augmentation.contrast.range", self.contrast.range, [0.0, 10.0], "two factors from 0 to 10"),
-            ("augmentation.gamma.range", self.gamma.range, [0.1, 10.0], "two exponents from 0.1 to 10"),
-            ("augmentation.noise.range", self.noise.range, [0.0, 10.0], "two standard deviations from 0 to 10"),
-        ];
-        let outside = |[low, high]: [f64; 2], [least, most]: [f64; 2]| !(least <= low && low <= high && high <= most);
-        let wrong = ranges.into_iter().filter(|(_, range, limits, _)| outside(*range, *limits));
-        let mut mistakes: Vec<Mistake> =
-            wrong.map(|(key, found, _, expected)| (key, expected, format!("{found:?}"))).collect();
-        if !(0.0..=1000.0).contains(&self.deformation.sigma) {
-            let found = self.deformation.sigma.to_string();
-            mistakes.push(("augmentation.deformation.sigma", "0 to 1000 voxels", found));
-        }
-        let degrees = self.rotation.degrees;
-        if !degrees.iter().all(|d| (0.0..=180.0).contains(d)) {
-            mistakes.push(("augmentation.rotation.degrees", "three angles from 0 to 180", format!("{degrees:?}")));
-        }
-        mistakes
     }
 }

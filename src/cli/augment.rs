@@ -9,9 +9,9 @@ use vnet_engine::report::{SampleGrid, write_samples};
 use vnet_engine::train::{Config, Setting, did_you_mean, nearest_name, preview};
 
 pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> {
-    let mut overrides: Vec<Setting> = arguments.settings.iter().map(|text| Setting::parse(text)).collect();
+    let mut overrides = Setting::parse_all(&arguments.settings);
     overrides.extend(arguments.seed.map(|seed| Setting::option("--seed", "seed", seed)));
-    let config = Config::load_with(arguments.preset, arguments.config.as_deref(), &overrides)?;
+    let config = Config::load(arguments.preset, arguments.config.as_deref(), &overrides)?;
     if !config.augmentation.is_active() {
         let text = "augmentation is off in this configuration; see --preset, or --set augmentation.enabled=true";
         return Err(WrongInput(text.to_owned()).into());

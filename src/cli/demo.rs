@@ -80,7 +80,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         shown("run"),
     );
     let settings = [Setting::option("--steps", "training.steps", steps), Setting::parse(split)];
-    let config = Config { kernels: device.policy.algorithms, ..Config::load_with(Preset::Tiny, None, &settings)? };
+    let config = Config { kernels: device.policy.algorithms, ..Config::load(Preset::Tiny, None, &settings)? };
     let settings = RunSettings::new(folder("data"), folder("run"), config);
     let mut progress = TrainProgress::new(&settings.out);
     let trained = train(&gpu, &settings, &mut progress);

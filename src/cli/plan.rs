@@ -14,7 +14,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
         return Err(WrongInput(text).into());
     }
-    let settings: Vec<Setting> = arguments.settings.iter().map(|text| Setting::parse(text)).collect();
+    let settings = Setting::parse_all(&arguments.settings);
     if let Some(other) =
         arguments.settings.iter().zip(&settings).find_map(|(text, s)| (!is_of_labels(s)).then_some(text))
     {
@@ -35,7 +35,7 @@ fn is_of_labels(setting: &Setting) -> bool {
 
 fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
     let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_labels(setting)).cloned().collect();
-    let labels = Config::load_with(Preset::Small, None, &of_data)?.data.labels;
+    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
@@ -50,18 +50,18 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOp
     let stored = arguments.data.join(PLAN_FILE);
     if stored.exists() {
         tell!("configuration: {}", stored.display());
-        let config = Config::load_with(Preset::Small, Some(&stored), overrides)?;
+        let config = Config::load(Preset::Small, Some(&stored), overrides)?;
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, overrides, None, device) {
         // The training tells its warnings itself.
         Ok(Plan { text, .. }) => {
-            Ok((Config::from_text_with(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
+            Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
         }
         // A dry run has named what is wrong with the data, and goes on to the rest.
         Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
-            Ok((Config::load_with(Preset::Small, None, overrides)?, None))
+            Ok((Config::load(Preset::Small, None, overrides)?, None))
         }
         Err(error) => Err(error),
     }

@@ -59,7 +59,7 @@ fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
 
 /// What is to be done.
 fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &GpuOptions) -> Result<RunSettings> {
-    let mut overrides: Vec<Setting> = arguments.settings.iter().map(|text| Setting::parse(text)).collect();
+    let mut overrides = Setting::parse_all(&arguments.settings);
     overrides.extend(kernels.map(|kernels| Setting::option("--kernels", "kernels", kernels)));
     overrides.extend(arguments.steps.map(|steps| Setting::option("--steps", "training.steps", steps)));
     overrides.extend(arguments.memory.map(|memory| Setting::option("--memory", "training.memory", memory)));
@@ -72,8 +72,8 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &Gp
             let text = format!("{}: no run to resume: config.toml is missing", arguments.out.display());
             return Err(WrongInput(text).into());
         }
-        true => (Config::load_with(preset, Some(&stored), &overrides)?, None),
-        false if is_given => (Config::load_with(preset, arguments.config.as_deref(), &overrides)?, None),
+        true => (Config::load(preset, Some(&stored), &overrides)?, None),
+        false if is_given => (Config::load(preset, arguments.config.as_deref(), &overrides)?, None),
         false => {
             refuse_used(&arguments.out, false)?;
             plan::of_data(arguments, &overrides, device)?

@@ -1,6 +1,6 @@
 use super::TrainError;
 use super::config::Config;
-use super::data_config::Patch;
+use super::config::Patch;
 use crate::data::io::read_header;
 use crate::data::{Case, Reorientation, Resampling};
 

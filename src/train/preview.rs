@@ -1,6 +1,6 @@
 //! Samples of a case as a training would see them.
 
-use super::data_config::{Labels, Patch};
+use super::config::{Labels, Patch};
 use super::{Config, TrainError, choose_patch};
 use crate::augment::{Augmenter, Extents};
 use crate::data::{Batch, Dataset, Examined, Loader, Warnings};

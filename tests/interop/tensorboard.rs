@@ -8,7 +8,7 @@ use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::tensorboard::proto::{Content, Event, START, What};
 use vnet_engine::tensorboard::record::{masked_crc, write_record};
 use vnet_engine::tensorboard::{EventFile, scalar};
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, train};
 
 pub const TESTS: [(&str, bool, fn()); 4] = [
     ("records_come_back_up_to_the_first_that_is_cut_or_changed", false, records),
@@ -119,8 +119,8 @@ fn settings(folder: &Path, keys: &[&str]) -> RunSettings {
     write_dataset(&folder.join("data"), &phantoms, |_| ()).expect("written");
     let fixed = ["training.steps=4", "training.validate_every=2", "network.encoder=[1,1]", "network.decoder=[1]"];
     let split = "data.split=[0.4,0.2,0.4]";
-    let keys: Vec<String> = fixed.iter().chain([&split]).chain(keys).map(|k| (*k).to_owned()).collect();
-    let config = Config::load(Preset::Tiny, None, &keys).expect("valid");
+    let config =
+        Config::load(Preset::Tiny, None, &Setting::parse_all(fixed.iter().chain([&split]).chain(keys))).expect("valid");
     RunSettings::new(folder.join("data"), folder.join("run"), config)
 }
 

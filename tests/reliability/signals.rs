@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Started, StepResult, TrainError, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, TrainError, train};
 
 pub const TESTS: [(&str, bool, fn()); 8] = [
     ("a_validation_ends_after_the_window_in_which_it_is_asked_to", true, within_a_validation),
@@ -78,7 +78,7 @@ fn many_windows(folder: &Path) -> RunSettings {
         "data.patch=[16,16,16]",
         "data.split=[0.34,0.33,0.33]",
     ];
-    let config = Config::load(Preset::Tiny, None, &keys.map(str::to_owned)).expect("valid");
+    let config = Config::load(Preset::Tiny, None, &Setting::parse_all(keys)).expect("valid");
     RunSettings::new(folder.join("data"), folder.join("run"), config)
 }
 

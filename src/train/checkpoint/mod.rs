@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use fuzz::fuzz;
 pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
 
-use super::config_load::leaves;
+use super::config::leaves;
 use super::health::{Predictions, Restorations};
 use super::{Config, TrainError, Trainer};
 use crate::data::patch::LONGEST_PATCH;

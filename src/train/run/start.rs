@@ -9,7 +9,7 @@ use crate::nn::Network;
 use crate::profile::Roofline;
 use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
-use crate::train::data_config::{Labels, Patch};
+use crate::train::config::{Labels, Patch};
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
 use crate::train::history::History;

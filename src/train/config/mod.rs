@@ -1,16 +1,38 @@
-//! The configuration of a training: presets, a TOML file and `--set key=value`, in this order.
+//! The configuration of a training: one model and one loader.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | this one, `data` | the tables and their keys, and what follows from them for the trainer and the loader |
+//! | `value` | types of values that TOML does not have |
+//! | `preset` | the configurations to start from |
+//! | `ranges` | what each key takes beyond its type |
+//! | `load`, `setting` | preset, TOML file and `--set key=value`, in this order, to a [`Config`] or to all mistakes |
 
-pub use super::data_config::{Auto, ByteSize, CtWindow, DataConfig, Labels, Patch};
-use super::suggest::did_you_mean;
+mod data;
+mod error;
+mod load;
+mod nearest;
+mod preset;
+mod ranges;
+mod setting;
+mod value;
+
+pub use data::DataConfig;
+pub use error::ConfigError;
+pub(super) use load::leaves;
+pub use nearest::{did_you_mean, nearest_name};
+pub use preset::Preset;
+pub use setting::Setting;
+pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
+
 use super::{HealthConfig, MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
-use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
+use crate::data::{CacheBudget, LoaderSettings, Preparation, Sampling};
 use crate::kernel::Algorithms;
-use crate::nn::{Loss, Network, NetworkError};
-use crate::optim::registry::{Hyperparameters, Kind, Registry};
+use crate::nn::{Loss, Network};
+use crate::optim::registry::{Hyperparameters, Kind};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// Everything that determines a training besides its data.
@@ -107,165 +129,6 @@ pub struct ScheduleConfig {
     pub hyperparameters: Hyperparameters<Schedules>,
 }
 
-/// A named configuration to start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// The paper's network and protocol: 65 million parameters, patch 128 x 128 x 64, batch 2, SGD.
-    Paper,
-    /// Half the paper's channels and a level less: for one small GPU.
-    Small,
-    /// A quarter of the paper's channels, four levels: trains on a CPU in minutes.
-    Tiny,
-}
-
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// Not TOML.
-    #[error("{origin}: {reason}")]
-    Syntax {
-        /// File, or `--set`.
-        origin: String,
-        /// The parser's words.
-        reason: String,
-    },
-    /// A key that does not exist.
-    #[error("{origin}: unknown key {key}{}", did_you_mean(.nearest.as_deref()))]
-    UnknownKey {
-        /// File, or `--set`.
-        origin: String,
-        /// The key.
-        key: String,
-        /// The most similar one that exists, where one is near.
-        nearest: Option<String>,
-    },
-    /// A value of the wrong type or out of range.
-    #[error("{origin}: key {key}: expected {expected}, found {found}")]
-    Value {
-        /// File, `--set`, or `configuration`.
-        origin: String,
-        /// The key.
-        key: String,
-        /// What it takes.
-        expected: String,
-        /// What was given.
-        found: String,
-    },
-    /// The network cannot be built.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// Several keys.
-    #[error("the configuration has {} problems{}", .0.len(), .0.iter().map(|e| format!("\n  {e}")).collect::<String>())]
-    Many(Vec<ConfigError>),
-}
-
-/// The entry of a name that is in the table.
-fn known<R: Registry>(name: &str) -> Kind<R> {
-    name.parse().expect("the table has it")
-}
-
-impl Preset {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Paper, Self::Small, Self::Tiny];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Paper => "paper",
-            Self::Small => "small",
-            Self::Tiny => "tiny",
-        }
-    }
-
-    /// What it is, in a line.
-    pub fn summary(self) -> &'static str {
-        match self {
-            Self::Paper => {
-                "The paper's network and protocol: 65 million parameters, patch 128 x 128 x 64, batch 2, SGD"
-            }
-            Self::Small => "Half the paper's channels and a level less: for one small GPU",
-            Self::Tiny => "A quarter of the paper's channels, four levels: trains on a CPU in minutes",
-        }
-    }
-
-    /// The configuration of this name.
-    pub fn config(self) -> Config {
-        let (base, encoder, decoder) = match self {
-            Self::Paper => (16, vec![1, 2, 3, 3, 3], vec![1, 2, 3, 3]),
-            Self::Small => (8, vec![1, 2, 3, 3], vec![1, 2, 3]),
-            Self::Tiny => (4, vec![1, 2, 3, 3], vec![1, 2, 3]),
-        };
-        let paper = self == Self::Paper;
-        let auto = Patch::Auto(Auto::Auto);
-        Config {
-            seed: 0,
-            kernels: Algorithms::Auto,
-            network: NetworkConfig { base, encoder, decoder, head_gain: 0.05 },
-            data: DataConfig {
-                patch: if paper { Patch::Fixed([128, 128, 64]) } else { auto },
-                max_patch_voxels: if self == Self::Tiny { 100_000 } else { 1 << 20 },
-                normalisation: if paper { Normalisation::ZScoreNonZero } else { Normalisation::ZScoreAll },
-                canonical: true,
-                spacing: if paper { TargetSpacing::Millimetres([1.0, 1.0, 1.5]) } else { TargetSpacing::default() },
-                interpolation: Interpolation::Linear,
-                ct_window: CtWindow::Auto(Auto::Auto),
-                split: [0.7, 0.1, 0.2],
-                sampling: Sampling::Whole,
-                foreground: 0.33,
-                cache: ByteSize(2 << 30),
-                labels: Labels(None),
-            },
-            augmentation: match self {
-                Self::Paper => Augmentation::paper(),
-                Self::Small => Augmentation::general(),
-                Self::Tiny => Augmentation { enabled: false, ..Augmentation::general() },
-            },
-            training: TrainingConfig {
-                steps: match self {
-                    Self::Paper => 30_000,
-                    Self::Small => 4_000,
-                    Self::Tiny => 350,
-                },
-                batch: if self == Self::Tiny { 1 } else { 2 },
-                accumulation: 1,
-                // Without normalisation a small network may collapse to background under Dice alone, whose gradient
-                // vanishes there; cross-entropy's does not.
-                loss: if paper { Loss::Dice } else { Loss::DiceCrossEntropy },
-                validate_every: if self == Self::Tiny { 100 } else { 500 },
-                checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
-                keep_checkpoints: 2,
-                loader_threads: 1,
-                memory: MemoryMode::Normal,
-                ema_decay: 0.0,
-                patience: 0,
-                tensorboard: true,
-            },
-            optimiser: OptimiserConfig {
-                kind: known(if paper { "sgd" } else { "adam" }),
-                learning_rate: if paper { 1e-4 } else { 1e-3 },
-                hyperparameters: Hyperparameters::default(),
-                weight_decay: if paper { 5e-4 } else { 0.0 },
-                clip_norm: if paper { 0.0 } else { 12.0 },
-            },
-            schedule: ScheduleConfig {
-                kind: known(if paper { "step" } else { "poly" }),
-                warm_up: if paper { 0 } else { 20 },
-                hyperparameters: Hyperparameters::default(),
-            },
-            health: HealthConfig::default(),
-        }
-    }
-}
-
 impl Config {
     /// The configuration as a TOML document.
     pub fn to_toml(&self) -> String {
@@ -293,11 +156,7 @@ impl Config {
     /// ([`DataConfig::resolve`]).
     pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
         let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data;
-        let intensities = match ct_window {
-            CtWindow::Fixed(statistics) => Some(statistics),
-            CtWindow::Auto(_) => None,
-        };
-        let labels = self.data.labels.0.clone();
+        let (intensities, labels) = (ct_window.fixed(), self.data.labels.0.clone());
         Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
     }
 

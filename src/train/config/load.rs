@@ -1,10 +1,9 @@
 //! From a preset, a file and settings to a configuration in which every value is of its type and within its range. All
-//! mistakes are found, and named by file (or setting) and key.
+//! mistakes are found, and each is named by its origin (file, option) and key.
 
-use super::config::{Config, ConfigError, Preset};
-use super::data_config::{DataConfig, LABELS};
-use super::setting::Setting;
-use super::suggest::nearest_name;
+use super::nearest::nearest_name;
+use super::ranges::out_of_range;
+use super::{Config, ConfigError, Preset, Setting};
 use crate::files::read_text;
 use crate::nn::NetworkError;
 use std::collections::BTreeMap;
@@ -14,6 +13,19 @@ use toml::{Table, Value};
 /// Bytes of a configuration file, at most.
 const LONGEST_TEXT: u64 = 1 << 20;
 
+/// Letters of a key or a wrong value that a message repeats.
+const MOST_SHOWN: usize = 80;
+
+/// The table whose keys are the user's own.
+const LABELS: &str = "data.labels";
+
+/// Keys that take an array or a word: the word, and what is expected.
+const WORDS: [(&str, &str, &str); 3] = [
+    ("data.patch", "auto", "\"auto\" or [x, y, z]"),
+    ("data.spacing", "native", "\"native\" or [x, y, z] in mm"),
+    ("data.ct_window", "auto", "\"auto\" or [lower, upper, mean, standard deviation]"),
+];
+
 /// Which file or setting a key was last given by, and what is wrong.
 #[derive(Default)]
 struct Findings {
@@ -22,44 +34,36 @@ struct Findings {
 }
 
 impl Config {
-    /// A preset, overlaid by a file and by `key=value` settings.
+    /// A preset, overlaid by a file and then by settings.
+    ///
+    /// ```
+    /// use vnet_engine::train::{Config, Preset, Setting};
+    ///
+    /// let settings = Setting::parse_all(["training.steps=500", "network.base=8"]);
+    /// assert_eq!(Config::load(Preset::Tiny, None, &settings)?.training.steps, 500);
+    ///
+    /// let error = Config::load(Preset::Tiny, None, &Setting::parse_all(["training.stpes=500"])).unwrap_err();
+    /// let message = "--set training.stpes=500: unknown key training.stpes; did you mean training.steps?";
+    /// assert_eq!(error.to_string(), message);
+    /// # Ok::<(), vnet_engine::train::ConfigError>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ConfigError`] that names the file and key; [`ConfigError::Many`] where there are several.
-    pub fn load(preset: Preset, file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigError> {
-        Self::load_with(preset, file, &parsed(settings))
-    }
-
-    /// As [`Config::load`], with settings that need not be text.
-    ///
-    /// # Errors
-    /// As [`Config::load`]; a mistake in a setting names its origin.
-    pub fn load_with(preset: Preset, file: Option<&Path>, settings: &[Setting]) -> Result<Self, ConfigError> {
+    /// [`ConfigError`] that names the origin and the key; [`ConfigError::Many`] where there are several.
+    pub fn load(preset: Preset, file: Option<&Path>, settings: &[Setting]) -> Result<Self, ConfigError> {
         let read = |path: &Path| {
             read_text(path, LONGEST_TEXT).map_err(|source| ConfigError::Io { path: path.to_owned(), source })
         };
         let text = file.map(read).transpose()?;
         let origin = file.map(|path| path.display().to_string()).unwrap_or_default();
-        Self::from_text_with(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
+        Self::from_text(preset, text.as_deref().map(|text| (origin.as_str(), text)), settings)
     }
 
     /// As [`Config::load`], of the name and the text of a file.
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn from_text(preset: Preset, file: Option<(&str, &str)>, settings: &[String]) -> Result<Self, ConfigError> {
-        Self::from_text_with(preset, file, &parsed(settings))
-    }
-
-    /// As [`Config::load_with`], of the name and the text of a file.
-    ///
-    /// # Errors
-    /// As [`Config::load_with`].
-    pub fn from_text_with(
-        preset: Preset,
-        file: Option<(&str, &str)>,
-        settings: &[Setting],
-    ) -> Result<Self, ConfigError> {
+    pub fn from_text(preset: Preset, file: Option<(&str, &str)>, settings: &[Setting]) -> Result<Self, ConfigError> {
         let mut table = table_of(&preset.config());
         let mut findings = Findings::default();
         if let Some((origin, text)) = file {
@@ -70,7 +74,7 @@ impl Config {
         }
         let config = findings.deserialise(preset, &table);
         if let Some(config) = &config {
-            findings.check(config);
+            findings.check(config, &mut table);
         }
         match (config, findings.problems.len()) {
             (Some(config), 0) => Ok(config),
@@ -86,11 +90,6 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::load(Preset::Tiny, Some(path), &[])
     }
-}
-
-/// Settings as `--set` takes them.
-fn parsed(settings: &[String]) -> Vec<Setting> {
-    settings.iter().map(|text| Setting::parse(text)).collect()
 }
 
 impl Findings {
@@ -109,22 +108,21 @@ impl Findings {
                 self.problems.push(unknown(origin, &path));
                 continue;
             };
-            if let (LABELS, Value::Table(present), Value::Table(classes)) = (path.as_str(), &mut *present, &value) {
-                present.extend(classes.clone());
-                self.origins.insert(path, origin.to_owned());
-                continue;
-            }
-            if let (Value::Table(present), Value::Table(_)) = (&mut *present, &value) {
-                let Value::Table(value) = value else { unreachable!("it was a table") };
-                self.overlay_table(present, value, origin, &format!("{path}."));
-                continue;
-            }
-            match convert(present, value, origin, &path) {
-                Ok(value) => {
-                    *present = value;
+            match (present, value) {
+                (Value::Table(present), Value::Table(classes)) if path == LABELS => {
+                    present.extend(classes);
                     self.origins.insert(path, origin.to_owned());
                 }
-                Err(error) => self.problems.push(error),
+                (Value::Table(present), Value::Table(value)) => {
+                    self.overlay_table(present, value, origin, &format!("{path}."));
+                }
+                (present, value) => match convert(present, value, origin, &path) {
+                    Ok(value) => {
+                        *present = value;
+                        self.origins.insert(path, origin.to_owned());
+                    }
+                    Err(error) => self.problems.push(error),
+                },
             }
         }
     }
@@ -134,41 +132,37 @@ impl Findings {
         if let Ok(config) = table.clone().try_into() {
             return Some(config);
         }
+        let mut given = table.clone();
         for (key, origin) in &self.origins {
             let mut alone = table_of(&preset.config());
-            let value = value_at(table, key).expect("it was put there").clone();
-            if let Some(place) = value_at_mut(&mut alone, key) {
+            let value = at(&mut given, key).expect("it was put there");
+            if let Some(place) = at(&mut alone, key) {
                 *place = value.clone();
             }
             if let Err(error) = alone.try_into::<Config>() {
                 let message = error.message().to_owned();
                 let words = message.split_once("expected ").map_or(message.as_str(), |(_, words)| words);
                 let words = words.split_once(", found ").map_or(words, |(words, _)| words);
-                let expected = DataConfig::words(key).map_or(words, |(_, expected)| expected);
-                self.problems.push(mismatch(origin, key, expected, &value));
+                let expected = word_or_array(key).map_or(words, |(_, expected)| expected);
+                self.problems.push(mismatch(origin, key, expected, shown(value)));
             }
         }
         None
     }
 
     /// Values out of range.
-    fn check(&mut self, config: &Config) {
-        for (key, expected, found) in config.mistakes() {
-            let origin = self.origins.get(key.as_ref()).map_or("configuration", String::as_str).to_owned();
-            self.problems.push(ConfigError::Value {
-                origin,
-                key: key.into_owned(),
-                expected: expected.to_owned(),
-                found,
-            });
+    fn check(&mut self, config: &Config, table: &mut Table) {
+        let origin = |key: &str| self.origins.get(key).map_or("configuration", String::as_str);
+        for (key, expected) in out_of_range(config) {
+            let found = shown(at(table, &key).expect("every key is in the table"));
+            self.problems.push(mismatch(origin(&key), &key, expected, found));
         }
         match config.network(2).validate() {
             Ok(()) => {}
             Err(NetworkError::Number { key, found, expected }) => {
-                let of = |name: &str| self.origins.get(&format!("network.{name}"));
-                let origin = key.split(" or ").find_map(of).map_or("configuration", String::as_str).to_owned();
-                let (key, expected) = (format!("network.{key}"), expected.to_owned());
-                self.problems.push(ConfigError::Value { origin, key, expected, found });
+                let keys = key.split(" or ").map(|name| format!("network.{name}"));
+                let given = keys.clone().find(|key| self.origins.contains_key(key)).unwrap_or_default();
+                self.problems.push(mismatch(origin(&given), &format!("network.{key}"), expected, found));
             }
             Err(error) => self.problems.push(error.into()),
         }
@@ -179,16 +173,10 @@ fn table_of(config: &Config) -> Table {
     Table::try_from(config).expect("a configuration is a table")
 }
 
-fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+/// The value of a key with dots.
+fn at<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
     match key.split_once('.') {
-        Some((first, rest)) => value_at(table.get(first)?.as_table()?, rest),
-        None => table.get(key),
-    }
-}
-
-fn value_at_mut<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
-    match key.split_once('.') {
-        Some((first, rest)) => value_at_mut(table.get_mut(first)?.as_table_mut()?, rest),
+        Some((first, rest)) => at(table.get_mut(first)?.as_table_mut()?, rest),
         None => table.get_mut(key),
     }
 }
@@ -201,37 +189,42 @@ fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
     })
 }
 
-/// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
-fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
-    let either = DataConfig::words(key);
-    match (present, &value) {
-        (_, Value::Array(_)) if either.is_some() => Ok(value),
-        (_, Value::String(word)) if either.is_some_and(|(known, _)| known == word) => Ok(value),
-        _ if either.is_some() => Err(mismatch(origin, key, either.map_or("", |(_, expected)| expected), &value)),
-        (Value::Float(_), Value::Integer(i)) => Ok(Value::Float(*i as f64)),
-        (Value::Integer(_), Value::Integer(i)) if *i >= 0 => Ok(value),
-        (Value::Integer(_), _) => Err(mismatch(origin, key, "a whole number, 0 or more", &value)),
-        _ if present.same_type(&value) => Ok(value),
-        (Value::Table(_), _) => Err(mismatch(origin, key, "a table", &value)),
-        _ => Err(mismatch(origin, key, &format!("a value like {present}"), &value)),
-    }
+/// For a key of [`WORDS`]: the word, and what is expected.
+fn word_or_array(key: &str) -> Option<(&'static str, &'static str)> {
+    WORDS.iter().find(|(known, ..)| *known == key).map(|(_, word, expected)| (*word, *expected))
 }
 
-fn mismatch(origin: &str, key: &str, expected: &str, found: &Value) -> ConfigError {
-    ConfigError::Value {
-        origin: origin.to_owned(),
-        key: key.to_owned(),
-        expected: expected.to_owned(),
-        found: shortened(&found.to_string()),
+/// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
+fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
+    let expected = match (word_or_array(key), present, &value) {
+        (Some(_), _, Value::Array(_)) => return Ok(value),
+        (Some((word, _)), _, Value::String(given)) if word == given => return Ok(value),
+        (Some((_, expected)), ..) => expected.to_owned(),
+        (_, Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
+        (_, Value::Integer(_), Value::Integer(i)) if *i >= 0 => return Ok(value),
+        (_, Value::Integer(_), _) => "a whole number, 0 or more".to_owned(),
+        _ if present.same_type(&value) => return Ok(value),
+        (_, Value::Table(_), _) => "a table".to_owned(),
+        _ => format!("a value like {present}"),
+    };
+    Err(mismatch(origin, key, &expected, shown(&value)))
+}
+
+fn mismatch(origin: &str, key: &str, expected: &str, found: String) -> ConfigError {
+    ConfigError::Value { origin: origin.to_owned(), key: key.to_owned(), expected: expected.to_owned(), found }
+}
+
+/// A value as a message repeats it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Float(number) => number.to_string(),
+        value => shortened(&value.to_string()),
     }
 }
 
 pub(super) fn unknown(origin: &str, key: &str) -> ConfigError {
     ConfigError::UnknownKey { origin: origin.to_owned(), nearest: nearest(key), key: shortened(key) }
 }
-
-/// Letters of a key or a wrong value that a message repeats.
-const MOST_SHOWN: usize = 80;
 
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MOST_SHOWN) {
@@ -240,8 +233,8 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// The values of a table that are no tables themselves, by their dotted keys.
-pub(super) fn leaves(table: &Table) -> BTreeMap<String, &Value> {
+/// The values of a table that are no tables themselves, by their keys with dots.
+pub(in crate::train) fn leaves(table: &Table) -> BTreeMap<String, &Value> {
     fn collect<'a>(table: &'a Table, prefix: &str, found: &mut BTreeMap<String, &'a Value>) {
         for (key, value) in table {
             match value {
@@ -269,7 +262,7 @@ mod tests {
 
     #[test]
     fn options_are_values_and_their_mistakes_name_them() {
-        let load = |settings: &[Setting]| Config::from_text_with(Preset::Tiny, None, settings);
+        let load = |settings: &[Setting]| Config::from_text(Preset::Tiny, None, settings);
         let options = [
             Setting::option("--steps", "training.steps", 5),
             Setting::option("--memory", "training.memory", MemoryMode::Low),

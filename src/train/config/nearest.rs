@@ -41,20 +41,13 @@ pub fn did_you_mean(nearest: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::Preset;
+    use crate::train::config::{Preset, load::leaves};
     use toml::Table;
-
-    fn keys(table: &Table, prefix: &str) -> Vec<String> {
-        let of = |(key, value): (&String, &toml::Value)| match value {
-            toml::Value::Table(table) => keys(table, &format!("{prefix}{key}.")),
-            _ => vec![format!("{prefix}{key}")],
-        };
-        table.iter().flat_map(of).collect()
-    }
 
     #[test]
     fn only_near_names_are_suggested() {
-        let keys = keys(&Table::try_from(Preset::Tiny.config()).expect("a table"), "");
+        let table = Table::try_from(Preset::Tiny.config()).expect("a table");
+        let keys = leaves(&table);
         for (key, expected) in [
             ("training.stpes", Some("training.steps")),
             ("optimiser.lerning_rate", Some("optimiser.learning_rate")),
@@ -67,7 +60,7 @@ mod tests {
             ("x", None),
             ("", None),
         ] {
-            assert_eq!(nearest_name(key, keys.iter().map(String::as_str)), expected, "{key}");
+            assert_eq!(nearest_name(key, keys.keys().map(String::as_str)), expected, "{key}");
         }
     }
 }

@@ -1,5 +1,5 @@
-use super::config::ConfigError;
-use super::config_load::{shortened, unknown};
+use super::ConfigError;
+use super::load::{shortened, unknown};
 use serde::Serialize;
 use std::fmt::Display;
 use toml::{Table, Value};
@@ -25,6 +25,11 @@ impl Setting {
             (key.trim().to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
         });
         Self { origin: format!("--set {}", shortened(text)), assignment }
+    }
+
+    /// Settings as [`Setting::parse`] takes them.
+    pub fn parse_all<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Vec<Self> {
+        texts.into_iter().map(|text| Self::parse(text.as_ref())).collect()
     }
 
     /// The value of an option such as `--steps`, for the key of this path.
