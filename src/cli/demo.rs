@@ -122,7 +122,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation: Some(&evaluation) };
     write_report(&folder("report.html"), &report)?;
     outln!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
-    outln!("pictures: {}, {}/", folder("run").join("curves.png").display(), shown("overlays"));
+    outln!("pictures: {}, {}/", folder("run").join("curves.svg").display(), shown("overlays"));
     outln!("report:   {}", shown("report.html"));
     Ok(())
 }
@@ -166,8 +166,8 @@ fn draw(preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Vec<
     std::fs::create_dir_all(&overlays)?;
     let names = preprocessing.foreground_names(model.network.classes);
     let preparation = preprocessing.preparation(model.network.classes);
-    let mut images = vec![("Training".to_owned(), out.join("run").join("curves.png"))];
-    images.push(("Dice of the unseen cases".to_owned(), out.join("scores").join("dice.png")));
+    let mut images = vec![("Training".to_owned(), out.join("run").join("curves.svg"))];
+    images.push(("Dice of the unseen cases".to_owned(), out.join("scores").join("dice.svg")));
     for input in images_only(&out.join("unseen").join("images"))? {
         let file = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = io::case_of(&file).unwrap_or(&file).to_owned();

@@ -61,7 +61,7 @@ fn classes_of(path: &Path) -> Result<Classes> {
     Ok(preprocessing.label_classes(model.network.classes))
 }
 
-/// Writes `comparison.csv`, `.json`, `.md` and `.png`, and overlays where there are images; prints the table.
+/// Writes `comparison.csv`, `.json`, `.md` and `.svg`, and overlays where there are images; prints the table.
 fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &Scoring<'_>) -> Result<()> {
     let names = arguments.names.clone().unwrap_or_else(|| predictions.map(|path| path.display().to_string()));
     let predictions = predictions.map(PathBuf::as_path);
@@ -71,7 +71,7 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &
     comparison.write_csv(&out.join("comparison.csv"))?;
     comparison.write_json(&out.join("comparison.json"))?;
     comparison.write_markdown(&out.join("comparison.md"))?;
-    write_comparison_plot(&out.join("comparison.png"), &comparison)?;
+    write_comparison_plot(&out.join("comparison.svg"), &comparison)?;
     if let Some(images) = &arguments.images {
         let mut classes = [first.classes(), second.classes()].concat();
         classes.sort();
@@ -114,7 +114,7 @@ fn promise12(observer: &Observer, evaluation: &Evaluation, out: &Path) -> Result
     Ok(Summary::of(scores.iter().map(|(_, score)| *score)))
 }
 
-/// Writes `scores.csv`, `scores.json`, `dice.png`, and `metrics.png` with one more for each further region.
+/// Writes `scores.csv`, `scores.json`, `dice.svg`, and `metrics.svg` with one more for each further region.
 pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
     create(out)?;
     evaluation.write_csv(&out.join("scores.csv"))?;
@@ -131,11 +131,11 @@ pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
             None => cases.push((score.case.clone(), vec![dice])),
         }
     }
-    write_dice_plot(&out.join("dice.png"), &cases, &names)?;
+    write_dice_plot(&out.join("dice.svg"), &cases, &names)?;
     for region in Region::ALL.into_iter().filter(|r| evaluation.summary.iter().any(|s| s.region == *r)) {
         let file = match region {
-            Region::Whole => "metrics.png".to_owned(),
-            part => format!("metrics_{}.png", part.key()),
+            Region::Whole => "metrics.svg".to_owned(),
+            part => format!("metrics_{}.svg", part.key()),
         };
         write_metric_plot(&out.join(file), evaluation, region)?;
     }

@@ -264,7 +264,7 @@ struct EvaluateArguments {
     /// Folder of the images with the same names: draws the best, the median and the worst case into overlays/
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Folder for scores.csv, scores.json, dice.png, metrics.png; with --compare comparison.csv, .json, .md and .png
+    /// Folder for scores.csv, scores.json, dice.svg, metrics.svg; with --compare comparison.csv, .json, .md and .svg
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Run folder or .safetensors file whose classes are scored: their names, and label values that are one class

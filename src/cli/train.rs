@@ -39,7 +39,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     }
     outln!("weights after the last step  {}\nweights of the model         {}", summary.weights, summary.model);
     let out = settings.out.display();
-    outln!("model   {out}/model.safetensors\ncurves  {out}/curves.png\nreport  {out}/report.html");
+    outln!("model   {out}/model.safetensors\ncurves  {out}/curves.svg\nreport  {out}/report.html");
     if arguments.profile && settings.out.join("profile.txt").exists() {
         outln!("profile {out}/profile.txt, {out}/profile.json (chrome://tracing, ui.perfetto.dev)");
     }
@@ -52,7 +52,7 @@ fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
         "run": settings.out.display().to_string(), "steps": settings.config.training.steps,
         "best": summary.best.map(|(dice, step)| serde_json::json!({ "dice": dice, "step": step })),
         "test": summary.test, "weights": summary.weights, "model_weights": summary.model,
-        "model": file("model.safetensors"), "curves": file("curves.png"), "report": file("report.html"),
+        "model": file("model.safetensors"), "curves": file("curves.svg"), "report": file("report.html"),
         "warnings": summary.warnings.notices(),
     })
 }

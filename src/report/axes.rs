@@ -1,14 +1,14 @@
 //! Scales with round ticks, and the framed panel of a plot.
 
-use super::Rgb;
-use super::canvas::{Anchor, Canvas, Paint, Rect};
+use super::canvas::{Anchor, Rect};
+use super::svg::{Drawing, Paint, room, shortened};
 
-/// Colour of titles and labels.
-pub(crate) const INK: Rgb = [38, 38, 38];
-/// Colour of secondary text and frames.
-pub(crate) const GREY: Rgb = [110, 110, 110];
-const GRID: Rgb = [228, 228, 228];
-const TEXT: f32 = 20.0;
+/// Em of labels, of secondary text, and of titles.
+pub(super) const TEXT: f32 = 18.0;
+pub(super) const SMALL: f32 = 16.0;
+const TITLE: f32 = 23.0;
+/// From one line of small text to the next.
+const LINE: f32 = 22.0;
 
 /// The range of an axis, linear or logarithmic to base 10.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,92 +127,126 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
+    /// A panel of `count` slots side by side, one for each class.
+    pub(super) fn of_slots(area: Rect, y: Scale, count: usize) -> Self {
+        Self { area, x: Scale::linear(0.0, count.max(1) as f64), y }
+    }
+
+    /// Centre and width of a slot.
+    pub(super) fn slot(&self, position: usize) -> (f32, f32) {
+        let edge = |position: usize| self.at(position as f64, self.y.low).0;
+        let (left, right) = (edge(position), edge(position + 1));
+        ((left + right) / 2.0, right - left)
+    }
+
+    /// Writes lines below a slot, the first one larger.
+    pub(super) fn caption(&self, drawing: &mut Drawing, position: usize, lines: &[String]) {
+        let (centre, width) = self.slot(position);
+        for (line, text) in lines.iter().enumerate() {
+            let (size, paint) = if line == 0 { (TEXT, Paint::INK) } else { (SMALL, Paint::DIM) };
+            let at = (centre, self.area.bottom + LINE * (line + 1) as f32);
+            drawing.text(&shortened(text, size, width - 8.0), at, size, Anchor::Centre, paint);
+        }
+    }
+
     /// Pixel of a point of the plot.
     pub(crate) fn at(&self, x: f64, y: f64) -> (f32, f32) {
         let right = self.area.left + self.x.position(x) as f32 * self.area.width();
         (right, self.area.bottom - self.y.position(y) as f32 * self.area.height())
     }
 
-    /// Draws frame, grid, tick labels, a title above and the name of the x axis below.
-    pub(crate) fn draw_frame(&self, canvas: &mut Canvas, title: &str, x_name: &str) {
-        self.draw_title(canvas, title);
+    /// Draws frame, grid, tick labels and the name of the x axis below.
+    pub(crate) fn draw_frame(&self, drawing: &mut Drawing, x_name: &str) {
+        let Rect { left, top, right, bottom } = self.area;
         for (value, label) in self.x.ticks((self.area.width() / 110.0) as usize) {
-            let (x, _) = self.at(value, 0.0);
-            canvas.line((x, self.area.top), (x, self.area.bottom), Paint::line(GRID, 1.0));
-            canvas.text(&label, (x, self.area.bottom + 20.0), TEXT, Anchor::Centre, INK);
+            let (x, _) = self.at(value, self.y.low);
+            drawing.line(&[(x, top), (x, bottom)], 1.0, Paint::GRID);
+            drawing.text(&label, (x, bottom + 20.0), TEXT, Anchor::Centre, Paint::INK);
         }
-        self.draw_y_axis(canvas);
-        canvas.text(
-            x_name,
-            ((self.area.left + self.area.right) / 2.0, self.area.bottom + 46.0),
-            TEXT,
-            Anchor::Centre,
-            GREY,
-        );
+        self.draw_y_axis(drawing);
+        drawing.text(x_name, ((left + right) / 2.0, bottom + 44.0), TEXT, Anchor::Centre, Paint::DIM);
     }
 
     /// Draws the title above the frame.
-    pub(crate) fn draw_title(&self, canvas: &mut Canvas, title: &str) {
-        canvas.text(title, (self.area.left, self.area.top - 24.0), 26.0, Anchor::Left, INK);
+    pub(crate) fn draw_title(&self, drawing: &mut Drawing, title: &str) {
+        draw_title(drawing, self.area, title);
     }
 
     /// Draws horizontal grid lines with their labels, and the frame.
-    pub(crate) fn draw_y_axis(&self, canvas: &mut Canvas) {
-        for (value, label) in self.y.ticks((self.area.height() / 55.0) as usize) {
-            let y = self.area.bottom - self.y.position(value) as f32 * self.area.height();
-            canvas.line((self.area.left, y), (self.area.right, y), Paint::line(GRID, 1.0));
-            canvas.text(&label, (self.area.left - 10.0, y), TEXT, Anchor::Right, INK);
-        }
+    pub(crate) fn draw_y_axis(&self, drawing: &mut Drawing) {
         let Rect { left, top, right, bottom } = self.area;
-        let frame = [(left, top), (left, bottom), (right, bottom)];
-        canvas.polyline(
-            &frame,
-            Paint::line(GREY, 1.5),
-            Rect::new(left - 2.0, top, right - left + 2.0, bottom - top + 2.0),
-        );
+        for (value, label) in self.y.ticks((self.area.height() / 55.0) as usize) {
+            let (_, y) = self.at(self.x.low, value);
+            drawing.line(&[(left, y), (right, y)], 1.0, Paint::GRID);
+            drawing.text(&label, (left - 10.0, y), TEXT, Anchor::Right, Paint::INK);
+        }
+        drawing.line(&[(left, top), (left, bottom), (right, bottom)], 1.5, Paint::DIM);
+    }
+
+    /// Draws a line at 0 across the panel.
+    pub(super) fn draw_zero(&self, drawing: &mut Drawing) {
+        drawing.line(&[self.at(self.x.low, 0.0), self.at(self.x.high, 0.0)], 1.5, Paint::INK);
     }
 
     /// Says in the middle that there is nothing to see.
-    pub(crate) fn draw_absence(&self, canvas: &mut Canvas, text: &str) {
+    pub(crate) fn draw_absence(&self, drawing: &mut Drawing, text: &str) {
         let centre = ((self.area.left + self.area.right) / 2.0, (self.area.top + self.area.bottom) / 2.0);
-        canvas.text(text, centre, TEXT, Anchor::Centre, GREY);
+        drawing.text(text, centre, TEXT, Anchor::Centre, Paint::DIM);
     }
 
     /// Draws the finite runs of a curve as lines; a lone point becomes a dot.
-    pub(crate) fn draw_curve(&self, canvas: &mut Canvas, points: &[(f64, f64)], paint: Paint) {
+    pub(crate) fn draw_curve(&self, drawing: &mut Drawing, points: &[(f64, f64)], width: f32, paint: Paint) {
         for run in points.split(|point| !point.1.is_finite()).filter(|run| !run.is_empty()) {
             let pixels: Vec<(f32, f32)> = run.iter().map(|&(x, y)| self.at(x, y)).collect();
-            if let [lone] = pixels[..] {
-                canvas.disc(lone, paint.width + 1.0, paint.colour, paint.alpha);
+            match pixels[..] {
+                [lone] => drawing.disc(lone, width + 1.0, paint),
+                _ => drawing.line(&pixels, width, paint),
             }
-            canvas.polyline(&pixels, paint, self.area);
         }
     }
 }
 
-/// A line of a legend: its name and how its curve is painted.
-pub(crate) struct LegendLine {
-    pub name: String,
-    pub paint: Paint,
+/// Draws a title above an area.
+pub(super) fn draw_title(drawing: &mut Drawing, area: Rect, title: &str) {
+    drawing.text(title, (area.left, area.top - 24.0), TITLE, Anchor::Left, Paint::INK);
 }
 
-/// Draws a legend on a light ground into a corner of `area`: right, and at the top or at the bottom.
-pub(crate) fn draw_legend(canvas: &mut Canvas, area: Rect, lines: &[LegendLine], at_top: bool) {
-    const ROW: f32 = 28.0;
-    const SWATCH: f32 = 44.0;
-    if lines.is_empty() {
-        return;
+/// A name in a legend, and how its curve is painted.
+pub(crate) struct LegendEntry {
+    pub name: String,
+    pub paint: Paint,
+    /// Width of the line; `None` for a ring.
+    pub width: Option<f32>,
+}
+
+/// Draws a legend in rows at the top of `area`; what is left of the area for the plot.
+pub(crate) fn draw_legend(drawing: &mut Drawing, area: Rect, entries: &[LegendEntry]) -> Rect {
+    const ROW: f32 = 26.0;
+    const SWATCH: f32 = 26.0;
+    const GAP: f32 = 8.0;
+    /// More names than these many rows hold are only counted.
+    const ROWS: usize = 8;
+    let (mut x, mut row) = (area.left, 0);
+    let middle = |row: usize| area.top + (row as f32 + 0.3) * ROW;
+    for (position, LegendEntry { name, paint, width }) in entries.iter().enumerate() {
+        let name = shortened(name, SMALL, area.width() - SWATCH - GAP);
+        let needed = SWATCH + GAP + room(&name, SMALL);
+        if x > area.left && x + needed > area.right {
+            (x, row) = (area.left, row + 1);
+        }
+        if row == ROWS {
+            let rest = format!("and {} more", entries.len() - position);
+            drawing.text(&rest, (x, middle(row)), SMALL, Anchor::Left, Paint::DIM);
+            break;
+        }
+        let y = middle(row);
+        match width {
+            Some(width) => drawing.line(&[(x, y), (x + SWATCH, y)], *width, *paint),
+            None => drawing.ring((x + SWATCH / 2.0, y), 7.0, *paint),
+        }
+        drawing.text(&name, (x + SWATCH + GAP, y), SMALL, Anchor::Left, Paint::INK);
+        x += needed + 20.0;
     }
-    let longest = lines.iter().map(|line| canvas.text_width(&line.name, TEXT)).fold(0.0, f32::max);
-    let text_width = longest.min(area.width() - SWATCH - 40.0);
-    let (width, height) = (text_width + SWATCH + 24.0, lines.len() as f32 * ROW + 12.0);
-    let top = if at_top { area.top + 8.0 } else { area.bottom - height - 8.0 };
-    let ground = Rect::new(area.right - width - 8.0, top, width, height);
-    canvas.fill(ground, [255, 255, 255], 0.85);
-    for (row, line) in lines.iter().enumerate() {
-        let y = ground.top + 6.0 + (row as f32 + 0.5) * ROW;
-        let x = ground.left + 10.0;
-        canvas.line((x, y), (x + SWATCH - 12.0, y), line.paint);
-        canvas.text_within(&line.name, (x + SWATCH, y), TEXT, text_width, INK);
-    }
+    let rows = if entries.is_empty() { 0.0 } else { (row + 1) as f32 };
+    Rect { top: area.top + rows * ROW, ..area }
 }

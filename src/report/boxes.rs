@@ -1,8 +1,9 @@
 //! Box plots with every case as a dot.
 
 use super::Rgb;
-use super::axes::{GREY, Panel};
-use super::canvas::{Anchor, Canvas, Paint, Rect};
+use super::axes::{Panel, SMALL};
+use super::canvas::{Anchor, Rect};
+use super::svg::{Drawing, Paint, shortened};
 use crate::metrics::{Summary, percentile};
 
 /// The values of some cases.
@@ -34,9 +35,9 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Quartiles and median as a box, whiskers to the last case within 1.5 quartile ranges (Tukey 1977), the mean as a white
-/// dot, and each case.
-pub(super) fn draw_box(canvas: &mut Canvas, panel: &Panel, group: &Group<'_>, centre: f32, width: f32) {
+/// Quartiles and median as a box, whiskers to the last case within 1.5 quartile ranges (Tukey 1977), the mean as a ring,
+/// and each case.
+pub(super) fn draw_box(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, centre: f32, width: f32) {
     let values = group.values();
     let quartile = |percent| percentile(&values, percent);
     let (Some(lower), Some(median), Some(upper)) = (quartile(25.0), quartile(50.0), quartile(75.0)) else { return };
@@ -44,46 +45,57 @@ pub(super) fn draw_box(canvas: &mut Canvas, panel: &Panel, group: &Group<'_>, ce
     let whisker_low = values.iter().copied().find(|value| *value >= lower - reach).unwrap_or(lower);
     let whisker_high = values.iter().rev().copied().find(|value| *value <= upper + reach).unwrap_or(upper);
     let y = |value: f64| panel.at(0.0, value).1;
-    let (left, right) = (centre - width / 2.0, centre + width / 2.0);
-    let body = Rect { left, right, top: y(upper), bottom: y(lower) };
-    canvas.fill(body, group.colour, 0.22);
-    let edge = Paint::line(group.colour, 2.0);
-    for (from, to) in [((left, body.top), (right, body.top)), ((left, body.bottom), (right, body.bottom))] {
-        canvas.line(from, to, edge);
+    let (left, right, paint) = (centre - width / 2.0, centre + width / 2.0, Paint::of(group.colour));
+    let (top, bottom) = (y(upper), y(lower));
+    drawing.rect(Rect { left, right, top, bottom }, paint.faint(0.22));
+    drawing.line(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], 2.0, paint);
+    for (edge, end) in [(bottom, y(whisker_low)), (top, y(whisker_high))] {
+        drawing.line(&[(centre, edge), (centre, end)], 2.0, paint);
+        drawing.line(&[(centre - width / 6.0, end), (centre + width / 6.0, end)], 2.0, paint);
     }
-    for (x, from, to) in [(left, body.top, body.bottom), (right, body.top, body.bottom)] {
-        canvas.line((x, from), (x, to), edge);
-    }
-    canvas.line((centre, body.bottom), (centre, y(whisker_low)), edge);
-    canvas.line((centre, body.top), (centre, y(whisker_high)), edge);
-    for end in [whisker_low, whisker_high] {
-        canvas.line((centre - width / 6.0, y(end)), (centre + width / 6.0, y(end)), edge);
-    }
-    draw_cases(canvas, panel, group, centre, width);
-    canvas.line((left, y(median)), (right, y(median)), Paint::line(group.colour, 4.0));
+    draw_cases(drawing, panel, group, centre, width);
+    drawing.line(&[(left, y(median)), (right, y(median))], 4.0, paint);
+    drawing.note(format!("median {}", short(median)));
     if let Some(mean) = Summary::of(values.iter().copied().map(Some)).mean {
-        canvas.disc((centre, y(mean)), 8.0, group.colour, 1.0);
-        canvas.disc((centre, y(mean)), 5.5, [255; 3], 1.0);
+        drawing.ring((centre, y(mean)), 8.0, paint);
+        drawing.note(format!("mean {}", short(mean)));
     }
 }
 
 /// Every case as a dot, spread sideways by the golden ratio so that equal values stay apart.
-fn draw_cases(canvas: &mut Canvas, panel: &Panel, group: &Group<'_>, centre: f32, width: f32) {
+fn draw_cases(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, centre: f32, width: f32) {
     const GOLDEN: f32 = 0.618_034;
-    for (rank, &(_, value)) in group.cases.iter().enumerate() {
+    for (rank, &(case, value)) in group.cases.iter().enumerate() {
         let spread = ((rank as f32 * GOLDEN).fract() - 0.5) * width * 0.7;
-        let at = (centre + spread, panel.at(0.0, value).1);
-        canvas.disc(at, 4.5, group.colour, 0.75);
+        drawing.disc((centre + spread, panel.at(0.0, value).1), 4.5, Paint::of(group.colour).faint(0.75));
+        drawing.note(format!("{case}: {}", short(value)));
     }
 }
 
-/// Writes the name of the lowest case below it, or of the highest above it.
-pub(super) fn name_extreme(canvas: &mut Canvas, panel: &Panel, group: &Group<'_>, centre: f32, extreme: Extreme) {
+/// Writes the name of the lowest case below it, or of the highest above it; on the other side where that is outside the
+/// panel.
+pub(super) fn name_extreme(
+    drawing: &mut Drawing,
+    panel: &Panel,
+    group: &Group<'_>,
+    slot: (f32, f32),
+    extreme: Extreme,
+) {
+    const DISTANCE: f32 = 20.0;
     let (case, down) = match extreme {
-        Extreme::Lowest => (group.cases.first(), 20.0),
-        Extreme::Highest => (group.cases.last(), -20.0),
+        Extreme::Lowest => (group.cases.first(), DISTANCE),
+        Extreme::Highest => (group.cases.last(), -DISTANCE),
     };
     if let Some(&(case, value)) = case {
-        canvas.text(case, (centre, panel.at(0.0, value).1 + down), 17.0, Anchor::Centre, GREY);
+        let y = panel.at(0.0, value).1;
+        let fits = (panel.area.top + 8.0..panel.area.bottom - 8.0).contains(&(y + down));
+        let y = if fits { y + down } else { y - down };
+        drawing.text(&shortened(case, SMALL, slot.1 - 8.0), (slot.0, y), SMALL, Anchor::Centre, Paint::DIM);
     }
+}
+
+/// A score with four significant digits at most.
+pub(super) fn short(value: f64) -> String {
+    let digits = if value.abs() < 10.0 { 3 } else { 1 };
+    format!("{value:.digits$}")
 }

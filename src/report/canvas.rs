@@ -1,9 +1,11 @@
-//! A picture in memory with what plots need: rectangles, anti-aliased lines and discs, text.
+//! A picture in memory: pixels, rectangles, anti-aliased lines and discs, text.
 //!
 //! Coordinates are pixels from the top left corner, x to the right and y down; pixel (0, 0) covers 0..1 x 0..1.
 //! Everything is clipped to the picture.
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
 
@@ -41,39 +43,21 @@ pub(crate) enum Anchor {
     Right,
 }
 
-/// How a line or a mark is painted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Paint {
-    pub colour: Rgb,
-    /// Opacity, 0 to 1.
-    pub alpha: f32,
-    /// Line width in pixels.
-    pub width: f32,
-}
-
-impl Paint {
-    pub(crate) fn line(colour: Rgb, width: f32) -> Self {
-        Self { colour, alpha: 1.0, width }
-    }
-
-    pub(crate) fn faint(self, alpha: f32) -> Self {
-        Self { alpha, ..self }
-    }
-}
+/// Ubuntu Light, under the Ubuntu Font Licence 1.0.
+static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
+    FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).expect("the embedded typeface is valid")
+});
 
 /// An RGB picture.
 pub(crate) struct Canvas {
     width: usize,
     height: usize,
     pixels: Vec<Rgb>,
-    font: FontRef<'static>,
 }
 
 impl Canvas {
     pub(crate) fn new(width: usize, height: usize, background: Rgb) -> Self {
-        // Ubuntu Light, under the Ubuntu Font Licence 1.0.
-        let font = FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).expect("the embedded typeface is valid");
-        Self { width, height, pixels: vec![background; width * height], font }
+        Self { width, height, pixels: vec![background; width * height] }
     }
 
     /// Sets one pixel; outside the picture nothing happens.
@@ -104,47 +88,25 @@ impl Canvas {
         }
     }
 
-    /// Draws connected segments inside `clip`. Where the line meets itself it is not darker: one coverage for all.
-    pub(crate) fn polyline(&mut self, points: &[(f32, f32)], paint: Paint, clip: Rect) {
-        let (left, top) = (clip.left.floor().max(0.0), clip.top.floor().max(0.0));
-        let right = clip.right.ceil().min(self.width as f32);
-        let bottom = clip.bottom.ceil().min(self.height as f32);
-        if right <= left || bottom <= top {
-            return;
-        }
-        let columns = (right - left) as usize;
-        let mut coverage = vec![0.0f32; columns * (bottom - top) as usize];
-        let reach = paint.width / 2.0 + 0.5;
-        for pair in points.windows(2) {
-            let (a, b) = (pair[0], pair[1]);
-            let y_from = (a.1.min(b.1) - reach).floor().max(top);
-            let y_to = (a.1.max(b.1) + reach).ceil().min(bottom);
-            let x_from = (a.0.min(b.0) - reach).floor().max(left);
-            let x_to = (a.0.max(b.0) + reach).ceil().min(right);
-            for y in y_from as usize..y_to as usize {
-                for x in x_from as usize..x_to as usize {
-                    let covered = reach - distance_to_segment((x as f32 + 0.5, y as f32 + 0.5), a, b);
-                    let cell = &mut coverage[(y - top as usize) * columns + x - left as usize];
-                    *cell = cell.max(covered.clamp(0.0, 1.0));
-                }
+    /// Draws connected segments. Where the line meets itself it is not darker: one coverage for all.
+    pub(crate) fn polyline(&mut self, points: &[(f32, f32)], width: f32, colour: Rgb, alpha: f32) {
+        let reach = width / 2.0 + 0.5;
+        // Pixels of the picture that these points and their neighbourhood lie in.
+        let columns = |points: &[(f32, f32)]| covered(points.iter().map(|point| point.0), reach, self.width);
+        let rows = |points: &[(f32, f32)]| covered(points.iter().map(|point| point.1), reach, self.height);
+        let (box_x, box_y) = (columns(points), rows(points));
+        let mut coverage = vec![0.0f32; box_x.len() * box_y.len()];
+        for segment in points.windows(2) {
+            for (y, x) in rows(segment).flat_map(|y| columns(segment).map(move |x| (y, x))) {
+                let near = reach - distance_to_segment((x as f32 + 0.5, y as f32 + 0.5), segment[0], segment[1]);
+                let cell = &mut coverage[(y - box_y.start) * box_x.len() + x - box_x.start];
+                *cell = cell.max(near.clamp(0.0, 1.0));
             }
         }
         for (at, covered) in coverage.into_iter().enumerate() {
-            let (x, y) = (at % columns + left as usize, at / columns + top as usize);
-            self.blend(x as i64, y as i64, paint.colour, covered * paint.alpha);
+            let (x, y) = (at % box_x.len() + box_x.start, at / box_x.len() + box_y.start);
+            self.blend(x as i64, y as i64, colour, covered * alpha);
         }
-    }
-
-    /// Draws one straight line.
-    pub(crate) fn line(&mut self, a: (f32, f32), b: (f32, f32), paint: Paint) {
-        let reach = paint.width;
-        let clip = Rect {
-            left: a.0.min(b.0) - reach,
-            top: a.1.min(b.1) - reach,
-            right: a.0.max(b.0) + reach,
-            bottom: a.1.max(b.1) + reach,
-        };
-        self.polyline(&[a, b], paint, clip);
     }
 
     /// Draws a filled disc.
@@ -158,33 +120,13 @@ impl Canvas {
         }
     }
 
-    /// Width in pixels of a text of `size` pixels per line.
-    pub(crate) fn text_width(&self, text: &str, size: f32) -> f32 {
-        self.glyphs(text, size).1
-    }
-
-    /// Glyph positions along the baseline, and the total advance.
-    fn glyphs(&self, text: &str, size: f32) -> (Vec<(ab_glyph::GlyphId, f32)>, f32) {
-        let font = self.font.as_scaled(PxScale::from(size));
-        let (mut glyphs, mut x) = (Vec::new(), 0.0);
-        for character in text.chars() {
-            let glyph = font.glyph_id(character);
-            if let Some(&(before, _)) = glyphs.last() {
-                x += font.kern(before, glyph);
-            }
-            glyphs.push((glyph, x));
-            x += font.h_advance(glyph);
-        }
-        (glyphs, x)
-    }
-
     /// Draws a line of text around the vertical middle `y` of its capitals.
     pub(crate) fn text(&mut self, text: &str, (x, y): (f32, f32), size: f32, anchor: Anchor, colour: Rgb) {
         /// Height of capitals of the embedded typeface over its line height.
         const CAPITALS: f32 = 0.6;
         /// The typeface is light; its strokes are strengthened to read well at 16 to 24 pixels.
         const WEIGHT: f32 = 1.4;
-        let (glyphs, advance) = self.glyphs(text, size);
+        let (glyphs, advance) = glyphs(text, size);
         let left = match anchor {
             Anchor::Left => x,
             Anchor::Centre => x - advance / 2.0,
@@ -193,7 +135,7 @@ impl Canvas {
         let baseline = (y + size * CAPITALS / 2.0).round();
         for (glyph, offset) in glyphs {
             let positioned = glyph.with_scale_and_position(size, ab_glyph::point(left + offset, baseline));
-            let Some(outline) = self.font.outline_glyph(positioned) else { continue };
+            let Some(outline) = FONT.outline_glyph(positioned) else { continue };
             let origin = outline.px_bounds().min;
             let mut covered = Vec::new();
             outline.draw(|px, py, coverage| covered.push((px, py, coverage)));
@@ -217,22 +159,7 @@ impl Canvas {
 
     /// Draws a text, shortened with an ellipsis where it would be wider than `width`.
     pub(crate) fn text_within(&mut self, text: &str, at: (f32, f32), size: f32, width: f32, colour: Rgb) {
-        self.text(&self.shortened(text, size, width), at, size, Anchor::Left, colour);
-    }
-
-    /// As [`Self::text_within`], centred at `at`.
-    pub(crate) fn text_centred(&mut self, text: &str, at: (f32, f32), size: f32, width: f32, colour: Rgb) {
-        self.text(&self.shortened(text, size, width), at, size, Anchor::Centre, colour);
-    }
-
-    fn shortened(&self, text: &str, size: f32, width: f32) -> String {
-        let mut shown = text.to_owned();
-        while self.text_width(&shown, size) > width && shown.chars().count() > 1 {
-            shown = shown.trim_end_matches('…').to_owned();
-            shown.pop();
-            shown.push('…');
-        }
-        shown
+        self.text(&shortened(text, size, width), at, size, Anchor::Left, colour);
     }
 
     /// Writes the picture as PNG, replacing `path` in one step.
@@ -252,6 +179,44 @@ impl Canvas {
         .map_err(|error| failed(std::io::Error::other(error)))?;
         replace_file(path, png.get_ref()).map_err(failed)
     }
+}
+
+/// Width in pixels of a text of `size` pixels per line.
+pub(crate) fn text_width(text: &str, size: f32) -> f32 {
+    glyphs(text, size).1
+}
+
+/// The text, shortened with an ellipsis where it would be wider than `width`.
+pub(crate) fn shortened(text: &str, size: f32, width: f32) -> String {
+    let mut shown = text.to_owned();
+    while text_width(&shown, size) > width && shown.chars().count() > 1 {
+        shown = shown.trim_end_matches('…').to_owned();
+        shown.pop();
+        shown.push('…');
+    }
+    shown
+}
+
+/// Glyph positions along the baseline, and the total advance.
+fn glyphs(text: &str, size: f32) -> (Vec<(ab_glyph::GlyphId, f32)>, f32) {
+    let font = FONT.as_scaled(PxScale::from(size));
+    let (mut glyphs, mut x) = (Vec::new(), 0.0);
+    for character in text.chars() {
+        let glyph = font.glyph_id(character);
+        if let Some(&(before, _)) = glyphs.last() {
+            x += font.kern(before, glyph);
+        }
+        glyphs.push((glyph, x));
+        x += font.h_advance(glyph);
+    }
+    (glyphs, x)
+}
+
+/// Pixels from `reach` before the first coordinate to `reach` after the last one, of those that there are.
+fn covered(coordinates: impl Iterator<Item = f32> + Clone, reach: f32, pixels: usize) -> Range<usize> {
+    let within = |value: f32| value.clamp(0.0, pixels as f32) as usize;
+    let first = within((coordinates.clone().fold(f32::INFINITY, f32::min) - reach).floor());
+    first..within((coordinates.fold(f32::NEG_INFINITY, f32::max) + reach).ceil()).max(first)
 }
 
 fn distance_to_segment(p: (f32, f32), a: (f32, f32), b: (f32, f32)) -> f32 {

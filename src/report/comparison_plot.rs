@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::axes::{GREY, INK, Panel, Scale, range};
-use super::boxes::{Group, draw_box};
-use super::canvas::{Anchor, Canvas, Paint, Rect};
+use super::axes::{Panel, SMALL, Scale, range};
+use super::boxes::{Group, draw_box, short};
+use super::canvas::{Anchor, Rect};
+use super::svg::{Drawing, Paint, room, shortened};
 use super::{FIRST, ReportError, SECOND};
 use crate::metrics::{Comparison, Metric, PairedSummary, Region, probability};
 
@@ -12,30 +13,34 @@ const PANELS: [Metric; 3] = [Metric::Dice, Metric::Hd95Mm, Metric::AssdMm];
 const WIDTH: f32 = 440.0;
 const PITCH: f32 = 545.0;
 
-/// Draws a comparison of whole organs to a PNG of 1660 x 1060 pixels, replacing `path` in one step. Per metric (Dice,
-/// HD95, average surface distance) and class: scores of the first set left, of the second right, one line per case in
+/// Draws a comparison of whole organs, 1660 x 1060, replacing `path` in one step; the format is as in
+/// [`super::write_curves`]. Per metric (Dice, HD95, average surface distance) and class: scores of the first set left, of the second right, one line per case in
 /// the colour of the better one; below first less second, as a box with a dot per case, and p of Wilcoxon's test.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_comparison_plot(path: &Path, comparison: &Comparison) -> Result<(), ReportError> {
-    let mut canvas = Canvas::new(1660, 1060, [255; 3]);
+    const NAME: f32 = 21.0;
+    let [first, second] = &comparison.names;
+    let description = "Scores of both for every case, and their differences as box plots.";
+    let mut drawing = Drawing::new((1660, 1060), &format!("{first} beside {second}"), description);
     let mut x = 95.0;
-    for (name, colour, side) in [(&comparison.names[0], FIRST, "left"), (&comparison.names[1], SECOND, "right")] {
-        canvas.disc((x + 8.0, 32.0), 8.0, colour, 1.0);
-        let text = format!("{name} ({side})");
-        canvas.text_within(&text, (x + 26.0, 32.0), 24.0, 560.0, INK);
-        x += 80.0 + canvas.text_width(&text, 24.0).min(560.0);
+    for (name, colour, side) in [(first, FIRST, "left"), (second, SECOND, "right")] {
+        let text = shortened(&format!("{name} ({side})"), NAME, 520.0);
+        drawing.disc((x + 8.0, 32.0), 8.0, Paint::of(colour));
+        drawing.text(&text, (x + 26.0, 32.0), NAME, Anchor::Left, Paint::INK);
+        x += 60.0 + room(&text, NAME);
     }
-    canvas.text("lines: cases, in the colour of the better one", (1630.0, 32.0), 18.0, Anchor::Right, GREY);
+    let key = "lines: cases, in the colour of the better one";
+    drawing.text(key, (1630.0, 32.0), SMALL, Anchor::Right, Paint::DIM);
     for (column, metric) in PANELS.into_iter().enumerate() {
         let left = 95.0 + column as f32 * PITCH;
         let classes: Vec<&PairedSummary> =
             comparison.summary.iter().filter(|s| s.metric == metric && s.region == Region::Whole).collect();
-        draw_pairs(&mut canvas, Rect::new(left, 110.0, WIDTH, 430.0), comparison, &classes, metric);
-        draw_differences(&mut canvas, Rect::new(left, 640.0, WIDTH, 320.0), comparison, &classes, metric);
+        draw_pairs(&mut drawing, Rect::new(left, 110.0, WIDTH, 430.0), comparison, &classes, metric);
+        draw_differences(&mut drawing, Rect::new(left, 640.0, WIDTH, 320.0), comparison, &classes, metric);
     }
-    canvas.write_png(path)
+    drawing.write(path)
 }
 
 /// Case and both scores, where they are defined.
@@ -47,7 +52,7 @@ fn pairs<'a>(comparison: &'a Comparison, class: &PairedSummary) -> Vec<(&'a str,
     comparison.cases.iter().filter(same).filter_map(both).collect()
 }
 
-fn draw_pairs(canvas: &mut Canvas, area: Rect, comparison: &Comparison, classes: &[&PairedSummary], metric: Metric) {
+fn draw_pairs(drawing: &mut Drawing, area: Rect, comparison: &Comparison, classes: &[&PairedSummary], metric: Metric) {
     let all: Vec<Vec<(&str, f64, f64)>> = classes.iter().map(|class| pairs(comparison, class)).collect();
     let (low, high) = range(all.iter().flatten().flat_map(|pair| [pair.1, pair.2]));
     let y = match metric {
@@ -56,35 +61,36 @@ fn draw_pairs(canvas: &mut Canvas, area: Rect, comparison: &Comparison, classes:
         _ if high > 0.0 => Scale::linear(0.0, high * 1.08),
         _ => Scale::linear(0.0, 1.0),
     };
-    let panel = Panel { area, x: Scale::linear(0.0, classes.len().max(1) as f64), y };
-    panel.draw_title(canvas, metric.heading().0);
-    panel.draw_y_axis(canvas);
+    let panel = Panel::of_slots(area, y, classes.len());
+    panel.draw_title(drawing, metric.heading().0);
+    panel.draw_y_axis(drawing);
     if all.iter().all(Vec::is_empty) {
-        panel.draw_absence(canvas, "no case with both scores");
+        panel.draw_absence(drawing, "no case with both scores");
     }
     for (position, pairs) in all.iter().enumerate() {
         let [from, to] = [0.27, 0.73].map(|part| position as f64 + part);
-        for &(_, first, second) in pairs {
+        for &(case, first, second) in pairs {
             let better = if metric == Metric::Dice { first > second } else { first < second };
-            let colour = if first == second {
-                GREY
-            } else if better {
-                FIRST
-            } else {
-                SECOND
+            let paint = match (first == second, better) {
+                (true, _) => Paint::DIM,
+                (_, true) => Paint::of(FIRST),
+                (_, false) => Paint::of(SECOND),
             };
-            canvas.line(panel.at(from, first), panel.at(to, second), Paint::line(colour, 2.0).faint(0.6));
+            drawing.line(&[panel.at(from, first), panel.at(to, second)], 2.0, paint.faint(0.6));
+            drawing.note(format!("{case}: {} and {}", short(first), short(second)));
         }
-        for &(_, first, second) in pairs {
-            canvas.disc(panel.at(from, first), 5.5, FIRST, 0.9);
-            canvas.disc(panel.at(to, second), 5.5, SECOND, 0.9);
+        for &(case, first, second) in pairs {
+            for (x, score, colour) in [(from, first, FIRST), (to, second, SECOND)] {
+                drawing.disc(panel.at(x, score), 5.5, Paint::of(colour).faint(0.9));
+                drawing.note(format!("{case}: {}", short(score)));
+            }
         }
+        panel.caption(drawing, position, &[classes[position].class_name.clone()]);
     }
-    name_classes(canvas, &panel, classes, 22.0);
 }
 
 fn draw_differences(
-    canvas: &mut Canvas,
+    drawing: &mut Drawing,
     area: Rect,
     comparison: &Comparison,
     classes: &[&PairedSummary],
@@ -99,18 +105,17 @@ fn draw_differences(
     let (low, high) = range(groups.iter().flat_map(Group::values).chain([0.0]));
     let margin = if high > low { 0.12 * (high - low) } else { 0.1 };
     let y = Scale::linear(low - margin, high + margin);
-    let panel = Panel { area, x: Scale::linear(0.0, classes.len().max(1) as f64), y };
-    panel.draw_title(canvas, if metric == Metric::Dice { "Left less right" } else { "Left less right (mm)" });
-    panel.draw_y_axis(canvas);
-    canvas.line(panel.at(0.0, 0.0), panel.at(classes.len().max(1) as f64, 0.0), Paint::line(INK, 2.0));
+    let panel = Panel::of_slots(area, y, classes.len());
+    panel.draw_title(drawing, if metric == Metric::Dice { "Left less right" } else { "Left less right (mm)" });
+    panel.draw_y_axis(drawing);
+    panel.draw_zero(drawing);
     let [above, below] = if metric == Metric::Dice { ["left", "right"] } else { ["right", "left"] };
     for (side, sign, y) in [(above, "above", area.top + 14.0), (below, "below", area.bottom - 14.0)] {
-        canvas.text(&format!("{sign} 0: {side} better"), (area.right - 6.0, y), 16.0, Anchor::Right, GREY);
+        drawing.text(&format!("{sign} 0: {side} better"), (area.right - 6.0, y), 14.5, Anchor::Right, Paint::DIM);
     }
-    let slot = area.width() / classes.len().max(1) as f32;
     for (position, (group, class)) in groups.iter().zip(classes).enumerate() {
-        let centre = panel.at(position as f64 + 0.5, 0.0).0;
-        draw_box(canvas, &panel, group, centre, (slot * 0.4).min(110.0));
+        let (centre, slot) = panel.slot(position);
+        draw_box(drawing, &panel, group, centre, (slot * 0.4).min(110.0));
         let p = class.wilcoxon.map_or_else(
             || "p undefined".to_owned(),
             |test| match probability(test.p) {
@@ -118,16 +123,6 @@ fn draw_differences(
                 p => format!("p = {p}"),
             },
         );
-        let text = format!("{p}, n = {}", group.cases.len());
-        canvas.text_centred(&text, (centre, area.bottom + 46.0), 18.0, slot - 8.0, GREY);
-    }
-    name_classes(canvas, &panel, classes, 22.0);
-}
-
-fn name_classes(canvas: &mut Canvas, panel: &Panel, classes: &[&PairedSummary], below: f32) {
-    let slot = panel.area.width() / classes.len().max(1) as f32;
-    for (position, class) in classes.iter().enumerate() {
-        let centre = panel.at(position as f64 + 0.5, 0.0).0;
-        canvas.text_centred(&class.class_name, (centre, panel.area.bottom + below), 18.0, slot - 8.0, INK);
+        panel.caption(drawing, position, &[class.class_name.clone(), format!("{p}, n = {}", group.cases.len())]);
     }
 }

@@ -1,14 +1,11 @@
-//! `curves.png`: training loss, learning rate and validation Dice over the steps of a run.
+//! `curves.svg`: training loss, learning rate and validation Dice over the steps of a run.
 
 use std::path::Path;
 
-use super::axes::{LegendLine, Panel, Scale, draw_legend, range};
-use super::canvas::{Canvas, Paint, Rect};
-use super::{OKABE_ITO, ReportError, Rgb};
-
-const BLACK: Rgb = [20, 20, 20];
-const WIDTH: usize = 1600;
-const HEIGHT: usize = 900;
+use super::axes::{LegendEntry, Panel, Scale, draw_legend, draw_title, range};
+use super::canvas::Rect;
+use super::svg::{Drawing, Paint};
+use super::{OKABE_ITO, ReportError};
 
 /// What happened in a training run, each list in ascending steps. Values may be NaN (a gap) and lists empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,7 +20,7 @@ pub struct Curves {
     pub class_names: Vec<String>,
 }
 
-/// Draws the curves to a PNG of 1600 x 900 pixels, replacing `path` in one step.
+/// Draws the curves, 1600 x 900, replacing `path` in one step: as PNG where the path ends with `.png`, else as SVG.
 ///
 /// Left: the loss of every step, faint, with its exponential moving average, logarithmic when it spans more than a
 /// decade; below it the learning rate. Right: the validation Dice per class and its mean, with the best mean marked.
@@ -31,12 +28,21 @@ pub struct Curves {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_curves(path: &Path, curves: &Curves) -> Result<(), ReportError> {
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, [255; 3]);
+    let mut drawing = Drawing::new((1600, 900), "Training curves", &describe(curves));
     let steps = step_scale(curves);
-    draw_loss(&mut canvas, Rect::new(95.0, 62.0, 680.0, 488.0), steps, &curves.train);
-    draw_learning_rate(&mut canvas, Rect::new(95.0, 670.0, 680.0, 165.0), steps, &curves.learning_rate);
-    draw_validation(&mut canvas, Rect::new(885.0, 62.0, 680.0, 773.0), steps, curves);
-    canvas.write_png(path)
+    draw_loss(&mut drawing, Rect::new(95.0, 62.0, 680.0, 488.0), steps, &curves.train);
+    draw_learning_rate(&mut drawing, Rect::new(95.0, 670.0, 680.0, 165.0), steps, &curves.learning_rate);
+    draw_validation(&mut drawing, Rect::new(885.0, 62.0, 680.0, 773.0), steps, curves);
+    drawing.write(path)
+}
+
+/// The curves in a sentence.
+fn describe(curves: &Curves) -> String {
+    let loss =
+        curves.train.last().map_or_else(String::new, |(step, loss)| format!(" The loss of step {step} is {loss:.4}."));
+    let best = best(curves)
+        .map_or_else(String::new, |(step, dice)| format!(" The best mean Dice is {dice:.3} at step {step}."));
+    format!("Training loss, learning rate and validation Dice over the steps.{loss}{best}")
 }
 
 /// One scale of steps for all panels.
@@ -46,94 +52,107 @@ fn step_scale(curves: &Curves) -> Scale {
     Scale::linear(low, high).whole()
 }
 
-fn draw_loss(canvas: &mut Canvas, area: Rect, x: Scale, train: &[(u64, f64)]) {
-    let points: Vec<(f64, f64)> = train.iter().map(|&(step, loss)| (step as f64, loss)).collect();
+fn draw_loss(drawing: &mut Drawing, area: Rect, x: Scale, train: &[(u64, f64)]) {
+    let points = plotted(train);
     let y = Scale::around(points.iter().map(|point| point.1));
-    let panel = Panel { area, x, y };
-    panel.draw_frame(canvas, if y.is_log() { "Training loss (log scale)" } else { "Training loss" }, "step");
-    if !points.iter().any(|point| point.1.is_finite()) {
-        panel.draw_absence(canvas, if points.is_empty() { "no steps yet" } else { "no finite loss" });
-    }
-    let every = Paint::line(OKABE_ITO[5], 1.2).faint(0.55);
-    let smooth = Paint::line(OKABE_ITO[0], 3.0);
-    panel.draw_curve(canvas, &thinned(&points, area.width() as usize), every);
+    draw_title(drawing, area, if y.is_log() { "Training loss (log scale)" } else { "Training loss" });
+    let [every, smooth, broken] = [OKABE_ITO[5], OKABE_ITO[0], OKABE_ITO[1]].map(Paint::of);
+    let every = every.faint(0.55);
     let span = (points.len() / 40).max(5);
-    panel.draw_curve(canvas, &thinned(&moving_average(&points, span), area.width() as usize), smooth);
-    let mut legend = vec![
-        LegendLine { name: "every step".to_owned(), paint: every },
-        LegendLine { name: format!("moving average, {span} steps"), paint: smooth },
-    ];
-    let broken: Vec<f64> = points.iter().filter(|point| !point.1.is_finite()).map(|point| point.0).collect();
-    if !broken.is_empty() {
-        let paint = Paint::line(OKABE_ITO[1], 2.0);
-        for &step in &broken {
-            let (x, _) = panel.at(step, 1.0);
-            canvas.line((x, area.bottom - 14.0), (x, area.bottom), paint);
-        }
-        legend.push(LegendLine { name: format!("not finite: {} of {} steps", broken.len(), points.len()), paint });
+    let infinite: Vec<f64> = points.iter().filter(|point| !point.1.is_finite()).map(|point| point.0).collect();
+    let entry = |name: String, paint, width| LegendEntry { name, paint, width: Some(width) };
+    let mut legend = Vec::new();
+    if !points.is_empty() {
+        legend.push(entry("every step".to_owned(), every, 1.2));
+        legend.push(entry(format!("moving average, {span} steps"), smooth, 3.0));
     }
-    draw_legend(canvas, area, if points.is_empty() { &[] } else { &legend }, true);
+    if !infinite.is_empty() {
+        legend.push(entry(format!("not finite: {} of {} steps", infinite.len(), points.len()), broken, 2.0));
+    }
+    let area = draw_legend(drawing, area, &legend);
+    let panel = Panel { area, x, y };
+    panel.draw_frame(drawing, "step");
+    if infinite.len() == points.len() {
+        panel.draw_absence(drawing, if points.is_empty() { "no steps yet" } else { "no finite loss" });
+    }
+    let columns = area.width() as usize;
+    panel.draw_curve(drawing, &thinned(&points, columns), 1.2, every);
+    panel.draw_curve(drawing, &thinned(&moving_average(&points, span), columns), 3.0, smooth);
+    for step in infinite {
+        let (x, _) = panel.at(step, 1.0);
+        drawing.line(&[(x, area.bottom - 14.0), (x, area.bottom)], 2.0, broken);
+    }
 }
 
-fn draw_learning_rate(canvas: &mut Canvas, area: Rect, x: Scale, learning_rate: &[(u64, f64)]) {
-    let points: Vec<(f64, f64)> = learning_rate.iter().map(|&(step, rate)| (step as f64, rate)).collect();
+fn draw_learning_rate(drawing: &mut Drawing, area: Rect, x: Scale, learning_rate: &[(u64, f64)]) {
+    let points = plotted(learning_rate);
     let y = Scale::around(points.iter().map(|point| point.1));
     let panel = Panel { area, x, y };
-    panel.draw_frame(canvas, if y.is_log() { "Learning rate (log scale)" } else { "Learning rate" }, "step");
+    panel.draw_title(drawing, if y.is_log() { "Learning rate (log scale)" } else { "Learning rate" });
+    panel.draw_frame(drawing, "step");
     if points.is_empty() {
-        panel.draw_absence(canvas, "no steps yet");
+        panel.draw_absence(drawing, "no steps yet");
     }
-    panel.draw_curve(canvas, &thinned(&points, area.width() as usize), Paint::line(OKABE_ITO[2], 3.0));
+    panel.draw_curve(drawing, &thinned(&points, area.width() as usize), 3.0, Paint::of(OKABE_ITO[2]));
 }
 
-fn draw_validation(canvas: &mut Canvas, area: Rect, x: Scale, curves: &Curves) {
+fn plotted(values: &[(u64, f64)]) -> Vec<(f64, f64)> {
+    values.iter().map(|&(step, value)| (step as f64, value)).collect()
+}
+
+fn draw_validation(drawing: &mut Drawing, area: Rect, x: Scale, curves: &Curves) {
     let of_class = |class: usize| -> Vec<(f64, f64)> {
         let dice = |values: &[f64]| values.get(class).copied().unwrap_or(f64::NAN);
         curves.validation.iter().map(|(step, values)| (*step as f64, dice(values))).collect()
     };
     let all = || curves.validation.iter().flat_map(|point| point.1.iter().copied());
     let (low, high) = range(all());
-    let panel = Panel {
-        area,
-        x,
-        y: Scale::linear((low * 10.0 - 0.2).floor().max(0.0) / 10.0, (high * 10.0 + 0.2).ceil() / 10.0),
-    };
-    panel.draw_frame(canvas, "Validation Dice", "step");
-    if !all().any(f64::is_finite) {
-        panel.draw_absence(canvas, if curves.validation.is_empty() { "no validation yet" } else { "no defined Dice" });
-        return;
-    }
+    let y = Scale::linear((low * 10.0 - 0.2).floor().max(0.0) / 10.0, (high * 10.0 + 0.2).ceil() / 10.0);
+    draw_title(drawing, area, "Validation Dice");
     let classes = curves.validation.iter().map(|point| point.1.len()).max().unwrap_or(0);
+    let colour = |class: usize| Paint::of(OKABE_ITO[class % OKABE_ITO.len()]);
     let mut legend = Vec::new();
-    for class in 0..classes {
-        let paint = Paint::line(OKABE_ITO[class % OKABE_ITO.len()], 2.5);
-        let points = of_class(class);
-        panel.draw_curve(canvas, &points, paint);
-        draw_dots(canvas, &panel, &points, paint);
-        let name = curves.class_names.get(class).cloned().unwrap_or_else(|| format!("class {}", class + 1));
-        legend.push(LegendLine { name, paint });
-    }
-    let mean: Vec<(f64, f64)> = curves.validation.iter().map(|(step, values)| (*step as f64, mean(values))).collect();
-    let best = mean.iter().filter(|point| point.1.is_finite()).copied().reduce(|a, b| if b.1 > a.1 { b } else { a });
-    if classes > 1 {
-        let paint = Paint::line(BLACK, 4.0);
-        panel.draw_curve(canvas, &mean, paint);
-        legend.push(LegendLine { name: "mean".to_owned(), paint });
-    }
+    let best = best(curves);
     if let Some((step, dice)) = best {
-        canvas.disc(panel.at(step, dice), 9.0, BLACK, 1.0);
-        canvas.disc(panel.at(step, dice), 6.0, [255; 3], 1.0);
-        let name = format!("best: {dice:.3} at step {step}");
-        legend.push(LegendLine { name, paint: Paint::line(BLACK, 0.0).faint(0.0) });
+        let name =
+            |class: usize| curves.class_names.get(class).cloned().unwrap_or_else(|| format!("class {}", class + 1));
+        legend.push(LegendEntry { name: format!("best: {dice:.3} at step {step}"), paint: Paint::INK, width: None });
+        if classes > 1 {
+            legend.push(LegendEntry { name: "mean".to_owned(), paint: Paint::INK, width: Some(4.0) });
+        }
+        legend.extend((0..classes).map(|c| LegendEntry { name: name(c), paint: colour(c), width: Some(2.5) }));
     }
-    draw_legend(canvas, area, &legend, false);
+    let panel = Panel { area: draw_legend(drawing, area, &legend), x, y };
+    panel.draw_frame(drawing, "step");
+    let Some((step, dice)) = best else {
+        let why = if curves.validation.is_empty() { "no validation yet" } else { "no defined Dice" };
+        return panel.draw_absence(drawing, why);
+    };
+    for class in 0..classes {
+        let points = of_class(class);
+        panel.draw_curve(drawing, &points, 2.5, colour(class));
+        draw_dots(drawing, &panel, &points, colour(class));
+    }
+    if classes > 1 {
+        let mean: Vec<(f64, f64)> =
+            curves.validation.iter().map(|(step, values)| (*step as f64, mean(values))).collect();
+        panel.draw_curve(drawing, &mean, 4.0, Paint::INK);
+    }
+    drawing.ring(panel.at(step as f64, dice), 9.0, Paint::INK);
+}
+
+/// Step and value of the best mean Dice.
+fn best(curves: &Curves) -> Option<(u64, f64)> {
+    let means = curves.validation.iter().map(|(step, values)| (*step, mean(values)));
+    means.filter(|point| point.1.is_finite()).reduce(|a, b| if b.1 > a.1 { b } else { a })
 }
 
 /// Marks single validations while there are few enough to tell apart.
-fn draw_dots(canvas: &mut Canvas, panel: &Panel, points: &[(f64, f64)], paint: Paint) {
+fn draw_dots(drawing: &mut Drawing, panel: &Panel, points: &[(f64, f64)], paint: Paint) {
     if points.len() <= 60 {
         for &(step, dice) in points.iter().filter(|point| point.1.is_finite()) {
-            canvas.disc(panel.at(step, dice), 4.0, paint.colour, 1.0);
+            drawing.disc(panel.at(step, dice), 4.0, paint);
+            drawing.note(format!("step {step}: {dice:.3}"));
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::axes::{GREY, INK, Panel, Scale, range};
+use super::axes::{Panel, SMALL, Scale, range};
 use super::boxes::{Extreme, Group, draw_box, name_extreme};
-use super::canvas::{Anchor, Canvas, Paint, Rect};
+use super::canvas::{Anchor, Rect};
+use super::svg::{Drawing, Paint};
 use super::{OKABE_ITO, ReportError};
 use crate::metrics::{Evaluation, Metric, Region};
 
@@ -26,23 +27,24 @@ const HEIGHT: f32 = 400.0;
 /// Distance from one panel to the next.
 const PITCH: (f32, f32) = (430.0, 530.0);
 
-/// Draws the scores of one region to a PNG of 1740 x 1130 pixels, replacing `path` in one step: boxes as in
+/// Draws the scores of one region, 1740 x 1130, replacing `path` in one step: boxes and format as in
 /// [`super::write_dice_plot`], the worst case named (relative volume difference: the one furthest from 0).
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_metric_plot(path: &Path, evaluation: &Evaluation, region: Region) -> Result<(), ReportError> {
-    let mut canvas = Canvas::new(1740, 1130, [255; 3]);
     let part = if region == Region::Whole { "Whole organ".to_owned() } else { format!("Region: {}", region.key()) };
-    canvas.text(&part, (80.0, 32.0), 28.0, Anchor::Left, INK);
+    let description = "Box plots of eight metrics per class, with every case as a dot.";
+    let mut drawing = Drawing::new((1740, 1130), &part, description);
+    drawing.text(&part, (80.0, 32.0), 25.0, Anchor::Left, Paint::INK);
     let key = "box: quartiles, line: median, ring: mean, dots: cases; the worst case is named";
-    canvas.text(key, (1710.0, 32.0), 18.0, Anchor::Right, GREY);
+    drawing.text(key, (1710.0, 32.0), SMALL, Anchor::Right, Paint::DIM);
     for (position, metric) in PANELS.into_iter().enumerate() {
         let left = 80.0 + (position % COLUMNS) as f32 * PITCH.0;
         let top = 110.0 + (position / COLUMNS) as f32 * PITCH.1;
-        draw_panel(&mut canvas, Rect::new(left, top, WIDTH, HEIGHT), &groups(evaluation, region, metric), metric);
+        draw_panel(&mut drawing, Rect::new(left, top, WIDTH, HEIGHT), &groups(evaluation, region, metric), metric);
     }
-    canvas.write_png(path)
+    drawing.write(path)
 }
 
 /// One group per class, in the unit of the metric's heading.
@@ -75,30 +77,27 @@ fn scale(metric: Metric, groups: &[Group<'_>]) -> Scale {
     }
 }
 
-fn draw_panel(canvas: &mut Canvas, area: Rect, groups: &[Group<'_>], metric: Metric) {
-    let panel = Panel { area, x: Scale::linear(0.0, groups.len().max(1) as f64), y: scale(metric, groups) };
-    panel.draw_title(canvas, metric.heading().0);
-    panel.draw_y_axis(canvas);
+fn draw_panel(drawing: &mut Drawing, area: Rect, groups: &[Group<'_>], metric: Metric) {
+    let panel = Panel::of_slots(area, scale(metric, groups), groups.len());
+    panel.draw_title(drawing, metric.heading().0);
+    panel.draw_y_axis(drawing);
     if groups.iter().all(|group| group.cases.is_empty()) {
-        panel.draw_absence(canvas, "undefined in every case");
+        panel.draw_absence(drawing, "undefined in every case");
     }
     if metric == Metric::RelativeVolumeDifference {
-        canvas.line(panel.at(0.0, 0.0), panel.at(groups.len().max(1) as f64, 0.0), Paint::line(GREY, 1.5));
+        panel.draw_zero(drawing);
     }
-    let slot = area.width() / groups.len().max(1) as f32;
     for (position, group) in groups.iter().enumerate() {
-        let centre = panel.at(position as f64 + 0.5, 0.0).0;
-        draw_box(canvas, &panel, group, centre, (slot * 0.5).min(110.0));
+        let (centre, slot) = panel.slot(position);
+        draw_box(drawing, &panel, group, centre, (slot * 0.5).min(110.0));
         if slot > 70.0 {
-            name_extreme(canvas, &panel, group, centre, worst(metric, group));
+            name_extreme(drawing, &panel, group, (centre, slot), worst(metric, group));
         }
-        canvas.text_centred(&group.name, (centre, area.bottom + 22.0), 18.0, slot - 8.0, INK);
-        let count = format!("n = {}", group.cases.len());
-        canvas.text_centred(&count, (centre, area.bottom + 44.0), 17.0, slot - 8.0, GREY);
+        let mut lines = vec![group.name.clone(), format!("n = {}", group.cases.len())];
         if group.undefined > 0 {
-            let note = format!("{} undefined", group.undefined);
-            canvas.text_centred(&note, (centre, area.bottom + 65.0), 17.0, slot - 8.0, GREY);
+            lines.push(format!("{} undefined", group.undefined));
         }
+        panel.caption(drawing, position, &lines);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pictures and pages that a person reads: training curves, overlays, Dice plots and a report in one HTML file.
 //!
-//! Everything is drawn on a small anti-aliased canvas with a typeface inside the program, so a machine without fonts
-//! or display draws the same pixels. Colours are the colour-blind safe set of Okabe and Ito (2008,
+//! Plots are SVG; overlays, which are made of voxels, are PNG, drawn on a small anti-aliased canvas with a typeface inside
+//! the program. A machine without fonts or display writes the same bytes. Colours are the colour-blind safe set of Okabe and Ito (2008,
 //! <https://jfly.uni-koeln.de/color/>). Files are replaced in one step.
 
 mod axes;
@@ -15,6 +15,7 @@ mod overlay;
 mod page;
 mod samples;
 mod slice;
+mod svg;
 mod viewer;
 
 use std::path::PathBuf;

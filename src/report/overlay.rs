@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use super::canvas::{Anchor, Canvas, Paint, Rect};
+use super::canvas::{Anchor, Canvas, Rect, text_width};
 use super::slice::{Plane, SliceView, outline};
 use super::{ReportError, Rgb};
 use crate::metrics::Overlap;
@@ -297,8 +297,8 @@ fn draw_annotations(canvas: &mut Canvas, view: &SliceView, area: Rect, square: R
     if let Some(mm) = fitting {
         let (end, y) = (square.right - 10.0, square.bottom - 14.0);
         let start = end - (mm * view.scale) as f32;
-        canvas.line((start, y), (end, y), Paint::line(BACKGROUND, 6.0));
-        canvas.line((start, y), (end, y), Paint::line(LIGHT, 3.0));
+        canvas.polyline(&[(start, y), (end, y)], 6.0, BACKGROUND, 1.0);
+        canvas.polyline(&[(start, y), (end, y)], 3.0, LIGHT, 1.0);
         canvas.text_rimmed(&format!("{mm} mm"), (start - 8.0, y - 2.0), 18.0, Anchor::Right, inks);
     }
 }
@@ -309,8 +309,8 @@ fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>]
     let y = (HEADER + PANEL + MARGIN + row * LEGEND_ROW + LEGEND_ROW / 2) as f32;
     let mut x = MARGIN as f32;
     for layer in layers {
-        canvas.line((x, y), (x + 30.0, y), Paint::line((layer.colour)(class), 4.0));
-        let width = canvas.text_width(layer.name, 20.0).min(300.0);
+        canvas.polyline(&[(x, y), (x + 30.0, y)], 4.0, (layer.colour)(class), 1.0);
+        let width = text_width(layer.name, 20.0).min(300.0);
         canvas.text_within(layer.name, (x + 40.0, y), 20.0, width, DIM);
         x += 66.0 + width;
     }

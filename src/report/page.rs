@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::svg::{escaped, inline};
 use super::{ReportError, ViewerCase};
 use crate::files::replace_file;
 use crate::metrics::{CaseScores, ClassSummary, Evaluation, Metric, Region, Summary};
@@ -207,25 +207,9 @@ fn figure(caption: &str, image: &Path) -> Result<String, ReportError> {
         _ => return Err(ReportError::Format { path: image.to_owned() }),
     };
     let bytes = std::fs::read(image).map_err(|source| ReportError::Read { path: image.to_owned(), source })?;
-    let (caption, encoded) = (escaped(caption), STANDARD.encode(bytes));
-    Ok(format!(
-        "<figure><div class=\"scroll\"><img alt=\"{caption}\" src=\"data:{media_type};base64,{encoded}\"></div>\
-         <figcaption>{caption}</figcaption></figure>\n"
-    ))
-}
-
-/// Text that is safe as HTML content and in a quoted attribute.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            other => safe.push(other),
-        }
-    }
-    safe
+    let caption = escaped(caption);
+    let picture = inline(&bytes).unwrap_or_else(|| {
+        format!("<img alt=\"{caption}\" src=\"data:{media_type};base64,{}\">", STANDARD.encode(bytes))
+    });
+    Ok(format!("<figure><div class=\"scroll\">{picture}</div><figcaption>{caption}</figcaption></figure>\n"))
 }

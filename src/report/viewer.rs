@@ -15,7 +15,8 @@ use flate2::write::ZlibEncoder;
 use serde_json::{Value, json};
 
 use super::overlay::{Spread, check_case, window};
-use super::{OverlayCase, ReportError, Rgb, prediction_colour, reference_colour};
+use super::svg::hex;
+use super::{OverlayCase, ReportError, prediction_colour, reference_colour};
 use crate::metrics::Overlap;
 
 /// Most voxels of a case in the page.
@@ -65,7 +66,6 @@ impl ViewerCase {
 
 /// Name, colours and Dice of each class.
 fn classes(case: &OverlayCase<'_>) -> Vec<Value> {
-    let hex = |[r, g, b]: Rgb| format!("#{r:02x}{g:02x}{b:02x}");
     let class = |(class, name): (u16, &String)| {
         let overlap = case.reference.and_then(|labels| Overlap::count(case.prediction, labels, class).ok());
         json!({

@@ -106,8 +106,8 @@ impl<P: Progress> Run<'_, P> {
             .collect();
         overlays.sort();
         let mut images = Vec::new();
-        if out.join("curves.png").exists() {
-            images.push(("Loss, learning rate and validation Dice".to_owned(), out.join("curves.png")));
+        if out.join("curves.svg").exists() {
+            images.push(("Loss, learning rate and validation Dice".to_owned(), out.join("curves.svg")));
         }
         images.extend(overlays.pop().map(|last| ("First validation case after the last validation".to_owned(), last)));
         let viewer = evaluation.map_or_else(|| Ok(Vec::new()), |evaluation| self.viewer(evaluation, test_cases))?;

@@ -60,8 +60,11 @@ impl<P: Progress> Run<'_, P> {
             self.best = mean_dice.map(|d| (d, step));
         }
         self.validated = true;
-        let curves = write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names));
-        self.warn_unwritten(curves.map_err(TrainError::from));
+        let curves = self.history.curves(names);
+        for file in ["curves.svg", "curves.png"] {
+            let written = write_curves(&self.settings.out.join(file), &curves);
+            self.warn_unwritten(written.map_err(TrainError::from));
+        }
         Ok(())
     }
 
