@@ -36,7 +36,11 @@ fn tables() -> String {
         }
     }
     let documentation = "/// Every shader of this crate: name (of the file and its entry point) and unexpanded source.";
-    format!("{documentation}\npub {}\n/// Files for `#import`.\n{}", table("SHADERS", &shaders), table("COMMON", &common))
+    format!(
+        "{documentation}\npub {}\n/// Files for `#import`.\n{}",
+        table("SHADERS", &shaders),
+        table("COMMON", &common)
+    )
 }
 
 fn table(name: &str, files: &BTreeMap<String, PathBuf>) -> String {

@@ -126,19 +126,50 @@ fn only_the_network_knows_its_builder() {
     }
 }
 
+/// Code of a file without comments and tests.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.split("#[cfg(test)]").next().expect("a file").lines();
+    code.filter(|line| !line.trim_start().starts_with("//"))
+}
+
 /// What pays on a device is a number of a tuning table. Only `gpu` knows which table is whose.
 #[test]
 fn no_code_asks_for_the_class_of_a_device() {
     let below = ["kernel", "graph", "ops", "optim", "plan", "exec", "profile", "nn", "augment", "infer"];
     for (module, path, text) in sources().into_iter().filter(|(module, ..)| below.contains(&module.as_str())) {
-        let code = text.split("#[cfg(test)]").next().expect("a file").lines();
-        let mut code = code.filter(|l| !l.trim_start().starts_with("//"));
-        let asks = ["software", "llvmpipe", "DeviceType", "description().kind", "Tuning::CPU", "Tuning::GPU"];
-        let found = code.find(|line| asks.iter().any(|word| line.contains(word)));
+        let asks = ["software", "\"cpu\"", "DeviceType", "description().kind", "Tuning::CPU", "Tuning::GPU"];
+        let found = code(&text).find(|line| asks.iter().any(|word| line.contains(word)));
         // The default of WebGPU's limits is a GPU.
         let found = found.filter(|line| !(module == "kernel" && line.contains("Tuning::GPU")));
         assert_eq!(found, None, "{} asks for the class of a device", path.display());
     }
+}
+
+/// The kernels for llvmpipe can be deleted: only the lists of kernels name their folder, nothing names what is in it.
+#[test]
+fn only_the_lists_of_kernels_name_those_for_llvmpipe() {
+    let shaders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders/llvmpipe")).expect("a folder");
+    let names: Vec<String> = shaders
+        .filter_map(|entry| {
+            let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+            name.strip_suffix(".wgsl").map(|shader| format!("\"{shader}\""))
+        })
+        .collect();
+    assert!(names.len() > 5, "{names:?}");
+    let mut lines = Vec::new();
+    for (_, path, text) in sources().into_iter().filter(|(_, path, _)| !path.to_string_lossy().contains("llvmpipe")) {
+        let named = names.iter().find(|name| text.contains(name.as_str()));
+        assert_eq!(named, None, "{} names a shader for llvmpipe", path.display());
+        lines.extend(code(&text).filter(|line| line.contains("llvmpipe")).map(|line| line.trim().to_owned()));
+    }
+    lines.sort_unstable();
+    let lists = [
+        "&crate::ops::llvmpipe::SumsByRows,",
+        "&super::llvmpipe::SubgroupGemm,",
+        "crate::ops::llvmpipe::FAMILIES,",
+        "mod llvmpipe;",
+    ];
+    assert_eq!(lines, lists);
 }
 
 #[test]

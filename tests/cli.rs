@@ -423,7 +423,7 @@ fn doctor_finds_every_kernel_within_its_bound() {
     let kernels = report["kernels"].as_array().expect("kernels");
     let names: Vec<&str> = kernels.iter().filter_map(|k| k["kernel"].as_str()).collect();
     for (kernel, _) in SHADERS {
-        // These ask for lanes of eight, which are llvmpipe's.
+        // These ask for subgroups of eight.
         let lanes =
             kernel.starts_with("gemm_subgroup") || kernel.contains("_lanes") || kernel.ends_with("_plane_transposed");
         assert!(names.contains(kernel) || lanes, "{kernel} is not tried");

@@ -2,16 +2,10 @@
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use std::ops::Range;
+use std::fmt::Debug;
 
 /// Rows of a panel of Winograd's tiles.
 pub(super) const PANEL: usize = 16;
-
-/// The largest part of an inner extent that a lane keeps of b.
-const MOST_KEPT: usize = 64;
-
-/// The same in panels.
-pub(super) const KEPT_PANELS: usize = MOST_KEPT / PANEL;
 
 /// Where an index lies: `index / length * panel + index % length * step`, in elements; the length is that of the whole
 /// operands.
@@ -69,79 +63,56 @@ pub(super) fn padded_channels(channels: usize) -> usize {
     if channels <= 8 { 8 } else { channels.next_multiple_of(16) }
 }
 
+/// Kernels that compute a gemm.
+pub(super) trait GemmKernels: Debug + Sync {
+    /// Whether they may and should be used on this device.
+    fn fits(&self, target: &Target) -> bool;
+
+    /// The dispatch for operands a, b and c.
+    fn dispatch(&self, gemm: &Gemm, operands: [Operand; 3]) -> Dispatch;
+}
+
+/// The first that fits a device is taken.
+const KERNELS: &[&dyn GemmKernels] = &[
+    // For subgroups of eight.
+    &super::llvmpipe::SubgroupGemm,
+    &Tiled,
+];
+
+/// Tiles in workgroup memory, on any device; panels have [`PANEL`] rows.
+#[derive(Debug)]
+struct Tiled;
+
+impl GemmKernels for Tiled {
+    fn fits(&self, _target: &Target) -> bool {
+        true
+    }
+
+    fn dispatch(&self, gemm: &Gemm, [a, b, c]: [Operand; 3]) -> Dispatch {
+        assert_eq!(gemm.lengths, [PANEL; 2], "the kernel for workgroup tiles");
+        gemm.write(Dispatch::new("gemm_tiled").grid(gemm.grid(64, 32))).read(a).read(b).write(c)
+    }
+}
+
 impl Gemm {
-    /// Emits the batch. Columns must be [`padded_channels`], and so must rows that are contiguous in a; otherwise a and
-    /// c must have whole panels of rows, and the inner extent must be in multiples of 8 and b without panels.
-    pub fn emit(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, c: Operand) {
-        for (part, flops) in self.parts(at) {
-            let dispatch = part.dispatch(at.target(), a, b, c).flops(flops);
-            at.emit(dispatch);
-        }
+    /// Emits the batch on operands a, b and c, whose channels are [`padded_channels`].
+    pub fn emit(&self, at: &mut Lowering<'_>, operands: [Operand; 3]) {
+        let kernels = KERNELS.iter().find(|kernels| kernels.fits(at.target())).expect("the last fits any device");
+        self.emit_parts(at, |part| kernels.dispatch(part, operands));
     }
 
-    /// Emits the batch with a by rows, starting from a bias, for devices with [`has_subgroup_kernels`].
-    pub fn emit_with_bias(&self, at: &mut Lowering<'_>, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) {
-        for (part, flops) in self.parts(at) {
-            at.emit(part.by_rows(a, b, bias, c).flops(flops));
-        }
-    }
-
-    /// This batch in parts that a submission can hold, and the flops of each.
-    fn parts(&self, at: &Lowering<'_>) -> Vec<(Self, u64)> {
+    /// Emits the dispatches of this batch in parts that a submission can hold.
+    pub fn emit_parts(&self, at: &mut Lowering<'_>, dispatch: impl Fn(&Self) -> Dispatch) {
         let flops = 2 * (self.batch * self.extents.iter().product::<usize>()) as u64;
-        let part = |(range, flops): (Range<usize>, u64)| {
+        for (range, flops) in at.parts(self.batch, flops) {
             let from = |of: Batch| Batch { first: of.first + range.start * of.step, ..of };
             let [a, b, c] = [self.a, self.b, self.c].map(from);
-            (Self { batch: range.len(), a, b, c, ..*self }, flops)
-        };
-        at.parts(self.batch, flops).into_iter().map(part).collect()
-    }
-
-    fn dispatch(&self, target: &Target, a: Operand, b: Operand, c: Operand) -> Dispatch {
-        if !has_subgroup_kernels(target) {
-            assert_eq!(self.lengths, [PANEL; 2], "the kernel for workgroup tiles");
-            let dispatch = self.params(Dispatch::new("gemm_tiled").grid(self.grid(64, 32)), false);
-            return dispatch.read(a).read(b).write(c);
+            at.emit(dispatch(&Self { batch: range.len(), a, b, c, ..*self }).flops(flops));
         }
-        let [rows, columns, inner] = self.extents;
-        let width = columns.min(16);
-        // Few rows do not repay the loading of b.
-        let dispatch = if self.a_rows.step == 1 {
-            let height = rows.min(16);
-            let whole = inner.is_multiple_of(8) && self.lengths[1].is_multiple_of(8);
-            let dispatch = Dispatch::new("gemm_subgroup_transposed")
-                .constant("ROWS", height as u32)
-                .constant("WHOLE", u32::from(whole));
-            dispatch.grid(self.grid(height, width))
-        } else if rows <= 64 && inner > 64 && self.lengths[0] == PANEL {
-            Dispatch::new("gemm_subgroup_tile").grid(self.grid(PANEL, width))
-        } else {
-            return self.by_rows(a, b, None, c);
-        };
-        self.params(dispatch, false).read(a).read(b).write(c)
     }
 
-    fn by_rows(&self, a: Operand, b: Operand, bias: Option<Operand>, c: Operand) -> Dispatch {
-        let [rows, columns, inner] = self.extents;
-        let wide = columns.is_multiple_of(32);
-        let width = if wide { 32 } else { columns.min(16) };
-        let part = kept(inner);
-        let panels = rows / self.lengths[0];
-        let blocks = rows.div_ceil(256).min(panels);
-        let dispatch = match wide {
-            true => Dispatch::new("gemm_subgroup_wide"),
-            false => Dispatch::new("gemm_subgroup"),
-        };
-        let dispatch = dispatch
-            .constant("INNER", part as u32)
-            .constant("HELD", u32::from(self.add || inner > part))
-            .grid([columns.div_ceil(width) as u32, blocks as u32, self.batch as u32]);
-        // Every binding must be bound: without a bias, that one is not read.
-        let dispatch = self.params(dispatch, bias.is_some()).read(a).read(b).read(bias.unwrap_or(b));
-        dispatch.write(c)
-    }
-
-    fn params(&self, dispatch: Dispatch, with_bias: bool) -> Dispatch {
+    /// Appends `Gemm` of `shaders/common/gemm.wgsl`, up to `with_bias`.
+    pub fn write(&self, dispatch: Dispatch) -> Dispatch {
         dispatch
             .params(&self.extents)
             .params(&self.lengths)
@@ -149,22 +120,12 @@ impl Gemm {
             .params(&[self.a_rows.step, self.a_rows.panel, self.a_inner.step, self.a_inner.panel])
             .params(&[self.b.first, self.b.step, self.b_inner.step, self.b_inner.panel])
             .params(&[self.c.first, self.c.step, self.c_rows.step, self.c_rows.panel])
-            .params(&[usize::from(self.add), usize::from(with_bias)])
+            .param(usize::from(self.add))
     }
 
-    fn grid(&self, height: usize, width: usize) -> [u32; 3] {
+    /// Workgroups of this many rows and columns each.
+    pub fn grid(&self, height: usize, width: usize) -> [u32; 3] {
         let [rows, columns, _] = self.extents;
         [columns.div_ceil(width) as u32, rows.div_ceil(height) as u32, self.batch as u32]
     }
-}
-
-/// The part of an inner extent that a lane keeps: a divisor of it, 64 at most.
-fn kept(inner: usize) -> usize {
-    [MOST_KEPT, 32, 16, 8].into_iter().find(|part| inner.is_multiple_of(*part)).expect("a multiple of eight")
-}
-
-/// Whether the kernels for subgroups of eight are faster: on llvmpipe, whose loads cost as much as a dozen multiply-adds,
-/// but whose broadcasts cost next to nothing.
-pub(super) fn has_subgroup_kernels(target: &Target) -> bool {
-    target.subgroup_kernels()
 }

@@ -9,6 +9,7 @@ mod conv_transpose3d;
 mod cross_entropy;
 mod fill;
 mod gemm;
+mod llvmpipe;
 mod pad_crop;
 mod prelu;
 pub(crate) mod rows;

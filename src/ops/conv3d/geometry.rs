@@ -1,4 +1,4 @@
-use crate::kernel::Dispatch;
+use crate::kernel::{ConvolutionLayer, Dispatch};
 use crate::tensor::{ShapeError, TensorSpec};
 
 /// Order of the two channel axes of weights, which both follow the taps.
@@ -10,17 +10,7 @@ pub(in crate::ops) enum WeightOrder {
     OutputFirst,
 }
 
-impl WeightOrder {
-    /// Steps between the weights of neighbouring input and output channels.
-    pub fn steps(self, g: &Geometry) -> [usize; 2] {
-        match self {
-            Self::InputFirst => [g.out_channels, 1],
-            Self::OutputFirst => [1, g.in_channels],
-        }
-    }
-}
-
-/// Extents of a convolution.
+/// Extents of a convolution, and how its weights lie.
 ///
 /// A transposed convolution is the input gradient of the convolution that leads back, and has the geometry of that one: its
 /// own input is the `output` here.
@@ -36,9 +26,38 @@ pub(in crate::ops) struct Geometry {
     pub padding: [usize; 3],
     pub in_channels: usize,
     pub out_channels: usize,
+    pub order: WeightOrder,
 }
 
 impl Geometry {
+    /// The 5x5x5 convolution of a layer.
+    pub fn of_layer(layer: &ConvolutionLayer) -> Self {
+        let &ConvolutionLayer { in_channels, out_channels, extents, batch } = layer;
+        Self {
+            batch,
+            input: extents,
+            output: extents,
+            kernel: [5; 3],
+            stride: [1; 3],
+            padding: [2; 3],
+            in_channels,
+            out_channels,
+            order: WeightOrder::InputFirst,
+        }
+    }
+
+    /// The layer of which this is the 5x5x5 convolution: of stride 1, with the padding that keeps the extents.
+    pub fn layer(&self) -> Option<ConvolutionLayer> {
+        let &Self { batch, input: extents, in_channels, out_channels, .. } = self;
+        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch };
+        (*self == Self::of_layer(&layer)).then_some(layer)
+    }
+
+    /// Whether this is the 5x5x5 convolution of stride 1 that keeps the extents.
+    pub fn is_same_5(&self) -> bool {
+        self.layer().is_some()
+    }
+
     /// Number of taps of the window.
     pub fn taps(&self) -> usize {
         self.kernel.iter().product()
@@ -52,6 +71,19 @@ impl Geometry {
     /// Voxels of the output, over the batch.
     pub fn output_voxels(&self) -> usize {
         self.batch * self.output.iter().product::<usize>()
+    }
+
+    /// Rows of voxels along x of the input, over the batch.
+    pub fn input_rows(&self) -> usize {
+        self.batch * self.input[0] * self.input[1]
+    }
+
+    /// Steps between the weights of neighbouring input and output channels.
+    pub fn weight_steps(&self) -> [usize; 2] {
+        match self.order {
+            WeightOrder::InputFirst => [self.out_channels, 1],
+            WeightOrder::OutputFirst => [1, self.in_channels],
+        }
     }
 
     /// Number of weights.
@@ -69,13 +101,8 @@ impl Geometry {
         self.kernel == self.stride && self.padding == [0; 3]
     }
 
-    /// Whether this is the 5x5x5 convolution of stride 1 that keeps the extents.
-    pub fn is_same_5(&self) -> bool {
-        self.kernel == [5; 3] && self.stride == [1; 3] && self.padding == [2; 3]
-    }
-
     /// Appends the fields of `Geometry` in `shaders/common/conv3d_geometry.wgsl`.
-    pub fn write(&self, dispatch: Dispatch, order: WeightOrder) -> Dispatch {
+    pub fn write(&self, dispatch: Dispatch) -> Dispatch {
         dispatch
             .param(self.batch)
             .params(&self.input)
@@ -84,7 +111,7 @@ impl Geometry {
             .params(&self.stride)
             .params(&self.padding)
             .params(&[self.in_channels, self.out_channels])
-            .params(&order.steps(self))
+            .params(&self.weight_steps())
     }
 
     /// The geometry of a convolution of these specs.
@@ -111,7 +138,8 @@ impl Geometry {
                 .map(|room| room / stride[axis] + 1)
                 .ok_or_else(|| error("a kernel that fits into the padded input"))?;
         }
-        let geometry = Self { batch, input, output, kernel, stride, padding, in_channels: cin, out_channels: cout };
+        let (in_channels, out_channels, order) = (cin, cout, WeightOrder::InputFirst);
+        let geometry = Self { batch, input, output, kernel, stride, padding, in_channels, out_channels, order };
         if geometry.windows_tile() && (0..3).any(|axis| input[axis] % stride[axis] != 0) {
             return Err(error("extents that windows without overlap divide"));
         }
@@ -122,20 +150,6 @@ impl Geometry {
 /// The five extents of an activation or of weights.
 pub(in crate::ops) fn axes(op: &'static str, spec: &TensorSpec) -> Result<[usize; 5], ShapeError> {
     spec.shape[..].try_into().map_err(|_| ShapeError::new(op, "tensors of five axes", &[spec]))
-}
-
-/// Checks the optional bias of an operation with this many output channels.
-pub(in crate::ops) fn check_bias(
-    op: &'static str,
-    bias: Option<&TensorSpec>,
-    channels: usize,
-) -> Result<(), ShapeError> {
-    match bias {
-        Some(spec) if spec.shape[..] != [channels] => {
-            Err(ShapeError::new(op, format!("a bias of {channels} channels"), &[spec]))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Shape of an activation.

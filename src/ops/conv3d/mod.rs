@@ -16,32 +16,19 @@
 //! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `naive` |
 
 mod cases;
-mod choice;
-pub(super) mod family;
+pub(super) mod choice;
+pub(super) mod convolution;
 pub(super) mod geometry;
-mod grad_input;
-mod grad_weight;
-mod naive;
-pub(super) mod operands;
-pub(super) mod reference;
-mod same5;
-mod same5_lanes;
-pub(super) mod split_k;
-mod window;
-mod window_lanes;
-mod winograd;
+pub(super) mod kernels;
+mod reference;
 
 pub(super) use cases::cases;
-pub use grad_input::Conv3dGradInput;
-pub use grad_weight::Conv3dGradWeight;
-
-use super::ChannelSum;
-use crate::graph::{Lowering, Op, Vjp};
-use crate::tensor::{HostTensor, ShapeError, TensorSpec};
-pub(super) use choice::family;
 pub use choice::{Reason, convolution_kernels};
-use geometry::{Geometry, WeightOrder, activation, axes, check_bias};
-use operands::ConvOperands;
+
+use crate::graph::Vjp;
+use crate::tensor::{ShapeError, TensorSpec};
+use convolution::{Convolution, ConvolutionOp, Pass, differentiate, with_optional_bias};
+use geometry::{Geometry, activation, axes};
 
 /// Convolution of `input [N, D, H, W, Cin]` with `weight [kD, kH, kW, Cin, Cout]`, plus an optional `bias [Cout]` as
 /// third input. Output extents are PyTorch's: `(extent + 2 padding - kernel) / stride + 1`, rounded down; windows that
@@ -64,64 +51,84 @@ impl Conv3d {
     pub fn windows(extent: usize) -> Self {
         Self { stride: [extent; 3], padding: [0; 3] }
     }
+}
 
-    fn geometry(&self, input: &TensorSpec, weight: &TensorSpec) -> Result<Geometry, ShapeError> {
-        Geometry::of_conv3d(self.name(), self.stride, self.padding, input, weight)
+/// Gradient of [`Conv3d`] with respect to its input, from `grad_output [N, d, h, w, Cout]` and
+/// `weight [kD, kH, kW, Cin, Cout]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv3dGradInput {
+    /// Stride of the convolution.
+    pub stride: [usize; 3],
+    /// Padding of the convolution.
+    pub padding: [usize; 3],
+    /// Extents (D, H, W) of the convolution's input, which those of its output do not determine.
+    pub input: [usize; 3],
+}
+
+/// Gradient of [`Conv3d`] with respect to its weight, from `input [N, D, H, W, Cin]` and
+/// `grad_output [N, d, h, w, Cout]`. The sum over voxels has a fixed order.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv3dGradWeight {
+    /// Stride of the convolution.
+    pub stride: [usize; 3],
+    /// Padding of the convolution.
+    pub padding: [usize; 3],
+    /// Extents of the kernel.
+    pub kernel: [usize; 3],
+}
+
+impl ConvolutionOp for Conv3d {
+    const NAME: &'static str = "conv3d";
+
+    fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
+        let (input, weight, bias) = with_optional_bias(Self::NAME, inputs)?;
+        let geometry = Geometry::of_conv3d(Self::NAME, self.stride, self.padding, input, weight)?;
+        Convolution { geometry, pass: Pass::Forward }.with_bias(Self::NAME, bias)
+    }
+
+    fn differentiate(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
+        let (stride, padding) = (self.stride, self.padding);
+        let input = at.input_spec(0).spatial(Self::NAME)?;
+        let [d, h, w, ..] = axes(Self::NAME, at.input_spec(1))?;
+        differentiate(
+            at,
+            Conv3dGradInput { stride, padding, input },
+            Conv3dGradWeight { stride, padding, kernel: [d, h, w] },
+        )
     }
 }
 
-impl Op for Conv3d {
-    fn name(&self) -> &'static str {
-        "conv3d"
-    }
+impl ConvolutionOp for Conv3dGradInput {
+    const NAME: &'static str = "conv3d_grad_input";
 
-    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
-        let (input, weight, bias) = match *inputs {
-            [input, weight] => (input, weight, None),
-            [input, weight, bias] => (input, weight, Some(bias)),
-            _ => return Err(ShapeError::new(self.name(), "input, weight and an optional bias", inputs)),
+    fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
+        let &[grad_output, weight] = inputs else {
+            return Err(ShapeError::new(Self::NAME, "the gradient of the output and the weight", inputs));
         };
-        let g = self.geometry(input, weight)?;
-        check_bias(self.name(), bias, g.out_channels)?;
-        Ok(vec![activation(g.batch, g.output, g.out_channels)])
-    }
-
-    fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        let (stride, padding) = (self.stride, self.padding);
-        let upstream = at.grad_output();
-        if at.needs(0) {
-            let input = at.input_spec(0).spatial(self.name())?;
-            let op = Conv3dGradInput { stride, padding, input };
-            let gradient = at.add(op, &[upstream, at.input(1)])?;
-            at.contribute(0, gradient);
+        let [batch, d, h, w, cout] = axes(Self::NAME, grad_output)?;
+        let input = activation(batch, self.input, axes(Self::NAME, weight)?[3]);
+        let geometry = Geometry::of_conv3d(Self::NAME, self.stride, self.padding, &input, weight)?;
+        if geometry.output != [d, h, w] || geometry.out_channels != cout {
+            return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        if at.needs(1) {
-            let [d, h, w, ..] = axes(self.name(), at.input_spec(1))?;
-            let op = Conv3dGradWeight { stride, padding, kernel: [d, h, w] };
-            let gradient = at.add(op, &[at.input(0), upstream])?;
-            at.contribute(1, gradient);
+        Ok(Convolution { geometry, pass: Pass::GradInput })
+    }
+}
+
+impl ConvolutionOp for Conv3dGradWeight {
+    const NAME: &'static str = "conv3d_grad_weight";
+
+    fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
+        let &[input, grad_output] = inputs else {
+            return Err(ShapeError::new(Self::NAME, "the input and the gradient of the output", inputs));
+        };
+        let [batch, d, h, w, cout] = axes(Self::NAME, grad_output)?;
+        let [kd, kh, kw] = self.kernel;
+        let weight = TensorSpec::f32([kd, kh, kw, axes(Self::NAME, input)?[4], cout]);
+        let geometry = Geometry::of_conv3d(Self::NAME, self.stride, self.padding, input, &weight)?;
+        if geometry.output != [d, h, w] || geometry.batch != batch {
+            return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        if at.input_count() == 3 && at.needs(2) {
-            let gradient = at.add(ChannelSum, &[upstream])?;
-            at.contribute(2, gradient);
-        }
-        Ok(())
-    }
-
-    fn lower(&self, at: &mut Lowering<'_>) {
-        let g = self.geometry(at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let bias = (at.input_count() == 3).then(|| at.input(2));
-        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias };
-        let order = WeightOrder::InputFirst;
-        family(&g, order, at.target()).forward(at, &g, operands, order);
-    }
-
-    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let g = self.geometry(&inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::forward(&g, inputs[0], inputs[1], inputs.get(2).copied())]
-    }
-
-    fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
-        self.geometry(inputs[0], inputs[1]).expect("infer accepted these specs").flops()
+        Ok(Convolution { geometry, pass: Pass::GradWeight })
     }
 }

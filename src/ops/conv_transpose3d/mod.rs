@@ -9,23 +9,29 @@
 //! `i` and `k` are triples (z, y, x). Windows do not overlap, so all three are gemms with an index map; the
 //! kernels are those of the convolution with input and output exchanged.
 
-mod backward;
 mod cases;
 
-pub use backward::{ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub(super) use cases::cases;
 
-use super::ChannelSum;
-use super::conv3d::geometry::{Geometry, WeightOrder, activation, axes, check_bias};
-use super::conv3d::operands::ConvOperands;
-use super::conv3d::{family, reference};
-use crate::graph::{Lowering, Op, Vjp};
-use crate::tensor::{HostTensor, ShapeError, TensorSpec};
+use super::conv3d::convolution::{Convolution, ConvolutionOp, Pass, differentiate, with_optional_bias};
+use super::conv3d::geometry::{Geometry, WeightOrder, activation, axes};
+use crate::graph::Vjp;
+use crate::tensor::{ShapeError, TensorSpec};
 
 /// Transposed convolution of `input [N, D, H, W, Cin]` with `weight [2, 2, 2, Cin, Cout]`, stride 2, plus an optional
 /// `bias [Cout]` as third input: `[N, 2D, 2H, 2W, Cout]`.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvTranspose3d;
+
+/// Gradient of [`ConvTranspose3d`] with respect to its input, from `grad_output [N, 2D, 2H, 2W, Cout]` and
+/// `weight [2, 2, 2, Cin, Cout]`: a convolution of stride 2.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvTranspose3dGradInput;
+
+/// Gradient of [`ConvTranspose3d`] with respect to its weight, from `input [N, D, H, W, Cin]` and
+/// `grad_output [N, 2D, 2H, 2W, Cout]`.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvTranspose3dGradWeight;
 
 /// The geometry of the convolution that maps the output back to an input of these specs.
 fn geometry(op: &'static str, input: &TensorSpec, weight: &TensorSpec) -> Result<Geometry, ShapeError> {
@@ -43,56 +49,60 @@ fn geometry(op: &'static str, input: &TensorSpec, weight: &TensorSpec) -> Result
         padding: [0; 3],
         in_channels: cout,
         out_channels: cin,
+        order: WeightOrder::OutputFirst,
     })
 }
 
-impl Op for ConvTranspose3d {
-    fn name(&self) -> &'static str {
-        "conv_transpose3d"
+/// Halves the extents of the gradient of the output.
+fn halved(op: &'static str, grad_output: &TensorSpec, cin: usize) -> Result<TensorSpec, ShapeError> {
+    let [batch, d, h, w, _] = axes(op, grad_output)?;
+    if [d, h, w].iter().any(|extent| extent % 2 != 0) {
+        return Err(ShapeError::new(op, "even extents", &[grad_output]));
+    }
+    Ok(activation(batch, [d / 2, h / 2, w / 2], cin))
+}
+
+impl ConvolutionOp for ConvTranspose3d {
+    const NAME: &'static str = "conv_transpose3d";
+
+    fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
+        let (input, weight, bias) = with_optional_bias(Self::NAME, inputs)?;
+        let geometry = geometry(Self::NAME, input, weight)?;
+        Convolution { geometry, pass: Pass::GradInput }.with_bias(Self::NAME, bias)
     }
 
-    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
-        let (input, weight, bias) = match *inputs {
-            [input, weight] => (input, weight, None),
-            [input, weight, bias] => (input, weight, Some(bias)),
-            _ => return Err(ShapeError::new(self.name(), "input, weight and an optional bias", inputs)),
+    fn differentiate(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
+        differentiate(at, ConvTranspose3dGradInput, ConvTranspose3dGradWeight)
+    }
+}
+
+impl ConvolutionOp for ConvTranspose3dGradInput {
+    const NAME: &'static str = "conv_transpose3d_grad_input";
+
+    fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
+        let &[grad_output, weight] = inputs else {
+            return Err(ShapeError::new(Self::NAME, "the gradient of the output and the weight", inputs));
         };
-        let g = geometry(self.name(), input, weight)?;
-        check_bias(self.name(), bias, g.in_channels)?;
-        Ok(vec![activation(g.batch, g.input, g.in_channels)])
-    }
-
-    fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        let upstream = at.grad_output();
-        if at.needs(0) {
-            let gradient = at.add(ConvTranspose3dGradInput, &[upstream, at.input(1)])?;
-            at.contribute(0, gradient);
+        let [.., cin, _] = axes(Self::NAME, weight)?;
+        let geometry = geometry(Self::NAME, &halved(Self::NAME, grad_output, cin)?, weight)?;
+        if geometry.in_channels != grad_output.channels() {
+            return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        if at.needs(1) {
-            let gradient = at.add(ConvTranspose3dGradWeight, &[at.input(0), upstream])?;
-            at.contribute(1, gradient);
+        Ok(Convolution { geometry, pass: Pass::Forward })
+    }
+}
+
+impl ConvolutionOp for ConvTranspose3dGradWeight {
+    const NAME: &'static str = "conv_transpose3d_grad_weight";
+
+    fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
+        let &[input, grad_output] = inputs else {
+            return Err(ShapeError::new(Self::NAME, "the input and the gradient of the output", inputs));
+        };
+        if *input != halved(Self::NAME, grad_output, input.channels())? {
+            return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        if at.input_count() == 3 && at.needs(2) {
-            let gradient = at.add(ChannelSum, &[upstream])?;
-            at.contribute(2, gradient);
-        }
-        Ok(())
-    }
-
-    fn lower(&self, at: &mut Lowering<'_>) {
-        let g = geometry(self.name(), at.input_spec(0), at.input_spec(1)).expect("infer accepted these specs");
-        let bias = (at.input_count() == 3).then(|| at.input(2));
-        let order = WeightOrder::OutputFirst;
-        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias };
-        family(&g, order, at.target()).grad_input(at, &g, operands, order);
-    }
-
-    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let g = geometry(self.name(), &inputs[0].spec, &inputs[1].spec).expect("infer accepted these specs");
-        vec![reference::grad_input(&g, inputs[0], inputs[1], inputs.get(2).copied())]
-    }
-
-    fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
-        geometry(self.name(), inputs[0], inputs[1]).expect("infer accepted these specs").flops()
+        let weight = TensorSpec::f32([2, 2, 2, input.channels(), grad_output.channels()]);
+        Ok(Convolution { geometry: geometry(Self::NAME, input, &weight)?, pass: Pass::GradWeight })
     }
 }

@@ -1,15 +1,15 @@
-use super::super::geometry::Geometry;
 use crate::kernel::Dispatch;
+use crate::ops::conv3d::geometry::Geometry;
 use crate::ops::gemm::{PANEL, Steps, padded_channels};
 
 /// Frequencies of a tile along z.
-pub(super) const DEPTH: usize = 8;
+pub(in crate::ops) const DEPTH: usize = 8;
 
 /// Frequencies of a plane of a tile: 8 x 8.
-pub(super) const PLANE: usize = 64;
+pub(in crate::ops) const PLANE: usize = 64;
 
 /// Outputs of a tile along each axis.
-pub(super) const TILE: usize = 4;
+pub(in crate::ops) const TILE: usize = 4;
 
 /// Elements between the end of a frequency of a panel and the start of the next, so that the 64 frequencies which one
 /// invocation writes do not fall on one set of a cache.
@@ -17,7 +17,7 @@ const SKEW: usize = 16;
 
 /// How tiles cover a batch of activations.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tiling {
+pub(in crate::ops) struct Tiling {
     batch: usize,
     extents: [usize; 3],
     tiles: [usize; 3],
@@ -26,7 +26,7 @@ pub(super) struct Tiling {
 /// Tiles of one set of dispatches: `rows` rows of tiles from `first_row` on, of each of `slabs` slabs from `first_slab`
 /// on. A slab is all tiles of one sample and one position along z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunk {
+pub(in crate::ops) struct Chunk {
     pub first_slab: usize,
     pub slabs: usize,
     pub first_row: usize,
@@ -35,12 +35,15 @@ pub(super) struct Chunk {
 
 /// Frequencies along z that are worked on at a time: `count` from `first` on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slice {
+pub(in crate::ops) struct Slice {
     pub first: usize,
     pub count: usize,
 }
 
 impl Slice {
+    /// All frequencies.
+    pub const ALL: Self = Self { first: 0, count: DEPTH };
+
     /// All frequencies in parts of `count`, which divides their number.
     pub fn parts(count: usize) -> impl Iterator<Item = Self> {
         (0..DEPTH).step_by(count).map(move |first| Self { first, count })
@@ -49,7 +52,7 @@ impl Slice {
 
 /// One side's frequencies of a chunk and slice, `[panels, 64 count, 16 tiles, padded channels]`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frequencies {
+pub(in crate::ops) struct Frequencies {
     pub channels: usize,
     pub padded: usize,
     pub panels: usize,
@@ -75,11 +78,6 @@ impl Frequencies {
     /// Where tiles lie.
     pub fn tiles(&self) -> Steps {
         Steps { step: self.padded, panel: self.panel_step() }
-    }
-
-    /// Where tiles lie in panels `[padded channels, 16 tiles]`.
-    pub fn transposed_tiles(&self) -> Steps {
-        Steps { step: 1, panel: self.panel_step() }
     }
 }
 
@@ -169,11 +167,6 @@ impl Tiling {
     /// Like [`Tiling::plane_grid`], with rows of tiles that do not exist to fill the last panel.
     pub fn padded_plane_grid(&self, f: &Frequencies, width: usize) -> [u32; 3] {
         self.grid_of_rows((f.panels * PANEL).div_ceil(self.tiles[2]), f.slice, f.padded / width)
-    }
-
-    /// Workgroups of a transform of planes to panels whose tiles follow one another, by pairs of them.
-    pub fn transposed_plane_grid(&self, f: &Frequencies) -> [u32; 3] {
-        [(f.padded * PANEL / 2).div_ceil(64) as u32, f.panels as u32, f.slice.count as u32]
     }
 
     fn grid_of_rows(&self, rows: usize, slice: Slice, elements: usize) -> [u32; 3] {

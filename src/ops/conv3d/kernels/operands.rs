@@ -13,27 +13,39 @@ pub(in crate::ops) struct ConvOperands {
 }
 
 impl ConvOperands {
-    /// Binds the operands in the order of the shaders. Every binding must be bound: without a bias, that one is not read.
+    /// What is bound as the bias. Every binding must be bound: without a bias, this one is not read.
+    pub fn bias_or_any(&self) -> Operand {
+        self.bias.unwrap_or(self.weight)
+    }
+
+    /// Binds the operands and the result in the order of the shaders, and appends to the uniform whether there is a bias.
     pub fn bind(&self, dispatch: Dispatch, at: &Lowering<'_>) -> Dispatch {
-        let bias = self.bias.unwrap_or(self.weight);
-        dispatch.read(self.activation).read(self.weight).read(bias).write(at.output(0))
+        let dispatch = dispatch.param(usize::from(self.bias.is_some()));
+        dispatch.read(self.activation).read(self.weight).read(self.bias_or_any()).write(at.output(0))
     }
 }
 
-/// Operands of a weight gradient, by the sides of the [`Geometry`](super::geometry::Geometry).
+/// Operands of a weight gradient.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ops) struct Sides {
-    /// The side from which windows are cut.
+    /// What the size of the [`Geometry`](crate::ops::conv3d::geometry::Geometry)'s input has.
     pub input: Operand,
-    /// The side with one voxel per window.
+    /// What the size of its output has.
     pub output: Operand,
+}
+
+impl Sides {
+    /// Binds both sides in the order of the shaders.
+    pub fn bind(&self, dispatch: Dispatch) -> Dispatch {
+        dispatch.read(self.input).read(self.output)
+    }
 }
 
 /// Most workgroups over the taps: several taps for one invocation pay for its start on llvmpipe.
 const MOST_WORKGROUPS: usize = 5;
 
 /// Emits weights `[taps, a, b]` as `[taps, b, a]`.
-pub(super) fn emit_weight_transpose(
+pub(in crate::ops) fn emit_weight_transpose(
     at: &mut Lowering<'_>,
     [taps, a, b]: [usize; 3],
     weight: Operand,

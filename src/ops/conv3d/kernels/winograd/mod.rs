@@ -12,16 +12,17 @@
 //! activation and four times that of weights, so they are worked on in parts: chunks of tiles, and slices of the eight
 //! frequencies along z.
 
-mod tiling;
+mod grad_weight;
+pub(in crate::ops) mod tiling;
 
-use super::family::{Family, Kind};
-use super::geometry::{Geometry, WeightOrder};
-use super::operands::emit_weight_transpose;
-use super::operands::{ConvOperands, Sides};
-use super::same5::Direction;
+pub(in crate::ops) use grad_weight::{Part, TileSums};
+
+use super::operands::{ConvOperands, Sides, emit_weight_transpose};
+use super::{Direction, Family};
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand, Target};
-use crate::ops::gemm::{Batch, Gemm, KEPT_PANELS, PANEL, Steps, has_subgroup_kernels, padded_channels};
+use crate::kernel::{ConvolutionKernels, Dispatch, Operand, Target};
+use crate::ops::conv3d::geometry::Geometry;
+use crate::ops::gemm::{Batch, Gemm, PANEL, Steps, padded_channels};
 use crate::ops::rows::element_width;
 use crate::tensor::ELEMENT_BYTES;
 use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
@@ -62,7 +63,7 @@ struct Division {
 }
 
 impl Division {
-    fn new(g: &Geometry, from: usize, to: usize, target: &Target) -> Self {
+    fn new(g: &Geometry, [from, to]: [usize; 2], target: &Target) -> Self {
         let tuning = target.tuning.winograd;
         let tiling = Tiling::new(g);
         let weights = WeightFrequencies { from: padded_channels(from), to: padded_channels(to), count: DEPTH };
@@ -104,16 +105,16 @@ impl Division {
 pub(super) struct Winograd;
 
 impl Family for Winograd {
-    fn kind(&self) -> Kind {
-        Kind::Winograd
+    fn kind(&self) -> ConvolutionKernels {
+        ConvolutionKernels::Winograd
     }
 
-    fn fits(&self, g: &Geometry, _order: WeightOrder, target: &Target) -> bool {
+    fn fits(&self, g: &Geometry, target: &Target) -> bool {
         if !g.is_same_5() {
             return false;
         }
         let channels = [g.in_channels, g.out_channels];
-        let largest = Division::new(g, channels[0], channels[1], target).largest_buffer(channels);
+        let largest = Division::new(g, channels, target).largest_buffer(channels);
         largest as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes
     }
 
@@ -123,16 +124,16 @@ impl Family for Winograd {
         costs.gemm * work.gemm_flops as f64 + costs.frequency * frequencies
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, _order: WeightOrder) {
+    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
         emit(at, g, Direction::Forward, operands);
     }
 
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands, _order: WeightOrder) {
+    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
         emit(at, g, Direction::Backward, operands);
     }
 
-    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides, _order: WeightOrder) {
-        grad_weight(at, g, sides.input, sides.output);
+    fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
+        grad_weight::emit(at, g, sides);
     }
 }
 
@@ -160,12 +161,9 @@ fn work(g: &Geometry) -> Work {
 
 /// Emits the convolution in either direction.
 fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
-    let mirrored = direction == Direction::Backward;
-    let [from, to] = match direction {
-        Direction::Forward => [g.in_channels, g.out_channels],
-        Direction::Backward => [g.out_channels, g.in_channels],
-    };
-    let division = Division::new(g, from, to, at.target());
+    let mirrored = direction.is_backward();
+    let [from, to] = direction.channels(g);
+    let division = Division::new(g, [from, to], at.target());
     let Division { tiling, weights, .. } = &division;
     let widths = [from, to].map(|channels| element_width(channels, at.target()));
     let taps = if mirrored { at.scratch(125 * from * to) } else { operands.weight };
@@ -184,10 +182,10 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
     at.emit(dispatch.read(taps).write(partial_weight).grid(pairs_grid(pairs, 25)));
     let at_once = weights.count == DEPTH;
     if at_once {
-        emit_weights(at, [from, to], mirrored, Slice { first: 0, count: DEPTH }, [partial_weight, weight]);
+        emit_weights(at, [from, to], mirrored, Slice::ALL, [partial_weight, weight]);
     }
     for chunk in &division.chunks {
-        let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, from);
+        let whole = tiling.frequencies(chunk, Slice::ALL, from);
         let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), chunk, &whole, widths[0], false);
         let dispatch = dispatch.read(operands.activation).write(input_lines);
         at.emit(dispatch.grid(tiling.input_grid(chunk, from / widths[0])));
@@ -211,126 +209,16 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
                 c_rows: r.tiles(),
                 add: false,
             };
-            gemm.emit(at, input_frequencies, weight, output_frequencies);
+            gemm.emit(at, [input_frequencies, weight, output_frequencies]);
             let dispatch =
                 tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, widths[1], operands.bias.is_some());
-            // Every binding must be bound: without a bias, that one is not read.
-            let dispatch =
-                dispatch.read(output_frequencies).read(operands.bias.unwrap_or(operands.weight)).write(output_lines);
+            let dispatch = dispatch.read(output_frequencies).read(operands.bias_or_any()).write(output_lines);
             at.emit(dispatch.grid(tiling.plane_grid(chunk, slice, to / widths[1])));
         }
-        let whole = tiling.frequencies(chunk, Slice { first: 0, count: DEPTH }, to);
+        let whole = tiling.frequencies(chunk, Slice::ALL, to);
         let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &whole, widths[1], false);
         let dispatch = dispatch.read(output_lines).write(at.output(0));
         at.emit(dispatch.grid(tiling.output_grid(chunk, to / widths[1])));
-    }
-}
-
-/// Emits the gradient with respect to the weight.
-fn grad_weight(at: &mut Lowering<'_>, g: &Geometry, input: Operand, grad_output: Operand) {
-    let [cin, cout] = [g.in_channels, g.out_channels];
-    let division = Division::new(g, cin, cout, at.target());
-    let Division { tiling, weights: sums, .. } = &division;
-    let input_lines = at.scratch(division.largest(|c| tiling.input_elements(c, cin)));
-    let grad_lines = at.scratch(division.largest(|c| tiling.output_elements(c, cout)));
-    let input_frequencies = at.scratch(division.frequencies(cin));
-    let grad_frequencies = at.scratch(division.frequencies(cout));
-    let sum = at.scratch(sums.elements());
-    let partial_weight = at.scratch(25 * DEPTH * cin * cout);
-    let widths = [cin, cout].map(|channels| element_width(channels, at.target()));
-    let transposed = has_subgroup_kernels(at.target());
-    // Channels of the sums.
-    let [from, to] = if transposed { [cout, cin] } else { [cin, cout] };
-
-    for (i, chunk) in division.chunks.iter().enumerate() {
-        let all = Slice { first: 0, count: DEPTH };
-        let whole = tiling.frequencies(chunk, all, cin);
-        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), chunk, &whole, widths[0], false);
-        let dispatch = dispatch.read(input).write(input_lines);
-        at.emit(dispatch.grid(tiling.input_grid(chunk, cin / widths[0])));
-        let whole = tiling.frequencies(chunk, all, cout);
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &whole, widths[1], false);
-        let dispatch = dispatch.read(grad_output).write(grad_lines);
-        at.emit(dispatch.grid(tiling.output_grid(chunk, cout / widths[1])));
-        for slice in Slice::parts(division.count) {
-            let f = tiling.frequencies(chunk, slice, cin);
-            let y = tiling.frequencies(chunk, slice, cout);
-            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
-            emit_grad_plane(at, tiling, chunk, &y, transposed, [grad_lines, grad_frequencies]);
-            let c = sums.batch(slice);
-            if transposed {
-                emit_transposed_sums(at, [&f, &y], c, i > 0, [input_frequencies, grad_frequencies, sum]);
-            } else {
-                emit_sums(at, [&f, &y], c, i > 0, [input_frequencies, grad_frequencies, sum]);
-            }
-            if sums.count < DEPTH {
-                emit_grad_weights(at, [from, to], sums, slice, [sum, partial_weight]);
-            }
-        }
-    }
-    if sums.count == DEPTH {
-        emit_grad_weights(at, [from, to], sums, Slice { first: 0, count: DEPTH }, [sum, partial_weight]);
-    }
-    let width = element_width(to, at.target());
-    let pairs = cin * cout / width;
-    let gradient = if transposed { at.scratch(125 * cin * cout) } else { at.output(0) };
-    let dispatch = Dispatch::new("winograd_grad_weight_depth").pairs(width > 1).param(pairs);
-    at.emit(dispatch.read(partial_weight).write(gradient).grid(pairs_grid(pairs, 25)));
-    if transposed {
-        let output = at.output(0);
-        emit_weight_transpose(at, [125, from, to], gradient, output);
-    }
-}
-
-/// Emits the sums over the tiles of a part: `c[i, o] = Σ_t input_frequencies[t, i] * grad_frequencies[t, o]` for each frequency.
-fn emit_sums(
-    at: &mut Lowering<'_>,
-    [f, y]: [&Frequencies; 2],
-    c: Batch,
-    add: bool,
-    [input_frequencies, grad_frequencies, sum]: [Operand; 3],
-) {
-    let gemm = Gemm {
-        batch: PLANE * f.slice.count,
-        extents: [f.padded, y.padded, f.panels * PANEL],
-        lengths: [PANEL; 2],
-        a: Batch { first: 0, step: f.step() },
-        a_rows: Steps::plain(1),
-        a_inner: f.tiles(),
-        b: Batch { first: 0, step: y.step() },
-        b_inner: y.tiles(),
-        c,
-        c_rows: Steps::plain(y.padded),
-        add,
-    };
-    gemm.emit(at, input_frequencies, grad_frequencies, sum);
-}
-
-/// The same by rows, for panels of gradients whose tiles follow one another: `c[o, i]`.
-fn emit_transposed_sums(
-    at: &mut Lowering<'_>,
-    [f, y]: [&Frequencies; 2],
-    c: Batch,
-    add: bool,
-    [input_frequencies, grad_frequencies, sum]: [Operand; 3],
-) {
-    // Whole parts of the inner extent that a lane keeps, and what is left.
-    let whole = f.panels / KEPT_PANELS * KEPT_PANELS;
-    for (first, panels) in [(0, whole), (whole, f.panels - whole)].into_iter().filter(|(_, panels)| *panels > 0) {
-        let gemm = Gemm {
-            batch: PLANE * f.slice.count,
-            extents: [y.padded, f.padded, panels * PANEL],
-            lengths: [y.padded.min(PANEL), PANEL],
-            a: Batch { first: first * y.panel_step(), step: y.step() },
-            a_rows: Steps::plain(PANEL),
-            a_inner: y.transposed_tiles(),
-            b: Batch { first: first * f.panel_step(), step: f.step() },
-            b_inner: f.tiles(),
-            c,
-            c_rows: Steps::plain(f.padded),
-            add: add || first > 0,
-        };
-        gemm.emit_with_bias(at, grad_frequencies, input_frequencies, None, sum);
     }
 }
 
@@ -353,26 +241,6 @@ fn emit_input_plane(
     at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
 }
 
-/// Emits the transform of the output's gradient along y and x to frequencies.
-fn emit_grad_plane(
-    at: &mut Lowering<'_>,
-    tiling: &Tiling,
-    chunk: &Chunk,
-    y: &Frequencies,
-    transposed: bool,
-    [partial, frequencies]: [Operand; 2],
-) {
-    let (dispatch, grid) = if transposed {
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_transposed"), chunk, y, 1, false).pairs(true);
-        (dispatch, tiling.transposed_plane_grid(y))
-    } else {
-        let width = element_width(y.channels, at.target());
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, y, width, false);
-        (dispatch, tiling.padded_plane_grid(y, width))
-    };
-    at.emit(dispatch.read(partial).write(frequencies).grid(grid));
-}
-
 /// Emits the transform of the weights `[8, 25, from, to]` along y and x for a slice of the frequencies.
 fn emit_weights(
     at: &mut Lowering<'_>,
@@ -391,21 +259,4 @@ fn emit_weights(
         .read(partial)
         .write(frequencies);
     at.emit(dispatch.grid(pairs_grid(step, slice.count)));
-}
-
-/// Emits the transform of the weight gradient `[.., 64, from, to]` along y and x for a slice of the frequencies.
-fn emit_grad_weights(
-    at: &mut Lowering<'_>,
-    [from, to]: [usize; 2],
-    weights: &WeightFrequencies,
-    slice: Slice,
-    [frequencies, partial]: [Operand; 2],
-) {
-    let width = element_width(to, at.target());
-    let dispatch = Dispatch::new("winograd_grad_weight_plane")
-        .pairs(width > 1)
-        .params(&[from, to / width, padded_channels(to) / width])
-        .params(&[slice.first, weights.step() / width]);
-    let dispatch = dispatch.read(frequencies).write(partial);
-    at.emit(dispatch.grid(pairs_grid(from * to / width, slice.count)));
 }

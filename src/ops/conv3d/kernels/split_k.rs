@@ -1,18 +1,18 @@
 //! Split-K: a weight gradient is a gemm whose inner extent (K) are all voxels, so it is split among workgroups. Each sums its
 //! own voxels, and the partial sums are added in a fixed order.
 
-use super::geometry::Geometry;
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
+use crate::ops::conv3d::geometry::Geometry;
 use crate::tensor::ELEMENT_BYTES;
 
 /// Partial sums of a weight gradient take at most this much memory.
-pub(super) const MOST_PARTIAL_BYTES: u64 = 32 << 20;
+pub(in crate::ops) const MOST_PARTIAL_BYTES: u64 = 32 << 20;
 
 /// Splits, and invocations of a workgroup: a workgroup has `per_workgroup` splits, with one invocation for each of `in_blocks *
 /// out_blocks` blocks of 4 x 4 channels, and there are `groups` times `per_workgroup` splits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ops) struct SplitK {
+pub(super) struct SplitK {
     in_blocks: usize,
     out_blocks: usize,
     per_workgroup: usize,
@@ -44,7 +44,7 @@ impl SplitK {
     /// of the input and `grads` of the output's gradient per split.
     pub fn emit(&self, at: &mut Lowering<'_>, g: &Geometry, dispatch: Dispatch, [inputs, grads]: [usize; 2]) {
         let splits = self.per_workgroup * self.groups;
-        let partial = if splits == 1 { at.output(0) } else { at.scratch(splits * g.weights()) };
+        let partial = partial_sums(at, g.weights(), splits);
         let constant = |value: usize| u32::try_from(value).expect("a workgroup's extents are small");
         let dispatch = dispatch
             .constant("SPLITS", constant(self.per_workgroup))
@@ -55,14 +55,19 @@ impl SplitK {
             .constant("GRADS", constant(self.per_workgroup * self.out_blocks * grads))
             .write(partial);
         at.emit_in_parts(&dispatch, self.tiles * self.groups, g.flops());
-        if splits > 1 {
-            emit_sum(at, g.weights(), splits, partial);
-        }
+        emit_sum(at, g.weights(), splits, partial);
     }
 }
 
-/// Emits the sum of `splits` times `elements` partial sums to the output.
-pub(super) fn emit_sum(at: &mut Lowering<'_>, elements: usize, splits: usize, partial: Operand) {
-    let sum = Dispatch::new("conv3d_split_k_sum").params(&[elements, splits]).read(partial).write(at.output(0));
-    at.emit(sum.linear_grid(elements.div_ceil(64), at.target()));
+/// Where `splits` times `elements` partial sums are written: the output itself for a single split.
+pub(in crate::ops) fn partial_sums(at: &mut Lowering<'_>, elements: usize, splits: usize) -> Operand {
+    if splits == 1 { at.output(0) } else { at.scratch(splits * elements) }
+}
+
+/// Emits the sum of [`partial_sums`] to the output.
+pub(in crate::ops) fn emit_sum(at: &mut Lowering<'_>, elements: usize, splits: usize, partial: Operand) {
+    if splits > 1 {
+        let sum = Dispatch::new("conv3d_split_k_sum").params(&[elements, splits]).read(partial).write(at.output(0));
+        at.emit(sum.linear_grid(elements.div_ceil(64), at.target()));
+    }
 }

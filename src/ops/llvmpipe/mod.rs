@@ -1,0 +1,44 @@
+//! Kernels for subgroups of eight whose loads are dear and whose broadcasts cost next to nothing: those of Mesa's llvmpipe.
+//!
+//! Nothing else depends on them. They stand in front of the kernels for any device in the lists of
+//! `ops::conv3d::kernels`, `ops::gemm` and `ops::conv3d::kernels::winograd`, where
+//! [`Target::subgroup_kernels`](crate::kernel::Target::subgroup_kernels) says that they may and should be used; their shaders
+//! stand in `shaders/llvmpipe`. Without this folder, that one and the lines that name it, llvmpipe runs what GPUs run.
+
+mod gemm;
+mod same5_lanes;
+mod window_lanes;
+mod winograd;
+
+pub(super) use gemm::SubgroupGemm;
+pub(super) use winograd::SumsByRows;
+
+use super::conv3d::kernels::Family;
+
+/// The families of direct convolutions.
+pub(super) const FAMILIES: &[&dyn Family] = &[&same5_lanes::Same5Lanes, &window_lanes::WindowLanes];
+
+#[cfg(test)]
+mod tests {
+    use crate::kernel::{ConvolutionKernels, ConvolutionLayer, DeviceLimits, Target, Tuning};
+    use crate::ops::conv3d::{choice, geometry::Geometry};
+
+    #[test]
+    fn few_voxels_do_not_repay_the_transform_of_many_weights() {
+        let limits = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
+        let target = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
+        let family = |in_channels, out_channels, extents| {
+            let layer = ConvolutionLayer { in_channels, out_channels, extents, batch: 1 };
+            choice::family(&Geometry::of_layer(&layer), &target)
+        };
+        for (family, name) in [
+            (family(32, 32, [32, 64, 64]), "Winograd"),
+            (family(256, 256, [4, 8, 8]), "Winograd"),
+            (family(256, 256, [1, 2, 2]), "Same5"),
+            (family(1, 16, [64, 128, 128]), "Same5Lanes"),
+        ] {
+            assert_eq!(format!("{family:?}"), name);
+            assert_eq!(family.kind() == ConvolutionKernels::Winograd, name == "Winograd");
+        }
+    }
+}
