@@ -172,6 +172,19 @@ fn only_the_lists_of_kernels_name_those_for_llvmpipe() {
     assert_eq!(lines, lists);
 }
 
+/// What the program asks of a file format, it asks the table of formats.
+#[test]
+fn a_format_is_its_module_and_one_line() {
+    let formats = ["nifti", "metaimage", "dicom"];
+    for (_, path, text) in sources() {
+        let own = path.components().any(|part| formats.iter().any(|name| part.as_os_str() == *name));
+        // The table, and the header of a new file, which is NIfTI's.
+        let allowed = ["io/format.rs", "io/header.rs"].iter().any(|end| path.ends_with(end));
+        let named = code(&text).find(|l| formats.iter().any(|name| l.contains(&format!("{name}::"))));
+        assert!(own || allowed || named.is_none(), "{} names a format: {named:?}", path.display());
+    }
+}
+
 #[test]
 fn one_place_prints() {
     for (_, path, text) in sources() {

@@ -122,7 +122,7 @@ fn decathlon() {
     let error = few.check().expect_err("2 is not declared").to_string();
     let line = "prostate_02.nii: voxel x, y, z = [2, 0, 0] has the label value 2, expected 0 (background), 1 (PZ)";
     assert!(error.contains(line), "{error}");
-    // What the user declares stands for what the file does.
+    // What the user declares replaces what the file declares.
     let region = r#"{"labels": {"background": 0, "TZ": 2, "whole": [1, 2]}}"#;
     let error = open(region).expect_err("a region").to_string();
     assert!(error.contains("dataset.json: labels.whole = [1,2] is a region"), "{error}");
@@ -158,6 +158,21 @@ fn promise12() {
     // Formats may be mixed: the ending is not part of the name.
     write_label(dir.path(), "Case02_segmentation.nii.gz", &grid(), 2);
     assert_eq!(Dataset::open(dir.path()).expect("a data set").check().expect("sound").count(), 3);
+}
+
+#[test]
+fn of_two_layouts_in_one_folder_the_second_is_told() {
+    let dir = folder();
+    for [images, labels] in [["images", "labels"], ["imagesTr", "labelsTr"]] {
+        write_image(&dir.path().join(images), "a.nii", &grid(), 1);
+        write_label(&dir.path().join(labels), "a.nii", &grid(), 2);
+    }
+    let dataset = Dataset::open(dir.path()).expect("a data set");
+    assert!(dataset.cases[0].image.ends_with("images/a.nii"));
+    let told: Vec<String> = dataset.warnings.notices().iter().map(ToString::to_string).collect();
+    let [second, first] = ["imagesTr", "images"].map(|name| dir.path().join(name).display().to_string());
+    let expected = "passed over, the folder holds two data sets and the other one is read";
+    assert_eq!(told, [format!("{second}: {expected}: {first}")]);
 }
 
 #[test]
@@ -288,7 +303,7 @@ fn errors_say_what_was_passed_over() {
     assert!(error.contains("no label for Case00; ") && error.contains("Case00_segmentation.nrrd"), "{error}");
 }
 
-/// A file that is text, or a git-lfs pointer, is said to be that, whatever its name, also where it should hold voxels.
+/// The error of a file that is text or a git-lfs pointer says so, also where the file should hold voxels.
 #[test]
 fn text_is_no_volume() {
     let dir = folder();

@@ -47,16 +47,7 @@ fn is_news(error: &anyhow::Error) -> bool {
         TrainError::Data(data) => Some(data),
         _ => None,
     });
-    data.is_none_or(|data| {
-        matches!(
-            data,
-            DataError::Json { .. }
-                | DataError::SplitUnknown { .. }
-                | DataError::SplitOverlap { .. }
-                | DataError::SplitEmpty { .. }
-                | DataError::Fold { .. }
-        )
-    })
+    data.is_none_or(|data| matches!(data, DataError::Json { .. } | DataError::Split { .. } | DataError::Fold { .. }))
 }
 
 fn print_plan(

@@ -1,9 +1,8 @@
 //! Whether the voxels of one file lie on the grid of another, and how they are brought into its order.
 //!
-//! Two files can hold the same lattice of points and store it along other axes or in other directions; bringing one into
-//! the order of the other moves every voxel and interpolates none. A file that states no place in space lies where a
-//! program puts it, so that programs differ ([`Statement::Assumed`]); a file with two statements of its place (NIfTI's
-//! sform and qform) has one that counts and one that explains a mismatch.
+//! Two files can hold the same lattice of points along other axes or in other directions. Bringing one into the order of the
+//! other moves voxels and interpolates none. Where a file states no position in space, programs assume different ones
+//! ([`Statement::Assumed`]). Where it states two (NIfTI's sform and qform), one is used, and the other may explain a mismatch.
 
 use std::path::Path;
 
@@ -40,7 +39,7 @@ impl Placed<'_> {
 ///
 /// # Errors
 /// [`DataError::GridMismatch`] where the two do not lie on one lattice, with the reason where the headers show it;
-/// [`DataError::NotThreeAxes`].
+/// [`DataError::Unusable`] for a volume without three axes.
 pub fn reordering(volume: Placed<'_>, on: Placed<'_>) -> Result<Reorientation, DataError> {
     let (here, there) = (volume.grids()?, on.grids()?);
     let mut by_qform = None;

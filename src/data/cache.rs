@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::DataError;
 
-/// Bytes that prepared volumes may take: those of the training cases and of the validation cases together. Clones are the same
-/// budget.
+/// Bytes that prepared volumes of training and validation may take together. Clones share one budget.
 ///
 /// ```
 /// use vnet_engine::data::CacheBudget;
@@ -45,9 +44,8 @@ pub(crate) trait Bytes {
     fn bytes(&self) -> usize;
 }
 
-/// Values by number, kept from the first until the budget is spent. Nothing is thrown out: every case
-/// comes once per epoch or validation, so a policy that replaces the oldest would have lost each case just before
-/// it is due again.
+/// Values by number, kept until the budget is spent. Nothing is evicted: every case comes once per epoch or validation, so
+/// a policy that evicts the oldest would lose each case just before it is needed again.
 #[derive(Debug)]
 pub(crate) struct Cache<T: Bytes> {
     budget: CacheBudget,
@@ -74,7 +72,7 @@ impl<T: Bytes> Cache<T> {
         if let Some(value) = self.lock().get(&number) {
             return Ok(Arc::clone(value));
         }
-        // Without the lock: another thread may make the same value, and either copy will do.
+        // Without the lock: another thread may make the same value, which is equal.
         let value = Arc::new(make()?);
         let mut held = self.lock();
         if !held.contains_key(&number) && self.budget.take(value.bytes()) {

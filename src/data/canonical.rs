@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::volume::{AxisDirection, Grid};
+use super::volume::{AXIS_ORDERS, AxisDirection, Grid};
 
 /// A swap and mirroring of axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +34,11 @@ impl Reorientation {
     /// whose result is `to` ([`Grid::same_grid`]); none where the points are others. The identity is preferred, which
     /// matters only where an axis has one voxel.
     pub fn between(from: &Grid, to: &Grid) -> Option<Reorientation> {
-        const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         let mirrored = |bits: usize, order: [usize; 3]| Reorientation {
             from: from.extents,
             axes: std::array::from_fn(|axis| AxisDirection { world: order[axis], negative: bits >> axis & 1 == 1 }),
         };
-        let all = ORDERS.into_iter().flat_map(|order| (0..8).map(move |bits| mirrored(bits, order)));
+        let all = AXIS_ORDERS.into_iter().flat_map(|order| (0..8).map(move |bits| mirrored(bits, order)));
         all.into_iter().find(|reorientation| reorientation.apply_to_grid(from).same_grid(to))
     }
 

@@ -1,4 +1,4 @@
-//! Classes of a network, and the values that stand for them in label maps.
+//! Classes of a network, and their values in label maps.
 //!
 //! The values are the data set's own: 0 and 255 of a mask, 17 and 2035 of an atlas. A network numbers its classes 0, 1, 2, …
 //! Label maps that were read are numbered by [`Classes::number`] and written by [`Classes::to_values`], so that every file has the
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::volume::position_of;
 use super::{DataError, LabelMap};
 
-/// Classes of a network, at most; more of them are a mistake in the labels.
+/// Largest number of classes of a network; more of them are a mistake in the labels.
 pub(crate) const MOST_CLASSES: usize = 256;
 
-/// Name of the class that is nothing.
+/// Name of the class of voxels without an organ.
 pub(crate) const BACKGROUND: &str = "background";
 
-/// The table of classes has this for values that are none; a class is below [`MOST_CLASSES`].
+/// Marks values without a class in a table of classes; a class is below [`MOST_CLASSES`].
 const UNDECLARED: u16 = u16::MAX;
 
 /// The classes of a data set with their names and values, background first, the others by the value that is written.
@@ -158,7 +158,7 @@ impl Classes {
     /// As [`Classes::to_classes`], of a label map that was read from `path`.
     ///
     /// # Errors
-    /// [`DataError::UndeclaredLabel`].
+    /// [`DataError::Unusable`].
     pub fn number(&self, path: &Path, map: &mut LabelMap) -> Result<(), DataError> {
         let extents = map.grid.extents;
         self.to_classes(&mut map.voxels).map_err(|(at, value)| self.undeclared(path, value, position_of(at, extents)))
@@ -166,7 +166,8 @@ impl Classes {
 
     /// The error of a voxel x, y, z of a file whose value is not declared.
     pub(super) fn undeclared(&self, path: &Path, value: u16, at: [usize; 3]) -> DataError {
-        DataError::UndeclaredLabel { path: path.to_path_buf(), value, at, expected: self.describe() }
+        let problem = format!("voxel x, y, z = {at:?} has the label value {value}, expected {}", self.describe());
+        DataError::unusable(path, problem)
     }
 
     /// Replaces the classes of a label map by the values that are written for them.

@@ -7,12 +7,13 @@ use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::alignment::{Placed, reordering};
+use super::error::{also, some_of};
 use super::folder::Folder;
 use super::io::{Header, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, prove};
 use super::volume::position_of;
-use super::{Classes, DataError, Grid, Warnings, declared_classes};
+use super::{Classes, DataError, Grid, Warning, Warnings, declared_classes};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Dataset {
     /// The classes that are declared, by the configuration or by `dataset.json`; none where the labels prove them
     /// ([`Dataset::examine`]).
     pub classes: Option<Classes>,
-    /// What the folders hold beside the cases and is not read.
+    /// What else the folders hold, which is not read.
     pub warnings: Warnings,
 }
 
@@ -44,6 +45,7 @@ const LABEL_SUFFIX: &str = "_segmentation";
 
 /// The folders of images and labels in the layouts that are recognised, in this order.
 const LAYOUTS: [(&str, &str); 2] = [("images", "labels"), ("imagesTr", "labelsTr")];
+const SECOND: &str = "passed over, the folder holds two data sets and the other one is read";
 
 impl Dataset {
     /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings
@@ -59,7 +61,7 @@ impl Dataset {
         Dataset::open_as(dir, None)
     }
 
-    /// As [`Dataset::open`], with classes that stand for those of `dataset.json`.
+    /// As [`Dataset::open`], with classes that replace those of `dataset.json`.
     ///
     /// # Errors
     /// The problem, or [`DataError::Many`].
@@ -81,18 +83,18 @@ impl Dataset {
         Ok((dataset, examined))
     }
 
-    /// The cases that have image and label, and what is wrong with the files beside them. `classes` stand for those of
-    /// `dataset.json`, if there are any.
+    /// The cases that have image and label, and what is wrong with the other files. `classes`, if there are any, replace those
+    /// of `dataset.json`.
     ///
     /// # Errors
     /// [`DataError`] where there is no data set at all.
     pub fn survey(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Vec<DataError>), DataError> {
-        let folders = LAYOUTS
+        let mut layouts = LAYOUTS
             .iter()
             .map(|(images, labels)| (dir.join(images), dir.join(labels)))
-            .find(|(images, labels)| images.is_dir() && labels.is_dir());
+            .filter(|(images, labels)| images.is_dir() && labels.is_dir());
         let mut problems = Vec::new();
-        let (mut images, mut labels) = match folders {
+        let (mut images, mut labels) = match layouts.next() {
             Some((images, labels)) => {
                 let (mut images, labels) = (Folder::list(&images)?, Folder::list(&labels)?);
                 if images.volumes.is_empty() {
@@ -113,6 +115,9 @@ impl Dataset {
         let cases = pair(&mut images, &mut labels, &mut problems);
         let mut warnings = images.warnings;
         warnings.append(labels.warnings);
+        for (second, _) in layouts {
+            warnings.add(&second, Warning::with(SECOND, images.dir.display().to_string()));
+        }
         let declared = match classes {
             Some(classes) => Ok(Some(classes.clone())),
             None => declared_classes(dir),
@@ -157,7 +162,7 @@ impl Dataset {
         Err(DataError::Many { dir: self.dir.clone(), problems: examined.problems })
     }
 
-    /// As [`Dataset::check`], with what was found beside the problems.
+    /// As [`Dataset::check`], but problems are part of the result.
     pub fn examine(&self) -> Examined {
         let declared = self.classes.as_ref();
         let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared)).collect();
@@ -176,7 +181,7 @@ impl Dataset {
             }
         }
         let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
-            // Values that a broken label map may have are not known to be missing.
+            // A label map that cannot be read may have the values that seem to be missing.
             problems.extend(whole.then_some(problem));
             Classes::numbered(2)
         });
@@ -214,28 +219,30 @@ fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>)
         }
     }
     let suffix = channel_suffix(&without_label, &left);
-    let mut unpaired = |folder: &mut Folder, missing, names: Vec<String>, suffix| {
+    let mut unpaired = |folder: &mut Folder, missing: &str, names: Vec<String>, hint: &str| {
         if !names.is_empty() {
-            let (dir, passed_over) = (folder.dir.clone(), folder.take_passed_over());
-            problems.push(DataError::Unpaired { dir, missing, names, suffix, passed_over });
+            let problem = format!("no {missing} for {}{hint}{}", some_of(&names), also(&folder.take_passed_over()));
+            problems.push(DataError::unusable(&folder.dir, problem));
         }
     };
-    unpaired(labels, "label", without_label, suffix);
-    unpaired(images, "image", left.into_keys().collect(), None);
+    unpaired(labels, "label", without_label, &suffix.unwrap_or_default());
+    unpaired(images, "image", left.into_keys().collect(), "");
     cases
 }
 
-/// An image, and the label that it has but for the channel that nnU-Net writes after the name of an image (`_0000`).
-fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<Box<[String; 2]>> {
+/// The end of a message where a label lacks nothing but the channel that nnU-Net writes after the name of an image (`_0000`).
+fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<String> {
     images.iter().find_map(|image| {
         let (name, channel) = image.rsplit_once('_')?;
         let found = channel.len() == 4 && channel.bytes().all(|b| b.is_ascii_digit()) && labels.contains_key(name);
-        found.then(|| Box::new([image.clone(), name.to_owned()]))
+        found.then(|| {
+            format!("; the label {name} is there: _{channel} is nnU-Net's channel suffix, expected {image} without it")
+        })
     })
 }
 
-/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`, and what is passed over: labels in another
-/// format are missed more often than images.
+/// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`. What is passed over goes with them, because
+/// a missing label is more often the reason than a missing image.
 fn take_labels(images: &mut Folder) -> Folder {
     let names: Vec<String> = images.volumes.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
     let volumes = names
@@ -282,7 +289,10 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedC
         Ok(([low, high], grid)) => {
             found.voxels = grid.voxel_count();
             if low == high {
-                found.problems.push(DataError::BlankImage { path: case.image.clone(), value: low });
+                let problem = format!(
+                    "every voxel has the value {low}: a blank image; expected at least two values, or a data set without this case"
+                );
+                found.problems.push(DataError::unusable(&case.image, problem));
             }
         }
         Err(error) => found.problems.push(error),
@@ -301,9 +311,7 @@ fn undeclared(path: &Path, values: &[(u16, usize)], grid: &Grid, classes: &Class
 fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
     let header = read_header(path)?;
     let grid = header.grid(path)?;
-    if !header.scalar.is_real() {
-        return Err(DataError::VoxelType { path: path.to_path_buf(), dtype: header.scalar.name() });
-    }
+    header.check_real(path)?;
     check_extents(path, &grid, MOST_VOXELS)?;
     Ok((header, grid))
 }
@@ -321,17 +329,17 @@ pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
     Ok(folder)
 }
 
-/// The volumes of [`images_in`], by file name; that function tells what is passed over besides.
+/// The volumes of [`images_in`], by file name; that function also tells what is passed over.
 pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(images_in(dir)?.volumes.into_values().collect())
 }
 
-/// All volumes of a folder by the case they stand for; [`Folder::list`] tells what is passed over besides.
+/// All volumes of a folder by case; [`Folder::list`] also tells what is passed over.
 pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     Ok(Folder::with_volumes(dir)?.volumes)
 }
 
-/// The label maps of a folder by the case they stand for: `NAME_segmentation` is the label of `NAME`. Where such labels lie
+/// The label maps of a folder by case: `NAME_segmentation` is the label of `NAME`. Where such labels lie
 /// beside their images, as PROMISE12 comes, volumes of other names are images.
 ///
 /// # Errors

@@ -40,7 +40,10 @@ pub fn declared_classes(dir: &Path) -> Result<Option<Classes>, DataError> {
 
 /// As [`declared_classes`], of a description that was read.
 pub(super) fn classes_of(dir: &Path, description: &Value) -> Result<Option<Classes>, DataError> {
-    let wrong = |problem: String| DataError::DeclaredLabels { path: dir.join("dataset.json"), problem };
+    let wrong = |problem: String| {
+        let problem = format!("{problem}; data.labels in the configuration declares classes instead");
+        DataError::Unusable { path: dir.join("dataset.json"), problem }
+    };
     let labels = match description.get("labels") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(labels)) if labels.is_empty() => return Ok(None),

@@ -1,4 +1,4 @@
-//! What a folder holds: volumes by the case they stand for, and what is passed over, with the reason.
+//! What a folder holds: volumes by case, and what is passed over, with the reason.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use super::dataset::case_name;
 use super::io::content::{Content, is_description};
 use super::io::format::{case_of, formats_read, is_series, stem_of_pair, without_series};
+use super::io::{entries, name_of};
 use super::{DataError, Notice, Warning, Warnings};
 
 static FORMAT: LazyLock<String> =
@@ -24,7 +25,7 @@ const OTHER: &str = "passed over, a folder without a DICOM series";
 pub struct Folder {
     /// The folder.
     pub dir: PathBuf,
-    /// Volume files, and folders with DICOM series, by the case they stand for.
+    /// Volume files, and folders with DICOM series, by case.
     pub volumes: BTreeMap<String, PathBuf>,
     /// What is passed over, by reason.
     pub warnings: Warnings,
@@ -39,12 +40,7 @@ impl Folder {
     /// # Errors
     /// [`DataError::Io`] where the folder cannot be listed.
     pub fn list(dir: &Path) -> Result<Folder, DataError> {
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))? {
-            paths.push(entry.map_err(DataError::io(dir, "list"))?.path());
-        }
-        // The folder is listed in no order, messages are not to depend on it.
-        paths.sort();
+        let paths = entries(dir)?;
         let headers = Headers::of(&paths);
         let mut folder = Folder {
             dir: dir.to_path_buf(),
@@ -79,7 +75,7 @@ impl Folder {
 
     fn add(&mut self, case: String, path: PathBuf) {
         if path.file_name().is_some_and(|name| name.to_str().is_none()) {
-            self.problems.push(DataError::FileName { path });
+            self.problems.push(DataError::unusable(&path, "the file name is not UTF-8, expected one that is"));
             return;
         }
         match self.volumes.entry(case) {
@@ -88,8 +84,8 @@ impl Folder {
             }
             Entry::Occupied(taken) => {
                 let (first, second) = (name_of(taken.get()), name_of(&path));
-                let (dir, case) = (self.dir.clone(), taken.key().clone());
-                self.problems.push(DataError::DuplicateCase { dir, case, first, second });
+                let problem = format!("{first} and {second} are both volumes of case {}, expected one", taken.key());
+                self.problems.push(DataError::unusable(&self.dir, problem));
             }
         }
     }
@@ -146,8 +142,8 @@ fn folder_warning(path: &Path, name: &str) -> Warning {
     match without_series(path) {
         Ok(series) => Warning::with(NESTED, format!("in {}", series.display())),
         Err(_) if case_of(name).is_some() => {
-            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            let first = entries.map(|entry| name_of(&entry.path())).filter(|name| case_of(name).is_some()).min();
+            let mut names = entries(path).unwrap_or_default().into_iter().map(|path| name_of(&path));
+            let first = names.find(|name| case_of(name).is_some());
             Warning::with(NAMED, first.map(|file| format!("it holds {file}")).unwrap_or_default())
         }
         Err(held) => Warning::with(OTHER, held),
@@ -157,7 +153,7 @@ fn folder_warning(path: &Path, name: &str) -> Warning {
 /// The headers of a folder whose voxels lie in other files.
 struct Headers {
     stems: Vec<String>,
-    /// Some header has no voxel file of its own name: it names another one.
+    /// Some header has no voxel file with the same name, so it refers to another one.
     elsewhere: bool,
 }
 
@@ -177,8 +173,4 @@ impl Headers {
     fn own(&self, name: &str) -> bool {
         stem_of_pair(name, false).is_some_and(|stem| self.elsewhere || self.stems.binary_search(&stem).is_ok())
     }
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

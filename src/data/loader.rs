@@ -1,10 +1,9 @@
-//! Batches, made in the background while the device works.
+//! Batches, made in background threads while the device works.
 //!
 //! Sample number s of a training is case `permutation(seed, epoch)[s mod n]` with epoch = s div n,
 //! and batch number b holds the samples b·size … b·size + size - 1: a pure function of (seed, b).
-//! So a resumed training goes on with the batch it would have had, and any number of threads gives
-//! the same batches: worker t of T makes the batches t, t + T, …, each into its own queue, and the
-//! queues are read in turn.
+//! So a resumed training continues with the batch that it would have had, and any number of threads gives
+//! the same batches: worker t of T makes the batches t, t + T, … into a queue, and the queues are read in turn.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,14 +33,14 @@ pub struct Batch {
     pub label: Vec<u32>,
     /// Names of the N cases.
     pub cases: Vec<String>,
-    /// What augmentation must know of the N samples.
+    /// What augmentation needs to know of the N samples.
     pub samples: Vec<Sample>,
 }
 
 /// A sample of a training, apart from its voxels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Number of the sample in the training, counted from 0: with the seed it fixes everything random.
+    /// Number of the sample in the training, counted from 0. Together with the seed it determines everything random.
     pub number: u64,
     /// Spacing x, y, z of its voxels in mm.
     pub spacing: [f64; 3],
@@ -53,8 +52,8 @@ pub struct Sample {
 }
 
 impl Batch {
-    /// Whole samples that are in memory, for a training without augmentation, which must know more of its samples: a step
-    /// with augmentation refuses such a batch.
+    /// Whole samples that are in memory. A step with augmentation refuses such a batch, because augmentation needs to know
+    /// more of its samples.
     ///
     /// # Errors
     /// [`DataError::Setting`] when a sample has no label.
@@ -89,17 +88,17 @@ pub struct LoaderSettings {
     pub start_sample: u64,
     /// Workers; the batches do not depend on their number.
     pub threads: usize,
-    /// Prepared volumes are kept in memory as far as this budget goes; others may take of it too.
+    /// Budget for prepared volumes in memory; several users may share it.
     pub cache: CacheBudget,
     /// Which part of a volume a sample is.
     pub sampling: Sampling,
     /// Share of the patches that are centred on foreground.
     pub foreground: f64,
-    /// Extents x, y, z of a sample: those of the patch, or more on all sides for a patch that is going to be rotated.
+    /// Extents x, y, z of a sample: those of the patch, or more for a patch that augmentation rotates.
     pub block: [usize; 3],
-    /// Describe each volume's intensities.
+    /// True to describe each volume's intensities.
     pub intensities: bool,
-    /// Also describe those of another training volume for each sample.
+    /// True to describe those of another training volume too, for each sample.
     pub partners: bool,
 }
 
@@ -171,7 +170,7 @@ impl Loader {
         if self.failed {
             return Err(DataError::LoaderStopped);
         }
-        // A worker hangs up only after an error of its own, which was in the queue before.
+        // A worker hangs up only after an error, which was in the queue before.
         let batch = self.queues[self.turn].recv().unwrap_or(Err(DataError::LoaderStopped));
         self.turn = (self.turn + 1) % self.queues.len();
         self.failed = batch.is_err();
@@ -191,7 +190,7 @@ impl Drop for Loader {
     }
 }
 
-/// Index of the case that is sample number `sample` of a training on `cases` cases.
+/// Index of the case from which sample number `sample` is made, of a training on `cases` cases.
 pub fn case_of_sample(seed: u64, cases: usize, sample: u64) -> usize {
     let (epoch, position) = (sample / cases as u64, sample % cases as u64);
     let order = Stream::new(seed, Purpose::Order, epoch).permutation(cases);

@@ -1,17 +1,17 @@
 //! Volumes, data sets and the batches made of them.
 //!
-//! | module | what it answers |
+//! | module | what it is about |
 //! |---|---|
-//! | [`volume`], [`canonical`], [`alignment`] | where a voxel lies in the patient, and on the grid of another volume |
+//! | [`volume`], [`canonical`], [`alignment`] | where a voxel lies in the patient and on the grid of another volume |
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
-//! | [`warning`] | what a person should know of files that can be read all the same |
+//! | [`warning`] | oddities of files that can be read |
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
 //! | [`dataset`], [`split`] | which cases there are, and which of them train |
-//! | [`classes`], [`description`] | which values of label maps are which classes |
+//! | [`classes`], [`description`] | which label values are which classes |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
-//! | [`sampling`], [`intensities`] | which part of a volume a sample is, and what its intensities are relative to |
-//! | [`loader`] | batch number b, made in the background |
-//! | [`phantom`] | a data set of prostate-like volumes when there is no other |
+//! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
+//! | [`loader`] | batches, made in the background |
+//! | [`phantom`] | a synthetic data set that looks like the prostate in MR |
 //!
 //! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the
 //! row-major order of (z, y, x) = (D, H, W). Everything random is a pure function of a seed and an

@@ -82,7 +82,7 @@ impl IntensityStatistics {
         finite && self.lower < self.upper && self.deviation > 0.0
     }
 
-    /// Of values; none if there are none.
+    /// Of values; none if there are no values.
     fn of(mut values: Vec<f32>) -> Option<IntensityStatistics> {
         values.sort_unstable_by(f32::total_cmp);
         let [lower, upper] = PERCENTILES.map(|percent| percentile(&values, percent));

@@ -3,8 +3,8 @@
 //! Real volumes may not be redistributed, and a first run should not need a download. The phantom
 //! has what makes the real task hard: an organ of two zones whose outline varies in size, shape and
 //! pose, neighbours as bright (fat, seminal vesicles, bladder) and as dark (muscle) as its parts, a
-//! coil's uneven sensitivity, Rician noise, slices thicker than the pixels, and an intensity scale
-//! of its own for every case. No threshold separates the organ.
+//! coil's uneven sensitivity, Rician noise, slices thicker than the pixels, and another intensity scale
+//! for every case. No threshold separates the organ.
 //!
 //! Every case is a pure function of (settings, case number). Label 1 is the prostate, 1 to 5 % of
 //! the voxels with the default extents and spacing.

@@ -1,9 +1,9 @@
 //! From a file to the network's input, and from the network's output back to the file's grid.
 //!
 //! file → normalised intensities → canonical orientation → training spacing → centred in the patch.
-//! Intensities are normalised over the whole volume, as it was measured, before it is resampled and
-//! cropped, and the padding is 0: the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so
-//! that none of them sees an input the others do not.
+//! Intensities are normalised over the whole volume, as it was measured, before it is resampled and cropped. The padding is 0:
+//! the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so that all of them
+//! see the same input.
 
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
 use super::dataset::Case;
+use super::error::shape_text;
 use super::io::{self, Header};
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
@@ -42,7 +43,7 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// Volumes in their own spacing and orientation, for two classes and no patch: the other fields are to be set.
+    /// Volumes in their own spacing and orientation, for two classes and without a patch; set the other fields as needed.
     pub fn native(normalisation: Normalisation) -> Preparation {
         Preparation {
             normalisation,
@@ -56,7 +57,7 @@ impl Preparation {
         }
     }
 
-    /// The way of a volume to the network's orientation, and its grid there.
+    /// The reorientation of a volume to the network's axes, and its grid after it.
     fn orient(&self, grid: &Grid) -> (Reorientation, Grid) {
         let reorientation =
             if self.canonical { Reorientation::to_ras(grid) } else { Reorientation::identity(grid.extents) };
@@ -67,7 +68,7 @@ impl Preparation {
     /// Replaces the values of a label map by classes; `path` is for the error.
     ///
     /// # Errors
-    /// [`DataError::UndeclaredLabel`] for a value that no class has.
+    /// [`DataError::Unusable`] for a value that no class has.
     pub fn to_classes(&self, path: &Path, label: &mut LabelMap) -> Result<(), DataError> {
         match &self.labels {
             Some(declared) => declared.number(path, label),
@@ -217,7 +218,7 @@ impl Prepared {
     }
 }
 
-/// Voxels of a volume, at most: 8 GiB of float32. Mistaken spacings ask for far more.
+/// Largest number of voxels of a volume: 8 GiB of float32. Mistaken spacings ask for far more.
 pub(crate) const MOST_VOXELS: usize = 1 << 31;
 
 /// Refuses a volume of more than `limit` voxels, at its own or at the training spacing.
@@ -225,7 +226,11 @@ pub(crate) fn check_size(path: &Path, grid: &Grid, preparation: &Preparation, li
     check_extents(path, grid, limit)?;
     let shape = Resampling::new(&preparation.orient(grid).1, &preparation.spacing).to;
     if too_many(shape, limit) {
-        return Err(DataError::Resampled { path: path.to_path_buf(), shape: shape.to_vec(), limit });
+        let problem = format!(
+            "{} voxels at the training spacing, expected at most {limit} voxels: data.spacing is too fine",
+            shape_text(&shape)
+        );
+        return Err(DataError::unusable(path, problem));
     }
     Ok(())
 }
@@ -233,7 +238,8 @@ pub(crate) fn check_size(path: &Path, grid: &Grid, preparation: &Preparation, li
 /// Refuses a volume of more than `limit` voxels at its own spacing.
 pub(super) fn check_extents(path: &Path, grid: &Grid, limit: usize) -> Result<(), DataError> {
     if too_many(grid.extents, limit) {
-        return Err(DataError::TooLarge { path: path.to_path_buf(), shape: grid.extents.to_vec(), limit });
+        let problem = format!("{} voxels, expected at most {limit} voxels", shape_text(&grid.extents));
+        return Err(DataError::unusable(path, problem));
     }
     Ok(())
 }
@@ -259,7 +265,7 @@ pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result
 
 /// Reads and prepares image and label of a case; padding has label 0.
 ///
-/// The label must lie on the image's grid, in whatever order of voxels, and have the values of classes.
+/// The label must lie on the image's grid, in any order of voxels, and have the values of classes.
 pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<Prepared, DataError> {
     let (prepared, image) = prepare_image(&case.image, preparation, fit)?;
     let label = read_case_label(case, &image, preparation)?;

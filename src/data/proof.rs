@@ -13,26 +13,39 @@ pub(super) fn prove(
     values: &BTreeMap<u16, &Path>,
 ) -> Result<Classes, DataError> {
     let occurring: Vec<u16> = values.keys().copied().collect();
-    let dir = dir.to_path_buf();
+    let no_foreground = |expected: &str| {
+        let found = ranges(&occurring);
+        let problem = format!(
+            "no label map has a voxel of a class (label values: {found}); expected labelled voxels in some case: {expected}"
+        );
+        DataError::unusable(dir, problem)
+    };
     if let Some(classes) = declared {
         // Undeclared values are problems of their files.
         if occurring.iter().all(|&value| classes.class_of(value) == Some(0)) {
-            let (found, expected) = (ranges(&occurring), classes.describe());
-            return Err(DataError::NoForeground { dir, found, expected });
+            return Err(no_foreground(&classes.describe()));
         }
         return Ok(classes.clone());
     }
     let Some((&largest, path)) = values.last_key_value().filter(|(value, _)| **value > 0) else {
-        let expected = "1 and above".to_owned();
-        return Err(DataError::NoForeground { dir, found: ranges(&occurring), expected });
+        return Err(no_foreground("1 and above"));
     };
     let missing: Vec<u16> = (0..largest).filter(|value| !values.contains_key(value)).collect();
     if !missing.is_empty() {
-        let (path, found, missing) = (path.to_path_buf(), ranges(&occurring), ranges(&missing));
-        return Err(DataError::LabelGap { dir, found, largest, path, missing });
+        let (path, found, missing) = (path.display(), ranges(&occurring), ranges(&missing));
+        let problem = format!(
+            "the label values {found} occur ({largest} first in {path}), but {missing} in no case; expected every value from 0 \
+             to the largest. Say which value is which class: --set data.labels.NAME=VALUE, or NAME = VALUE (several: \
+             [VALUE, VALUE]) in the table [data.labels] of a configuration"
+        );
+        return Err(DataError::unusable(dir, problem));
     }
     if usize::from(largest) >= MOST_CLASSES {
-        return Err(DataError::TooManyClasses { dir, largest, most: MOST_CLASSES });
+        let problem = format!(
+            "the label values 0 to {largest} occur, expected at most {MOST_CLASSES} classes: several values may be one class, \
+             NAME = [VALUE, VALUE] in the table [data.labels] of a configuration"
+        );
+        return Err(DataError::unusable(dir, problem));
     }
     Ok(Classes::numbered(usize::from(largest) + 1))
 }

@@ -216,14 +216,18 @@ impl Resampling {
         let mut best = vec![f32::NEG_INFINITY; count];
         let mut winner = vec![0; count];
         for &class in classes {
-            let image = self.image(image_of(class), Interpolation::Linear);
-            for ((value, best), winner) in image.iter().zip(&mut best).zip(&mut winner) {
-                if value > best {
-                    (*best, *winner) = (*value, class);
-                }
-            }
+            keep_larger(&self.image(image_of(class), Interpolation::Linear), class, &mut best, &mut winner);
         }
         winner
+    }
+}
+
+/// Makes `class` the winner of the voxels where its image is larger than the best before.
+pub(super) fn keep_larger(image: &[f32], class: u16, best: &mut [f32], winner: &mut [u16]) {
+    for ((value, best), winner) in image.iter().zip(best).zip(winner) {
+        if value > best {
+            (*best, *winner) = (*value, class);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::prepare::Geometry;
-use super::resample::Resampling;
+use super::resample::{Resampling, keep_larger};
 
 /// Takes the slices of a prediction in the order of z and makes the label map of them, as
 /// [`Geometry::restore_classes`] does at once, to the last bit; on request also the volume of probabilities of every
@@ -105,11 +105,7 @@ impl<'a> Restoration<'a> {
         self.labels.resize(start + count, 0);
         for (class, waiting) in (0..=u16::MAX).zip(&self.waiting) {
             let image = self.resampling.slices(waiting[voxels.clone()].to_vec(), from.clone(), to.clone());
-            for ((value, best), label) in image.iter().zip(&mut best).zip(&mut self.labels[start..]) {
-                if value > best {
-                    (*best, *label) = (*value, class);
-                }
-            }
+            keep_larger(&image, class, &mut best, &mut self.labels[start..]);
             let kept = usize::from(class).checked_sub(1).and_then(|index| self.probabilities.get_mut(index));
             if let Some(kept) = kept {
                 kept.extend(image);

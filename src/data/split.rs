@@ -137,21 +137,21 @@ impl Split {
     }
 
     fn validate(&self, path: &Path, names: &[String]) -> Result<(), DataError> {
+        let wrong = |problem| Err(DataError::Split { path: path.to_path_buf(), problem });
         let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let mut seen: BTreeMap<&str, &'static str> = BTreeMap::new();
         for (part, cases) in self.parts() {
             for case in cases {
                 if !known.contains(case.as_str()) {
-                    return Err(DataError::SplitUnknown { path: path.to_path_buf(), part, case: case.clone() });
+                    return wrong(format!("{part} names case {case:?}, which the data set does not have"));
                 }
                 if let Some(first) = seen.insert(case, part) {
-                    let (path, case) = (path.to_path_buf(), case.clone());
-                    return Err(DataError::SplitOverlap { path, case, first, second: part });
+                    return wrong(format!("case {case:?} is in {first} and in {part}, expected once"));
                 }
             }
         }
         if self.train.is_empty() {
-            return Err(DataError::SplitEmpty { path: path.to_path_buf() });
+            return wrong("train is empty, expected at least one case".to_owned());
         }
         Ok(())
     }

@@ -15,6 +15,9 @@ use super::DataError;
 /// affines to float32 or to printed decimals.
 pub(crate) const SAME_GRID_TOLERANCE: f64 = 0.1;
 
+/// The orders of three axes.
+pub(super) const AXIS_ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+
 /// Where the voxels of a volume lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
@@ -102,16 +105,15 @@ impl Grid {
     /// The world direction nearest to each voxel axis: of the six assignments the one whose
     /// direction cosines add up to the most, so every world axis is used once.
     pub fn closest_axes(&self) -> [AxisDirection; 3] {
-        const ASSIGNMENTS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         let cosine: [[f64; 3]; 3] = std::array::from_fn(|axis| {
             let column = self.affine.map(|row| row[axis]);
             let length = column.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
             column.map(|value| value / length)
         });
         let score = |assignment: &[usize; 3]| (0..3).map(|axis| cosine[axis][assignment[axis]].abs()).sum::<f64>();
-        let mut best = ASSIGNMENTS[0];
-        for assignment in &ASSIGNMENTS[1..] {
-            // The margin keeps the earlier assignment on a tie, whatever the rounding.
+        let mut best = AXIS_ORDERS[0];
+        for assignment in &AXIS_ORDERS[1..] {
+            // The margin keeps the earlier assignment on a tie in spite of rounding.
             if score(assignment) > score(&best) + 1e-9 {
                 best = *assignment;
             }
@@ -185,12 +187,45 @@ impl Volume {
     pub fn new(grid: Grid, voxels: Vec<f32>) -> Result<Volume, DataError> {
         let path = Path::new("volume");
         grid.check(path, voxels.len())?;
-        if let Some(first) = voxels.iter().position(|value| !value.is_finite()) {
-            let count = voxels.iter().filter(|value| !value.is_finite()).count();
-            let at = position_of(first, grid.extents);
-            return Err(DataError::NonFinite { path: path.to_owned(), count, voxels: voxels.len(), at });
-        }
+        let mut odd = NonFinite::default();
+        voxels.iter().for_each(|&value| odd.note(value));
+        odd.check(path, grid.extents)?;
         Ok(Volume { grid, voxels })
+    }
+}
+
+/// Counts voxels that are no numbers.
+#[derive(Default)]
+pub(crate) struct NonFinite {
+    seen: usize,
+    count: usize,
+    first: usize,
+}
+
+impl NonFinite {
+    /// Takes the next voxel.
+    pub(crate) fn note(&mut self, value: f32) {
+        if !value.is_finite() {
+            if self.count == 0 {
+                self.first = self.seen;
+            }
+            self.count += 1;
+        }
+        self.seen += 1;
+    }
+
+    /// The error of a file with such voxels.
+    pub(crate) fn check(&self, path: &Path, extents: [usize; 3]) -> Result<(), DataError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let problem = format!(
+            "{} of {} voxels are NaN or infinite (first at x, y, z = {:?}), expected finite numbers",
+            self.count,
+            self.seen,
+            position_of(self.first, extents)
+        );
+        Err(DataError::unusable(path, problem))
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a person should know of a file that can be read all the same.
+//! Oddities of files that can be read in spite of them.
 //!
-//! Readers put a [`Warning`] into the header; every command collects them as [`Warnings`] and tells each kind once, with the
-//! files that it concerns. What only describes a file ([`Severity::Information`]) is for `inspect` and is not collected.
+//! Readers put a [`Warning`] into the header. Every command collects them as [`Warnings`] and reports each kind once, with its
+//! files. What only describes a file ([`Severity::Information`]) is for `inspect` and is not collected.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,18 +12,18 @@ use serde::Serialize;
 /// Who needs to know of a [`Warning`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It describes the file and changes no result: only `inspect` shows it.
+    /// It describes the file and changes no result. Only `inspect` shows it.
     Information,
-    /// Results may not be what a person takes them for: every command that reads the file tells it.
+    /// It may change results. Every command that reads the file reports it.
     Fault,
 }
 
 /// An oddity of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Who needs to know; one for each kind.
+    /// Who needs to know; the same for all warnings of a kind.
     pub severity: Severity,
-    /// What is odd, without the values of the file: warnings of one kind are told once.
+    /// What is odd, without the values of the file: warnings of one kind are reported once.
     pub kind: &'static str,
     /// The values of this file; empty where the kind says everything.
     pub detail: String,
@@ -48,7 +48,7 @@ pub struct Notice {
     pub files: Vec<PathBuf>,
 }
 
-/// Files that a message names; how many more there are is said.
+/// Number of files that a message names.
 const NAMED: usize = 3;
 
 impl Warning {
@@ -76,7 +76,7 @@ impl fmt::Display for Warning {
 }
 
 impl Warnings {
-    /// Adds a warning of a file, unless it is mere information; what is known of the file already is not said again.
+    /// Adds a warning of a file, unless it is mere information or known already.
     pub fn add(&mut self, file: &Path, warning: Warning) {
         if warning.severity == Severity::Fault {
             self.put(file, warning.kind, warning.detail);
@@ -112,7 +112,7 @@ impl Warnings {
         &self.notices
     }
 
-    /// True if there is nothing to tell.
+    /// True if there are no warnings.
     pub fn is_empty(&self) -> bool {
         self.notices.is_empty()
     }
@@ -127,13 +127,15 @@ impl fmt::Display for Notice {
         }
         let first = if self.detail.is_empty() { "in" } else { "in the first of" };
         write!(f, "{}{detail}, {first} {} files: ", self.kind, self.files.len())?;
-        let named: Vec<String> = self.files.iter().take(NAMED).map(|file| file.display().to_string()).collect();
-        f.write_str(&named.join(", "))?;
-        match self.files.len().saturating_sub(NAMED) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        f.write_str(&first_of(self.files.iter().map(|file| file.display())))
     }
+}
+
+/// The first few names, and the number of the others.
+pub(super) fn first_of<T: fmt::Display>(names: impl ExactSizeIterator<Item = T>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.take(NAMED).map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 #[cfg(test)]

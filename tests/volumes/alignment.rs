@@ -78,7 +78,7 @@ fn labels_in_another_order_are_reordered() {
     }
 }
 
-/// Half a voxel off is another lattice, in whatever order.
+/// Half a voxel off is another lattice in any order.
 #[test]
 fn a_mirrored_label_on_another_lattice_is_refused() {
     let mut shifted = Grid::axis_aligned(EXTENTS, SPACING);

@@ -107,7 +107,7 @@ fn headers_that_cannot_be_right() {
     assert!(matches!(read_volume(&dir.path().join("absent.png")), Err(DataError::Io { .. })));
     assert!(matches!(read_volume(&dir.path().join("absent.nii")), Err(DataError::Io { .. })));
     std::fs::create_dir(dir.path().join("folder.nii")).expect("a folder");
-    assert!(matches!(read_volume(&dir.path().join("folder.nii")), Err(DataError::Series { .. })));
+    assert!(matches!(read_volume(&dir.path().join("folder.nii")), Err(DataError::Unusable { .. })));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! DICOM series, written byte by byte: order, geometry and scaling of slices, and series that are none.
+//! DICOM series, written byte by byte: order, geometry and scaling of slices, and what is refused.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ fn stored_numbers_become_intensities() {
         (0..2).flat_map(scaled).map(|value| value + intercept).collect()
     };
     assert_eq!(read_volume(dir.path()).expect("readable").voxels, expected([0.5, 0.5], -1024.0));
-    // A scaling of its own for every slice, as PET has it.
+    // Another scaling for every slice, as in PET.
     let pet = Slice { rescale: Some(("-1024", "3")), ..slice(1) };
     write_series(dir.path(), &[ct(0), pet]);
     assert_eq!(read_header(dir.path()).expect("readable").scalar, Scalar::Float64);
@@ -166,12 +166,12 @@ fn files_are_recognised_by_their_content() {
     let expected: Vec<f32> = (0..7).flat_map(|number| slice(number).pixels).map(f32::from).collect();
     assert_eq!((volume.grid.extents, volume.voxels), ([4, 3, 7], expected));
     assert_eq!(read_header(dir.path()).expect("readable").warnings, []);
-    // A slice alone is no volume, whatever it is called.
+    // A slice alone is no volume under any name.
     for name in ["a.img", "d.nii"] {
         let error = read_volume(&dir.path().join(name)).expect_err("a slice").to_string();
         assert!(error.contains("is a slice of a DICOM series, expected the folder"), "{error}");
     }
-    // A folder is a series, whatever it is called.
+    // A folder is a series under any name.
     let named = dir.path().join("case.nii");
     std::fs::create_dir(&named).expect("a folder");
     slice(0).write(&named, "a.img");

@@ -72,7 +72,7 @@ fn a_qform_that_is_the_sform_but_for_pixdim_follows_it() {
     assert_eq!(told(&right), Vec::<&str>::new(), "the two agree");
     let (_, fields) = output(&dir, &header(&dir, &both([1.0, 1.0, 1.0])));
     assert_eq!((fields.pixdim[..4].to_vec(), fields.qform_code, fields.sform_code), (vec![-1.0, 2.0, 2.5, 3.0], 1, 2));
-    // A qform elsewhere is another geometry with a pixdim of its own: an output keeps both, as its image has them.
+    // A qform elsewhere is another geometry with another pixdim: an output keeps both as they are in its image.
     let elsewhere = both([1.0, 1.0, 1.0]).qform(1, TURN, [50.0, 0.0, 0.0]);
     let image = header(&dir, &elsewhere);
     assert_eq!(image.spacing, [2.0, 2.5, 3.0]);

@@ -17,7 +17,7 @@ use crate::crafted::{EXTENTS, OBLIQUE, VOXELS, close, folder, stored};
 const HEADER: &str = "ObjectType = Image\nNDims = 3\nDimSize = 5 3 7\nElementSpacing = 0.5 1.25 3\n\
     TransformMatrix = 0 1 0 -1 0 0 0 0 1\nOffset = 4 -5 6\n";
 
-/// Columns of LPS directions (0, 1, 0), (-1, 0, 0), (0, 0, 1) times the spacings, first two rows turned round.
+/// Columns of LPS directions (0, 1, 0), (-1, 0, 0), (0, 0, 1) times the spacings, first two rows negated.
 const AFFINE: [[f64; 4]; 3] = [[0.0, 1.25, 0.0, -4.0], [-0.5, 0.0, 0.0, 5.0], [0.0, 0.0, 3.0, 6.0]];
 
 fn golden(name: &str) -> PathBuf {

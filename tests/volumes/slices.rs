@@ -31,7 +31,7 @@ pub struct Slice {
     pub stored: u16,
     pub signed: u16,
     pub rescale: Option<(&'static str, &'static str)>,
-    /// More elements of group 0028, in ascending order behind Columns and before BitsAllocated.
+    /// More elements of group 0028, in ascending order after Columns and before BitsAllocated.
     pub frames: Option<&'static str>,
     pub pixels: Vec<u16>,
     pub syntax: &'static str,

@@ -2,11 +2,11 @@
 
 use crate::data::Warning;
 
-/// A stated spacing that is off the length of the affine's column by no more than this part is that length in fewer
-/// decimals, and is kept as it is stated: an affine of float32 or of text with five digits is not more exact.
+/// A stated spacing is kept if it differs from the length of the affine's column by no more than this part: an affine of
+/// float32, or of text with five digits, is not more exact.
 const ROUNDING: f64 = 1e-4;
 
-/// A stated spacing that is off by more is worth a warning: 1 mm on an organ of 10 cm.
+/// A stated spacing that differs by more is worth a warning: 1 mm on an organ of 10 cm.
 const NOTABLE: f64 = 0.01;
 
 /// Spacings further apart than this ratio make a volume anisotropic enough to warn.
@@ -58,8 +58,8 @@ pub(super) fn ras_from_lps(mut affine: [[f64; 4]; 3]) -> [[f64; 4]; 3] {
     affine
 }
 
-/// Spacings of the first `axes` axes: those that are `stated` as far as they are the affine's, else the affine's, so that
-/// distances and volumes are those of the geometry. 1 for axes that are not there.
+/// Spacings of the first `axes` axes: the `stated` one where it agrees with the affine, else the affine's, so that distances and
+/// volumes follow from the geometry. 1 for axes that are not there.
 pub(super) fn spacing_of(affine: &[[f64; 4]; 3], stated: [f64; 3], axes: usize) -> [f64; 3] {
     let lengths = column_lengths(affine);
     std::array::from_fn(|axis| match axis < axes {
@@ -69,8 +69,8 @@ pub(super) fn spacing_of(affine: &[[f64; 4]; 3], stated: [f64; 3], axes: usize) 
     })
 }
 
-/// Oddities of the geometry that a user should know of: spacings that are `stated` against the affine, and anisotropy;
-/// `axes` is the number of axes that are there.
+/// Oddities of the geometry that a user should know of: `stated` spacings that disagree with the affine, and anisotropy. `axes`
+/// is the number of axes in the file.
 pub(super) fn warnings_of(affine: &[[f64; 4]; 3], stated: [f64; 3], axes: usize) -> Vec<Warning> {
     let (mut warnings, axes) = (Vec::new(), axes.min(3));
     let spacing = spacing_of(affine, stated, axes);

@@ -1,6 +1,6 @@
-//! What a file is by its first bytes, where its name promises something else or nothing.
+//! What a file is by its first bytes, where its name says something else or nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::format::{Format, format_of_name, is_part_of_series};
 use super::input::{Input, Packing};
@@ -22,9 +22,9 @@ const DOCUMENTS: [&str; 18] = [
 /// What the first bytes of a file say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// There are none.
+    /// The file is empty.
     Empty,
-    /// A git-lfs pointer, which stands for a file of so many bytes.
+    /// A git-lfs pointer to a file of so many bytes.
     Pointer(Option<u64>),
     /// A slice of a series: a file of a volume that is a folder.
     Slice,
@@ -70,7 +70,7 @@ impl Content {
     }
 }
 
-/// True for files that are not meant to hold a volume: hidden ones, descriptions, text without an ending (README).
+/// True for files that are not meant to be volumes: hidden ones, descriptions, text without an ending (README).
 pub(crate) fn is_description(name: &str, content: impl FnOnce() -> Content) -> bool {
     let lower = name.to_ascii_lowercase();
     name.starts_with('.')
@@ -78,11 +78,11 @@ pub(crate) fn is_description(name: &str, content: impl FnOnce() -> Content) -> b
         || !name.contains('.') && matches!(content(), Content::Text(_))
 }
 
-/// A better reason for a file that could not be read as a volume: it is text, a git-lfs pointer, or DICOM of another name.
+/// The reason why a file could not be read, where its content shows it: it is text, a git-lfs pointer, or a slice of a series.
+/// Otherwise `error`.
 pub(super) fn explain(input: Input<'_>, error: DataError) -> DataError {
-    let wrong = |path: &Path, found: String, expected: &'static str| {
-        let path: PathBuf = path.to_path_buf();
-        DataError::NoVolume { path, found, expected }
+    let wrong = |path: &Path, found: String, expected: &str| {
+        DataError::unusable(path, format!("is {found}, expected {expected}"))
     };
     let has_text_header = |path| format_of_name(path).is_some_and(Format::has_text_header);
     let named = !input.is_memory() && format_of_name(input.path).is_some();

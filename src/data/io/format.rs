@@ -6,13 +6,13 @@ use super::dicom::Dicom;
 use super::input::Input;
 use super::metaimage::MetaImage;
 use super::nifti::Nifti;
-use super::{Header, Output};
+use super::{Header, Output, name_of};
 use crate::data::DataError;
 
 /// All formats. A new one is its module and a line here.
 pub(super) static FORMATS: [&dyn Format; 3] = [&Nifti, &MetaImage, &Dicom];
 
-/// A file format. Files are told by their endings; a format whose volumes are folders by the content of the files.
+/// A file format. The ending of a file's name decides its format; the files of a series are recognised by their content.
 pub(crate) trait Format: Sync {
     /// Its name in messages.
     fn name(&self) -> &'static str;
@@ -27,7 +27,7 @@ pub(crate) trait Format: Sync {
         false
     }
 
-    /// Set where a volume is a folder.
+    /// For a format whose volumes are folders.
     fn series(&self) -> Option<&dyn SeriesFormat> {
         None
     }
@@ -46,7 +46,7 @@ pub(crate) trait Format: Sync {
     }
 }
 
-/// A format whose volumes are folders. Its files are recognised by their first bytes, whatever their names.
+/// A format whose volumes are folders (series of slices). Its files are recognised by their first bytes.
 pub(crate) trait SeriesFormat {
     /// True if a file that begins with these bytes is part of such a volume ([`super::content::START`] bytes or all).
     fn is_part(&self, start: &[u8]) -> bool;
@@ -57,7 +57,7 @@ pub(crate) trait SeriesFormat {
     /// Folders of volumes that lie deeper in this one: the first few.
     fn series_within(&self, dir: &Path) -> Vec<PathBuf>;
 
-    /// What else a folder holds that is no volume.
+    /// What a folder without a series holds instead.
     fn beside_series(&self, dir: &Path) -> String;
 }
 
@@ -78,9 +78,9 @@ pub(crate) enum Part {
     Whole,
     /// A header whose voxels are in another file.
     Header,
-    /// The voxels of a header of the same name: they stand for the volume, but are no case of their own.
+    /// The voxels of a header with the same name. It names the volume, but is not counted as a second case.
     Half,
-    /// Voxels without a hint of where their header is: they stand for nothing.
+    /// Bare voxels, which cannot be read without the header that refers to them.
     Bare,
 }
 
@@ -94,13 +94,13 @@ impl Ending {
         Ending { listed: false, ..self }
     }
 
-    /// True if a name that ends so stands for a case.
+    /// True if files with this ending are cases.
     fn is_case(&self) -> bool {
         matches!(self.part, Part::Whole | Part::Header)
     }
 }
 
-/// The longest ending of a file name that stands for a volume, and its format.
+/// The longest known ending of a file name, and its format; none for bare voxels.
 fn known(name: &str) -> Option<(Ending, &'static dyn Format)> {
     let lower = name.to_ascii_lowercase();
     let all = FORMATS.iter().flat_map(|&format| format.endings().iter().map(move |&ending| (ending, format)));
@@ -109,14 +109,14 @@ fn known(name: &str) -> Option<(Ending, &'static dyn Format)> {
         .max_by_key(|(ending, _)| ending.text.len())
 }
 
-/// A file name before its ending, and the ending, where it stands for a volume.
+/// A file name before its ending, and the ending, where it names a volume.
 pub(super) fn split_ending(name: &str) -> Option<(&str, &str)> {
     known(name).map(|(ending, _)| name.split_at(name.len() - ending.text.len()))
 }
 
 /// The format of a file name.
 pub(super) fn format_of_name(path: &Path) -> Option<&'static dyn Format> {
-    known(&path.file_name()?.to_string_lossy()).map(|(_, format)| format)
+    known(&name_of(path)).map(|(_, format)| format)
 }
 
 /// The format of a folder.
@@ -159,7 +159,7 @@ pub(crate) fn without_series(path: &Path) -> Result<PathBuf, String> {
 /// The file name under which a result for the volume `input` is written: its own where its format is written, else that
 /// of a compressed NIfTI file.
 pub fn output_name(input: &Path) -> String {
-    let name = input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name_of(input);
     match known(&name) {
         Some((_, format)) if format.writer().is_some() => name,
         Some((ending, _)) => format!("{}.nii.gz", &name[..name.len() - ending.text.len()]),
@@ -167,10 +167,10 @@ pub fn output_name(input: &Path) -> String {
     }
 }
 
-/// Whether a file of this name can be written: to be asked before there is anything to write.
+/// Whether a file of this name can be written. Ask before the work whose result is to be written.
 ///
 /// # Errors
-/// [`DataError::UnknownFormat`] or [`DataError::ReadOnlyFormat`].
+/// [`DataError::UnknownFormat`], or [`DataError::Unusable`] for a format that is only read.
 pub fn check_output(path: &Path) -> Result<(), DataError> {
     writer_of(path).map(|_| ())
 }
@@ -179,7 +179,13 @@ pub fn check_output(path: &Path) -> Result<(), DataError> {
 pub(super) fn writer_of(path: &Path) -> Result<fn(&Output<'_>) -> Result<(), DataError>, DataError> {
     let format = format_of_name(path).or_else(|| format_of_folders().filter(|_| path.is_dir()));
     let format = format.ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() })?;
-    format.writer().ok_or_else(|| DataError::ReadOnlyFormat { path: path.to_path_buf(), format: format.name() })
+    format.writer().ok_or_else(|| {
+        let written = listed(|format, _| format.writer().is_some());
+        DataError::unusable(
+            path,
+            format!("{} is not written; expected a file name that ends in {written}", format.name()),
+        )
+    })
 }
 
 /// All files that are written for the output `path`: two for a pair of header and voxels.
@@ -187,8 +193,8 @@ pub fn files_written(path: &Path) -> Vec<PathBuf> {
     format_of_name(path).map_or_else(|| vec![path.to_path_buf()], |format| format.files(path))
 }
 
-/// The case that a file name stands for, if it is a volume's: `a.nii.gz` gives `a`. Hidden files (`._a.nii`, which macOS
-/// leaves) and the `.img` half of a pair are no volumes of their own.
+/// The case of a file name, if it is a volume's: `a.nii.gz` gives `a`. Hidden files (`._a.nii`, which macOS leaves) and the
+/// `.img` half of a pair are not cases.
 pub fn case_of(file_name: &str) -> Option<&str> {
     let (ending, _) = known(file_name)?;
     let is_case = ending.is_case() && !file_name.starts_with('.');
@@ -220,14 +226,9 @@ pub(crate) fn endings_read() -> String {
     listed(|_, _| true)
 }
 
-/// Endings of files that stand for cases.
+/// Endings of files that are cases.
 pub(crate) fn endings_of_cases() -> String {
     listed(|_, ending| ending.is_case())
-}
-
-/// Endings of files that are written.
-pub(crate) fn endings_written() -> String {
-    listed(|format, _| format.writer().is_some())
 }
 
 /// The names of the formats, for a person: "NIfTI, MetaImage, folders of DICOM series".
@@ -260,7 +261,6 @@ mod tests {
     fn names_come_from_the_table() {
         assert_eq!(endings_read(), ".nii, .nii.gz, .hdr, .img, .mha or .mhd");
         assert_eq!(endings_of_cases(), ".nii, .nii.gz, .hdr, .mha or .mhd");
-        assert_eq!(endings_written(), endings_read());
         assert_eq!(formats_read(), "NIfTI, MetaImage, folders of DICOM series");
         assert_eq!(sample_names(), ["a.nii", "a.hdr", "a.mha", "a.mhd", "a"]);
     }

@@ -1,4 +1,4 @@
-//! What a file says about its voxels, whatever its format.
+//! What a file of any format says about its voxels.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -10,6 +10,7 @@ use super::bytes::ByteOrder;
 use super::input::Input;
 use super::nifti;
 use super::scalar::{Encoding, Scalar, Scaling};
+use crate::data::error::shape_text;
 use crate::data::volume::Grid;
 use crate::data::{DataError, Warning};
 
@@ -56,13 +57,23 @@ pub(crate) trait Native: Any + Debug + Send + Sync {
 pub(crate) type Pieces<'a> = &'a mut dyn FnMut(&[u8], Encoding) -> Result<(), DataError>;
 
 impl Header {
-    /// The grid of a file with three axes (further axes of extent 1 are let pass).
+    /// The grid of a file with three axes; further axes must have extent 1.
     pub fn grid(&self, path: &Path) -> Result<Grid, DataError> {
         if self.shape.len() < 3 || self.shape[3..].iter().any(|&extent| extent != 1) {
-            return Err(DataError::NotThreeAxes { path: path.to_path_buf(), shape: self.shape.clone() });
+            let expected = "expected three axes (x, y, z); further axes only of extent 1";
+            return Err(DataError::unusable(path, format!("shape is {}, {expected}", shape_text(&self.shape))));
         }
         let extents = [self.shape[0], self.shape[1], self.shape[2]];
         Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
+    }
+
+    /// Refuses voxels that are not one real number each.
+    pub(in crate::data) fn check_real(&self, path: &Path) -> Result<(), DataError> {
+        if self.scalar.is_real() {
+            return Ok(());
+        }
+        let expected = "expected one real number per voxel (integer, float32 or float64)";
+        Err(DataError::unusable(path, format!("voxels are of type {}, {expected}", self.scalar.name())))
     }
 
     /// Affines that the file states, or that other programs assume, besides the one that is used.

@@ -25,7 +25,7 @@ const PIECE: usize = 1 << 18;
 /// Whether bytes are decompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
-    /// If the file begins as gzip does, whatever its name: for files whose first bytes are known to be others.
+    /// If the file begins as gzip does: for files that begin otherwise when they are not compressed.
     Detect,
     /// Never: bare voxels may begin as gzip does.
     Plain,
@@ -33,7 +33,7 @@ pub(crate) enum Packing {
     Deflated(Option<u64>),
 }
 
-/// A file, or bytes that stand for it: what fuzzing reads millions of times.
+/// A file, or bytes in place of one (for fuzzing).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) path: &'a Path,
@@ -61,7 +61,7 @@ impl<'a> Input<'a> {
         Input { path, memory: Some(bytes) }
     }
 
-    /// True for bytes that stand for files.
+    /// True for bytes in place of files.
     pub(crate) fn is_memory(self) -> bool {
         self.memory.is_some()
     }

@@ -27,6 +27,8 @@ mod read;
 pub mod scalar;
 mod write;
 
+use std::path::{Path, PathBuf};
+
 pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
 pub use format::{case_of, check_output, files_written, is_series, output_name};
@@ -35,6 +37,7 @@ pub use read::{check_volume, label_values, read_header, read_label_map, read_vol
 pub use scalar::{Scalar, Scaling};
 pub use write::{write_label_map, write_probabilities, write_volume, write_volume_as};
 
+use super::DataError;
 use header::{Native, Pieces};
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
@@ -42,3 +45,19 @@ pub(crate) use read::{header_of, read_labels, read_voxels, visit_voxels};
 #[cfg(feature = "fuzzing")]
 pub(crate) use read::{label_map_of, volume_of};
 use write::{Output, PROBABILITY};
+
+
+/// The name of a file or folder.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The entries of a folder, sorted: the system lists them in any order, and messages should not depend on it.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let failed = || DataError::io(dir, "list");
+    let entries = std::fs::read_dir(dir).map_err(failed())?;
+    let mut paths =
+        entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed())).collect::<Result<Vec<_>, _>>()?;
+    paths.sort();
+    Ok(paths)
+}

@@ -7,7 +7,7 @@ use super::format::format_of;
 use super::header::Header;
 use super::input::{Input, room_for};
 use crate::data::DataError;
-use crate::data::volume::{LabelMap, Volume, position_of};
+use crate::data::volume::{LabelMap, NonFinite, Volume, position_of};
 
 /// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 ·
 /// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
@@ -32,18 +32,18 @@ pub(crate) fn header_of(input: Input<'_>) -> Result<Header, DataError> {
     format.read_header(input).map_err(|error| content::explain(input, error))
 }
 
-/// Calls `each` with every voxel of a file of any shape, scaled, in the order of the file, a piece of the file in memory
-/// at a time; refuses colours and complex numbers. `room` is called before the first voxel, when the length of the file
-/// was found to allow them all.
+/// Calls `each` with every voxel of a file of any shape, scaled, in the order of the file. A piece of the file is in memory at a
+/// time. `room` is called before the first voxel, after the check that the file is long enough for all of them.
+///
+/// # Errors
+/// [`DataError`] of the file, also where voxels are colours or complex numbers.
 pub(crate) fn visit_voxels<R>(
     input: Input<'_>,
     header: &Header,
     room: impl FnOnce(usize) -> Result<R, DataError>,
     mut each: impl FnMut(&mut R, f64),
 ) -> Result<R, DataError> {
-    if !header.scalar.is_real() {
-        return Err(DataError::VoxelType { path: input.path.to_path_buf(), dtype: header.scalar.name() });
-    }
+    header.check_real(input.path)?;
     let (mut room, mut made) = (Some(room), None);
     let visited = header.native.visit(input, header, &mut |bytes, encoding| {
         if let Some(room) = room.take() {
@@ -55,7 +55,7 @@ pub(crate) fn visit_voxels<R>(
         Ok(())
     });
     visited.map_err(|error| content::explain(input, error))?;
-    Ok(made.expect("a volume has voxels"))
+    Ok(made.expect("extents are 1 or more"))
 }
 
 /// Reads an image; its voxels are finite.
@@ -116,35 +116,7 @@ pub fn check_volume(path: &Path, header: &Header) -> Result<[f32; 2], DataError>
     Ok(range)
 }
 
-/// Voxels that are no numbers.
-#[derive(Default)]
-struct NonFinite {
-    seen: usize,
-    count: usize,
-    first: usize,
-}
-
-impl NonFinite {
-    fn note(&mut self, value: f32) {
-        if !value.is_finite() {
-            if self.count == 0 {
-                self.first = self.seen;
-            }
-            self.count += 1;
-        }
-        self.seen += 1;
-    }
-
-    fn check(&self, path: &Path, extents: [usize; 3]) -> Result<(), DataError> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        let (at, path) = (position_of(self.first, extents), path.to_path_buf());
-        Err(DataError::NonFinite { path, count: self.count, voxels: self.seen, at })
-    }
-}
-
-/// Reads a label map: whole numbers from 0 to 65535, in whatever type they are stored.
+/// Reads a label map: whole numbers from 0 to 65535, of any real type in the file.
 pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
     label_map_of(Input::file(path))
 }

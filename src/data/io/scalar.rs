@@ -41,52 +41,39 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// Name as numpy has it; `rgb24` and `rgba32` for colours.
+    /// Name, bytes, and whether a voxel is one real number, in the order of the types.
+    const TABLE: [(&'static str, usize, bool); 16] = [
+        ("uint8", 1, true),
+        ("int8", 1, true),
+        ("uint16", 2, true),
+        ("int16", 2, true),
+        ("uint32", 4, true),
+        ("int32", 4, true),
+        ("uint64", 8, true),
+        ("int64", 8, true),
+        ("float32", 4, true),
+        ("float64", 8, true),
+        ("float128", 16, false),
+        ("complex64", 8, false),
+        ("complex128", 16, false),
+        ("complex256", 32, false),
+        ("rgb24", 3, false),
+        ("rgba32", 4, false),
+    ];
+
+    /// Name as in numpy; `rgb24` and `rgba32` for colours.
     pub fn name(self) -> &'static str {
-        match self {
-            Scalar::Uint8 => "uint8",
-            Scalar::Int8 => "int8",
-            Scalar::Uint16 => "uint16",
-            Scalar::Int16 => "int16",
-            Scalar::Uint32 => "uint32",
-            Scalar::Int32 => "int32",
-            Scalar::Uint64 => "uint64",
-            Scalar::Int64 => "int64",
-            Scalar::Float32 => "float32",
-            Scalar::Float64 => "float64",
-            Scalar::Float128 => "float128",
-            Scalar::Complex64 => "complex64",
-            Scalar::Complex128 => "complex128",
-            Scalar::Complex256 => "complex256",
-            Scalar::Rgb24 => "rgb24",
-            Scalar::Rgba32 => "rgba32",
-        }
+        Self::TABLE[self as usize].0
     }
 
     /// Bytes per voxel.
     pub fn bytes(self) -> usize {
-        match self {
-            Scalar::Uint8 | Scalar::Int8 => 1,
-            Scalar::Uint16 | Scalar::Int16 => 2,
-            Scalar::Rgb24 => 3,
-            Scalar::Uint32 | Scalar::Int32 | Scalar::Float32 | Scalar::Rgba32 => 4,
-            Scalar::Uint64 | Scalar::Int64 | Scalar::Float64 | Scalar::Complex64 => 8,
-            Scalar::Float128 | Scalar::Complex128 => 16,
-            Scalar::Complex256 => 32,
-        }
+        Self::TABLE[self as usize].1
     }
 
     /// True if a voxel is one real number that the reader decodes.
     pub fn is_real(self) -> bool {
-        !matches!(
-            self,
-            Scalar::Float128
-                | Scalar::Complex64
-                | Scalar::Complex128
-                | Scalar::Complex256
-                | Scalar::Rgb24
-                | Scalar::Rgba32
-        )
+        Self::TABLE[self as usize].2
     }
 
     /// True for float32 and float64.

@@ -16,7 +16,7 @@ pub(super) const PROBABILITY: &str = "vnet-engine: probability of a class";
 pub(crate) struct Output<'a> {
     /// The file that names it.
     pub(super) path: &'a Path,
-    /// The header whose shape and affine it gets, of whatever format.
+    /// The header, of any format, whose shape and affine it gets.
     pub(super) like: &'a Header,
     /// The type of its voxels.
     pub(super) scalar: Scalar,
@@ -35,19 +35,19 @@ impl Output<'_> {
     /// The voxels as bytes.
     ///
     /// # Errors
-    /// [`DataError::VoxelCount`] where they are not as many as the shape asks for, [`DataError::Unwritable`] for a value beyond
+    /// [`DataError::VoxelCount`] where they are not as many as the shape asks for, [`DataError::Unusable`] for a value beyond
     /// the type's range.
     pub(super) fn encoded(&self, order: ByteOrder) -> Result<Vec<u8>, DataError> {
         let (count, encoded) = match self.voxels {
             Voxels::Labels(voxels) => (voxels.len(), encode(voxels, self.scalar, order)),
             Voxels::Intensities(voxels) => (voxels.len(), encode(voxels, self.scalar, order)),
         };
-        let (path, shape) = (self.path.to_path_buf(), &self.like.shape);
-        let expected = shape.iter().product();
+        let (shape, expected) = (self.like.shape.clone(), self.like.shape.iter().product());
         if count != expected {
-            return Err(DataError::VoxelCount { path, voxels: count, expected, shape: shape.clone() });
+            return Err(DataError::VoxelCount { path: self.path.to_path_buf(), voxels: count, expected, shape });
         }
-        encoded.map_err(|value| DataError::Unwritable { path, value, dtype: self.scalar.name() })
+        let problem = |value| format!("value {value} cannot be written as {}", self.scalar.name());
+        encoded.map_err(|value| DataError::unusable(self.path, problem(value)))
     }
 }
 
@@ -78,7 +78,7 @@ pub fn write_probabilities(path: &Path, volume: &Volume, like: &Header) -> Resul
     write(&Output { path, like, scalar, is_probability: true, voxels })
 }
 
-/// Writes in the format of the file name, whatever the format of `like`.
+/// Writes in the format of the file name, which need not be that of `like`.
 fn write(output: &Output<'_>) -> Result<(), DataError> {
     writer_of(output.path)?(output)
 }

@@ -66,8 +66,7 @@ pub(super) struct Anatomy {
     fine: Texture,
     coarse: Texture,
     strands: Texture,
-    /// The signal of each tissue is multiplied by 1 + this times a number of its own: sequences
-    /// differ.
+    /// A factor for the signal of each tissue, because sequences differ.
     contrast: [f64; 5],
 }
 

@@ -34,7 +34,7 @@ const ITEM: Tag = (0xFFFE, 0xE000);
 const ITEM_END: Tag = (0xFFFE, 0xE00D);
 const SEQUENCE_END: Tag = (0xFFFE, 0xE0DD);
 
-/// What stands for the transfer syntax where a file does not tell it.
+/// The transfer syntax of a file that does not state it.
 pub(super) const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
 pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 /// Bytes of an inflated data set, at most.
@@ -138,11 +138,9 @@ impl<'a> DataSet<'a> {
             Problem::Unlike => {
                 let reason =
                     "it begins as no DICOM file does, expected DICM after 128 bytes or elements of group 2 or 8";
-                DataError::Dicom { path: path.to_path_buf(), reason: reason.into() }
+                DataError::unusable(path, reason)
             }
-            Problem::Deflated(reason) => {
-                DataError::Dicom { path: path.to_path_buf(), reason: format!("the deflated data set: {reason}") }
-            }
+            Problem::Deflated(reason) => DataError::unusable(path, format!("the deflated data set: {reason}")),
         })
     }
 
@@ -188,7 +186,7 @@ impl<'a> DataSet<'a> {
         }
     }
 
-    /// Text without the blanks behind it; none if the element is absent.
+    /// Text without trailing blanks; none if the element is absent.
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
         self.value(tag).map(text)
     }
@@ -251,7 +249,7 @@ fn elements(bytes: &[u8], mut at: usize, coding: Coding) -> Result<BTreeMap<Tag,
             let ranges = fragments(bytes, element.value, coding)?;
             elements.insert(element.tag, (Value::Fragments(ranges), element.vr));
         } else {
-            at = behind_sequence(bytes, &element, coding)?;
+            at = after_sequence(bytes, &element, coding)?;
         }
         if element.tag == PIXEL_DATA {
             break;
@@ -260,7 +258,7 @@ fn elements(bytes: &[u8], mut at: usize, coding: Coding) -> Result<BTreeMap<Tag,
     Ok(elements)
 }
 
-/// The fragments of encapsulated pixels behind the offset table, which is the first item.
+/// The fragments of encapsulated pixels after the offset table, which is the first item.
 fn fragments(bytes: &[u8], mut at: usize, coding: Coding) -> Result<Vec<Range<usize>>, Problem> {
     let mut ranges = Vec::new();
     loop {
@@ -274,7 +272,7 @@ fn fragments(bytes: &[u8], mut at: usize, coding: Coding) -> Result<Vec<Range<us
 }
 
 /// The end of a sequence of undefined length.
-fn behind_sequence(bytes: &[u8], sequence: &Element, coding: Coding) -> Result<usize, Problem> {
+fn after_sequence(bytes: &[u8], sequence: &Element, coding: Coding) -> Result<usize, Problem> {
     // Unknown elements of undefined length hold implicit ones (PS3.5, section 6.2.2, note 2).
     let inner = |vr: [u8; 2], coding| if vr == *b"UN" { IMPLICIT } else { coding };
     let mut open = vec![inner(sequence.vr, coding)];
@@ -309,7 +307,7 @@ mod tests {
         bytes
     }
 
-    /// The rows of a file that are behind other elements.
+    /// The rows of a file where they follow other elements.
     fn rows(elements: &[&[u8]]) -> Result<Option<u16>, Problem> {
         DataSet::parse(&file(&[elements, &[ROWS]].concat())).map(|set| set.short((0x28, 0x10)))
     }
@@ -352,13 +350,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_the_pixels_or_in_other_groups_does_not_count() {
+    fn what_follows_the_pixels_or_is_in_other_groups_does_not_count() {
         let pixels: &[u8] = b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0abcd";
         let other: &[u8] = b"\x29\0\x10\0US\x02\0\x03\0";
         for stray in 0..8 {
             let bytes = file(&[ROWS, other, pixels, &vec![7; stray]]);
             let set = DataSet::parse(&bytes).expect("whole");
-            assert_eq!(set.native_pixels(2).as_deref(), Some(&b"abcd"[..]), "{stray} bytes behind");
+            assert_eq!(set.native_pixels(2).as_deref(), Some(&b"abcd"[..]), "{stray} bytes after");
             assert_eq!((set.elements.len(), set.short((0x29, 0x10))), (2, None));
         }
     }

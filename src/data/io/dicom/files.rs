@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::name_of;
 use super::slice::{Object, Slice};
 use crate::data::io::content::{Content, is_description};
 use crate::data::io::input::Input;
+use crate::data::io::{entries, name_of};
+use crate::data::warning::first_of;
 use crate::data::{DataError, Warning};
 
-/// Names in a message; how many more there are is said.
-const NAMED: usize = 3;
 /// Folders are searched for series to this depth (patient, study, series and one more), until there are so many of them, and up to
 /// so many entries: a folder may hold all that there is.
 const DEPTH: usize = 4;
@@ -38,7 +37,7 @@ impl Files {
         let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         let mut leave_out = |reason, name| left_out.entry(reason).or_default().push(name);
         let mut paths = Vec::new();
-        for path in sorted(dir)? {
+        for path in entries(dir)? {
             let name = name_of(&path);
             match kind_of(&path, &name) {
                 Kind::Dicom => paths.push(path),
@@ -65,7 +64,7 @@ impl Files {
 
     /// What is left out, a warning for each reason.
     pub(super) fn warnings(&self) -> Vec<Warning> {
-        self.left_out.iter().map(|(reason, names)| Warning::with(reason, some_of(names))).collect()
+        self.left_out.iter().map(|(reason, names)| Warning::with(reason, first_of(names.iter()))).collect()
     }
 
     /// Why there are no slices, and where there are some.
@@ -88,8 +87,9 @@ impl Files {
 fn some_unread(dir: &Path, paths: &[PathBuf], count: usize, mut unread: Vec<(String, DataError)>) -> DataError {
     let names: Vec<String> = unread.iter().map(|(name, _)| name.clone()).collect();
     let first = unread.remove(0).1;
-    let problem = format!("{count} of {} DICOM files cannot be read ({}): {first}", paths.len(), some_of(&names));
-    DataError::Series { dir: dir.to_path_buf(), problem, expected: "slices that can all be read" }
+    let problem =
+        format!("{count} of {} DICOM files cannot be read ({}): {first}", paths.len(), first_of(names.iter()));
+    DataError::unusable(dir, format!("{problem}, expected slices that can all be read"))
 }
 
 /// What an entry of the folder is.
@@ -132,17 +132,17 @@ pub(super) fn beside_series(dir: &Path) -> String {
 /// Folders with DICOM series in the folders of this one; the first of them, where there are many.
 pub(super) fn series_within(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut entries = 0;
+    let mut seen = 0;
     let mut level = vec![dir.to_path_buf()];
     for _ in 0..DEPTH {
         let mut next = Vec::new();
         for folder in level {
-            for path in sorted(&folder).unwrap_or_default() {
-                entries += 1;
-                if found.len() == MOST_SERIES || entries > MOST_ENTRIES {
+            for path in entries(&folder).unwrap_or_default() {
+                seen += 1;
+                if found.len() == MOST_SERIES || seen > MOST_ENTRIES {
                     return found;
                 }
-                // Links may lead back: whatever they make of a folder, each file is looked at once.
+                // Links may lead back to a folder that was searched.
                 if path.is_dir() && !path.is_symlink() && !name_of(&path).starts_with('.') {
                     if is_series(&path) { found.push(path) } else { next.push(path) }
                 }
@@ -151,22 +151,4 @@ pub(super) fn series_within(dir: &Path) -> Vec<PathBuf> {
         level = next;
     }
     found
-}
-
-/// The entries of a folder: it is listed in no order, messages are not to depend on it.
-fn sorted(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let entries = std::fs::read_dir(dir).map_err(DataError::io(dir, "list"))?;
-    let mut paths = entries
-        .map(|entry| entry.map(|e| e.path()).map_err(DataError::io(dir, "list")))
-        .collect::<Result<Vec<_>, _>>()?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn some_of(names: &[String]) -> String {
-    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
 }

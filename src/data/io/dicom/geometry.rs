@@ -14,14 +14,14 @@
 
 use std::collections::BTreeMap;
 
-use super::name_of;
 use super::slice::Slice;
 use crate::data::Warning;
+use crate::data::io::name_of;
 use crate::data::volume::SAME_GRID_TOLERANCE;
 
 /// A slice may be off its place by this part of a voxel.
 const OFF_PLACE: f64 = 1.0 / 6.0;
-/// Distances of neighbours that differ by more than this part of their mean are told, as ITK does.
+/// Distances of neighbours that differ by more than this part of their mean are worth a warning, as in ITK.
 const UNEVEN: f64 = 1e-4;
 
 /// Cosine of a tilt of 1.1°: directions are printed with as few as four digits.

@@ -10,9 +10,9 @@
 //! The spacing of the slices is that of their positions, not `SliceThickness`; with a tilted gantry the third axis is
 //! oblique to the slices. Slices that are not evenly spaced (one missing or doubled), of different size, orientation or spacing,
 //! and several series in one folder are errors; `geometry` has the tolerances. Intensities are stored · `RescaleSlope` +
-//! `RescaleIntercept`, per slice, and each slice may have a type of its own; windows and lookup tables for display are not applied.
+//! `RescaleIntercept`; scaling and type may differ between slices. Windows and lookup tables for display are not applied.
 //!
-//! Files are recognised by their content, whatever their names (`start`): without preamble, without file meta information.
+//! Files are recognised by their content, not by their names (`start`), also without preamble or file meta information.
 //! Read: one frame, one sample per pixel of 8 or 16 bits, uncompressed, deflated, RLE or JPEG (baseline, extended,
 //! lossless). Not read: JPEG 2000, JPEG-LS, files of several frames. What else lies in the folder is left out with a warning:
 //! objects that are no images of the series (contours, reports, presentation states, segmentations, doses), empty files, git-lfs
@@ -102,14 +102,12 @@ fn read_header_of_file(input: Input<'_>) -> Result<Header, DataError> {
 }
 
 fn no_slices(path: &Path, problem: String) -> DataError {
-    let expected = "a file of a known format, or the slices of one series";
-    DataError::Series { dir: path.to_path_buf(), problem, expected }
+    DataError::unusable(path, format!("{problem}, expected a file of a known format, or the slices of one series"))
 }
 
 /// The header of one slice or more.
 fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
-    let wrong =
-        |problem: String, expected: &'static str| DataError::Series { dir: dir.to_path_buf(), problem, expected };
+    let wrong = |problem: String, expected: &str| DataError::unusable(dir, format!("{problem}, expected {expected}"));
     geometry::check_alike(&slices)
         .map_err(|problem| wrong(problem, "the slices of one series, equal in all but their position"))?;
     let normal = geometry::sort(&mut slices);
@@ -137,7 +135,7 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     let identity = first.scaling.slope == 1.0 && first.scaling.intercept == 0.0;
     Ok(Header {
         shape: vec![first.extents[0], first.extents[1], slices.len()],
-        // Where every slice has a scaling of its own, numbers are scaled as they are read.
+        // Where scaling differs between slices, numbers are scaled as they are read.
         scalar: if scaled { Scalar::Float64 } else { scalar_of(&slices) },
         byte_order: ByteOrder::Little,
         scaling: (!scaled && !identity).then_some(first.scaling),
@@ -146,10 +144,6 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
         warnings,
         native: Arc::new(Series { slices }),
     })
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The type of all slices, or one that holds the numbers of all: a series may mix signed and unsigned ones.

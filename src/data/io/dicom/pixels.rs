@@ -18,7 +18,7 @@ const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
 /// Cells of a frame of `extents` (columns, rows), `bytes` each, little endian.
 pub(super) fn decode(path: &Path, file: &DataSet<'_>, extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, DataError> {
-    let wrong = |reason: String| DataError::Dicom { path: path.to_path_buf(), reason };
+    let wrong = |reason: String| DataError::unusable(path, reason);
     let syntax = file.syntax.as_str();
     let count = extents[0] * extents[1];
     if NATIVE.contains(&syntax) {

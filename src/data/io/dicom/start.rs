@@ -1,4 +1,4 @@
-//! What makes a file DICOM: its first bytes, whatever its name (PS3.10, section 7.1, and files that lack what it asks for).
+//! Recognises DICOM files by their first bytes (PS3.10, section 7.1), also files that lack preamble or file meta information.
 
 use crate::data::io::content::START;
 
@@ -8,7 +8,7 @@ use super::elements::{Coding, Element, IMPLICIT, LONG, META, SHORT, Tag, UNDEFIN
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8] = b"DICM";
 
-/// True if a file that begins with these bytes, [`START`] of them or all, is DICOM, whatever its name.
+/// True if a file that begins with these bytes, [`START`] of them or all, is DICOM.
 pub(super) fn is_dicom(start: &[u8]) -> bool {
     beginning(start).is_some()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::TYPE_NAMES;
 use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, deflated, write_whole};
-use crate::data::io::{Output, PROBABILITY, axes};
+use crate::data::io::{Output, PROBABILITY, axes, name_of};
 
 /// The files of an output: one for `.mha`, `a.zraw` and `a.mhd` otherwise.
 pub(super) fn files_of(path: &Path) -> Vec<PathBuf> {
@@ -20,10 +20,9 @@ pub(super) fn write(output: &Output<'_>) -> Result<(), DataError> {
     let stored = deflated(&output.encoded(ByteOrder::Little)?);
     match files_of(output.path).as_slice() {
         [voxel_file, header_file] => {
-            let name = voxel_file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             // The header last: a pair without its header is no volume, so a reader never sees half of it.
             write_whole(voxel_file, &[&stored], false)?;
-            write_whole(header_file, &[text(output, stored.len(), &name).as_bytes()], false)
+            write_whole(header_file, &[text(output, stored.len(), &name_of(voxel_file)).as_bytes()], false)
         }
         _ => write_whole(output.path, &[text(output, stored.len(), "LOCAL").as_bytes(), &stored], false),
     }

@@ -22,7 +22,7 @@ pub(super) enum Source {
 
 /// By precedence.
 pub(super) fn source(raw: &RawHeader) -> Source {
-    let [has_sform, has_qform] = [Field::SformCode, Field::QformCode].map(|code| raw.integer(code, 0) > 0);
+    let [has_sform, has_qform] = [Field::SFORM_CODE, Field::QFORM_CODE].map(|code| raw.integer(code, 0) > 0);
     match (has_sform, has_qform) {
         (true, true) if !is_regular(&sform(raw)) => Source::Qform,
         (true, _) => Source::Sform,
@@ -33,7 +33,7 @@ pub(super) fn source(raw: &RawHeader) -> Source {
 
 /// Spacing of x, y, z: magnitudes of `pixdim`, and 1 where it is zero, as nibabel mends them.
 pub(super) fn spacing(raw: &RawHeader) -> [f64; 3] {
-    std::array::from_fn(|axis| match raw.float(Field::Pixdim, axis + 1).abs() {
+    std::array::from_fn(|axis| match raw.float(Field::PIXDIM, axis + 1).abs() {
         0.0 => 1.0,
         spacing => spacing,
     })
@@ -50,14 +50,14 @@ pub(super) fn best(raw: &RawHeader, shape: &[usize]) -> Affine {
 
 /// The rows as they stand.
 pub(super) fn sform(raw: &RawHeader) -> Affine {
-    std::array::from_fn(|row| std::array::from_fn(|column| raw.float(Field::Srow, row * 4 + column)))
+    std::array::from_fn(|row| std::array::from_fn(|column| raw.float(Field::SROW, row * 4 + column)))
 }
 
 /// Rotation by a unit quaternion (a, b, c, d), of which b, c, d are stored, times the spacings; z
 /// is mirrored where `pixdim[0]` (qfac) is -1. A vector part longer than 1 by rounding is
 /// shortened, as nifti1_io does.
 pub(super) fn qform(raw: &RawHeader) -> Affine {
-    let [mut b, mut c, mut d]: [f64; 3] = std::array::from_fn(|index| raw.float(Field::Quatern, index));
+    let [mut b, mut c, mut d]: [f64; 3] = std::array::from_fn(|index| raw.float(Field::QUATERN, index));
     let squared = b * b + c * c + d * d;
     let mut a = (1.0 - squared).max(0.0).sqrt();
     // nibabel's threshold (3 float32 eps below zero still counts as zero) and nifti1_io's agree up
@@ -72,12 +72,12 @@ pub(super) fn qform(raw: &RawHeader) -> Affine {
         [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - b * b - c * c],
     ];
     let mut scale = spacing(raw);
-    if raw.float(Field::Pixdim, 0) == -1.0 {
+    if raw.float(Field::PIXDIM, 0) == -1.0 {
         scale[2] = -scale[2];
     }
     std::array::from_fn(|row| {
         let [x, y, z]: [f64; 3] = std::array::from_fn(|column| rotation[row][column] * scale[column]);
-        [x, y, z, raw.float(Field::Qoffset, row)]
+        [x, y, z, raw.float(Field::QOFFSET, row)]
     })
 }
 
@@ -103,18 +103,18 @@ pub(super) fn at_origin(raw: &RawHeader) -> Affine {
 }
 
 /// Makes all statements of a header say the affine that is used, as far as that takes nothing from it: other programs read
-/// the spacing from `pixdim` (ITK) and the sform whatever its rows are (nibabel). A qform that is another geometry stays,
+/// the spacing from `pixdim` (ITK) and the sform even if its rows are no three axes (nibabel). A qform that is another geometry stays,
 /// with the `pixdim` that belongs to it, so that an output lies on its image in programs that follow the qform.
 pub(super) fn reconcile(raw: &mut RawHeader, shape: &[usize]) {
     let used = best(raw, shape);
-    if source(raw) == Source::Qform && raw.integer(Field::SformCode, 0) > 0 {
+    if source(raw) == Source::Qform && raw.integer(Field::SFORM_CODE, 0) > 0 {
         set_sform(raw, &used);
     }
     let mut mended = raw.clone();
     for (axis, spacing) in spacing_of(&used, spacing(raw), shape.len()).into_iter().enumerate().take(shape.len()) {
         // Where it was right, its bits stay.
-        if spacing != raw.float(Field::Pixdim, axis + 1) {
-            mended.set_float(Field::Pixdim, axis + 1, spacing);
+        if spacing != raw.float(Field::PIXDIM, axis + 1) {
+            mended.set_float(Field::PIXDIM, axis + 1, spacing);
         }
     }
     let follows = |raw: &RawHeader| {
@@ -122,14 +122,14 @@ pub(super) fn reconcile(raw: &mut RawHeader, shape: &[usize]) {
         let grid = |affine| Grid { extents, spacing: spacing(raw), affine };
         grid(qform(raw)).same_grid(&grid(used))
     };
-    if raw.integer(Field::QformCode, 0) <= 0 || follows(&mended) {
+    if raw.integer(Field::QFORM_CODE, 0) <= 0 || follows(&mended) {
         *raw = mended;
     }
 }
 
 fn set_sform(raw: &mut RawHeader, affine: &Affine) {
     for (index, value) in affine.iter().flatten().enumerate() {
-        raw.set_float(Field::Srow, index, *value);
+        raw.set_float(Field::SROW, index, *value);
     }
 }
 
@@ -138,22 +138,22 @@ fn set_sform(raw: &mut RawHeader, affine: &Affine) {
 pub(super) fn store(raw: &mut RawHeader, grid: &Grid) {
     let grid = &Grid { spacing: spacing_of(&grid.affine, grid.spacing, 3), ..grid.clone() };
     for (axis, spacing) in grid.spacing.into_iter().enumerate() {
-        raw.set_float(Field::Pixdim, axis + 1, spacing);
+        raw.set_float(Field::PIXDIM, axis + 1, spacing);
     }
-    raw.set_float(Field::Pixdim, 0, 1.0);
-    raw.set_integer(Field::SformCode, 0, 1);
+    raw.set_float(Field::PIXDIM, 0, 1.0);
+    raw.set_integer(Field::SFORM_CODE, 0, 1);
     set_sform(raw, &grid.affine);
     for (row, values) in grid.affine.iter().enumerate() {
-        raw.set_float(Field::Qoffset, row, values[3]);
+        raw.set_float(Field::QOFFSET, row, values[3]);
     }
     let Some((quaternion, qfac)) = quaternion_of(grid) else {
-        raw.set_integer(Field::QformCode, 0, 0);
+        raw.set_integer(Field::QFORM_CODE, 0, 0);
         return;
     };
-    raw.set_integer(Field::QformCode, 0, 1);
-    raw.set_float(Field::Pixdim, 0, qfac);
+    raw.set_integer(Field::QFORM_CODE, 0, 1);
+    raw.set_float(Field::PIXDIM, 0, qfac);
     for (index, part) in quaternion.into_iter().enumerate() {
-        raw.set_float(Field::Quatern, index, part);
+        raw.set_float(Field::QUATERN, index, part);
     }
 }
 

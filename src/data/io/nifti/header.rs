@@ -24,7 +24,7 @@ impl Version {
         }
     }
 
-    /// Where voxels of a `.nii` file begin at the earliest: behind the header and four bytes that
+    /// Where voxels of a `.nii` file begin at the earliest: after the header and four bytes that
     /// announce extensions.
     pub(crate) fn first_voxel(self) -> u64 {
         self.size() as u64 + 4
@@ -41,28 +41,7 @@ impl Version {
     }
 }
 
-/// The fields that are read or written; the names are those of nifti1.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    SizeofHdr,
-    Dim,
-    Datatype,
-    Bitpix,
-    Pixdim,
-    VoxOffset,
-    SclSlope,
-    SclInter,
-    CalMax,
-    CalMin,
-    XyztUnits,
-    QformCode,
-    SformCode,
-    Quatern,
-    Qoffset,
-    Srow,
-}
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     U8,
     I16,
@@ -83,42 +62,30 @@ impl Kind {
     }
 }
 
+/// A field that is read or written: its offset and type in NIfTI-1 and in NIfTI-2. The names are those of nifti1.h.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field([(usize, Kind); 2]);
+
 impl Field {
-    /// Offset and type in the header.
+    pub(crate) const SIZEOF_HDR: Field = Field([(0, Kind::I32), (0, Kind::I32)]);
+    pub(crate) const DIM: Field = Field([(40, Kind::I16), (16, Kind::I64)]);
+    pub(crate) const DATATYPE: Field = Field([(70, Kind::I16), (12, Kind::I16)]);
+    pub(crate) const BITPIX: Field = Field([(72, Kind::I16), (14, Kind::I16)]);
+    pub(crate) const PIXDIM: Field = Field([(76, Kind::F32), (104, Kind::F64)]);
+    pub(crate) const VOX_OFFSET: Field = Field([(108, Kind::F32), (168, Kind::I64)]);
+    pub(crate) const SCL_SLOPE: Field = Field([(112, Kind::F32), (176, Kind::F64)]);
+    pub(crate) const SCL_INTER: Field = Field([(116, Kind::F32), (184, Kind::F64)]);
+    pub(crate) const CAL_MAX: Field = Field([(124, Kind::F32), (192, Kind::F64)]);
+    pub(crate) const CAL_MIN: Field = Field([(128, Kind::F32), (200, Kind::F64)]);
+    pub(crate) const XYZT_UNITS: Field = Field([(123, Kind::U8), (500, Kind::I32)]);
+    pub(crate) const QFORM_CODE: Field = Field([(252, Kind::I16), (344, Kind::I32)]);
+    pub(crate) const SFORM_CODE: Field = Field([(254, Kind::I16), (348, Kind::I32)]);
+    pub(crate) const QUATERN: Field = Field([(256, Kind::F32), (352, Kind::F64)]);
+    pub(crate) const QOFFSET: Field = Field([(268, Kind::F32), (376, Kind::F64)]);
+    pub(crate) const SROW: Field = Field([(280, Kind::F32), (400, Kind::F64)]);
+
     fn place(self, version: Version) -> (usize, Kind) {
-        match (self, version) {
-            (Field::SizeofHdr, _) => (0, Kind::I32),
-            (Field::Dim, Version::One) => (40, Kind::I16),
-            (Field::Dim, Version::Two) => (16, Kind::I64),
-            (Field::Datatype, Version::One) => (70, Kind::I16),
-            (Field::Datatype, Version::Two) => (12, Kind::I16),
-            (Field::Bitpix, Version::One) => (72, Kind::I16),
-            (Field::Bitpix, Version::Two) => (14, Kind::I16),
-            (Field::Pixdim, Version::One) => (76, Kind::F32),
-            (Field::Pixdim, Version::Two) => (104, Kind::F64),
-            (Field::VoxOffset, Version::One) => (108, Kind::F32),
-            (Field::VoxOffset, Version::Two) => (168, Kind::I64),
-            (Field::SclSlope, Version::One) => (112, Kind::F32),
-            (Field::SclSlope, Version::Two) => (176, Kind::F64),
-            (Field::SclInter, Version::One) => (116, Kind::F32),
-            (Field::SclInter, Version::Two) => (184, Kind::F64),
-            (Field::CalMax, Version::One) => (124, Kind::F32),
-            (Field::CalMax, Version::Two) => (192, Kind::F64),
-            (Field::CalMin, Version::One) => (128, Kind::F32),
-            (Field::CalMin, Version::Two) => (200, Kind::F64),
-            (Field::XyztUnits, Version::One) => (123, Kind::U8),
-            (Field::XyztUnits, Version::Two) => (500, Kind::I32),
-            (Field::QformCode, Version::One) => (252, Kind::I16),
-            (Field::QformCode, Version::Two) => (344, Kind::I32),
-            (Field::SformCode, Version::One) => (254, Kind::I16),
-            (Field::SformCode, Version::Two) => (348, Kind::I32),
-            (Field::Quatern, Version::One) => (256, Kind::F32),
-            (Field::Quatern, Version::Two) => (352, Kind::F64),
-            (Field::Qoffset, Version::One) => (268, Kind::F32),
-            (Field::Qoffset, Version::Two) => (376, Kind::F64),
-            (Field::Srow, Version::One) => (280, Kind::F32),
-            (Field::Srow, Version::Two) => (400, Kind::F64),
-        }
+        self.0[version as usize]
     }
 }
 
@@ -145,7 +112,7 @@ impl RawHeader {
     /// An empty header of a version.
     pub(crate) fn new(version: Version, order: ByteOrder) -> RawHeader {
         let mut header = RawHeader { version, order, bytes: vec![0; version.size()] };
-        header.set_integer(Field::SizeofHdr, 0, version.size() as i64);
+        header.set_integer(Field::SIZEOF_HDR, 0, version.size() as i64);
         header
     }
 

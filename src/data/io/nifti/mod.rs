@@ -6,7 +6,7 @@
 //!
 //! As nibabel: slope 0, NaN or infinite means no scaling; zero spacings count as 1 and negative
 //! ones as positive; `affine.rs` has the geometry. As ITK: lengths in metres and micrometres are converted to
-//! millimetres; extents of 0 after the third axis are none. Extensions are skipped.
+//! millimetres; extents of 0 after the third axis are ignored. Extensions are skipped.
 
 mod affine;
 mod header;
@@ -22,7 +22,7 @@ use self::header::{Field, NotNifti, RawHeader, Version};
 use super::format::{Ending, Format, Part, split_ending};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
-use super::{Header, Native, OtherAffine, Output, PROBABILITY, Pieces, Statement, axes};
+use super::{Header, Native, OtherAffine, Output, PROBABILITY, Pieces, Statement, axes, name_of};
 use crate::data::{DataError, Grid, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
@@ -92,7 +92,7 @@ impl Native for RawHeader {
     fn other_affines(&self) -> Vec<OtherAffine> {
         let other = |affine, statement| vec![OtherAffine { affine: in_mm(affine, self), statement }];
         match affine::source(self) {
-            Source::Sform if self.integer(Field::QformCode, 0) > 0 => other(affine::qform(self), Statement::Qform),
+            Source::Sform if self.integer(Field::QFORM_CODE, 0) > 0 => other(affine::qform(self), Statement::Qform),
             Source::Guess => other(affine::at_origin(self), Statement::Assumed),
             Source::Sform | Source::Qform => Vec::new(),
         }
@@ -103,10 +103,10 @@ impl Native for RawHeader {
     }
 }
 
-/// The header file and the voxel file that a path stands for: the same for `.nii`; of a pair either
+/// The header file and the voxel file that a path refers to: the same for `.nii`; of a pair either
 /// may be named.
 fn files_of(path: &Path) -> (PathBuf, PathBuf) {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name_of(path);
     let both = (path.to_path_buf(), path.to_path_buf());
     let Some((stem, ending)) = split_ending(&name) else { return both };
     let other = |kind: &str| {
@@ -129,7 +129,7 @@ fn read_header(input: Input<'_>) -> Result<Header, DataError> {
     let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
 
     let shape = shape_of(&raw).map_err(|found| wrong("dim", found, "1 to 7 axes of extent 1 or more"))?;
-    let code = raw.integer(Field::Datatype, 0);
+    let code = raw.integer(Field::DATATYPE, 0);
     let scalar = TYPE_CODES.iter().find(|(known, _)| *known == code).map(|(_, scalar)| *scalar).ok_or_else(|| {
         wrong("datatype", code.to_string(), "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)")
     })?;
@@ -176,16 +176,16 @@ fn millimetres(raw: &RawHeader) -> f64 {
 }
 
 fn unit(raw: &RawHeader) -> i64 {
-    raw.integer(Field::XyztUnits, 0) & 0b111
+    raw.integer(Field::XYZT_UNITS, 0) & 0b111
 }
 
 fn in_mm(affine: [[f64; 4]; 3], raw: &RawHeader) -> [[f64; 4]; 3] {
     affine.map(|row| row.map(|value| value * millimetres(raw)))
 }
 
-/// The extents, or dim as text if it cannot be right. Extents of 0 after the third axis are none, as in nifti1_io and ITK.
+/// The extents, or dim as text if it cannot be right. Extents of 0 after the third axis are ignored, as in nifti1_io and ITK.
 fn shape_of(raw: &RawHeader) -> Result<Vec<usize>, String> {
-    let dim: [i64; 8] = std::array::from_fn(|index| raw.integer(Field::Dim, index));
+    let dim: [i64; 8] = std::array::from_fn(|index| raw.integer(Field::DIM, index));
     let wrong = || format!("{dim:?}");
     let axes = usize::try_from(dim[0]).ok().filter(|axes| (1..=7).contains(axes)).ok_or_else(wrong)?;
     let last =
@@ -198,7 +198,7 @@ fn shape_of(raw: &RawHeader) -> Result<Vec<usize>, String> {
 }
 
 fn scaling_of(raw: &RawHeader) -> Result<Option<Scaling>, String> {
-    let (slope, intercept) = (raw.float(Field::SclSlope, 0), raw.float(Field::SclInter, 0));
+    let (slope, intercept) = (raw.float(Field::SCL_SLOPE, 0), raw.float(Field::SCL_INTER, 0));
     if slope == 0.0 || !slope.is_finite() {
         return Ok(None);
     }
@@ -213,10 +213,10 @@ fn warnings_of(raw: &RawHeader, shape: &[usize], affine: &[[f64; 4]; 3], stated:
     let mut warnings: Vec<Warning> = place_warning(raw, shape).into_iter().collect();
     let present = 1..=shape.len().min(3);
     let source = affine::source(raw);
-    if source != Source::Sform && present.clone().any(|index| raw.float(Field::Pixdim, index) == 0.0) {
+    if source != Source::Sform && present.clone().any(|index| raw.float(Field::PIXDIM, index) == 0.0) {
         warnings.push(Warning::new("a spacing in pixdim is zero: taken as 1"));
     }
-    if present.into_iter().any(|index| raw.float(Field::Pixdim, index) < 0.0) {
+    if present.into_iter().any(|index| raw.float(Field::PIXDIM, index) < 0.0) {
         warnings.push(Warning::information("a spacing in pixdim is negative: taken as positive", ""));
     }
     warnings.extend(match unit(raw) {
@@ -227,7 +227,7 @@ fn warnings_of(raw: &RawHeader, shape: &[usize], affine: &[[f64; 4]; 3], stated:
     });
     // As it stands, with its zeros; where there is no sform, the affine is made of what they are taken as.
     let stated = match source {
-        Source::Sform => std::array::from_fn(|axis| raw.float(Field::Pixdim, axis + 1).abs() * millimetres(raw)),
+        Source::Sform => std::array::from_fn(|axis| raw.float(Field::PIXDIM, axis + 1).abs() * millimetres(raw)),
         Source::Qform | Source::Guess => stated,
     };
     warnings.extend(axes::warnings_of(affine, stated, shape.len()));
@@ -238,10 +238,10 @@ fn warnings_of(raw: &RawHeader, shape: &[usize], affine: &[[f64; 4]; 3], stated:
 fn place_warning(raw: &RawHeader, shape: &[usize]) -> Option<Warning> {
     let kind = match affine::source(raw) {
         Source::Guess => "neither sform nor qform is set: the orientation is a guess (x to the left, centred)",
-        Source::Qform if raw.integer(Field::SformCode, 0) > 0 => {
+        Source::Qform if raw.integer(Field::SFORM_CODE, 0) > 0 => {
             "sform_code is set, but the rows are no three axes; the qform is used"
         }
-        Source::Sform if raw.integer(Field::QformCode, 0) > 0 => {
+        Source::Sform if raw.integer(Field::QFORM_CODE, 0) > 0 => {
             let extents = std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1));
             let grid = |affine| Grid { extents, spacing: axes::column_lengths(&affine), affine };
             if grid(affine::sform(raw)).same_grid(&grid(affine::qform(raw))) {
@@ -267,11 +267,11 @@ fn place_of(path: &Path, header: &Header, raw: &RawHeader) -> Result<Place, Data
         return Err(wrong("magic", found.into(), expected));
     }
     let first = if raw.is_single() { raw.version.first_voxel() } else { 0 };
-    let stated = raw.float(Field::VoxOffset, 0);
+    let stated = raw.float(Field::VOX_OFFSET, 0);
     // Zero is what some programs leave in a .nii file whose voxels follow at once.
     let offset = if stated == 0.0 { first } else { stated as u64 };
     if stated != 0.0 && (stated.fract() != 0.0 || stated < first as f64) {
-        return Err(wrong("vox_offset", stated.to_string(), "a whole number of bytes behind the header"));
+        return Err(wrong("vox_offset", stated.to_string(), "a whole number of bytes after the header"));
     }
     let count = header.voxel_bytes(&header_file, "dim")?;
     // A header in front of the voxels tells gzip from NIfTI; voxels alone do not, so there the name decides.

@@ -40,7 +40,7 @@ fn new_header(shape: &[usize], geometry: &Grid) -> RawHeader {
     let version = if fits { Version::One } else { Version::Two };
     let mut raw = RawHeader::new(version, ByteOrder::Little);
     affine::store(&mut raw, geometry);
-    raw.set_integer(Field::XyztUnits, 0, UNIT_MILLIMETRE);
+    raw.set_integer(Field::XYZT_UNITS, 0, UNIT_MILLIMETRE);
     raw
 }
 
@@ -73,15 +73,15 @@ fn header_of_output(output: &Output<'_>, single: bool) -> RawHeader {
     };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
     raw.set_magic(single);
-    raw.set_integer(Field::Dim, 0, like.shape.len() as i64);
+    raw.set_integer(Field::DIM, 0, like.shape.len() as i64);
     for index in 0..7 {
-        raw.set_integer(Field::Dim, index + 1, like.shape.get(index).copied().unwrap_or(1) as i64);
+        raw.set_integer(Field::DIM, index + 1, like.shape.get(index).copied().unwrap_or(1) as i64);
     }
-    raw.set_integer(Field::Datatype, 0, code);
-    raw.set_integer(Field::Bitpix, 0, 8 * scalar.bytes() as i64);
-    raw.set_integer(Field::VoxOffset, 0, if single { raw.version.first_voxel() as i64 } else { 0 });
-    raw.set_float(Field::SclSlope, 0, 1.0);
-    for field in [Field::SclInter, Field::CalMin, Field::CalMax] {
+    raw.set_integer(Field::DATATYPE, 0, code);
+    raw.set_integer(Field::BITPIX, 0, 8 * scalar.bytes() as i64);
+    raw.set_integer(Field::VOX_OFFSET, 0, if single { raw.version.first_voxel() as i64 } else { 0 });
+    raw.set_float(Field::SCL_SLOPE, 0, 1.0);
+    for field in [Field::SCL_INTER, Field::CAL_MIN, Field::CAL_MAX] {
         raw.set_float(field, 0, 0.0);
     }
     if output.is_probability {
