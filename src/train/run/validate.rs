@@ -44,7 +44,6 @@ impl<P: Progress> Run<'_, P> {
         let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
         let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
         self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best });
-        self.history.validation(step, &dice);
         self.progress.validated(step, &dice, mean_dice, best);
         let constant = scores.iter().all(|s| s.constant);
         self.health.validation(step, constant);
@@ -60,7 +59,7 @@ impl<P: Progress> Run<'_, P> {
             self.best = mean_dice.map(|d| (d, step));
         }
         self.validated = true;
-        let curves = write_curves(&self.settings.out.join("curves.png"), &self.history.curves(names));
+        let curves = write_curves(&self.settings.out.join("curves.png"), &self.log.curves(names));
         self.warn_unwritten(curves.map_err(TrainError::from));
         Ok(())
     }
