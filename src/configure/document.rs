@@ -1,4 +1,4 @@
-//! The TOML file of a plan: every key behind its reason.
+//! The TOML file of a plan: each key with the reason for its value.
 
 use super::{Design, Fingerprint, Measured, Reason};
 use crate::data::Warnings;
@@ -99,7 +99,7 @@ impl Heading<'_> {
 /// # Errors
 /// [`TrainError::Io`] that names the file.
 pub fn store(path: &Path, text: &str) -> Result<(), TrainError> {
-    let io = |source| TrainError::Io { path: path.to_owned(), action: "write the plan", source };
+    let io = TrainError::io("write the plan", path);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }

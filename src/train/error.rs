@@ -7,7 +7,7 @@ use crate::plan::{PlanError, human_bytes};
 use crate::report::ReportError;
 use crate::tensor::ShapeError;
 use crate::tuning::KernelTableError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A training cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,17 @@ pub enum TrainError {
         /// Steps done.
         step: u64,
     },
+}
+
+impl TrainError {
+    /// For `map_err`: what was tried on which file or folder.
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> Self + Copy + 'a {
+        move |source| Self::Io { path: path.to_owned(), action, source }
+    }
+
+    pub(super) fn run_folder(path: &Path, reason: impl Into<String>) -> Self {
+        Self::RunFolder { path: path.to_owned(), reason: reason.into() }
+    }
 }
 
 fn signal_name(signal: i32) -> String {

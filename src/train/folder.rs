@@ -10,10 +10,10 @@ use std::path::Path;
 /// Name of a plan, beside its data and in a run folder.
 pub const PLAN_FILE: &str = "plan.toml";
 
-/// The folders of a run folder whose files are replaced in one step.
+/// The folders of a run folder in which a killed process may leave temporary files.
 const FOLDERS: [&str; 5] = ["checkpoint", "overlays", "test", "test/predictions", "test/overlays"];
 
-/// Creates the run folder and locks it; one that holds a run already is only taken to resume it. The second value is a
+/// Creates the run folder and locks it. A folder that holds a run already is only used to resume it. The second value is a
 /// note for the user.
 pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>), TrainError> {
     refuse_used(&settings.out, settings.resume)?;
@@ -23,17 +23,13 @@ pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>
     refuse_used(&settings.out, settings.resume)?;
     create(&settings.out.join("overlays"))?;
     for folder in FOLDERS.iter().map(|f| settings.out.join(f)).chain([settings.out.clone()]).filter(|f| f.is_dir()) {
-        remove_leftovers(&folder).map_err(|source| TrainError::Io {
-            path: folder,
-            action: "remove what a killed process left in",
-            source,
-        })?;
+        remove_leftovers(&folder).map_err(TrainError::io("remove what a killed process left in", &folder))?;
     }
     Ok(lock)
 }
 
-/// Refuses a run folder that holds a run already, but to resume it. A start that was killed before the configuration was
-/// stored has left the checkpoint of step 0, which is no run yet.
+/// Refuses a run folder that holds a run already, unless the run is resumed. The checkpoint of step 0 alone is no run yet: a
+/// training that was killed before its configuration was stored leaves it.
 ///
 /// # Errors
 /// [`TrainError::RunFolder`], or [`TrainError::Io`] when the folder cannot be listed.
@@ -41,21 +37,22 @@ pub fn refuse_used(out: &Path, resume: bool) -> Result<(), TrainError> {
     let stored = ["config.toml", "log.jsonl", "model.safetensors"].iter().any(|f| out.join(f).exists());
     let used = stored || checkpoint::steps(out)?.iter().any(|step| *step > 0);
     if used && !resume {
-        let reason = "holds a run already; give another --out, or --resume to go on with it".to_owned();
-        return Err(TrainError::RunFolder { path: out.to_owned(), reason });
+        let reason = "holds a run already; give another --out, or --resume to go on with it";
+        return Err(TrainError::run_folder(out, reason));
     }
     Ok(())
 }
 
 pub(super) fn create(folder: &Path) -> Result<(), TrainError> {
-    std::fs::create_dir_all(folder).map_err(|source| TrainError::Io {
-        path: folder.to_owned(),
-        action: "create the folder",
-        source,
-    })
+    std::fs::create_dir_all(folder).map_err(TrainError::io("create the folder", folder))
 }
 
-/// The run's split: the stored one on resuming, else the data set's, else made from the seed.
+/// Writes a file of a run folder, replacing the old one in one step.
+pub(super) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), TrainError> {
+    replace_file(path, contents.as_ref()).map_err(TrainError::io("write", path))
+}
+
+/// The run's split: the stored one when the run is resumed, else the data set's, else one drawn from the seed.
 pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
@@ -71,15 +68,11 @@ pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<
     })
 }
 
-/// Stores the plan that is followed, and the effective configuration, with what was chosen from the data: from here on
-/// there is a run to resume.
+/// Stores the plan, if there is one, and the effective configuration, with what was chosen from the data. From here on there
+/// is a run to resume.
 pub(super) fn store_config(settings: &RunSettings, config: &Config) -> Result<(), TrainError> {
-    let store = |name: &str, text: &str| {
-        let path = settings.out.join(name);
-        replace_file(&path, text.as_bytes()).map_err(|source| TrainError::Io { path, action: "write", source })
-    };
     if let Some(plan) = &settings.plan {
-        store(PLAN_FILE, plan)?;
+        write(&settings.out.join(PLAN_FILE), plan)?;
     }
-    store("config.toml", &config.to_toml())
+    write(&settings.out.join("config.toml"), config.to_toml())
 }

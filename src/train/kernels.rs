@@ -1,4 +1,4 @@
-//! Which table of kernels a run follows: the given one, the run's own, or one that is measured now.
+//! The measured choice of kernels that a run uses: the given one, the run's own, or one that is measured now.
 
 use super::{Progress, RunSettings, TrainError, Trainer, check_budget};
 use crate::gpu::{AdapterDescription, Gpu};
@@ -12,8 +12,8 @@ use std::time::Instant;
 /// Name of the table in a run folder.
 pub const KERNELS_FILE: &str = "kernels.toml";
 
-/// The device with the kernels that the configuration asks for. Where these are measured, the run's folder has their table
-/// from now on: the one that the device was opened with, the folder's own, or one that is measured now.
+/// The device with the kernels that the configuration asks for. With `measured` these come from a table: that of the device,
+/// the run folder's, or one that is measured now. The run folder keeps it.
 pub(super) fn choose_kernels<P: Progress>(
     gpu: &Arc<Gpu>,
     settings: &RunSettings,
@@ -31,11 +31,11 @@ pub(super) fn choose_kernels<P: Progress>(
         None => Arc::new(measure_run(gpu, settings, network, [z, y, x], progress)?),
     };
     note_on_adapter(&table, gpu.description()).iter().for_each(|text| progress.note(text));
-    write_table(&path, &table).map_err(|source| TrainError::Io { path, action: "write", source })?;
+    write_table(&path, &table).map_err(TrainError::io("write", &path))?;
     Ok(Arc::new(gpu.with_policy(KernelPolicy::of_table(table))))
 }
 
-/// What a person should know where a table is of another adapter or driver.
+/// A note for the user where the table was measured on another adapter or driver.
 pub fn note_on_adapter(table: &KernelTable, used: &AdapterDescription) -> Option<String> {
     let KernelTable { adapter, driver, .. } = table;
     let other = (adapter, driver) != (&used.name, &used.driver);
@@ -45,7 +45,7 @@ pub fn note_on_adapter(table: &KernelTable, used: &AdapterDescription) -> Option
     })
 }
 
-/// Times all convolutions of the run. What is chosen may change the samples of a pass, and so bring up others.
+/// Times all convolutions of the run, in rounds: a choice may change the samples of a pass, and with them the convolutions.
 fn measure_run<P: Progress>(
     gpu: &Arc<Gpu>,
     settings: &RunSettings,

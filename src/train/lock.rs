@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// Keeps a second process out of a run folder while it lives. The system releases the lock when the process ends, however
-/// it ends, so the file that stays behind never blocks anybody.
+/// Keeps a second process out of a run folder while it lives. The system releases the lock however the process ends, so a
+/// file that is left over blocks nobody.
 #[derive(Debug)]
 pub(super) struct RunLock {
     /// Holds the lock while it is open.
@@ -13,38 +13,34 @@ pub(super) struct RunLock {
 }
 
 impl RunLock {
-    /// Locks `run.lock` in the run folder and writes the process's number into it. The second value tells where the file
-    /// system has no locks.
+    /// Locks `run.lock` in the run folder and writes the process's number into it. The second value is a note for the user
+    /// where the file system has no locks.
     ///
     /// # Errors
     /// [`TrainError::RunFolder`] when another process holds the lock, with its number.
     pub(super) fn acquire(run: &Path) -> Result<(Self, Option<String>), TrainError> {
         let path = run.join("run.lock");
-        let io = |action| {
-            let path = path.clone();
-            move |source| TrainError::Io { path, action, source }
-        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(io("open the lock"))?;
-        // Not the standard library's method of this name, which is younger than the Rust that the program needs.
+            .map_err(TrainError::io("open the lock", &path))?;
+        // The standard library's method of this name is newer than the oldest Rust that builds the program.
         let missing = match fs4::FileExt::try_lock(&file) {
             Ok(()) => None,
             Err(TryLockError::WouldBlock) => {
                 let owner = owner(&mut file);
                 let reason = format!("another process{owner} trains here; wait for it, or give another --out");
-                return Err(TrainError::RunFolder { path: run.to_owned(), reason });
+                return Err(TrainError::run_folder(run, reason));
             }
             Err(TryLockError::Error(error)) => {
-                Some(format!("{}: cannot lock ({error}): see to it that no second process trains here", path.display()))
+                Some(format!("{}: cannot lock ({error}): make sure that no second process trains here", path.display()))
             }
         };
-        file.set_len(0).map_err(io("write the lock"))?;
-        writeln!(file, "{}", std::process::id()).map_err(io("write the lock"))?;
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(TrainError::io("write the lock", &path))?;
         Ok((Self { _file: file }, missing))
     }
 }
@@ -65,7 +61,7 @@ mod tests {
     #[test]
     fn a_second_lock_is_refused_while_the_first_lives() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("run.lock"), "99999999, left behind").expect("written");
+        std::fs::write(folder.path().join("run.lock"), "99999999, left over").expect("written");
         let (first, missing) = RunLock::acquire(folder.path()).expect("a stale file does not block");
         assert_eq!(missing, None);
         let refused = RunLock::acquire(folder.path()).expect_err("locked").to_string();

@@ -1,28 +1,28 @@
-//! Training: configuration, the device's part of a step, validation and the run folder.
+//! Training on a data set.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `trainer` | the device's part: gradients, updates, and the memory they need; usable without a configuration |
+//! | [`config`] | the configuration: presets, TOML files and settings |
+//! | `run` | a whole training from a data set to a run folder, with its `checkpoint`, `log`, `lock` and `health` |
+//! | `validation`, `preview`, `preflight` | parts of it that are of use by themselves |
 
-mod board;
-mod budget;
 mod checkpoint;
 pub mod config;
 mod error;
-mod fit;
 mod folder;
 mod health;
-mod history;
 mod kernels;
 mod lock;
 mod log;
-mod memory;
 mod patch;
 mod preflight;
 mod preview;
 mod profiler;
 mod run;
-mod settings;
 mod trainer;
 mod validation;
 
-pub use budget::check_budget;
 pub use checkpoint::StoredWeights;
 #[cfg(feature = "fuzzing")]
 pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
@@ -31,12 +31,10 @@ pub use error::TrainError;
 pub use folder::{PLAN_FILE, refuse_used};
 pub use health::{HealthConfig, Reaction};
 pub use kernels::{KERNELS_FILE, note_on_adapter};
-use log::{Event, Log};
-pub use memory::{Forecast, MemoryMode};
+use log::Event;
 pub use patch::choose_patch;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
 pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};
-pub use settings::TrainerSettings;
-pub use trainer::{StepResult, Trainer};
+pub use trainer::{Forecast, MemoryMode, StepResult, Trainer, TrainerSettings, check_budget};
 pub use validation::{CaseDice, Predicted, Validation};

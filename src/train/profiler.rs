@@ -1,10 +1,10 @@
 use super::TrainError;
+use super::folder::write;
 use crate::exec::Executor;
-use crate::files::replace_file;
 use crate::profile::{Passes, Profile, ProgramTimings, Roofline, chrome_trace, kernel_table, layer_table};
 use std::path::Path;
 
-/// Steps of a run before the one that is profiled: pipelines and memory have been used by then.
+/// Steps of a run before the one that is profiled. By then pipelines are compiled and memory is mapped.
 const WARM_UP: u64 = 2;
 
 /// Profiles one step of a run.
@@ -51,12 +51,7 @@ impl StepProfiler {
         );
         let trace = chrome_trace(&profile, &about).to_string();
         for (name, contents) in [("profile.json", trace), ("profile.txt", text)] {
-            let path = out.join(name);
-            replace_file(&path, contents.as_bytes()).map_err(|source| TrainError::Io {
-                path,
-                action: "write",
-                source,
-            })?;
+            write(&out.join(name), contents)?;
         }
         Ok(())
     }
@@ -67,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_step_behind_the_warm_up_is_due_or_the_last() {
+    fn the_step_after_the_warm_up_is_due_or_the_last() {
         let roofline = Roofline { copy_gb_per_s: 1.0, fma_gflop_per_s: 1.0 };
         let due = |done, steps| (done..steps).find(|&d| StepProfiler::new(roofline, done, steps).due(d));
         assert_eq!(due(0, 100), Some(2));

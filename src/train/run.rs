@@ -13,9 +13,9 @@ pub use recover::train_on;
 
 use super::checkpoint::Origin;
 use super::health::{Health, Restorations};
-use super::history::History;
+use super::log::{Event, Log};
 use super::profiler::StepProfiler;
-use super::{Config, Event, Log, StepResult, TrainError, Trainer, Validation};
+use super::{Config, StepResult, TrainError, Trainer, Validation};
 use crate::data::{CacheBudget, Case, Notice, Preparation, Warnings};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
@@ -123,7 +123,7 @@ pub struct Summary {
     pub best: Option<(f64, u64)>,
     /// Scores of the test cases with the best model; `None` without test cases.
     pub test: Option<Evaluation>,
-    /// Fingerprint of the parameters behind the last step.
+    /// Fingerprint of the parameters after the last step.
     pub weights: String,
     /// Fingerprint of the kept model.
     pub model: String,
@@ -145,7 +145,6 @@ struct Run<'a, P: Progress> {
     /// Extents x, y, z of the network's input.
     patch: [usize; 3],
     log: Log,
-    history: History,
     best: Option<(f64, u64)>,
     /// Until its step has been profiled.
     profiler: Option<StepProfiler>,
@@ -172,11 +171,11 @@ struct Run<'a, P: Progress> {
 /// # Errors
 /// [`TrainError`] that names the file, key or shape; what was written before is kept.
 pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut P) -> Result<Summary, TrainError> {
-    train_behind(gpu, settings, progress, None)
+    train_after(gpu, settings, progress, None)
 }
 
 /// Like [`train`]; `lost` is why the device before this one is gone.
-fn train_behind<P: Progress>(
+fn train_after<P: Progress>(
     gpu: &Arc<Gpu>,
     settings: &RunSettings,
     progress: &mut P,

@@ -49,16 +49,16 @@ impl Faulty {
             .env(fault.0, fault.1);
         command
     }
-
-    /// File operations of a whole run.
-    fn operations() -> u64 {
-        let counted = Self::new();
-        succeed(&mut counted.command(("FAULT_KILL_AT", "0")));
-        assert_same_run(&counted.run, &whole(), STEPS);
-        let record = fs::read_to_string(&counted.record).expect("a record");
-        record.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
-    }
 }
+
+/// File operations of a whole run.
+static OPERATIONS: LazyLock<u64> = LazyLock::new(|| {
+    let counted = Faulty::new();
+    succeed(&mut counted.command(("FAULT_KILL_AT", "0")));
+    assert_same_run(&counted.run, &whole(), STEPS);
+    let record = fs::read_to_string(&counted.record).expect("a record");
+    record.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+});
 
 fn unwritten(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("log.jsonl")).expect("a log");
@@ -68,9 +68,8 @@ fn unwritten(run: &Path) -> Vec<Value> {
 
 fn full_for_a_while() {
     let faulty = Faulty::new();
-    let operations = Faulty::operations();
     // From the second quarter to the third; an operation that fails is one too.
-    let range = format!("{}-{}", operations / 4, operations * 5 / 8);
+    let range = format!("{}-{}", *OPERATIONS / 4, *OPERATIONS * 5 / 8);
     let output = succeed(&mut faulty.command(("FAULT_FULL", &range)));
     let message = text(&output.stderr);
     assert!(message.contains("No space left on device") && message.contains("goes on"), "{message}");
@@ -80,8 +79,7 @@ fn full_for_a_while() {
 
 fn full_to_the_end() {
     let faulty = Faulty::new();
-    let operations = Faulty::operations();
-    let range = format!("{}-{}", operations / 2, u32::MAX);
+    let range = format!("{}-{}", *OPERATIONS / 2, u32::MAX);
     let output = faulty.command(("FAULT_FULL", &range)).output().expect("the program starts");
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");

@@ -117,18 +117,24 @@ fn every_command() {
 
     let commands = COMMANDS.iter().copied().chain([(Each, "man OUT")]);
     for (number, (meets, line)) in commands.enumerate() {
+        let mut runs = Vec::new();
         for (kind, failing) in FAILING.into_iter().enumerate() {
             let ways = match meets {
                 Gone if failing != Stream::ReaderGone => Vec::new(),
                 Each => vec![[failing, Stream::Fine], [Stream::Fine, failing]],
                 Gone | OnBoth => vec![[failing, failing]],
             };
-            for (way, streams) in ways.into_iter().enumerate() {
-                let out = format!("out_{number}_{kind}_{way}");
-                let arguments: Vec<String> = line.split_whitespace().map(|word| word.replace("OUT", &out)).collect();
-                check(path, &arguments, streams);
-            }
+            runs.extend(
+                ways.into_iter().enumerate().map(|(way, streams)| (format!("out_{number}_{kind}_{way}"), streams)),
+            );
         }
+        // Together, since some commands work for a time and not until they are done.
+        std::thread::scope(|scope| {
+            for (out, streams) in runs {
+                let arguments: Vec<String> = line.split_whitespace().map(|word| word.replace("OUT", &out)).collect();
+                scope.spawn(move || check(path, &arguments, streams));
+            }
+        });
     }
 }
 

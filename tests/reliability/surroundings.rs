@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 pub const TESTS: [(&str, bool, fn()); 5] = [
@@ -123,27 +124,29 @@ fn unchanged(change: impl Fn(&mut Command)) -> String {
     text(&output.stderr)
 }
 
-fn no_home() {
+/// What a run says without a terminal, in a locale with decimal commas and without a home folder.
+static ODD: LazyLock<String> = LazyLock::new(|| {
     unchanged(|command| {
-        command.env("HOME", "/nonexistent/home").env_remove("XDG_CACHE_HOME");
-    });
+        command.env("HOME", "/nonexistent/home").env_remove("XDG_CACHE_HOME").env("TERM", "xterm-256color");
+        command.env("LC_ALL", "de_DE.UTF-8").env("LC_NUMERIC", "de_DE.UTF-8").env("LANG", "de_DE.UTF-8");
+    })
+});
+
+fn no_home() {
+    LazyLock::force(&ODD);
     unchanged(|command| {
         command.env_remove("HOME").env_remove("XDG_CACHE_HOME");
     });
 }
 
 fn decimal_commas() {
-    let message = unchanged(|command| {
-        command.env("LC_ALL", "de_DE.UTF-8").env("LC_NUMERIC", "de_DE.UTF-8").env("LANG", "de_DE.UTF-8");
-    });
+    let message = &ODD;
     let loss = message.split("loss ").nth(1).and_then(|t| t.split_whitespace().next()).expect("a loss");
     assert!(loss.contains('.') && loss.parse::<f64>().is_ok(), "{message}");
 }
 
 fn plain_lines() {
-    let message = unchanged(|command| {
-        command.env("TERM", "xterm-256color");
-    });
+    let message = &*ODD;
     assert!(message.contains(&format!("step {STEPS}/{STEPS}")), "{message}");
     assert!(!message.contains('\u{1b}') && !message.contains('\r'), "{message:?}");
 }

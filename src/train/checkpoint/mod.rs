@@ -14,7 +14,7 @@ mod tests;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use fuzz::fuzz;
-pub(super) use store::{newest, newest_until, remove_behind, set_aside, steps, write};
+pub(super) use store::{newest, newest_until, remove_after, set_aside, steps, write};
 
 use super::config::leaves;
 use super::health::{Predictions, Restorations};
@@ -276,8 +276,7 @@ impl Checkpoint {
             self.tensor("parameter", &name, &expected)?;
         }
         if !self.is_finite() {
-            let reason = "holds parameters or moments that are not finite".to_owned();
-            return Err(TrainError::RunFolder { path: self.path.clone(), reason });
+            return Err(TrainError::run_folder(&self.path, "holds parameters or moments that are not finite"));
         }
         Ok(())
     }

@@ -15,9 +15,9 @@ const DAMAGED: &str = ".damaged";
 /// What the folder held.
 #[derive(Debug)]
 pub(in crate::train) struct Found {
-    /// The newest checkpoint that is whole.
+    /// The newest intact checkpoint.
     pub(in crate::train) checkpoint: Checkpoint,
-    /// Newer ones that are not, or cannot be read.
+    /// Newer ones that are damaged or cannot be read.
     pub(in crate::train) rejected: Vec<Rejected>,
 }
 
@@ -26,7 +26,7 @@ pub(in crate::train) struct Found {
 pub(in crate::train) struct Rejected {
     pub(in crate::train) path: PathBuf,
     pub(in crate::train) reason: String,
-    /// False where it may be whole, but the system did not let it be read.
+    /// False where the file could not be read and may be intact.
     pub(super) damaged: bool,
 }
 
@@ -35,7 +35,7 @@ fn folder(run: &Path) -> PathBuf {
     run.join("checkpoint")
 }
 
-/// Path of the checkpoint behind a step.
+/// Path of the checkpoint after a step.
 pub(super) fn path(run: &Path, step: u64) -> PathBuf {
     folder(run).join(format!("{PREFIX}{step:07}{SUFFIX}"))
 }
@@ -43,7 +43,7 @@ pub(super) fn path(run: &Path, step: u64) -> PathBuf {
 /// Steps of the checkpoints in a run folder, newest first; empty without a folder.
 pub(in crate::train) fn steps(run: &Path) -> Result<Vec<u64>, TrainError> {
     let folder = folder(run);
-    let io = |source| TrainError::Io { path: folder.clone(), action: "list", source };
+    let io = TrainError::io("list", &folder);
     let mut steps = Vec::new();
     match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -62,43 +62,34 @@ fn step_of(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
 }
 
-/// Writes a checkpoint, then removes all but the newest `keep`. After an error those that were there are there still.
+/// Writes a checkpoint, then removes all but the newest `keep`. An error removes none.
 pub(in crate::train) fn write(run: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<(), TrainError> {
     let path = path(run, checkpoint.state.step);
-    replace_file(&path, &checkpoint.encode(&path)?).map_err(|source| TrainError::Io {
-        path,
-        action: "write the checkpoint",
-        source,
-    })?;
+    replace_file(&path, &checkpoint.encode(&path)?).map_err(TrainError::io("write the checkpoint", &path))?;
     let older = steps(run)?.into_iter().filter(|s| *s <= checkpoint.state.step).skip(keep);
     for step in older {
         let path = self::path(run, step);
-        std::fs::remove_file(&path).map_err(|source| TrainError::Io {
-            path,
-            action: "remove the old checkpoint",
-            source,
-        })?;
+        std::fs::remove_file(&path).map_err(TrainError::io("remove the old checkpoint", &path))?;
     }
     let folder = folder(run);
-    sync_folder(&folder).map_err(|source| TrainError::Io { path: folder, action: "flush", source })
+    sync_folder(&folder).map_err(TrainError::io("flush", &folder))
 }
 
 /// Removes the checkpoints of later steps.
-pub(in crate::train) fn remove_behind(run: &Path, step: u64) -> Result<(), TrainError> {
+pub(in crate::train) fn remove_after(run: &Path, step: u64) -> Result<(), TrainError> {
     for later in steps(run)?.into_iter().filter(|s| *s > step) {
         let path = path(run, later);
-        let action = "remove the later checkpoint";
-        std::fs::remove_file(&path).map_err(|source| TrainError::Io { path, action, source })?;
+        std::fs::remove_file(&path).map_err(TrainError::io("remove the later checkpoint", &path))?;
     }
     Ok(())
 }
 
-/// Reads the newest checkpoint that is whole.
+/// Reads the newest intact checkpoint.
 pub(in crate::train) fn newest(run: &Path) -> Result<Found, TrainError> {
     newest_until(run, None)
 }
 
-/// Reads the newest checkpoint that is whole and not behind a step; where there is none, the oldest that is.
+/// Reads the newest intact checkpoint of at most this step; where there is none, the oldest intact one.
 pub(in crate::train) fn newest_until(run: &Path, step: Option<u64>) -> Result<Found, TrainError> {
     let mut rejected = Vec::new();
     let (late, mut candidates): (Vec<u64>, Vec<u64>) =
@@ -116,10 +107,10 @@ pub(in crate::train) fn newest_until(run: &Path, step: Option<u64>) -> Result<Fo
         true => "holds no checkpoint to resume from".to_owned(),
         false => format!("no checkpoint can be used: {}", reasons.join("; ")),
     };
-    Err(TrainError::RunFolder { path: folder(run), reason })
+    Err(TrainError::run_folder(&folder(run), reason))
 }
 
-/// Memory is asked for only where the file is as long as its header promises.
+/// Allocates memory only for a file that is as long as its header says.
 fn read(path: &Path) -> Result<Checkpoint, Rejected> {
     let rejected = |damaged, reason| Rejected { path: path.to_owned(), reason, damaged };
     let bytes = read_file(path).map_err(|error| match error {
@@ -129,16 +120,12 @@ fn read(path: &Path) -> Result<Checkpoint, Rejected> {
     Checkpoint::decode(path, &bytes).map_err(|reason| rejected(true, reason))
 }
 
-/// Renames damaged checkpoints, so that they do not count as kept ones.
+/// Renames damaged checkpoints, so that they do not count among those that are kept.
 pub(in crate::train) fn set_aside(rejected: &[Rejected]) -> Result<(), TrainError> {
     for Rejected { path, .. } in rejected.iter().filter(|r| r.damaged) {
         let mut name = path.clone().into_os_string();
         name.push(DAMAGED);
-        std::fs::rename(path, name).map_err(|source| TrainError::Io {
-            path: path.clone(),
-            action: "set the damaged checkpoint aside",
-            source,
-        })?;
+        std::fs::rename(path, name).map_err(TrainError::io("set the damaged checkpoint aside", path))?;
     }
     Ok(())
 }

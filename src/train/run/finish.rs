@@ -101,7 +101,7 @@ impl<P: Progress> Run<'_, P> {
         facts.extend(self.warnings.notices().iter().map(|notice| ("Warning".to_owned(), notice.to_string())));
         facts.extend(self.settings.config.facts());
         let mut overlays: Vec<PathBuf> = std::fs::read_dir(out.join("overlays"))
-            .map_err(|source| TrainError::Io { path: out.join("overlays"), action: "list", source })?
+            .map_err(TrainError::io("list", &out.join("overlays")))?
             .filter_map(|entry| entry.ok().map(|e| e.path()))
             .collect();
         overlays.sort();
@@ -123,6 +123,6 @@ fn train_error(error: EvaluateError, folder: &Path) -> TrainError {
         EvaluateError::Data(error) => TrainError::Data(error),
         EvaluateError::Metric { source, .. } => TrainError::Metric(source),
         EvaluateError::Report(error) => TrainError::Report(error),
-        error => TrainError::RunFolder { path: folder.to_owned(), reason: error.to_string() },
+        error => TrainError::run_folder(folder, error.to_string()),
     }
 }

@@ -3,9 +3,9 @@
 use super::{Progress, Run};
 use crate::kernel::Arena;
 use crate::nn::Model;
-use crate::train::board::Board;
+use crate::train::TrainError;
 use crate::train::checkpoint::{self, Checkpoint, Position};
-use crate::train::{Event, TrainError};
+use crate::train::log::{Board, Event};
 use std::path::PathBuf;
 
 impl<P: Progress> Run<'_, P> {

@@ -1,6 +1,6 @@
 //! What a run does when it goes wrong: restorations, and one new device for one that was lost.
 
-use super::{Progress, Run, RunSettings, Summary, train_behind};
+use super::{Progress, Run, RunSettings, Summary, train_after};
 use crate::data::{Loader, LoaderSettings};
 use crate::gpu::{Gpu, GpuError};
 use crate::infer::InferError;
@@ -19,7 +19,7 @@ pub fn train_on<P: Progress>(
     progress: &mut P,
 ) -> Result<Summary, TrainError> {
     let gpu = open()?;
-    let end = train_behind(&gpu, settings, progress, None);
+    let end = train_after(&gpu, settings, progress, None);
     let Some(reason) = end.as_ref().err().and_then(loss_of_the_device) else { return end };
     if checkpoint::steps(&settings.out)?.is_empty() {
         return end;
@@ -27,7 +27,7 @@ pub fn train_on<P: Progress>(
     drop(gpu);
     progress.note(&format!("{reason}; a device is opened anew, and the run goes on from its newest checkpoint"));
     let again = RunSettings { resume: true, init: None, ..settings.clone() };
-    train_behind(&open()?, &again, progress, Some(reason))
+    train_after(&open()?, &again, progress, Some(reason))
 }
 
 fn loss_of_the_device(error: &TrainError) -> Option<String> {
@@ -90,11 +90,10 @@ impl<P: Progress> Run<'_, P> {
         };
         self.health.recovered();
         let step = self.trainer.step_count();
-        self.history.restored(step);
         let learning_rate_factor = self.restorations.learning_rate;
         self.log.write(&Event::Restored { step, from, reason: trouble.to_string(), learning_rate_factor });
         self.write_checkpoint(true)?;
-        checkpoint::remove_behind(out, step)?;
+        checkpoint::remove_after(out, step)?;
         self.progress.note(&format!(
             "step {from}: {trouble}; back to the checkpoint of step {step}, with {learning_rate_factor} times the \
              scheduled learning rate"

@@ -7,20 +7,19 @@ use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
 use crate::profile::Roofline;
-use crate::train::board::Board;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
 use crate::train::config::{Labels, Patch};
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
-use crate::train::history::History;
 use crate::train::kernels::choose_kernels;
 use crate::train::lock::RunLock;
+use crate::train::log::{Board, Log};
 use crate::train::profiler::StepProfiler;
 use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
 use std::sync::Arc;
 
 impl<'a, P: Progress> Run<'a, P> {
-    /// Prepares everything before the first step: the lock to hold while it goes on, the run, and its test cases.
+    /// Prepares everything before the first step. Returns the lock to hold during the run, the run, and its test cases.
     pub(super) fn start(
         gpu: &Arc<Gpu>,
         settings: &'a RunSettings,
@@ -61,7 +60,7 @@ impl<'a, P: Progress> Run<'a, P> {
                 let (parameters, origin_of_them) = initial_parameters(settings, &network, &trainer, progress)?;
                 trainer.set_parameters(&parameters);
                 initialised = origin_of_them;
-                // The folder becomes a run to resume by its configuration, so that a run can be resumed from its start on.
+                // Before the configuration, with which the folder becomes a run to resume.
                 let start = Checkpoint::of(&trainer, &origin, position)?;
                 checkpoint::write(&settings.out, &start, config.training.keep_checkpoints)?;
             }
@@ -69,8 +68,7 @@ impl<'a, P: Progress> Run<'a, P> {
         store_config(settings, &config)?;
         let profiler =
             roofline.map(|roofline| StepProfiler::new(roofline, trainer.step_count(), settings.config.training.steps));
-        let (log, history) =
-            History::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
+        let log = Log::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
         let preparation = config.preparation(patch, classes);
         let cache = config.cache_budget();
         let cases = [training.len(), split.validation.len(), test.len()];
@@ -89,7 +87,6 @@ impl<'a, P: Progress> Run<'a, P> {
             trainer,
             network,
             log,
-            history,
             best: position.best,
             profiler,
             origin,
@@ -165,7 +162,7 @@ fn trainer_for(
     Trainer::new(gpu, network, &trainer_settings, [z, y, x])
 }
 
-/// The newest checkpoint that is whole; damaged ones are told of and set aside.
+/// The newest intact checkpoint. Damaged ones are renamed, with a note.
 fn load<P: Progress>(settings: &RunSettings, progress: &mut P) -> Result<Checkpoint, TrainError> {
     let found = checkpoint::newest(&settings.out)?;
     let step = found.checkpoint.state.step;
@@ -177,7 +174,7 @@ fn load<P: Progress>(settings: &RunSettings, progress: &mut P) -> Result<Checkpo
     Ok(found.checkpoint)
 }
 
-/// Goes on from a checkpoint, and says what may change the bits.
+/// Goes on from a checkpoint, and notes what may change the bits of the weights.
 fn resume<P: Progress>(
     loaded: &Checkpoint,
     trainer: &mut Trainer,
@@ -188,7 +185,7 @@ fn resume<P: Progress>(
     let differences = loaded.state.origin.differences(origin);
     if !differences.is_empty() {
         let text = differences.join(", ");
-        progress.note(&format!("not as in the checkpoint, so the bits may not be: {text}"));
+        progress.note(&format!("not as in the checkpoint: {text}; the weights may differ in their last bits"));
     }
     Ok(())
 }

@@ -134,7 +134,6 @@ impl<P: Progress> Run<'_, P> {
 
     pub(super) fn record(&mut self, results: Vec<StepResult>) {
         for result in results {
-            self.history.step(&result);
             self.progress.step(&result);
             self.health.step(result.gradient_norm.is_finite() && result.loss.is_finite());
             let step = result.step;

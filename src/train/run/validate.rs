@@ -44,7 +44,6 @@ impl<P: Progress> Run<'_, P> {
         let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
         let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
         self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best });
-        self.history.validation(step, &dice);
         self.progress.validated(step, &dice, mean_dice, best);
         let constant = scores.iter().all(|s| s.constant);
         self.health.validation(step, constant);
@@ -60,7 +59,7 @@ impl<P: Progress> Run<'_, P> {
             self.best = mean_dice.map(|d| (d, step));
         }
         self.validated = true;
-        let curves = self.history.curves(names);
+        let curves = self.log.curves(names);
         for file in ["curves.svg", "curves.png"] {
             let written = write_curves(&self.settings.out.join(file), &curves);
             self.warn_unwritten(written.map_err(TrainError::from));

@@ -1,10 +1,11 @@
 //! Does a training fit the device, and if not, what would?
 
-use super::{Forecast, MemoryMode, TrainError, TrainerSettings};
+use super::{Forecast, MemoryMode, TrainerSettings};
 use crate::gpu::Gpu;
 use crate::kernel::Target;
 use crate::nn::Network;
 use crate::plan::human_bytes;
+use crate::train::TrainError;
 
 /// Checks a training against the memory of the device before anything is allocated, and returns its forecast.
 ///

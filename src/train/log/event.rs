@@ -1,11 +1,6 @@
-use super::board::Board;
-use super::{StepResult, TrainError};
 use crate::data::Notice;
-use crate::files::Appender;
+use crate::train::StepResult;
 use serde::Serialize;
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A line of `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,7 +21,7 @@ pub enum Event {
         /// Device memory of the plan in bytes.
         device_bytes: u64,
     },
-    /// Files of the data set have an oddity.
+    /// Something unusual about files of the data set.
     Warning {
         /// Steps done.
         step: u64,
@@ -128,7 +123,7 @@ pub enum Event {
         /// The driver's words.
         reason: String,
     },
-    /// The training ended before its last step, since the mean Dice had not risen for `training.patience` validations.
+    /// The training stopped early: `training.patience` validations were no better than the best.
     EarlyStop {
         /// Steps done.
         step: u64,
@@ -142,7 +137,7 @@ pub enum Event {
         /// Mean over cases and foreground classes.
         mean_dice: Option<f64>,
     },
-    /// A file of the run folder could not be written; the training goes on and writes it when it is due again.
+    /// A file of the run folder could not be written. The training goes on and tries again when the file is due.
     Unwritten {
         /// Steps done.
         step: u64,
@@ -153,7 +148,7 @@ pub enum Event {
     Finished {
         /// Steps done.
         step: u64,
-        /// Fingerprint of the parameters behind the last step.
+        /// Fingerprint of the parameters after the last step.
         weights: String,
         /// Fingerprint of the kept model.
         model: String,
@@ -162,74 +157,12 @@ pub enum Event {
 
 impl Event {
     /// What came of a step. The device applies a gradient if and only if its norm is finite, whatever the loss.
-    pub(super) fn of(result: StepResult) -> Self {
+    pub(in crate::train) fn of(result: StepResult) -> Self {
         let StepResult { step, loss, gradient_norm, learning_rate, cases } = result;
         match (gradient_norm.is_finite(), loss.is_finite()) {
             (true, true) => Self::Step { step, loss, learning_rate, gradient_norm, cases },
             (true, false) => Self::NonfiniteLoss { step, loss: loss.to_string(), learning_rate, gradient_norm, cases },
             (false, _) => Self::Skipped { step, loss: loss.to_string(), learning_rate, cases },
         }
-    }
-}
-
-/// A line: the event and when it happened.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    event: &'a Event,
-    /// Seconds since 1970.
-    time: f64,
-}
-
-/// `log.jsonl`, one JSON object per line. A line that cannot be written, as on a full disk, waits in memory for the next.
-/// TensorBoard gets the same events, where that is wanted.
-#[derive(Debug)]
-pub struct Log {
-    path: PathBuf,
-    file: Appender,
-    board: Option<Board>,
-}
-
-impl Log {
-    /// Opens a log to append to, behind its first `length` bytes; what follows them is dropped.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`] when the file cannot be opened.
-    pub fn open(path: &Path, length: u64) -> Result<Self, TrainError> {
-        let io = |source| TrainError::Io { path: path.to_owned(), action: "open the log", source };
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
-        file.set_len(length).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file: Appender::new(file, length), board: None })
-    }
-
-    /// Sends the events from here on to TensorBoard too.
-    pub(super) fn show_on(&mut self, board: Board) {
-        self.board = Some(board);
-    }
-
-    /// TensorBoard's event file, if there is one.
-    pub(super) fn board(&mut self) -> Option<&mut Board> {
-        self.board.as_mut()
-    }
-
-    /// Appends a line, now or with a later one: [`Log::flush`] tells whether all are in the file.
-    pub fn write(&mut self, event: &Event) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_millis() as f64 / 1e3);
-        serde_json::to_writer(self.file.waiting(), &Line { event, time }).expect("events are always JSON");
-        self.file.waiting().push(b'\n');
-        // A failure is flush's to tell.
-        let _ = self.file.append();
-        if let Some(board) = &mut self.board {
-            board.write(event);
-        }
-    }
-
-    /// Writes what waits, and flushes the file to disk.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`] when lines still wait.
-    pub fn flush(&mut self) -> Result<(), TrainError> {
-        let (path, action) = (self.path.clone(), "write to the log");
-        self.file.sync().map_err(|source| TrainError::Io { path, action, source })
     }
 }

@@ -1,13 +1,14 @@
 //! The graph and the plan of a training that fit a device.
 
 use super::memory::lowest;
-use super::{MemoryMode, TrainError, TrainerSettings};
+use super::{MemoryMode, TrainerSettings};
 use crate::augment::{Augmentation, Augmenter, Extents};
 use crate::graph::Graph;
 use crate::kernel::{Operand, Target};
 use crate::nn::{Network, TrainingGraph};
 use crate::optim::{accumulate, update};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, plan};
+use crate::train::TrainError;
 
 /// Position of the gradient's norm among the scratch buffers of the update.
 pub(super) const NORM_SCRATCH: usize = 1;

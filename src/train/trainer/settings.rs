@@ -1,7 +1,8 @@
-use super::{MemoryMode, TrainError};
+use super::MemoryMode;
 use crate::augment::Augmentation;
 use crate::nn::Loss;
 use crate::optim::{Adam, OptimiserSettings};
+use crate::train::TrainError;
 
 /// What a [`super::Trainer`] does in a step. Learning rates come with the steps.
 ///

@@ -1,28 +1,33 @@
 //! The log's events for TensorBoard.
 
-use super::{Config, Event, TrainError};
+use super::Event;
 use crate::tensorboard::{EventFile, scalar};
+use crate::train::{Config, TrainError};
 use std::path::Path;
 
 /// An event file of a run folder.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(in crate::train) struct Board {
     file: EventFile,
     class_names: Vec<String>,
 }
 
 impl Board {
-    /// Opens an event file for what follows `step` and writes the configuration into it.
-    pub(super) fn open(run: &Path, step: u64, config: &Config, class_names: Vec<String>) -> Result<Self, TrainError> {
-        let failed =
-            |source| TrainError::Io { path: run.to_owned(), action: "create a TensorBoard event file in", source };
-        let mut file = EventFile::create(run, step + 1).map_err(failed)?;
+    /// Opens an event file for the steps after `step` and writes the configuration into it.
+    pub(in crate::train) fn open(
+        run: &Path,
+        step: u64,
+        config: &Config,
+        class_names: Vec<String>,
+    ) -> Result<Self, TrainError> {
+        let created = EventFile::create(run, step + 1);
+        let mut file = created.map_err(TrainError::io("create a TensorBoard event file in", run))?;
         file.text(step, "configuration", &format!("```toml\n{}\n```", config.to_toml().trim_end()));
         Ok(Self { file, class_names })
     }
 
-    /// Numbers become scalars, what happens besides becomes text.
-    pub(super) fn write(&mut self, event: &Event) {
+    /// Numbers become scalars, other events become text.
+    pub(in crate::train) fn write(&mut self, event: &Event) {
         match event {
             Event::Step { step, loss, learning_rate, gradient_norm, .. } => self.file.scalars(
                 *step,
@@ -69,17 +74,15 @@ impl Board {
     }
 
     /// A picture of a case, from its file.
-    pub(super) fn overlay(&mut self, step: u64, case: &str, path: &Path) -> Result<(), TrainError> {
-        let png =
-            std::fs::read(path).map_err(|source| TrainError::Io { path: path.to_owned(), action: "read", source })?;
+    pub(in crate::train) fn overlay(&mut self, step: u64, case: &str, path: &Path) -> Result<(), TrainError> {
+        let png = std::fs::read(path).map_err(TrainError::io("read", path))?;
         self.file.image(step, &format!("overlay/{case}"), png);
         Ok(())
     }
 
     /// Tells whether all events are in the file.
-    pub(super) fn flush(&mut self) -> Result<(), TrainError> {
+    pub(in crate::train) fn flush(&mut self) -> Result<(), TrainError> {
         let written = self.file.flush();
-        let path = self.file.path().to_owned();
-        written.map_err(|source| TrainError::Io { path, action: "write", source })
+        written.map_err(TrainError::io("write", self.file.path()))
     }
 }

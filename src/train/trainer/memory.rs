@@ -1,9 +1,10 @@
-use super::{TrainError, Trainer, TrainerSettings};
+use super::{Trainer, TrainerSettings};
 use crate::exec::STAGING_BYTES;
 use crate::infer::Predictor;
 use crate::kernel::Target;
 use crate::nn::{Kept, Network, TrainingGraph};
 use crate::plan::{MemoryReport, Plan, PlanError};
+use crate::train::TrainError;
 use serde::{Deserialize, Serialize};
 
 /// One part of so many of the memory that can be saved is given up where that spares recomputation.
