@@ -3,12 +3,12 @@
 
 mod cli;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use cli::output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = match cli::Arguments::try_parse() {
+    let arguments = match cli::command().try_get_matches().and_then(|found| cli::Arguments::from_arg_matches(&found)) {
         Ok(arguments) => arguments,
         Err(error) => return output::usage(&error),
     };

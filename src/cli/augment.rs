@@ -1,12 +1,46 @@
-use super::status::WrongInput;
+use super::status::{WrongInput, wrong};
 use super::verbosity::tell_warnings;
-use super::{AugmentArguments, open_gpu};
+use super::{RARE, open_gpu, values};
 use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
 use vnet_engine::data::Dataset;
 use vnet_engine::data::dataset::case_name;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::report::{SampleGrid, write_samples};
-use vnet_engine::train::{Config, Setting, did_you_mean, nearest_name, preview};
+use vnet_engine::train::{Config, Preset, Setting, did_you_mean, nearest_name, preview};
+
+#[derive(Debug, Args)]
+pub struct AugmentArguments {
+    /// Folder of volumes with labels, as for train
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Picture to write (PNG)
+    ///
+    /// The sample as it was loaded, then augmented ones with their transformations and the outlines of their labels.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Configuration to start from
+    #[arg(long, value_parser = values::presets(), default_value = "small")]
+    preset: Preset,
+    /// TOML file whose keys replace those of the preset
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replace one key of the configuration
+    ///
+    /// For example --set augmentation.rotation.probability=1. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Case to draw [default: the first]
+    #[arg(long, value_name = "NAME", help_heading = RARE)]
+    case: Option<String>,
+    /// Number of augmented samples
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = values::samples, help_heading = RARE)]
+    samples: usize,
+    /// Seed (key seed)
+    #[arg(long, help_heading = RARE)]
+    seed: Option<u64>,
+}
 
 pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> {
     let mut overrides = Setting::parse_all(&arguments.settings);
@@ -14,7 +48,7 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     let config = Config::load(arguments.preset, arguments.config.as_deref(), &overrides)?;
     if !config.augmentation.is_active() {
         let text = "augmentation is off in this configuration; see --preset, or --set augmentation.enabled=true";
-        return Err(WrongInput(text.to_owned()).into());
+        return Err(wrong(text));
     }
     let dataset = Dataset::open_as(&arguments.data, config.data.labels.0.as_ref())?;
     let wanted = arguments.case.as_deref().map(case_name);

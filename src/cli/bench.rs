@@ -1,11 +1,13 @@
-use super::describe::{Subject, subject};
+use super::describe::{SizeArguments, Subject, subject};
 use super::kernels::{choices_json, convolutions, print_choices};
-use super::status::WrongInput;
+use super::status::{WrongInput, wrong};
 use super::verbosity::tell;
-use super::{BenchArguments, open_gpu};
+use super::{RARE, open_named_gpu, values};
 use anyhow::Result;
+use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use vnet_engine::bench::{NetworkBench, NetworkTimes, bench_convolution};
 use vnet_engine::gpu::{Gpu, GpuOptions};
@@ -19,6 +21,48 @@ use vnet_engine::train::Preset;
 const NETWORK_RUNS: usize = 3;
 const LAYER_RUNS: usize = 10;
 
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// A preset's network [default: small]
+    #[arg(long, value_parser = values::presets(), conflicts_with = "model")]
+    preset: Option<Preset>,
+    /// Run folder or .safetensors file with the network
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    size: SizeArguments,
+    /// Runs that count [default: 3; with --conv 10]
+    ///
+    /// Of each kind, after one that does not count.
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    steps: Option<usize>,
+    /// No training step
+    #[arg(long)]
+    forward_only: bool,
+    /// Whole runs only, no tables by layer and kernel
+    #[arg(long, conflicts_with = "layer")]
+    whole: bool,
+    /// Only layers with this in their name
+    #[arg(long, value_name = "NAME")]
+    layer: Option<String>,
+    /// One 5x5x5 convolution instead of a network
+    ///
+    /// Its output, both gradients, and all of them in one run.
+    #[arg(
+        long,
+        value_name = "CIN,COUT,DxHxW",
+        value_parser = values::convolution,
+        conflicts_with_all = ["preset", "model", "patch", "shape", "forward_only", "whole", "layer"]
+    )]
+    conv: Option<ConvolutionLayer>,
+    /// As --patch, outermost axis first
+    #[arg(long, value_name = "D,H,W", value_parser = values::extents, conflicts_with = "patch", help_heading = RARE)]
+    shape: Option<[usize; 3]>,
+    /// Print JSON
+    #[arg(long, help_heading = RARE)]
+    json: bool,
+}
+
 pub fn bench(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
     match arguments.conv {
         Some(layer) => bench_layer(arguments, layer, device),
@@ -28,8 +72,7 @@ pub fn bench(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
 
 /// Opens the device and measures its roofline.
 fn start(arguments: &BenchArguments, device: &GpuOptions) -> Result<(Arc<Gpu>, Roofline)> {
-    let gpu = open_gpu(device)?;
-    tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let gpu = open_named_gpu(device)?;
     let roofline = Roofline::measure(&gpu)?;
     if !arguments.json {
         outln!("roofline of {}, {}, measured now:", gpu.description().name, gpu.description().driver);
@@ -49,10 +92,10 @@ fn document(gpu: &Gpu, roofline: &Roofline, repetitions: usize) -> Value {
 fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> {
     let preset = arguments.preset.or(arguments.model.is_none().then_some(Preset::Small));
     let Subject { title, network, mut config, patch: [x, y, z], model } =
-        subject(preset, arguments.model.as_deref(), arguments.classes)?;
+        subject(preset, arguments.model.as_deref(), arguments.size.classes)?;
     network.validate().map_err(|e| WrongInput(e.to_string()))?;
-    config.training.batch = arguments.batch.unwrap_or(config.training.batch);
-    let extents = arguments.patch.map(|[x, y, z]| [z, y, x]).or(arguments.shape).unwrap_or([z, y, x]);
+    config.training.batch = arguments.size.batch.unwrap_or(config.training.batch);
+    let extents = arguments.size.patch.map(|[x, y, z]| [z, y, x]).or(arguments.shape).unwrap_or([z, y, x]);
     let [d, h, w] = extents;
     let inference = InferenceGraph::new(&network, 1, extents)?;
     check_layer(arguments, &inference)?;
@@ -115,7 +158,7 @@ fn check_layer(arguments: &BenchArguments, graph: &InferenceGraph) -> Result<()>
     }
     let names: Vec<&str> = graph.layers.iter().map(|l| l.name.as_str()).collect();
     let wanted = arguments.layer.as_deref().unwrap_or_default();
-    Err(WrongInput(format!("--layer {wanted}: no layer has this in its name; there are {}", names.join(", "))).into())
+    Err(wrong(format!("--layer {wanted}: no layer has this in its name; there are {}", names.join(", "))))
 }
 
 fn layers(times: &NetworkTimes, roofline: &Roofline, arguments: &BenchArguments) -> Vec<LayerMeasure> {
@@ -163,7 +206,7 @@ fn measure_line(name: &str, m: &Measure) -> String {
 }
 
 fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &GpuOptions) -> Result<()> {
-    let layer = ConvolutionLayer { batch: arguments.batch.unwrap_or(1), ..layer };
+    let layer = ConvolutionLayer { batch: arguments.size.batch.unwrap_or(1), ..layer };
     let repetitions = arguments.steps.unwrap_or(LAYER_RUNS);
     let (gpu, roofline) = start(arguments, device)?;
     let times = bench_convolution(&gpu, &roofline, layer, repetitions)?;

@@ -1,9 +1,10 @@
 use super::kernels::of_run;
 use super::progress::{TrainProgress, bar};
-use super::status::WrongInput;
+use super::status::wrong;
 use super::verbosity::tell;
-use super::{DemoArguments, PhantomArguments, open_gpu};
+use super::{open_gpu, open_named_gpu, values};
 use anyhow::Result;
+use clap::Args;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -20,7 +21,7 @@ use vnet_engine::report::{OverlayCase, Report, ViewerCase, write_overlay, write_
 use vnet_engine::train::{Config, Preset, RunSettings, Setting, train};
 
 /// Steps of the demonstration's training.
-pub const STEPS: u64 = 700;
+const STEPS: u64 = 700;
 
 /// Cases to train and validate on, and cases that are never seen before the end.
 const KNOWN: usize = 200;
@@ -30,12 +31,43 @@ const UNSEEN: usize = 6;
 const EXTENTS: [usize; 3] = [48, 48, 24];
 const SPACING: [f64; 3] = [2.5, 2.5, 3.0];
 
+#[derive(Debug, Args)]
+pub struct PhantomArguments {
+    /// Folder to create
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Number of cases
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    cases: usize,
+    /// Seed; equal seeds give equal volumes
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Extents in voxels
+    #[arg(long, value_name = "X,Y,Z", value_parser = values::extents)]
+    extents: Option<[usize; 3]>,
+    /// Spacing in mm
+    #[arg(long, value_name = "X,Y,Z", value_parser = values::spacing)]
+    spacing: Option<[f64; 3]>,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Folder to create [default: vnet-demo]
+    ///
+    /// By default vnet-demo, or the first of vnet-demo-2, vnet-demo-3, … that is free.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Optimiser steps
+    #[arg(long, value_name = "N", default_value_t = STEPS)]
+    steps: u64,
+}
+
 pub fn phantom(arguments: &PhantomArguments) -> Result<()> {
     let mut settings = PhantomSettings { cases: arguments.cases, seed: arguments.seed, ..PhantomSettings::default() };
     settings.extents = arguments.extents.unwrap_or(settings.extents);
     settings.spacing = arguments.spacing.unwrap_or(settings.spacing);
     if arguments.out.join("images").exists() {
-        return Err(WrongInput(format!("{}: holds a data set already", arguments.out.display())).into());
+        return Err(wrong(format!("{}: holds a data set already", arguments.out.display())));
     }
     write_phantoms(&arguments.out, &settings)?;
     outln!("{} cases in {}", settings.cases, arguments.out.display());
@@ -53,13 +85,12 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     let start = Instant::now();
     let out = match &arguments.out {
         Some(out) if out.exists() => {
-            return Err(WrongInput(format!("{}: exists already; give another --out", out.display())).into());
+            return Err(wrong(format!("{}: exists already; give another --out", out.display())));
         }
         Some(out) => out.clone(),
         None => free_folder(),
     };
-    let gpu = open_gpu(device)?;
-    tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
+    let gpu = open_named_gpu(device)?;
     let folder = |name: &str| out.join(name);
     let shown = |name: &str| folder(name).display().to_string();
 

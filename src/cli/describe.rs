@@ -1,22 +1,69 @@
 use super::kernels::{choices_json, convolutions, print_choices};
-use super::segment::model_path;
-use super::status::WrongInput;
-use super::{InfoArguments, InspectArguments, open_gpu, output};
+use super::model::{model_path, read_model};
+use super::status::{WrongInput, wrong};
+use super::{RARE, open_gpu, output, values};
 use anyhow::Result;
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 use vnet_engine::data::inspect as inspect_volume;
 use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
-use vnet_engine::infer::Preprocessing;
 use vnet_engine::kernel::{DeviceLimits, Target};
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
 use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights, TrainError, TrainerSettings};
 
-pub fn devices(device: &GpuOptions, json: bool) -> Result<()> {
+#[derive(Debug, Args)]
+pub struct DevicesArguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// NIfTI, MetaImage, or the folder of a DICOM series
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<PathBuf>,
+    /// Print one JSON object per volume
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct InfoArguments {
+    /// Run folder or .safetensors file
+    #[arg(value_name = "MODEL", group = "what")]
+    pub model: Option<PathBuf>,
+    /// A preset's network
+    #[arg(long, value_parser = values::presets(), group = "what")]
+    preset: Option<Preset>,
+    #[command(flatten)]
+    size: SizeArguments,
+    /// Print JSON
+    #[arg(long, help_heading = RARE)]
+    json: bool,
+}
+
+/// The size of a run of a network.
+#[derive(Debug, Args)]
+pub struct SizeArguments {
+    /// Extents of the network's input
+    #[arg(long, value_name = "X,Y,Z", value_parser = values::extents)]
+    pub patch: Option<[usize; 3]>,
+    /// Samples per step [default: the configuration's]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    pub batch: Option<usize>,
+    /// Classes of a preset's network
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = RARE)]
+    pub classes: usize,
+}
+
+pub fn devices(arguments: &DevicesArguments, device: &GpuOptions) -> Result<()> {
     let found = adapters();
     // Fails with the list of adapters when nothing matches.
     let gpu = Gpu::open(device)?;
-    if json {
+    if arguments.json {
         let used = found.iter().position(|a| a == gpu.description());
         outln!("{}", serde_json::json!({ "adapters": found, "used": used }));
         return Ok(());
@@ -45,7 +92,7 @@ pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription
 }
 
 pub fn inspect(arguments: &InspectArguments) -> Result<()> {
-    let mut wrong = 0;
+    let mut unread = 0;
     for path in &arguments.volumes {
         if output::reader_is_gone() {
             break;
@@ -53,11 +100,11 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
         match (inspect_volume(path), arguments.json) {
             (Ok(i), true) => outln!("{}", serde_json::to_string(&i)?),
             (Err(e), true) => {
-                wrong += 1;
+                unread += 1;
                 outln!("{}", serde_json::json!({ "path": path.display().to_string(), "error": e.to_string() }));
             }
             (Err(e), false) => {
-                wrong += 1;
+                unread += 1;
                 outln!("{}\n  error: {e}", path.display());
             }
             (Ok(i), false) => {
@@ -73,9 +120,9 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
             }
         }
     }
-    match wrong {
+    match unread {
         0 => Ok(()),
-        n => Err(WrongInput(format!("{n} of {} volumes cannot be read", arguments.volumes.len())).into()),
+        n => Err(wrong(format!("{n} of {} volumes cannot be read", arguments.volumes.len()))),
     }
 }
 
@@ -94,10 +141,10 @@ pub fn forecasts(
 
 pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let Subject { title, network, mut config, patch, model } =
-        subject(arguments.preset, arguments.model.as_deref(), arguments.classes)?;
+        subject(arguments.preset, arguments.model.as_deref(), arguments.size.classes)?;
     network.validate().map_err(|e| WrongInput(e.to_string()))?;
-    let [x, y, z] = arguments.patch.unwrap_or(patch);
-    config.training.batch = arguments.batch.unwrap_or(config.training.batch);
+    let [x, y, z] = arguments.size.patch.unwrap_or(patch);
+    config.training.batch = arguments.size.batch.unwrap_or(config.training.batch);
     // Plans need no device: without one they are made for WebGPU's default limits.
     let (target, name) = match open_gpu(device) {
         Ok(gpu) => (gpu.target().clone(), gpu.description().name.clone()),
@@ -189,13 +236,10 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
         return Ok(Subject { title, network: config.network(classes), config, patch, model: None });
     }
     let given = model.expect("there is a model or a preset");
-    let path = model_path(given);
-    let model = Model::read(&path)?;
-    let preprocessing = Preprocessing::of(&model)
-        .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
+    let (model, preprocessing) = read_model(given)?;
     let stored = given.join("config.toml");
     let config = if stored.exists() { Config::read(&stored)? } else { Preset::Tiny.config() };
-    let title = path.display().to_string();
+    let title = model_path(given).display().to_string();
     // A model that names none takes any extents.
     let patch = preprocessing.patch.unwrap_or([64usize.next_multiple_of(model.network.divisor()); 3]);
     Ok(Subject { title, network: model.network.clone(), config, patch, model: Some(model) })

@@ -1,7 +1,8 @@
 use super::describe::{forecasts, print_adapters, subject};
+use super::open_gpu;
 use super::verbosity::tell;
-use super::{DoctorArguments, open_gpu};
 use anyhow::{Result, bail};
+use clap::Args;
 use serde::Serialize;
 use vnet_engine::doctor::{KernelTest, self_test};
 use vnet_engine::gpu::{Gpu, GpuOptions, adapters};
@@ -10,6 +11,13 @@ use vnet_engine::nn::InferenceGraph;
 use vnet_engine::plan::human_bytes;
 use vnet_engine::profile::Roofline;
 use vnet_engine::train::Preset;
+
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// What a preset's training would cost on the device.
 #[derive(Debug, Serialize)]

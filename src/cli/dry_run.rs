@@ -1,6 +1,7 @@
+use super::open_gpu;
 use super::status::Problems;
+use super::train::TrainArguments;
 use super::verbosity::tell_warnings;
-use super::{TrainArguments, open_gpu};
 use anyhow::Result;
 use std::sync::Arc;
 use vnet_engine::gpu::GpuOptions;

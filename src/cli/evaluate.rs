@@ -1,16 +1,69 @@
-use super::EvaluateArguments;
-use super::segment::model_path;
+use super::model::read_model;
 use super::status::WrongInput;
 use super::verbosity::tell;
+use super::{RARE, values};
 use anyhow::Result;
+use clap::Args;
 use std::path::{Path, PathBuf};
 use vnet_engine::data::Classes;
 use vnet_engine::evaluate::figures::{Folders, case_dice, choose, draw_cases};
 use vnet_engine::evaluate::{Scoring, compare_folders, evaluate_folders};
-use vnet_engine::infer::Preprocessing;
 use vnet_engine::metrics::{Evaluation, Observer, Region, Summary, render_table};
-use vnet_engine::nn::Model;
 use vnet_engine::report::{write_comparison_plot, write_dice_plot, write_metric_plot};
+
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// Folder of predicted label maps
+    #[arg(long, value_name = "DIR", required_unless_present = "compare")]
+    predictions: Option<PathBuf>,
+    /// Folder of reference label maps
+    ///
+    /// With the names of the predictions, or these with _segmentation.
+    #[arg(long, value_name = "DIR")]
+    labels: PathBuf,
+    /// Folder for tables and plots
+    ///
+    /// scores.csv, scores.json, dice.svg and metrics.svg; with --compare comparison.csv, .json, .md and .svg.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Folder of the images: draws best, median, worst case
+    ///
+    /// With the names of the predictions. The pictures are in overlays/.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Model whose classes are scored
+    ///
+    /// A run folder or .safetensors file: the names of its classes, and label values that are one class. By default
+    /// every value that occurs is a class, with the names of the dataset.json of the labels.
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Compare two folders of predictions of the same cases
+    ///
+    /// In place of --predictions: paired differences, Wilcoxon's test, pictures of both.
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["predictions", "observer"])]
+    compare: Option<Vec<PathBuf>>,
+    /// Names of the two [default: their paths]
+    #[arg(long, value_name = "A,B", requires = "compare", value_parser = values::names)]
+    names: Option<[String; 2]>,
+    /// Leave out labels without a prediction
+    ///
+    /// With a note. By default a label without a prediction is an error.
+    #[arg(long, help_heading = RARE)]
+    partial: bool,
+    /// Also score apex and base
+    ///
+    /// The thirds nearest to feet and head.
+    #[arg(long, help_heading = RARE)]
+    regions: bool,
+    /// PROMISE12 score against a second observer's means
+    ///
+    /// TOML tables whole, apex, base with dice, assd_mm, hd95_mm, absolute_relative_volume_difference.
+    #[arg(long, value_name = "FILE", help_heading = RARE)]
+    observer: Option<PathBuf>,
+    /// Print the scores as one JSON document
+    #[arg(long, help_heading = RARE)]
+    json: bool,
+}
 
 pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     let observer = arguments.observer.as_deref().map(Observer::read).transpose().map_err(WrongInput)?;
@@ -54,10 +107,7 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
 
 /// The classes of a model, as its label maps have them.
 fn classes_of(path: &Path) -> Result<Classes> {
-    let path = model_path(path);
-    let model = Model::read(&path)?;
-    let preprocessing = Preprocessing::of(&model)
-        .map_err(|e| WrongInput(format!("{}: metadata key preprocessing: {e}", path.display())))?;
+    let (model, preprocessing) = read_model(path)?;
     Ok(preprocessing.label_classes(model.network.classes))
 }
 

@@ -2,41 +2,45 @@
 
 pub const PROGRAM: &str = "\
 Examples:
-  vnet-engine demo                                          a first look, in minutes on a processor
-  vnet-engine doctor                                        is this machine fit, and for what?
-  vnet-engine train --data DATA --out RUN                   DATA holds images/ and labels/
+  vnet-engine demo
+  vnet-engine train --data DATA --out RUN
   vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz
 
-Results go to stdout, progress and errors to stderr. Exit status: 0 success, 2 wrong usage or input, 1 other failures,
-130 and 143 after Ctrl-C and SIGTERM.";
+DATA holds images/ and labels/ with equal file names.
+
+Results go to stdout, progress and errors to stderr. Exit status: 0 success,
+2 wrong usage or input, 1 other failures, 130 and 143 after Ctrl-C and SIGTERM.";
 
 pub const TRAIN: &str = "\
 Examples:
-  vnet-engine train --data DATA --out RUN --dry-run         would it run? names every problem, trains nothing
-  vnet-engine train --data DATA --out RUN --preset paper --set training.steps=20000
-  vnet-engine train --data DATA --out RUN --resume          goes on where it was stopped, to the same bits
-  for i in 0 1 2 3 4; do vnet-engine train --data DATA --out RUN$i --fold $i/5; done
-  vnet-engine train --data DATA --out RUN -q --json | jq .best";
+  vnet-engine train --data DATA --out RUN --dry-run
+  vnet-engine train --data DATA --out RUN
+  vnet-engine train --data DATA --out RUN --resume
+  vnet-engine train --data DATA --out RUN --preset paper --steps 20000
+  vnet-engine train --data DATA --out RUN -q --json | jq .best
+  for i in 0 1 2 3 4; do
+    vnet-engine train --data DATA --out RUN$i --fold $i/5
+  done";
 
 pub const SEGMENT: &str = "\
 Examples:
-  vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz --largest-component
-  vnet-engine segment --model RUN0 --model RUN1 --input SCANS --output ORGANS --tta";
+  vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz
+  vnet-engine segment --model RUN --input SCANS --output ORGANS --continue
+  vnet-engine segment --model RUN0 --model RUN1 --input SCANS --output ORGANS";
 
 pub const EVALUATE: &str = "\
 Examples:
-  vnet-engine evaluate --predictions ORGANS --labels LABELS --images SCANS --out SCORES
-  vnet-engine evaluate --compare A B --names Dice,logistic --labels LABELS --out COMPARISON
-  vnet-engine evaluate --predictions ORGANS --labels LABELS --out SCORES --json | jq .mean_foreground.dice";
+  vnet-engine evaluate --predictions ORGANS --labels LABELS --out SCORES
+  vnet-engine evaluate --compare A B --labels LABELS --out COMPARISON";
 
 pub const INFO: &str = "\
 Examples:
-  vnet-engine info --preset paper                           layers, receptive fields, memory
+  vnet-engine info --preset paper
   vnet-engine info RUN --json | jq .parameters";
 
 pub const INSPECT: &str = "\
 Example:
-  vnet-engine inspect --json SCANS/*.nii.gz | jq -r '[.path, .shape, .spacing] | tostring'";
+  vnet-engine inspect --json SCANS/*.nii.gz | jq -c '[.path, .shape]'";
 
 pub const BENCH: &str = "\
 Examples:

@@ -1,8 +1,8 @@
 //! `export`, `import` and `forward`: models and tensors of and for other programs.
 
+use super::model::model_path;
 use super::open_gpu;
-use super::segment::model_path;
-use super::status::WrongInput;
+use super::status::{WrongInput, wrong};
 use super::verbosity::tell;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -137,10 +137,10 @@ fn check_free(files: &[PathBuf], sources: &[PathBuf], force: bool) -> Result<()>
         let is_same =
             |source: &PathBuf| matches!((file.canonicalize(), source.canonicalize()), (Ok(a), Ok(b)) if a == b);
         if sources.iter().any(is_same) {
-            return Err(WrongInput(format!("{}: is what is read; give another output", file.display())).into());
+            return Err(wrong(format!("{}: is what is read; give another output", file.display())));
         }
         if file.exists() && !force {
-            return Err(WrongInput(format!("{}: exists; --force replaces it", file.display())).into());
+            return Err(wrong(format!("{}: exists; --force replaces it", file.display())));
         }
     }
     Ok(())

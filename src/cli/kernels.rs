@@ -1,6 +1,6 @@
 //! `--kernels`, and which kernels were chosen why.
 
-use super::status::WrongInput;
+use super::status::wrong;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ pub fn of_run(device: &GpuOptions, given: Option<Algorithms>, models: &[PathBuf]
     }
     if asked {
         let text = "--kernels measured: only train measures; expected the kernels.toml of a run, or a run that has one";
-        return Err(WrongInput(text.to_owned()).into());
+        return Err(wrong(text));
     }
     Ok(device.clone())
 }

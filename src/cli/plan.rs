@@ -1,24 +1,51 @@
-use super::status::WrongInput;
+use super::status::wrong;
+use super::train::TrainArguments;
 use super::verbosity::{tell, tell_warnings};
-use super::{PlanArguments, TrainArguments, open_gpu};
+use super::{RARE, open_gpu, values};
 use anyhow::Result;
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 use vnet_engine::configure::{self, Plan};
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::train::{Config, PLAN_FILE, Preset, Setting, TrainError};
 
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// Folder of volumes with labels, as for train
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Time for the training [default: 15, on a GPU 480]
+    ///
+    /// Steps, validations and test together.
+    #[arg(long, value_parser = values::minutes)]
+    minutes: Option<f64>,
+    /// TOML file to write [default: DIR/plan.toml]
+    ///
+    /// `train --data DIR` uses DIR/plan.toml. Give another file to train with --config FILE.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace a plan that exists
+    #[arg(long)]
+    force: bool,
+    /// Values of a class in the label maps
+    ///
+    /// For example --set data.labels.prostate=255. May be repeated.
+    #[arg(long = "set", value_name = "data.labels.NAME=VALUE", help_heading = RARE)]
+    settings: Vec<String>,
+}
+
 pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(PLAN_FILE));
     if out.exists() && !arguments.force {
         let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
-        return Err(WrongInput(text).into());
+        return Err(wrong(text));
     }
     let settings = Setting::parse_all(&arguments.settings);
     if let Some(other) =
         arguments.settings.iter().zip(&settings).find_map(|(text, s)| (!is_of_labels(s)).then_some(text))
     {
-        return Err(WrongInput(format!("--set {other}: plan takes data.labels.NAME=VALUE only")).into());
+        return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE only")));
     }
     let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
     tell_warnings(&warnings);

@@ -1,10 +1,12 @@
 //! `segment`: everything is checked first, one broken volume does not end the others, and `--continue` does what is missing.
 
+use super::model::{model_path, read_model};
 use super::progress::SegmentProgress;
 use super::status::{Failures, Problems, WrongInput, is_full_disk, message};
 use super::verbosity::tell;
-use super::{SegmentArguments, open_gpu, stop};
+use super::{RARE, open_gpu, stop};
 use anyhow::Result;
+use clap::Args;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -15,6 +17,48 @@ use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_in};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
+
+#[derive(Debug, Args)]
+pub struct SegmentArguments {
+    /// Run folder or .safetensors file; several: their mean
+    ///
+    /// With several models the mean of their probabilities decides.
+    #[arg(long = "model", value_name = "MODEL", required = true)]
+    pub models: Vec<PathBuf>,
+    /// Volume, or folder of volumes
+    ///
+    /// NIfTI, MetaImage, or the folder of a DICOM series.
+    #[arg(long, value_name = "PATH")]
+    input: PathBuf,
+    /// Label map to write, or folder for them
+    #[arg(long, value_name = "PATH")]
+    output: PathBuf,
+    /// Replace outputs that exist
+    #[arg(long)]
+    force: bool,
+    /// Keep outputs that exist and segment what is missing
+    ///
+    /// With --probabilities an output exists when all its probabilities do.
+    #[arg(long = "continue", conflicts_with = "force")]
+    go_on: bool,
+    /// Keep only the largest component of each class
+    #[arg(long)]
+    largest_component: bool,
+    /// Fill the holes of each class
+    #[arg(long)]
+    fill_holes: bool,
+    /// Average over eight mirror images (eight times slower)
+    #[arg(long)]
+    tta: bool,
+    /// Also write a probability volume per foreground class
+    #[arg(long, help_heading = RARE)]
+    probabilities: bool,
+    /// Print one JSON document
+    ///
+    /// Files, times, failures and warnings.
+    #[arg(long, help_heading = RARE)]
+    json: bool,
+}
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let (models, preprocessing) = read_models(&arguments.models)?;
@@ -282,10 +326,9 @@ fn shown(path: &Path) -> String {
 fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
     let mut models: Vec<Model> = Vec::new();
     let mut first: Option<Preprocessing> = None;
-    for path in paths.iter().map(|path| model_path(path)) {
-        let wrong = |text: String| WrongInput(format!("{}: {text}", path.display()));
-        let model = Model::read(&path)?;
-        let found = Preprocessing::of(&model).map_err(|e| wrong(format!("metadata key preprocessing: {e}")))?;
+    for path in paths {
+        let wrong = |text: String| WrongInput(format!("{}: {text}", model_path(path).display()));
+        let (model, found) = read_model(path)?;
         if model.network.in_channels != 1 {
             let channels = model.network.in_channels;
             return Err(wrong(format!("{channels} input channels, but a volume has one; see forward")).into());
@@ -311,9 +354,4 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
         models.push(model);
     }
     Ok((models, first.expect("clap requires a model")))
-}
-
-/// The model file of a run folder, or the path itself.
-pub fn model_path(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
 }

@@ -20,11 +20,12 @@ pub struct ManArguments {
 }
 
 /// Prints a completion script.
-pub fn completions(arguments: &CompletionsArguments) {
+pub fn completions(arguments: &CompletionsArguments) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "vnet-engine", &mut script);
     // In scripts for bash, labels of subcommands escape the hyphen otherwise than what is looked up: clap-rs/clap#6421.
     out!("{}", String::from_utf8_lossy(&script).replace("vnet__subcmd__engine", "vnet__engine"));
+    Ok(())
 }
 
 /// Writes the manual, a page per command.

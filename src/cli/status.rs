@@ -16,6 +16,11 @@ use vnet_engine::tuning::KernelTableError;
 #[error("{0}")]
 pub struct WrongInput(pub String);
 
+/// [`WrongInput`] as any error.
+pub fn wrong(text: impl Into<String>) -> anyhow::Error {
+    WrongInput(text.into()).into()
+}
+
 /// Several errors.
 #[derive(Debug, thiserror::Error)]
 #[error("{} problems", .0.len())]

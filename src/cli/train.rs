@@ -1,14 +1,78 @@
 use super::dry_run::dry_run;
 use super::progress::TrainProgress;
-use super::status::WrongInput;
-use super::verbosity::tell;
-use super::{TrainArguments, open_gpu, plan};
+use super::status::wrong;
+use super::{RARE, open_named_gpu, plan, values};
 use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
-use vnet_engine::train::{Config, Preset, RunSettings, Setting, Summary, refuse_used, train_on};
+use vnet_engine::train::{Config, MemoryMode, Preset, RunSettings, Setting, Summary, refuse_used, train_on};
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    /// Folder of volumes with labels
+    ///
+    /// images/ and labels/ with equal file names, imagesTr/ and labelsTr/ (Decathlon), or NAME with NAME_segmentation
+    /// (PROMISE12).
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Run folder to create: model, curves, scores, report
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Go on where the run in --out was stopped
+    ///
+    /// From its newest checkpoint, with its configuration, to the same bits.
+    #[arg(long, conflicts_with_all = ["preset", "config", "init", "fold"])]
+    pub resume: bool,
+    /// Check everything, list all problems, train nothing
+    ///
+    /// Reads every file of the data set to its end, and checks configuration, split and memory.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Configuration to start from
+    ///
+    /// By default DIR/plan.toml, or a plan that is made first; with --config, small.
+    #[arg(long, value_parser = values::presets())]
+    pub preset: Option<Preset>,
+    /// TOML file whose keys replace those of the preset
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Replace one key of the configuration
+    ///
+    /// For example --set optimiser.learning_rate=3e-4. May be repeated. RUN/config.toml has all keys.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Optimiser steps (key training.steps)
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Validate on part I of K (from 0), train on the rest
+    #[arg(long, value_name = "I/K", value_parser = values::fold, help_heading = RARE)]
+    pub fold: Option<(usize, usize)>,
+    /// Start from the parameters of this model
+    ///
+    /// Where the number of classes differs, the last layer starts anew.
+    #[arg(long, value_name = "FILE", help_heading = RARE)]
+    pub init: Option<PathBuf>,
+    /// low: less device memory, more time, the same results
+    ///
+    /// The key is training.memory.
+    #[arg(long, value_name = "MODE", value_parser = values::memory_modes(), hide_possible_values = true, help_heading = RARE)]
+    pub memory: Option<MemoryMode>,
+    /// Seed of split, weights and order of cases (key seed)
+    #[arg(long, help_heading = RARE)]
+    pub seed: Option<u64>,
+    /// Time every dispatch of one step
+    ///
+    /// Writes profile.json (a Chrome trace) and profile.txt (by layer and kernel) into the run folder.
+    #[arg(long, conflicts_with = "dry_run", help_heading = RARE)]
+    pub profile: bool,
+    /// Print the results as one JSON document
+    #[arg(long, conflicts_with = "dry_run", help_heading = RARE)]
+    pub json: bool,
+}
 
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels, &device);
@@ -18,13 +82,8 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     let settings = settings?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(&settings.data, settings.config.data.labels.0.as_ref())?;
-    let open = || {
-        let gpu = open_gpu(&device)?;
-        tell!("device: {}, {}", gpu.description().name, gpu.description().driver);
-        Ok(gpu)
-    };
     let mut progress = TrainProgress::new(&settings.out);
-    let summary = train_on(open, &settings, &mut progress);
+    let summary = train_on(|| Ok(open_named_gpu(&device)?), &settings, &mut progress);
     progress.finish();
     let summary = summary?;
     if arguments.json {
@@ -70,7 +129,7 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &Gp
     let (config, plan) = match arguments.resume {
         true if !stored.exists() => {
             let text = format!("{}: no run to resume: config.toml is missing", arguments.out.display());
-            return Err(WrongInput(text).into());
+            return Err(wrong(text));
         }
         true => (Config::load(preset, Some(&stored), &overrides)?, None),
         false if is_given => (Config::load(preset, arguments.config.as_deref(), &overrides)?, None),
