@@ -1,4 +1,4 @@
-// The output gradient's transform along y and x, behind winograd_grad_depth: 8 x 8 frequencies of each tile, channel and
+// The output gradient's transform along y and x, after winograd_grad_depth: 8 x 8 frequencies of each tile, channel and
 // frequency along z.
 //
 // Layout   partial [slabs, 8, 4 rows, 4 tiles_x, C], frequencies [panels, frequencies, 16, padded channels]

@@ -1,4 +1,4 @@
-// The weight gradient's transform along z, behind winograd_grad_weight_plane: grad_weight[25 k + t, e] = sum over f of
+// The weight gradient's transform along z, after winograd_grad_weight_plane: grad_weight[25 k + t, e] = sum over f of
 // G^T[k, f] * partial[f, t, e].
 //
 // Layout   partial [8, 25, elements], grad_weight [5, 25, elements], an element being a pair of channels

@@ -1,4 +1,4 @@
-// The input's transform along y and x, behind winograd_input_depth: 8 x 8 frequencies of each tile, channel and
+// The input's transform along y and x, after winograd_input_depth: 8 x 8 frequencies of each tile, channel and
 // frequency along z.
 //
 // Layout   partial [slabs, 8, 4 rows + 4, 4 tiles_x + 4, C], frequencies [panels, frequencies, 16, padded channels]

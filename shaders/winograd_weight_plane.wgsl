@@ -1,4 +1,4 @@
-// The weights' transform along y and x, behind winograd_weight_depth: 8 x 8 frequencies of each pair of channels and
+// The weights' transform along y and x, after winograd_weight_depth: 8 x 8 frequencies of each pair of channels and
 // frequency along z. For the gradient with respect to the input the taps are taken from the other end.
 //
 // Layout   partial [8, 25, from, to], frequencies [.., 8, 8, from, to], padded

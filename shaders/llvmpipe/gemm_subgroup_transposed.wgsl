@@ -20,13 +20,13 @@ override WHOLE: u32;
 @group(0) @binding(2) var<storage, read> b: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> c: array<Stored>;
 
-// Rows of eight k: each lane has loaded an even one and the odd one behind it.
+// Rows of eight k: each lane has loaded an even one and the odd one after it.
 struct Rows {
     even: Slice,
     odd: Slice,
 }
 
-// Element k of `count`, or zero behind them; positions count pairs.
+// Element k of `count`, or zero after the last; positions count pairs.
 fn a_at(at: u32, k: u32, count: u32) -> Element {
     let step = params.a_inner / 2u;
     if WHOLE == 1u {

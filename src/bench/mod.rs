@@ -61,7 +61,7 @@ impl Repeated {
     }
 }
 
-/// Work of programs that run one behind the other.
+/// Work of programs that run one after the other.
 fn cost(plan: &Plan, programs: &[usize]) -> Cost {
     let steps = programs.iter().flat_map(|&p| &plan.programs[p].steps);
     steps.fold(Cost::default(), |sum, s| Cost { flops: sum.flops + s.cost.flops, bytes: sum.bytes + s.cost.bytes })

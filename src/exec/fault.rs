@@ -1,5 +1,5 @@
 use super::{Executor, Prepared};
-use crate::gpu::{Behind, GpuError};
+use crate::gpu::{After, GpuError};
 use crate::kernel::Access;
 
 impl Executor {
@@ -7,10 +7,10 @@ impl Executor {
     pub(super) fn run_with_faults(&self, program: usize) -> Result<(), GpuError> {
         for (i, dispatch) in self.programs[program].iter().enumerate() {
             self.submit(std::slice::from_ref::<Prepared>(dispatch));
-            match self.gpu.faults.behind_dispatch() {
-                Behind::Nothing => {}
-                Behind::Lose => self.gpu.lose(),
-                Behind::Spoil => self.spoil(program, i),
+            match self.gpu.faults.after_dispatch() {
+                After::Nothing => {}
+                After::Lose => self.gpu.lose(),
+                After::Spoil => self.spoil(program, i),
             }
             self.gpu.check()?;
         }

@@ -152,7 +152,7 @@ impl Executor {
         Ok(HostTensor::from_device_bytes(spec.clone(), &bytes))
     }
 
-    /// Starts to copy windows of buffers to the host, one behind the other.
+    /// Starts to copy windows of buffers to the host, one after the other.
     ///
     /// # Errors
     /// [`GpuError`] when memory runs out.

@@ -53,7 +53,7 @@ impl Executor {
         Ok(times)
     }
 
-    /// Submits dispatches with a timestamp before the first and one behind each; returns where they are written to.
+    /// Submits dispatches with a timestamp before the first and one after each; returns where they are written to.
     fn stamp(&self, dispatches: &[Prepared]) -> wgpu::Buffer {
         let device = &self.gpu.device;
         let count = dispatches.len() as u32 + 1;

@@ -11,7 +11,7 @@ pub enum Fault {
         /// Buffers allocated before.
         allocation: u64,
     },
-    /// The device is lost behind this dispatch.
+    /// The device is lost after this dispatch.
     DeviceLost {
         /// Dispatches before.
         dispatch: u64,
@@ -37,9 +37,9 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<(Option<Fault>, Counts)>);
 
-/// What an executor does behind a dispatch.
+/// What an executor does after a dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Behind {
+pub(crate) enum After {
     Nothing,
     Lose,
     Spoil,
@@ -53,19 +53,19 @@ impl Faults {
         *fault == Some(Fault::OutOfMemory { allocation: counts.allocations - 1 })
     }
 
-    pub(crate) fn behind_dispatch(&self) -> Behind {
+    pub(crate) fn after_dispatch(&self) -> After {
         let (fault, counts) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = counts.dispatches;
         counts.dispatches += 1;
         match *fault {
-            Some(Fault::DeviceLost { dispatch }) if dispatch == number => Behind::Lose,
+            Some(Fault::DeviceLost { dispatch }) if dispatch == number => After::Lose,
             Some(Fault::NotANumber { dispatch, period })
                 if number == dispatch
                     || (period > 0 && number > dispatch && (number - dispatch).is_multiple_of(period)) =>
             {
-                Behind::Spoil
+                After::Spoil
             }
-            _ => Behind::Nothing,
+            _ => After::Nothing,
         }
     }
 }

@@ -13,7 +13,7 @@ mod workers;
 
 pub use adapters::{AdapterDescription, DeviceChoice, adapters};
 #[cfg(feature = "fault-injection")]
-pub(crate) use faults::Behind;
+pub(crate) use faults::After;
 #[cfg(feature = "fault-injection")]
 pub use faults::{Counts, Fault};
 pub(crate) use pipeline::Pipeline;

@@ -43,7 +43,7 @@ impl Readback {
 }
 
 impl Gpu {
-    /// Copies ranges `(buffer, offset, bytes)` one behind the other, after everything submitted so far.
+    /// Copies ranges `(buffer, offset, bytes)` one after the other, after everything submitted so far.
     pub(crate) fn read_back(&self, ranges: &[(&wgpu::Buffer, u64, u64)]) -> Result<Readback, GpuError> {
         let total = ranges.iter().map(|r| r.2).sum();
         let staging = self.buffer(&wgpu::BufferDescriptor {

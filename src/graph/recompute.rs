@@ -10,9 +10,9 @@ pub const RECOMPUTED: &str = ".recompute";
 /// Sublinear Memory Cost*).
 #[derive(Debug, Clone)]
 pub struct Recomputation {
-    /// Nodes of the forward pass: those behind it read copies of dropped values.
+    /// Nodes of the forward pass: those after it read copies of dropped values.
     pub forward: usize,
-    /// By index of the value: whether it is dropped behind its last use in the forward pass.
+    /// By index of the value: whether it is dropped after its last use in the forward pass.
     pub dropped: Vec<bool>,
 }
 

@@ -18,7 +18,7 @@ pub use tuning::{ConvolutionCosts, RooflineTuning, Tuning, WinogradTuning};
 
 use crate::tensor::ValueId;
 
-/// Size of the buffer behind [`Operand::StepScalars`].
+/// Size of the buffer of [`Operand::StepScalars`].
 pub const STEP_SCALAR_BYTES: u64 = 64;
 
 /// A compute pipeline: a shader and the values of its `override` constants.

@@ -53,7 +53,7 @@ pub struct ConvolutionCosts {
 pub struct RooflineTuning {
     /// Bytes of the copy, at most.
     pub copy_bytes: u64,
-    /// Turns of the loop of multiply-adds.
+    /// Iterations of the loop of multiply-adds.
     pub iterations: usize,
 }
 

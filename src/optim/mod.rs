@@ -4,9 +4,8 @@
 //! that clips, decays and steps. Where the norm is not finite the device changes nothing, neither parameters nor moments:
 //! the step is lost and the log shows why.
 //!
-//! An optimiser is a module with its rule, its hyperparameters and its definition in f64, a shader, a line in the table
-//! of shaders ([`crate::kernel::SHADERS`]) and one in that of [`Optimisers`]. Configuration, self-test and the tests on
-//! the device take them from there.
+//! An optimiser is a module with its rule, its hyperparameters and its definition in f64, a shader, and a line in the table
+//! of [`Optimisers`]. Configuration, self-test and the tests on the device take it from there.
 
 mod adam;
 mod average;

@@ -296,7 +296,7 @@ impl<'a> Builder<'a> {
     }
 
     fn stage_program(&mut self, stage: &Stage) -> Result<(Program, Vec<Window>), PlanError> {
-        // Scratch buffers of stages are keyed behind the nodes of the graph.
+        // Scratch buffers of stages have numbers that follow those of the graph's nodes.
         let key = self.request.graph.nodes().len() + self.scratch_places.len();
         let mut scratch = Vec::new();
         for (i, &bytes) in stage.scratch.iter().enumerate() {

@@ -42,7 +42,7 @@ pub struct ProfiledDispatch {
     pub seconds: f64,
 }
 
-/// One node of the graph, or one stage behind it, in a profiled run.
+/// One node of the graph, or one stage after it, in a profiled run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProfiledStep {
     /// Scope in the network, e.g. `encoder.1.conv.0`, the same for a layer and its gradient.
@@ -64,7 +64,7 @@ impl ProfiledStep {
     }
 }
 
-/// The dispatches of programs that ran one behind the other, each with its program.
+/// The dispatches of programs that ran one after the other, each with its program.
 pub type ProgramTimings = Vec<(usize, Vec<Timing>)>;
 
 /// A run, dispatch by dispatch.
@@ -75,7 +75,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of programs of a plan that ran one behind the other.
+    /// The profile of programs of a plan that ran one after the other.
     pub fn new(plan: &Plan, runs: &[(usize, Vec<Timing>)]) -> Self {
         let mut steps = Vec::new();
         let mut origin = 0.0;
@@ -131,8 +131,8 @@ impl Profile {
     }
 }
 
-/// The layer and the pass of a step of a program, by its name: nodes of gradients are named like the layer with `.grad`
-/// behind it, those that compute an activation again for them with `.recompute`, and programs behind the graph's are the optimiser's.
+/// The layer and the pass of a step of a program, by its name: nodes of gradients are named like the layer, followed by `.grad`,
+/// those that compute an activation again for them by `.recompute`, and programs after the graph's are the optimiser's.
 fn place(step: &str, program: usize) -> (&str, Pass) {
     match step.strip_suffix(".grad").or_else(|| step.strip_suffix(RECOMPUTED)) {
         _ if program > 0 => (step, Pass::Update),

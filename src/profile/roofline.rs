@@ -140,7 +140,7 @@ impl Op for CopyLoop {
 pub struct FmaLoop {
     /// Elements of the output.
     pub elements: usize,
-    /// Turns of the loop, of eight multiply-adds per chain.
+    /// Iterations of the loop, of eight multiply-adds per chain.
     pub iterations: usize,
 }
 

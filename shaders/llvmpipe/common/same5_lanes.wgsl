@@ -7,7 +7,7 @@ override COLUMNS: u32;
 // Twelve voxels of a row, from two before a block on.
 struct Span {
     low: Slice,
-    high: Slice, // the last four are behind it
+    high: Slice, // of which the first four count
 }
 
 // One voxel by this lane; zero outside the row.

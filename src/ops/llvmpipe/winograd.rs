@@ -1,8 +1,8 @@
 use super::gemm::{KEPT_PANELS, emit_by_rows};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
+use crate::ops::conv3d::kernels::winograd::grad_weight::{Part, TileSums};
 use crate::ops::conv3d::kernels::winograd::tiling::{Chunk, Frequencies, PLANE, Tiling};
-use crate::ops::conv3d::kernels::winograd::{Part, TileSums};
 use crate::ops::gemm::{Batch, Gemm, PANEL, Steps};
 
 /// Sums `[out, in]` by rows, from panels of gradients whose tiles follow one another.

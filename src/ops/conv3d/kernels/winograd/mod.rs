@@ -12,10 +12,8 @@
 //! activation and four times that of weights, so they are worked on in parts: chunks of tiles, and slices of the eight
 //! frequencies along z.
 
-mod grad_weight;
+pub(in crate::ops) mod grad_weight;
 pub(in crate::ops) mod tiling;
-
-pub(in crate::ops) use grad_weight::{Part, TileSums};
 
 use super::operands::{ConvOperands, Sides, emit_weight_transpose};
 use super::{Direction, Family};
