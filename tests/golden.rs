@@ -214,9 +214,7 @@ fn odd_channels_four_classes() {
 fn config(golden: &Golden, recipe: &Value) -> Config {
     let number = |key: &str| recipe[key].as_f64();
     let mut config = Preset::Tiny.config();
-    let n = &golden.network;
-    (config.network.base, config.network.encoder, config.network.decoder) =
-        (n.base, n.encoder.clone(), n.decoder.clone());
+    config.network.choose(golden.network.architecture());
     config.training.batch = golden.batch;
     config.training.loss = loss(recipe["loss"].as_str().expect("a loss"));
     let kind = recipe["optimizer"].as_str().expect("an optimiser").to_lowercase();

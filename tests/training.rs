@@ -18,6 +18,7 @@ use vnet_engine::graph::interpret;
 use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::{Algorithms, Arena, DeviceLimits, Target, WinogradTuning};
 use vnet_engine::nn::model::initial_arena;
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{Kept, Loss, Network, TrainingGraph};
 use vnet_engine::optim::{OptimiserSettings, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
@@ -84,7 +85,7 @@ fn main() {
 }
 
 fn small() -> Network {
-    Network { in_channels: 1, classes: 3, base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] }
+    Network::new(1, 3, VNet { base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] })
 }
 
 /// A deterministic number in (-1, 1) that no index pattern explains.
@@ -225,8 +226,7 @@ fn two_runs_give_the_same_bits() {
 fn recomputation_gives_the_same_bits() {
     let gpu = gpu();
     let mut config = tiny_config(8);
-    config.network.encoder = vec![1, 2, 2];
-    config.network.decoder = vec![1, 2];
+    config.network.choose(small().architecture());
     for algorithms in [Algorithms::Direct, Algorithms::Auto] {
         let target = gpu.target().with_algorithms(algorithms);
         let normal = trained(gpu, &target, &config, 8);

@@ -12,7 +12,6 @@ mod adam;
 mod average;
 pub mod bounds;
 pub mod reference;
-pub mod registry;
 mod schedule;
 mod settings;
 mod sgd;
@@ -25,6 +24,7 @@ pub use settings::{OptimiserSettings, StepScalars};
 pub use sgd::Sgd;
 
 use crate::kernel::{Arena, Cost, Dispatch, Operand, Target};
+use crate::registry::{Entry, Registry};
 use crate::tensor::ELEMENT_BYTES;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Optimisers;
 
-impl registry::Registry for Optimisers {
+impl Registry for Optimisers {
     type Item = Arc<dyn Optimiser>;
-    const ENTRIES: &'static [registry::Entry<Self>] = &[sgd::SGD, adam::ADAM, adam::ADAMW];
+    const ENTRIES: &'static [Entry<Self>] = &[sgd::SGD, adam::ADAM, adam::ADAMW];
 }
 
 /// Numbers of a step that an optimiser may compute on the host: `rule` of [`StepScalars`].

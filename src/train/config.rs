@@ -6,9 +6,10 @@ use super::{HealthConfig, MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
-use crate::nn::{Loss, Network, NetworkError};
-use crate::optim::registry::{Hyperparameters, Kind, Registry};
+use crate::nn::vnet::VNet;
+use crate::nn::{Architecture, Architectures, Loss, Network, NetworkError};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
+use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -39,12 +40,9 @@ pub struct Config {
 /// `[network]`; channels of the image and classes come from the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkConfig {
-    /// Channels of level 0.
-    pub base: usize,
-    /// Convolutions of the encoder's stages.
-    pub encoder: Vec<usize>,
-    /// Convolutions of the decoder's stages, level 0 first.
-    pub decoder: Vec<usize>,
+    /// `kind`, one of the [`Architectures`], and the keys that it reads: `base`, `encoder` and `decoder` of V-Net.
+    #[serde(flatten)]
+    pub architecture: Choice<Architectures>,
     /// Factor on the He weights of the last layer.
     pub head_gain: f32,
 }
@@ -204,12 +202,13 @@ impl Preset {
             Self::Small => (8, vec![1, 2, 3, 3], vec![1, 2, 3]),
             Self::Tiny => (4, vec![1, 2, 3, 3], vec![1, 2, 3]),
         };
+        let network = VNet { base, encoder, decoder };
         let paper = self == Self::Paper;
         let auto = Patch::Auto(Auto::Auto);
         Config {
             seed: 0,
             kernels: Algorithms::Auto,
-            network: NetworkConfig { base, encoder, decoder, head_gain: 0.05 },
+            network: NetworkConfig { architecture: (&network as &dyn Architecture).into(), head_gain: 0.05 },
             data: DataConfig {
                 patch: if paper { Patch::Fixed([128, 128, 64]) } else { auto },
                 max_patch_voxels: if self == Self::Tiny { 100_000 } else { 1 << 20 },
@@ -266,6 +265,16 @@ impl Preset {
     }
 }
 
+impl NetworkConfig {
+    /// Takes this architecture, which is in the table.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn choose(&mut self, architecture: &dyn Architecture) {
+        self.architecture = architecture.into();
+    }
+}
+
 impl Config {
     /// The configuration as a TOML document.
     pub fn to_toml(&self) -> String {
@@ -285,8 +294,7 @@ impl Config {
 
     /// The network for this number of classes.
     pub fn network(&self, classes: usize) -> Network {
-        let NetworkConfig { base, encoder, decoder, .. } = self.network.clone();
-        Network { in_channels: 1, classes, base, encoder, decoder }
+        Network::of(1, classes, self.network.architecture.build())
     }
 
     /// How volumes are prepared for a patch x, y, z; an automatic CT window must have been resolved

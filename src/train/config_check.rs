@@ -1,7 +1,7 @@
 //! The ranges of the configuration's numbers.
 
 use super::config::Config;
-use crate::optim::registry::Value;
+use crate::registry::Value;
 use std::borrow::Cow;
 
 /// A key, what it takes, and what was given.
@@ -25,7 +25,8 @@ impl Config {
         let fixed = self.fixed_mistakes().into_iter().map(|(key, expected, found)| (Cow::from(key), expected, found));
         let of_optimisers = self.optimiser.hyperparameters.mistakes().into_iter().map(of_table("optimiser"));
         let of_schedules = self.schedule.hyperparameters.mistakes().into_iter().map(of_table("schedule"));
-        fixed.chain(of_optimisers).chain(of_schedules).collect()
+        let of_networks = self.network.architecture.values.mistakes().into_iter().map(of_table("network"));
+        fixed.chain(of_networks).chain(of_optimisers).chain(of_schedules).collect()
     }
 
     /// Those of the keys that every configuration has.

@@ -7,6 +7,7 @@ use super::setting::Setting;
 use super::suggest::nearest_name;
 use crate::files::read_text;
 use crate::nn::NetworkError;
+use crate::registry::{Choice, Registry};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -162,21 +163,28 @@ impl Findings {
                 found,
             });
         }
+        // A setting out of its range was named above.
         match config.network(2).validate() {
-            Ok(()) => {}
-            Err(NetworkError::Number { key, found, expected }) => {
-                let of = |name: &str| self.origins.get(&format!("network.{name}"));
-                let origin = key.split(" or ").find_map(of).map_or("configuration", String::as_str).to_owned();
-                let (key, expected) = (format!("network.{key}"), expected.to_owned());
-                self.problems.push(ConfigError::Value { origin, key, expected, found });
-            }
+            Ok(()) | Err(NetworkError::Setting { .. }) => {}
             Err(error) => self.problems.push(error.into()),
         }
     }
 }
 
+/// The configuration with every key that it may have: also those of architectures that it does not choose.
 fn table_of(config: &Config) -> Table {
-    Table::try_from(config).expect("a configuration is a table")
+    let mut table = Table::try_from(config).expect("a configuration is a table");
+    complete(&mut table, "network", &config.network.architecture);
+    table
+}
+
+/// Adds the keys that a choice is written without.
+fn complete<R: Registry>(table: &mut Table, name: &str, choice: &Choice<R>) {
+    let Some(Value::Table(inner)) = table.get_mut(name) else { return };
+    inner.entry(R::KEY).or_insert_with(|| choice.kind.name().into());
+    for (key, value) in choice.values.iter() {
+        inner.entry(key).or_insert_with(|| Value::try_from(value).expect("TOML has such values"));
+    }
 }
 
 fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {

@@ -88,12 +88,13 @@ mod tests {
     use super::*;
     use crate::kernel::Target;
     use crate::nn::Network;
+    use crate::nn::vnet::VNet;
     use crate::train::Trainer;
 
     #[test]
     fn numbers_out_of_range_are_named() {
         let default = TrainerSettings::default;
-        let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+        let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
         Trainer::plan_for(&network, &default(), [4, 6, 8], &Target::webgpu()).expect("the defaults are in range");
         let with = |change: fn(&mut OptimiserSettings)| {
             let mut settings = default();
