@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("random", &[]),
     ("kernel", &["tensor"]),
     ("graph", &["tensor", "kernel"]),
-    ("ops", &["tensor", "kernel", "graph", "random"]),
+    ("ops", &["registry", "tensor", "kernel", "graph", "random"]),
     ("registry", &[]),
     ("optim", &["tensor", "kernel", "registry"]),
     ("plan", &["tensor", "kernel", "graph"]),

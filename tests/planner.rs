@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use support::{GPU, as_gpu, llvmpipe};
 use vnet_engine::graph::{Graph, Initial, Lowering, gradients};
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
+use vnet_engine::nn::loss::{CrossEntropy, Dice};
 use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{InferenceGraph, Kept, Loss, Network, TrainingGraph, initialise};
 use vnet_engine::ops::{Conv3d, GRADIENT_OPS, Prelu};
@@ -187,7 +188,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
     graph.set_initial(weight, Initial::of_head);
     let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
-    let loss = Loss::CrossEntropy.append(&mut graph, logits, labels).expect("the shapes belong together");
+    let loss = CrossEntropy { weighted: false }.append(&mut graph, logits, labels).expect("the shapes belong together");
     let forward = graph.nodes().len();
     let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
     let gradients = gradients(&mut graph, loss, &parameters, 1.0, GRADIENT_OPS).expect("gradients");
@@ -208,7 +209,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
 #[test]
 fn gradients_that_do_not_fit_the_parameters_are_named() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
-    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let refused = |gradients: &[ValueId]| {
         let request = Request { gradients, ..Request::inference(&t.graph, &outputs) };
@@ -227,7 +228,7 @@ fn gradients_that_do_not_fit_the_parameters_are_named() {
 #[test]
 fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 2], decoder: vec![2] });
-    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let request = Request { gradients: &t.gradients, ..Request::inference(&t.graph, &outputs) };
     let plan = plan(&request, &llvmpipe()).expect("it fits");
@@ -238,7 +239,7 @@ fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
 #[test]
 fn nodes_that_nothing_depends_on_are_not_run() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
-    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
     let forward = plan(&Request::inference(&t.graph, &[t.logits]), &llvmpipe()).expect("it fits");
     let all = plan(&Request { gradients: &t.gradients, ..Request::inference(&t.graph, &[t.loss]) }, &llvmpipe());
     let all = all.expect("it fits");

@@ -73,7 +73,7 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     json["patch"] = json!([w, h, d]);
     json["batch"] = batch.into();
     json["convolutions"] = choices_json(&convolutions, gpu.target());
-    json["loss"] = serde_json::to_value(config.training.loss)?;
+    json["loss"] = config.training.loss.kind.name().into();
     json["optimiser"] = serde_json::to_value(&config.optimiser)?;
     if !arguments.json {
         let classes = network.classes;

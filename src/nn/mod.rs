@@ -3,7 +3,6 @@
 mod architecture;
 mod init;
 mod layers;
-mod loss;
 pub mod model;
 mod network;
 mod receptive_field;
@@ -11,10 +10,10 @@ mod recompute;
 mod training;
 pub mod vnet;
 
+pub use crate::ops::loss::{self, Loss, Losses};
 pub use architecture::{Architecture, Architectures};
 pub use init::initialise;
 pub use layers::{Appended, Layers, SLOPE};
-pub use loss::Loss;
 pub use model::{Model, ModelError};
 pub use network::{Network, NetworkError};
 pub use receptive_field::{Layer, LayerKind, ReceptiveField, receptive_fields};

@@ -112,66 +112,25 @@ impl<'de, R: Registry> Deserialize<'de> for Kind<R> {
     }
 }
 
+/// What every table must keep to.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::optim::{Optimisers, Schedules};
-
-    fn is_consistent<R: Registry>() {
-        let all = keys::<R>();
-        for key in R::ENTRIES.iter().flat_map(|entry| entry.hyperparameters) {
-            let first = all.iter().find(|known| known.name == key.name).expect("every key is among all");
-            assert_eq!(first.default, key.default, "entries that share {} share its default", key.name);
-            assert!(key.is_in_range(&key.default), "{}", key.name);
+pub(crate) fn is_consistent<R: Registry>() {
+    let all = keys::<R>();
+    for key in R::ENTRIES.iter().flat_map(|entry| entry.hyperparameters) {
+        let first = all.iter().find(|known| known.name == key.name).expect("every key is among all");
+        assert_eq!(first.default, key.default, "entries that share {} share its default", key.name);
+        assert!(key.is_in_range(&key.default), "{}", key.name);
+    }
+    assert!(R::IMPLIED.is_none_or(|name| name.parse::<Kind<R>>().is_ok()), "the implied entry is in the table");
+    let names: std::collections::BTreeSet<&str> = R::ENTRIES.iter().map(|entry| entry.name).collect();
+    assert_eq!(names.len(), R::ENTRIES.len(), "names differ");
+    // Every entry reads only its own keys, and its variants set only these.
+    for entry in R::ENTRIES {
+        assert!(entry.hyperparameters.iter().all(|key| key.name != R::KEY), "{} names an entry", R::KEY);
+        for (key, value) in entry.variants.iter().flat_map(|(_, values)| *values) {
+            let own = entry.hyperparameters.iter().find(|own| own.name == *key).expect("a key of the entry");
+            assert!(own.typed(value.clone()).is_some_and(|value| own.is_in_range(&value)), "{} {key}", entry.name);
         }
-        assert!(R::IMPLIED.is_none_or(|name| name.parse::<Kind<R>>().is_ok()), "the implied entry is in the table");
-        let names: std::collections::BTreeSet<&str> = R::ENTRIES.iter().map(|entry| entry.name).collect();
-        assert_eq!(names.len(), R::ENTRIES.len(), "names differ");
-        // Every entry reads only its own keys, and its variants set only these.
-        for entry in R::ENTRIES {
-            assert!(entry.hyperparameters.iter().all(|key| key.name != R::KEY), "{} names an entry", R::KEY);
-            for (key, value) in entry.variants.iter().flat_map(|(_, values)| *values) {
-                let own = entry.hyperparameters.iter().find(|own| own.name == *key).expect("a key of the entry");
-                assert!(own.typed(value.clone()).is_some_and(|value| own.is_in_range(&value)), "{} {key}", entry.name);
-            }
-        }
-        assert!(cases::<R>().len() >= R::ENTRIES.len());
     }
-
-    #[test]
-    fn the_tables_are_consistent() {
-        is_consistent::<Optimisers>();
-        is_consistent::<Schedules>();
-    }
-
-    #[test]
-    fn values_are_read_checked_and_written_in_order() {
-        let text = "momentum = 1\nbeta2 = 0.5\n";
-        let read: Hyperparameters<Optimisers> = toml::from_str(text).expect("valid");
-        assert_eq!((read.number("momentum"), read.number("beta2"), read.switch("nesterov")), (1.0, 0.5, false));
-        assert_eq!(read.mistakes(), [("momentum", "0 up to, not including, 1", Value::Number(1.0))]);
-        let written = "momentum = 1.0\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.5\nepsilon = 0.00000001\n";
-        // Later entries append theirs.
-        assert!(toml::to_string(&read).expect("a table").starts_with(written));
-        for (text, message) in [
-            ("momentun = 0.9", "unknown key momentun"),
-            ("nesterov = 0.9", "key nesterov: expected true or false, found 0.9"),
-            ("momentum = true", "key momentum: expected 0 up to, not including, 1, found true"),
-        ] {
-            let error = toml::from_str::<Hyperparameters<Optimisers>>(text).expect_err(text);
-            assert!(error.message().contains(message), "{}", error.message());
-        }
-        let mut of_schedules = Hyperparameters::<Schedules>::default();
-        of_schedules.set("every", 0);
-        of_schedules.set("power", f64::NAN);
-        let keys: Vec<&str> = of_schedules.mistakes().iter().map(|(key, ..)| *key).collect();
-        assert_eq!(keys, ["every", "power"]);
-    }
-
-    #[test]
-    fn an_unknown_kind_is_told_the_known_ones() {
-        assert_eq!("adamw".parse::<Kind<Optimisers>>().expect("known").name(), "adamw");
-        let error = "sdg".parse::<Kind<Optimisers>>().expect_err("unknown");
-        assert!(error.starts_with("unknown kind \"sdg\", expected one of `sgd`, `adam`, `adamw`"), "{error}");
-    }
+    assert!(cases::<R>().len() >= R::ENTRIES.len());
 }

@@ -7,7 +7,7 @@ use crate::augment::Augmentation;
 use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::vnet::VNet;
-use crate::nn::{Architecture, Architectures, Loss, Network, NetworkError};
+use crate::nn::{Architecture, Architectures, Losses, Network, NetworkError};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
 use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
@@ -57,8 +57,9 @@ pub struct TrainingConfig {
     /// Equal parts of the batch that are computed one after the other, with gradients accumulated, at least; more where
     /// such a part does not fit the device at once.
     pub accumulation: usize,
-    /// What is minimised.
-    pub loss: Loss,
+    /// What is minimised: `loss`, one of the [`Losses`], and the keys that it reads.
+    #[serde(flatten)]
+    pub loss: Choice<Losses>,
     /// Steps between validations; 0: only at the end.
     pub validate_every: u64,
     /// Steps between checkpoints; 0: only at the end.
@@ -238,7 +239,7 @@ impl Preset {
                 accumulation: 1,
                 // Without normalisation a small network may collapse to background under Dice alone, whose gradient
                 // vanishes there; cross-entropy's does not.
-                loss: if paper { Loss::Dice } else { Loss::DiceCrossEntropy },
+                loss: Choice::named(if paper { "dice" } else { "dice_cross_entropy" }),
                 validate_every: if self == Self::Tiny { 100 } else { 500 },
                 checkpoint_every: if self == Self::Tiny { 100 } else { 250 },
                 keep_checkpoints: 2,
@@ -311,12 +312,12 @@ impl Config {
 
     /// What the trainer of this configuration does in a step.
     pub fn trainer_settings(&self) -> TrainerSettings {
-        let TrainingConfig { loss, batch, accumulation, memory, .. } = self.training;
+        let TrainingConfig { batch, accumulation, memory, .. } = self.training;
         let augmentation = Some(self.augmentation).filter(Augmentation::is_active);
         // Patches that are going to be moved within their volume come with what is around them.
         let margin = self.data.sampling == Sampling::Patch && self.augmentation.is_spatial();
         TrainerSettings {
-            loss,
+            loss: self.training.loss.build(),
             optimiser: self.optimiser_settings(),
             batch,
             accumulation,

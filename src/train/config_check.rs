@@ -26,7 +26,8 @@ impl Config {
         let of_optimisers = self.optimiser.hyperparameters.mistakes().into_iter().map(of_table("optimiser"));
         let of_schedules = self.schedule.hyperparameters.mistakes().into_iter().map(of_table("schedule"));
         let of_networks = self.network.architecture.values.mistakes().into_iter().map(of_table("network"));
-        fixed.chain(of_networks).chain(of_optimisers).chain(of_schedules).collect()
+        let of_losses = self.training.loss.values.mistakes().into_iter().map(of_table("training"));
+        fixed.chain(of_networks).chain(of_losses).chain(of_optimisers).chain(of_schedules).collect()
     }
 
     /// Those of the keys that every configuration has.

@@ -171,10 +171,11 @@ impl Findings {
     }
 }
 
-/// The configuration with every key that it may have: also those of architectures that it does not choose.
+/// The configuration with every key that it may have: also those of architectures and losses that it does not choose.
 fn table_of(config: &Config) -> Table {
     let mut table = Table::try_from(config).expect("a configuration is a table");
     complete(&mut table, "network", &config.network.architecture);
+    complete(&mut table, "training", &config.training.loss);
     table
 }
 
