@@ -357,8 +357,8 @@ fn assert_winograd_is_precise(trainer: &Trainer, target: &Target, batch: &Batch,
 
 /// The bounds for a batch of 16 x 16 x 16 voxels in one pass, from the parameters of seed 3 with a head gain of 0.3.
 fn bounds_of_the_whole(config: &Config, batch: &Batch, layout: &ArenaLayout) -> NetworkBounds {
-    let loss = config.training.loss;
-    let t = TrainingGraph::new(&config.network(2), &*loss.build(), config.training.batch, [16; 3], 1.0).expect("valid");
+    let loss = config.training.loss.build();
+    let t = TrainingGraph::new(&config.network(2), &*loss, config.training.batch, [16; 3], 1.0).expect("valid");
     let tensor = |value: ValueId, data: Vec<f64>| (value, HostTensor::new(t.graph.spec(value).clone(), data));
     let arena = initial_arena(&t.graph, layout, 3, 0.3);
     let parameters = t
