@@ -17,6 +17,7 @@ use std::time::Duration;
 use vnet_engine::data::{Batch, Fit, Grid, LabelMap, Normalisation, Preparation, Prepared, Volume};
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::infer::{Preprocessing, Segmenter};
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{Model, Network};
 use vnet_engine::train::{Trainer, TrainerSettings};
 
@@ -155,7 +156,7 @@ fn ball(grid: &Grid, seed: usize) -> (Vec<f32>, Vec<u16>) {
 fn train(gpu: &Arc<Gpu>, path: &Path) -> Outcome<()> {
     let grid = Grid::axis_aligned([24, 20, 16], [1.0; 3]);
     let preparation = Preparation { patch: grid.extents, ..Preparation::native(Normalisation::ZScoreAll) };
-    let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 1], decoder: vec![1] };
+    let network = Network::new(1, 2, VNet { base: 4, encoder: vec![1, 1], decoder: vec![1] });
     let mut trainer = Trainer::new(gpu, &network, &TrainerSettings::default(), grid.dhw())?;
     trainer.initialise(0, 0.05);
     for step in 0..40 {

@@ -9,6 +9,7 @@ use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::infer::{Predictor, segment_volume};
 use vnet_engine::metrics::Overlap;
 use vnet_engine::nn::Network;
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::train::{Trainer, TrainerSettings};
 
 /// A number in -1 to 1 that looks random (the finaliser of MurmurHash3).
@@ -34,7 +35,7 @@ fn ball(grid: &Grid, seed: usize) -> (Vec<f32>, Vec<u16>) {
 fn main() -> Result<(), Box<dyn Error>> {
     let grid = Grid::axis_aligned([24, 20, 16], [1.0, 1.0, 1.5]); // voxels along x, y, z, and their spacing in mm
     let preparation = Preparation { patch: grid.extents, ..Preparation::native(Normalisation::ZScoreAll) };
-    let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 1], decoder: vec![1] };
+    let network = Network::new(1, 2, VNet { base: 4, encoder: vec![1, 1], decoder: vec![1] });
     let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
     let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), grid.dhw())?;
     trainer.initialise(0, 0.05);

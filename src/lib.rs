@@ -12,6 +12,7 @@
 //! use vnet_engine::gpu::{Gpu, GpuOptions};
 //! use vnet_engine::infer::{Predictor, segment_volume};
 //! use vnet_engine::metrics::Overlap;
+//! use vnet_engine::nn::vnet::VNet;
 //! use vnet_engine::nn::Network;
 //! use vnet_engine::train::{Trainer, TrainerSettings};
 //!
@@ -22,7 +23,7 @@
 //! #     }
 //!     let phantoms = PhantomSettings { extents: [32, 32, 16], spacing: [4.0, 4.0, 4.5], ..Default::default() };
 //!     let preparation = Preparation { patch: [32, 32, 16], ..Preparation::native(Normalisation::ZScoreAll) };
-//!     let network = Network { in_channels: 1, classes: 2, base: 4, encoder: vec![1, 2], decoder: vec![1] };
+//!     let network = Network::new(1, 2, VNet { base: 4, encoder: vec![1, 2], decoder: vec![1] });
 //!     let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
 //!     let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [16, 32, 32])?; // D, H, W = z, y, x
 //!     trainer.initialise(0, 0.05);
@@ -81,6 +82,7 @@ pub mod optim;
 pub mod plan;
 pub mod profile;
 pub mod random;
+pub mod registry;
 pub mod report;
 pub mod tensor;
 pub mod tensorboard;

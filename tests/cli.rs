@@ -548,8 +548,11 @@ fn what_cannot_be_exchanged_with_other_programs_is_named() {
     let at = folder.path();
     let export = |out| ["export", "--model", "m.safetensors", "--format", "onnx", "--out", out];
     refused(at, &export("a.onnx"), &["m.safetensors", "No such file"]);
-    let network =
-        vnet_engine::nn::Network { in_channels: 1, classes: 2, base: 1, encoder: vec![1, 1], decoder: vec![1] };
+    let network = vnet_engine::nn::Network::new(
+        1,
+        2,
+        vnet_engine::nn::vnet::VNet { base: 1, encoder: vec![1, 1], decoder: vec![1] },
+    );
     let tensor = |(name, shape): (String, Vec<usize>)| {
         let data = vec![0.5; shape.iter().product()];
         (name, Tensor { shape, data })

@@ -13,8 +13,9 @@ use vnet_engine::data::Batch;
 use vnet_engine::graph::Graph;
 use vnet_engine::kernel::{Algorithms, Target};
 use vnet_engine::nn::model::Tensor;
-use vnet_engine::nn::{InferenceGraph, Loss, Model, Network, TrainingGraph};
+use vnet_engine::nn::{InferenceGraph, Losses, Model, Network, TrainingGraph};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
+use vnet_engine::registry::Choice;
 use vnet_engine::tensor::HostTensor;
 use vnet_engine::tensor::layout::permute;
 use vnet_engine::train::{Config, Preset, Trainer};
@@ -124,8 +125,8 @@ fn hash_matches_the_worked_examples() {
     assert_eq!(unit(hash("image", 1000, 12)).to_bits(), 0xBF12_493B);
 }
 
-fn loss(name: &str) -> Loss {
-    serde_json::from_value(name.into()).expect("a loss")
+fn loss(name: &str) -> Choice<Losses> {
+    Choice::named(name)
 }
 
 /// Largest error relative to the largest element.
@@ -141,7 +142,8 @@ fn compare_forward_and_backward(name: &str) {
     let (model, batch) = (golden.model(), golden.batch());
     let bounds = &golden.sidecar["bounds"];
     for (loss_name, expected) in golden.sidecar["losses"].as_object().expect("losses") {
-        let t = TrainingGraph::new(&golden.network, loss(loss_name), golden.batch, golden.extents, 1.0).expect("valid");
+        let t = TrainingGraph::new(&golden.network, &*loss(loss_name).build(), golden.batch, golden.extents, 1.0)
+            .expect("valid");
         let mut wanted = vec![t.logits, t.loss];
         wanted.extend(&t.gradients);
         let feeds = feeds(&t.graph, &model, &batch, &[t.image, t.labels]);
@@ -214,9 +216,7 @@ fn odd_channels_four_classes() {
 fn config(golden: &Golden, recipe: &Value) -> Config {
     let number = |key: &str| recipe[key].as_f64();
     let mut config = Preset::Tiny.config();
-    let n = &golden.network;
-    (config.network.base, config.network.encoder, config.network.decoder) =
-        (n.base, n.encoder.clone(), n.decoder.clone());
+    config.network.choose(golden.network.architecture());
     config.training.batch = golden.batch;
     config.training.loss = loss(recipe["loss"].as_str().expect("a loss"));
     let kind = recipe["optimizer"].as_str().expect("an optimiser").to_lowercase();

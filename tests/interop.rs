@@ -13,6 +13,7 @@ mod torch;
 
 use std::collections::BTreeMap;
 use vnet_engine::nn::model::{Tensor, parameter_shapes};
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{Model, Network};
 
 fn main() {
@@ -22,7 +23,7 @@ fn main() {
 
 /// Three levels, two channels in, three classes, four channels at the first level.
 fn network() -> Network {
-    Network { in_channels: 2, classes: 3, base: 4, encoder: vec![1, 2, 1], decoder: vec![2, 1] }
+    Network::new(2, 3, VNet { base: 4, encoder: vec![1, 2, 1], decoder: vec![2, 1] })
 }
 
 /// Numbers in (-0.5, 0.5) that no pattern explains.

@@ -84,7 +84,7 @@ fn a_training_without_configuration_follows_a_plan() {
     let stderr = train("changed", &[]);
     assert!(stderr.contains("plan.toml") && !stderr.contains("planned from the data"), "{stderr}");
     let used = Config::read(&folder.path().join("changed/config.toml")).expect("a configuration");
-    assert_eq!(used.network.base, 3);
+    assert_eq!(used.network.architecture.values.count("base"), 3);
     // A preset needs no plan.
     train("preset", &["--preset", "tiny"]);
     assert!(!folder.path().join("preset/plan.toml").exists());

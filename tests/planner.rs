@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use support::{GPU, as_gpu, llvmpipe};
 use vnet_engine::graph::{Graph, Initial, Lowering, gradients};
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
+use vnet_engine::nn::loss::{CrossEntropy, Dice};
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{InferenceGraph, Kept, Loss, Network, TrainingGraph, initialise};
 use vnet_engine::ops::{Conv3d, GRADIENT_OPS, Prelu};
 use vnet_engine::plan::{Lifetime, Plan, PlanError, PlannedDispatch, Request, assign_slots, lower_bound, plan};
@@ -157,7 +159,7 @@ fn a_batch_that_exceeds_the_binding_limit_is_accumulated() {
 
 #[test]
 fn a_value_that_exceeds_the_binding_limit_is_named() {
-    let graph = InferenceGraph::new(&Network::paper(1, 2), 1, [80, 128, 128]).expect("divisible extents");
+    let graph = InferenceGraph::new(&Network::new(1, 2, VNet::paper()), 1, [80, 128, 128]).expect("divisible extents");
     let error = plan(&Request::inference(&graph.graph, &[graph.probabilities]), &llvmpipe()).expect_err("too large");
     let text = error.to_string();
     assert!(matches!(error, PlanError::Binding { .. }));
@@ -186,7 +188,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
     graph.set_initial(weight, Initial::of_head);
     let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
-    let loss = Loss::CrossEntropy.append(&mut graph, logits, labels).expect("the shapes belong together");
+    let loss = CrossEntropy { weighted: false }.append(&mut graph, logits, labels).expect("the shapes belong together");
     let forward = graph.nodes().len();
     let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
     let gradients = gradients(&mut graph, loss, &parameters, 1.0, GRADIENT_OPS).expect("gradients");
@@ -206,8 +208,8 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
 
 #[test]
 fn gradients_that_do_not_fit_the_parameters_are_named() {
-    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
-    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
+    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let refused = |gradients: &[ValueId]| {
         let request = Request { gradients, ..Request::inference(&t.graph, &outputs) };
@@ -225,8 +227,8 @@ fn gradients_that_do_not_fit_the_parameters_are_named() {
 /// Each PReLU's gradient pass sums over channels for the biases before it; only the head's bias has no PReLU after it.
 #[test]
 fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
-    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 2], decoder: vec![2] };
-    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 2], decoder: vec![2] });
+    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let request = Request { gradients: &t.gradients, ..Request::inference(&t.graph, &outputs) };
     let plan = plan(&request, &llvmpipe()).expect("it fits");
@@ -236,8 +238,8 @@ fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
 
 #[test]
 fn nodes_that_nothing_depends_on_are_not_run() {
-    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
-    let t = TrainingGraph::new(&network, Loss::Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
+    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
     let forward = plan(&Request::inference(&t.graph, &[t.logits]), &llvmpipe()).expect("it fits");
     let all = plan(&Request { gradients: &t.gradients, ..Request::inference(&t.graph, &[t.loss]) }, &llvmpipe());
     let all = all.expect("it fits");

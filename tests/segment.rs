@@ -17,6 +17,7 @@ use vnet_engine::infer::{
     PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file, segment_volume,
 };
 use vnet_engine::nn::model::{Tensor, parameter_shapes};
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{Model, Network};
 
 fn main() {
@@ -58,7 +59,7 @@ fn model() -> Model {
 }
 
 fn model_of(base: usize, classes: usize, phase: f64) -> Model {
-    let network = Network { in_channels: 1, classes, base, encoder: vec![1, 1], decoder: vec![1] };
+    let network = Network::new(1, classes, VNet { base, encoder: vec![1, 1], decoder: vec![1] });
     let value = |name: &str, index: usize| {
         let x = ((index + name.len() * 31) as f64 * 12.9898 + phase).sin() * 43_758.547;
         (0.3 * (x - x.floor() - 0.5)) as f32

@@ -17,8 +17,10 @@ use vnet_engine::gpu::Gpu;
 use vnet_engine::graph::interpret;
 use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::{Algorithms, Arena, DeviceLimits, Target, WinogradTuning};
+use vnet_engine::nn::loss::{Dice, DiceCrossEntropy};
 use vnet_engine::nn::model::initial_arena;
-use vnet_engine::nn::{Kept, Loss, Network, TrainingGraph};
+use vnet_engine::nn::vnet::VNet;
+use vnet_engine::nn::{Kept, Network, TrainingGraph};
 use vnet_engine::optim::{OptimiserSettings, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
@@ -84,7 +86,7 @@ fn main() {
 }
 
 fn small() -> Network {
-    Network { in_channels: 1, classes: 3, base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] }
+    Network::new(1, 3, VNet { base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] })
 }
 
 /// A deterministic number in (-1, 1) that no index pattern explains.
@@ -95,7 +97,7 @@ fn noise(i: usize) -> f64 {
 
 /// Every value of forward and backward pass, from the device and in f64. The first that departs is named.
 fn compare_all_values(gpu: &Arc<Gpu>, target: &Target) {
-    let t = TrainingGraph::new(&small(), Loss::DiceCrossEntropy, 2, [5, 9, 7], 1.0).expect("valid");
+    let t = TrainingGraph::new(&small(), &DiceCrossEntropy, 2, [5, 9, 7], 1.0).expect("valid");
     // Winograd's errors are compared by operation (tests/ops.rs).
     let target = &target.with_algorithms(Algorithms::Direct);
     let request = Request { keep_all: true, gradients: &[], ..Request::inference(&t.graph, &[]) };
@@ -225,8 +227,7 @@ fn two_runs_give_the_same_bits() {
 fn recomputation_gives_the_same_bits() {
     let gpu = gpu();
     let mut config = tiny_config(8);
-    config.network.encoder = vec![1, 2, 2];
-    config.network.decoder = vec![1, 2];
+    config.network.choose(small().architecture());
     for algorithms in [Algorithms::Direct, Algorithms::Auto] {
         let target = gpu.target().with_algorithms(algorithms);
         let normal = trained(gpu, &target, &config, 8);
@@ -244,7 +245,7 @@ fn recomputation_gives_the_same_bits() {
 /// Gradients of one pass with every stage recomputed as far as possible, bit for bit.
 fn every_choice_of_recomputation_gives_the_same_gradients() {
     let gpu = gpu();
-    let training = TrainingGraph::new(&small(), Loss::DiceCrossEntropy, 1, [8, 12, 20], 1.0).expect("valid");
+    let training = TrainingGraph::new(&small(), &DiceCrossEntropy, 1, [8, 12, 20], 1.0).expect("valid");
     let stages = training.stages().len();
     assert_eq!(training.stages().first(), Some(&"encoder.0"));
     let gradients = |training: &TrainingGraph| {
@@ -356,8 +357,8 @@ fn assert_winograd_is_precise(trainer: &Trainer, target: &Target, batch: &Batch,
 
 /// The bounds for a batch of 16 x 16 x 16 voxels in one pass, from the parameters of seed 3 with a head gain of 0.3.
 fn bounds_of_the_whole(config: &Config, batch: &Batch, layout: &ArenaLayout) -> NetworkBounds {
-    let loss = config.training.loss;
-    let t = TrainingGraph::new(&config.network(2), loss, config.training.batch, [16; 3], 1.0).expect("valid");
+    let loss = config.training.loss.build();
+    let t = TrainingGraph::new(&config.network(2), &*loss, config.training.batch, [16; 3], 1.0).expect("valid");
     let tensor = |value: ValueId, data: Vec<f64>| (value, HostTensor::new(t.graph.spec(value).clone(), data));
     let arena = initial_arena(&t.graph, layout, 3, 0.3);
     let parameters = t
@@ -723,7 +724,7 @@ fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
     let settings = LoaderSettings::whole(preparation.patch, 2, 0);
     let mut loader = Loader::start(dataset.cases, preparation, settings).expect("a loader");
     let batch = loader.next().expect("a batch");
-    let graph = TrainingGraph::new(&config.network(2), Loss::Dice, 2, [16, 40, 24], 1.0).expect("valid");
+    let graph = TrainingGraph::new(&config.network(2), &Dice, 2, [16, 40, 24], 1.0).expect("valid");
     assert_eq!(graph.graph.spec(graph.image).elements(), batch.image.len());
     assert_eq!(graph.graph.spec(graph.labels).elements(), batch.label.len());
     assert_eq!(graph.graph.spec(graph.labels).dtype, DType::U32);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use vnet_engine::exec::Executor;
 use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::graph::{Graph, interpret, vector_jacobian};
-use vnet_engine::nn::Loss;
+use vnet_engine::nn::loss::{DiceCrossEntropy, Loss};
 use vnet_engine::ops::case::{Bound, Case, Draw};
 use vnet_engine::ops::{Conv3d, GRADIENT_OPS};
 use vnet_engine::plan::{Request, plan};
@@ -96,7 +96,7 @@ fn between_convolutions(gpu: &Arc<Gpu>) -> Outcome<()> {
     let x = graph.add(Conv3d::same(5), &[image, first])?;
     let x = graph.add(Silu, &[x])?;
     let logits = graph.add(Conv3d::same(1), &[x, head])?;
-    let loss = Loss::DiceCrossEntropy.append(&mut graph, logits, labels)?;
+    let loss = DiceCrossEntropy.append(&mut graph, logits, labels)?;
     let gradients = vnet_engine::graph::gradients(&mut graph, loss, &[first, head], 1.0, GRADIENT_OPS)?;
     let mut wanted = vec![logits, loss];
     wanted.extend(gradients.into_iter().flatten());

@@ -116,11 +116,11 @@ fn bench_network(arguments: &BenchArguments, device: &GpuOptions) -> Result<()> 
     json["patch"] = json!([w, h, d]);
     json["batch"] = batch.into();
     json["convolutions"] = choices_json(&convolutions, gpu.target());
-    json["loss"] = serde_json::to_value(config.training.loss)?;
+    json["loss"] = config.training.loss.kind.name().into();
     json["optimiser"] = serde_json::to_value(&config.optimiser)?;
     if !arguments.json {
         let classes = network.classes;
-        outln!("{title}: base {}, {classes} classes, input {w} x {h} x {d}, batch {batch}\n", network.base);
+        outln!("{title}: {}, {classes} classes, input {w} x {h} x {d}, batch {batch}\n", network.summary());
     }
     let mut whole = Vec::new();
     let kinds = [("forward", Passes::Forward), ("training", Passes::Training)];

@@ -169,7 +169,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         outln!(
             "{}",
             serde_json::json!({
-                "network": network, "patch": [x, y, z], "parameters": parameters, "flops": flops,
+                "network": network, "kind": network.kind(), "patch": [x, y, z], "parameters": parameters, "flops": flops,
                 "layers": inference.layers, "receptive_fields": fields,
                 "fingerprint": fingerprint, "checkpoint": checkpoint,
                 "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
@@ -178,7 +178,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         );
         return Ok(());
     }
-    outln!("{title}: base {}, {} classes, input {x} x {y} x {z}\n", network.base, network.classes);
+    outln!("{title}: {}, {} classes, input {x} x {y} x {z}\n", network.summary(), network.classes);
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
     print_choices(&convolutions, &target);
@@ -241,7 +241,8 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
     let config = if stored.exists() { Config::read(&stored)? } else { Preset::Tiny.config() };
     let title = model_path(given).display().to_string();
     // A model that names none takes any extents.
-    let patch = preprocessing.patch.unwrap_or([64usize.next_multiple_of(model.network.divisor()); 3]);
+    let [d, h, w] = model.network.divisor();
+    let patch = preprocessing.patch.unwrap_or([w, h, d].map(|divisor| 64usize.next_multiple_of(divisor)));
     Ok(Subject { title, network: model.network.clone(), config, patch, model: Some(model) })
 }
 

@@ -72,9 +72,8 @@ impl Progress for TrainProgress {
         let [training, validation, test] = run.cases;
         let n = run.network;
         self.say(&format!(
-            "V-Net base {}, {} levels, {} classes; patch {x} x {y} x {z}, batch {}{}; device memory {}",
-            n.base,
-            n.levels(),
+            "{}, {} classes; patch {x} x {y} x {z}, batch {}{}; device memory {}",
+            n.summary(),
             n.classes,
             run.batch,
             if run.passes > 1 { format!(" in {} passes", run.passes) } else { String::new() },

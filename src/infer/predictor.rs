@@ -71,12 +71,13 @@ pub enum InferError {
 /// use vnet_engine::gpu::{Gpu, GpuOptions};
 /// use vnet_engine::infer::{Predictor, Preprocessing, segment_volume};
 /// use vnet_engine::nn::Model;
+/// # use vnet_engine::nn::vnet::VNet;
 /// # use vnet_engine::nn::Network;
 ///
 /// let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("model.safetensors");
-/// # let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+/// # let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
 /// # let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [4, 6, 8])?;
 /// # trainer.initialise(0, 1.0);
 /// # let preparation = Preparation { patch: [8, 6, 4], ..Preparation::native(Normalisation::ZScoreAll) };

@@ -116,13 +116,14 @@ impl Segmenter {
 
     /// The predictor with the largest windows that fit the device, and these.
     fn largest(&self, extents: [usize; 3]) -> Result<(Predictor, [usize; 3]), InferError> {
-        let divisor = self.models.iter().map(|model| model.network.divisor()).max().unwrap_or(1);
+        let of_models = self.models.iter().map(|model| model.network.divisor());
+        let [d, h, w] = of_models.fold([1; 3], |most, of| std::array::from_fn(|axis| most[axis].max(of[axis])));
         let mut patch = extents;
         loop {
             let made = self.check_memory(patch).and_then(|()| Predictor::ensemble(&self.gpu, &self.models, patch));
             match made {
                 Ok(predictor) => return Ok((predictor, patch)),
-                Err(error) => patch = smaller(patch, divisor).filter(|_| is_too_large(&error)).ok_or(error)?,
+                Err(error) => patch = smaller(patch, [w, h, d]).filter(|_| is_too_large(&error)).ok_or(error)?,
             }
         }
     }
@@ -151,9 +152,9 @@ impl Ready {
 }
 
 /// Half of the longest axis, in whole multiples of the network's divisor; `None` where no axis is longer than that.
-fn smaller(mut patch: [usize; 3], divisor: usize) -> Option<[usize; 3]> {
-    let longest = patch.iter_mut().max().filter(|longest| **longest > divisor)?;
-    *longest = longest.div_ceil(2).next_multiple_of(divisor);
+fn smaller(mut patch: [usize; 3], divisor: [usize; 3]) -> Option<[usize; 3]> {
+    let axis = (0..3).filter(|&axis| patch[axis] > divisor[axis]).max_by_key(|&axis| (patch[axis], axis))?;
+    patch[axis] = patch[axis].div_ceil(2).next_multiple_of(divisor[axis]);
     Some(patch)
 }
 
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn windows_halve_the_longest_axis_down_to_the_divisor() {
         let mut all = vec![[19, 13, 6]];
-        while let Some(next) = smaller(all[all.len() - 1], 4) {
+        while let Some(next) = smaller(all[all.len() - 1], [4; 3]) {
             all.push(next);
         }
         assert_eq!(all[1..], [[12, 13, 6], [12, 8, 6], [8, 8, 6], [8, 4, 6], [4, 4, 6], [4, 4, 4]]);

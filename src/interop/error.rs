@@ -25,6 +25,14 @@ pub enum InteropError {
         /// The ending.
         expected: &'static str,
     },
+    /// A kind of network that cannot be written in this form.
+    #[error("a network of kind {kind} cannot be written as {to}; ONNX takes every kind")]
+    Kind {
+        /// Its name.
+        kind: &'static str,
+        /// The form.
+        to: &'static str,
+    },
     /// More than the format can hold.
     #[error("{}: the weights are {bytes} bytes, but an ONNX file holds less than 2 GiB; use --format torch", .path.display())]
     TooLarge {

@@ -7,10 +7,7 @@ use crate::nn::model::Description;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The module; its lines with [`PLACEHOLDERS`] are replaced.
-const MODULE: &str = include_str!("vnet_module.py");
-
-/// Lines of the module that a model replaces: its network, how images are prepared, and the name of its weights.
+/// Lines of [`crate::nn::Architecture::torch_module`] that a model replaces: its network, how images are prepared, and the name of its weights.
 const PLACEHOLDERS: [&str; 3] = ["NETWORK = {}\n", "PREPROCESSING = {}\n", "WEIGHTS = \"\"\n"];
 
 /// The weights beside a module: `vnet.py`, `vnet.safetensors`.
@@ -27,8 +24,11 @@ pub fn export_torch(model: &Model, path: &Path) -> Result<(), InteropError> {
     let (true, Some(stem)) = (path.extension().is_some_and(|e| e == "py"), stem) else {
         return Err(InteropError::Name { path: path.to_owned(), expected: ".py" });
     };
+    let kind = model.network.kind();
+    let template =
+        model.network.architecture().torch_module().ok_or(InteropError::Kind { kind, to: "a PyTorch module" })?;
     model.write(&weights_path(path))?;
-    replace_file(path, module(model, stem).as_bytes()).map_err(|source| InteropError::Io {
+    replace_file(path, module(template, model, stem).as_bytes()).map_err(|source| InteropError::Io {
         path: path.to_owned(),
         action: "write",
         source,
@@ -36,7 +36,7 @@ pub fn export_torch(model: &Model, path: &Path) -> Result<(), InteropError> {
 }
 
 /// The text of the module for the weights `stem.safetensors`.
-fn module(model: &Model, stem: &str) -> String {
+fn module(template: &str, model: &Model, stem: &str) -> String {
     let description = Description::of(model);
     let network = serde_json::to_value(&description.network).expect("a network is always JSON");
     let preprocessing = description.preprocessing.unwrap_or_else(|| serde_json::json!({}));
@@ -45,7 +45,7 @@ fn module(model: &Model, stem: &str) -> String {
         format!("PREPROCESSING = {}\n", python(&preprocessing)),
         format!("WEIGHTS = {}\n", python(&format!("{stem}.safetensors").into())),
     ];
-    PLACEHOLDERS.iter().zip(lines).fold(MODULE.to_owned(), |text, (from, to)| text.replacen(from, &to, 1))
+    PLACEHOLDERS.iter().zip(lines).fold(template.to_owned(), |text, (from, to)| text.replacen(from, &to, 1))
 }
 
 /// A value as Python writes it; its strings take JSON's escapes.
@@ -69,9 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_placeholder_stands_once_in_the_module() {
-        for line in PLACEHOLDERS {
-            assert_eq!(MODULE.matches(line).count(), 1, "{line}");
+    fn every_placeholder_stands_once_in_every_module() {
+        for (kind, architecture) in crate::registry::cases::<crate::nn::Architectures>() {
+            let module = architecture.torch_module().into_iter();
+            for (module, line) in module.flat_map(|module| PLACEHOLDERS.map(|line| (module, line))) {
+                assert_eq!(module.matches(line).count(), 1, "{kind}: {line}");
+            }
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Networks built from operations: V-Net, its initialisation, its losses and its checkpoints' tensors.
 
+mod architecture;
 mod init;
-mod loss;
+mod layers;
 pub mod model;
 mod network;
 mod receptive_field;
 mod recompute;
 mod training;
-mod vnet;
+pub mod vnet;
 
+pub use crate::ops::loss::{self, Loss, Losses};
+pub use architecture::{Architecture, Architectures};
 pub use init::initialise;
-pub use loss::Loss;
+pub use layers::{Appended, Layers, SLOPE};
 pub use model::{Model, ModelError};
 pub use network::{Network, NetworkError};
 pub use receptive_field::{Layer, LayerKind, ReceptiveField, receptive_fields};
 pub use recompute::Kept;
 pub use training::{InferenceGraph, TrainingGraph};
-pub use vnet::{Appended, SLOPE};

@@ -412,8 +412,8 @@ fn check_values(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), M
 /// PyTorch's shapes of all parameters of a network.
 pub fn parameter_shapes(network: &Network) -> BTreeMap<String, Vec<usize>> {
     let mut graph = Graph::new();
-    let extent = network.divisor();
-    let shape = [1, extent, extent, extent, network.in_channels];
+    let [d, h, w] = network.divisor();
+    let shape = [1, d, h, w, network.in_channels];
     let image = graph.input("image", crate::tensor::TensorSpec::f32(shape));
     network.append(&mut graph, image).expect("a valid network on a cube of its divisor");
     let shape = |p: &crate::graph::Parameter| p.layout.torch_shape(&graph.spec(p.value).shape);

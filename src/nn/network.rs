@@ -1,72 +1,133 @@
-use super::vnet::{Appended, vnet};
+use super::{Appended, Architecture, Architectures, Layers};
 use crate::graph::Graph;
+use crate::ops::PadCrop;
+use crate::registry::{Choice, Registry, Value};
 use crate::tensor::{ShapeError, ValueId};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
 
-/// A V-Net's shape: what a checkpoint's metadata says of it.
+/// A network's shape: what a model file says of it.
+///
+/// It is written as the channels of the image, the classes, `kind` and the settings of its [`Architecture`]; a missing `kind`
+/// means V-Net.
 ///
 /// ```
+/// use vnet_engine::nn::vnet::VNet;
 /// use vnet_engine::nn::{Network, model::parameter_shapes};
 ///
-/// let network = Network::paper(1, 2);
+/// let network = Network::new(1, 2, VNet::paper());
 /// network.validate()?;
-/// assert_eq!((network.levels(), network.divisor()), (5, 16));
+/// assert_eq!((network.summary().as_str(), network.divisor()), ("V-Net base 16, 5 levels", [16; 3]));
 /// let parameters = parameter_shapes(&network);
 /// assert_eq!(parameters["encoder.1.down.weight"], [32, 16, 2, 2, 2]);
 /// assert_eq!(parameters.values().map(|shape| shape.iter().product::<usize>()).sum::<usize>(), 65_175_314);
 ///
-/// let error = Network { decoder: vec![1, 2], ..network }.validate().unwrap_err();
+/// let error = Network::new(1, 2, VNet { decoder: vec![1, 2], ..VNet::paper() }).validate().unwrap_err();
 /// assert!(error.to_string().starts_with("network: encoder has 5 stages and decoder 2"));
 /// # Ok::<(), vnet_engine::nn::NetworkError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Network {
     /// Channels of the image.
     pub in_channels: usize,
     /// Classes, background included.
     pub classes: usize,
-    /// Channels of level 0; each level has twice those of the one above.
-    pub base: usize,
-    /// 5x5x5 convolutions of the encoder's stages, level 0 first.
-    pub encoder: Vec<usize>,
-    /// 5x5x5 convolutions of the decoder's stages, level 0 first: one fewer than the encoder's.
-    pub decoder: Vec<usize>,
+    architecture: Arc<dyn Architecture>,
 }
 
 /// A [`Network`] that cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// The stages do not form a V.
-    #[error(
-        "network: encoder has {encoder} stages and decoder {decoder}; the decoder must have exactly one fewer, and at least one"
-    )]
-    Stages {
-        /// Stages of the encoder.
-        encoder: usize,
-        /// Stages of the decoder.
-        decoder: usize,
-    },
-    /// A stage without convolutions, or more levels than extents can be halved.
+    /// A setting out of range.
     #[error("network: {key} is {found}, expected {expected}")]
-    Number {
-        /// Configuration key.
+    Setting {
+        /// Its key.
         key: &'static str,
         /// Its value.
         found: String,
         /// What it may be.
         expected: &'static str,
     },
+    /// Settings that do not agree, in words.
+    #[error("network: {0}")]
+    Settings(String),
 }
 
 impl Network {
-    /// The network of the paper: five levels of 16 to 256 channels, 65 million parameters.
-    pub fn paper(in_channels: usize, classes: usize) -> Self {
-        Self { in_channels, classes, base: 16, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] }
+    /// A network of this architecture, which need not be in the table of [`Architectures`].
+    pub fn new(in_channels: usize, classes: usize, architecture: impl Architecture + 'static) -> Self {
+        Self::of(in_channels, classes, Arc::new(architecture))
     }
 
-    /// Appends the network on `image` `[N, D, H, W, in_channels]`. Extents that do not divide by [`Network::divisor`] are padded
-    /// with zeros, half of them (rounded down) before, and the logits are cropped back.
+    /// As [`Network::new`], of an architecture that is already shared.
+    pub fn of(in_channels: usize, classes: usize, architecture: Arc<dyn Architecture>) -> Self {
+        Self { in_channels, classes, architecture }
+    }
+
+    /// What stands between the image and the logits.
+    pub fn architecture(&self) -> &dyn Architecture {
+        &*self.architecture
+    }
+
+    /// Name of the architecture.
+    pub fn kind(&self) -> &'static str {
+        self.architecture.kind()
+    }
+
+    /// The architecture in a few words.
+    pub fn summary(&self) -> String {
+        self.architecture.summary()
+    }
+
+    /// Extents `[D, H, W]` are padded to multiples of this.
+    pub fn divisor(&self) -> [usize; 3] {
+        self.architecture.divisor()
+    }
+
+    /// The value of a setting, where the architecture has it.
+    pub fn setting(&self, key: &str) -> Option<Value> {
+        self.architecture.settings().into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// The same network with another value of a setting; `None` where a configuration cannot choose it.
+    ///
+    /// # Panics
+    /// When the value is of another type.
+    pub fn with(&self, key: &str, value: impl Into<Value>) -> Option<Self> {
+        let mut choice = self.choice()?;
+        choice.own().find(|(name, _)| *name == key)?;
+        choice.values.set(key, value);
+        Some(Self { architecture: choice.build(), ..*self })
+    }
+
+    /// The architecture as a configuration chooses it, where it is in the table.
+    fn choice(&self) -> Option<Choice<Architectures>> {
+        let known = Architectures::ENTRIES.iter().any(|entry| entry.name == self.kind());
+        known.then(|| Choice::from(&*self.architecture))
+    }
+
+    /// Checks that the network can be built.
+    ///
+    /// # Errors
+    /// [`NetworkError`] that names the setting.
+    pub fn validate(&self) -> Result<(), NetworkError> {
+        let setting = |key, found: String, expected| Err(NetworkError::Setting { key, found, expected });
+        if !(2..=256).contains(&self.classes) {
+            return setting("classes", self.classes.to_string(), "2 to 256");
+        }
+        if !(1..=64).contains(&self.in_channels) {
+            return setting("in_channels", self.in_channels.to_string(), "1 to 64");
+        }
+        let choice = self.choice();
+        if let Some((key, expected, found)) = choice.and_then(|choice| choice.values.mistakes().into_iter().next()) {
+            return setting(key, found.to_string(), expected);
+        }
+        self.architecture.check(self.in_channels)
+    }
+
+    /// Appends the network on `image` `[N, D, H, W, in_channels]`. Extents that do not divide by [`Network::divisor`] are
+    /// padded with zeros, half of them (rounded down) before, and the logits are cropped back.
     ///
     /// # Errors
     /// [`ShapeError`] when the image does not have the network's channels.
@@ -74,50 +135,72 @@ impl Network {
     /// # Panics
     /// When the network is not [valid](Network::validate).
     pub fn append(&self, graph: &mut Graph, image: ValueId) -> Result<Appended, ShapeError> {
-        vnet(graph, self, image)
+        self.validate().expect("the network was validated");
+        let extents = graph.spec(image).spatial(self.kind())?;
+        if graph.spec(image).channels() != self.in_channels {
+            let expected = format!("an image with {} channels", self.in_channels);
+            return Err(ShapeError::new(self.kind(), expected, &[graph.spec(image)]));
+        }
+        let window = PadCrop::to_multiple(extents, self.divisor());
+        let mut x = image;
+        if window.extents != extents {
+            graph.set_scope("pad");
+            x = graph.add(window.clone(), &[x])?;
+        }
+        let mut layers = Layers::new(graph);
+        let mut logits = self.architecture.append(&mut layers, x, self.classes)?;
+        let layers = layers.finish();
+        if window.extents != extents {
+            graph.set_scope("crop");
+            logits = graph.add(window.inverse(extents), &[logits])?;
+        }
+        Ok(Appended { logits, layers })
     }
+}
 
-    /// Number of resolutions.
-    pub fn levels(&self) -> usize {
-        self.encoder.len()
+/// The settings of an architecture of the table, as a configuration has them.
+///
+/// # Panics
+/// When it is not in the table.
+impl From<&dyn Architecture> for Choice<Architectures> {
+    fn from(architecture: &dyn Architecture) -> Self {
+        let settings = architecture.settings().into_iter();
+        settings.fold(Self::named(architecture.kind()), |choice, (key, value)| choice.with(key, value))
     }
+}
 
-    /// Extents are padded to multiples of this: each level but the last halves them.
-    pub fn divisor(&self) -> usize {
-        1 << (self.levels() - 1)
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |n: &Self| (n.in_channels, n.classes, n.kind(), n.architecture.settings());
+        of(self) == of(other)
     }
+}
 
-    /// Channels of the encoder's stage at a level.
-    pub fn channels(&self, level: usize) -> usize {
-        self.base << level
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("in_channels", &self.in_channels)?;
+        map.serialize_entry("classes", &self.classes)?;
+        if Architectures::IMPLIED != Some(self.kind()) {
+            map.serialize_entry(Architectures::KEY, self.kind())?;
+        }
+        for (key, value) in self.architecture.settings() {
+            map.serialize_entry(key, &value)?;
+        }
+        map.end()
     }
+}
 
-    /// Checks that the network can be built.
-    ///
-    /// # Errors
-    /// [`NetworkError`] that names the key.
-    pub fn validate(&self) -> Result<(), NetworkError> {
-        let (encoder, decoder) = (self.encoder.len(), self.decoder.len());
-        if decoder == 0 || encoder != decoder + 1 {
-            return Err(NetworkError::Stages { encoder, decoder });
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            in_channels: usize,
+            classes: usize,
+            #[serde(flatten)]
+            architecture: Choice<Architectures>,
         }
-        let number = |key, found: String, expected| Err(NetworkError::Number { key, found, expected });
-        let convolutions = self.encoder.iter().chain(&self.decoder);
-        if let Some(n) = convolutions.clone().find(|n| !(1..=16).contains(*n)) {
-            return number("encoder or decoder", n.to_string(), "1 to 16 convolutions in each stage");
-        }
-        if encoder > 8 {
-            return number("encoder", format!("{encoder} levels"), "at most 8 levels");
-        }
-        if !(2..=256).contains(&self.classes) {
-            return number("classes", self.classes.to_string(), "2 to 256");
-        }
-        if !(1..=64).contains(&self.in_channels) {
-            return number("in_channels", self.in_channels.to_string(), "1 to 64");
-        }
-        if !(1..=256).contains(&self.base) || self.in_channels > self.base {
-            return number("base", self.base.to_string(), "1 to 256, at least in_channels");
-        }
-        Ok(())
+        let Written { in_channels, classes, architecture } = Written::deserialize(deserializer)?;
+        Ok(Self::of(in_channels, classes, architecture.build()))
     }
 }

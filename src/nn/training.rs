@@ -32,7 +32,7 @@ impl TrainingGraph {
     /// [`ShapeError`] when an operation is not defined on the shapes that come up.
     pub fn new(
         network: &Network,
-        loss: Loss,
+        loss: &dyn Loss,
         batch: usize,
         extents: [usize; 3],
         scale: f32,
@@ -51,7 +51,7 @@ impl TrainingGraph {
     pub fn on(
         mut graph: Graph,
         network: &Network,
-        loss: Loss,
+        loss: &dyn Loss,
         (image, labels): (ValueId, ValueId),
         scale: f32,
     ) -> Result<Self, ShapeError> {

@@ -9,189 +9,150 @@
 //! A stage is a row of 5x5x5 convolutions, each followed by a PReLU per channel; the stage's input is added to the last
 //! convolution's output before its PReLU.
 
-use super::{Layer, LayerKind, Network};
-use crate::graph::{Graph, Initial};
-use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, PadCrop, Prelu, TileChannels};
-use crate::tensor::layout::ParameterLayout;
+use super::{Architecture, Architectures, Layers, NetworkError};
+use crate::ops::TileChannels;
+use crate::registry::{Entry, Hyperparameter, Hyperparameters, Value};
 use crate::tensor::{ShapeError, ValueId};
-
-/// Initial slope of every PReLU (He et al. 2015, *Delving Deep into Rectifiers*).
-pub const SLOPE: f32 = 0.25;
-
-/// Name of the layer that makes the logits.
-const HEAD: &str = "head";
+use std::sync::Arc;
 
 /// Extent of the stages' kernels.
 const KERNEL: usize = 5;
 
-/// A network in a graph.
-#[derive(Debug)]
-pub struct Appended {
-    /// Logits `[N, D, H, W, classes]`, of the image's extents.
-    pub logits: ValueId,
-    /// The layers with weights, in the order of execution.
-    pub layers: Vec<Layer>,
+/// Shape of a V-Net.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VNet {
+    /// Channels of level 0; each level has twice those of the one above.
+    pub base: usize,
+    /// 5x5x5 convolutions of the encoder's stages, level 0 first.
+    pub encoder: Vec<usize>,
+    /// 5x5x5 convolutions of the decoder's stages, level 0 first: one fewer than the encoder's.
+    pub decoder: Vec<usize>,
 }
 
-/// Appends a V-Net on `image` `[N, D, H, W, in_channels]`. Extents that do not divide by [`Network::divisor`] are padded
-/// with zeros, half of them (rounded down) before, and the logits are cropped back.
-///
-/// # Errors
-/// [`ShapeError`] when the image does not have the network's channels.
-///
-/// # Panics
-/// When the network is not [valid](Network::validate).
-pub(super) fn vnet(graph: &mut Graph, network: &Network, image: ValueId) -> Result<Appended, ShapeError> {
-    network.validate().expect("the network was validated");
-    let extents = graph.spec(image).spatial("vnet")?;
-    if graph.spec(image).channels() != network.in_channels {
-        let expected = format!("an image with {} channels", network.in_channels);
-        return Err(ShapeError::new("vnet", expected, &[graph.spec(image)]));
-    }
-    let mut builder = Builder { graph, layers: Vec::new(), stage: String::new() };
-    let window = PadCrop::to_multiple(extents, network.divisor());
-    let mut x = image;
-    if window.extents != extents {
-        builder.graph.set_scope("pad");
-        x = builder.graph.add(window.clone(), &[x])?;
-    }
-    let mut skips = Vec::new();
-    for (level, &convolutions) in network.encoder.iter().enumerate() {
-        let channels = network.channels(level);
-        builder.enter(format!("encoder.{level}"));
-        let residual = match level {
-            0 => builder.tile(x, channels)?,
-            _ => {
-                x = builder.down(x, channels)?;
-                x
-            }
-        };
-        x = builder.convolutions(x, residual, convolutions, channels)?;
-        skips.push(x);
-    }
-    skips.pop();
-    for (level, &convolutions) in network.decoder.iter().enumerate().rev() {
-        let channels = network.channels(level);
-        builder.enter(format!("decoder.{level}"));
-        let up = builder.up(x, channels)?;
-        x = builder.concatenate(up, skips.pop().expect("one skip per decoder stage"))?;
-        x = builder.convolutions(x, x, convolutions, 2 * channels)?;
-    }
-    builder.stage = HEAD.to_owned();
-    builder.graph.set_stage(None);
-    let mut logits = builder.convolution(HEAD, x, network.classes, 1)?;
-    if window.extents != extents {
-        builder.graph.set_scope("crop");
-        logits = builder.graph.add(window.inverse(extents), &[logits])?;
-    }
-    Ok(Appended { logits, layers: builder.layers })
+static BASE: Hyperparameter = Hyperparameter::whole("base", 16, "1 to 256", |value| (1..=256).contains(&value));
+
+static ENCODER: Hyperparameter =
+    Hyperparameter::counts("encoder", &[1, 2, 3, 3, 3], "1 to 16 convolutions in each of 2 to 8 stages", is_side);
+
+static DECODER: Hyperparameter =
+    Hyperparameter::counts("decoder", &[1, 2, 3, 3], "1 to 16 convolutions in each of up to 7 stages", is_side);
+
+/// Whether these are stages, of the encoder or of the decoder.
+fn is_side(stages: &[u64]) -> bool {
+    stages.len() <= 8 && stages.iter().all(|convolutions| (1..=16).contains(convolutions))
 }
 
-struct Builder<'a> {
-    graph: &'a mut Graph,
-    layers: Vec<Layer>,
-    stage: String,
+pub(super) const VNET: Entry<Architectures> = Entry {
+    name: "vnet",
+    hyperparameters: &[&BASE, &ENCODER, &DECODER],
+    build: |values| Arc::new(VNet::from(values)),
+    variants: &[],
+};
+
+impl From<&Hyperparameters<Architectures>> for VNet {
+    fn from(values: &Hyperparameters<Architectures>) -> Self {
+        let [encoder, decoder] = ["encoder", "decoder"].map(|key| values.counts(key));
+        Self { base: values.count("base"), encoder, decoder }
+    }
 }
 
-impl Builder<'_> {
-    /// Begins a stage, whose activations may be computed again.
-    fn enter(&mut self, stage: String) {
-        self.graph.set_stage(Some(&stage));
-        self.stage = stage;
+impl VNet {
+    /// The network of the paper: five levels of 16 to 256 channels, 65 million parameters.
+    pub fn paper() -> Self {
+        Self { base: 16, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] }
     }
 
-    /// The image repeated along channels, so that it can be added to the first stage's output.
-    fn tile(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
-        self.graph.set_scope(format!("{}.tile", self.stage));
-        self.graph.add(TileChannels { channels }, &[x])
+    /// Channels of the encoder's stage at a level.
+    fn channels(&self, level: usize) -> usize {
+        self.base << level
+    }
+}
+
+impl Architecture for VNet {
+    fn kind(&self) -> &'static str {
+        VNET.name
     }
 
-    fn concatenate(&mut self, up: ValueId, skip: ValueId) -> Result<ValueId, ShapeError> {
-        self.graph.set_scope(format!("{}.concat", self.stage));
-        self.graph.add(ConcatChannels, &[up, skip])
+    fn settings(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("base", (self.base as u64).into()),
+            ("encoder", self.encoder[..].into()),
+            ("decoder", self.decoder[..].into()),
+        ]
     }
 
-    /// A stage: `residual` is added before the last PReLU.
-    fn convolutions(
-        &mut self,
-        mut x: ValueId,
-        residual: ValueId,
-        count: usize,
-        channels: usize,
-    ) -> Result<ValueId, ShapeError> {
-        for j in 0..count {
-            let name = format!("{}.conv.{j}", self.stage);
-            x = self.convolution(&name, x, channels, KERNEL)?;
-            if j + 1 == count {
-                x = self.graph.add(Add, &[x, residual])?;
-            }
-            x = self.prelu(&format!("{}.act.{j}", self.stage), x)?;
+    fn summary(&self) -> String {
+        format!("V-Net base {}, {} levels", self.base, self.encoder.len())
+    }
+
+    /// Each level but the last halves the extents.
+    fn divisor(&self) -> [usize; 3] {
+        [1 << (self.encoder.len() - 1); 3]
+    }
+
+    fn check(&self, in_channels: usize) -> Result<(), NetworkError> {
+        let (encoder, decoder) = (self.encoder.len(), self.decoder.len());
+        if decoder == 0 || encoder != decoder + 1 {
+            return Err(NetworkError::Settings(format!(
+                "encoder has {encoder} stages and decoder {decoder}; the decoder must have exactly one fewer, and at least one"
+            )));
         }
-        Ok(x)
-    }
-
-    fn convolution(&mut self, name: &str, x: ValueId, channels: usize, kernel: usize) -> Result<ValueId, ShapeError> {
-        let op = Conv3d { stride: [1; 3], padding: [kernel / 2; 3] };
-        self.layer(name, x, channels, LayerKind::Convolution { kernel }, [kernel; 3], op)
-    }
-
-    fn down(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
-        let op = Conv3d { stride: [2; 3], padding: [0; 3] };
-        let x = self.layer(&format!("{}.down", self.stage), x, channels, LayerKind::Down, [2; 3], op)?;
-        self.prelu(&format!("{}.down_act", self.stage), x)
-    }
-
-    fn up(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
-        let x = self.layer(&format!("{}.up", self.stage), x, channels, LayerKind::Up, [2; 3], ConvTranspose3d)?;
-        self.prelu(&format!("{}.up_act", self.stage), x)
-    }
-
-    fn layer(
-        &mut self,
-        name: &str,
-        x: ValueId,
-        out_channels: usize,
-        kind: LayerKind,
-        kernel: [usize; 3],
-        op: impl crate::graph::Op + 'static,
-    ) -> Result<ValueId, ShapeError> {
-        let in_channels = self.graph.spec(x).channels();
-        let layout = match kind {
-            LayerKind::Up => ParameterLayout::TransposedConvolution,
-            _ => ParameterLayout::Convolution,
-        };
-        let [d, h, w] = kernel;
-        let shape = [d, h, w, in_channels, out_channels];
-        self.graph.set_scope(name);
-        let weight = self.graph.parameter(&format!("{name}.weight"), &shape, layout, true);
-        if self.stage == HEAD {
-            self.graph.set_initial(weight, Initial::of_head);
+        if in_channels > self.base {
+            let (found, expected) = (self.base.to_string(), "at least in_channels");
+            return Err(NetworkError::Setting { key: "base", found, expected });
         }
-        let bias = self.graph.parameter(&format!("{name}.bias"), &[out_channels], ParameterLayout::Vector, false);
-        let inputs = [x, weight, bias];
-        let flops = op.flops(&inputs.map(|v| self.graph.spec(v)));
-        let y = self.graph.add(op, &inputs)?;
-        self.layers.push(Layer {
-            name: name.to_owned(),
-            stage: self.stage.clone(),
-            kind,
-            in_channels,
-            out_channels,
-            extents: self.graph.spec(y).spatial("vnet")?,
-            parameters: shape.iter().product::<usize>() + out_channels,
-            flops,
-        });
-        Ok(y)
+        Ok(())
     }
 
-    fn prelu(&mut self, name: &str, x: ValueId) -> Result<ValueId, ShapeError> {
-        let channels = self.graph.spec(x).channels();
-        self.graph.set_scope(name);
-        let slope = self.graph.parameter(&format!("{name}.weight"), &[channels], ParameterLayout::Vector, false);
-        self.graph.set_initial(slope, |_| Initial::Constant(SLOPE));
-        if let Some(layer) = self.layers.last_mut() {
-            layer.parameters += channels;
+    fn append(&self, layers: &mut Layers<'_>, image: ValueId, classes: usize) -> Result<ValueId, ShapeError> {
+        let mut x = image;
+        let mut skips = Vec::new();
+        for (level, &convolutions) in self.encoder.iter().enumerate() {
+            let channels = self.channels(level);
+            layers.begin_stage(format!("encoder.{level}"));
+            let residual = match level {
+                // The image repeated along channels, so that it can be added to the first stage's output.
+                0 => layers.add("tile", TileChannels { channels }, &[x])?,
+                _ => {
+                    let down = layers.down(x, channels)?;
+                    x = layers.prelu("down_act", down)?;
+                    x
+                }
+            };
+            x = stage(layers, x, residual, convolutions, channels)?;
+            skips.push(x);
         }
-        self.graph.add(Prelu, &[x, slope])
+        skips.pop();
+        for (level, &convolutions) in self.decoder.iter().enumerate().rev() {
+            let channels = self.channels(level);
+            layers.begin_stage(format!("decoder.{level}"));
+            let up = layers.up(x, channels)?;
+            let up = layers.prelu("up_act", up)?;
+            x = layers.concatenate(up, skips.pop().expect("one skip per decoder stage"))?;
+            x = stage(layers, x, x, convolutions, 2 * channels)?;
+        }
+        layers.head(x, classes)
     }
+
+    fn torch_module(&self) -> Option<&'static str> {
+        Some(include_str!("vnet_module.py"))
+    }
+}
+
+/// A stage: `residual` is added before the last PReLU.
+fn stage(
+    layers: &mut Layers<'_>,
+    mut x: ValueId,
+    residual: ValueId,
+    convolutions: usize,
+    channels: usize,
+) -> Result<ValueId, ShapeError> {
+    for j in 0..convolutions {
+        x = layers.convolution(&format!("conv.{j}"), x, channels, KERNEL)?;
+        if j + 1 == convolutions {
+            x = layers.sum(x, residual)?;
+        }
+        x = layers.prelu(&format!("act.{j}"), x)?;
+    }
+    Ok(x)
 }

@@ -6,14 +6,13 @@ mod channel_sum;
 mod concat;
 mod conv3d;
 mod conv_transpose3d;
-mod cross_entropy;
 mod fill;
 mod gemm;
 mod llvmpipe;
+pub mod loss;
 mod pad_crop;
 mod prelu;
 pub(crate) mod rows;
-mod soft_dice;
 mod softmax;
 mod tile_channels;
 
@@ -22,11 +21,10 @@ pub use channel_sum::{ChannelSum, share_channel_sums};
 pub use concat::{ConcatChannels, SliceChannels};
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
-pub use cross_entropy::{CrossEntropyGrad, CrossEntropyLoss};
 pub use fill::Fill;
+pub use loss::{CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
 pub use pad_crop::PadCrop;
 pub use prelu::{Prelu, PreluGrad};
-pub use soft_dice::{DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
 
@@ -47,8 +45,7 @@ pub fn cases() -> Vec<Case> {
         tile_channels::cases(),
         concat::cases(),
         softmax::cases(),
-        soft_dice::cases(),
-        cross_entropy::cases(),
+        loss::cases(),
         pad_crop::cases(),
         conv3d::cases(),
         conv_transpose3d::cases(),

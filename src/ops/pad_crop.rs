@@ -14,10 +14,10 @@ pub struct PadCrop {
 }
 
 impl PadCrop {
-    /// The smallest window around `extents` whose extents are multiples of `divisor`; of the padding, half (rounded
-    /// down) comes before.
-    pub fn to_multiple(extents: [usize; 3], divisor: usize) -> Self {
-        let padded = extents.map(|e| e.next_multiple_of(divisor));
+    /// The smallest window around `extents` whose extents are multiples of `divisor`, axis by axis; of the
+    /// padding, half (rounded down) comes before.
+    pub fn to_multiple(extents: [usize; 3], divisor: [usize; 3]) -> Self {
+        let padded: [usize; 3] = std::array::from_fn(|axis| extents[axis].next_multiple_of(divisor[axis]));
         let before = |axis: usize| -(((padded[axis] - extents[axis]) / 2) as i32);
         Self { offset: [before(0), before(1), before(2)], extents: padded }
     }
@@ -91,7 +91,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(name, op, vec![(TensorSpec::f32(shape), Draw::Normal(1.0))], Bound::Sum { terms: 0 }).exact()
     };
     vec![
-        case("pad_crop/pad", [2, 3, 5, 6, 3], PadCrop::to_multiple([3, 5, 6], 4)),
+        case("pad_crop/pad", [2, 3, 5, 6, 3], PadCrop::to_multiple([3, 5, 6], [4; 3])),
         case("pad_crop/crop", [1, 8, 7, 6, 2], PadCrop { offset: [1, 2, 0], extents: [5, 3, 4] }),
         case("pad_crop/mixed", [1, 4, 5, 3, 1], PadCrop { offset: [-2, 1, -1], extents: [3, 6, 7] }),
     ]

@@ -1,7 +1,7 @@
 use super::bounds::{self, Element, FLUSHED, Step, U};
-use super::registry::{Entry, Hyperparameter, Hyperparameters};
 use super::{Optimiser, Optimisers, RULE_SCALARS, ReferenceStep};
 use crate::kernel::Dispatch;
+use crate::registry::{Entry, Hyperparameter, Hyperparameters};
 use std::sync::Arc;
 
 /// Adam (Kingma and Ba 2015, `torch.optim.Adam`) or AdamW (Loshchilov and Hutter 2019, `torch.optim.AdamW`).

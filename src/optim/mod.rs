@@ -11,7 +11,6 @@ mod adam;
 mod average;
 pub mod bounds;
 pub mod reference;
-pub mod registry;
 mod schedule;
 mod settings;
 mod sgd;
@@ -24,6 +23,7 @@ pub use settings::{OptimiserSettings, StepScalars};
 pub use sgd::Sgd;
 
 use crate::kernel::{Arena, Cost, Dispatch, Operand, Target};
+use crate::registry::{Entry, Registry};
 use crate::tensor::ELEMENT_BYTES;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Optimisers;
 
-impl registry::Registry for Optimisers {
+impl Registry for Optimisers {
     type Item = Arc<dyn Optimiser>;
-    const ENTRIES: &'static [registry::Entry<Self>] = &[sgd::SGD, adam::ADAM, adam::ADAMW];
+    const ENTRIES: &'static [Entry<Self>] = &[sgd::SGD, adam::ADAM, adam::ADAMW];
 }
 
 /// Numbers of a step that an optimiser may compute on the host: `rule` of [`StepScalars`].
@@ -167,6 +167,44 @@ pub fn accumulate(gradient: Operand, window: Operand, elements: usize, target: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{Hyperparameters, Kind, Value, is_consistent};
+
+    #[test]
+    fn the_tables_are_consistent() {
+        is_consistent::<Optimisers>();
+        is_consistent::<Schedules>();
+    }
+
+    #[test]
+    fn values_are_read_checked_and_written_in_order() {
+        let text = "momentum = 1\nbeta2 = 0.5\n";
+        let read: Hyperparameters<Optimisers> = toml::from_str(text).expect("valid");
+        assert_eq!((read.number("momentum"), read.number("beta2"), read.switch("nesterov")), (1.0, 0.5, false));
+        assert_eq!(read.mistakes(), [("momentum", "0 up to, not including, 1", Value::Number(1.0))]);
+        let written = "momentum = 1.0\nnesterov = false\nbeta1 = 0.9\nbeta2 = 0.5\nepsilon = 0.00000001\n";
+        // Later entries append theirs.
+        assert!(toml::to_string(&read).expect("a table").starts_with(written));
+        for (text, message) in [
+            ("momentun = 0.9", "unknown key momentun"),
+            ("nesterov = 0.9", "key nesterov: expected true or false, found 0.9"),
+            ("momentum = true", "key momentum: expected 0 up to, not including, 1, found true"),
+        ] {
+            let error = toml::from_str::<Hyperparameters<Optimisers>>(text).expect_err(text);
+            assert!(error.message().contains(message), "{}", error.message());
+        }
+        let mut of_schedules = Hyperparameters::<Schedules>::default();
+        of_schedules.set("every", 0);
+        of_schedules.set("power", f64::NAN);
+        let keys: Vec<&str> = of_schedules.mistakes().iter().map(|(key, ..)| *key).collect();
+        assert_eq!(keys, ["every", "power"]);
+    }
+
+    #[test]
+    fn an_unknown_kind_is_told_the_known_ones() {
+        assert_eq!("adamw".parse::<Kind<Optimisers>>().expect("known").name(), "adamw");
+        let error = "sdg".parse::<Kind<Optimisers>>().expect_err("unknown");
+        assert!(error.starts_with("unknown kind \"sdg\", expected one of `sgd`, `adam`, `adamw`"), "{error}");
+    }
 
     #[test]
     fn windows_cover_the_arena_aligned_and_within_the_limit() {

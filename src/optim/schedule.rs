@@ -1,4 +1,4 @@
-use super::registry::{Entry, Hyperparameter, Registry};
+use crate::registry::{Entry, Hyperparameter, Registry};
 use std::f64::consts::PI;
 
 /// How the learning rate goes down.

@@ -1,7 +1,7 @@
 use super::bounds::{Element, Step, U};
-use super::registry::{Entry, Hyperparameter, Value};
 use super::{Optimiser, Optimisers, ReferenceStep};
 use crate::kernel::Dispatch;
+use crate::registry::{Entry, Hyperparameter, Value};
 use std::sync::Arc;
 
 /// Stochastic gradient descent (`torch.optim.SGD`, dampening 0); weight decay is added to the gradient.

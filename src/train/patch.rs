@@ -5,11 +5,11 @@ use crate::data::io::read_header;
 use crate::data::{Case, Reorientation, Resampling};
 
 /// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training spacing, rounded up
-/// to multiples of `divisor`, the longest axes reduced until `max_patch_voxels` is kept.
+/// to multiples of `divisor` `[D, H, W]`, the longest axes reduced until `max_patch_voxels` is kept.
 ///
 /// # Errors
 /// [`TrainError::Data`] when a header cannot be read.
-pub fn choose_patch(config: &Config, cases: &[Case], divisor: usize) -> Result<[usize; 3], TrainError> {
+pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Result<[usize; 3], TrainError> {
     if let Patch::Fixed(patch) = config.data.patch {
         return Ok(patch);
     }
@@ -22,7 +22,8 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: usize) -> Result<[
             axis.push(extent);
         }
     }
-    Ok(fit_patch(extents.map(median), divisor, config.data.max_patch_voxels))
+    let [d, h, w] = divisor;
+    Ok(fit_patch(extents.map(median), [w, h, d], config.data.max_patch_voxels))
 }
 
 fn median(mut values: Vec<usize>) -> usize {
@@ -31,15 +32,16 @@ fn median(mut values: Vec<usize>) -> usize {
 }
 
 /// Rounds up to multiples of `divisor`, then takes the longest axis down step by step.
-fn fit_patch(extents: [usize; 3], divisor: usize, max_voxels: usize) -> [usize; 3] {
+fn fit_patch(extents: [usize; 3], divisor: [usize; 3], max_voxels: usize) -> [usize; 3] {
     // An axis of more than all voxels would be taken down to them first. Headers may say any number.
-    let mut patch = extents.map(|e| e.clamp(1, max_voxels.max(1)).next_multiple_of(divisor));
+    let rounded = |axis: usize| extents[axis].clamp(1, max_voxels.max(1)).next_multiple_of(divisor[axis]);
+    let mut patch: [usize; 3] = std::array::from_fn(rounded);
     while patch.iter().fold(1, |product: usize, &axis| product.saturating_mul(axis)) > max_voxels {
         let longest = (0..3).max_by_key(|&axis| patch[axis]).expect("three axes");
-        if patch[longest] <= divisor {
+        if patch[longest] <= divisor[longest] {
             break;
         }
-        patch[longest] -= divisor;
+        patch[longest] -= divisor[longest];
     }
     patch
 }
@@ -50,12 +52,15 @@ mod tests {
 
     #[test]
     fn patches_are_multiples_within_the_limit() {
-        assert_eq!(fit_patch([36, 50, 35], 8, 100_000), [40, 56, 40]);
-        assert_eq!(fit_patch([64, 64, 24], 8, 100_000), [64, 64, 24]);
-        assert_eq!(fit_patch([320, 320, 30], 8, 100_000), [56, 48, 32]);
-        assert_eq!(fit_patch([9, 1, 1], 16, 1), [16, 16, 16]);
-        assert_eq!(fit_patch([usize::MAX, 1 << 40, 1 << 40], 8, 100_000), [48, 48, 40]);
-        assert_eq!(fit_patch([usize::MAX, 1 << 40, 24], 8, 100_000), fit_patch([100_000, 100_000, 24], 8, 100_000));
+        assert_eq!(fit_patch([36, 50, 35], [8; 3], 100_000), [40, 56, 40]);
+        assert_eq!(fit_patch([64, 64, 24], [8; 3], 100_000), [64, 64, 24]);
+        assert_eq!(fit_patch([320, 320, 30], [8; 3], 100_000), [56, 48, 32]);
+        assert_eq!(fit_patch([9, 1, 1], [16; 3], 1), [16, 16, 16]);
+        assert_eq!(fit_patch([usize::MAX, 1 << 40, 1 << 40], [8; 3], 100_000), [48, 48, 40]);
+        assert_eq!(
+            fit_patch([usize::MAX, 1 << 40, 24], [8; 3], 100_000),
+            fit_patch([100_000, 100_000, 24], [8; 3], 100_000)
+        );
         assert_eq!(median(vec![5, 1, 9]), 5);
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use vnet_engine::interop::{Imported, InteropError, Layout, import};
 use vnet_engine::nn::Network;
 use vnet_engine::nn::model::{Tensor, write_tensors};
+use vnet_engine::nn::vnet::VNet;
 
 pub const TESTS: [(&str, bool, fn()); 6] = [
     ("names_of_this_program_give_the_network", false, own_names),
@@ -30,8 +31,7 @@ fn prefixed(tensors: &Tensors, prefix: &str) -> Tensors {
 }
 
 fn own_names() {
-    let paper_like =
-        Network { in_channels: 1, classes: 2, base: 1, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] };
+    let paper_like = Network::new(1, 2, VNet { base: 1, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] });
     for network in [network(), paper_like] {
         let tensors = tensors(&network);
         for prefix in ["", "module.", "model.module."] {
@@ -96,19 +96,19 @@ fn pickle() {
 }
 
 /// Five levels, as MONAI's.
-fn five_levels() -> Network {
-    Network { in_channels: 1, classes: 3, base: 2, encoder: vec![1, 1, 2, 3, 2], decoder: vec![1, 1, 2, 2] }
+fn five_levels() -> VNet {
+    VNet { base: 2, encoder: vec![1, 1, 2, 3, 2], decoder: vec![1, 1, 2, 2] }
 }
 
 /// Where a module of V-Net stands in MONAI's VNet; the convolution's, its normalisation's and its activation's name.
-fn places(network: &Network) -> Vec<(String, String, String, String)> {
+fn places(vnet: &VNet) -> Vec<(String, String, String, String)> {
     let place = |own: String, module: &str, parts: [&str; 3]| {
         let [convolution, norm, act] = parts.map(|part| format!("{module}.{part}"));
         (own, convolution, norm, act)
     };
     let block = ["conv_block.conv", "conv_block.adn.N", "act_function"];
     let mut places = vec![place("encoder.0.conv.0".to_owned(), "in_tr", block)];
-    let sides = [("encoder", &network.encoder[1..], 1, "down"), ("decoder", &network.decoder[..], 0, "up")];
+    let sides = [("encoder", &vnet.encoder[1..], 1, "down"), ("decoder", &vnet.decoder[..], 0, "up")];
     for (side, counts, first, kind) in sides {
         for (index, &count) in counts.iter().enumerate() {
             let (own, module) = (format!("{side}.{}", index + first), format!("{kind}_tr{}", 32 << index));
@@ -124,7 +124,7 @@ fn places(network: &Network) -> Vec<(String, String, String, String)> {
 
 /// The state dictionary of a VNet of MONAI that computes what a V-Net does: its normalisation changes nothing but for
 /// rounding, and the activations that V-Net does not have are identities.
-fn as_monai(own: &Tensors, network: &Network) -> Tensors {
+fn as_monai(own: &Tensors, vnet: &VNet) -> Tensors {
     let vector = |data: Vec<f32>| Tensor { shape: vec![data.len()], data };
     let mut found = Tensors::new();
     let norm = |found: &mut Tensors, name: &str, channels: usize| {
@@ -132,7 +132,7 @@ fn as_monai(own: &Tensors, network: &Network) -> Tensors {
             found.insert(format!("{name}.{part}"), vector(vec![value; channels]));
         }
     };
-    for (own_name, convolution, norm_name, act) in places(network) {
+    for (own_name, convolution, norm_name, act) in places(vnet) {
         for part in ["weight", "bias"] {
             found.insert(format!("{convolution}.{part}"), own[&format!("{own_name}.{part}")].clone());
         }
@@ -153,7 +153,7 @@ fn as_monai(own: &Tensors, network: &Network) -> Tensors {
         }
     }
     // The head: twice the matrix in the middle of 5^3 taps, then half the identity.
-    let (classes, channels) = (network.classes, 2 * network.base);
+    let (classes, channels) = (own["head.bias"].data.len(), 2 * vnet.base);
     let mut wide = vec![0.0; classes * channels * 125];
     let head = &own["head.weight"].data;
     head.iter().enumerate().for_each(|(i, w)| wide[i * 125 + 62] = 2.0 * w);
@@ -168,9 +168,9 @@ fn as_monai(own: &Tensors, network: &Network) -> Tensors {
 }
 
 fn monai() {
-    let network = five_levels();
+    let network = Network::new(1, 3, five_levels());
     let own = tensors(&network);
-    let imported = read(&as_monai(&own, &network)).expect("it is a V-Net");
+    let imported = read(&as_monai(&own, &five_levels())).expect("it is a V-Net");
     assert_eq!((imported.layout, &imported.model.network), (Layout::Monai, &network));
     assert_eq!(imported.model.tensors.keys().collect::<Vec<_>>(), own.keys().collect::<Vec<_>>());
     for (name, expected) in &own {
@@ -184,8 +184,8 @@ fn monai() {
 }
 
 fn foreign_differences() {
-    let network = five_levels();
-    let whole = as_monai(&tensors(&network), &network);
+    let network = Network::new(1, 3, five_levels());
+    let whole = as_monai(&tensors(&network), &five_levels());
     let changed = |change: &dyn Fn(&mut Tensors)| {
         let mut tensors = whole.clone();
         change(&mut tensors);

@@ -7,6 +7,7 @@ use vnet_engine::graph::interpret;
 use vnet_engine::interop::proto::{self, Dimension, ModelProto, NodeProto, ValueInfoProto};
 use vnet_engine::interop::{InteropError, OPSET, export_onnx};
 use vnet_engine::nn::model::parameter_shapes;
+use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{InferenceGraph, Model, Network};
 use vnet_engine::tensor::layout::permute;
 use vnet_engine::tensor::{HostTensor, TensorSpec};
@@ -206,7 +207,7 @@ fn for_each_voxel([channels, d, h, w]: [usize; 4], mut f: impl FnMut(usize, [usi
 
 fn same_values() {
     // 3 channels do not divide 4.
-    let odd = Network { in_channels: 3, classes: 2, base: 4, encoder: vec![2, 1], decoder: vec![1] };
+    let odd = Network::new(3, 2, VNet { base: 4, encoder: vec![2, 1], decoder: vec![1] });
     for (network, [d, h, w]) in [(network(), [4, 8, 4]), (odd, [2, 6, 4])] {
         let model = model(network);
         let file = exported(&model).graph.expect("a graph");

@@ -5,6 +5,7 @@ use super::{Budget, Design};
 use crate::configure::Fingerprint;
 use crate::data::TargetSpacing;
 use crate::kernel::Target;
+use crate::nn::vnet::VNet;
 use crate::nn::{InferenceGraph, Network};
 use crate::plan::human_bytes;
 use crate::train::config::Patch;
@@ -217,14 +218,9 @@ impl Search<'_> {
     /// The error of a device on which nothing fits: that of the smallest network.
     fn too_large(&self, spacing: &Spacing) -> Result<Shape, TrainError> {
         let median = self.fingerprint.median_extents(spacing.mm);
-        let needed = Network {
-            in_channels: 1,
-            classes: self.fingerprint.classes,
-            base: BASES[2],
-            encoder: vec![1, 2],
-            decoder: vec![1],
-        };
-        let [x, y, z] = rounded(median, needed.divisor());
+        let smallest = VNet { base: BASES[2], encoder: vec![1, 2], decoder: vec![1] };
+        let [x, y, z] = rounded(median, 2);
+        let needed = Network::new(1, self.fingerprint.classes, smallest);
         let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
         let ways = "no patch of a network with base 4 fits; give --memory-budget or another --device".to_owned();
         Err(TrainError::Budget {
@@ -275,9 +271,8 @@ impl Shape {
 
     /// Puts the shape into a configuration.
     pub(super) fn apply(&self, config: &mut Config) {
-        config.network.base = self.base;
-        config.network.encoder = CONVOLUTIONS[..self.levels].to_vec();
-        config.network.decoder = CONVOLUTIONS[..self.levels - 1].to_vec();
+        let [encoder, decoder] = [self.levels, self.levels - 1].map(|stages| CONVOLUTIONS[..stages].to_vec());
+        config.network.choose(&VNet { base: self.base, encoder, decoder });
         config.data.patch = Patch::Fixed(self.patch);
         config.data.spacing = TargetSpacing::Millimetres(self.spacing.mm);
         config.training.batch = self.batch;

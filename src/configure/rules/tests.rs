@@ -105,13 +105,13 @@ fn labels_are_held_by_the_centred_patch_or_not() {
 #[test]
 fn small_volumes_are_taken_whole_and_more_time_buys_a_wider_network() {
     let short = chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30));
-    assert_eq!((short.config.network.base, short.patch), (4, [40, 56, 40]));
+    assert_eq!((short.config.network.architecture.values.count("base"), short.patch), (4, [40, 56, 40]));
     assert_eq!(short.config.data.sampling, Sampling::Whole);
     assert_eq!(short.config.data.spacing, TargetSpacing::Millimetres([1.0; 3]));
-    assert_eq!(short.config.network.encoder, [1, 2, 3, 3]);
+    assert_eq!(short.config.network.architecture.values.counts("encoder"), [1, 2, 3, 3]);
     assert!(!short.config.augmentation.enabled);
     let long = chosen(&small_crops(), &budget(480.0, 100.0, 8 << 30));
-    assert_eq!((long.config.network.base, long.config.training.batch), (16, 2));
+    assert_eq!((long.config.network.architecture.values.count("base"), long.config.training.batch), (16, 2));
     assert!(long.config.augmentation.enabled);
     assert_eq!(
         short,

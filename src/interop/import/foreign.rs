@@ -15,6 +15,7 @@ use super::fold::{Convolution, vector};
 use super::read::StateDict;
 use crate::interop::InteropError;
 use crate::nn::model::Tensor;
+use crate::nn::vnet::VNet;
 use crate::nn::{Model, Network};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -99,13 +100,8 @@ impl Mapping<'_> {
         }
         self.head();
         let extent = |name: &str, axis: usize| self.made.get(name).map_or(0, |t| t.shape[axis]);
-        Network {
-            in_channels: extent("encoder.0.conv.0.weight", 1),
-            classes: extent("head.weight", 0),
-            base: extent("encoder.0.conv.0.weight", 0),
-            encoder,
-            decoder,
-        }
+        let first = "encoder.0.conv.0.weight";
+        Network::new(extent(first, 1), extent("head.weight", 0), VNet { base: extent(first, 0), encoder, decoder })
     }
 
     /// The name that this state dictionary has of those that versions of the program use.

@@ -3,6 +3,7 @@
 use super::read::StateDict;
 use crate::interop::InteropError;
 use crate::nn::model::{Tensor, parameter_shapes};
+use crate::nn::vnet::VNet;
 use crate::nn::{Model, ModelError, Network};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,13 +30,9 @@ fn network(tensors: &BTreeMap<String, Tensor>) -> Network {
         };
         (0..).map(convolutions).take_while(|&n| n > 0).collect()
     };
-    Network {
-        in_channels: extent("encoder.0.conv.0.weight", 1),
-        classes: extent("head.weight", 0),
-        base: extent("encoder.0.conv.0.weight", 0),
-        encoder: count("encoder"),
-        decoder: count("decoder"),
-    }
+    let first = "encoder.0.conv.0.weight";
+    let vnet = VNet { base: extent(first, 0), encoder: count("encoder"), decoder: count("decoder") };
+    Network::new(extent(first, 1), extent("head.weight", 0), vnet)
 }
 
 /// What is missing, superfluous or of another shape.

@@ -9,7 +9,7 @@ pub mod proto;
 use super::InteropError;
 use crate::files::replace_file;
 use crate::nn::model::Description;
-use crate::nn::{InferenceGraph, Model};
+use crate::nn::{InferenceGraph, Model, Network};
 use nodes::Nodes;
 use prost::Message;
 use proto::{
@@ -49,10 +49,9 @@ pub fn export_onnx(model: &Model, path: &Path) -> Result<(), InteropError> {
 /// The message of a model.
 fn message(model: &Model) -> ModelProto {
     let network = &model.network;
-    let divisor = network.divisor();
-    let inference = InferenceGraph::new(network, 1, [divisor; 3]).expect("a network on a cube of its divisor");
+    let inference = InferenceGraph::new(network, 1, network.divisor()).expect("a network on extents of its divisor");
     let (node, initializer) = Nodes::of(&inference, model).finish();
-    let doc = format!("extents must be multiples of {divisor}");
+    let doc = format!("extents must be multiples of {}", multiples(network));
     let graph = GraphProto {
         node,
         name: "vnet".to_owned(),
@@ -73,6 +72,14 @@ fn message(model: &Model) -> ModelProto {
     }
 }
 
+/// What extents must divide by: one number, or three for depth, height and width where they differ.
+fn multiples(network: &Network) -> String {
+    match network.divisor() {
+        [d, h, w] if d == h && h == w => d.to_string(),
+        [d, h, w] => format!("{d}, {h}, {w}"),
+    }
+}
+
 /// An activation whose channels are known.
 fn value(name: &str, channels: usize, doc: &str) -> ValueInfoProto {
     let named = |name: &str| Dimension::DimParam(name.to_owned());
@@ -90,7 +97,7 @@ fn metadata(model: &Model) -> Vec<StringStringEntryProto> {
     let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
     let mut entries = vec![
         entry(crate::nn::model::METADATA_KEY, Description::of(model).to_json()),
-        entry("extents_divide_by", model.network.divisor().to_string()),
+        entry("extents_divide_by", multiples(&model.network)),
     ];
     if let Some(Value::Object(keys)) = &model.preprocessing {
         entries.extend(keys.iter().map(|(key, value)| entry(key, text(value))));

@@ -1,5 +1,6 @@
 use super::store::path;
 use super::*;
+use crate::nn::vnet::VNet;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -134,7 +135,7 @@ fn files_of_a_terabyte_are_not_read_into_memory() {
 
 #[test]
 fn a_checkpoint_is_compared_with_the_network() {
-    let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+    let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
     let whole = |fill: f32| {
         let tensor = |(name, shape): (String, Vec<usize>)| {
             let data = vec![fill; shape.iter().product()];
@@ -143,7 +144,8 @@ fn a_checkpoint_is_compared_with_the_network() {
         Checkpoint { tensors: parameter_shapes(&network).into_iter().map(tensor).collect(), ..checkpoint(1) }
     };
     whole(0.5).check(&network).expect("of this network");
-    let error = whole(0.5).check(&Network { base: 4, ..network.clone() }).expect_err("of another").to_string();
+    let wider = network.with("base", 4).expect("V-Net has a base");
+    let error = whole(0.5).check(&wider).expect_err("of another").to_string();
     assert!(error.contains("tensor parameter/") && error.contains("expected F32 ["), "{error}");
     let error = whole(f32::NAN).check(&network).expect_err("no numbers").to_string();
     assert!(error.contains("not finite"), "{error}");

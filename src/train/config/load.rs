@@ -6,6 +6,7 @@ use super::ranges::out_of_range;
 use super::{Config, ConfigError, Preset, Setting};
 use crate::files::read_text;
 use crate::nn::NetworkError;
+use crate::registry::{Choice, Registry};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -157,20 +158,29 @@ impl Findings {
             let found = shown(at(table, &key).expect("every key is in the table"));
             self.problems.push(mismatch(origin(&key), &key, expected, found));
         }
+        // A setting out of its range was named above.
         match config.network(2).validate() {
-            Ok(()) => {}
-            Err(NetworkError::Number { key, found, expected }) => {
-                let keys = key.split(" or ").map(|name| format!("network.{name}"));
-                let given = keys.clone().find(|key| self.origins.contains_key(key)).unwrap_or_default();
-                self.problems.push(mismatch(origin(&given), &format!("network.{key}"), expected, found));
-            }
+            Ok(()) | Err(NetworkError::Setting { .. }) => {}
             Err(error) => self.problems.push(error.into()),
         }
     }
 }
 
+/// The configuration with every key that it may have: also those of architectures and losses that it does not choose.
 fn table_of(config: &Config) -> Table {
-    Table::try_from(config).expect("a configuration is a table")
+    let mut table = Table::try_from(config).expect("a configuration is a table");
+    complete(&mut table, "network", &config.network.architecture);
+    complete(&mut table, "training", &config.training.loss);
+    table
+}
+
+/// Adds the keys that a choice is written without.
+fn complete<R: Registry>(table: &mut Table, name: &str, choice: &Choice<R>) {
+    let Some(Value::Table(inner)) = table.get_mut(name) else { return };
+    inner.entry(R::KEY).or_insert_with(|| choice.kind.name().into());
+    for (key, value) in choice.values.iter() {
+        inner.entry(key).or_insert_with(|| Value::try_from(value).expect("TOML has such values"));
+    }
 }
 
 /// The value of a key with dots.

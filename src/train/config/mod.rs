@@ -29,9 +29,9 @@ use super::{HealthConfig, MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{CacheBudget, LoaderSettings, Preparation, Sampling};
 use crate::kernel::Algorithms;
-use crate::nn::{Loss, Network};
-use crate::optim::registry::{Hyperparameters, Kind};
+use crate::nn::{Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
+use crate::registry::{Choice, Hyperparameters, Kind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -61,12 +61,9 @@ pub struct Config {
 /// `[network]`; channels of the image and classes come from the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkConfig {
-    /// Channels of level 0.
-    pub base: usize,
-    /// Convolutions of the encoder's stages.
-    pub encoder: Vec<usize>,
-    /// Convolutions of the decoder's stages, level 0 first.
-    pub decoder: Vec<usize>,
+    /// `kind`, one of the [`Architectures`], and the keys that it reads: `base`, `encoder` and `decoder` of V-Net.
+    #[serde(flatten)]
+    pub architecture: Choice<Architectures>,
     /// Factor on the He weights of the last layer.
     pub head_gain: f32,
 }
@@ -81,8 +78,9 @@ pub struct TrainingConfig {
     /// Equal parts of the batch that are computed one after the other, with gradients accumulated, at least; more where
     /// such a part does not fit the device at once.
     pub accumulation: usize,
-    /// What is minimised.
-    pub loss: Loss,
+    /// What is minimised: `loss`, one of the [`Losses`], and the keys that it reads.
+    #[serde(flatten)]
+    pub loss: Choice<Losses>,
     /// Steps between validations; 0: only at the end.
     pub validate_every: u64,
     /// Steps between checkpoints; 0: only at the end.
@@ -129,6 +127,16 @@ pub struct ScheduleConfig {
     pub hyperparameters: Hyperparameters<Schedules>,
 }
 
+impl NetworkConfig {
+    /// Takes this architecture, which is in the table.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn choose(&mut self, architecture: &dyn Architecture) {
+        self.architecture = architecture.into();
+    }
+}
+
 impl Config {
     /// The configuration as a TOML document.
     pub fn to_toml(&self) -> String {
@@ -148,8 +156,7 @@ impl Config {
 
     /// The network for this number of classes.
     pub fn network(&self, classes: usize) -> Network {
-        let NetworkConfig { base, encoder, decoder, .. } = self.network.clone();
-        Network { in_channels: 1, classes, base, encoder, decoder }
+        Network::of(1, classes, self.network.architecture.build())
     }
 
     /// How volumes are prepared for a patch x, y, z; an automatic CT window must have been resolved
@@ -162,12 +169,12 @@ impl Config {
 
     /// What the trainer of this configuration does in a step.
     pub fn trainer_settings(&self) -> TrainerSettings {
-        let TrainingConfig { loss, batch, accumulation, memory, .. } = self.training;
+        let TrainingConfig { batch, accumulation, memory, .. } = self.training;
         let augmentation = Some(self.augmentation).filter(Augmentation::is_active);
         // Patches that are going to be moved within their volume come with what is around them.
         let margin = self.data.sampling == Sampling::Patch && self.augmentation.is_spatial();
         TrainerSettings {
-            loss,
+            loss: self.training.loss.build(),
             optimiser: self.optimiser_settings(),
             batch,
             accumulation,

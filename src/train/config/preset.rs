@@ -4,8 +4,9 @@ use super::{
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
-use crate::nn::Loss;
-use crate::optim::registry::{Hyperparameters, Kind, Registry};
+use crate::nn::Architecture;
+use crate::nn::vnet::VNet;
+use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use crate::train::{HealthConfig, MemoryMode};
 use serde::Serialize;
 
@@ -60,12 +61,17 @@ fn known<R: Registry>(name: &str) -> Kind<R> {
     name.parse().expect("the table has it")
 }
 
+fn vnet(base: usize, encoder: &[usize], decoder: &[usize]) -> NetworkConfig {
+    let network = VNet { base, encoder: encoder.to_vec(), decoder: decoder.to_vec() };
+    NetworkConfig { architecture: (&network as &dyn Architecture).into(), head_gain: 0.05 }
+}
+
 /// The whole of a configuration; the other presets say what differs.
 fn small() -> Config {
     Config {
         seed: 0,
         kernels: Algorithms::Auto,
-        network: NetworkConfig { base: 8, encoder: vec![1, 2, 3, 3], decoder: vec![1, 2, 3], head_gain: 0.05 },
+        network: vnet(8, &[1, 2, 3, 3], &[1, 2, 3]),
         data: DataConfig {
             patch: AutoOr::AUTO,
             max_patch_voxels: 1 << 20,
@@ -87,7 +93,7 @@ fn small() -> Config {
             accumulation: 1,
             // Without normalisation a small network may collapse to background under Dice alone, whose gradient
             // vanishes there; cross-entropy's does not.
-            loss: Loss::DiceCrossEntropy,
+            loss: Choice::named("dice_cross_entropy"),
             validate_every: 500,
             checkpoint_every: 250,
             keep_checkpoints: 2,
@@ -110,9 +116,9 @@ fn small() -> Config {
 }
 
 fn tiny() -> Config {
-    let Config { network, data, training, .. } = small();
+    let Config { data, training, .. } = small();
     Config {
-        network: NetworkConfig { base: 4, ..network },
+        network: vnet(4, &[1, 2, 3, 3], &[1, 2, 3]),
         data: DataConfig { max_patch_voxels: 100_000, ..data },
         augmentation: Augmentation { enabled: false, ..Augmentation::general() },
         training: TrainingConfig { steps: 350, batch: 1, validate_every: 100, checkpoint_every: 100, ..training },
@@ -121,9 +127,9 @@ fn tiny() -> Config {
 }
 
 fn paper() -> Config {
-    let Config { network, data, training, optimiser, schedule, .. } = small();
+    let Config { data, training, optimiser, schedule, .. } = small();
     Config {
-        network: NetworkConfig { base: 16, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3], ..network },
+        network: vnet(16, &[1, 2, 3, 3, 3], &[1, 2, 3, 3]),
         data: DataConfig {
             patch: AutoOr::Fixed([128, 128, 64]),
             normalisation: Normalisation::ZScoreNonZero,
@@ -131,7 +137,7 @@ fn paper() -> Config {
             ..data
         },
         augmentation: Augmentation::paper(),
-        training: TrainingConfig { steps: 30_000, loss: Loss::Dice, ..training },
+        training: TrainingConfig { steps: 30_000, loss: Choice::named("dice"), ..training },
         optimiser: OptimiserConfig {
             kind: known("sgd"),
             learning_rate: 1e-4,

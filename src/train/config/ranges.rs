@@ -20,7 +20,7 @@ macro_rules! ranges {
 }
 
 /// The keys that take less than their type holds. Hyperparameters bring their ranges with them
-/// ([`crate::optim::registry::Hyperparameter`]).
+/// ([`crate::registry::Hyperparameter`]).
 const RANGES: &[Range] = ranges! {
     network.head_gain: |gain| (0.0..=100.0).contains(&gain) => "0 to 100",
     data.patch: |patch: super::Patch| patch.fixed().is_none_or(is_extents) => "three extents from 1 to 4096",
@@ -93,7 +93,10 @@ fn within([low, high]: [f64; 2], least: f64, most: f64) -> bool {
 pub(super) fn out_of_range(config: &Config) -> impl Iterator<Item = (Cow<'static, str>, &'static str)> {
     let fixed = RANGES.iter().chain([&ACCUMULATION]).filter(|(_, fits, _)| !fits(config));
     let of = |table| move |(key, expected, _): (&str, _, _)| (Cow::from(format!("{table}.{key}")), expected);
+    let networks = config.network.architecture.values.mistakes().into_iter().map(of("network"));
+    let losses = config.training.loss.values.mistakes().into_iter().map(of("training"));
     let optimisers = config.optimiser.hyperparameters.mistakes().into_iter().map(of("optimiser"));
     let schedules = config.schedule.hyperparameters.mistakes().into_iter().map(of("schedule"));
-    fixed.map(|(key, _, expected)| (Cow::from(*key), *expected)).chain(optimisers).chain(schedules)
+    let fixed = fixed.map(|(key, _, expected)| (Cow::from(*key), *expected));
+    fixed.chain(networks).chain(losses).chain(optimisers).chain(schedules)
 }

@@ -5,6 +5,7 @@ use crate::gpu::Gpu;
 use crate::kernel::Target;
 use crate::nn::Network;
 use crate::plan::human_bytes;
+use crate::registry::Value;
 use crate::train::TrainError;
 
 /// Checks a training against the memory of the device before anything is allocated, and returns its forecast.
@@ -81,8 +82,9 @@ impl Subject<'_> {
     }
 
     fn base(&self, settings: &TrainerSettings) -> Option<String> {
-        (1..self.network.base).rev().find_map(|base| {
-            let network = Network { base, ..self.network.clone() };
+        let Some(Value::Whole(base)) = self.network.setting("base") else { return None };
+        (1..base).rev().find_map(|base| {
+            let network = self.network.with("base", base)?;
             let bytes = self.fits(&network, settings, self.extents)?;
             Some(format!("network.base={base} ({})", human_bytes(bytes)))
         })
@@ -91,13 +93,13 @@ impl Subject<'_> {
     /// The largest patch among those that shrink the longest axis by one divisor of the network at a time.
     fn patch(&self, settings: &TrainerSettings) -> Option<String> {
         let divisor = self.network.divisor();
-        let mut extents = self.extents.map(|e| e.next_multiple_of(divisor));
+        let mut extents: [usize; 3] = std::array::from_fn(|axis| self.extents[axis].next_multiple_of(divisor[axis]));
         loop {
             let longest = (0..3).max_by_key(|&axis| (extents[axis], axis)).expect("three axes");
-            if extents[longest] <= divisor {
+            if extents[longest] <= divisor[longest] {
                 return None;
             }
-            extents[longest] -= divisor;
+            extents[longest] -= divisor[longest];
             if let Some(bytes) = self.fits(self.network, settings, extents) {
                 let [z, y, x] = extents;
                 return Some(format!("data.patch=[{x},{y},{z}] ({})", human_bytes(bytes)));

@@ -27,7 +27,7 @@ impl Head {
         patch: [usize; 3],
         scale: f32,
     ) -> Result<Self, crate::tensor::ShapeError> {
-        let loss = settings.loss;
+        let loss = &*settings.loss;
         let Some(augmentation) = settings.augmentation.filter(Augmentation::is_active) else {
             let training = TrainingGraph::new(network, loss, batch, patch, scale)?;
             return Ok(Self { training, augmenter: None });

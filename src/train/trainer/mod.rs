@@ -37,10 +37,11 @@ use step::{InFlight, Pending};
 /// use std::sync::Arc;
 /// use vnet_engine::data::Batch;
 /// use vnet_engine::gpu::{Gpu, GpuOptions};
+/// use vnet_engine::nn::vnet::VNet;
 /// use vnet_engine::nn::Network;
 /// use vnet_engine::train::{Trainer, TrainerSettings};
 ///
-/// let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+/// let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
 /// let gpu = Arc::new(Gpu::open(&GpuOptions::default())?);
 /// let mut trainer = Trainer::new(&gpu, &network, &TrainerSettings::default(), [4, 6, 8])?;
 /// trainer.initialise(0, 0.05);

@@ -1,24 +1,26 @@
 use super::MemoryMode;
 use crate::augment::Augmentation;
-use crate::nn::Loss;
+use crate::nn::loss::{DiceCrossEntropy, Loss};
 use crate::optim::{Adam, OptimiserSettings};
 use crate::train::TrainError;
+use std::sync::Arc;
 
 /// What a [`super::Trainer`] does in a step. Learning rates come with the steps.
 ///
 /// ```
-/// use vnet_engine::nn::Loss;
+/// use std::sync::Arc;
+/// use vnet_engine::nn::loss::Dice;
 /// use vnet_engine::optim::{OptimiserSettings, Sgd};
 /// use vnet_engine::train::TrainerSettings;
 ///
 /// let optimiser = OptimiserSettings { weight_decay: 5e-4, ..OptimiserSettings::new(Sgd::default()) };
-/// let papers = TrainerSettings { loss: Loss::Dice, optimiser, batch: 2, ..TrainerSettings::default() };
+/// let papers = TrainerSettings { loss: Arc::new(Dice), optimiser, batch: 2, ..TrainerSettings::default() };
 /// assert_eq!(papers.accumulation, 1);
 /// ```
 #[derive(Debug, Clone)]
 pub struct TrainerSettings {
     /// What is minimised.
-    pub loss: Loss,
+    pub loss: Arc<dyn Loss>,
     /// Update rule, weight decay and clipping.
     pub optimiser: OptimiserSettings,
     /// Samples of a step. Where they do not fit the device at once, gradients are accumulated over smaller batches.
@@ -45,7 +47,7 @@ impl Default for TrainerSettings {
         Self {
             // Without normalisation a small network may collapse to background under Dice alone, whose gradient
             // vanishes there; cross-entropy's does not.
-            loss: Loss::DiceCrossEntropy,
+            loss: Arc::new(DiceCrossEntropy),
             optimiser: OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) },
             batch: 1,
             accumulation: 1,
@@ -89,12 +91,13 @@ mod tests {
     use super::*;
     use crate::kernel::Target;
     use crate::nn::Network;
+    use crate::nn::vnet::VNet;
     use crate::train::Trainer;
 
     #[test]
     fn numbers_out_of_range_are_named() {
         let default = TrainerSettings::default;
-        let network = Network { in_channels: 1, classes: 2, base: 2, encoder: vec![1, 1], decoder: vec![1] };
+        let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
         Trainer::plan_for(&network, &default(), [4, 6, 8], &Target::webgpu()).expect("the defaults are in range");
         let with = |change: fn(&mut OptimiserSettings)| {
             let mut settings = default();

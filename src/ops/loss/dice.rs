@@ -1,8 +1,12 @@
-use super::case::{Bound, Case, Draw};
-use super::rows::{Columns, Rows, emit_sum};
-use crate::graph::{Lowering, Op, Vjp};
+use super::{Loss, Losses, labelled, labelled_inputs};
+use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
-use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+use crate::ops::Softmax;
+use crate::ops::case::{Bound, Case, Draw};
+use crate::ops::rows::{Columns, Rows, emit_sum};
+use crate::registry::Entry;
+use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
+use std::sync::Arc;
 
 /// Added to numerator and denominator of a Dice coefficient, so that two empty masks agree.
 pub const DICE_EPSILON: f32 = 1e-5;
@@ -19,18 +23,20 @@ pub struct SoftDiceLoss;
 #[derive(Debug, Clone, Copy)]
 pub struct SoftDiceGrad;
 
-/// Samples, voxels of one and classes of predictions `f32 [N, .., K]`, when labels `u32 [N, ..]` belong to them.
-pub(super) fn labelled(prediction: &TensorSpec, labels: &TensorSpec) -> Option<[usize; 3]> {
-    let [samples, voxels @ .., classes] = &prediction.shape[..] else { return None };
-    let fits = prediction.dtype == DType::F32
-        && labels.dtype == DType::U32
-        && labels.shape[..] == prediction.shape[..prediction.shape.len() - 1];
-    fits.then(|| [*samples, voxels.iter().product(), *classes])
-}
+/// The loss of a network by soft Dice: softmax, then [`SoftDiceLoss`].
+#[derive(Debug, Clone, Copy)]
+pub struct Dice;
 
-/// [`labelled`] of inputs 0 and 1 of a node.
-pub(super) fn labelled_inputs(at: &Lowering<'_>) -> [usize; 3] {
-    labelled(at.input_spec(0), at.input_spec(1)).expect("the shape rule has been applied")
+pub(super) const DICE: Entry<Losses> =
+    Entry { name: "dice", hyperparameters: &[], build: |_| Arc::new(Dice), variants: &[] };
+
+impl Loss for Dice {
+    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+        graph.set_scope("softmax");
+        let probabilities = graph.add(Softmax, &[logits])?;
+        graph.set_scope("loss.dice");
+        graph.add(SoftDiceLoss, &[probabilities, labels])
+    }
 }
 
 impl Op for SoftDiceLoss {

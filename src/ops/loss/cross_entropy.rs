@@ -1,10 +1,12 @@
-use super::case::{Bound, Case, Draw};
-use super::rows::{Columns, Rows, emit_sum};
-use super::soft_dice::{labelled, labelled_inputs};
-use super::softmax::{softmax_of, softmax_ulps};
-use crate::graph::{Lowering, Op, Vjp};
+use super::{Loss, Losses, labelled, labelled_inputs};
+use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
-use crate::tensor::{HostTensor, ShapeError, TensorSpec};
+use crate::ops::case::{Bound, Case, Draw};
+use crate::ops::rows::{Columns, Rows, emit_sum};
+use crate::ops::softmax::{softmax_of, softmax_ulps};
+use crate::registry::Entry;
+use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
+use std::sync::Arc;
 
 /// Softmax cross-entropy of logits `[N, .., K]` and labels `u32 [N, ..]`: per sample the mean over its voxels, plain or
 /// with weights `voxels / voxels of the label` normalised by their sum, then the mean over the samples. A label outside
@@ -22,6 +24,30 @@ pub struct CrossEntropyLoss {
 /// of the loss.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossEntropyGrad;
+
+/// The loss of a network by softmax cross-entropy ([`CrossEntropyLoss`]).
+#[derive(Debug, Clone, Copy)]
+pub struct CrossEntropy {
+    /// Weight each voxel by the rarity of its class in the sample.
+    pub weighted: bool,
+}
+
+pub(super) const CROSS_ENTROPY: Entry<Losses> = Entry {
+    name: "cross_entropy",
+    hyperparameters: &[],
+    build: |_| Arc::new(CrossEntropy { weighted: false }),
+    variants: &[],
+};
+
+pub(super) const WEIGHTED_CROSS_ENTROPY: Entry<Losses> =
+    Entry { name: "weighted_cross_entropy", build: |_| Arc::new(CrossEntropy { weighted: true }), ..CROSS_ENTROPY };
+
+impl Loss for CrossEntropy {
+    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+        graph.set_scope("loss.cross_entropy");
+        graph.add(CrossEntropyLoss { weighted: self.weighted }, &[logits, labels])
+    }
+}
 
 impl Op for CrossEntropyLoss {
     fn name(&self) -> &'static str {

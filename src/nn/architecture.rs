@@ -1,0 +1,52 @@
+use super::{Layers, NetworkError, vnet};
+use crate::registry::{Entry, Registry, Value};
+use crate::tensor::{ShapeError, ValueId};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A kind of network, with its settings: what stands between the image and the logits.
+///
+/// Whatever else needs to know something of a network finds it here or in the graph: initial values with the parameters,
+/// stages with the nodes, and layers as [`Layers`] lists them.
+pub trait Architecture: Debug + Send + Sync {
+    /// Its name in configurations and model files.
+    fn kind(&self) -> &'static str;
+
+    /// Its settings by key, in the order of configurations and model files.
+    fn settings(&self) -> Vec<(&'static str, Value)>;
+
+    /// The network in a few words, e.g. `V-Net base 16, 5 levels`.
+    fn summary(&self) -> String;
+
+    /// The extents `[D, H, W]` of what [`Architecture::append`] gets are multiples of this.
+    fn divisor(&self) -> [usize; 3];
+
+    /// Checks what the ranges of single settings do not say, such as lists that must agree in length.
+    ///
+    /// # Errors
+    /// [`NetworkError`] that names the setting.
+    fn check(&self, in_channels: usize) -> Result<(), NetworkError>;
+
+    /// Appends the network on `image` `[N, D, H, W, in_channels]` and returns the logits `[N, D, H, W, classes]`.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when an operation is not defined on the shapes that come up.
+    fn append(&self, layers: &mut Layers<'_>, image: ValueId, classes: usize) -> Result<ValueId, ShapeError>;
+
+    /// A Python module that computes the same with PyTorch: the template for `export --torch`, where there is one. Its lines
+    /// `NETWORK = {}`, `PREPROCESSING = {}` and `WEIGHTS = ""` are filled in.
+    fn torch_module(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The table of architectures that a configuration can choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Architectures;
+
+impl Registry for Architectures {
+    type Item = Arc<dyn Architecture>;
+    /// Files from before there was a choice name none.
+    const IMPLIED: Option<&'static str> = Some("vnet");
+    const ENTRIES: &'static [Entry<Self>] = &[vnet::VNET];
+}

@@ -1,0 +1,173 @@
+use super::{Layer, LayerKind};
+use crate::graph::{Graph, Initial, Op};
+use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, Prelu};
+use crate::tensor::layout::ParameterLayout;
+use crate::tensor::{ShapeError, ValueId};
+
+/// Initial slope of every PReLU (He et al. 2015, *Delving Deep into Rectifiers*).
+pub const SLOPE: f32 = 0.25;
+
+/// Name of the layer that makes the logits.
+const HEAD: &str = "head";
+
+/// A network in a graph.
+#[derive(Debug)]
+pub struct Appended {
+    /// Logits `[N, D, H, W, classes]`, of the image's extents.
+    pub logits: ValueId,
+    /// The layers with weights, in the order of execution.
+    pub layers: Vec<Layer>,
+}
+
+/// Appends layers with their parameters to a graph, stage by stage. Names of layers begin with that of their stage,
+/// `encoder.1.conv.0`; those of parameters are PyTorch's, `encoder.1.conv.0.weight`.
+#[derive(Debug)]
+pub struct Layers<'a> {
+    graph: &'a mut Graph,
+    layers: Vec<Layer>,
+    stage: String,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(graph: &'a mut Graph) -> Self {
+        Self { graph, layers: Vec::new(), stage: String::new() }
+    }
+
+    pub(super) fn finish(self) -> Vec<Layer> {
+        self.graph.set_stage(None);
+        self.layers
+    }
+
+    /// The graph, for other operations; they belong to the stage.
+    pub fn graph(&mut self) -> &mut Graph {
+        self.graph
+    }
+
+    /// Begins a stage, the part of a network whose activations may be computed again as a whole.
+    pub fn begin_stage(&mut self, stage: impl Into<String>) {
+        self.stage = stage.into();
+        self.graph.set_stage(Some(&self.stage));
+    }
+
+    /// Appends an operation without parameters under the name `name` of the stage.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when it is not defined on these shapes.
+    pub fn add(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+        self.graph.set_scope(format!("{}.{name}", self.stage));
+        self.graph.add(op, inputs)
+    }
+
+    /// The channels of two activations, one after the other.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when their extents differ.
+    pub fn concatenate(&mut self, a: ValueId, b: ValueId) -> Result<ValueId, ShapeError> {
+        self.add("concat", ConcatChannels, &[a, b])
+    }
+
+    /// The sum of two activations, as part of the layer before it.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when their shapes differ.
+    pub fn sum(&mut self, a: ValueId, b: ValueId) -> Result<ValueId, ShapeError> {
+        self.graph.add(Add, &[a, b])
+    }
+
+    /// A convolution with an odd kernel that keeps the extents.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x` is not an activation.
+    pub fn convolution(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        channels: usize,
+        kernel: usize,
+    ) -> Result<ValueId, ShapeError> {
+        let name = format!("{}.{name}", self.stage);
+        self.layer(name, x, channels, LayerKind::Convolution { kernel }, Conv3d::same(kernel))
+    }
+
+    /// A 2x2x2 convolution that halves the extents.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x` is not an activation.
+    pub fn down(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
+        let name = format!("{}.down", self.stage);
+        self.layer(name, x, channels, LayerKind::Down, Conv3d::windows(2))
+    }
+
+    /// A 2x2x2 transposed convolution that doubles the extents.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x` is not an activation.
+    pub fn up(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
+        let name = format!("{}.up", self.stage);
+        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d)
+    }
+
+    /// The 1x1x1 convolution that makes the logits, in no stage: they are always kept. Its weights start scaled by the gain
+    /// that the training gives.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x` is not an activation.
+    pub fn head(&mut self, x: ValueId, classes: usize) -> Result<ValueId, ShapeError> {
+        self.stage = HEAD.to_owned();
+        self.graph.set_stage(None);
+        self.layer(HEAD.to_owned(), x, classes, LayerKind::Convolution { kernel: 1 }, Conv3d::same(1))
+    }
+
+    /// A PReLU with a slope per channel.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x` is not an activation.
+    pub fn prelu(&mut self, name: &str, x: ValueId) -> Result<ValueId, ShapeError> {
+        let channels = self.graph.spec(x).channels();
+        let name = format!("{}.{name}", self.stage);
+        let slope = self.graph.parameter(&format!("{name}.weight"), &[channels], ParameterLayout::Vector, false);
+        self.graph.set_initial(slope, |_| Initial::Constant(SLOPE));
+        if let Some(layer) = self.layers.last_mut() {
+            layer.parameters += channels;
+        }
+        self.graph.set_scope(name);
+        self.graph.add(Prelu, &[x, slope])
+    }
+
+    fn layer(
+        &mut self,
+        name: String,
+        x: ValueId,
+        out_channels: usize,
+        kind: LayerKind,
+        op: impl Op + 'static,
+    ) -> Result<ValueId, ShapeError> {
+        let in_channels = self.graph.spec(x).channels();
+        let (kernel, layout) = match kind {
+            LayerKind::Convolution { kernel } => (kernel, ParameterLayout::Convolution),
+            LayerKind::Down => (2, ParameterLayout::Convolution),
+            LayerKind::Up => (2, ParameterLayout::TransposedConvolution),
+        };
+        let shape = [kernel, kernel, kernel, in_channels, out_channels];
+        self.graph.set_scope(name.as_str());
+        let weight = self.graph.parameter(&format!("{name}.weight"), &shape, layout, true);
+        if self.stage == HEAD {
+            self.graph.set_initial(weight, Initial::of_head);
+        }
+        let bias = self.graph.parameter(&format!("{name}.bias"), &[out_channels], ParameterLayout::Vector, false);
+        let inputs = [x, weight, bias];
+        let flops = op.flops(&inputs.map(|v| self.graph.spec(v)));
+        let y = self.graph.add(op, &inputs)?;
+        self.layers.push(Layer {
+            stage: self.stage.clone(),
+            kind,
+            in_channels,
+            out_channels,
+            extents: self.graph.spec(y).spatial(self.graph.nodes().last().expect("added above").op.name())?,
+            parameters: shape.iter().product::<usize>() + out_channels,
+            flops,
+            name,
+        });
+        Ok(y)
+    }
+}

@@ -1,0 +1,80 @@
+//! What training minimises: each loss with its operations, their gradients, f64 definitions and cases.
+//!
+//! A loss is a module with its operations and its entry, the WGSL of its kernels, and its lines in this file. It is then a
+//! value of `training.loss`, its hyperparameters are keys of `[training]`, and the self-test and the tests of operations try
+//! it. A kernel that computes value or gradient by a number of its uniform does with one WGSL file.
+
+mod cross_entropy;
+mod dice;
+
+pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, CrossEntropyLoss};
+pub use dice::{DICE_EPSILON, Dice, SoftDiceGrad, SoftDiceLoss};
+
+use super::Add;
+use super::case::Case;
+use crate::graph::{Graph, Lowering};
+use crate::registry::{Entry, Registry};
+use crate::tensor::{DType, ShapeError, TensorSpec, ValueId};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A loss. One of another crate goes to the trainer as it is (`TrainerSettings::loss`).
+pub trait Loss: Debug + Send + Sync {
+    /// Appends the loss `[1]` of logits `[N, D, H, W, K]` and labels `[N, D, H, W]`.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the two do not belong together.
+    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError>;
+}
+
+/// The table of losses that a configuration can choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Losses;
+
+impl Registry for Losses {
+    type Item = Arc<dyn Loss>;
+    const KEY: &'static str = "loss";
+    const ENTRIES: &'static [Entry<Self>] = &[
+        dice::DICE,
+        cross_entropy::WEIGHTED_CROSS_ENTROPY,
+        cross_entropy::CROSS_ENTROPY,
+        Entry {
+            name: "dice_cross_entropy",
+            hyperparameters: &[],
+            build: |_| Arc::new(DiceCrossEntropy),
+            variants: &[],
+        },
+    ];
+}
+
+/// The cases of their operations.
+pub(super) fn cases() -> Vec<Case> {
+    dice::cases().into_iter().chain(cross_entropy::cases()).collect()
+}
+
+/// Soft Dice + softmax cross-entropy.
+#[derive(Debug, Clone, Copy)]
+pub struct DiceCrossEntropy;
+
+impl Loss for DiceCrossEntropy {
+    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+        let cross_entropy = CrossEntropy { weighted: false };
+        let terms = [Dice.append(graph, logits, labels)?, cross_entropy.append(graph, logits, labels)?];
+        graph.set_scope("loss.sum");
+        graph.add(Add, &terms)
+    }
+}
+
+/// Samples, voxels of one and classes of predictions `f32 [N, .., K]`, when labels `u32 [N, ..]` belong to them.
+pub(super) fn labelled(prediction: &TensorSpec, labels: &TensorSpec) -> Option<[usize; 3]> {
+    let [samples, voxels @ .., classes] = &prediction.shape[..] else { return None };
+    let fits = prediction.dtype == DType::F32
+        && labels.dtype == DType::U32
+        && labels.shape[..] == prediction.shape[..prediction.shape.len() - 1];
+    fits.then(|| [*samples, voxels.iter().product(), *classes])
+}
+
+/// [`labelled`] of inputs 0 and 1 of a node.
+pub(super) fn labelled_inputs(at: &Lowering<'_>) -> [usize; 3] {
+    labelled(at.input_spec(0), at.input_spec(1)).expect("the shape rule has been applied")
+}
