@@ -1,4 +1,4 @@
-//! What is in a volume file, for a person who wonders why a training behaves as it does.
+//! What is in a volume file: header, range of the voxels and oddities.
 
 use std::path::Path;
 

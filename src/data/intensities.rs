@@ -1,4 +1,4 @@
-//! A volume's intensities in a few numbers: what histogram matching, contrast and gamma are relative to.
+//! The distribution of a volume's intensities in a few numbers, for histogram matching, contrast and gamma.
 
 /// Quantiles that describe a volume, from its lowest intensity to its highest.
 pub const QUANTILES: usize = 256;

@@ -5,10 +5,9 @@
 //! So a resumed training continues with the batch that it would have had, and any number of threads gives
 //! the same batches: worker t of T makes the batches t, t + T, … into a queue, and the queues are read in turn.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::DataError;
@@ -146,7 +145,8 @@ impl Loader {
         positive("patch", preparation.patch.iter().product())?;
         let threads = settings.threads;
         let cache = Cache::new(settings.cache.clone());
-        let source = Arc::new(Source { cases, preparation, settings, cache, intensities: Mutex::default() });
+        let intensities = Cache::new(CacheBudget::new(usize::MAX));
+        let source = Arc::new(Source { cases, preparation, settings, cache, intensities });
         let stop = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::new();
         let mut workers = Vec::new();
@@ -203,7 +203,7 @@ struct Source {
     settings: LoaderSettings,
     cache: Cache<TrainingCase>,
     /// A kilobyte for each case, outside the budget.
-    intensities: Mutex<HashMap<usize, Arc<Intensities>>>,
+    intensities: Cache<Intensities>,
 }
 
 /// A prepared case, and where its foreground is, if patches are centred on it.
@@ -215,6 +215,12 @@ struct TrainingCase {
 impl Bytes for TrainingCase {
     fn bytes(&self) -> usize {
         self.prepared.bytes() + self.foreground.bytes()
+    }
+}
+
+impl Bytes for Intensities {
+    fn bytes(&self) -> usize {
+        size_of_val(self.quantiles.as_slice())
     }
 }
 
@@ -295,13 +301,6 @@ impl Source {
     }
 
     fn intensities(&self, index: usize) -> Result<Arc<Intensities>, DataError> {
-        // No code panics while it holds the lock, so a poisoned one is whole.
-        let lock = || self.intensities.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&index) {
-            return Ok(Arc::clone(known));
-        }
-        let found = Arc::new(Intensities::of(&self.case(index)?.prepared.image));
-        lock().insert(index, Arc::clone(&found));
-        Ok(found)
+        self.intensities.get_or_make(index, || Ok(Intensities::of(&self.case(index)?.prepared.image)))
     }
 }

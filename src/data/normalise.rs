@@ -1,6 +1,7 @@
-//! Intensities of MR images have no unit: two scans of one patient may differ by a factor of a
-//! thousand. Each volume is brought to a common scale by its own statistics. CT has a unit, so there the statistics
-//! are those of the organ in all training volumes.
+//! Brings intensities to a common scale.
+//!
+//! Intensities of MR have no unit: two scans of one patient may differ by a factor of a thousand. Each volume is normalised by
+//! its own statistics. CT has a unit, so there the statistics are those of the organ in all training volumes.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use super::{Classes, DataError};
 
 /// Percentiles between which intensities are kept, as in nnU-Net.
 const PERCENTILES: [f64; 2] = [0.5, 99.5];
-/// Foreground voxels of a volume that go into the statistics of a data set, at most.
+/// Largest number of foreground voxels of a volume that go into the statistics of a data set.
 const SAMPLED: usize = 50_000;
 
 /// How the intensities of a volume are brought to a common scale. Standard deviations divide by the
@@ -35,7 +36,7 @@ pub enum Normalisation {
     None,
 }
 
-/// What the foreground looks like in a data set; four numbers `[lower, upper, mean, standard deviation]` in files.
+/// Statistics of the foreground of a data set; four numbers `[lower, upper, mean, standard deviation]` in files.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f64; 4]", into = "[f64; 4]")]
 pub struct IntensityStatistics {

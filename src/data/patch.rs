@@ -1,4 +1,4 @@
-//! Centred padding and cropping to the extents that a network takes, and back.
+//! Centred padding and cropping to the extents of a network's input, and back.
 
 use serde::{Deserialize, Serialize};
 

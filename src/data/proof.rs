@@ -1,4 +1,4 @@
-//! The classes that the label values of a data set prove.
+//! The classes of a data set, found from its label values.
 
 use std::collections::BTreeMap;
 use std::path::Path;

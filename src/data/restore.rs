@@ -1,14 +1,14 @@
-//! From a network's probabilities back to the file's grid, slab by slab: no more than a few slices of every class are in
-//! memory at once, however large the volume.
+//! From a network's probabilities back to the file's grid, slab by slab. Only a few slices of every class are in memory at
+//! once.
 
 use std::ops::Range;
 
 use super::prepare::Geometry;
 use super::resample::{Resampling, keep_larger};
 
-/// Takes the slices of a prediction in the order of z and makes the label map of them, as
-/// [`Geometry::restore_classes`] does at once, to the last bit; on request also the volume of probabilities of every
-/// foreground class, as [`Geometry::restore_image`].
+/// Takes the slices of a prediction in the order of z and makes the label map, bit for bit that of
+/// [`Geometry::restore_classes`]. On request it also makes the volume of probabilities of every foreground class, as
+/// [`Geometry::restore_image`].
 #[derive(Debug)]
 pub struct Restoration<'a> {
     geometry: &'a Geometry,

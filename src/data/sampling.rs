@@ -17,8 +17,8 @@ pub enum Sampling {
 /// Voxels in a row of which [`Foreground`] keeps one count per class.
 const ROW: usize = 4096;
 
-/// Where the foreground of a label map is, so that a voxel of a class is found without a pass over the map: for each class other
-/// than 0 that occurs, how many of its voxels there are up to the end of each row of 4096 voxels.
+/// An index of the foreground of a label map: a voxel of a class is found without a pass over the map. For each class other than
+/// 0 that occurs, it holds the number of its voxels up to the end of each row of 4096 voxels.
 #[derive(Clone, Debug, Default)]
 pub struct Foreground {
     /// Each class with its counts, the last of which is that of all its voxels.
@@ -26,7 +26,7 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// That of labels of fewer than 2^32 voxels.
+    /// The index of fewer than 2^32 labels.
     pub fn of(labels: &[u16]) -> Foreground {
         let mut occurs = [false; 1 << 16];
         labels.iter().for_each(|&label| occurs[usize::from(label)] = true);
@@ -45,7 +45,7 @@ impl Foreground {
         self.classes.iter().map(|(_, up_to)| size_of_val(up_to.as_slice())).sum()
     }
 
-    /// A voxel of a foreground class of these labels, each class as likely, and each voxel of it.
+    /// A random voxel of a random foreground class: all classes are equally likely, and all voxels of a class.
     fn voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
         if self.classes.is_empty() {
             return None;
@@ -60,11 +60,10 @@ impl Foreground {
     }
 }
 
-/// Where a patch lies in a volume, x, y, z; it does not reach beyond the volume.
+/// First voxel x, y, z of a random patch that lies within a volume.
 ///
-/// With probability `share` it is centred (as far as the volume allows) on a voxel of a class that is drawn from those
-/// other than 0 in the volume, each as likely; else every place is as likely. `foreground` is that of the labels. A pure function
-/// of its arguments.
+/// With probability `share` the patch is centred, as far as the volume allows, on a random voxel of a random foreground class.
+/// Otherwise all positions are equally likely. `foreground` is the index of `labels`. A pure function of its arguments.
 pub fn patch_start(
     labels: &[u16],
     foreground: &Foreground,

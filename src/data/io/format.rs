@@ -1,16 +1,10 @@
-//! What a file format is to the rest of the program, and the table of all formats.
+//! What a file format is to the rest of the program, and what is asked of the table of all formats.
 
 use std::path::{Path, PathBuf};
 
-use super::dicom::Dicom;
 use super::input::Input;
-use super::metaimage::MetaImage;
-use super::nifti::Nifti;
-use super::{Header, Output, name_of};
+use super::{FORMATS, Header, Output, name_of};
 use crate::data::DataError;
-
-/// All formats. A new one is its module and a line here.
-pub(super) static FORMATS: [&dyn Format; 3] = [&Nifti, &MetaImage, &Dicom];
 
 /// A file format. The ending of a file's name decides its format; the files of a series are recognised by their content.
 pub(crate) trait Format: Sync {

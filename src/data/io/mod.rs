@@ -37,15 +37,19 @@ pub use read::{check_volume, label_values, read_header, read_label_map, read_vol
 pub use scalar::{Scalar, Scaling};
 pub use write::{write_label_map, write_probabilities, write_volume, write_volume_as};
 
-use super::DataError;
-use header::{Native, Pieces};
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
 pub(crate) use read::{header_of, read_labels, read_voxels, visit_voxels};
 #[cfg(feature = "fuzzing")]
 pub(crate) use read::{label_map_of, volume_of};
+
+use super::DataError;
+use format::Format;
+use header::{Native, Pieces};
 use write::{Output, PROBABILITY};
 
+/// All formats. A new one is its module and a line here.
+static FORMATS: [&dyn Format; 3] = [&nifti::Nifti, &metaimage::MetaImage, &dicom::Dicom];
 
 /// The name of a file or folder.
 pub(super) fn name_of(path: &Path) -> String {

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::Dicom;
 use super::slice::{Object, Slice};
+use super::start::is_dicom;
 use crate::data::io::content::{Content, is_description};
+use crate::data::io::format::SeriesFormat;
 use crate::data::io::input::Input;
 use crate::data::io::{entries, name_of};
 use crate::data::warning::first_of;
@@ -73,7 +76,7 @@ impl Files {
         if self.left_out.contains_key(OTHERS) {
             problem = "holds no DICOM images".into();
         }
-        let series = series_within(dir);
+        let series = Dicom.series_within(dir);
         if !series.is_empty() {
             self.left_out.remove(FOLDERS);
             let paths: Vec<String> = series.iter().map(|path| path.display().to_string()).collect();
@@ -116,39 +119,40 @@ fn kind_of(path: &Path, name: &str) -> Kind {
     }
 }
 
-/// True if a file of the folder is DICOM.
-pub(super) fn is_series(dir: &Path) -> bool {
-    let is_slice = |path: &Path| matches!(kind_of(path, &name_of(path)), Kind::Dicom);
-    std::fs::read_dir(dir)
-        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| is_slice(&entry.path()))))
-}
+impl SeriesFormat for Dicom {
+    fn is_part(&self, start: &[u8]) -> bool {
+        is_dicom(start)
+    }
 
-/// What lies in a folder without a series, and why none of it is a slice.
-pub(super) fn beside_series(dir: &Path) -> String {
-    let reasons = |files: Files| files.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Files::read(dir).map(reasons).unwrap_or_default()
-}
+    fn is_series(&self, dir: &Path) -> bool {
+        let is_slice = |path: &Path| matches!(kind_of(path, &name_of(path)), Kind::Dicom);
+        std::fs::read_dir(dir)
+            .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| is_slice(&entry.path()))))
+    }
 
-/// Folders with DICOM series in the folders of this one; the first of them, where there are many.
-pub(super) fn series_within(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut seen = 0;
-    let mut level = vec![dir.to_path_buf()];
-    for _ in 0..DEPTH {
-        let mut next = Vec::new();
-        for folder in level {
-            for path in entries(&folder).unwrap_or_default() {
+    fn series_within(&self, dir: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut seen = 0;
+        let mut level = vec![dir.to_path_buf()];
+        for _ in 0..DEPTH {
+            let mut next = Vec::new();
+            for path in level.iter().flat_map(|folder| entries(folder).unwrap_or_default()) {
                 seen += 1;
                 if found.len() == MOST_SERIES || seen > MOST_ENTRIES {
                     return found;
                 }
                 // Links may lead back to a folder that was searched.
                 if path.is_dir() && !path.is_symlink() && !name_of(&path).starts_with('.') {
-                    if is_series(&path) { found.push(path) } else { next.push(path) }
+                    if self.is_series(&path) { found.push(path) } else { next.push(path) }
                 }
             }
+            level = next;
         }
-        level = next;
+        found
     }
-    found
+
+    fn beside_series(&self, dir: &Path) -> String {
+        let reasons = |files: Files| files.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Files::read(dir).map(reasons).unwrap_or_default()
+    }
 }

@@ -26,7 +26,7 @@ mod rle;
 mod slice;
 mod start;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use self::files::Files;
@@ -53,24 +53,6 @@ impl Format for Dicom {
     fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
         // Bytes in memory are a series of one file.
         if input.is_memory() { read_header_of_file(input) } else { read_header(input.path) }
-    }
-}
-
-impl SeriesFormat for Dicom {
-    fn is_part(&self, start: &[u8]) -> bool {
-        start::is_dicom(start)
-    }
-
-    fn is_series(&self, dir: &Path) -> bool {
-        files::is_series(dir)
-    }
-
-    fn series_within(&self, dir: &Path) -> Vec<PathBuf> {
-        files::series_within(dir)
-    }
-
-    fn beside_series(&self, dir: &Path) -> String {
-        files::beside_series(dir)
     }
 }
 

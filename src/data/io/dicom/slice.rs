@@ -15,28 +15,31 @@ const LONGEST_FILE: u64 = 1 << 27;
 const LONG_FILE: u64 = 1 << 23;
 static LONG: Mutex<()> = Mutex::new(());
 
-/// The attributes that make a volume of slices, by their numbers in DICOM PS3.6.
-mod tags {
-    use super::Tag;
-    pub(super) const SOP_CLASS_UID: Tag = (0x0008, 0x0016);
-    pub(super) const MODALITY: Tag = (0x0008, 0x0060);
-    pub(super) const SLICE_THICKNESS: Tag = (0x0018, 0x0050);
-    pub(super) const SPACING_BETWEEN_SLICES: Tag = (0x0018, 0x0088);
-    pub(super) const SERIES_INSTANCE_UID: Tag = (0x0020, 0x000E);
-    pub(super) const IMAGE_POSITION_PATIENT: Tag = (0x0020, 0x0032);
-    pub(super) const IMAGE_ORIENTATION_PATIENT: Tag = (0x0020, 0x0037);
-    pub(super) const SAMPLES_PER_PIXEL: Tag = (0x0028, 0x0002);
-    pub(super) const NUMBER_OF_FRAMES: Tag = (0x0028, 0x0008);
-    pub(super) const ROWS: Tag = (0x0028, 0x0010);
-    pub(super) const COLUMNS: Tag = (0x0028, 0x0011);
-    pub(super) const PIXEL_SPACING: Tag = (0x0028, 0x0030);
-    pub(super) const BITS_ALLOCATED: Tag = (0x0028, 0x0100);
-    pub(super) const BITS_STORED: Tag = (0x0028, 0x0101);
-    pub(super) const HIGH_BIT: Tag = (0x0028, 0x0102);
-    pub(super) const PIXEL_REPRESENTATION: Tag = (0x0028, 0x0103);
-    pub(super) const RESCALE_INTERCEPT: Tag = (0x0028, 0x1052);
-    pub(super) const RESCALE_SLOPE: Tag = (0x0028, 0x1053);
+/// The attributes that make a volume of slices: their numbers and names in DICOM PS3.6.
+mod attributes {
+    use super::Attribute;
+    pub(super) const SOP_CLASS_UID: Attribute = ((0x0008, 0x0016), "SOPClassUID");
+    pub(super) const MODALITY: Attribute = ((0x0008, 0x0060), "Modality");
+    pub(super) const SLICE_THICKNESS: Attribute = ((0x0018, 0x0050), "SliceThickness");
+    pub(super) const SPACING_BETWEEN_SLICES: Attribute = ((0x0018, 0x0088), "SpacingBetweenSlices");
+    pub(super) const SERIES_INSTANCE_UID: Attribute = ((0x0020, 0x000E), "SeriesInstanceUID");
+    pub(super) const IMAGE_POSITION_PATIENT: Attribute = ((0x0020, 0x0032), "ImagePositionPatient");
+    pub(super) const IMAGE_ORIENTATION_PATIENT: Attribute = ((0x0020, 0x0037), "ImageOrientationPatient");
+    pub(super) const SAMPLES_PER_PIXEL: Attribute = ((0x0028, 0x0002), "SamplesPerPixel");
+    pub(super) const NUMBER_OF_FRAMES: Attribute = ((0x0028, 0x0008), "NumberOfFrames");
+    pub(super) const ROWS: Attribute = ((0x0028, 0x0010), "Rows");
+    pub(super) const COLUMNS: Attribute = ((0x0028, 0x0011), "Columns");
+    pub(super) const PIXEL_SPACING: Attribute = ((0x0028, 0x0030), "PixelSpacing");
+    pub(super) const BITS_ALLOCATED: Attribute = ((0x0028, 0x0100), "BitsAllocated");
+    pub(super) const BITS_STORED: Attribute = ((0x0028, 0x0101), "BitsStored");
+    pub(super) const HIGH_BIT: Attribute = ((0x0028, 0x0102), "HighBit");
+    pub(super) const PIXEL_REPRESENTATION: Attribute = ((0x0028, 0x0103), "PixelRepresentation");
+    pub(super) const RESCALE_INTERCEPT: Attribute = ((0x0028, 0x1052), "RescaleIntercept");
+    pub(super) const RESCALE_SLOPE: Attribute = ((0x0028, 0x1053), "RescaleSlope");
 }
+
+/// Tag and name.
+type Attribute = (Tag, &'static str);
 
 /// What one file says.
 #[derive(Clone, Debug)]
@@ -90,32 +93,27 @@ struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    fn wrong(&self, field: &'static str, found: String, expected: &'static str) -> DataError {
+    fn wrong(&self, (_, field): Attribute, found: String, expected: &'static str) -> DataError {
         DataError::Header { path: self.path.to_path_buf(), field, found, expected }
     }
 
     /// All numbers of an attribute of decimal or integer strings; none if it is absent or empty.
-    fn numbers(&self, tag: Tag, field: &'static str) -> Result<Option<Vec<f64>>, DataError> {
-        let text = self.file.text(tag).unwrap_or_default();
+    fn numbers(&self, attribute: Attribute) -> Result<Option<Vec<f64>>, DataError> {
+        let text = self.file.text(attribute.0).unwrap_or_default();
         if text.trim().is_empty() {
             return Ok(None);
         }
         let numbers: Result<Vec<f64>, _> = text.split('\\').map(|number| number.trim().parse()).collect();
-        numbers.map(Some).map_err(|_| self.wrong(field, format!("{text:?}"), "numbers"))
+        numbers.map(Some).map_err(|_| self.wrong(attribute, format!("{text:?}"), "numbers"))
     }
 
-    fn number(&self, tag: Tag, field: &'static str) -> Result<Option<f64>, DataError> {
-        Ok(self.numbers(tag, field)?.and_then(|numbers| numbers.first().copied()))
+    fn number(&self, attribute: Attribute) -> Result<Option<f64>, DataError> {
+        Ok(self.numbers(attribute)?.and_then(|numbers| numbers.first().copied()))
     }
 
-    fn several<const N: usize>(
-        &self,
-        tag: Tag,
-        field: &'static str,
-        expected: &'static str,
-    ) -> Result<[f64; N], DataError> {
-        let numbers = self.numbers(tag, field)?.ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
-        let wrong = || self.wrong(field, format!("{numbers:?}"), expected);
+    fn several<const N: usize>(&self, attribute: Attribute, expected: &'static str) -> Result<[f64; N], DataError> {
+        let numbers = self.numbers(attribute)?.ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
+        let wrong = || self.wrong(attribute, format!("{numbers:?}"), expected);
         let array: [f64; N] = numbers.as_slice().try_into().map_err(|_| wrong())?;
         if array.iter().all(|value| value.abs() <= MOST_MILLIMETRES) { Ok(array) } else { Err(wrong()) }
     }
@@ -123,14 +121,13 @@ impl Attributes<'_> {
     /// An unsigned number of 16 bits within a range.
     fn whole(
         &self,
-        tag: Tag,
-        field: &'static str,
+        attribute: Attribute,
         range: std::ops::RangeInclusive<u32>,
         expected: &'static str,
     ) -> Result<u32, DataError> {
-        let value = self.file.short(tag).ok_or_else(|| self.wrong(field, "absent".into(), expected))?;
+        let value = self.file.short(attribute.0).ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
         let value = u32::from(value);
-        if range.contains(&value) { Ok(value) } else { Err(self.wrong(field, value.to_string(), expected)) }
+        if range.contains(&value) { Ok(value) } else { Err(self.wrong(attribute, value.to_string(), expected)) }
     }
 }
 
@@ -152,10 +149,10 @@ impl Object {
 /// The kind of an object that is no slice. Without `Rows` it is no image; but only an object that says its kind and series is whole,
 /// and no slice whose file was cut short.
 fn kind_of_other(file: &DataSet<'_>) -> Option<String> {
-    let class = file.text(tags::SOP_CLASS_UID).unwrap_or_default();
-    let modality = file.text(tags::MODALITY).map(|text| plain(&text)).filter(|modality| !modality.is_empty());
-    let image = file.has(PIXEL_DATA) || file.has(tags::ROWS);
-    let whole = file.has(tags::SERIES_INSTANCE_UID) && (modality.is_some() || !class.is_empty());
+    let class = file.text(attributes::SOP_CLASS_UID.0).unwrap_or_default();
+    let modality = file.text(attributes::MODALITY.0).map(|text| plain(&text)).filter(|modality| !modality.is_empty());
+    let image = file.has(PIXEL_DATA) || file.has(attributes::ROWS.0);
+    let whole = file.has(attributes::SERIES_INSTANCE_UID.0) && (modality.is_some() || !class.is_empty());
     (DERIVED.contains(&class.as_str()) || !image && whole).then(|| modality.unwrap_or_else(|| plain(&class)))
 }
 
@@ -167,29 +164,28 @@ fn plain(text: &str) -> String {
 impl Slice {
     fn of(path: &Path, file: &DataSet<'_>, length: u64) -> Result<Slice, DataError> {
         let of = Attributes { path, file };
-        let frames = of.number(tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1.0);
+        let frames = of.number(attributes::NUMBER_OF_FRAMES)?.unwrap_or(1.0);
         if frames != 1.0 {
-            return Err(of.wrong("NumberOfFrames", frames.to_string(), "1: one slice per file"));
+            return Err(of.wrong(attributes::NUMBER_OF_FRAMES, frames.to_string(), "1: one slice per file"));
         }
-        of.whole(tags::SAMPLES_PER_PIXEL, "SamplesPerPixel", 1..=1, "1: one number per pixel")?;
-        let rows = of.whole(tags::ROWS, "Rows", 1..=65535, "1 to 65535")?;
-        let columns = of.whole(tags::COLUMNS, "Columns", 1..=65535, "1 to 65535")?;
+        of.whole(attributes::SAMPLES_PER_PIXEL, 1..=1, "1: one number per pixel")?;
+        let rows = of.whole(attributes::ROWS, 1..=65535, "1 to 65535")?;
+        let columns = of.whole(attributes::COLUMNS, 1..=65535, "1 to 65535")?;
         let positive = "two positive numbers of mm";
-        let [row_spacing, column_spacing] = of.several(tags::PIXEL_SPACING, "PixelSpacing", positive)?;
+        let [row_spacing, column_spacing] = of.several(attributes::PIXEL_SPACING, positive)?;
         if row_spacing <= 0.0 || column_spacing <= 0.0 {
-            return Err(of.wrong("PixelSpacing", format!("{row_spacing}, {column_spacing}"), positive));
+            return Err(of.wrong(attributes::PIXEL_SPACING, format!("{row_spacing}, {column_spacing}"), positive));
         }
-        let cosines: [f64; 6] =
-            of.several(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient", "two unit vectors")?;
+        let cosines: [f64; 6] = of.several(attributes::IMAGE_ORIENTATION_PATIENT, "two unit vectors")?;
         let directions = [[cosines[0], cosines[1], cosines[2]], [cosines[3], cosines[4], cosines[5]]];
         let dot = |a: [f64; 3], b: [f64; 3]| (0..3).map(|i| a[i] * b[i]).sum::<f64>();
         let unit = |a| (dot(a, a) - 1.0).abs() < 1e-3;
         // Cosines are printed with as few as four digits.
         if !unit(directions[0]) || !unit(directions[1]) || dot(directions[0], directions[1]).abs() > 1e-3 {
             let expected = "two unit vectors at right angles";
-            return Err(of.wrong("ImageOrientationPatient", format!("{cosines:?}"), expected));
+            return Err(of.wrong(attributes::IMAGE_ORIENTATION_PATIENT, format!("{cosines:?}"), expected));
         }
-        let position = of.several(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient", "three numbers of mm")?;
+        let position = of.several(attributes::IMAGE_POSITION_PATIENT, "three numbers of mm")?;
         let bits = bits_of(&of)?;
         check_size(path, length, u64::from(rows) * u64::from(columns) * u64::from(bits.allocated / 8))?;
         let scalar = match (bits.allocated, bits.signed) {
@@ -198,18 +194,18 @@ impl Slice {
             (_, false) => Scalar::Uint16,
             (_, true) => Scalar::Int16,
         };
-        let slope = of.number(tags::RESCALE_SLOPE, "RescaleSlope")?.unwrap_or(1.0);
-        let intercept = of.number(tags::RESCALE_INTERCEPT, "RescaleIntercept")?.unwrap_or(0.0);
+        let slope = of.number(attributes::RESCALE_SLOPE)?.unwrap_or(1.0);
+        let intercept = of.number(attributes::RESCALE_INTERCEPT)?.unwrap_or(0.0);
         if slope == 0.0 || !slope.is_finite() || !intercept.is_finite() {
-            return Err(of.wrong("RescaleSlope", slope.to_string(), "a finite number that is not 0"));
+            return Err(of.wrong(attributes::RESCALE_SLOPE, slope.to_string(), "a finite number that is not 0"));
         }
-        let mut thickness = of.number(tags::SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?;
+        let mut thickness = of.number(attributes::SPACING_BETWEEN_SLICES)?;
         if thickness.is_none() {
-            thickness = of.number(tags::SLICE_THICKNESS, "SliceThickness")?;
+            thickness = of.number(attributes::SLICE_THICKNESS)?;
         }
         Ok(Slice {
             path: path.to_path_buf(),
-            series: file.text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
+            series: file.text(attributes::SERIES_INSTANCE_UID.0).unwrap_or_default(),
             extents: [columns as usize, rows as usize],
             spacing: [column_spacing, row_spacing],
             directions,
@@ -263,14 +259,13 @@ impl Bits {
 
 fn bits_of(of: &Attributes<'_>) -> Result<Bits, DataError> {
     let expected = "8 or 16";
-    let allocated = of.whole(tags::BITS_ALLOCATED, "BitsAllocated", 8..=16, expected)?;
+    let allocated = of.whole(attributes::BITS_ALLOCATED, 8..=16, expected)?;
     if allocated != 8 && allocated != 16 {
-        return Err(of.wrong("BitsAllocated", allocated.to_string(), expected));
+        return Err(of.wrong(attributes::BITS_ALLOCATED, allocated.to_string(), expected));
     }
-    let stored = of.whole(tags::BITS_STORED, "BitsStored", 1..=allocated, "1 to BitsAllocated")?;
-    let high =
-        of.whole(tags::HIGH_BIT, "HighBit", stored - 1..=allocated - 1, "BitsStored - 1 to BitsAllocated - 1")?;
-    let signed = of.whole(tags::PIXEL_REPRESENTATION, "PixelRepresentation", 0..=1, "0 or 1")? == 1;
+    let stored = of.whole(attributes::BITS_STORED, 1..=allocated, "1 to BitsAllocated")?;
+    let high = of.whole(attributes::HIGH_BIT, stored - 1..=allocated - 1, "BitsStored - 1 to BitsAllocated - 1")?;
+    let signed = of.whole(attributes::PIXEL_REPRESENTATION, 0..=1, "0 or 1")? == 1;
     Ok(Bits { allocated, stored, high, signed })
 }
 

@@ -69,7 +69,29 @@ impl Format for MetaImage {
     }
 
     fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
-        read_header(input)
+        let text = Text::read(input)?;
+        if let Some(kind) = text.value("ObjectType").filter(|kind| *kind != "Image") {
+            return Err(text.wrong("ObjectType", format!("{kind:?}"), "Image"));
+        }
+        let shape = shape_of(&text)?;
+        let scalar = scalar_of(&text)?;
+        let (affine, stated, mut warnings) = geometry_of(&text, shape.len())?;
+        if !axes::is_regular(&affine) {
+            let found = format!("{affine:?} (as an affine to RAS)");
+            return Err(text.wrong("TransformMatrix", found, "three independent finite axes"));
+        }
+        let spacing = axes::spacing_of(&affine, stated, shape.len());
+        warnings.extend(axes::warnings_of(&affine, stated, shape.len()));
+        if text.value("ElementToIntensityFunctionSlope").is_some() {
+            warnings.push(Warning::new("ElementToIntensityFunctionSlope is not applied, as in ITK"));
+        }
+        let big = match text.flag("ElementByteOrderMSB")? {
+            Some(big) => big,
+            None => text.flag("BinaryDataByteOrderMSB")?.unwrap_or(false),
+        };
+        let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
+        let native = Arc::new(storage_of(&text, input.path)?);
+        Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
     }
 
     fn files(&self, path: &Path) -> Vec<PathBuf> {
@@ -93,32 +115,6 @@ struct Storage {
     packed: Option<u64>,
     /// The header says that the voxels are the probabilities of a class.
     probability: bool,
-}
-
-fn read_header(input: Input<'_>) -> Result<Header, DataError> {
-    let text = Text::read(input)?;
-    if let Some(kind) = text.value("ObjectType").filter(|kind| *kind != "Image") {
-        return Err(text.wrong("ObjectType", format!("{kind:?}"), "Image"));
-    }
-    let shape = shape_of(&text)?;
-    let scalar = scalar_of(&text)?;
-    let (affine, stated, mut warnings) = geometry_of(&text, shape.len())?;
-    if !axes::is_regular(&affine) {
-        let found = format!("{affine:?} (as an affine to RAS)");
-        return Err(text.wrong("TransformMatrix", found, "three independent finite axes"));
-    }
-    let spacing = axes::spacing_of(&affine, stated, shape.len());
-    warnings.extend(axes::warnings_of(&affine, stated, shape.len()));
-    if text.value("ElementToIntensityFunctionSlope").is_some() {
-        warnings.push(Warning::new("ElementToIntensityFunctionSlope is not applied, as in ITK"));
-    }
-    let big = match text.flag("ElementByteOrderMSB")? {
-        Some(big) => big,
-        None => text.flag("BinaryDataByteOrderMSB")?.unwrap_or(false),
-    };
-    let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
-    let native = Arc::new(storage_of(&text, input.path)?);
-    Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
 }
 
 fn shape_of(text: &Text) -> Result<Vec<usize>, DataError> {

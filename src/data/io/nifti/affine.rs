@@ -177,36 +177,28 @@ fn quaternion_of(grid: &Grid) -> Option<([f64; 3], f64)> {
         row[2] *= qfac;
     }
     let trace = 1.0 + r[0][0] + r[1][1] + r[2][2];
-    let [mut a, mut b, mut c, mut d];
+    let next = |axis: usize| [(axis + 1) % 3, (axis + 2) % 3];
+    let odd = |axis: usize| {
+        let [j, k] = next(axis);
+        r[k][j] - r[j][k]
+    };
+    let (mut a, mut vector);
     if trace > 0.5 {
         a = 0.5 * trace.sqrt();
-        b = 0.25 * (r[2][1] - r[1][2]) / a;
-        c = 0.25 * (r[0][2] - r[2][0]) / a;
-        d = 0.25 * (r[1][0] - r[0][1]) / a;
+        vector = [0, 1, 2].map(|axis| 0.25 * odd(axis) / a);
     } else {
-        let xd = 1.0 + r[0][0] - (r[1][1] + r[2][2]);
-        let yd = 1.0 + r[1][1] - (r[0][0] + r[2][2]);
-        let zd = 1.0 + r[2][2] - (r[0][0] + r[1][1]);
-        if xd > 1.0 {
-            b = 0.5 * xd.sqrt();
-            c = 0.25 * (r[0][1] + r[1][0]) / b;
-            d = 0.25 * (r[0][2] + r[2][0]) / b;
-            a = 0.25 * (r[2][1] - r[1][2]) / b;
-        } else if yd > 1.0 {
-            c = 0.5 * yd.sqrt();
-            b = 0.25 * (r[0][1] + r[1][0]) / c;
-            d = 0.25 * (r[1][2] + r[2][1]) / c;
-            a = 0.25 * (r[0][2] - r[2][0]) / c;
-        } else {
-            d = 0.5 * zd.sqrt();
-            b = 0.25 * (r[0][2] + r[2][0]) / d;
-            c = 0.25 * (r[1][2] + r[2][1]) / d;
-            a = 0.25 * (r[1][0] - r[0][1]) / d;
-        }
+        let squared = |i: usize| {
+            let [j, k] = next(i);
+            1.0 + r[i][i] - (r[j][j] + r[k][k])
+        };
+        let i = (0..2).find(|&axis| squared(axis) > 1.0).unwrap_or(2);
+        let part = 0.5 * squared(i).sqrt();
+        vector = [0, 1, 2].map(|axis| if axis == i { part } else { 0.25 * (r[i][axis] + r[axis][i]) / part });
+        a = 0.25 * odd(i) / part;
     }
     if a < 0.0 {
-        [a, b, c, d] = [-a, -b, -c, -d];
+        (a, vector) = (-a, vector.map(|part| -part));
     }
     debug_assert!(a >= 0.0, "the scalar part is not stored, so it must not be negative");
-    Some(([b, c, d], qfac))
+    Some((vector, qfac))
 }

@@ -71,7 +71,33 @@ impl Format for Nifti {
     }
 
     fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
-        read_header(input)
+        let (header_file, _) = files_of(input.path);
+        let start = input.beside(&header_file).start(Version::Two.size() as u64, Packing::Detect)?;
+        let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
+        let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
+
+        let shape = shape_of(&raw).map_err(|found| wrong("dim", found, "1 to 7 axes of extent 1 or more"))?;
+        let code = raw.integer(Field::DATATYPE, 0);
+        let scalar =
+            TYPE_CODES.iter().find(|(known, _)| *known == code).map(|(_, scalar)| *scalar).ok_or_else(|| {
+                wrong("datatype", code.to_string(), "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)")
+            })?;
+        let scaling = scaling_of(&raw).map_err(|found| wrong("scl_inter", found, "a finite number"))?;
+        let affine = in_mm(affine::best(&raw, &shape), &raw);
+        if !axes::is_regular(&affine) {
+            return Err(wrong(
+                "the affine (sform, qform or pixdim)",
+                format!("{affine:?}"),
+                "three independent finite axes",
+            ));
+        }
+        let stated = affine::spacing(&raw).map(|length| length * millimetres(&raw));
+        let spacing = axes::spacing_of(&affine, stated, shape.len());
+        if spacing.iter().any(|value| !value.is_finite()) {
+            return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
+        }
+        let warnings = warnings_of(&raw, &shape, &affine, stated);
+        Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Arc::new(raw) })
     }
 
     fn files(&self, path: &Path) -> Vec<PathBuf> {
@@ -120,35 +146,6 @@ fn files_of(path: &Path) -> (PathBuf, PathBuf) {
         ".img" => (other("hdr"), both.1),
         _ => both,
     }
-}
-
-fn read_header(input: Input<'_>) -> Result<Header, DataError> {
-    let (header_file, _) = files_of(input.path);
-    let start = input.beside(&header_file).start(Version::Two.size() as u64, Packing::Detect)?;
-    let raw = RawHeader::parse(&start).map_err(|reason| not_nifti(&header_file, start.len(), &reason))?;
-    let wrong = |field, found, expected| DataError::Header { path: header_file.clone(), field, found, expected };
-
-    let shape = shape_of(&raw).map_err(|found| wrong("dim", found, "1 to 7 axes of extent 1 or more"))?;
-    let code = raw.integer(Field::DATATYPE, 0);
-    let scalar = TYPE_CODES.iter().find(|(known, _)| *known == code).map(|(_, scalar)| *scalar).ok_or_else(|| {
-        wrong("datatype", code.to_string(), "a NIfTI type code such as 2 (uint8), 4 (int16) or 16 (float32)")
-    })?;
-    let scaling = scaling_of(&raw).map_err(|found| wrong("scl_inter", found, "a finite number"))?;
-    let affine = in_mm(affine::best(&raw, &shape), &raw);
-    if !axes::is_regular(&affine) {
-        return Err(wrong(
-            "the affine (sform, qform or pixdim)",
-            format!("{affine:?}"),
-            "three independent finite axes",
-        ));
-    }
-    let stated = affine::spacing(&raw).map(|length| length * millimetres(&raw));
-    let spacing = axes::spacing_of(&affine, stated, shape.len());
-    if spacing.iter().any(|value| !value.is_finite()) {
-        return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
-    }
-    let warnings = warnings_of(&raw, &shape, &affine, stated);
-    Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Arc::new(raw) })
 }
 
 fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
