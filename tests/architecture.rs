@@ -126,6 +126,19 @@ fn only_the_network_knows_its_builder() {
     }
 }
 
+/// A program trains with settings of its own; configurations stand above the trainer.
+#[test]
+fn the_trainer_knows_no_configuration() {
+    let of_trainer = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "trainer");
+    let files: Vec<_> = sources().into_iter().filter(|(_, path, _)| of_trainer(path)).collect();
+    assert!(files.len() >= 5, "the trainer has moved");
+    for (_, path, text) in files {
+        let mut code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        let found = code.find(|line| ["toml", "config::", "Config"].iter().any(|word| line.contains(word)));
+        assert_eq!(found, None, "{} knows a configuration", path.display());
+    }
+}
+
 /// What pays on a device is a number of a tuning table. Only `gpu` knows which table is whose.
 #[test]
 fn no_code_asks_for_the_class_of_a_device() {

@@ -9,7 +9,7 @@ use support::GPU;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::Gpu;
 use vnet_engine::nn::Model;
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, StepResult, train};
 
 fn main() {
     support::run_trials(&[
@@ -42,11 +42,9 @@ struct Heard {
 }
 
 impl Progress for Heard {
-    fn started(&mut self, _run: &Started<'_>) {}
     fn step(&mut self, result: &StepResult) {
         self.losses.push(result.loss);
     }
-    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
     fn note(&mut self, text: &str) {
         self.notes.push(text.to_owned());
     }

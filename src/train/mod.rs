@@ -25,10 +25,9 @@ mod validation;
 
 pub use checkpoint::StoredWeights;
 pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
-pub use config::{Config, ConfigError, Preset, Setting, did_you_mean, nearest_name};
+pub use config::{Config, ConfigError, HealthConfig, Preset, Reaction, Setting, did_you_mean, nearest_name};
 pub use error::TrainError;
 pub use folder::{PLAN_FILE, refuse_used};
-pub use health::{HealthConfig, Reaction};
 pub use kernels::{KERNELS_FILE, note_on_adapter};
 use log::Event;
 pub use patch::choose_patch;

@@ -4,8 +4,8 @@ use super::config::Patch;
 use crate::data::io::read_header;
 use crate::data::{Case, Reorientation, Resampling};
 
-/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training spacing, rounded up
-/// to multiples of `divisor`, the longest axes reduced until `max_patch_voxels` is kept.
+/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training
+/// spacing, rounded up to multiples of `divisor`, with the longest axes reduced until `max_patch_voxels` holds.
 ///
 /// # Errors
 /// [`TrainError::Data`] when a header cannot be read.
@@ -30,9 +30,9 @@ fn median(mut values: Vec<usize>) -> usize {
     values.get(values.len() / 2).copied().unwrap_or(1)
 }
 
-/// Rounds up to multiples of `divisor`, then takes the longest axis down step by step.
+/// Rounds up to multiples of `divisor`, then shortens the longest axis step by step.
 fn fit_patch(extents: [usize; 3], divisor: usize, max_voxels: usize) -> [usize; 3] {
-    // An axis of more than all voxels would be taken down to them first. Headers may say any number.
+    // Headers may say any number: longer axes would end there after as many steps.
     let mut patch = extents.map(|e| e.clamp(1, max_voxels.max(1)).next_multiple_of(divisor));
     while patch.iter().fold(1, |product: usize, &axis| product.saturating_mul(axis)) > max_voxels {
         let longest = (0..3).max_by_key(|&axis| patch[axis]).expect("three axes");

@@ -57,7 +57,7 @@ fn restored() {
     let events = log(&run);
     let dice = events.iter().filter_map(|e| e["mean_dice"].as_f64().filter(|_| e["event"] == "validation"));
     let best = format!("best validation Dice {:.4}", dice.reduce(f64::max).expect("validations"));
-    assert!(text(&output.stdout).contains(&best), "{best}, also behind a restoration: {}", text(&output.stdout));
+    assert!(text(&output.stdout).contains(&best), "{best}, also after a restoration: {}", text(&output.stdout));
     let at = events.iter().position(|e| e["event"] == "restored").unwrap_or_else(|| panic!("{message}"));
     assert_eq!(steps_of(&events, "restored").len(), 1, "{message}");
     let [to, from] = ["step", "from"].map(|key| events[at][key].as_u64().expect("a step"));
@@ -66,7 +66,7 @@ fn restored() {
     assert!(to >= 1 && to + 2 == from, "from {from} to {to}");
     assert_eq!(events[at]["learning_rate_factor"].as_f64(), Some(1e-6));
     assert!(events[at]["reason"].as_str().is_some_and(|r| r.contains("2 validations in a row")), "{}", events[at]);
-    // The steps behind it are done again, and change next to nothing.
+    // The steps after it are done again, and change next to nothing.
     let again = &events[at..];
     assert_eq!(steps_of(again, "step"), (to + 1..=STEPS).collect::<Vec<_>>());
     assert!(steps_of(again, "collapsed").is_empty(), "{message}");

@@ -25,7 +25,7 @@ pub use preset::Preset;
 pub use setting::Setting;
 pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 
-use super::{HealthConfig, MemoryMode, TrainerSettings};
+use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{CacheBudget, LoaderSettings, Preparation, Sampling};
 use crate::kernel::Algorithms;
@@ -46,9 +46,9 @@ pub struct Config {
     pub network: NetworkConfig,
     /// How volumes are prepared.
     pub data: DataConfig,
-    /// How samples are changed at random, on the device.
+    /// Random changes of the samples, on the device.
     pub augmentation: Augmentation,
-    /// Length, loss and rhythm.
+    /// Length, batch, loss, and when to validate and store.
     pub training: TrainingConfig,
     /// Update rule.
     pub optimiser: OptimiserConfig,
@@ -76,26 +76,26 @@ pub struct NetworkConfig {
 pub struct TrainingConfig {
     /// Optimiser steps.
     pub steps: u64,
-    /// Samples of a step. Where they do not fit the device at once, gradients are accumulated over smaller batches.
+    /// Samples of a step. If they do not fit the device at once, gradients are accumulated over smaller batches.
     pub batch: usize,
-    /// Equal parts of the batch that are computed one after the other, with gradients accumulated, at least; more where
-    /// such a part does not fit the device at once.
+    /// Passes of a step, at least, over which gradients are accumulated: each computes an equal part of the batch. There are
+    /// more where such a part does not fit the device.
     pub accumulation: usize,
-    /// What is minimised.
+    /// Loss that is minimised.
     pub loss: Loss,
     /// Steps between validations; 0: only at the end.
     pub validate_every: u64,
     /// Steps between checkpoints; 0: only at the end.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept, the newest: where one is damaged, `--resume` falls back to the one before.
+    /// How many of the newest checkpoints are kept. If one is damaged, `--resume` uses the one before it.
     pub keep_checkpoints: usize,
     /// Threads that prepare batches.
     pub loader_threads: usize,
     /// `normal`, or `low`: compute activations again instead of keeping them.
     pub memory: MemoryMode,
-    /// Decay of the exponential moving average of the parameters, with which cases are then predicted; 0: no average.
+    /// Decay of the exponential moving average of the parameters, which then predicts the cases; 0: no average.
     pub ema_decay: f64,
-    /// The training ends early after this many validations without a better mean Dice; 0: never.
+    /// Training stops early after this many validations without a better mean Dice; 0: never.
     pub patience: u64,
     /// Write event files for TensorBoard into the run folder.
     pub tensorboard: bool,
@@ -108,10 +108,10 @@ pub struct OptimiserConfig {
     pub kind: Kind<Optimisers>,
     /// Learning rate before the schedule.
     pub learning_rate: f64,
-    /// Those of every rule: `momentum` and `nesterov` of SGD, `beta1`, `beta2` and `epsilon` of Adam and AdamW.
+    /// Hyperparameters of all rules: `momentum` and `nesterov` of SGD, `beta1`, `beta2` and `epsilon` of Adam and AdamW.
     #[serde(flatten)]
     pub hyperparameters: Hyperparameters<Optimisers>,
-    /// Weight decay; biases and PReLU slopes have none.
+    /// Weight decay of all parameters but biases and PReLU slopes.
     pub weight_decay: f64,
     /// Largest global norm of the gradient; 0: no clipping.
     pub clip_norm: f64,
@@ -120,13 +120,56 @@ pub struct OptimiserConfig {
 /// `[schedule]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleConfig {
-    /// Course of the learning rate, by its name among the [`Schedules`].
+    /// Schedule, by its name among the [`Schedules`].
     pub kind: Kind<Schedules>,
     /// Steps over which the learning rate rises linearly from 0.
     pub warm_up: u64,
-    /// Those of every course: `every` and `factor` of `step`, `power` of `poly`.
+    /// Hyperparameters of all schedules: `every` and `factor` of `step`, `power` of `poly`.
     #[serde(flatten)]
     pub hyperparameters: Hyperparameters<Schedules>,
+}
+
+/// `[health]`: what happens when a training goes wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthConfig {
+    /// Do `nonfinite` after this many consecutive steps whose loss or gradient is not finite; 0: never. A gradient that is
+    /// not finite is never applied.
+    pub nonfinite_steps: u64,
+    /// `continue`, `restore` or `stop`.
+    pub nonfinite: Reaction,
+    /// Do `collapsed` after this many consecutive validations that predict one class in every voxel of every case; 0: never.
+    pub collapsed_validations: u64,
+    /// `continue`, `restore` or `stop`.
+    pub collapsed: Reaction,
+    /// Factor on the learning rate with each restoration.
+    pub learning_rate_factor: f64,
+    /// Restorations, at most; then the training stops.
+    pub most_restorations: u32,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            nonfinite_steps: 5,
+            nonfinite: Reaction::Restore,
+            collapsed_validations: 5,
+            collapsed: Reaction::Continue,
+            learning_rate_factor: 0.5,
+            most_restorations: 3,
+        }
+    }
+}
+
+/// What a training does when it went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reaction {
+    /// Note it and go on.
+    Continue,
+    /// Go back to the last good checkpoint, with a smaller learning rate.
+    Restore,
+    /// End with an error. The last good checkpoint is kept.
+    Stop,
 }
 
 impl Config {
@@ -135,7 +178,7 @@ impl Config {
         toml::to_string_pretty(self).expect("a configuration is a table")
     }
 
-    /// The configuration for people: a line for each table, named like it.
+    /// The configuration for people: a line for each table, with its name.
     pub fn facts(&self) -> Vec<(String, String)> {
         let table = Table::try_from(self).expect("a configuration is a table");
         let line = |(key, value): (&String, &Value)| format!("{key} {value}");
@@ -152,19 +195,18 @@ impl Config {
         Network { in_channels: 1, classes, base, encoder, decoder }
     }
 
-    /// How volumes are prepared for a patch x, y, z; an automatic CT window must have been resolved
-    /// ([`DataConfig::resolve`]).
+    /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first ([`DataConfig::resolve`]).
     pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
         let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data;
         let (intensities, labels) = (ct_window.fixed(), self.data.labels.0.clone());
         Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
     }
 
-    /// What the trainer of this configuration does in a step.
+    /// The settings of the trainer.
     pub fn trainer_settings(&self) -> TrainerSettings {
         let TrainingConfig { loss, batch, accumulation, memory, .. } = self.training;
         let augmentation = Some(self.augmentation).filter(Augmentation::is_active);
-        // Patches that are going to be moved within their volume come with what is around them.
+        // Patches that augmentation moves come with a margin of their surroundings.
         let margin = self.data.sampling == Sampling::Patch && self.augmentation.is_spatial();
         TrainerSettings {
             loss,
@@ -179,13 +221,13 @@ impl Config {
         }
     }
 
-    /// A new budget of `data.cache`.
+    /// A new budget of `data.cache` bytes.
     pub fn cache_budget(&self) -> CacheBudget {
         CacheBudget::new(usize::try_from(self.data.cache.0).unwrap_or(usize::MAX))
     }
 
-    /// How batches of `batch` samples of a patch x, y, z are made from sample `start_sample` on, with a
-    /// [cache](Config::cache_budget) of their own.
+    /// The settings of a loader of batches of `batch` samples of a patch x, y, z, from sample `start_sample` on, with a new
+    /// [cache](Config::cache_budget).
     pub fn loader_settings(&self, patch: [usize; 3], batch: usize, start_sample: u64) -> LoaderSettings {
         LoaderSettings {
             batch,
@@ -201,14 +243,14 @@ impl Config {
         }
     }
 
-    /// The optimiser's constants.
+    /// The optimiser, weight decay and clipping.
     pub fn optimiser_settings(&self) -> OptimiserSettings {
         let o = &self.optimiser;
         let clip_norm = (o.clip_norm > 0.0).then_some(o.clip_norm);
         OptimiserSettings { optimiser: o.kind.build(&o.hyperparameters), weight_decay: o.weight_decay, clip_norm }
     }
 
-    /// Learning rate of a step, counted from 0.
+    /// Learning rate of a step. Steps count from 0.
     pub fn learning_rate(&self, step: u64) -> f64 {
         let s = &self.schedule;
         let schedule = s.kind.build(&s.hyperparameters);

@@ -1,12 +1,13 @@
 use super::{
-    AutoOr, ByteSize, Config, DataConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig, TrainingConfig,
+    AutoOr, ByteSize, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig,
+    TrainingConfig,
 };
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::Loss;
 use crate::optim::registry::{Hyperparameters, Kind, Registry};
-use crate::train::{HealthConfig, MemoryMode};
+use crate::train::MemoryMode;
 use serde::Serialize;
 
 /// A named configuration to start from.

@@ -1,4 +1,4 @@
-//! The start of a run: what is trained on, with what, and from which state.
+//! The start of a run: data, device, network, and the state to start or resume from.
 
 use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
@@ -44,7 +44,7 @@ impl<'a, P: Progress> Run<'a, P> {
         config.data.patch = Patch::Fixed(patch);
         config.data.labels = Labels(dataset.classes.clone());
         config.data.resolve(&training)?;
-        // Measured first, while the device has memory to spare.
+        // Before the training takes the device's memory.
         let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
         let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
         let mut trainer = trainer_for(gpu, settings, &network, patch)?;
@@ -81,19 +81,15 @@ impl<'a, P: Progress> Run<'a, P> {
                 &preparation,
                 dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),
             ),
-            patch,
+            position,
             saved: Some(trainer.step_count()),
             trainer,
             network,
             log,
-            best: position.best,
             profiler,
             origin,
-            validated: position.validated,
             unwritten: None,
-            sample: position.sample,
             health: Health::new(&settings.config.health, position.predictions),
-            restorations: position.restorations,
             training,
             preparation,
             warnings,
@@ -132,7 +128,7 @@ impl<'a, P: Progress> Run<'a, P> {
         }
         self.progress.started(&Started {
             network: &self.network,
-            patch: self.patch,
+            patch: self.position.patch,
             batch: self.settings.config.training.batch,
             passes: self.trainer.passes(),
             device_bytes,

@@ -1,4 +1,4 @@
-//! Does a training fit the device, and if not, what would?
+//! Does a training fit the device's memory, and if not, which settings would?
 
 use super::{Forecast, MemoryMode, TrainerSettings};
 use crate::gpu::Gpu;
@@ -38,7 +38,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Changes that make the training fit, the gentlest of each kind: alone, or together with `--memory low`.
+    /// The smallest change of each kind that makes the training fit: alone, or together with `--memory low`.
     fn ways(&self) -> String {
         let normal = self.settings.memory == MemoryMode::Normal;
         let low = self.with_memory(MemoryMode::Low);
@@ -88,7 +88,7 @@ impl Subject<'_> {
         })
     }
 
-    /// The largest patch among those that shrink the longest axis by one divisor of the network at a time.
+    /// The largest patch that fits, with the longest axis shrunk by one divisor of the network at a time.
     fn patch(&self, settings: &TrainerSettings) -> Option<String> {
         let divisor = self.network.divisor();
         let mut extents = self.extents.map(|e| e.next_multiple_of(divisor));
