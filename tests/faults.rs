@@ -1,4 +1,4 @@
-//! Failures on demand: memory that runs out at each allocation, a device that is lost, numbers that are none. Each ends in the
+//! Failures on demand: memory that runs out at each allocation, a device that is lost, NaN. Each ends in the
 //! reaction that docs/reliability.md describes, and what is on disk stays whole.
 
 mod support;

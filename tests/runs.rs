@@ -202,7 +202,7 @@ fn a_run_cut_to_the_steps_it_has_done_ends_with_a_model() {
     let whole = settings(folder.path(), "run", &["training.validate_every=0"]);
     run(&whole);
     for name in ["step_0000006.safetensors", "../model.safetensors"] {
-        std::fs::remove_file(whole.out.join("checkpoint").join(name)).expect("as if it had been killed behind step 3");
+        std::fs::remove_file(whole.out.join("checkpoint").join(name)).expect("as if it had been killed after step 3");
     }
     let mut cut = RunSettings { resume: true, ..whole };
     cut.config.training.steps = 3;

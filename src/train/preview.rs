@@ -1,6 +1,5 @@
 //! Samples of a case as a training sees them.
 
-use super::config::{Labels, Patch};
 use super::{Config, TrainError, choose_patch};
 use crate::augment::{Augmenter, Extents};
 use crate::data::{Batch, Dataset, Examined, Loader, Warnings};
@@ -42,10 +41,7 @@ pub fn preview(
     let Examined { classes, warnings, .. } = dataset.examine_sound()?;
     let classes = classes.count();
     let patch = choose_patch(config, &dataset.cases, config.network(classes).divisor())?;
-    let mut config = config.clone();
-    config.data.patch = Patch::Fixed(patch);
-    config.data.labels = Labels(dataset.classes.clone());
-    config.data.resolve(&dataset.cases)?;
+    let config = config.resolved(patch, dataset.classes.as_ref(), &dataset.cases)?;
     let cases: Vec<_> = (0..=PARTNERS.min(dataset.cases.len() - 1))
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())
         .collect();

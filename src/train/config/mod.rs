@@ -2,32 +2,33 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | this one, `data` | the tables and their keys, and what follows from them for the trainer and the loader |
+//! | this one | the tables and their keys, and what follows from them for the trainer and the loader |
 //! | `value` | types of values that TOML does not have |
 //! | `preset` | the configurations to start from |
 //! | `ranges` | what each key takes beyond its type |
+//! | `resolve` | values that are chosen from the data |
 //! | `load`, `setting` | preset, TOML file and `--set key=value`, in this order, to a [`Config`] or to all mistakes |
 
-mod data;
 mod error;
 mod load;
 mod nearest;
 mod preset;
 mod ranges;
+mod resolve;
 mod setting;
 mod value;
 
-pub use data::DataConfig;
 pub use error::ConfigError;
 pub(super) use load::leaves;
 pub use nearest::{did_you_mean, nearest_name};
 pub use preset::Preset;
+pub use resolve::choose_patch;
 pub use setting::Setting;
 pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
-use crate::data::{CacheBudget, LoaderSettings, Preparation, Sampling};
+use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::{Loss, Network};
 use crate::optim::registry::{Hyperparameters, Kind};
@@ -71,6 +72,39 @@ pub struct NetworkConfig {
     pub head_gain: f32,
 }
 
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataConfig {
+    /// Extents x, y, z of the network's input, or `"auto"`: the training volumes' median, rounded up to the network's
+    /// divisor and, where it exceeds `max_patch_voxels`, reduced along its longest axes.
+    pub patch: Patch,
+    /// Limit for an automatic patch.
+    pub max_patch_voxels: usize,
+    /// Intensities: `z_score_all`, `z_score_non_zero`, `percentile_clip`, `ct_window` or `none`.
+    pub normalisation: Normalisation,
+    /// For `ct_window`: `[lower, upper, mean, standard deviation]`, or `"auto"`: percentiles 0.5 and 99.5, mean and
+    /// standard deviation of the training cases' foreground.
+    pub ct_window: CtWindow,
+    /// Bring volumes to the orientation nearest to RAS.
+    pub canonical: bool,
+    /// `"native"`, or the spacing x, y, z in mm to which volumes are resampled.
+    pub spacing: TargetSpacing,
+    /// `linear` or `cubic`, for images; labels are linear per class.
+    pub interpolation: Interpolation,
+    /// Shares of training, validation and test where there is no `split.json`.
+    pub split: [f64; 3],
+    /// `whole`: each sample is a volume, centred in the patch, as in the paper; `patch`: a patch at a random place.
+    pub sampling: Sampling,
+    /// For `patch`: share of the patches that are centred on a foreground voxel, every class equally often.
+    pub foreground: f64,
+    /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are read again for each
+    /// sample and each validation.
+    pub cache: ByteSize,
+    /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
+    /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
+    pub labels: Labels,
+}
+
 /// `[training]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingConfig {
@@ -81,7 +115,7 @@ pub struct TrainingConfig {
     /// Passes of a step, at least, over which gradients are accumulated: each computes an equal part of the batch. There are
     /// more where such a part does not fit the device.
     pub accumulation: usize,
-    /// Loss that is minimised.
+    /// What is minimised.
     pub loss: Loss,
     /// Steps between validations; 0: only at the end.
     pub validate_every: u64,
@@ -195,7 +229,8 @@ impl Config {
         Network { in_channels: 1, classes, base, encoder, decoder }
     }
 
-    /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first ([`DataConfig::resolve`]).
+    /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first
+    /// ([`Config::resolved`]).
     pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
         let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data;
         let (intensities, labels) = (ct_window.fixed(), self.data.labels.0.clone());

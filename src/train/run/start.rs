@@ -8,7 +8,6 @@ use crate::infer::{Predictor, Preprocessing};
 use crate::nn::Network;
 use crate::profile::Roof;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
-use crate::train::config::{Labels, Patch};
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
 use crate::train::kernels::choose_kernels;
@@ -40,10 +39,7 @@ impl<'a, P: Progress> Run<'a, P> {
             Some(loaded) => loaded.state.patch,
             None => choose_patch(&settings.config, &training, network.divisor())?,
         };
-        let mut config = settings.config.clone();
-        config.data.patch = Patch::Fixed(patch);
-        config.data.labels = Labels(dataset.classes.clone());
-        config.data.resolve(&training)?;
+        let config = settings.config.resolved(patch, dataset.classes.as_ref(), &training)?;
         // Before the training takes the device's memory.
         let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
         let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;

@@ -1,8 +1,26 @@
-use super::TrainError;
-use super::config::Config;
-use super::config::Patch;
+//! Values that are chosen from the data.
+
+use super::{AutoOr, Config, Labels};
 use crate::data::io::read_header;
-use crate::data::{Case, Reorientation, Resampling};
+use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, Reorientation, Resampling};
+use crate::train::TrainError;
+
+impl Config {
+    /// The effective configuration: with this patch, these classes, and the CT window of the training cases where it is
+    /// automatic.
+    ///
+    /// # Errors
+    /// [`DataError`] that names the file.
+    pub fn resolved(&self, patch: [usize; 3], classes: Option<&Classes>, training: &[Case]) -> Result<Self, DataError> {
+        let mut config = self.clone();
+        let data = &mut config.data;
+        (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
+        if data.normalisation == Normalisation::CtWindow && data.ct_window == AutoOr::AUTO {
+            data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?);
+        }
+        Ok(config)
+    }
+}
 
 /// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training
 /// spacing, rounded up to multiples of `divisor`, with the longest axes reduced until `max_patch_voxels` holds.
@@ -10,7 +28,7 @@ use crate::data::{Case, Reorientation, Resampling};
 /// # Errors
 /// [`TrainError::Data`] when a header cannot be read.
 pub fn choose_patch(config: &Config, cases: &[Case], divisor: usize) -> Result<[usize; 3], TrainError> {
-    if let Patch::Fixed(patch) = config.data.patch {
+    if let Some(patch) = config.data.patch.fixed() {
         return Ok(patch);
     }
     let mut extents: [Vec<usize>; 3] = Default::default();
