@@ -34,7 +34,7 @@ pub struct RunSettings {
     pub out: PathBuf,
     /// The configuration; that of the run folder when a run is resumed.
     pub config: Config,
-    /// Text of the plan of the configuration, for the run folder.
+    /// Text of the plan that the configuration follows, if any. The run folder keeps it.
     pub plan: Option<String>,
     /// Resume from the run folder's newest checkpoint.
     pub resume: bool,

@@ -73,23 +73,13 @@ fn restored() {
     assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 2, "the newest two");
 }
 
-/// Waits until so many validations have predicted one class throughout.
-fn wait_for_collapse(run: &Path, times: usize) {
-    let seen = || std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"collapsed\"").count();
-    let patience = std::time::Instant::now();
-    while seen() < times {
-        assert!(patience.elapsed().as_secs() < 600, "no {times} of them");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-}
-
 fn counted_across_a_kill() {
     let folder = fresh();
     let [run, expected] = ["run", "expected"].map(|name| folder.path().join(name));
     let keys = ["health.collapsed=restore", "health.learning_rate_factor=1e-6", "health.collapsed_validations=5"];
     succeed(&mut collapsing(&expected, STEPS, &keys));
     let mut child = spawn(&mut collapsing(&run, STEPS, &keys));
-    wait_for_collapse(&run, 2);
+    wait_for(&run, "collapsed", 2);
     child.kill().expect("SIGKILL");
     child.wait().expect("an end");
     succeed(&mut resume(&run));
@@ -101,11 +91,10 @@ fn signalled() {
     let folder = fresh();
     let run = folder.path().join("run");
     let child = spawn(&mut collapsing(&run, ENDLESS, &["health.collapsed=continue"]));
-    wait_for_collapse(&run, 4);
+    wait_for(&run, "collapsed", 4);
     signal(&child, "TERM");
     let message = text(&child.wait_with_output().expect("an end").stderr);
-    let step: u64 =
-        message.split("after step ").nth(1).and_then(|t| t.split(';').next()?.parse().ok()).expect("a step");
+    let step = stopped_after(&message);
     assert!(checkpoint(&run, step).exists(), "{message}");
     // The newest two from before are there as well.
     assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 3, "{message}");

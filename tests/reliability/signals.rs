@@ -30,8 +30,7 @@ fn stop_and_go_on(name: &str, status: i32, words: &str) {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(status), "{message}");
     assert!(message.contains(words) && message.contains("--resume") && !message.contains("error"), "{message}");
-    let step: u64 =
-        message.split("after step ").nth(1).and_then(|t| t.split(';').next()?.parse().ok()).expect("a step");
+    let step = stopped_after(&message);
     assert!(checkpoint(&run, step).exists(), "{message}");
     let last = step + 3;
     succeed(resume(&run).args(["--steps", &last.to_string()]));

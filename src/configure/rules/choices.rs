@@ -193,10 +193,9 @@ pub(super) fn training(design: &mut Design, shape: &Shape) {
     design.config.training.ema_decay = 0.0;
     design.because("training.ema_decay", "0: no averaged weights; 0.99 averages about the last hundred steps.");
     design.config.training.patience = 0;
-    let patience = "0: no early stopping, since the schedule ends in small steps that still gain.";
-    design.because("training.patience", patience);
-    let threads = if shape.batch > 1 { 2 } else { 1 };
-    design.config.training.loader_threads = threads;
+    design
+        .because("training.patience", "0: no early stopping, since the schedule ends in small steps that still gain.");
+    design.config.training.loader_threads = if shape.batch > 1 { 2 } else { 1 };
     design.because("training.loader_threads", "one per sample of a step.");
 }
 

@@ -5,7 +5,6 @@ use super::{Progress, Run, RunSettings, Started};
 use crate::data::{Case, Classes, Dataset, Examined};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
-use crate::nn::Network;
 use crate::profile::Roof;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
 use crate::train::folder::{choose_split, prepare, store_config};
@@ -28,7 +27,8 @@ impl<'a, P: Progress> Run<'a, P> {
             Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
         let classes = classes.count();
-        let network = network_for(settings, classes)?;
+        let network = settings.config.network(classes);
+        network.validate().map_err(ConfigError::from)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;
@@ -43,7 +43,9 @@ impl<'a, P: Progress> Run<'a, P> {
         // Before the training takes the device's memory.
         let roof = settings.profile.then(|| Roof::measure(gpu)).transpose()?;
         let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
-        let mut trainer = trainer_for(gpu, settings, &network, patch)?;
+        let (trainer_settings, [x, y, z]) = (settings.config.trainer_settings(), patch);
+        check_budget(gpu, &network, &trainer_settings, [z, y, x])?;
+        let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         let origin = Origin::new(&trainer, &config);
         let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
         let mut initialised = None;
@@ -133,24 +135,6 @@ impl<'a, P: Progress> Run<'a, P> {
             steps: self.settings.config.training.steps,
         });
     }
-}
-
-/// The network of the configuration.
-fn network_for(settings: &RunSettings, classes: usize) -> Result<Network, TrainError> {
-    let network = settings.config.network(classes);
-    network.validate().map_err(ConfigError::from)?;
-    Ok(network)
-}
-
-fn trainer_for(
-    gpu: &Arc<Gpu>,
-    settings: &RunSettings,
-    network: &Network,
-    [x, y, z]: [usize; 3],
-) -> Result<Trainer, TrainError> {
-    let trainer_settings = settings.config.trainer_settings();
-    check_budget(gpu, network, &trainer_settings, [z, y, x])?;
-    Trainer::new(gpu, network, &trainer_settings, [z, y, x])
 }
 
 /// The newest intact checkpoint. Damaged ones are renamed, with a note.

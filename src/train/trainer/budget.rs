@@ -41,7 +41,7 @@ impl Subject<'_> {
     /// The smallest change of each kind that makes the training fit: alone, or together with `--memory low`.
     fn ways(&self) -> String {
         let normal = self.settings.memory == MemoryMode::Normal;
-        let low = self.with_memory(MemoryMode::Low);
+        let low = TrainerSettings { memory: MemoryMode::Low, ..self.settings.clone() };
         let mut ways = Vec::new();
         if normal && let Some(bytes) = self.fits(self.network, &low, self.extents) {
             ways.push(format!("--memory low ({})", human_bytes(bytes)));
@@ -59,10 +59,6 @@ impl Subject<'_> {
     fn smaller(&self, settings: &TrainerSettings, prefix: &str) -> Vec<String> {
         let found = [self.batch(settings), self.base(settings), self.patch(settings)];
         found.into_iter().flatten().map(|way| format!("{prefix}{way}")).collect()
-    }
-
-    fn with_memory(&self, memory: MemoryMode) -> TrainerSettings {
-        TrainerSettings { memory, ..self.settings.clone() }
     }
 
     /// The forecast's bytes, where it is within the budget.
