@@ -149,6 +149,18 @@ fn only_its_module_knows_v_net() {
     }
 }
 
+/// A program trains with settings of its own; configurations stand above the trainer.
+#[test]
+fn the_trainer_knows_no_configuration() {
+    let of_trainer = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "trainer");
+    let files: Vec<_> = sources().into_iter().filter(|(_, path, _)| of_trainer(path)).collect();
+    assert!(files.len() >= 5, "the trainer has moved");
+    for (_, path, text) in files {
+        let found = code(&text).find(|line| ["toml", "config::", "Config"].iter().any(|word| line.contains(word)));
+        assert_eq!(found, None, "{} knows a configuration", path.display());
+    }
+}
+
 /// Code of a file without comments and tests.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let code = text.split("#[cfg(test)]").next().expect("a file").lines();

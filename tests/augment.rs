@@ -181,7 +181,7 @@ fn what_is_off_changes_no_bit() {
     assert_eq!(augmented, original);
 }
 
-/// Image and labels behind and before the whole pipeline.
+/// Image and labels after and before the whole pipeline.
 fn augmented(
     gpu: &std::sync::Arc<Gpu>,
     settings: &Augmentation,

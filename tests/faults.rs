@@ -1,4 +1,4 @@
-//! Failures on demand: memory that runs out at each allocation, a device that is lost, numbers that are none. Each ends in the
+//! Failures on demand: memory that runs out at each allocation, a device that is lost, NaN. Each ends in the
 //! reaction that docs/reliability.md describes, and what is on disk stays whole.
 
 mod support;
@@ -69,7 +69,7 @@ fn settings(folder: &Path, out: &str, keys: &[&str]) -> RunSettings {
 fn reference(folder: &Path) -> (Summary, Counts) {
     // A fault that never comes: dispatches are counted only while one is armed.
     let gpu = open(Some(Fault::DeviceLost { dispatch: u64::MAX }));
-    let summary = train(&gpu, &settings(folder, "reference", &[]), &mut Notes::default()).expect("a run");
+    let summary = train(&gpu, &settings(folder, "reference", &[]), &mut ()).expect("a run");
     (summary, gpu.counts())
 }
 
@@ -123,13 +123,13 @@ fn a_run_that_ran_out_of_memory_goes_on() {
         let allocation = counts.allocations * part / 8;
         let mut settings = settings(folder.path(), &format!("memory{part}"), &[]);
         let gpu = open(Some(Fault::OutOfMemory { allocation }));
-        let error = train(&gpu, &settings, &mut Notes::default()).expect_err("memory ran out");
+        let error = train(&gpu, &settings, &mut ()).expect_err("memory ran out");
         assert!(error.to_string().contains("out of memory"), "{allocation}: {error}");
         settings.resume = settings.out.join("config.toml").exists();
         if settings.resume {
             assert_whole(&settings.out);
         }
-        let summary = train(&open(None), &settings, &mut Notes::default()).expect("it goes on");
+        let summary = train(&open(None), &settings, &mut ()).expect("it goes on");
         assert_eq!((&summary.weights, &summary.model), (&expected.weights, &expected.model), "{allocation}");
     }
 }
@@ -168,7 +168,7 @@ fn a_device_that_is_lost_twice_ends_the_run() {
     assert!(matches!(error, TrainError::Gpu(GpuError::Lost { .. })), "{error}");
     assert_whole(&settings.out);
     settings.resume = true;
-    let summary = train(&open(None), &settings, &mut Notes::default()).expect("it goes on");
+    let summary = train(&open(None), &settings, &mut ()).expect("it goes on");
     assert_eq!(summary.weights, expected.weights);
 }
 
@@ -181,7 +181,7 @@ fn one_nan_anywhere_spoils_no_state() {
         let dispatch = counts.dispatches * part / 12 + (part * part) % 17;
         let settings = settings(folder.path(), &format!("nan{part}"), &[]);
         let gpu = open(Some(Fault::NotANumber { dispatch, period: 0 }));
-        train(&gpu, &settings, &mut Notes::default()).unwrap_or_else(|e| panic!("dispatch {dispatch}: {e}"));
+        train(&gpu, &settings, &mut ()).unwrap_or_else(|e| panic!("dispatch {dispatch}: {e}"));
         assert_whole(&settings.out);
         seen += usize::from(events(&settings.out, "skipped") + events(&settings.out, "restored") > 0);
     }
@@ -242,14 +242,14 @@ fn nans_at_every_step_stop_the_run() {
     let keys = ["health.nonfinite_steps=2", "health.most_restorations=2"];
     let mut settings = settings(folder.path(), "always", &keys);
     let gpu = open(Some(Fault::NotANumber { dispatch: 0, period: 1 }));
-    let error = train(&gpu, &settings, &mut Notes::default()).expect_err("it cannot learn");
+    let error = train(&gpu, &settings, &mut ()).expect_err("it cannot learn");
     assert!(matches!(error, TrainError::Unhealthy { .. }), "{error}");
     assert!(error.to_string().contains("--resume"), "{error}");
     assert_eq!((events(&settings.out, "restored"), events(&settings.out, "unhealthy")), (2, 1));
     assert!(events(&settings.out, "skipped") >= 2);
     assert_whole(&settings.out);
     settings.resume = true;
-    let summary = train(&open(None), &settings, &mut Notes::default()).expect("it goes on");
+    let summary = train(&open(None), &settings, &mut ()).expect("it goes on");
     assert!(!summary.weights.is_empty());
     assert_whole(&settings.out);
 }

@@ -9,7 +9,7 @@ use support::GPU;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::gpu::Gpu;
 use vnet_engine::nn::Model;
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, StepResult, train};
 
 fn main() {
     support::run_trials(&[
@@ -42,11 +42,9 @@ struct Heard {
 }
 
 impl Progress for Heard {
-    fn started(&mut self, _run: &Started<'_>) {}
     fn step(&mut self, result: &StepResult) {
         self.losses.push(result.loss);
     }
-    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
     fn note(&mut self, text: &str) {
         self.notes.push(text.to_owned());
     }
@@ -204,7 +202,7 @@ fn a_run_cut_to_the_steps_it_has_done_ends_with_a_model() {
     let whole = settings(folder.path(), "run", &["training.validate_every=0"]);
     run(&whole);
     for name in ["step_0000006.safetensors", "../model.safetensors"] {
-        std::fs::remove_file(whole.out.join("checkpoint").join(name)).expect("as if it had been killed behind step 3");
+        std::fs::remove_file(whole.out.join("checkpoint").join(name)).expect("as if it had been killed after step 3");
     }
     let mut cut = RunSettings { resume: true, ..whole };
     cut.config.training.steps = 3;

@@ -25,7 +25,7 @@ use vnet_engine::optim::{OptimiserSettings, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{
-    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Setting, Started, StepResult, TrainError, Trainer,
+    CaseDice, Config, MemoryMode, Preset, Progress, RunSettings, Setting, StepResult, TrainError, Trainer,
     TrainerSettings, Validation, choose_patch, train,
 };
 
@@ -555,12 +555,9 @@ fn batches_that_say_too_little_for_augmentation_are_refused() {
 struct Silent(Vec<f64>);
 
 impl Progress for Silent {
-    fn started(&mut self, _run: &Started<'_>) {}
     fn step(&mut self, result: &StepResult) {
         self.0.push(result.loss);
     }
-    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
-    fn note(&mut self, _text: &str) {}
 }
 
 fn dataset(folder: &Path) {
@@ -586,7 +583,7 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
     dataset(&folder.path().join("data"));
     let whole = run_settings(folder.path(), "whole", 6);
     train(gpu, &whole, &mut Silent(Vec::new())).expect("a run");
-    // The schedule is that of six steps; the run is cut behind step 4 by restoring its checkpoint alone.
+    // The schedule is that of six steps; the run is cut after step 4 by restoring its checkpoint alone.
     let mut cut = run_settings(folder.path(), "cut", 6);
     cut.config.training.checkpoint_every = 4;
     cut.config.training.steps = 4;

@@ -6,8 +6,10 @@ use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 /// Voxels on either side that a blurred voxel depends on: 4 standard deviations of at most 1 voxel.
 pub(super) const BLUR_RADIUS: usize = 4;
 
-/// Gaussian blur, axis by axis; beyond the edge the outermost voxel is repeated (`scipy.ndimage.gaussian_filter` with mode
-/// `nearest`). Inputs: image `[N, D, H, W, 1]` and `[N, BLUR_RADIUS + 1]`: the weights of the voxels at distance 0, 1, …
+/// Gaussian blur, axis by axis, with the outermost voxel repeated beyond the edge (`scipy.ndimage.gaussian_filter` with mode
+/// `nearest`).
+///
+/// Inputs: image `[N, D, H, W, 1]` and numbers `[N, BLUR_RADIUS + 1]`: the weights of the voxels at distance 0, 1, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blur;
 

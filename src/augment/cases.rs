@@ -1,4 +1,4 @@
-//! Cases of the operations: inputs as a training draws them, and bounds on the device's errors.
+//! Test cases of the operations: inputs as a training draws them, and bounds on the device's errors.
 
 use super::resample::RESAMPLE_PARAMETERS;
 use super::{
@@ -38,7 +38,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Settings with which every transformation takes place.
+/// Settings under which every transformation takes place.
 pub fn always() -> Augmentation {
     let mut all = Augmentation::general();
     all.histogram_matching = Probability { probability: 1.0 };

@@ -5,8 +5,8 @@ use crate::data::Sample;
 use crate::random::{Purpose, Stream};
 
 /// What happens to one sample, as the numbers that the operations read: a pure function of settings, seed and sample
-/// number. Every transformation draws as many random numbers whether it takes place or not, so that one setting does not
-/// change what the others draw.
+/// number. A transformation draws the same count of random numbers whether it takes place or not, so that no setting changes
+/// what the others draw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draw {
     /// For [`HistogramMatch`].
@@ -19,7 +19,7 @@ pub struct Draw {
     pub blur: Vec<f32>,
     /// For [`super::Intensity`].
     pub intensity: Vec<f32>,
-    /// The transformations that take place, for people.
+    /// Names of the transformations that take place.
     pub applied: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Whether a transformation takes place; then its name is kept.
+    /// Whether a transformation takes place. If so, its name is kept.
     fn happens(&mut self, probability: f64, name: impl FnOnce() -> String) -> bool {
         let happens = self.stream.uniform() < probability;
         if happens {
@@ -180,7 +180,7 @@ impl Drawing {
         numbers
     }
 
-    /// Exponent, and whether it bends the bright end.
+    /// The exponent, and whether it applies to inverted intensities.
     fn gamma(&mut self, gamma: Gamma) -> (f64, bool) {
         let inverted = self.stream.uniform() < gamma.inverted;
         let name = if inverted { "inverted gamma" } else { "gamma" };

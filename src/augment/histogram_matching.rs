@@ -7,9 +7,11 @@ use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 const WORKGROUP_VOXELS: usize = 1024;
 
 /// Histogram matching: the intensity at quantile q of the image becomes the one at quantile q of another volume, linear
-/// between [`QUANTILES`] quantiles of the two. As `skimage.exposure.match_histograms`, which uses every quantile: the two
-/// differ by less than the step between neighbouring quantiles. Inputs: image `[N, D, H, W, 1]` and `[N, 1 + 2 QUANTILES]`: 1, or 0
-/// to leave the image as it is; the image's quantiles; the other volume's.
+/// between [`QUANTILES`] quantiles of the two. `skimage.exposure.match_histograms` uses every quantile; the two differ by less
+/// than the step between neighbouring quantiles.
+///
+/// Inputs: image `[N, D, H, W, 1]` and numbers `[N, 1 + 2 QUANTILES]`: 1 to match or 0 to leave the image as it is, the
+/// image's quantiles, the other volume's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistogramMatch;
 

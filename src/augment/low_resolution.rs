@@ -3,9 +3,11 @@ use crate::graph::{Lowering, Op};
 use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
-/// Simulated low resolution: only every s-th voxel along an axis (the nearest to multiples of s) is kept, and the others
-/// are linear between them. Inputs: image `[N, D, H, W, 1]` and `[N, 3 (D + H + W)]`: for each coordinate of each axis the kept
-/// coordinates below and above and the position between them ([`LowResolution::table`]).
+/// Simulated low resolution: along each axis every s-th voxel (the nearest to multiples of s) is kept, and the others are
+/// interpolated linearly.
+///
+/// Inputs: image `[N, D, H, W, 1]` and numbers `[N, 3 (D + H + W)]`: for each coordinate of each axis the kept coordinates below
+/// and above, and the position between them ([`LowResolution::table`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LowResolution;
 

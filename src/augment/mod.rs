@@ -1,4 +1,4 @@
-//! Augmentation on the device, ahead of the training graph and in the same submission.
+//! Augmentation on the device, in front of the training graph and in the same submission.
 //!
 //! | step, in this order | module |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | Gaussian blur | [`Blur`] |
 //! | bias field, brightness, contrast, gamma, noise | [`Intensity`] |
 //!
-//! The host draws a handful of numbers for each sample ([`Draw`]), a pure function of (seed, sample number); the operations are
-//! ordinary nodes of the graph that read these numbers as a tensor. Only the steps of the configuration become nodes.
+//! The host draws a few numbers for each sample ([`Draw`]), a pure function of (seed, sample number). The operations are
+//! ordinary nodes of the graph that read these numbers as a tensor. Only the steps that the settings ask for become nodes.
 
 mod blur;
 pub mod cases;

@@ -17,7 +17,7 @@ pub struct Extents {
 /// The part of a draw that an operation reads.
 type Numbers = fn(&Draw) -> &[f32];
 
-/// Augmentation at the head of a graph, and what is written to it for each batch.
+/// Augmentation at the start of a graph, and its inputs for each batch.
 #[derive(Debug)]
 pub struct Augmenter {
     settings: Augmentation,
@@ -109,7 +109,7 @@ impl Augmenter {
         Draw::new(&self.settings, self.seed, sample, &self.extents)
     }
 
-    /// The inputs besides image and labels for a batch.
+    /// The inputs of a batch besides image and labels.
     ///
     /// # Panics
     /// When the settings need intensities that the samples were not given.

@@ -1,29 +1,29 @@
 use serde::{Deserialize, Serialize};
 
-/// `[augmentation]`: each transformation with the probability that a sample undergoes it and the range it is drawn from.
+/// `[augmentation]`: each transformation with its probability and the range of its parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Augmentation {
-    /// False: samples are taken as they are, whatever the probabilities.
+    /// False: no sample is changed, whatever the probabilities.
     pub enabled: bool,
-    /// The histogram of another training volume.
+    /// Match the histogram of another training volume.
     pub histogram_matching: Probability,
-    /// B-splines on 2 x 2 x 2 cells.
+    /// Deformation by B-splines on 2 x 2 x 2 cells.
     pub deformation: Deformation,
-    /// About x, y and z, in degrees.
+    /// Rotation about x, y and z, in degrees.
     pub rotation: Rotation,
-    /// Magnification, one factor for all axes, drawn so that f and 1/f are equally likely where both lie in the range.
+    /// Magnification by one factor for all axes. f and 1/f are equally likely if both are in the range.
     pub scaling: Ranged,
     /// Mirrors.
     pub flip: Flip,
-    /// Fewer voxels: the factor by which voxels are larger, one for each axis.
+    /// Simulated low resolution: the factor by which voxels are larger, one for each axis.
     pub low_resolution: Ranged,
-    /// Gaussian blur: standard deviation in voxels, up to 1.
+    /// Gaussian blur: standard deviation in voxels, at most 1.
     pub blur: Ranged,
-    /// Multiplies intensities above the lowest by exp(polynomial of degree 3): range of its coefficients.
+    /// Bias field exp(polynomial of degree 3), a factor on the intensities above the lowest: range of the coefficients.
     pub bias_field: Ranged,
-    /// Multiplies the normalised intensities.
+    /// Factor on the normalised intensities.
     pub brightness: Ranged,
-    /// Multiplies the distance from the mean.
+    /// Factor on the distance from the mean.
     pub contrast: Ranged,
     /// Exponent on intensities between the volume's extremes.
     pub gamma: Gamma,
@@ -54,7 +54,7 @@ pub struct Deformation {
     pub probability: f64,
     /// Standard deviation of the control points' displacements in voxels.
     pub sigma: f64,
-    /// Also displace along z; the paper's authors do not, since the resolution is too low there.
+    /// Displace along z, too. The paper's authors do not, since the resolution is too low there.
     pub z: bool,
 }
 
@@ -63,7 +63,7 @@ pub struct Deformation {
 pub struct Rotation {
     /// From 0 to 1.
     pub probability: f64,
-    /// Largest angles about x, y and z, either way.
+    /// Largest angles about x, y and z, in both directions.
     pub degrees: [f64; 3],
 }
 
@@ -81,12 +81,12 @@ pub struct Gamma {
     pub probability: f64,
     /// Smallest and largest exponent.
     pub range: [f64; 2],
-    /// Share of the transformations that bend the bright end instead of the dark one.
+    /// Share of the transformations that apply to the inverted intensities.
     pub inverted: f64,
 }
 
 impl Augmentation {
-    /// The paper's: histogram matching always, deformation of 15 voxels in every other sample, as in the authors' code.
+    /// The paper's: histogram matching always, deformation by 15 voxels in every other sample, as in the authors' code.
     pub fn paper() -> Self {
         let off = |range| Ranged { probability: 0.0, range };
         Self {
@@ -106,8 +106,8 @@ impl Augmentation {
         }
     }
 
-    /// As nnU-Net's (Isensee et al. 2021, supplementary note 4), with mirrors left to right only: the other axes tell
-    /// organs apart.
+    /// As in nnU-Net (Isensee et al. 2021, supplementary note 4), but mirrored from left to right only: the direction of the
+    /// other axes tells organs apart.
     pub fn general() -> Self {
         let paper = Self::paper();
         let with = |ranged: Ranged, probability| Ranged { probability, ..ranged };
@@ -138,12 +138,12 @@ impl Augmentation {
         self.enabled && self.histogram_matching.probability > 0.0
     }
 
-    /// Whether samples must say what the intensities of their volumes are.
+    /// Whether samples need the intensities of their volumes.
     pub fn needs_intensities(&self) -> bool {
         self.is_pointwise() || self.matches_histograms()
     }
 
-    /// Whether a voxel's intensity is changed by itself.
+    /// Whether intensities change voxel by voxel.
     pub fn is_pointwise(&self) -> bool {
         let ranged = [self.bias_field, self.brightness, self.contrast, self.noise];
         self.enabled && (ranged.iter().any(|r| r.probability > 0.0) || self.gamma.probability > 0.0)

@@ -11,33 +11,32 @@ use std::fmt::Write;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Letters of a line of comment.
+/// Letters of a line of comment, at most.
 const WIDTH: usize = 100;
 /// The tables in the order of the file.
 const TABLES: [&str; 6] = ["network", "data", "augmentation", "training", "optimiser", "schedule"];
 
-/// What a plan is of.
+/// What a plan is made from.
 #[derive(Debug)]
 pub struct Heading<'a> {
     /// The data set.
     pub data: &'a Path,
-    /// The classes, where the user named them.
+    /// The classes, if the user named them.
     pub labels: &'a Labels,
     /// The device.
     pub device: &'a AdapterDescription,
-    /// What was found in the data.
+    /// What the volumes are like.
     pub fingerprint: &'a Fingerprint,
     /// The configuration.
     pub design: &'a Design,
     /// Time and memory of a step.
     pub measured: &'a Measured,
-    /// Oddities of its files.
+    /// What is unusual about its files.
     pub warnings: &'a Warnings,
 }
 
 impl Heading<'_> {
-    /// The document. Lines of keys whose reason begins with `measured` depend on the clock, all others on data, device and
-    /// budget alone.
+    /// The document. Keys whose reason begins with `measured` depend on the clock, all others only on data, device and budget.
     pub fn document(&self) -> String {
         let mut text = String::new();
         self.introduce(&mut text);
@@ -68,7 +67,7 @@ impl Heading<'_> {
             text,
             &format!(
                 "A plan by vnet-engine {} for {} cases and {} classes of {}. Change what you like: train --config reads it, \
-                 and what is not in it is as in preset small.",
+                 and takes what is not in it from preset small.",
                 env!("CARGO_PKG_VERSION"),
                 self.fingerprint.cases.len(),
                 self.fingerprint.classes,
@@ -94,7 +93,7 @@ impl Heading<'_> {
     }
 }
 
-/// Writes a plan; the folder is made where there is none.
+/// Writes a plan, and makes its folder.
 ///
 /// # Errors
 /// [`TrainError::Io`] that names the file.

@@ -1,4 +1,4 @@
-//! What the volumes of a data set are like.
+//! The fingerprint of a data set: sizes, spacings, intensities and classes of its volumes.
 
 use crate::data::description::description;
 use crate::data::volume::position_of;
@@ -8,7 +8,7 @@ use crate::data::{
 use crate::metrics::percentile;
 use std::path::Path;
 
-/// A case, in the orientation nearest to RAS.
+/// What a case is like, in the orientation nearest to RAS.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaseFacts {
     /// Its name.
@@ -31,7 +31,7 @@ pub struct CaseFacts {
     pub labelled: Option<[[usize; 2]; 3]>,
 }
 
-/// A data set.
+/// What a data set is like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fingerprint {
     /// The cases, in their order.

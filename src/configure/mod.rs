@@ -1,13 +1,13 @@
-//! A configuration chosen from the data and the device, with its reasons, as nnU-Net's plans (Isensee et al. 2021).
+//! Plans: configurations chosen from the data and the device, with reasons, as nnU-Net does (Isensee et al. 2021).
 //!
 //! | module | what it answers |
 //! |---|---|
 //! | [`fingerprint`] | what the volumes of a data set are like |
 //! | [`rules`] | the configuration that follows, without a device: pure functions |
 //! | [`probe`] | memory and time of a step on the device at hand |
-//! | [`document`] | the TOML file, in which every key has its reason |
+//! | [`document`] | the TOML file, in which each key has its reason |
 //!
-//! docs/decisions/0012-plans.md says which of nnU-Net's rules are taken and which are not.
+//! docs/decisions/0012-plans.md says which of nnU-Net's rules are used and which are not.
 
 pub mod document;
 pub mod fingerprint;
@@ -25,20 +25,20 @@ use crate::train::config::Labels;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A configuration, and what a person should know of the data that it is made from.
+/// A plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The text of a TOML file.
     pub text: String,
-    /// Oddities of the files.
+    /// What is unusual about the files of the data set.
     pub warnings: Warnings,
 }
 
-/// Measures a data set and a device and chooses a configuration that is trained in about `minutes` minutes; returns it as
-/// the text of a TOML file.
+/// Measures a data set and a device, and chooses a configuration that trains in about `minutes` minutes, by default
+/// [`Nominal::minutes`] of the device.
 ///
-/// `labels` are the classes, which the file then repeats; none where the data set declares or proves them.
-/// `minutes` is [`Nominal::minutes`] of the device where none are given. `noted` hears what is being done.
+/// `labels` are the classes, if the data set does not declare them; the plan repeats them. `noted` is called with what is
+/// being done.
 ///
 /// # Errors
 /// [`TrainError`] that names the file, or says that nothing fits the device.

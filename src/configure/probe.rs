@@ -1,4 +1,4 @@
-//! The speed of a device: expected by its kind, and measured.
+//! Time and memory of a step: expected from the kind of the device, and measured.
 
 use super::fingerprint::{CaseFacts, Fingerprint};
 use super::rules::Design;
@@ -11,27 +11,27 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time for which steps run that are not timed, and that are; at least one and [`LEAST`] of them.
+/// Time of the steps that warm up, at least one, and of those that are timed, at least [`LEAST`].
 const WARM_UP: Duration = Duration::from_secs(1);
 const TIMED: Duration = Duration::from_secs(4);
 const LEAST: u32 = 3;
 /// Direct flops per second of a training step on two cores with a software driver, at base 4 and 16: docs/performance.md.
 const TWO_CORES: [f64; 2] = [30e9, 165e9];
-/// What other devices are taken to be faster than two cores.
+/// Assumed speed of other devices, in units of two cores.
 const INTEGRATED: f64 = 10.0;
 const DISCRETE: f64 = 100.0;
 
-/// What is expected of a device by its kind, so that a plan does not depend on how busy a machine is.
+/// The expected speed of a kind of device. A plan uses it so as not to depend on how busy the machine is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nominal {
-    /// Minutes of a training, unless others are asked for.
+    /// Minutes of a training by default.
     pub minutes: f64,
     /// Speed in units of two cores with a software driver.
     pub factor: f64,
 }
 
 impl Nominal {
-    /// That of an adapter.
+    /// The expectation for an adapter.
     pub fn of(adapter: &AdapterDescription) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         match adapter.kind {
@@ -43,33 +43,33 @@ impl Nominal {
 
     /// Direct flops per second of a training step of a network of this base.
     pub fn flops_per_second(&self, base: usize) -> f64 {
-        // Wider matrix products run closer to the roofline; between the two measured widths by a power law.
+        // Wider networks reach more of the peak: a power law through the two measured widths.
         let exponent = (TWO_CORES[1] / TWO_CORES[0]).ln() / 4f64.ln();
         self.factor * TWO_CORES[0] * (base as f64 / 4.0).powf(exponent)
     }
 }
 
-/// The parts of a training as they were measured.
+/// Measured times of the parts of a training, and its memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
-    /// Seconds of a step in the steady state, loader and augmentation included.
+    /// Seconds of a step in the steady state, with loader and augmentation.
     pub step_seconds: f64,
     /// Seconds of one validation: the windows of its cases.
     pub validation_seconds: f64,
     /// Seconds of the test: reading, preparing and predicting its cases.
     pub test_seconds: f64,
-    /// Device memory.
+    /// The forecast of device memory.
     pub forecast: Forecast,
 }
 
 impl Measured {
-    /// Trains a few seconds on the first cases, and predicts windows of one.
+    /// Trains a few seconds on the first cases, and predicts windows of one case.
     ///
     /// # Errors
     /// [`TrainError`] when the device failed or a file cannot be read.
     pub fn of(gpu: &Arc<Gpu>, design: &Design, dataset: &Dataset, facts: &Fingerprint) -> Result<Self, TrainError> {
         let mut config: Config = design.config.clone();
-        // A window would need all volumes first, and takes no part of the time.
+        // A CT window would need all volumes first, and takes no time in a step.
         config.data.normalisation = Normalisation::ZScoreAll;
         let [x, y, z] = design.patch;
         let (network, trainer_settings) = (config.network(facts.classes), config.trainer_settings());
@@ -99,8 +99,8 @@ impl Measured {
     }
 }
 
-/// Seconds of a step once the pipeline is full: shaders are compiled, volumes are in the system's cache, and a step is
-/// submitted while others are under way.
+/// Seconds of a step in the steady state: shaders are compiled, volumes are in the system's cache, and a step is submitted
+/// while others are in flight.
 fn steady_step(trainer: &mut Trainer, mut loader: Loader, learning_rate: f64) -> Result<f64, TrainError> {
     let mut step = |trainer: &mut Trainer| -> Result<(), TrainError> {
         let batches = (0..trainer.passes()).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
@@ -121,7 +121,7 @@ fn steady_step(trainer: &mut Trainer, mut loader: Loader, learning_rate: f64) ->
     unreachable!("the second round returns")
 }
 
-/// Median seconds of a window, after one that does not count.
+/// Median seconds of a window, without the first.
 fn window(predictor: &Predictor, prepared: &Prepared) -> Result<f64, TrainError> {
     let mut seconds = Vec::new();
     let begin = Instant::now();
@@ -140,7 +140,7 @@ fn window(predictor: &Predictor, prepared: &Prepared) -> Result<f64, TrainError>
     Ok(crate::profile::median(seconds.split_off(1)))
 }
 
-/// The split of the data set, of its first fold where it has several, else that of the configuration.
+/// The split of the data set, or its first fold, else the split of the configuration.
 fn split_of(dataset: &Dataset, config: &Config) -> Result<Split, TrainError> {
     let (names, given) = (dataset.names(), dataset.dir.join("split.json"));
     Ok(match given.exists() {

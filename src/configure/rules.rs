@@ -1,4 +1,4 @@
-//! From a fingerprint and a budget to a configuration: no device, no chance, no clock.
+//! From a fingerprint and a budget to a configuration: a pure function.
 
 mod choices;
 mod shape;
@@ -12,21 +12,21 @@ use crate::train::config::Patch;
 use crate::train::{Config, Preset, TrainError};
 use shape::choose_shape;
 
-/// Steps of a training, at least and at most: with fewer nothing is learnt; the most are the paper's.
+/// Steps of a training, at least and at most: fewer teach nothing, the most are the paper's.
 const STEPS: [u64; 2] = [300, 30_000];
 /// Validations of a training, at most.
 const VALIDATIONS: u64 = 10;
-/// Share of the budget for validations and test, at most, as long as there is one validation.
-const LOOKING: f64 = 1.0 / 3.0;
+/// Share of the budget for validations and test, at most, if there is more than one validation.
+const CHECKING: f64 = 1.0 / 3.0;
 
-/// What a training may take.
+/// Time and memory that a training may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     /// Minutes.
     pub minutes: f64,
     /// Bytes of device memory, where that is known.
     pub memory: Option<u64>,
-    /// Speed by the kind of the device.
+    /// Expected speed of the device.
     pub nominal: Nominal,
 }
 
@@ -35,7 +35,7 @@ pub struct Budget {
 pub struct Reason {
     /// The key, e.g. `data.spacing`.
     pub key: &'static str,
-    /// In words, with the numbers that decided.
+    /// The reason, with the numbers that decided.
     pub text: String,
 }
 
@@ -59,16 +59,16 @@ pub struct Design {
 }
 
 impl Design {
-    fn because(&mut self, key: &'static str, text: String) {
-        self.reasons.push(Reason { key, text });
+    fn because(&mut self, key: &'static str, text: impl Into<String>) {
+        self.reasons.push(Reason { key, text: text.into() });
     }
 
-    /// Length and rhythm from the times of a step, of a validation and of the test: all of them within the budget, with at
-    /// most `LOOKING` of it for validations and test where one validation leaves room for that.
+    /// Chooses steps and validations from the times of a step, a validation and the test, so that the whole is within the
+    /// budget.
     pub fn set_length(&mut self, measured: &Measured, budget: &Budget) {
         let all = budget.minutes * 60.0;
         let looking = |validations: u64| validations as f64 * measured.validation_seconds + measured.test_seconds;
-        let validations = (1..=VALIDATIONS).rev().find(|&count| looking(count) <= LOOKING * all).unwrap_or(1);
+        let validations = (1..=VALIDATIONS).rev().find(|&count| looking(count) <= CHECKING * all).unwrap_or(1);
         let possible = (all - looking(validations)).max(0.0) / measured.step_seconds;
         let steps = two_digits(possible as u64).clamp(STEPS[0], STEPS[1]);
         let training = &mut self.config.training;
@@ -106,7 +106,7 @@ impl Design {
                 measured.validation_seconds
             ),
         );
-        self.because("training.checkpoint_every", "measured: a tenth of the steps.".to_owned());
+        self.because("training.checkpoint_every", "measured: a tenth of the steps.");
     }
 }
 
@@ -116,8 +116,7 @@ fn two_digits(value: u64) -> u64 {
     value / scale * scale
 }
 
-/// The configuration for a data set on a device with these limits, without the length of the training
-/// ([`Design::set_length`]).
+/// The configuration for a data set and a device, without the length of the training ([`Design::set_length`]).
 ///
 /// # Errors
 /// [`TrainError`] when nothing fits the device.

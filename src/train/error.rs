@@ -47,7 +47,7 @@ pub enum TrainError {
         /// What it is.
         found: String,
     },
-    /// A step was given a batch of other extents than it was planned for, or one that lacks what augmentation needs.
+    /// A batch has other extents than the step was planned for, or lacks what augmentation needs.
     #[error("a training step was given {found} {what}, expected {expected}")]
     Batch {
         /// What is counted.
@@ -85,7 +85,7 @@ pub enum TrainError {
         /// The system's words.
         source: std::io::Error,
     },
-    /// The run folder holds something already, or not what is needed.
+    /// The run folder holds a run already, or lacks what is needed.
     #[error("{}: {reason}", .path.display())]
     RunFolder {
         /// The folder or file.
@@ -93,7 +93,7 @@ pub enum TrainError {
         /// What is wrong and what to do.
         reason: String,
     },
-    /// The training went wrong, and `[health]` says to stop or that it was restored often enough.
+    /// The training went wrong, and `[health]` says stop, or was restored as often as `[health]` allows.
     #[error(
         "{}: step {step}: {reason}; the last good checkpoint is kept: go on with --resume and a lower \
          optimiser.learning_rate, or look at the cases of these steps in log.jsonl", .path.display()

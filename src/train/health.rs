@@ -1,50 +1,7 @@
-//! Is a training still learning? Counts what the device and the validations report, and says when something is to be done.
+//! Is a training still learning? Counts steps that are not finite and validations of one class, and says when to react.
 
+use super::{HealthConfig, Reaction};
 use serde::{Deserialize, Serialize};
-
-/// `[health]`: what happens when a training goes wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HealthConfig {
-    /// Consecutive steps with a loss or gradient that is not finite behind which `nonfinite` is done; 0: never. Such a
-    /// gradient is not applied.
-    pub nonfinite_steps: u64,
-    /// `continue`, `restore` or `stop`.
-    pub nonfinite: Reaction,
-    /// Consecutive validations that predict every case as one class throughout, behind which `collapsed` is done;
-    /// 0: never.
-    pub collapsed_validations: u64,
-    /// `continue`, `restore` or `stop`.
-    pub collapsed: Reaction,
-    /// Factor on the learning rate with each restoration.
-    pub learning_rate_factor: f64,
-    /// Restorations behind which the training stops.
-    pub most_restorations: u32,
-}
-
-impl Default for HealthConfig {
-    fn default() -> Self {
-        Self {
-            nonfinite_steps: 5,
-            nonfinite: Reaction::Restore,
-            collapsed_validations: 5,
-            collapsed: Reaction::Continue,
-            learning_rate_factor: 0.5,
-            most_restorations: 3,
-        }
-    }
-}
-
-/// What is done about a training that went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reaction {
-    /// Only told.
-    Continue,
-    /// Back to the last good checkpoint, with a smaller learning rate.
-    Restore,
-    /// The training ends with an error; its last good checkpoint is kept.
-    Stop,
-}
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +59,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// That of a run whose newest validations predicted this.
+    /// The health of a run whose newest validations predicted this.
     pub(super) fn new(config: &HealthConfig, predictions: Predictions) -> Self {
         Self { config: config.clone(), nonfinite: 0, parameters_lost: false, predictions }
     }
@@ -127,24 +84,24 @@ impl Health {
         self.parameters_lost |= !finite;
     }
 
-    /// Whether the state is worth a checkpoint: not while steps have no effect, nor while a network that knew more than
-    /// one class before predicts only one.
+    /// Whether the state is good enough for a checkpoint: no while steps have no effect, or while a network that knew several
+    /// classes predicts only one.
     pub(super) fn is_well(&self) -> bool {
         let Predictions { collapsed, structured } = self.predictions;
         self.nonfinite == 0 && !self.parameters_lost && (collapsed == 0 || structured.is_none())
     }
 
-    /// The newest step whose checkpoint is good, where that is known.
+    /// The newest step whose checkpoint is good, if that is known.
     pub(super) fn good_until(&self, trouble: Trouble) -> Option<u64> {
         self.predictions.structured.filter(|_| matches!(trouble, Trouble::Collapsed(_)))
     }
 
-    /// What is to be done now, if anything.
+    /// What is wrong and how to react, if anything is.
     pub(super) fn trouble(&self) -> Option<(Trouble, Reaction)> {
         let config = &self.config;
         let reached = |count: u64, limit: u64| limit > 0 && count >= limit;
         if self.parameters_lost {
-            // No step can mend them.
+            // No step can repair them.
             let reaction = if config.nonfinite == Reaction::Stop { Reaction::Stop } else { Reaction::Restore };
             return Some((Trouble::Parameters, reaction));
         }
@@ -156,7 +113,7 @@ impl Health {
         nonfinite.into_iter().chain(collapsed).find(|(_, reaction)| *reaction != Reaction::Continue)
     }
 
-    /// Starts to count anew, behind a restoration.
+    /// Starts to count anew, after a restoration.
     pub(super) fn recovered(&mut self) {
         *self = Self::new(&self.config, Predictions { collapsed: 0, ..self.predictions });
     }

@@ -15,7 +15,6 @@ mod health;
 mod kernels;
 mod lock;
 mod log;
-mod patch;
 mod preflight;
 mod preview;
 mod profiler;
@@ -26,13 +25,13 @@ mod validation;
 pub use checkpoint::StoredWeights;
 #[cfg(feature = "fuzzing")]
 pub(crate) use checkpoint::fuzz as fuzz_checkpoint;
-pub use config::{Config, ConfigError, Preset, Setting, did_you_mean, nearest_name};
+pub use config::{
+    Config, ConfigError, HealthConfig, Preset, Reaction, Setting, choose_patch, did_you_mean, nearest_name,
+};
 pub use error::TrainError;
 pub use folder::{PLAN_FILE, refuse_used};
-pub use health::{HealthConfig, Reaction};
 pub use kernels::{KERNELS_FILE, note_on_adapter};
 use log::Event;
-pub use patch::choose_patch;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
 pub use run::{Part, Progress, RunSettings, Started, Summary, train, train_on};

@@ -1,4 +1,4 @@
-//! What can be wrong with a training before its first step, found without a device and without writing anything.
+//! Checks before the first step, without a device and without writing anything.
 
 use super::folder::{choose_split, refuse_used};
 use super::run::initial_model;
@@ -10,7 +10,7 @@ use std::path::Path;
 /// The data set of a training, and everything that is wrong with it.
 #[derive(Debug)]
 pub struct CheckedData {
-    /// The cases that have image and label; none where there is no data set.
+    /// The cases that have image and label; `None` without a data set.
     pub dataset: Option<Dataset>,
     /// The classes.
     pub classes: Classes,
@@ -18,11 +18,11 @@ pub struct CheckedData {
     pub most_voxels: usize,
     /// All problems, in the order of the cases.
     pub problems: Vec<TrainError>,
-    /// What a person should know of the files.
+    /// What is unusual about the files.
     pub warnings: Warnings,
 }
 
-/// What is trained, where nothing is wrong.
+/// What is trained, if nothing is wrong.
 #[derive(Debug)]
 pub struct Preflight {
     /// Which cases train, validate and test.
@@ -54,8 +54,8 @@ pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
     }
 }
 
-/// Checks the configuration, the split, the run folder, the model to start from and the checkpoint to resume from
-/// against data that were checked.
+/// Checks configuration, split, run folder, the model to start from and the checkpoint to resume from, for data that
+/// [`check_data`] found sound.
 ///
 /// # Errors
 /// All problems of these.

@@ -1,6 +1,5 @@
-//! Samples of a case as a training would see them.
+//! Samples of a case as a training sees them.
 
-use super::config::{Labels, Patch};
 use super::{Config, TrainError, choose_patch};
 use crate::augment::{Augmenter, Extents};
 use crate::data::{Batch, Dataset, Examined, Loader, Warnings};
@@ -12,23 +11,23 @@ use crate::report::SampleTile;
 use crate::tensor::ValueId;
 use std::sync::Arc;
 
-/// Other cases whose histograms a sample may take on.
+/// Other cases whose histograms samples are matched to.
 const PARTNERS: usize = 3;
 
 /// Samples of one case.
 #[derive(Debug)]
 pub struct Preview {
-    /// The first sample as it was loaded, then all of them augmented.
+    /// The first sample as it was loaded, then all samples augmented.
     pub tiles: Vec<SampleTile>,
     /// Extents x, y, z.
     pub extents: [usize; 3],
     /// Spacing x, y, z in mm.
     pub spacing: [f64; 3],
-    /// What a person should know of the files of the data set.
+    /// What is unusual about the files of the data set.
     pub warnings: Warnings,
 }
 
-/// Augments `count` samples of the case of this index of a data set that was opened with the configuration's classes.
+/// Augments `count` samples of the case of this index. The data set was opened with the configuration's classes.
 ///
 /// # Errors
 /// [`TrainError`] that names the file or key.
@@ -42,10 +41,7 @@ pub fn preview(
     let Examined { classes, warnings, .. } = dataset.examine_sound()?;
     let classes = classes.count();
     let patch = choose_patch(config, &dataset.cases, config.network(classes).divisor())?;
-    let mut config = config.clone();
-    config.data.patch = Patch::Fixed(patch);
-    config.data.labels = Labels(dataset.classes.clone());
-    config.data.resolve(&dataset.cases)?;
+    let config = config.resolved(patch, dataset.classes.as_ref(), &dataset.cases)?;
     let cases: Vec<_> = (0..=PARTNERS.min(dataset.cases.len() - 1))
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())
         .collect();

@@ -11,8 +11,8 @@ mod validate;
 pub(super) use initial::initial_model;
 pub use recover::train_on;
 
-use super::checkpoint::Origin;
-use super::health::{Health, Restorations};
+use super::checkpoint::{Origin, Position};
+use super::health::Health;
 use super::log::{Event, Log};
 use super::profiler::StepProfiler;
 use super::{Config, StepResult, TrainError, Trainer, Validation};
@@ -25,77 +25,87 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a person asks of `train`.
+/// The settings of a run: what `train` takes besides the device.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
     /// The data set.
     pub data: PathBuf,
     /// The run folder.
     pub out: PathBuf,
-    /// The configuration; on resuming, that of the run folder.
+    /// The configuration; that of the run folder when a run is resumed.
     pub config: Config,
-    /// The text of the plan that the configuration follows, which the run folder keeps.
+    /// Text of the plan that the configuration follows, if any. The run folder keeps it.
     pub plan: Option<String>,
-    /// Go on from the run folder's checkpoint.
+    /// Resume from the run folder's newest checkpoint.
     pub resume: bool,
-    /// Fold `i` of `k` instead of the shares of the configuration.
+    /// Fold `i` of `k` instead of the split of the configuration.
     pub fold: Option<(usize, usize)>,
-    /// Parameters to start from.
+    /// Model whose parameters the run starts from.
     pub init: Option<PathBuf>,
-    /// Time every dispatch of one step, and write `profile.json` and `profile.txt`.
+    /// Time every dispatch of one step into `profile.json` and `profile.txt`.
     pub profile: bool,
 }
 
 impl RunSettings {
-    /// A new run from initial parameters, on the configuration's split, without a plan or a profile.
+    /// A new run with initial parameters and the configuration's split.
     pub fn new(data: impl Into<PathBuf>, out: impl Into<PathBuf>, config: Config) -> Self {
         let (data, out) = (data.into(), out.into());
         Self { data, out, config, plan: None, resume: false, fold: None, init: None, profile: false }
     }
 }
 
-/// What a training tells while it runs.
+/// Receives what happens in a run, and may stop it. By default it ignores everything; `()` does so, too.
 pub trait Progress {
-    /// Once, before the first step: the network, the input's extents x, y, z, device memory in bytes, and the steps.
-    fn started(&mut self, run: &Started<'_>);
-    /// The result of a step; results come a few steps late.
-    fn step(&mut self, result: &StepResult);
+    /// Called once, before the first step.
+    fn started(&mut self, run: &Started<'_>) {
+        let _ = run;
+    }
+    /// The result of a step. Results arrive a few steps late.
+    fn step(&mut self, result: &StepResult) {
+        let _ = result;
+    }
     /// The validation cases were predicted.
-    fn validated(&mut self, step: u64, dice: &[Option<f64>], mean_dice: Option<f64>, best: bool);
-    /// Wall-clock time that a part of the work has taken.
+    fn validated(&mut self, step: u64, dice: &[Option<f64>], mean_dice: Option<f64>, best: bool) {
+        let _ = (step, dice, mean_dice, best);
+    }
+    /// Wall-clock time of a part of the work.
     fn spent(&mut self, part: Part, time: Duration) {
         let _ = (part, time);
     }
-    /// Files of the data set have an oddity; by default a note.
+    /// Something unusual about files of the data set; by default a note.
     fn warning(&mut self, notice: &Notice) {
         self.note(&notice.to_string());
     }
-    /// Something that a person should know.
-    fn note(&mut self, text: &str);
-    /// The last step is done and its checkpoint written. What is still to come are the test and the report; a process that
-    /// ends before loses no step, and `--resume` makes up for them.
+    /// A message for the user.
+    fn note(&mut self, text: &str) {
+        let _ = text;
+    }
+    /// The last step is done and its checkpoint written. Test and report follow; if the process ends before them, `--resume`
+    /// does them.
     fn trained(&mut self) {}
-    /// Asked between steps, between cases, and between the windows of a case: the number of a signal that asks the training
-    /// to write a checkpoint and end.
+    /// The number of a signal that asks the training to write a checkpoint and end. Called between steps, cases, and windows
+    /// of a case: a step that has begun is finished first.
     fn stop(&self) -> Option<i32> {
         None
     }
 }
 
-/// Where the time of a training goes.
+impl Progress for () {}
+
+/// A part of the work, for [`Progress::spent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Waiting for a batch.
     Loader,
     /// Steps: encoding, and waiting for the device.
     Device,
-    /// Validations, with their pictures and models.
+    /// Validations, with pictures and models.
     Validation,
     /// Checkpoints.
     Checkpoint,
 }
 
-/// See [`Progress::started`].
+/// What is about to be trained, for [`Progress::started`].
 #[derive(Debug)]
 pub struct Started<'a> {
     /// The network.
@@ -104,22 +114,22 @@ pub struct Started<'a> {
     pub patch: [usize; 3],
     /// Samples per step.
     pub batch: usize,
-    /// Passes per step over which gradients are accumulated.
+    /// Passes of a step.
     pub passes: usize,
-    /// Device memory.
+    /// Device memory of the plan in bytes.
     pub device_bytes: u64,
     /// Cases of training, validation and test.
     pub cases: [usize; 3],
-    /// Steps done before.
+    /// Steps done.
     pub step: u64,
-    /// Steps at the end.
+    /// Steps in all.
     pub steps: u64,
 }
 
-/// What a training came to.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Summary {
-    /// Best mean Dice on the validation cases and its step.
+    /// Best mean Dice on the validation cases, and its step.
     pub best: Option<(f64, u64)>,
     /// Scores of the test cases with the best model; `None` without test cases.
     pub test: Option<Evaluation>,
@@ -127,7 +137,7 @@ pub struct Summary {
     pub weights: String,
     /// Fingerprint of the kept model.
     pub model: String,
-    /// What a person should know of the files of the data set.
+    /// What is unusual about the files of the data set.
     pub warnings: Warnings,
 }
 
@@ -138,31 +148,25 @@ struct Run<'a, P: Progress> {
     trainer: Trainer,
     predictor: Predictor,
     validation: Validation,
-    /// For the volumes of training and validation together.
+    /// Memory for prepared volumes of training and validation together.
     cache: CacheBudget,
     network: Network,
     preprocessing: Preprocessing,
-    /// Extents x, y, z of the network's input.
-    patch: [usize; 3],
     log: Log,
-    best: Option<(f64, u64)>,
-    /// Until its step has been profiled.
+    /// Progress of the run; what the newest validations predicted is in `health`.
+    position: Position,
+    /// Present until its step has been profiled.
     profiler: Option<StepProfiler>,
     origin: Origin,
-    /// Whether the validation that is due after the last step, if one is, has been done.
-    validated: bool,
-    /// First sample of the next step.
-    sample: u64,
     /// Step of the newest checkpoint.
     saved: Option<u64>,
-    /// A model that is to be kept and could not be written yet.
+    /// The best model, while it could not be written.
     unwritten: Option<Model>,
     health: Health,
-    restorations: Restorations,
-    /// Cases that are trained on, and how they are prepared.
+    /// Training cases, and how they are prepared.
     training: Vec<Case>,
     preparation: Preparation,
-    /// What a person should know of the files of the data set.
+    /// What is unusual about the files of the data set.
     warnings: Warnings,
 }
 
@@ -174,7 +178,7 @@ pub fn train<P: Progress>(gpu: &Arc<Gpu>, settings: &RunSettings, progress: &mut
     train_after(gpu, settings, progress, None)
 }
 
-/// Like [`train`]; `lost` is why the device before this one is gone.
+/// Like [`train`], after the loss of a device for the reason `lost`.
 fn train_after<P: Progress>(
     gpu: &Arc<Gpu>,
     settings: &RunSettings,
@@ -191,5 +195,5 @@ fn train_after<P: Progress>(
     let evaluation = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, evaluation.as_ref(), &test)?;
-    Ok(Summary { best: run.best, test: evaluation, weights, model, warnings: run.warnings })
+    Ok(Summary { best: run.position.best, test: evaluation, weights, model, warnings: run.warnings })
 }

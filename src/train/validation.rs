@@ -18,7 +18,7 @@ pub struct CaseDice {
     pub constant: bool,
 }
 
-/// The validation cases, kept in memory as far as a budget goes and else read for each validation.
+/// The validation cases. Those within a budget of memory are kept, the others are read for each validation.
 #[derive(Debug)]
 pub struct Validation {
     cases: Vec<Case>,
@@ -53,7 +53,7 @@ pub struct Predicted<'a> {
 }
 
 impl Validation {
-    /// Validation on cases, which are read when they are predicted first.
+    /// Validation on cases. They are read when they are first predicted.
     pub fn new(cases: &[Case], preparation: &Preparation, budget: &CacheBudget) -> Self {
         Self { cases: cases.to_vec(), preparation: preparation.clone(), cache: Cache::new(budget.clone()) }
     }
@@ -73,7 +73,7 @@ impl Validation {
         })
     }
 
-    /// Predicts every case; `seen` gets each. `go_on` is asked after every window and may end the validation.
+    /// Predicts every case and passes it to `seen`. `go_on` is called after every window and may end the validation.
     ///
     /// # Errors
     /// [`TrainError::Data`] that names the file of a case, [`TrainError`] when the device failed, or that of `go_on`.
@@ -103,7 +103,7 @@ impl Validation {
     }
 }
 
-/// Probabilities of a case, unless `go_on` says no after one of its windows.
+/// Probabilities of a case, unless `go_on` ends it after a window.
 fn predict(
     predictor: &Predictor,
     prepared: &Prepared,
@@ -116,7 +116,7 @@ fn predict(
     Ok(predicted.map(|()| probabilities)?)
 }
 
-/// Ends a prediction after the window at which `go_on` says no, and keeps the reason.
+/// Ends a prediction after the window where `go_on` fails, and keeps the reason.
 pub(super) fn asking(
     go_on: impl Fn() -> Result<(), TrainError>,
     ended: &mut Option<TrainError>,

@@ -8,7 +8,7 @@ use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
 use vnet_engine::tensorboard::proto::{Content, Event, START, What};
 use vnet_engine::tensorboard::record::{masked_crc, write_record};
 use vnet_engine::tensorboard::{EventFile, scalar};
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, train};
 
 pub const TESTS: [(&str, bool, fn()); 4] = [
     ("records_come_back_up_to_the_first_that_is_cut_or_changed", false, records),
@@ -106,9 +106,6 @@ fn files() {
 struct Quiet;
 
 impl Progress for Quiet {
-    fn started(&mut self, _run: &Started<'_>) {}
-    fn step(&mut self, _result: &StepResult) {}
-    fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {}
     fn note(&mut self, text: &str) {
         panic!("{text}");
     }

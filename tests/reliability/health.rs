@@ -57,7 +57,7 @@ fn restored() {
     let events = log(&run);
     let dice = events.iter().filter_map(|e| e["mean_dice"].as_f64().filter(|_| e["event"] == "validation"));
     let best = format!("best validation Dice {:.4}", dice.reduce(f64::max).expect("validations"));
-    assert!(text(&output.stdout).contains(&best), "{best}, also behind a restoration: {}", text(&output.stdout));
+    assert!(text(&output.stdout).contains(&best), "{best}, also after a restoration: {}", text(&output.stdout));
     let at = events.iter().position(|e| e["event"] == "restored").unwrap_or_else(|| panic!("{message}"));
     assert_eq!(steps_of(&events, "restored").len(), 1, "{message}");
     let [to, from] = ["step", "from"].map(|key| events[at][key].as_u64().expect("a step"));
@@ -66,21 +66,11 @@ fn restored() {
     assert!(to >= 1 && to + 2 == from, "from {from} to {to}");
     assert_eq!(events[at]["learning_rate_factor"].as_f64(), Some(1e-6));
     assert!(events[at]["reason"].as_str().is_some_and(|r| r.contains("2 validations in a row")), "{}", events[at]);
-    // The steps behind it are done again, and change next to nothing.
+    // The steps after it are done again, and change next to nothing.
     let again = &events[at..];
     assert_eq!(steps_of(again, "step"), (to + 1..=STEPS).collect::<Vec<_>>());
     assert!(steps_of(again, "collapsed").is_empty(), "{message}");
     assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 2, "the newest two");
-}
-
-/// Waits until so many validations have predicted one class throughout.
-fn wait_for_collapse(run: &Path, times: usize) {
-    let seen = || std::fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"collapsed\"").count();
-    let patience = std::time::Instant::now();
-    while seen() < times {
-        assert!(patience.elapsed().as_secs() < 600, "no {times} of them");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
 }
 
 fn counted_across_a_kill() {
@@ -89,7 +79,7 @@ fn counted_across_a_kill() {
     let keys = ["health.collapsed=restore", "health.learning_rate_factor=1e-6", "health.collapsed_validations=5"];
     succeed(&mut collapsing(&expected, STEPS, &keys));
     let mut child = spawn(&mut collapsing(&run, STEPS, &keys));
-    wait_for_collapse(&run, 2);
+    wait_for(&run, "collapsed", 2);
     child.kill().expect("SIGKILL");
     child.wait().expect("an end");
     succeed(&mut resume(&run));
@@ -101,11 +91,10 @@ fn signalled() {
     let folder = fresh();
     let run = folder.path().join("run");
     let child = spawn(&mut collapsing(&run, ENDLESS, &["health.collapsed=continue"]));
-    wait_for_collapse(&run, 4);
+    wait_for(&run, "collapsed", 4);
     signal(&child, "TERM");
     let message = text(&child.wait_with_output().expect("an end").stderr);
-    let step: u64 =
-        message.split("after step ").nth(1).and_then(|t| t.split(';').next()?.parse().ok()).expect("a step");
+    let step = stopped_after(&message);
     assert!(checkpoint(&run, step).exists(), "{message}");
     // The newest two from before are there as well.
     assert_eq!(std::fs::read_dir(run.join("checkpoint")).expect("a folder").count(), 3, "{message}");

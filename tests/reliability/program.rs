@@ -99,12 +99,23 @@ pub fn spawn(command: &mut Command) -> Child {
 
 /// Waits until the run's log holds `count` steps.
 pub fn wait_for_steps(run: &Path, count: usize) {
-    let patience = Instant::now();
-    let steps = || fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches("\"event\":\"step\"").count();
-    while steps() < count {
-        assert!(patience.elapsed() < Duration::from_secs(600), "no {count} steps in {}", run.display());
-        std::thread::sleep(Duration::from_millis(5));
+    wait_for(run, "step", count);
+}
+
+/// Waits until the run's log holds `count` of these events.
+pub fn wait_for(run: &Path, event: &str, count: usize) {
+    let (patience, event) = (Instant::now(), format!("\"event\":\"{event}\""));
+    let seen = || fs::read_to_string(run.join("log.jsonl")).unwrap_or_default().matches(&event).count();
+    while seen() < count {
+        assert!(patience.elapsed() < Duration::from_secs(600), "no {count} of {event} in {}", run.display());
+        std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The step after which a signal stopped a training, by its message.
+pub fn stopped_after(message: &str) -> u64 {
+    let step = message.split("after step ").nth(1).and_then(|rest| rest.split(';').next()?.parse().ok());
+    step.unwrap_or_else(|| panic!("no step in {message}"))
 }
 
 /// The log apart from times, starts, waits for the loader and files that could not be written.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, Started, StepResult, TrainError, train};
+use vnet_engine::train::{Config, Preset, Progress, RunSettings, Setting, TrainError, train};
 
 pub const TESTS: [(&str, bool, fn()); 8] = [
     ("a_validation_ends_after_the_window_in_which_it_is_asked_to", true, within_a_validation),
@@ -30,8 +30,7 @@ fn stop_and_go_on(name: &str, status: i32, words: &str) {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(status), "{message}");
     assert!(message.contains(words) && message.contains("--resume") && !message.contains("error"), "{message}");
-    let step: u64 =
-        message.split("after step ").nth(1).and_then(|t| t.split(';').next()?.parse().ok()).expect("a step");
+    let step = stopped_after(&message);
     assert!(checkpoint(&run, step).exists(), "{message}");
     let last = step + 3;
     succeed(resume(&run).args(["--steps", &last.to_string()]));
@@ -91,12 +90,9 @@ struct Ends {
 }
 
 impl Progress for Ends {
-    fn started(&mut self, _run: &Started<'_>) {}
-    fn step(&mut self, _result: &StepResult) {}
     fn validated(&mut self, _step: u64, _dice: &[Option<f64>], _mean: Option<f64>, _best: bool) {
         self.validations += 1;
     }
-    fn note(&mut self, _text: &str) {}
     fn trained(&mut self) {
         self.waits_for_the_test = false;
     }

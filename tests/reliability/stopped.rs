@@ -56,6 +56,6 @@ fn a_run_folder_takes_one_process() {
     wait_for_steps(&run, before + 2);
     first.kill().expect("SIGKILL");
     first.wait().expect("an end");
-    assert!(run.join("run.lock").exists(), "the file stays behind");
+    assert!(run.join("run.lock").exists(), "the file is left over");
     succeed(resume(&run).args(["--steps", "4"]));
 }

@@ -140,7 +140,7 @@ fn no_home() {
 }
 
 fn decimal_commas() {
-    let message = &ODD;
+    let message = &*ODD;
     let loss = message.split("loss ").nth(1).and_then(|t| t.split_whitespace().next()).expect("a loss");
     assert!(loss.contains('.') && loss.parse::<f64>().is_ok(), "{message}");
 }

@@ -10,25 +10,25 @@ use crate::data::{Normalisation, Sampling};
 const ANISOTROPIC: f64 = 3.0;
 /// Part of the volume within the box of its non-zero voxels below which zeros are a mask (nnU-Net's).
 const MASKED: f64 = 0.75;
-/// An intensity that only air in Hounsfield units is below.
+/// Hounsfield units below which there is only air.
 const AIR: f64 = -500.0;
-/// Part of the cases that must be so for a rule to hold of the data set.
+/// Part of the cases for which a rule must hold.
 const NEARLY_ALL: f64 = 0.95;
-/// Views of each training case from which augmentation is on.
+/// Augmentation is on if each training case is seen this often.
 const VIEWS: f64 = 20.0;
 
-/// The spacing that is trained on.
+/// The spacing of the network's input.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spacing {
     pub(super) mm: [f64; 3],
-    /// The axis that is taken finer than its median.
+    /// The axis that is finer than its median.
     pub(super) finer: Option<usize>,
     /// Whether voxels were made larger so that a patch covers enough.
     pub(super) coarsened: bool,
 }
 
-/// The median spacing; along an axis that is three times as coarse as the finest and has a third of the others' voxels,
-/// the tenth percentile.
+/// The median spacing. Along an axis that is three times as coarse as the finest and has a third of the others' voxels, the
+/// tenth percentile.
 pub(super) fn target_spacing(fingerprint: &Fingerprint) -> Spacing {
     let median: [f64; 3] = std::array::from_fn(|axis| fingerprint.median(|case| case.spacing[axis]));
     let extents = fingerprint.median_extents(median);
@@ -47,13 +47,13 @@ pub(super) fn target_spacing(fingerprint: &Fingerprint) -> Spacing {
     spacing
 }
 
-/// A number of mm for people: three digits behind the point.
+/// A number of mm with three decimals.
 pub(super) fn three_digits(mm: f64) -> f64 {
     ((mm * 1e3).round() / 1e3).max(0.01)
 }
 
 impl Spacing {
-    /// `covers` is whether a patch covers enough in the end.
+    /// The reason; `covers` says whether a patch covers enough in the end.
     pub(super) fn reason(&self, fingerprint: &Fingerprint, covers: bool) -> String {
         let range = |percent: f64| -> [f64; 3] {
             std::array::from_fn(|axis| three_digits(fingerprint.percentile(percent, |case| case.spacing[axis])))
@@ -76,7 +76,7 @@ impl Spacing {
     }
 }
 
-/// What the intensities are, and why.
+/// The normalisation, and the reason.
 pub(super) fn normalisation(fingerprint: &Fingerprint) -> (Normalisation, String) {
     let declared = fingerprint.modality.as_deref();
     if declared.is_some_and(|modality| modality.eq_ignore_ascii_case("ct")) {
@@ -110,7 +110,7 @@ fn share(fingerprint: &Fingerprint, of: impl Fn(&CaseFacts) -> bool) -> f64 {
     fingerprint.cases.iter().filter(|case| of(case)).count() as f64 / fingerprint.cases.len().max(1) as f64
 }
 
-/// Whether all that is labelled lies in the centred patch.
+/// Whether all labelled voxels lie in the centred patch.
 pub(super) fn is_held(case: &CaseFacts, patch: [usize; 3], spacing: [f64; 3]) -> bool {
     let Some(labelled) = case.labelled else { return true };
     (0..3).all(|axis| {
@@ -191,16 +191,12 @@ pub(super) fn augmentation(design: &mut Design, fingerprint: &Fingerprint, budge
 /// `[training]` besides length, batch and loss.
 pub(super) fn training(design: &mut Design, shape: &Shape) {
     design.config.training.ema_decay = 0.0;
-    design.because(
-        "training.ema_decay",
-        "0: no averaged weights; 0.99 averages about the last hundred steps.".to_owned(),
-    );
+    design.because("training.ema_decay", "0: no averaged weights; 0.99 averages about the last hundred steps.");
     design.config.training.patience = 0;
-    let patience = "0: no early stopping, since the schedule ends in small steps that still gain.";
-    design.because("training.patience", patience.to_owned());
-    let threads = if shape.batch > 1 { 2 } else { 1 };
-    design.config.training.loader_threads = threads;
-    design.because("training.loader_threads", "one per sample of a step.".to_owned());
+    design
+        .because("training.patience", "0: no early stopping, since the schedule ends in small steps that still gain.");
+    design.config.training.loader_threads = if shape.batch > 1 { 2 } else { 1 };
+    design.because("training.loader_threads", "one per sample of a step.");
 }
 
 /// `[optimiser]` and `[schedule]`.
@@ -209,18 +205,16 @@ pub(super) fn optimiser(design: &mut Design, shape: &Shape) {
     design.config.optimiser.learning_rate = if wide { 3e-4 } else { 1e-3 };
     design.because(
         "optimiser.kind",
-        "V-Net has no normalisation layers, which nnU-Net's SGD at 0.01 relies on; Adam scales each weight's step."
-            .to_owned(),
+        "V-Net has no normalisation layers, which nnU-Net's SGD at 0.01 relies on; Adam scales each weight's step.",
     );
     let rate = match wide {
         true => "a third of that of narrower networks: five levels of 16 to 256 channels without normalisation.",
         false => "that of the presets small and tiny.",
     };
-    design.because("optimiser.learning_rate", rate.to_owned());
-    design.because("optimiser.weight_decay", "0, as in the presets for Adam.".to_owned());
-    design.because("optimiser.clip_norm", "nnU-Net's 12: one odd patch does not throw the weights.".to_owned());
-    design.because("schedule.kind", "poly, as nnU-Net: down to 0 at the last step.".to_owned());
-    design.because("schedule.power", "nnU-Net's.".to_owned());
-    design
-        .because("schedule.warm_up", "steps that rise from 0: the head's first gradients are the largest.".to_owned());
+    design.because("optimiser.learning_rate", rate);
+    design.because("optimiser.weight_decay", "0, as in the presets for Adam.");
+    design.because("optimiser.clip_norm", "nnU-Net's 12: one odd patch does not throw the weights.");
+    design.because("schedule.kind", "poly, as nnU-Net: down to 0 at the last step.");
+    design.because("schedule.power", "nnU-Net's.");
+    design.because("schedule.warm_up", "steps that rise from 0: the head's first gradients are the largest.");
 }

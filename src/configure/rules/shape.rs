@@ -1,4 +1,4 @@
-//! Spacing, patch, base, levels and batch, which all pay from the same budget.
+//! Spacing, patch, base, levels and batch, which share one budget of time and memory.
 
 use super::choices::{Spacing, target_spacing, three_digits};
 use super::{Budget, Design};
@@ -11,29 +11,29 @@ use crate::plan::human_bytes;
 use crate::train::config::Patch;
 use crate::train::{Config, Forecast, Preset, TrainError};
 
-/// Channels of level 0 that are tried, the most first.
+/// Channels of level 0 to try, largest first.
 const BASES: [usize; 3] = [16, 8, 4];
-/// Batches that are tried: the paper's and nnU-Net's smallest, then one sample.
+/// Batches to try: the paper's, which is also nnU-Net's smallest, then one sample.
 const BATCHES: [usize; 2] = [2, 1];
 /// Convolutions per stage of the paper.
 const CONVOLUTIONS: [usize; 5] = [1, 2, 3, 3, 3];
 /// Voxels along the shortest axis of the coarsest level, at least (nnU-Net's).
 const COARSEST: usize = 4;
-/// Voxels of a patch, or the whole median volume where that is smaller, for which a wider network is worth its time.
+/// Voxels that a patch must have for a wider network, unless it is the whole median volume.
 const WORTHWHILE: usize = 64 * 64 * 64;
 /// Part of the median volume that a patch covers, at least (nnU-Net's).
 const COVERED: f64 = 0.25;
 /// Factor by which voxels are made larger at a time (nnU-Net's).
 const COARSER: f64 = 1.03;
-/// Steps within the budget, at least, and how often each training case is seen.
+/// Steps within the budget, and views of each training case, at least.
 const STEPS: f64 = 1000.0;
 const EPOCHS: f64 = 10.0;
-/// Part of the cases that train when nobody says otherwise.
+/// Part of the cases that train, in the presets.
 const TRAINING: f64 = 0.7;
 /// Part of the device's memory that a training may take.
 const MEMORY: f64 = 0.8;
 
-/// What allows no more.
+/// What limits the patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limit {
     Time,
@@ -62,11 +62,11 @@ pub(super) struct Shape {
     pub(super) seconds: f64,
     /// Bytes of the forecast.
     pub(super) memory: u64,
-    /// What made the patch smaller than the median volume, if anything did.
+    /// What made the patch smaller than the median volume, if it is.
     limit: Option<Limit>,
-    /// Whether a patch that is worth its time is too much for every width.
+    /// Whether no width allows a patch that is large enough.
     narrowest: bool,
-    /// What two samples of this patch exceed, if they do.
+    /// What two samples of this patch exceed, if anything.
     against_two: Option<Limit>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn samples_wanted(cases: usize) -> f64 {
     EPOCHS * (TRAINING * cases as f64).max(1.0)
 }
 
-/// One step of nnU-Net's way to larger voxels: axes that are much finer than the coarsest first, then all.
+/// One step of nnU-Net's way to larger voxels: first the axes that are much finer than the coarsest, then all.
 pub(super) fn coarser(spacing: [f64; 3]) -> [f64; 3] {
     let most = spacing.into_iter().fold(0.0, f64::max);
     let fine = spacing.map(|mm| most / mm > 2.0);
@@ -107,7 +107,7 @@ pub(super) fn choose_shape(fingerprint: &Fingerprint, budget: &Budget, target: &
             return search.finished(shape);
         }
     }
-    // Whatever can be had, with the narrowest network; more time than there is, where nothing is fast enough.
+    // The narrowest network with whatever patch fits, over the time if nothing is fast enough.
     match search.largest(&spacing, BASES[2], BATCHES[1])?.or(search.smallest(&spacing)?) {
         Some(shape) => Ok(Shape { narrowest: true, ..search.finished(shape)? }),
         None => search.too_large(&spacing),
@@ -142,7 +142,7 @@ impl Search<'_> {
         Ok(shape)
     }
 
-    /// The largest patch of this network within time and memory; `None` where none is.
+    /// The largest patch of this network within time and memory, if there is one.
     fn largest(&self, spacing: &Spacing, base: usize, batch: usize) -> Result<Option<Shape>, TrainError> {
         let mut shape = self.whole(spacing, base, batch)?;
         loop {
@@ -166,7 +166,7 @@ impl Search<'_> {
         Ok(limit.is_none().then_some(shape))
     }
 
-    /// Covers enough, and knows what speaks against two samples.
+    /// Makes the patch cover enough, and finds what two samples would exceed.
     fn finished(&self, shape: Shape) -> Result<Shape, TrainError> {
         let shape = self.covering(shape)?;
         let mut two = Shape { batch: 2, seconds: 2.0 / shape.batch as f64 * shape.seconds, ..shape.clone() };
@@ -174,7 +174,7 @@ impl Search<'_> {
         Ok(Shape { against_two, ..shape })
     }
 
-    /// Larger voxels until the patch covers enough of the median volume, or none of this network is to be had.
+    /// Larger voxels until the patch covers enough of the median volume, or nothing fits.
     fn covering(&self, mut shape: Shape) -> Result<Shape, TrainError> {
         while !shape.covers() {
             let mut spacing = Spacing { coarsened: true, ..shape.spacing.clone() };
@@ -192,7 +192,7 @@ impl Search<'_> {
         let edge = COARSEST * shape.divisor();
         let graph = InferenceGraph::new(&shape.network(self.fingerprint.classes), 1, [edge; 3])?;
         let forward: u64 = graph.layers.iter().map(|layer| layer.flops).sum();
-        // The gradients of inputs and of weights take what the forward pass takes, each.
+        // The gradients of inputs and of weights each cost as much as the forward pass.
         Ok(3.0 * forward as f64 / edge.pow(3) as f64 / self.budget.nominal.flops_per_second(shape.base))
     }
 
@@ -200,7 +200,7 @@ impl Search<'_> {
         shape.is_fast(self.fingerprint, self.budget)
     }
 
-    /// Sets the forecast of memory; the limit where it is too much.
+    /// Sets the forecast of memory; returns the limit if it is exceeded.
     fn memory_limit(&self, shape: &mut Shape) -> Result<Option<Limit>, TrainError> {
         let mut config = Preset::Small.config();
         shape.apply(&mut config);
@@ -222,7 +222,8 @@ impl Search<'_> {
         let [x, y, z] = rounded(median, 2);
         let needed = Network::new(1, self.fingerprint.classes, smallest);
         let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
-        let ways = "no patch of a network with base 4 fits; give --memory-budget or another --device".to_owned();
+        let ways =
+            "no patch of a network with base 4 fits; give a larger --memory-budget or another --device".to_owned();
         Err(TrainError::Budget {
             needed: forecast.total(),
             budget: self.budget.memory.unwrap_or(0).min(forecast.total()),
@@ -255,7 +256,7 @@ impl Shape {
         config.network(classes)
     }
 
-    /// Takes one divisor off the axis that is longest in mm; false where none can be shorter.
+    /// Shortens the axis that is longest in mm by one divisor; false if none can be shorter.
     fn shrink(&mut self) -> bool {
         let divisor = self.divisor();
         let long = (0..3).filter(|&axis| self.patch[axis] > COARSEST * divisor);
@@ -289,7 +290,7 @@ impl Shape {
             self.median.iter().min().unwrap_or(&0)
         );
         design.because("network.encoder", levels);
-        design.because("network.decoder", "as the encoder, without its coarsest level.".to_owned());
+        design.because("network.decoder", "as the encoder, without its coarsest level.");
         design.because("data.spacing", self.spacing.reason(fingerprint, self.covers()));
         design.because("data.patch", self.reason_of_patch(is_fast));
         design.because("training.batch", self.reason_of_batch());

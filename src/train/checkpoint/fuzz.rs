@@ -1,8 +1,7 @@
 use super::{Checkpoint, seal};
 use std::path::Path;
 
-/// Reads a checkpoint from bytes as they are, then with the checksum that they need, so that what lies behind it is
-/// reached too.
+/// Reads a checkpoint from bytes, then again with a correct checksum, so that the code after that check is reached too.
 pub(crate) fn fuzz(bytes: &[u8]) {
     let path = Path::new("c.safetensors");
     let _ = Checkpoint::decode(path, bytes);

@@ -1,9 +1,9 @@
 //! The state of a training: what a step depends on, and nothing else.
 //!
-//! A checkpoint is a safetensors file with the tensors `parameter/NAME`, `moment1/NAME`, but for SGD `moment2/NAME`, and with
-//! `training.ema_decay` `ema/NAME`, in PyTorch's order, and the metadata key `vnet_engine_checkpoint`: JSON of [`State`], with
-//! a checksum over the whole file ([`seal`]). Everything else follows from it: the learning rate is a function of
-//! configuration and step, and sample number s one of (seed, s).
+//! A checkpoint is a safetensors file. Its tensors are `parameter/NAME`, `moment1/NAME`, `moment2/NAME` if the optimiser has
+//! second moments, and `ema/NAME` with `training.ema_decay`, all in PyTorch's order. Its metadata key
+//! `vnet_engine_checkpoint` holds [`State`] as JSON, with a checksum of the whole file ([`seal`]). Everything else follows: the
+//! learning rate is a function of configuration and step, and sample number s one of (seed, s).
 
 #[cfg(feature = "fuzzing")]
 mod fuzz;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 const KEY: &str = "vnet_engine_checkpoint";
 const FORMAT: u32 = 2;
 
-/// What an error says behind the file's name, which whoever reports it puts before.
+/// An error without its file's name, which the message has elsewhere.
 fn without_path(path: &Path, error: &ModelError) -> String {
     let text = error.to_string();
     text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) step: u64,
     /// First sample of the next step.
     pub(super) sample: u64,
-    /// Whether the validation that is due after the step, if one is, has been done.
+    /// Whether no validation is due after the step.
     pub(super) validated: bool,
     /// Best mean Dice on the validation cases so far, and its step.
     pub(super) best: Option<(f64, u64)>,
@@ -63,11 +63,11 @@ pub(super) struct State {
     pub(super) predictions: Predictions,
     /// Fingerprint of the parameters.
     pub(super) weights: String,
-    /// What else may decide on the bits of the next step.
+    /// What else the bits of the next step may depend on.
     pub(super) origin: Origin,
 }
 
-/// Weights of the newest checkpoint of a run, for people and other programs.
+/// The weights of a run's newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoredWeights {
     /// Steps done.
@@ -79,7 +79,7 @@ pub struct StoredWeights {
 }
 
 impl StoredWeights {
-    /// Those of a run folder; `None` where it has no checkpoint that is whole.
+    /// Those of a run folder; `None` without an intact checkpoint.
     pub fn read(run: &Path) -> Option<Self> {
         let State { step, weights, origin, .. } = store::newest(run).ok()?.checkpoint.state;
         Some(Self { step, fingerprint: weights, config_blake3: origin.config_blake3 })
@@ -90,7 +90,7 @@ impl StoredWeights {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Origin {
-    /// The effective configuration, TOML, and behind it the kernels of the table, where there is one.
+    /// The effective configuration as TOML, followed by the measured kernels, if there are any.
     config: String,
     /// BLAKE3 of it.
     config_blake3: String,
@@ -124,7 +124,7 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// That of a run that has not begun.
+    /// The position of a run that has not begun.
     pub(super) fn start(patch: [usize; 3]) -> Self {
         let (restorations, predictions) = (Restorations::default(), Predictions::default());
         Self { validated: true, best: None, patch, sample: 0, restorations, predictions }
@@ -132,7 +132,7 @@ impl Position {
 }
 
 impl Origin {
-    /// That of a trainer with this effective configuration.
+    /// The origin of a trainer with this effective configuration.
     pub(super) fn new(trainer: &Trainer, config: &Config) -> Self {
         let config = config.to_toml() + &kernels_toml(trainer.executor().gpu().target());
         let device = trainer.executor().gpu().description();
@@ -146,7 +146,7 @@ impl Origin {
         }
     }
 
-    /// What differs, in words for a person, where the bits of a resumed run may therefore differ.
+    /// What differs, in words. The bits of a resumed run may differ where this does.
     pub(super) fn differences(&self, now: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.config_blake3 != now.config_blake3 {
@@ -164,7 +164,7 @@ impl Origin {
     }
 }
 
-/// The choices of the table of kernels that is followed, without times, as TOML to stand behind a configuration.
+/// The measured choices of kernels, without times, as TOML to append to a configuration.
 fn kernels_toml(target: &Target) -> String {
     let table = target.policy.table().into_iter();
     let line =
@@ -173,7 +173,7 @@ fn kernels_toml(target: &Target) -> String {
     table.map(|table| format!("\n[measured_kernels]\n{}", lines(table))).collect()
 }
 
-/// BLAKE3 of all that the device is told to do in a step.
+/// BLAKE3 of all dispatches of a step.
 fn plan_digest(trainer: &Trainer) -> String {
     let plan = trainer.executor().plan();
     let mut hasher = blake3::Hasher::new();
@@ -193,7 +193,7 @@ fn differing_keys(before: &str, after: &str) -> Vec<String> {
 }
 
 impl Checkpoint {
-    /// Reads the state of a trainer whose results have all arrived.
+    /// Reads the state of a trainer; all its results must have arrived.
     pub(super) fn of(trainer: &Trainer, origin: &Origin, position: Position) -> Result<Self, TrainError> {
         let named = |arena: &[f32]| tensors_from_arena(&trainer.training().graph, trainer.layout(), arena);
         let parameters = named(&trainer.parameters()?);
@@ -232,7 +232,7 @@ impl Checkpoint {
         Position { validated, best, patch, sample, restorations, predictions }
     }
 
-    /// Whether every parameter and moment is.
+    /// Whether every parameter and moment is finite.
     pub(super) fn is_finite(&self) -> bool {
         self.tensors.values().all(|t| t.data.iter().all(|x| x.is_finite()))
     }
@@ -245,7 +245,7 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    /// A checkpoint, if the file is as it was written; else what is wrong with it.
+    /// The checkpoint of a file; else what is wrong with the file.
     fn decode(path: &Path, bytes: &[u8]) -> Result<Self, String> {
         if !seal::is_intact(bytes) {
             return Err("is damaged (its checksum does not match)".to_owned());
@@ -267,7 +267,7 @@ impl Checkpoint {
         Ok(Self { path: path.to_owned(), state, tensors })
     }
 
-    /// Whether a training of this network can go on from here.
+    /// Checks that a training of this network can go on from here.
     ///
     /// # Errors
     /// [`TrainError`] that names the tensor, what was expected and what was found.
@@ -297,7 +297,7 @@ impl Checkpoint {
         let moment1 = self.arena(trainer, "moment1")?;
         let moment2 = trainer.has_second_moment().then(|| self.arena(trainer, "moment2")).transpose()?;
         trainer.restore(self.state.step, &parameters, &moment1, moment2.as_deref());
-        // A run that averages only from here on starts from the parameters.
+        // Without an average in the file, the average starts at the parameters.
         if self.tensors.keys().any(|name| name.starts_with("ema/")) {
             trainer.set_average(&self.arena(trainer, "ema")?);
         }

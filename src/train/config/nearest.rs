@@ -1,14 +1,13 @@
-//! Names that a person may have meant.
+//! Suggestions for names that do not exist.
 
 use std::cmp::Reverse;
 
-/// Letters of a name that are compared: the distance takes time with the product of the lengths.
+/// Letters of a name that are compared: the time grows with the product of the lengths.
 const LONGEST: usize = 80;
 
-/// The name that a person may have meant: the nearest by insertions, deletions, substitutions and swaps of neighbours
-/// (Damerau-Levenshtein), if at most a third of the letters differ, as rustc has it, and not all of them. Of keys with dots
-/// the part after the last one has to be near; of equally near ones that of the nearest table is taken, and of those the one
-/// that ends like the name.
+/// The most similar name, by insertions, deletions, substitutions and swaps of neighbours (Damerau-Levenshtein), if at most a
+/// third of the letters differ, as in rustc, and not all of them. In keys with dots the part after the last dot counts. Of
+/// equally near keys that of the nearest table is taken, and of those the one with the most equal last letters.
 pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(LONGEST).collect();
     let (table, last) = parts(&name);

@@ -1,5 +1,6 @@
 use super::{
-    AutoOr, ByteSize, Config, DataConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig, TrainingConfig,
+    AutoOr, ByteSize, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig,
+    TrainingConfig,
 };
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
@@ -7,7 +8,7 @@ use crate::kernel::Algorithms;
 use crate::nn::Architecture;
 use crate::nn::vnet::VNet;
 use crate::registry::{Choice, Hyperparameters, Kind, Registry};
-use crate::train::{HealthConfig, MemoryMode};
+use crate::train::MemoryMode;
 use serde::Serialize;
 
 /// A named configuration to start from.

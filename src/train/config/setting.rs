@@ -7,7 +7,7 @@ use toml::{Table, Value};
 /// Dots in the key of a setting, at most: one more than keys have.
 const MOST_DOTS: usize = 3;
 
-/// The value of one key, from outside a file.
+/// The value of one key, from the command line or a program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
     /// What a mistake names, such as `--steps 0`.
@@ -36,7 +36,7 @@ impl Setting {
     pub fn option(option: &str, key: &str, value: impl Serialize + Display) -> Self {
         let shown = value.to_string();
         let origin = format!("{option} {shown}");
-        // Whole numbers beyond TOML's are refused as what they look like.
+        // TOML has no such large number: as text the key refuses it.
         let value = Value::try_from(value).unwrap_or(Value::String(shown));
         Self { origin, assignment: Some((key.to_owned(), value)) }
     }

@@ -27,7 +27,7 @@ pub(super) fn replay(log: &[u8], step: u64, restorations: u32) -> (u64, Curves) 
     (kept, curves)
 }
 
-/// Adds what an event tells to the curves.
+/// Adds the numbers of an event to the curves.
 pub(super) fn add(curves: &mut Curves, event: &Value) {
     let Some(step) = event["step"].as_u64() else { return };
     if event["event"] == "restored" {

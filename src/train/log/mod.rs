@@ -66,7 +66,7 @@ impl Log {
         Curves { class_names, ..self.curves.clone() }
     }
 
-    /// Appends a line, now or with a later one: [`Log::flush`] tells whether all are in the file.
+    /// Appends a line, now or with a later one. [`Log::flush`] fails if some are not in the file.
     pub fn write(&mut self, event: &Event) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_millis() as f64 / 1e3);
         serde_json::to_writer(self.file.waiting(), &Line { event, time }).expect("events are always JSON");

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl<P: Progress> Run<'_, P> {
-    /// Writes the last models, and logs the fingerprints of the last parameters and of the kept model, and returns them.
+    /// Writes the last models; logs and returns the fingerprints of the last parameters and of the best model.
     pub(super) fn finish(&mut self) -> Result<[String; 2], TrainError> {
         let last = self.write_last_models()?;
         let fingerprints = [last.fingerprint(), Model::read(&self.model_path())?.fingerprint()];
@@ -37,7 +37,7 @@ impl<P: Progress> Run<'_, P> {
         let predictions = folder.join("predictions");
         create(&predictions)?;
         let model = Model::read(&self.model_path())?;
-        let predictor = Predictor::new(gpu, &model, self.patch)?;
+        let predictor = Predictor::new(gpu, &model, self.position.patch)?;
         let preparation = self.preprocessing.preparation(self.network.classes);
         for case in cases {
             self.go_on()?;
@@ -81,7 +81,7 @@ impl<P: Progress> Run<'_, P> {
             .map_err(|error| train_error(error, &overlays))
     }
 
-    /// `report.html`: configuration, curves, the last overlay, the test scores and some test cases in one file.
+    /// Writes `report.html`: configuration, curves, the last overlay, the test scores and some test cases.
     pub(super) fn report(
         &self,
         gpu: &Gpu,
@@ -96,7 +96,7 @@ impl<P: Progress> Run<'_, P> {
             ),
             ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
             ("Steps".to_owned(), self.trainer.step_count().to_string()),
-            ("Patch".to_owned(), format!("{:?} voxels", self.patch)),
+            ("Patch".to_owned(), format!("{:?} voxels", self.position.patch)),
         ];
         facts.extend(self.warnings.notices().iter().map(|notice| ("Warning".to_owned(), notice.to_string())));
         facts.extend(self.settings.config.facts());
@@ -117,7 +117,7 @@ impl<P: Progress> Run<'_, P> {
     }
 }
 
-/// What is wrong with the test cases, as an error of the training.
+/// An error of the test cases as an error of the training.
 fn train_error(error: EvaluateError, folder: &Path) -> TrainError {
     match error {
         EvaluateError::Data(error) => TrainError::Data(error),

@@ -1,4 +1,4 @@
-//! The parameters that a run starts from: new ones, or those of a model, whose head may be of other classes.
+//! The parameters that a run starts from: new ones, or those of a model.
 
 use super::{Progress, RunSettings};
 use crate::nn::model::{initial_arena, parameter_shapes, tensors_from_arena};
@@ -13,12 +13,12 @@ const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 #[derive(Debug)]
 pub(in crate::train) struct Initial {
     model: Model,
-    /// Classes of the model where they are not those of the training, so that the head starts anew.
+    /// Classes of the model, if they are not those of the training. The head then starts anew.
     pub(in crate::train) other_classes: Option<usize>,
 }
 
-/// Reads the model to start from. It must have the parameters of the network that is trained; those of the head only
-/// where it has the same number of classes.
+/// Reads the model to start from. Its parameters must be those of the network that is trained, apart from the head of a model
+/// with another number of classes.
 pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<Initial, TrainError> {
     let model = Model::read(path)?;
     let other_classes = (model.network.classes != network.classes).then_some(model.network.classes);
@@ -41,7 +41,7 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
     }
 }
 
-/// The parameter arena of a run's start; tells of a head that starts anew, and returns that in words for the log.
+/// The parameter arena that a run starts with, and in words where it is from, for the log. A head that starts anew is noted.
 pub(super) fn initial_parameters<P: Progress>(
     settings: &RunSettings,
     network: &Network,

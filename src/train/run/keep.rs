@@ -1,4 +1,4 @@
-//! What a run writes on the way: its best model and checkpoints.
+//! Files that a run writes: models and checkpoints.
 
 use super::{Progress, Run};
 use crate::kernel::Arena;
@@ -13,8 +13,8 @@ impl<P: Progress> Run<'_, P> {
         self.settings.out.join("model.safetensors")
     }
 
-    /// Keeps the model as it is now, with averaged parameters where there are some; where it cannot be written, in
-    /// memory until it can. False where it is not finite, and not kept.
+    /// Keeps the present model as the best one, with averaged parameters if there are any. If it cannot be written it waits in
+    /// memory. False for a model that is not finite, which is not kept.
     pub(super) fn keep_model(&mut self) -> Result<bool, TrainError> {
         let model = self.model(self.trainer.best_arena())?;
         let finite = model.tensors.values().flat_map(|tensor| &tensor.data).all(|p| p.is_finite());
@@ -31,8 +31,8 @@ impl<P: Progress> Run<'_, P> {
         self.trainer.model(arena, &self.network, &self.preprocessing)
     }
 
-    /// Writes the parameters behind the last step, `model_last.safetensors`, and their average where there is one,
-    /// `model_ema.safetensors`; returns the first.
+    /// Writes the parameters after the last step, `model_last.safetensors`, and their average if there is one,
+    /// `model_ema.safetensors`. Returns the former.
     pub(super) fn write_last_models(&self) -> Result<Model, TrainError> {
         let last = self.model(Arena::Parameters)?;
         last.write(&self.settings.out.join("model_last.safetensors"))?;
@@ -50,7 +50,7 @@ impl<P: Progress> Run<'_, P> {
         Ok(())
     }
 
-    /// Writes a checkpoint; a failure is an error only of the last one.
+    /// Writes a checkpoint. Only for the last one a failure is an error.
     pub(super) fn checkpoint(&mut self, last: bool) -> Result<(), TrainError> {
         match self.write_checkpoint(last) {
             Err(error) if !last && !matches!(error, TrainError::Gpu(_)) => self.warn_unwritten(Err(error)),
@@ -59,16 +59,14 @@ impl<P: Progress> Run<'_, P> {
         Ok(())
     }
 
-    /// Writes model and log first: a run that goes on from a checkpoint finds both as they were. A state that is not worth
-    /// going back to is not written, unless the run ends here: then it is, beside those that are, if it is finite.
+    /// Writes the model and the log, then the checkpoint: a run that resumes from it finds both as they were. A state that is
+    /// not good is only written where the run ends, if it is finite, and then removes no good one.
     pub(super) fn write_checkpoint(&mut self, ends: bool) -> Result<(), TrainError> {
         self.write_model()?;
         self.log.flush()?;
         let shown = self.log.board().map_or(Ok(()), Board::flush);
         self.warn_unwritten(shown);
-        let (validated, best, patch, sample) = (self.validated, self.best, self.patch, self.sample);
-        let (restorations, predictions) = (self.restorations, self.health.predictions());
-        let position = Position { validated, best, patch, sample, restorations, predictions };
+        let position = Position { predictions: self.health.predictions(), ..self.position };
         let checkpoint = Checkpoint::of(&self.trainer, &self.origin, position)?;
         let (finite, step) = (checkpoint.is_finite(), self.trainer.step_count());
         self.health.parameters(finite);
@@ -88,11 +86,12 @@ impl<P: Progress> Run<'_, P> {
         Ok(())
     }
 
-    /// Tells of a file that could not be written, as on a full disk. What was there before is there still.
+    /// Notes a file that could not be written, as on a full disk. The old file is still there.
     pub(super) fn warn_unwritten(&mut self, result: Result<(), TrainError>) {
         if let Err(error) = result {
             let step = self.trainer.step_count();
-            self.progress.note(&format!("step {step}: {error}; the training goes on and tries again when it is due"));
+            self.progress
+                .note(&format!("step {step}: {error}; the training goes on and tries again when the file is due"));
             self.log.write(&Event::Unwritten { step, reason: error.to_string() });
         }
     }

@@ -1,15 +1,15 @@
-//! What a run does when it goes wrong: restorations, and one new device for one that was lost.
+//! What a run does when something goes wrong: it goes back to a good checkpoint, or on with a new device.
 
 use super::{Progress, Run, RunSettings, Summary, train_after};
 use crate::data::{Loader, LoaderSettings};
 use crate::gpu::{Gpu, GpuError};
 use crate::infer::InferError;
-use crate::train::health::{Reaction, Restorations, Trouble};
-use crate::train::{Event, TrainError, checkpoint};
+use crate::train::health::{Restorations, Trouble};
+use crate::train::{Event, Reaction, TrainError, checkpoint};
 use std::sync::Arc;
 
-/// Trains on the device that `open` opens. When it is lost, the run goes on from its newest checkpoint on a device that is
-/// opened anew, once.
+/// Trains on the device that `open` opens. If the device is lost, the run goes on from its newest checkpoint on a new device,
+/// once.
 ///
 /// # Errors
 /// [`TrainError`] that names the file, key or shape; what was written before is kept.
@@ -25,7 +25,7 @@ pub fn train_on<P: Progress>(
         return end;
     }
     drop(gpu);
-    progress.note(&format!("{reason}; a device is opened anew, and the run goes on from its newest checkpoint"));
+    progress.note(&format!("{reason}; the run goes on from its newest checkpoint on a new device"));
     let again = RunSettings { resume: true, init: None, ..settings.clone() };
     train_after(&open()?, &again, progress, Some(reason))
 }
@@ -39,7 +39,7 @@ fn loss_of_the_device(error: &TrainError) -> Option<String> {
 }
 
 impl<P: Progress> Run<'_, P> {
-    /// All steps, with the reactions of `[health]` to what goes wrong on the way.
+    /// All steps, with the reactions of `[health]`.
     pub(super) fn healthy_steps(&mut self) -> Result<(), TrainError> {
         loop {
             let loader = self.loader()?;
@@ -51,9 +51,10 @@ impl<P: Progress> Run<'_, P> {
         }
     }
 
-    /// The batches from the next sample on.
+    /// Batches from the next sample on.
     fn loader(&self) -> Result<Loader, TrainError> {
-        let settings = self.settings.config.loader_settings(self.patch, self.trainer.pass_batch(), self.sample);
+        let settings =
+            self.settings.config.loader_settings(self.position.patch, self.trainer.pass_batch(), self.position.sample);
         let settings = LoaderSettings { cache: self.cache.clone(), ..settings };
         Ok(Loader::start(self.training.clone(), self.preparation.clone(), settings)?)
     }
@@ -69,12 +70,12 @@ impl<P: Progress> Run<'_, P> {
         TrainError::Unhealthy { path: self.settings.out.clone(), step, reason }
     }
 
-    /// Goes back to the last good checkpoint with a smaller learning rate. What is written there says so, before later
-    /// checkpoints go: a process that dies in between goes on from one of them and meets the trouble again.
+    /// Goes back to the last good checkpoint with a smaller learning rate. That checkpoint is rewritten before later ones are
+    /// removed: a process that dies in between resumes from one of those and meets the trouble again.
     fn restore(&mut self, trouble: Trouble) -> Result<(), TrainError> {
         let health = &self.settings.config.health;
-        if self.restorations.count >= health.most_restorations {
-            return Err(self.unhealthy(trouble, "as often as health.most_restorations allows it was restored before"));
+        if self.position.restorations.count >= health.most_restorations {
+            return Err(self.unhealthy(trouble, "it was restored as often as health.most_restorations allows"));
         }
         let results = self.trainer.finish()?;
         self.record(results);
@@ -82,15 +83,15 @@ impl<P: Progress> Run<'_, P> {
         let out = &self.settings.out;
         let good = checkpoint::newest_until(out, self.health.good_until(trouble))?.checkpoint;
         good.restore(&mut self.trainer)?;
-        // The best model stays the best, and its file with it.
-        (self.sample, self.validated) = (good.state.sample, good.state.validated);
-        self.restorations = Restorations {
-            count: self.restorations.count + 1,
-            learning_rate: self.restorations.learning_rate * health.learning_rate_factor,
+        // The best model so far stays the best.
+        (self.position.sample, self.position.validated) = (good.state.sample, good.state.validated);
+        self.position.restorations = Restorations {
+            count: self.position.restorations.count + 1,
+            learning_rate: self.position.restorations.learning_rate * health.learning_rate_factor,
         };
         self.health.recovered();
         let step = self.trainer.step_count();
-        let learning_rate_factor = self.restorations.learning_rate;
+        let learning_rate_factor = self.position.restorations.learning_rate;
         self.log.write(&Event::Restored { step, from, reason: trouble.to_string(), learning_rate_factor });
         self.write_checkpoint(true)?;
         checkpoint::remove_after(out, step)?;

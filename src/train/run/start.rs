@@ -1,14 +1,12 @@
-//! The start of a run: what is trained on, with what, and from which state.
+//! The start of a run: data, device, network, and the state to start or resume from.
 
 use super::initial::initial_parameters;
 use super::{Progress, Run, RunSettings, Started};
 use crate::data::{Case, Classes, Dataset, Examined};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
-use crate::nn::Network;
 use crate::profile::Roofline;
 use crate::train::checkpoint::{self, Checkpoint, Origin, Position};
-use crate::train::config::{Labels, Patch};
 use crate::train::folder::{choose_split, prepare, store_config};
 use crate::train::health::Health;
 use crate::train::kernels::choose_kernels;
@@ -29,7 +27,8 @@ impl<'a, P: Progress> Run<'a, P> {
             Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
         let classes = classes.count();
-        let network = network_for(settings, classes)?;
+        let network = settings.config.network(classes);
+        network.validate().map_err(ConfigError::from)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;
@@ -40,14 +39,13 @@ impl<'a, P: Progress> Run<'a, P> {
             Some(loaded) => loaded.state.patch,
             None => choose_patch(&settings.config, &training, network.divisor())?,
         };
-        let mut config = settings.config.clone();
-        config.data.patch = Patch::Fixed(patch);
-        config.data.labels = Labels(dataset.classes.clone());
-        config.data.resolve(&training)?;
-        // Measured first, while the device has memory to spare.
+        let config = settings.config.resolved(patch, dataset.classes.as_ref(), &training)?;
+        // Before the training takes the device's memory.
         let roofline = settings.profile.then(|| Roofline::measure(gpu)).transpose()?;
         let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
-        let mut trainer = trainer_for(gpu, settings, &network, patch)?;
+        let (trainer_settings, [x, y, z]) = (settings.config.trainer_settings(), patch);
+        check_budget(gpu, &network, &trainer_settings, [z, y, x])?;
+        let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         let origin = Origin::new(&trainer, &config);
         let position = loaded.as_ref().map_or_else(|| Position::start(patch), Checkpoint::position);
         let mut initialised = None;
@@ -82,19 +80,15 @@ impl<'a, P: Progress> Run<'a, P> {
                 &preparation,
                 dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),
             ),
-            patch,
+            position,
             saved: Some(trainer.step_count()),
             trainer,
             network,
             log,
-            best: position.best,
             profiler,
             origin,
-            validated: position.validated,
             unwritten: None,
-            sample: position.sample,
             health: Health::new(&settings.config.health, position.predictions),
-            restorations: position.restorations,
             training,
             preparation,
             warnings,
@@ -133,7 +127,7 @@ impl<'a, P: Progress> Run<'a, P> {
         }
         self.progress.started(&Started {
             network: &self.network,
-            patch: self.patch,
+            patch: self.position.patch,
             batch: self.settings.config.training.batch,
             passes: self.trainer.passes(),
             device_bytes,
@@ -142,24 +136,6 @@ impl<'a, P: Progress> Run<'a, P> {
             steps: self.settings.config.training.steps,
         });
     }
-}
-
-/// The network of the configuration.
-fn network_for(settings: &RunSettings, classes: usize) -> Result<Network, TrainError> {
-    let network = settings.config.network(classes);
-    network.validate().map_err(ConfigError::from)?;
-    Ok(network)
-}
-
-fn trainer_for(
-    gpu: &Arc<Gpu>,
-    settings: &RunSettings,
-    network: &Network,
-    [x, y, z]: [usize; 3],
-) -> Result<Trainer, TrainError> {
-    let trainer_settings = settings.config.trainer_settings();
-    check_budget(gpu, network, &trainer_settings, [z, y, x])?;
-    Trainer::new(gpu, network, &trainer_settings, [z, y, x])
 }
 
 /// The newest intact checkpoint. Damaged ones are renamed, with a note.

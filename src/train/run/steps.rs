@@ -2,13 +2,13 @@
 
 use super::{Part, Progress, Run};
 use crate::data::{Batch, Loader};
-use crate::train::health::{Reaction, Trouble};
+use crate::train::health::Trouble;
 use crate::train::profiler::StepProfiler;
-use crate::train::{Event, StepResult, TrainError};
+use crate::train::{Event, Reaction, StepResult, TrainError};
 use std::time::{Duration, Instant};
 
 impl<P: Progress> Run<'_, P> {
-    /// All steps, or those up to the first trouble; when a signal ends them before, the checkpoint is written first.
+    /// All steps, or those up to the first trouble. If a signal ends them, a checkpoint is written first.
     pub(super) fn steps_or_checkpoint(&mut self, loader: Loader) -> Result<Option<(Trouble, Reaction)>, TrainError> {
         let end = self.steps(loader);
         if matches!(end, Err(TrainError::Interrupted { .. })) && self.saved != Some(self.trainer.step_count()) {
@@ -24,8 +24,8 @@ impl<P: Progress> Run<'_, P> {
         let (steps, passes, batch) = (training.steps, self.trainer.passes(), training.batch as u64);
         let due = |every: u64, step: u64| step == steps || (every > 0 && step.is_multiple_of(every));
         let step = self.trainer.step_count();
-        // Also where a run is cut to the steps that it has done, before its first validation.
-        if !self.validated || (step >= steps && !self.model_path().exists()) {
+        // The second case: a run was shortened to the steps that it had done before its first validation.
+        if !self.position.validated || (step >= steps && !self.model_path().exists()) {
             self.validate(step)?;
             self.checkpoint(step >= steps)?;
         }
@@ -36,7 +36,7 @@ impl<P: Progress> Run<'_, P> {
                 return self.stop_early().map(|()| None);
             }
             let scheduled = self.settings.config.learning_rate(self.trainer.step_count());
-            let learning_rate = scheduled * self.restorations.learning_rate;
+            let learning_rate = scheduled * self.position.restorations.learning_rate;
             let before = Instant::now();
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
             waited += self.told(Part::Loader, before);
@@ -46,11 +46,11 @@ impl<P: Progress> Run<'_, P> {
                 None => self.trainer.step(&batches, learning_rate)?,
             };
             self.told(Part::Device, before);
-            self.sample += batch;
+            self.position.sample += batch;
             self.record(results);
             let step = self.trainer.step_count();
             let (validate, keep) = (due(training.validate_every, step), due(training.checkpoint_every, step));
-            self.validated = !validate;
+            self.position.validated = !validate;
             if validate || keep {
                 let before = Instant::now();
                 let results = self.trainer.finish()?;
@@ -81,15 +81,16 @@ impl<P: Progress> Run<'_, P> {
     fn is_exhausted(&self) -> bool {
         let training = &self.settings.config.training;
         let waited = training.patience.saturating_mul(training.validate_every);
-        waited > 0 && self.best.is_some_and(|(_, step)| self.trainer.step_count() >= step.saturating_add(waited))
+        waited > 0
+            && self.position.best.is_some_and(|(_, step)| self.trainer.step_count() >= step.saturating_add(waited))
     }
 
-    /// The end of a training that learns nothing more. It stays one that can be resumed.
+    /// Ends a training that no longer improves. It can still be resumed.
     fn stop_early(&mut self) -> Result<(), TrainError> {
-        let (step, best_step) = (self.trainer.step_count(), self.best.map_or(0, |(_, step)| step));
+        let (step, best_step) = (self.trainer.step_count(), self.position.best.map_or(0, |(_, step)| step));
         let patience = self.settings.config.training.patience;
         self.progress.note(&format!(
-            "step {step}: no better mean Dice in {patience} validations since step {best_step}; the training ends here \
+            "step {step}: no better mean Dice in {patience} validations since step {best_step}; the training stops early \
              (training.patience)"
         ));
         self.log.write(&Event::EarlyStop { step, best_step });
@@ -101,7 +102,7 @@ impl<P: Progress> Run<'_, P> {
         Ok(())
     }
 
-    /// Tells what the time since `before` went into, and returns it.
+    /// Reports the time since `before`, and returns it.
     fn told(&mut self, part: Part, before: Instant) -> Duration {
         let time = before.elapsed();
         self.progress.spent(part, time);
@@ -123,7 +124,7 @@ impl<P: Progress> Run<'_, P> {
         batches: &[Batch],
         learning_rate: f64,
     ) -> Result<Vec<StepResult>, TrainError> {
-        // The device is idle before, so that nothing else is in the times.
+        // The device finishes first, so that nothing else is timed.
         let mut results = self.trainer.finish()?;
         let (newer, timings) = self.trainer.profile_step(batches, learning_rate)?;
         results.extend(newer);
@@ -140,7 +141,8 @@ impl<P: Progress> Run<'_, P> {
             if !result.gradient_norm.is_finite() {
                 self.progress.note(&format!("step {step}: the gradient is not finite; the step had no effect"));
             } else if !result.loss.is_finite() {
-                self.progress.note(&format!("step {step}: the loss is not finite; the gradient is, and was applied"));
+                self.progress
+                    .note(&format!("step {step}: the loss is not finite; the gradient is finite and was applied"));
             }
             self.log.write(&Event::of(result));
         }

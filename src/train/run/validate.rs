@@ -6,12 +6,12 @@ use crate::train::validation::{class_means, mean};
 use crate::train::{Event, Predicted, TrainError};
 
 impl<P: Progress> Run<'_, P> {
-    /// Predicts the validation cases, draws one of them, and keeps the model when it is the best so far. Without
-    /// validation cases the latest model is kept.
+    /// Predicts the validation cases, draws the first, and keeps the model if it is the best so far. Without validation cases
+    /// the newest model is kept.
     pub(super) fn validate(&mut self, step: u64) -> Result<(), TrainError> {
         if self.validation.is_empty() {
             self.keep_model()?;
-            self.validated = true;
+            self.position.validated = true;
             return Ok(());
         }
         let overlays = self.settings.out.join("overlays");
@@ -42,7 +42,7 @@ impl<P: Progress> Run<'_, P> {
         self.warn_unwritten(drawn);
         let dice = class_means(&scores);
         let mean_dice = mean(scores.iter().flat_map(|s| s.dice.iter().flatten().copied()));
-        let best = mean_dice.is_some_and(|d| self.best.is_none_or(|(b, _)| d > b));
+        let best = mean_dice.is_some_and(|d| self.position.best.is_none_or(|(b, _)| d > b));
         self.log.write(&Event::Validation { step, dice: dice.clone(), mean_dice, best });
         self.progress.validated(step, &dice, mean_dice, best);
         let constant = scores.iter().all(|s| s.constant);
@@ -56,9 +56,9 @@ impl<P: Progress> Run<'_, P> {
         }
         let kept = (best || !self.model_path().exists()) && self.keep_model()?;
         if best && kept {
-            self.best = mean_dice.map(|d| (d, step));
+            self.position.best = mean_dice.map(|d| (d, step));
         }
-        self.validated = true;
+        self.position.validated = true;
         let curves = self.log.curves(names);
         for file in ["curves.svg", "curves.png"] {
             let written = write_curves(&self.settings.out.join(file), &curves);

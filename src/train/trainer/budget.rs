@@ -1,4 +1,4 @@
-//! Does a training fit the device, and if not, what would?
+//! Does a training fit the device's memory, and if not, which settings would?
 
 use super::{Forecast, MemoryMode, TrainerSettings};
 use crate::gpu::Gpu;
@@ -39,10 +39,10 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Changes that make the training fit, the gentlest of each kind: alone, or together with `--memory low`.
+    /// The smallest change of each kind that makes the training fit: alone, or together with `--memory low`.
     fn ways(&self) -> String {
         let normal = self.settings.memory == MemoryMode::Normal;
-        let low = self.with_memory(MemoryMode::Low);
+        let low = TrainerSettings { memory: MemoryMode::Low, ..self.settings.clone() };
         let mut ways = Vec::new();
         if normal && let Some(bytes) = self.fits(self.network, &low, self.extents) {
             ways.push(format!("--memory low ({})", human_bytes(bytes)));
@@ -60,10 +60,6 @@ impl Subject<'_> {
     fn smaller(&self, settings: &TrainerSettings, prefix: &str) -> Vec<String> {
         let found = [self.batch(settings), self.base(settings), self.patch(settings)];
         found.into_iter().flatten().map(|way| format!("{prefix}{way}")).collect()
-    }
-
-    fn with_memory(&self, memory: MemoryMode) -> TrainerSettings {
-        TrainerSettings { memory, ..self.settings.clone() }
     }
 
     /// The forecast's bytes, where it is within the budget.
@@ -90,7 +86,7 @@ impl Subject<'_> {
         })
     }
 
-    /// The largest patch among those that shrink the longest axis by one divisor of the network at a time.
+    /// The largest patch that fits, with the longest axis shrunk by one divisor of the network at a time.
     fn patch(&self, settings: &TrainerSettings) -> Option<String> {
         let divisor = self.network.divisor();
         let mut extents: [usize; 3] = std::array::from_fn(|axis| self.extents[axis].next_multiple_of(divisor[axis]));

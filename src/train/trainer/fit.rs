@@ -1,4 +1,4 @@
-//! The graph and the plan of a training that fit a device.
+//! The graph and the plan of a training that fits a device.
 
 use super::memory::lowest;
 use super::{MemoryMode, TrainerSettings};
@@ -41,7 +41,7 @@ impl Head {
     }
 }
 
-/// Plans with the largest share of the batch that fits the target, in as many passes as are asked for or more.
+/// Plans a training with the fewest passes, from `accumulation` on, whose part of the batch fits the target.
 pub(super) fn fit(
     network: &Network,
     settings: &TrainerSettings,
@@ -78,7 +78,7 @@ fn plan_training(
     if settings.ema_decay.is_some() {
         update = update.averaged(layout.elements, target);
     }
-    assert_eq!(update.grad_norm, Operand::Scratch(NORM_SCRATCH), "the norm lies where the trainer reads it");
+    assert_eq!(update.grad_norm, Operand::Scratch(NORM_SCRATCH), "the trainer reads the norm there");
     let stage = Stage { name: "update", dispatches: update.dispatches, scratch: update.scratch, cost: update.cost };
     let request = Request {
         graph: &training.graph,

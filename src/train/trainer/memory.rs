@@ -7,17 +7,17 @@ use crate::plan::{MemoryReport, Plan, PlanError};
 use crate::train::TrainError;
 use serde::{Deserialize, Serialize};
 
-/// One part of so many of the memory that can be saved is given up where that spares recomputation.
+/// Give up this part (1 / n) of the memory that can be saved, where that spares recomputation.
 const GIVEN_UP: u64 = 20;
 
-/// What a step does with activations between forward and backward pass.
+/// What happens to activations between forward and backward pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryMode {
     /// Keep them.
     #[default]
     Normal,
-    /// Compute some of them again: slower, in less memory, with the same results to the last bit.
+    /// Compute some of them again: slower, with less memory and the same bits.
     Low,
 }
 
@@ -91,8 +91,8 @@ impl Forecast {
     }
 }
 
-/// The training with the recomputation that needs least memory by its plan. Plans are made for stages recomputed as
-/// far as they can be; then, from the dearest stage on, as much is kept as the peak allows.
+/// The training with the recomputation that needs least memory by its plan. First all stages are recomputed as far as
+/// possible; then, from the most expensive stage on, as much is kept as the peak allows.
 pub(super) fn lowest(
     training: TrainingGraph,
     plan: impl Fn(&TrainingGraph) -> Result<Plan, PlanError>,
@@ -112,7 +112,7 @@ pub(super) fn lowest(
     }
     let least = best.1.memory.total();
     let limit = least + (most - least) / GIVEN_UP;
-    for stage in dearest_first(&training) {
+    for stage in most_expensive_first(&training) {
         for level in [Kept::All, Kept::Convolutions] {
             let mut candidate = kept.clone();
             candidate[stage] = level.min(kept[stage]);
@@ -128,7 +128,7 @@ pub(super) fn lowest(
 }
 
 /// The stages by the flops of their layers, most first.
-fn dearest_first(training: &TrainingGraph) -> Vec<usize> {
+fn most_expensive_first(training: &TrainingGraph) -> Vec<usize> {
     let stages = training.stages();
     let flops = |stage: &str| -> u64 { training.layers.iter().filter(|l| l.stage == stage).map(|l| l.flops).sum() };
     let mut order: Vec<usize> = (0..stages.len()).collect();

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use step::{InFlight, Pending};
 
-/// The device's part of a training: gradients of batches and updates of the parameters.
+/// Gradients of batches and updates of the parameters, on a device.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -81,9 +81,9 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Plans and allocates a training for inputs of `extents` `[D, H, W]`. Where the batch does not fit the device at
-    /// once, the largest share of it that does is repeated and gradients are accumulated. Kernels are those that the device is
-    /// asked for ([`Gpu::with_policy`]).
+    /// Plans and allocates a training for inputs of `extents` `[D, H, W]`. If the batch does not fit the device at once, it is
+    /// computed in several passes over which gradients are accumulated. The device's policy chooses the kernels
+    /// ([`Gpu::with_policy`]).
     ///
     /// # Errors
     /// [`TrainError`] when a setting is out of range, or not even a single sample fits.
@@ -96,8 +96,8 @@ impl Trainer {
         Self::in_passes(gpu, network, settings, extents, gpu.target())
     }
 
-    /// Like [`Trainer::new`] under the limits of `target`, which may be narrower than the device's: a smaller binding
-    /// limit gives more and smaller passes.
+    /// Like [`Trainer::new`], for a target other than the device's own: another kernel policy, or smaller limits, which give
+    /// more and smaller passes.
     ///
     /// # Errors
     /// [`TrainError`] when a setting is out of range, or not even a single sample fits.
@@ -126,7 +126,7 @@ impl Trainer {
         })
     }
 
-    /// The plan of a training, without a device: for `info` and for checks before anything is allocated.
+    /// The graph, the plan and the passes of a training, without a device: for checks before anything is allocated.
     ///
     /// # Errors
     /// [`TrainError`] when a setting is out of range, or not even a single sample fits the target.
@@ -199,7 +199,7 @@ impl Trainer {
         }
     }
 
-    /// The arena that predictions are made with: the moving average, where there is one, else the parameters.
+    /// The arena to predict with: the moving average, where there is one, else the parameters.
     pub fn best_arena(&self) -> Arena {
         if self.settings.ema_decay.is_some() { Arena::Average } else { Arena::Parameters }
     }
@@ -220,7 +220,7 @@ impl Trainer {
         Ok(self.executor.read_arena(Arena::Parameters)?)
     }
 
-    /// First and second moments; the second is absent where the optimiser keeps one.
+    /// Reads the first moments, and the second ones if the optimiser has them.
     ///
     /// # Errors
     /// [`TrainError::Gpu`] when the device failed.
@@ -229,7 +229,8 @@ impl Trainer {
         Ok((self.executor.read_arena(Arena::Moment1)?, second))
     }
 
-    /// Puts the trainer into the state of a checkpoint; the average starts at the parameters ([`Trainer::set_average`]).
+    /// Sets step, parameters and moments, as from a checkpoint. The average is set to the parameters; change it with
+    /// [`Trainer::set_average`].
     pub fn restore(&mut self, step: u64, parameters: &[f32], moment1: &[f32], moment2: Option<&[f32]>) {
         self.step = step;
         self.pending = Pending::default();
@@ -240,7 +241,7 @@ impl Trainer {
         }
     }
 
-    /// Whether the optimiser has one.
+    /// Whether the optimiser has a second moment.
     pub fn has_second_moment(&self) -> bool {
         self.settings.optimiser.optimiser.moments() == 2
     }

@@ -5,7 +5,7 @@ use crate::optim::{Adam, OptimiserSettings};
 use crate::train::TrainError;
 use std::sync::Arc;
 
-/// What a [`super::Trainer`] does in a step. Learning rates come with the steps.
+/// What a [`super::Trainer`] does in a step. The learning rate is an argument of each step.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -19,25 +19,25 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone)]
 pub struct TrainerSettings {
-    /// What is minimised.
+    /// Loss that is minimised.
     pub loss: Arc<dyn Loss>,
     /// Update rule, weight decay and clipping.
     pub optimiser: OptimiserSettings,
-    /// Samples of a step. Where they do not fit the device at once, gradients are accumulated over smaller batches.
+    /// Samples of a step. If they do not fit the device at once, gradients are accumulated over smaller batches.
     pub batch: usize,
-    /// Equal parts of the batch that are computed one after the other, with gradients accumulated, at least; more where
-    /// such a part does not fit the device at once.
+    /// Passes of a step, at least, over which gradients are accumulated: each computes an equal part of the batch. There are
+    /// more where such a part does not fit the device.
     pub accumulation: usize,
     /// What happens to activations between forward and backward pass.
     pub memory: MemoryMode,
     /// Decay of the exponential moving average of the parameters, above 0 and below 1; `None`: there is no average.
     pub ema_decay: Option<f64>,
-    /// How samples are changed at random, on the device; `None`: they are taken as they are.
+    /// Random changes of the samples, on the device; `None`: there are none.
     pub augmentation: Option<Augmentation>,
     /// Seed of the augmentation's random numbers.
     pub seed: u64,
-    /// Whether samples come with a margin of an eighth of the patch on all sides, from which rotations and deformations
-    /// take what they move into the patch ([`TrainerSettings::block`]). It is of no use without `augmentation`.
+    /// Whether samples have a margin of an eighth of the patch on all sides ([`TrainerSettings::block`]). Rotations and
+    /// deformations move voxels from there into the patch; without `augmentation` it is useless.
     pub margin: bool,
 }
 
@@ -61,12 +61,12 @@ impl Default for TrainerSettings {
 }
 
 impl TrainerSettings {
-    /// Extents of the samples of a patch, in the same order: with a margin of an eighth on all sides where there is one.
+    /// Extents of the samples for these extents of the patch, in the same order: larger by the margin, if there is one.
     pub fn block(&self, patch: [usize; 3]) -> [usize; 3] {
         patch.map(|extent| if self.margin { extent + 2 * (extent / 8) } else { extent })
     }
 
-    /// Whether every number is in its range.
+    /// Checks every number against its range. Hyperparameters of the optimiser are the caller's to check.
     pub(super) fn check(&self) -> Result<(), TrainError> {
         let expect = |good: bool, name, expected, found: String| match good {
             true => Ok(()),

@@ -13,14 +13,14 @@ use crate::train::TrainError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Results that may be on their way to the host before a step waits for the oldest: enough to keep the device busy, few
-/// enough that a failure is noticed soon.
+/// Steps in flight before the next one waits for the oldest: enough to keep the device busy, few enough to notice a failure
+/// soon.
 const MOST_IN_FLIGHT: usize = 3;
-/// From this time of a step on a single one is under way while the next is prepared: the device is busy all the same, and
-/// an end that is asked for waits for two steps at most.
+/// Steps that take this long are in flight one at a time while the next is prepared. The device stays busy, and a signal
+/// waits for two steps at most.
 const LONG_STEP: Duration = Duration::from_millis(500);
 
-/// What a batch may lack that augmentation needs.
+/// What augmentation needs and a batch may lack.
 const UNDESCRIBED: &str = "samples that are described for augmentation (a Loader describes them, Batch::of does not)";
 const WITHOUT_INTENSITIES: &str = "samples with the intensities of their volume, which augmentation needs";
 const WITHOUT_PARTNER: &str = "samples with the intensities of another volume, which histogram matching needs";
@@ -46,7 +46,7 @@ pub(super) struct InFlight {
     norm: Readback,
 }
 
-/// What a step gave.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepResult {
     /// Counted from 1.
@@ -62,13 +62,12 @@ pub struct StepResult {
 }
 
 impl Trainer {
-    /// One optimiser step on `passes` batches, [`Trainer::backward`] of each and then [`Trainer::update`]; returns results that
-    /// have arrived, oldest first.
+    /// One optimiser step on [`Trainer::passes`] batches: [`Trainer::backward`] of each, then [`Trainer::update`]. Returns the
+    /// results that have arrived, oldest first.
     ///
     /// # Errors
-    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or
-    /// do not say of their samples what the configured augmentation needs;
-    /// [`TrainError::Gpu`] when the device failed.
+    /// [`TrainError::Batch`] when number or size of the batches is not [`Trainer::passes`] or [`Trainer::pass_batch`], or when
+    /// samples lack what augmentation needs; [`TrainError::Gpu`] when the device failed.
     pub fn step(&mut self, batches: &[Batch], learning_rate: f64) -> Result<Vec<StepResult>, TrainError> {
         self.advance(batches, learning_rate, Executor::run)
     }
@@ -76,9 +75,8 @@ impl Trainer {
     /// Like [`Trainer::step`], with the same results, but times each dispatch.
     ///
     /// # Errors
-    /// [`TrainError::Batch`] when the batches are not those that [`Trainer::passes`] and [`Trainer::pass_batch`] ask for, or
-    /// do not say of their samples what the configured augmentation needs;
-    /// [`TrainError::Gpu`] when the device failed.
+    /// [`TrainError::Batch`] when number or size of the batches is not [`Trainer::passes`] or [`Trainer::pass_batch`], or when
+    /// samples lack what augmentation needs; [`TrainError::Gpu`] when the device failed.
     pub fn profile_step(
         &mut self,
         batches: &[Batch],
@@ -113,15 +111,15 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`TrainError::Batch`] when the batch is not what [`Trainer::pass_batch`] asks for, does not say of its samples what the
-    /// configured augmentation needs, or is one more than an update takes; [`TrainError::Gpu`] when the device failed.
+    /// [`TrainError::Batch`] when the size of the batch is not [`Trainer::pass_batch`], when samples lack what augmentation
+    /// needs, or when an update is due; [`TrainError::Gpu`] when the device failed.
     pub fn backward(&mut self, batch: &Batch) -> Result<(), TrainError> {
         self.check(batch)?;
         self.backward_by(batch, Executor::run)
     }
 
-    /// The optimiser's step with the gradients in the arena: the second half of a step. Returns results that have arrived, oldest
-    /// first.
+    /// Updates the parameters with the gradients in the arena: the second half of a step. Returns the results that have arrived,
+    /// oldest first.
     ///
     /// # Errors
     /// [`TrainError::Batch`] when there were not [`Trainer::passes`] passes since the last update; [`TrainError::Gpu`] when the
@@ -179,8 +177,7 @@ impl Trainer {
         self.collect(if since >= LONG_STEP { 1 } else { MOST_IN_FLIGHT })
     }
 
-    /// Writes the scalars of the step after those that are done, of which the backward passes read the number of the pass, and the
-    /// update the rest.
+    /// Writes the scalars of the next step. Backward passes read the number of the pass, the update reads the rest.
     fn write_scalars(&self, learning_rate: f64, pass: usize) {
         let step = self.step + 1;
         let weight = self.settings.ema_decay.map_or(0.0, |decay| average_weight(decay, step));
@@ -189,7 +186,7 @@ impl Trainer {
         self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
     }
 
-    /// The values that a batch is written to.
+    /// Image and labels that a batch is written to.
     fn batch_inputs(&self) -> (ValueId, ValueId) {
         match &self.augmenter {
             Some(augmenter) => (augmenter.image, augmenter.labels),
@@ -237,7 +234,7 @@ impl Trainer {
         self.executor.plan().stage_scratch[0][NORM_SCRATCH]
     }
 
-    /// Takes results from the front: waits while more than `keep` are in flight, then takes what has arrived.
+    /// Results of the oldest steps: waits until `keep` steps are in flight, then takes what has arrived.
     fn collect(&mut self, keep: usize) -> Result<Vec<StepResult>, TrainError> {
         let gpu = Arc::clone(self.executor.gpu());
         let mut results = Vec::new();
@@ -255,13 +252,13 @@ impl Trainer {
 }
 
 impl InFlight {
-    /// What the step gave; its norm has arrived, and so have the losses, which were read before.
+    /// The result. The norm has arrived, and so have the losses, which were read earlier.
     fn result(self, gpu: &Gpu, norm: &[u8]) -> Result<StepResult, TrainError> {
         let number = |bytes: &[u8]| f64::from(bytemuck::pod_read_unaligned::<f32>(bytes));
         let Pending { losses, cases } = self.passes;
         let mut sum = 0.0;
         for loss in &losses {
-            // Without waiting for later steps, which the device is at.
+            // A wait would also wait for later steps.
             let loss = match loss.poll(gpu)? {
                 Some(loss) => loss,
                 None => loss.wait(gpu)?,
@@ -278,7 +275,7 @@ impl InFlight {
     }
 }
 
-/// That a step was given as many as it takes.
+/// Checks a count.
 fn same(what: &'static str, found: usize, expected: usize) -> Result<(), TrainError> {
     match found == expected {
         true => Ok(()),

@@ -1,16 +1,34 @@
-use super::TrainError;
-use super::config::Config;
-use super::config::Patch;
-use crate::data::io::read_header;
-use crate::data::{Case, Reorientation, Resampling};
+//! Values that are chosen from the data.
 
-/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training spacing, rounded up
-/// to multiples of `divisor` `[D, H, W]`, the longest axes reduced until `max_patch_voxels` is kept.
+use super::{AutoOr, Config, Labels};
+use crate::data::io::read_header;
+use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, Reorientation, Resampling};
+use crate::train::TrainError;
+
+impl Config {
+    /// The effective configuration: with this patch, these classes, and the CT window of the training cases where it is
+    /// automatic.
+    ///
+    /// # Errors
+    /// [`DataError`] that names the file.
+    pub fn resolved(&self, patch: [usize; 3], classes: Option<&Classes>, training: &[Case]) -> Result<Self, DataError> {
+        let mut config = self.clone();
+        let data = &mut config.data;
+        (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
+        if data.normalisation == Normalisation::CtWindow && data.ct_window == AutoOr::AUTO {
+            data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?);
+        }
+        Ok(config)
+    }
+}
+
+/// The extents x, y, z of the network's input: the configured ones, else the median of the training volumes at the training
+/// spacing, rounded up to multiples of `divisor` `[D, H, W]`, with the longest axes reduced until `max_patch_voxels` holds.
 ///
 /// # Errors
 /// [`TrainError::Data`] when a header cannot be read.
 pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Result<[usize; 3], TrainError> {
-    if let Patch::Fixed(patch) = config.data.patch {
+    if let Some(patch) = config.data.patch.fixed() {
         return Ok(patch);
     }
     let mut extents: [Vec<usize>; 3] = Default::default();
@@ -31,9 +49,9 @@ fn median(mut values: Vec<usize>) -> usize {
     values.get(values.len() / 2).copied().unwrap_or(1)
 }
 
-/// Rounds up to multiples of `divisor`, then takes the longest axis down step by step.
+/// Rounds up to multiples of `divisor`, then shortens the longest axis step by step.
 fn fit_patch(extents: [usize; 3], divisor: [usize; 3], max_voxels: usize) -> [usize; 3] {
-    // An axis of more than all voxels would be taken down to them first. Headers may say any number.
+    // Headers may say any number: longer axes would end there after as many steps.
     let rounded = |axis: usize| extents[axis].clamp(1, max_voxels.max(1)).next_multiple_of(divisor[axis]);
     let mut patch: [usize; 3] = std::array::from_fn(rounded);
     while patch.iter().fold(1, |product: usize, &axis| product.saturating_mul(axis)) > max_voxels {
