@@ -6,7 +6,7 @@ use super::svg::{Drawing, Paint, room, shortened};
 /// Em of labels, of secondary text, and of titles.
 pub(super) const TEXT: f32 = 18.0;
 pub(super) const SMALL: f32 = 16.0;
-const TITLE: f32 = 23.0;
+const TITLE: f32 = 21.0;
 /// From one line of small text to the next.
 const LINE: f32 = 22.0;
 
@@ -132,16 +132,15 @@ impl Panel {
         Self { area, x: Scale::linear(0.0, count.max(1) as f64), y }
     }
 
-    /// Centre and width of a slot.
-    pub(super) fn slot(&self, position: usize) -> (f32, f32) {
+    pub(super) fn slot(&self, position: usize) -> Slot {
         let edge = |position: usize| self.at(position as f64, self.y.low).0;
         let (left, right) = (edge(position), edge(position + 1));
-        ((left + right) / 2.0, right - left)
+        Slot { centre: (left + right) / 2.0, width: right - left }
     }
 
     /// Writes lines below a slot, the first one larger.
     pub(super) fn caption(&self, drawing: &mut Drawing, position: usize, lines: &[String]) {
-        let (centre, width) = self.slot(position);
+        let Slot { centre, width } = self.slot(position);
         for (line, text) in lines.iter().enumerate() {
             let (size, paint) = if line == 0 { (TEXT, Paint::INK) } else { (SMALL, Paint::DIM) };
             let at = (centre, self.area.bottom + LINE * (line + 1) as f32);
@@ -209,6 +208,20 @@ impl Panel {
 /// Draws a title above an area.
 pub(super) fn draw_title(drawing: &mut Drawing, area: Rect, title: &str) {
     drawing.text(title, (area.left, area.top - 24.0), TITLE, Anchor::Left, Paint::INK);
+}
+
+/// The part of a panel that a class has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub centre: f32,
+    pub width: f32,
+}
+
+impl Slot {
+    /// Width of a box in it.
+    pub(super) fn box_width(&self) -> f32 {
+        (self.width * 0.4).min(140.0)
+    }
 }
 
 /// A name in a legend, and how its curve is painted.

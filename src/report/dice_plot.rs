@@ -46,14 +46,14 @@ fn draw_boxes(drawing: &mut Drawing, area: Rect, y: Scale, classes: &[Group<'_>]
         panel.draw_absence(drawing, "no defined Dice");
     }
     for (position, class) in classes.iter().enumerate() {
-        let (centre, slot) = panel.slot(position);
+        let slot = panel.slot(position);
         let mut lines = vec![class.name.clone(), format!("n = {}", class.cases.len())];
         if class.undefined > 0 {
             lines.push(format!("{} undefined, not shown", class.undefined));
         }
         panel.caption(drawing, position, &lines);
-        draw_box(drawing, &panel, class, centre, (slot * 0.5).min(150.0));
-        name_extreme(drawing, &panel, class, (centre, slot), Extreme::Lowest);
+        draw_box(drawing, &panel, class, slot);
+        name_extreme(drawing, &panel, class, slot, Extreme::Lowest);
     }
 }
 

@@ -88,10 +88,10 @@ fn draw_panel(drawing: &mut Drawing, area: Rect, groups: &[Group<'_>], metric: M
         panel.draw_zero(drawing);
     }
     for (position, group) in groups.iter().enumerate() {
-        let (centre, slot) = panel.slot(position);
-        draw_box(drawing, &panel, group, centre, (slot * 0.5).min(110.0));
-        if slot > 70.0 {
-            name_extreme(drawing, &panel, group, (centre, slot), worst(metric, group));
+        let slot = panel.slot(position);
+        draw_box(drawing, &panel, group, slot);
+        if slot.width > 70.0 {
+            name_extreme(drawing, &panel, group, slot, worst(metric, group));
         }
         let mut lines = vec![group.name.clone(), format!("n = {}", group.cases.len())];
         if group.undefined > 0 {
