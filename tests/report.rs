@@ -533,7 +533,7 @@ fn dice_plot_counts_cases_in_bins() {
         assert_near([bar.area[0], bar.area[1]], [x(from + 0.06 * 0.02), bottom - height]);
         assert_near([bar.area[2], bar.area[3]], [x(from + 0.94 * 0.02), bottom]);
     }
-    assert_eq!(plot.swatch(frame, "organ: 0.851 ± 0.077"), BLUE);
+    assert_eq!(plot.swatch(frame, "organ: 0.851 ± 0.078"), BLUE);
     // Every defined case has its dot, and the lowest is named within the frame.
     for dice in &dice[..5] {
         assert_eq!(plot.disc(&format!("Case <{dice}> & more: {dice:.3}")).fill, BLUE);

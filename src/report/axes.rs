@@ -49,6 +49,23 @@ impl Scale {
         Self::linear(low - margin, high + margin)
     }
 
+    /// A scale of ratios from 0 to 1: from a tenth that is `margin` or more below the lowest value, up to 1.
+    pub(super) fn ratios(lowest: f64, margin: f64) -> Self {
+        let low =
+            if lowest.is_finite() { ((lowest * 10.0 - margin * 10.0).floor() / 10.0).clamp(0.0, 0.9) } else { 0.0 };
+        Self::linear(low, 1.0)
+    }
+
+    /// A scale of distances: from 0 to above the highest value.
+    pub(super) fn distances(highest: f64) -> Self {
+        Self::linear(0.0, if highest > 0.0 { highest * 1.12 } else { 1.0 })
+    }
+
+    /// The lower end.
+    pub(super) fn low(&self) -> f64 {
+        self.low
+    }
+
     pub(crate) fn is_log(&self) -> bool {
         self.log
     }
@@ -142,9 +159,15 @@ impl Panel {
     pub(super) fn caption(&self, drawing: &mut Drawing, position: usize, lines: &[String]) {
         let Slot { centre, width } = self.slot(position);
         for (line, text) in lines.iter().enumerate() {
-            let (size, paint) = if line == 0 { (TEXT, Paint::INK) } else { (SMALL, Paint::DIM) };
-            let at = (centre, self.area.bottom + LINE * (line + 1) as f32);
-            drawing.text(&shortened(text, size, width - 8.0), at, size, Anchor::Centre, paint);
+            let fits = room(text, TEXT) <= width - 8.0;
+            let (size, paint) =
+                if line == 0 { (if fits { TEXT } else { SMALL }, Paint::INK) } else { (SMALL, Paint::DIM) };
+            let (at, shown) =
+                ((centre, self.area.bottom + LINE * (line + 1) as f32), shortened(text, size, width - 8.0));
+            drawing.text(&shown, at, size, Anchor::Centre, paint);
+            if shown != *text {
+                drawing.note(text.clone());
+            }
         }
     }
 
@@ -232,25 +255,29 @@ pub(crate) struct LegendEntry {
     pub width: Option<f32>,
 }
 
-/// Draws a legend in rows at the top of `area`; what is left of the area for the plot.
+/// Draws a legend in rows at the top of `area`, at most a quarter of it or one row; names beyond are counted. What is left
+/// of the area for the plot.
 pub(crate) fn draw_legend(drawing: &mut Drawing, area: Rect, entries: &[LegendEntry]) -> Rect {
     const ROW: f32 = 26.0;
     const SWATCH: f32 = 26.0;
     const GAP: f32 = 8.0;
-    /// More names than these many rows hold are only counted.
-    const ROWS: usize = 8;
+    /// Room for the number of names that are not shown.
+    const REST: f32 = 110.0;
+    let rows = ((area.height() / 4.0 / ROW) as usize).max(1);
     let (mut x, mut row) = (area.left, 0);
     let middle = |row: usize| area.top + (row as f32 + 0.3) * ROW;
     for (position, LegendEntry { name, paint, width }) in entries.iter().enumerate() {
         let name = shortened(name, SMALL, area.width() - SWATCH - GAP);
         let needed = SWATCH + GAP + room(&name, SMALL);
-        if x > area.left && x + needed > area.right {
+        let last_row = row + 1 == rows;
+        let right = if last_row && position + 1 < entries.len() { area.right - REST } else { area.right };
+        if x > area.left && x + needed > right {
+            if last_row {
+                let rest = format!("and {} more", entries.len() - position);
+                drawing.text(&rest, (x, middle(row)), SMALL, Anchor::Left, Paint::DIM);
+                break;
+            }
             (x, row) = (area.left, row + 1);
-        }
-        if row == ROWS {
-            let rest = format!("and {} more", entries.len() - position);
-            drawing.text(&rest, (x, middle(row)), SMALL, Anchor::Left, Paint::DIM);
-            break;
         }
         let y = middle(row);
         match width {

@@ -57,10 +57,8 @@ fn draw_pairs(drawing: &mut Drawing, area: Rect, comparison: &Comparison, classe
     let all: Vec<Vec<(&str, f64, f64)>> = classes.iter().map(|class| pairs(comparison, class)).collect();
     let (low, high) = range(all.iter().flatten().flat_map(|pair| [pair.1, pair.2]));
     let y = match metric {
-        Metric::Dice if low.is_finite() => Scale::linear(((low * 10.0 - 0.2).floor() / 10.0).clamp(0.0, 0.9), 1.0),
-        Metric::Dice => Scale::linear(0.0, 1.0),
-        _ if high > 0.0 => Scale::linear(0.0, high * 1.08),
-        _ => Scale::linear(0.0, 1.0),
+        Metric::Dice => Scale::ratios(low, 0.02),
+        _ => Scale::distances(high),
     };
     let panel = Panel::of_slots(area, y, classes.len());
     panel.draw_title(drawing, metric.heading().0);
@@ -123,6 +121,6 @@ fn draw_differences(
                 p => format!("p = {p}"),
             },
         );
-        panel.caption(drawing, position, &[class.class_name.clone(), format!("{p}, n = {}", group.cases.len())]);
+        panel.caption(drawing, position, &[class.class_name.clone(), p, format!("n = {}", group.cases.len())]);
     }
 }
