@@ -9,10 +9,7 @@ pub use compare::compare_folders;
 pub use score::{PairFiles, Scoring, evaluate_pairs};
 
 use crate::data::error::{also, some_of};
-use crate::data::io::read_header;
-use crate::data::{
-    DataError, Grid, LabelMap, Notice, Placed, Reorientation, Volume, read_label_map_on, read_volume_on,
-};
+use crate::data::{DataError, Grid, Notice, Reorientation};
 use crate::metrics::{Evaluation, MetricError};
 use crate::report::ReportError;
 use pairs::{Declared, pairs_of};
@@ -21,10 +18,10 @@ use std::path::{Path, PathBuf};
 /// Predictions that cannot be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// A volume.
+    /// A volume cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A score.
+    /// A case cannot be scored.
     #[error("{case}: {source}")]
     Metric {
         /// Name of the case.
@@ -40,7 +37,7 @@ pub enum EvaluateError {
         /// Names of the cases.
         cases: Vec<String>,
     },
-    /// A case that is to be drawn without an image.
+    /// A case to draw has no image.
     #[error("{}: no image for {}; expected a file of the same name", .images.display(), .case)]
     NoImage {
         /// Folder of the images.
@@ -55,10 +52,10 @@ pub enum EvaluateError {
         predictions: PathBuf,
         /// Names of the cases.
         cases: Vec<String>,
-        /// What the folder holds and is not read.
+        /// Files of the folder that are not read.
         passed_over: Vec<Notice>,
     },
-    /// A picture.
+    /// A picture cannot be drawn or written.
     #[error(transparent)]
     Report(#[from] ReportError),
     /// Several problems, found in one pass.
@@ -67,7 +64,7 @@ pub enum EvaluateError {
 }
 
 impl EvaluateError {
-    /// All of several problems, or the only one; nothing where there are none.
+    /// An error if there are problems: the only one, or all of them.
     fn one_or_many(mut problems: Vec<EvaluateError>) -> Result<(), EvaluateError> {
         match problems.len() {
             0 => Ok(()),
@@ -93,16 +90,6 @@ pub fn evaluate_folders(predictions: &Path, labels: &Path, scoring: &Scoring<'_>
     evaluation.warnings.splice(..0, found.warnings.notices().iter().map(ToString::to_string));
     evaluation.warnings.extend(found.note());
     Ok(evaluation)
-}
-
-/// Reads labels that must lie on the grid of another volume, into the order of its voxels.
-fn read_labels(path: &Path, on: &Path) -> Result<LabelMap, DataError> {
-    read_label_map_on(path, Placed { path: on, header: &read_header(on)? })
-}
-
-/// Reads an image that must lie on the grid of another volume, into the order of its voxels.
-fn read_image(path: &Path, on: &Path) -> Result<Volume, DataError> {
-    read_volume_on(path, Placed { path: on, header: &read_header(on)? })
 }
 
 /// Voxels in the orientation nearest to RAS, with their grid; none is interpolated.

@@ -190,7 +190,7 @@ fn evaluation_of_labels_against_themselves_is_perfect() {
     let rows: Vec<&str> = csv.lines().skip(1).collect();
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|r| r.split(',').nth(2) == Some("1")), "{csv}");
-    assert!(folder.path().join("scores/scores.json").exists() && folder.path().join("scores/dice.png").exists());
+    assert!(folder.path().join("scores/scores.json").exists() && folder.path().join("scores/dice.svg").exists());
 }
 
 #[test]

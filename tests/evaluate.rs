@@ -77,7 +77,7 @@ fn figures_of_one_set() {
     let output = run(folder.path(), &[&arguments[..], &["--images", "images"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let scores = folder.path().join("scores");
-    for file in ["scores.csv", "scores.json", "dice.png", "metrics.png", "metrics_apex.png", "metrics_base.png"] {
+    for file in ["scores.csv", "scores.json", "dice.svg", "metrics.svg", "metrics_apex.svg", "metrics_base.svg"] {
         assert!(scores.join(file).metadata().expect(file).len() > 0);
     }
     // Dice falls from a to e.
@@ -120,8 +120,12 @@ fn two_sets_side_by_side() {
     }
     // In a the first prediction is the reference, whose outline covers the outer pixel of its own.
     assert!(overlays.iter().all(|overlay| count(overlay, first_colour(1)) > 100));
-    let plot = image::open(out.join("comparison.png")).expect("a picture").into_rgb8();
-    assert_eq!(plot.dimensions(), (1660, 1060));
+    let svg = std::fs::read_to_string(out.join("comparison.svg")).expect("a plot");
+    let plot = roxmltree::Document::parse(&svg).expect("XML");
+    assert_eq!(plot.root_element().attribute("viewBox"), Some("0 0 1660 1060"));
+    // Three metrics of five cases: a line per case with both scores, and a dot for each.
+    let notes = |tag: &str| plot.descendants().filter(|n| n.tag_name().name() == tag && n.has_children()).count();
+    assert!(notes("polyline") >= 15 && notes("circle") >= 45, "{} {}", notes("polyline"), notes("circle"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Pictures checked pixel by pixel at positions computed here, and the page as text.
+//! Overlays checked pixel by pixel, plots mark by mark, at positions computed here; the page as text.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,6 @@ use vnet_engine::report::{
     write_report,
 };
 
-const WHITE: Rgb = [255; 3];
-
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -27,12 +25,6 @@ fn read(path: &Path) -> RgbImage {
 
 fn count(picture: &RgbImage, colour: Rgb) -> usize {
     picture.pixels().filter(|pixel| pixel.0 == colour).count()
-}
-
-/// Pixels of a colour inside a rectangle: left, top, right, bottom.
-fn count_within(picture: &RgbImage, colour: Rgb, [left, top, right, bottom]: [u32; 4]) -> usize {
-    let inside = |x: u32, y: u32| (left..right).contains(&x) && (top..bottom).contains(&y);
-    picture.enumerate_pixels().filter(|(x, y, pixel)| inside(*x, *y) && pixel.0 == colour).count()
 }
 
 /// Leftmost, topmost, rightmost and bottommost pixel of a colour above the legend and inside one panel.
@@ -192,75 +184,284 @@ fn overlay_refuses_what_does_not_fit() {
     assert!(!path.exists());
 }
 
-/// Area of the three panels of `curves.png`: left, top, right, bottom.
-const LOSS: [u32; 4] = [97, 62, 775, 549];
-const DICE: [u32; 4] = [887, 62, 1566, 834];
-const BLUE: Rgb = [0, 114, 178];
-const VERMILLION: Rgb = [213, 94, 0];
-const GREEN: Rgb = [0, 158, 115];
+/// Colours of the first three classes.
+const BLUE: &str = "#0072b2";
+const VERMILLION: &str = "#d55e00";
+const GREEN: &str = "#009e73";
+/// Colour of what the page decides.
+const INK: &str = "currentColor";
 
-fn curves(curves: &Curves) -> RgbImage {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("curves.png");
-    write_curves(&path, curves).unwrap();
-    let picture = read(&path);
-    assert_eq!(picture.dimensions(), (1600, 900));
-    picture
+struct Rectangle {
+    /// Left, top, right, bottom.
+    area: [f64; 4],
+    fill: String,
 }
 
-/// Mean row of the pixels of a colour within three columns around `x`.
-fn row_of(picture: &RgbImage, colour: Rgb, x: u32, [_, top, _, bottom]: [u32; 4]) -> f64 {
-    let rows: Vec<f64> = (x - 1..=x + 1)
-        .flat_map(|x| (top..bottom).map(move |y| (x, y)))
-        .filter(|&(x, y)| picture.get_pixel(x, y).0 == colour)
-        .map(|(_, y)| f64::from(y))
-        .collect();
-    assert!(!rows.is_empty(), "no pixel of {colour:?} near column {x}");
-    rows.iter().sum::<f64>() / rows.len() as f64
+struct Line {
+    points: Vec<[f64; 2]>,
+    stroke: String,
+    width: f64,
+    note: String,
+}
+
+struct Disc {
+    centre: [f64; 2],
+    fill: String,
+    note: String,
+}
+
+struct Text {
+    text: String,
+    at: [f64; 2],
+    anchor: String,
+}
+
+/// The marks of an SVG plot.
+#[derive(Default)]
+struct Plot {
+    size: [f64; 2],
+    title: String,
+    rectangles: Vec<Rectangle>,
+    lines: Vec<Line>,
+    discs: Vec<Disc>,
+    texts: Vec<Text>,
+}
+
+impl Plot {
+    /// Reads a plot, and checks what holds for all of them: they have a title and a description, no id, known marks only, and
+    /// every mark and every text is within the picture.
+    fn read(path: &Path) -> Self {
+        let svg = std::fs::read_to_string(path).unwrap();
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        let root = document.root_element();
+        let attribute = |node: roxmltree::Node<'_, '_>, name: &str| node.attribute(name).unwrap_or_default().to_owned();
+        let view: Vec<f64> = attribute(root, "viewBox").split(' ').map(|number| number.parse().unwrap()).collect();
+        let mut plot = Self { size: [view[2], view[3]], ..Self::default() };
+        assert_eq!((&view[..2], root.attribute("role")), (&[0.0; 2][..], Some("img")));
+        assert!(!svg.contains("id=") && !svg.contains("style"));
+        let text_of = |node: roxmltree::Node<'_, '_>, tag: &str| {
+            let child = node.children().find(|child| child.has_tag_name((root.tag_name().namespace().unwrap(), tag)));
+            child.and_then(|child| child.text()).unwrap_or_default().to_owned()
+        };
+        plot.title = text_of(root, "title");
+        assert!(!plot.title.is_empty() && !text_of(root, "desc").is_empty());
+        for node in root.children().filter(roxmltree::Node::is_element) {
+            let number = |name: &str| {
+                let number: f64 = attribute(node, name).parse().unwrap();
+                assert!(number.is_finite(), "{name} of {node:?}");
+                number
+            };
+            let (fill, note) = (attribute(node, "fill"), text_of(node, "title"));
+            match node.tag_name().name() {
+                "title" | "desc" => {}
+                "rect" => {
+                    let [left, top] = ["x", "y"].map(number);
+                    let area = [left, top, left + number("width"), top + number("height")];
+                    plot.rectangles.push(Rectangle { area, fill });
+                }
+                "polyline" => {
+                    let point = |pair: &str| {
+                        let (x, y) = pair.split_once(',').unwrap();
+                        [x, y].map(|number| number.parse().unwrap())
+                    };
+                    let points = attribute(node, "points").split(' ').map(point).collect();
+                    let stroke = attribute(node, "stroke");
+                    plot.lines.push(Line { points, stroke, width: number("stroke-width"), note });
+                }
+                "circle" => plot.discs.push(Disc { centre: [number("cx"), number("cy")], fill, note }),
+                "text" => {
+                    // The middle of the capitals.
+                    let at = [number("x"), number("y") - 0.36 * number("font-size")];
+                    let (text, anchor) = (node.text().unwrap_or_default().to_owned(), attribute(node, "text-anchor"));
+                    let half = 0.26 * number("font-size") * text.chars().count() as f64;
+                    let middle = match anchor.as_str() {
+                        "" => at[0] + half,
+                        "middle" => at[0],
+                        _ => at[0] - half,
+                    };
+                    plot.check_within(middle - half, at[1]);
+                    plot.check_within(middle + half, at[1]);
+                    plot.texts.push(Text { text, at, anchor });
+                }
+                other => panic!("a mark {other}"),
+            }
+        }
+        plot.rectangles.iter().for_each(|r| plot.check_within(r.area[2], r.area[3]));
+        plot.lines.iter().flat_map(|line| &line.points).for_each(|&[x, y]| plot.check_within(x, y));
+        plot.discs.iter().for_each(|disc| plot.check_within(disc.centre[0], disc.centre[1]));
+        plot
+    }
+
+    fn check_within(&self, x: f64, y: f64) {
+        assert!((0.0..=self.size[0]).contains(&x) && (0.0..=self.size[1]).contains(&y), "{x}, {y} is outside");
+    }
+
+    /// Left, top, right and bottom of the panels: their frames are open to the right and to the top.
+    fn frames(&self) -> Vec<[f64; 4]> {
+        let frame = |line: &Line| match line.points[..] {
+            [[left, top], [x, bottom], [right, y]] if x == left && y == bottom && line.stroke == INK => {
+                Some([left, top, right, bottom])
+            }
+            _ => None,
+        };
+        self.lines.iter().filter_map(frame).collect()
+    }
+
+    /// Values and rows of the labels beside a frame.
+    fn rows(&self, [left, top, _, bottom]: [f64; 4]) -> Vec<(f64, f64)> {
+        let beside = |text: &&Text| {
+            text.anchor == "end" && text.at[0] == left - 10.0 && (top - 1.0..bottom + 1.0).contains(&text.at[1])
+        };
+        self.texts.iter().filter(beside).map(|text| (text.text.parse().unwrap(), text.at[1])).collect()
+    }
+
+    /// The row of a value, by the labels beside a frame; the scale is linear.
+    fn row(&self, frame: [f64; 4], value: f64) -> f64 {
+        let rows = self.rows(frame);
+        let ((low, bottom), (high, top)) = (rows[0], rows[rows.len() - 1]);
+        let row = |value: f64| bottom + (top - bottom) * (value - low) / (high - low);
+        rows.iter().for_each(|&(value, at)| assert!((row(value) - at).abs() < 0.2, "the label {value} is at {at}"));
+        row(value)
+    }
+
+    /// Lines of a colour inside a frame, of all lines that are longer than a swatch.
+    fn curves(&self, frame: [f64; 4], stroke: &str) -> Vec<&Line> {
+        let inside = |line: &Line| line.points.iter().all(|point| within(frame, *point));
+        self.lines.iter().filter(|line| line.stroke == stroke && inside(line)).collect()
+    }
+
+    fn text(&self, text: &str) -> &Text {
+        self.texts.iter().find(|found| found.text == text).unwrap_or_else(|| panic!("no text {text}"))
+    }
+
+    fn disc(&self, note: &str) -> &Disc {
+        self.discs.iter().find(|disc| disc.note == note).unwrap_or_else(|| panic!("no disc {note}"))
+    }
+
+    /// Colour of the swatch beside a name of a legend, which is above the frame.
+    fn swatch(&self, frame: [f64; 4], name: &str) -> &str {
+        let [x, y] = self.text(name).at;
+        assert!(y < frame[1] && x > frame[0], "the name {name} is in the plot");
+        let beside = |line: &&Line| line.points.iter().all(|p| (p[1] - y).abs() < 0.2 && (x - 40.0..x).contains(&p[0]));
+        &self.lines.iter().find(beside).unwrap_or_else(|| panic!("no swatch of {name}")).stroke
+    }
+}
+
+fn within([left, top, right, bottom]: [f64; 4], [x, y]: [f64; 2]) -> bool {
+    (left - 0.1..=right + 0.1).contains(&x) && (top - 0.1..=bottom + 0.1).contains(&y)
+}
+
+#[track_caller]
+fn assert_near(found: [f64; 2], expected: [f64; 2]) {
+    let near = (found[0] - expected[0]).abs() < 0.15 && (found[1] - expected[1]).abs() < 0.15;
+    assert!(near, "{found:?}, expected {expected:?}");
+}
+
+/// The plot that `write` writes, which is the same every time.
+fn plot(write: impl Fn(&Path) -> Result<(), ReportError>) -> Plot {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first.svg", "second.svg"].map(|name| folder.path().join(name));
+    write(&first).unwrap();
+    write(&second).unwrap();
+    assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
+    Plot::read(&first)
+}
+
+/// A plot of curves, and the frames of loss, learning rate and Dice.
+fn curves(curves: &Curves) -> (Plot, [[f64; 4]; 3]) {
+    let plot = plot(|path| write_curves(path, curves));
+    assert_eq!(plot.size, [1600.0, 900.0]);
+    let frames = plot.frames().try_into().unwrap();
+    (plot, frames)
 }
 
 #[test]
 fn curves_put_dice_where_it_belongs() {
-    // Steps 100..300 over 680 pixels from 885; Dice 0.2..0.9 over 773 pixels up to row 62.
+    // Steps 100..300 over the width; Dice 0.2..0.9 over the height.
     let validation = vec![(100, vec![0.25, 0.5]), (200, vec![0.65, f64::NAN]), (300, vec![0.85, 0.4])];
-    let picture = curves(&Curves { validation, class_names: names(&["a", "b"]), ..Curves::default() });
-    let row = |dice: f64| 62.0 + 773.0 * (0.9 - dice) / 0.7;
-    for (x, dice) in [(885.0 + 680.0 * 0.25, 0.45), (885.0 + 680.0 * 0.75, 0.75)] {
-        let found = row_of(&picture, BLUE, x as u32, DICE);
-        assert!((found - row(dice)).abs() < 2.0, "Dice {dice}: row {found}, expected {}", row(dice));
+    let (plot, [_, _, frame]) =
+        curves(&Curves { validation, class_names: names(&["a < 1", "b"]), ..Curves::default() });
+    let [left, top, right, bottom] = frame;
+    let at = |step: f64, dice: f64| {
+        [left + (right - left) * (step - 100.0) / 200.0, top + (bottom - top) * (0.9 - dice) / 0.7]
+    };
+    assert!((plot.row(frame, 0.5) - at(100.0, 0.5)[1]).abs() < 0.2);
+    for step in [100, 150, 200, 250, 300] {
+        let label = plot.texts.iter().find(|t| t.text == step.to_string() && t.at[0] > left - 1.0 && t.at[1] > bottom);
+        assert_near(label.unwrap().at, [at(f64::from(step), 0.0)[0], bottom + 20.0]);
+    }
+    let blue = plot.curves(frame, BLUE);
+    assert_eq!((blue.len(), blue[0].points.len()), (1, 3));
+    for (found, (step, dice)) in blue[0].points.iter().zip([(100.0, 0.25), (200.0, 0.65), (300.0, 0.85)]) {
+        assert_near(*found, at(step, dice));
     }
     // Class b is undefined at step 200: its two points are dots, with no line between them.
-    assert_eq!(count_within(&picture, VERMILLION, [885 + 20, 62, 1565 - 20, 640]), 0);
-    assert!((row_of(&picture, VERMILLION, 887, DICE) - row(0.5)).abs() < 1.5);
-    assert!((row_of(&picture, VERMILLION, 1563, DICE) - row(0.4)).abs() < 1.5);
+    assert!(plot.curves(frame, VERMILLION).is_empty());
+    for (step, dice) in [(100.0, 0.5), (300.0, 0.4)] {
+        let disc = plot.disc(&format!("step {step}: {dice:.3}"));
+        assert_near(disc.centre, at(step, dice));
+        assert_eq!(disc.fill, VERMILLION);
+    }
+    let mean = plot.curves(frame, INK).into_iter().find(|line| line.width == 4.0).unwrap();
+    for (found, (step, dice)) in mean.points.iter().zip([(100.0, 0.375), (200.0, 0.65), (300.0, 0.625)]) {
+        assert_near(*found, at(step, dice));
+    }
+    let [ring, hole] = plot.discs.last_chunk().unwrap();
+    assert_near(ring.centre, at(200.0, 0.65));
+    assert_eq!((ring.centre, hole.fill.as_str()), (hole.centre, "#ffffff"));
+    plot.text("best: 0.650 at step 200");
+    let swatches = ["a < 1", "b", "mean"].map(|name| plot.swatch(frame, name));
+    assert_eq!(swatches, [BLUE, VERMILLION, INK]);
+}
+
+#[test]
+fn curves_as_png_are_the_same_marks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("curves.png");
+    let drawn = Curves { validation: vec![(100, vec![0.25]), (300, vec![0.85])], ..Curves::default() };
+    write_curves(&path, &drawn).unwrap();
+    let picture = read(&path);
+    assert_eq!(picture.dimensions(), (1600, 900));
+    let (plot, [_, _, frame]) = curves(&drawn);
+    let [from, to] = plot.curves(frame, BLUE)[0].points[..] else { panic!("not a line") };
+    for part in [0.25, 0.5, 0.75] {
+        let at = [0, 1].map(|axis| (from[axis] + part * (to[axis] - from[axis])) as u32);
+        assert_eq!(picture.get_pixel(at[0], at[1]).0, [0, 114, 178], "{at:?}");
+    }
+    assert!(count(&picture, [255; 3]) > 1_300_000);
 }
 
 #[test]
 fn curves_use_a_log_scale_beyond_a_decade_only() {
-    // The smoothed curve begins at the first loss.
-    let losses = |last: f64| Curves { train: vec![(0, 1.0), (10, last)], ..Curves::default() };
-    let first_row = |picture: &RgbImage| row_of(picture, BLUE, LOSS[0] + 1, LOSS);
-    // Linear: 1..9 with a margin of 5 %: the first point is at 0.05 / 1.1 of the height.
-    let linear = first_row(&curves(&losses(9.0)));
-    assert!((linear - (550.0 - 488.0 * 0.05 / 1.1)).abs() < 3.0, "{linear}");
-    // Logarithmic: 1/1.2 .. 120: the first point is at log 1.2 / log 144 of the height.
-    let log = first_row(&curves(&losses(100.0)));
-    assert!((log - (550.0 - 488.0 * 1.2f64.ln() / 144f64.ln())).abs() < 3.0, "{log}");
+    // The smoothed curve begins at the first loss; how far it is above the foot, as a part of the height.
+    let first = |last: f64, title: &str| {
+        let (plot, [frame, ..]) = curves(&Curves { train: vec![(0, 1.0), (10, last)], ..Curves::default() });
+        plot.text(title);
+        assert_eq!(plot.swatch(frame, "moving average, 5 steps"), BLUE);
+        (frame[3] - plot.curves(frame, BLUE)[0].points[0][1]) / (frame[3] - frame[1])
+    };
+    // Linear: 1..9 with a margin of 5 %.
+    assert!((first(9.0, "Training loss") - 0.05 / 1.1).abs() < 3e-4);
+    // Logarithmic: 1/1.2 .. 120.
+    assert!((first(100.0, "Training loss (log scale)") - 1.2f64.ln() / 144f64.ln()).abs() < 3e-4);
 }
 
 #[test]
 fn curves_mark_steps_whose_loss_is_not_finite() {
     let mut train: Vec<(u64, f64)> = (0..=100).map(|step| (step, 1.0 - step as f64 / 300.0)).collect();
-    let foot = [LOSS[0], 537, LOSS[2], 549];
-    assert_eq!(count_within(&curves(&Curves { train: train.clone(), ..Curves::default() }), VERMILLION, foot), 0);
+    let (plot, [frame, ..]) = curves(&Curves { train: train.clone(), ..Curves::default() });
+    assert!(plot.curves(frame, VERMILLION).is_empty());
     train[25].1 = f64::NAN;
     train[75].1 = f64::INFINITY;
-    let picture = curves(&Curves { train, ..Curves::default() });
-    for x in [95 + 170, 95 + 510] {
-        assert!(count_within(&picture, VERMILLION, [x - 3, 537, x + 3, 549]) >= 11);
+    let (plot, [frame, ..]) = curves(&Curves { train, ..Curves::default() });
+    let marks = plot.curves(frame, VERMILLION);
+    assert_eq!(marks.len(), 2);
+    for (mark, part) in marks.iter().zip([0.25, 0.75]) {
+        let x = frame[0] + (frame[2] - frame[0]) * part;
+        assert_near(mark.points[0], [x, frame[3] - 14.0]);
+        assert_near(mark.points[1], [x, frame[3]]);
     }
-    let marks = count_within(&picture, VERMILLION, foot);
-    assert!((22..=48).contains(&marks), "two marks of 1 to 2 columns, found {marks} pixels");
+    assert_eq!(plot.swatch(frame, "not finite: 2 of 101 steps"), VERMILLION);
 }
 
 #[test]
@@ -273,65 +474,103 @@ fn curves_survive_nothing_and_little() {
             validation: vec![(7, vec![value.clamp(0.0, 1.0), f64::NAN]), (9, vec![])],
             class_names: names(&["only one name"]),
         };
-        assert!(count(&curves(&one), WHITE) > 700_000, "{value}");
+        let _ = curves(&one);
     }
-    let empty = curves(&Curves::default());
-    assert_eq!(count_within(&empty, BLUE, LOSS) + count_within(&empty, BLUE, DICE), 0);
+    let (plot, frames) = curves(&Curves::default());
+    assert!(plot.lines.iter().all(|line| line.stroke == INK) && plot.discs.is_empty());
+    let says: Vec<&Text> = plot.texts.iter().filter(|text| text.text.starts_with("no ")).collect();
+    assert_eq!(says.len(), 3);
+    says.iter().zip(frames).for_each(|(text, frame)| assert!(within(frame, text.at)));
+}
+
+#[test]
+fn curves_name_many_classes_above_the_plot() {
+    let class_names: Vec<String> = (0..80).map(|n| format!("structure {n:02}")).collect();
+    let validation = vec![(1, vec![0.5; 80]), (2, vec![0.6; 80])];
+    let (plot, [_, _, frame]) = curves(&Curves { validation, class_names, ..Curves::default() });
+    assert!(frame[3] - frame[1] > 400.0);
+    let named: Vec<&Text> = plot.texts.iter().filter(|text| text.text.starts_with("structure ")).collect();
+    let rest = plot.text(&format!("and {} more", 80 - named.len()));
+    named.into_iter().chain([rest]).for_each(|text| assert!(text.at[1] < frame[1]));
 }
 
 #[test]
 fn curves_draw_a_constant_learning_rate_in_the_middle() {
-    let learning_rate = vec![(0, 3e-4), (50, 3e-4)];
-    let picture = curves(&Curves { learning_rate, ..Curves::default() });
-    let found = row_of(&picture, GREEN, 400, [95, 670, 775, 834]);
-    assert!((found - (670.0 + 165.0 / 2.0)).abs() <= 1.5, "{found}");
+    let (plot, [_, frame, _]) = curves(&Curves { learning_rate: vec![(0, 3e-4), (50, 3e-4)], ..Curves::default() });
+    let middle = (frame[1] + frame[3]) / 2.0;
+    let curve = plot.curves(frame, GREEN);
+    assert_near(curve[0].points[0], [frame[0], middle]);
+    assert_near(curve[0].points[1], [frame[2], middle]);
 }
 
 #[test]
 fn curves_keep_single_peaks_of_long_runs() {
     let mut train: Vec<(u64, f64)> = (0..200_000).map(|step| (step, 1.0)).collect();
     train[123_457].1 = 5.0;
-    let picture = curves(&Curves { train, ..Curves::default() });
-    // The faint peak ends 5 % below the top: a column that is not white although grid and legend are elsewhere.
-    let x = 95 + (680.0 * 123_457.0 / 199_999.0) as u32;
-    let painted = (x - 2..=x + 2).filter(|&x| picture.get_pixel(x, 200).0[0] < 200).count();
-    assert!(painted >= 1);
+    let (plot, [frame, ..]) = curves(&Curves { train, ..Curves::default() });
+    let faint = plot.curves(frame, "#56b4e9");
+    assert!(faint[0].points.len() < 5000, "{} points", faint[0].points.len());
+    let peak = faint[0].points.iter().copied().reduce(|a, b| if b[1] < a[1] { b } else { a }).unwrap();
+    // The margin is 5 % of the values.
+    let x = frame[0] + (frame[2] - frame[0]) * 123_457.0 / 199_999.0;
+    assert_near(peak, [x, frame[1] + (frame[3] - frame[1]) * 0.05 / 1.1]);
 }
 
 #[test]
 fn dice_plot_counts_cases_in_bins() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dice.png");
-    // Scale from 0.7: bins of 0.02 over 680 pixels from 885; three cases in 0.86..0.88 make the axis end at 3.3.
+    // Scale from 0.7: bins of 0.02; three cases in 0.86..0.88 make the axis end at 3.3.
     let dice = [0.865, 0.87, 0.871, 0.93, 0.7201, f64::NAN];
-    let cases: Vec<(String, Vec<f64>)> = dice.iter().map(|&d| (format!("Case{d}"), vec![d])).collect();
-    write_dice_plot(&path, &cases, &names(&["organ"])).unwrap();
-    let picture = read(&path);
-    let column = |dice: f64| 885 + (680.0 * (dice - 0.7) / 0.3) as u32;
-    let height = |dice: f64| {
-        let background = |y: &u32| picture.get_pixel(column(dice), *y).0[0] > 200;
-        f64::from(672 - (62..672).rev().find(background).unwrap() - 1)
-    };
-    let per_case = 610.0 / 3.3;
-    for (dice, cases) in [(0.87, 3.0), (0.93, 1.0), (0.73, 1.0), (0.89, 0.0)] {
-        assert!((height(dice) - cases * per_case).abs() <= 1.5, "Dice {dice}: {} pixels", height(dice));
+    let cases: Vec<(String, Vec<f64>)> = dice.iter().map(|&d| (format!("Case <{d}> & more"), vec![d])).collect();
+    let plot = plot(|path| write_dice_plot(path, &cases, &names(&["organ"])));
+    let [boxes, frame] = plot.frames()[..] else { panic!("two panels") };
+    let [left, top, right, bottom] = frame;
+    let x = |dice: f64| left + (right - left) * (dice - 0.7) / 0.3;
+    let bars: Vec<&Rectangle> =
+        plot.rectangles.iter().filter(|r| r.fill == BLUE && within(frame, [r.area[0], r.area[1]])).collect();
+    assert_eq!(bars.len(), 3);
+    for (bar, (from, cases)) in bars.iter().zip([(0.72, 1.0), (0.86, 3.0), (0.92, 1.0)]) {
+        let height = (bottom - top) * cases / 3.3;
+        assert_near([bar.area[0], bar.area[1]], [x(from + 0.06 * 0.02), bottom - height]);
+        assert_near([bar.area[2], bar.area[3]], [x(from + 0.94 * 0.02), bottom]);
     }
+    assert_eq!(plot.swatch(frame, "organ: 0.851 ± 0.078"), BLUE);
+    // Every defined case has its dot, and the lowest is named within the frame.
+    for dice in &dice[..5] {
+        assert_eq!(plot.disc(&format!("Case <{dice}> & more: {dice:.3}")).fill, BLUE);
+        let row = plot.disc(&format!("Case <{dice}> & more: {dice:.3}")).centre[1];
+        assert!((row - plot.row(boxes, *dice)).abs() < 0.2);
+    }
+    let name = plot.text("Case <0.7201> & more").at;
+    assert!(within(boxes, name) && (8.0..40.0).contains(&(name[1] - plot.row(boxes, 0.7201))));
+    plot.text("n = 5");
+    plot.text("1 undefined, not shown");
+}
+
+#[test]
+fn dice_plot_names_the_lowest_case_beside_the_box_at_the_foot() {
+    let cases: Vec<(String, Vec<f64>)> = [0.01, 0.02, 0.6].iter().map(|&d| (format!("c{d}"), vec![d])).collect();
+    let plot = plot(|path| write_dice_plot(path, &cases, &names(&["organ"])));
+    let frame = plot.frames()[0];
+    let (name, body) = (plot.text("c0.01"), &plot.rectangles[1].area);
+    assert!(within(frame, [name.at[0], name.at[1] + 8.0]) && name.at[0] > body[2], "{:?}", name.at);
 }
 
 #[test]
 fn dice_plot_draws_the_median_and_survives_empty_input() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dice.png");
     let cases: Vec<(String, Vec<f64>)> =
         [0.5, 0.62, 0.9, 0.75, 0.81].iter().map(|&d| (String::new(), vec![f64::NAN, d])).collect();
-    write_dice_plot(&path, &cases, &names(&["none", "organ"])).unwrap();
-    // Second of two slots of 340 pixels; Dice 0.4..1 over 610 pixels. The median's line is 4 pixels of full colour.
-    let centre = 95 + 340 + 170;
-    let row = 62.0 + 610.0 * (1.0 - 0.75) / 0.6;
-    let found = row_of(&read(&path), VERMILLION, centre - 65, [0, row as u32 - 12, 0, row as u32 + 12]);
-    assert!((found - row).abs() < 1.5, "{found} {row}");
-    write_dice_plot(&path, &[], &[]).unwrap();
-    write_dice_plot(&path, &[("a".to_owned(), vec![])], &names(&["organ"])).unwrap();
+    let drawn = plot(|path| write_dice_plot(path, &cases, &names(&["none", "organ"])));
+    // The second of two slots; Dice 0.4..1.
+    let [left, top, right, bottom] = drawn.frames()[0];
+    let median = drawn.lines.iter().find(|line| line.note == "median 0.750").unwrap();
+    let (centre, row) = (left + (right - left) * 0.75, top + (bottom - top) * (1.0 - 0.75) / 0.6);
+    assert_near(median.points[0], [centre - 68.0, row]);
+    assert_near(median.points[1], [centre + 68.0, row]);
+    assert_eq!((median.stroke.as_str(), median.width), (VERMILLION, 4.0));
+    assert_near(drawn.disc("mean 0.716").centre, [centre, top + (bottom - top) * (1.0 - 0.716) / 0.6]);
+    let empty = plot(|path| write_dice_plot(path, &[], &[]));
+    empty.text("no defined Dice");
+    plot(|path| write_dice_plot(path, &[("a".to_owned(), vec![])], &names(&["organ"])));
 }
 
 /// Scores with the given Dice and relative volume difference of class 1.
@@ -350,60 +589,59 @@ fn scored(values: &[(f64, f64)]) -> Evaluation {
 
 #[test]
 fn metric_plot_puts_medians_where_they_belong() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("metrics.png");
     let values = [(0.5, -0.2), (0.62, 0.1), (0.9, 0.4), (0.75, 0.05), (0.81, 0.0), (f64::NAN, 0.0)];
-    write_metric_plot(&path, &scored(&values), Region::Whole).unwrap();
-    let picture = read(&path);
-    assert_eq!(picture.dimensions(), (1740, 1130));
-    // Panels of 330 x 400 pixels at 80 + 430 column, 110 + 530 row; boxes are 110 wide. Dice: scale from 0.4; median 0.75
-    // of five. Relative volume difference in percent: -26 to 46; median of six is 2.5.
-    for (left, top, share) in [(80, 110, (1.0 - 0.75) / 0.6), (80 + 3 * 430, 640, (46.0 - 2.5) / 72.0)] {
-        let row = f64::from(top) + 400.0 * share;
-        let found = row_of(&picture, BLUE, left + 165 - 48, [0, row as u32 - 8, 0, row as u32 + 8]);
-        assert!((found - row).abs() < 1.5, "row {found}, expected {row}");
+    let drawn = plot(|path| write_metric_plot(path, &scored(&values), Region::Whole));
+    assert_eq!((drawn.size, drawn.title.as_str(), drawn.frames().len()), ([1740.0, 1130.0], "Whole organ", 8));
+    // Dice: scale from 0.4; median 0.75 of five. Relative volume difference in percent: -26 to 46; median of six is 2.5.
+    for (panel, note, share) in [(0, "median 0.750", (1.0 - 0.75) / 0.6), (7, "median 2.500", (46.0 - 2.5) / 72.0)] {
+        let [left, top, right, bottom] = drawn.frames()[panel];
+        let median = drawn.lines.iter().find(|line| line.note == note).unwrap();
+        let row = top + (bottom - top) * share;
+        assert_near(median.points[0], [(left + right) / 2.0 - 66.0, row]);
+        assert_near(median.points[1], [(left + right) / 2.0 + 66.0, row]);
+        assert_eq!(median.stroke, BLUE);
     }
+    drawn.text("1 undefined");
     // No records: axes, and words instead of boxes.
-    write_metric_plot(&path, &scored(&[]), Region::Apex).unwrap();
-    assert_eq!(count(&read(&path), BLUE), 0);
+    let empty = plot(|path| write_metric_plot(path, &scored(&[]), Region::Apex));
+    assert!(empty.lines.iter().all(|line| line.stroke == INK) && empty.discs.is_empty());
+    assert_eq!(empty.texts.iter().filter(|text| text.text == "undefined in every case").count(), 8);
 }
 
 #[test]
 fn comparison_plot_joins_the_scores_of_a_case() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("comparison.png");
     let (first, second) = (scored(&[(0.9, 0.0), (0.8, 0.0)]), scored(&[(0.7, 0.0), (0.85, 0.0)]));
-    let comparison = Comparison::new(["one".to_owned(), "two".to_owned()], &first, &second);
-    write_comparison_plot(&path, &comparison).unwrap();
-    let picture = read(&path);
-    // Dice: 0.6 to 1 over 430 pixels from row 110, columns 95 to 535; the first set at 27 %, the second at 73 %.
-    let row = |dice: f64| 110.0 + 430.0 * (1.0 - dice) / 0.4;
-    let around = |dice: f64| [0, row(dice) as u32 - 7, 0, row(dice) as u32 + 7];
-    let (left, right) = (95 + (440.0 * 0.27) as u32, 95 + (440.0 * 0.73) as u32);
-    let near = |x: u32, dice: f64, colour: Rgb| {
-        let [_, top, _, bottom] = around(dice);
-        let close = |a: u8, b: u8| a.abs_diff(b) < 30;
-        let is = |p: Rgb| (0..3).all(|channel| close(p[channel], colour[channel]));
-        (top..bottom)
-            .flat_map(|y| (x - 5..x + 5).map(move |x| (x, y)))
-            .filter(|&(x, y)| is(picture.get_pixel(x, y).0))
-            .count()
-    };
-    for (x, dice, colour) in [(left, 0.9, BLUE), (left, 0.8, BLUE), (right, 0.7, VERMILLION), (right, 0.85, VERMILLION)]
-    {
-        assert!(near(x, dice, colour) > 40, "Dice {dice}: {} pixels", near(x, dice, colour));
+    let comparison = Comparison::new(["<one>".to_owned(), "two".to_owned()], &first, &second);
+    let drawn = plot(|path| write_comparison_plot(path, &comparison));
+    assert_eq!((drawn.size, drawn.title.as_str()), ([1660.0, 1060.0], "<one> beside two"));
+    drawn.text("<one> (left)");
+    // Dice: 0.6 to 1; the first set at 27 % of the width, the second at 73 %.
+    let [left, top, right, bottom] = drawn.frames()[0];
+    let at = |part: f64, dice: f64| [left + (right - left) * part, top + (bottom - top) * (1.0 - dice) / 0.4];
+    // The first set was better in the first case, the second one in the other.
+    for (case, first, second, better) in [(0, 0.9, 0.7, BLUE), (1, 0.8, 0.85, VERMILLION)] {
+        for (part, dice, colour) in [(0.27, first, BLUE), (0.73, second, VERMILLION)] {
+            let disc = drawn.disc(&format!("c{case}: {dice:.3}"));
+            assert_near(disc.centre, at(part, dice));
+            assert_eq!(disc.fill, colour);
+        }
+        let note = format!("c{case}: {first:.3} and {second:.3}");
+        let line = drawn.lines.iter().find(|line| line.note == note).unwrap();
+        assert_near(line.points[0], at(0.27, first));
+        assert_near(line.points[1], at(0.73, second));
+        assert_eq!(line.stroke, better);
     }
-    // Half way the first case's line is blue (it was better), the second's vermilion.
-    let middle = 95 + 220;
-    let tint = |dice: f64| {
-        let column = (row(dice) as u32 - 3..row(dice) as u32 + 3).map(|y| picture.get_pixel(middle, y).0);
-        column.min_by_key(|p| p.iter().map(|c| u32::from(*c)).sum::<u32>()).unwrap()
-    };
-    let (first, second) = (tint(0.8), tint(0.825));
-    assert!(first[2] > first[0] + 50 && second[0] > second[2] + 50, "{first:?} {second:?}");
+    // Below, the differences 0.2 and -0.05 around a line at 0.
+    let frame = drawn.frames()[1];
+    for (case, difference) in [(0, 0.2), (1, -0.05)] {
+        let row = drawn.disc(&format!("c{case}: {difference:.3}")).centre[1];
+        assert!((row - drawn.row(frame, difference)).abs() < 0.2);
+    }
+    let zero = drawn.row(frame, 0.0);
+    assert!(drawn.curves(frame, INK).iter().any(|line| line.width == 1.5 && (line.points[0][1] - zero).abs() < 0.2));
     // Nothing to compare.
     let nothing = Comparison::new(["a".to_owned(), "b".to_owned()], &scored(&[]), &scored(&[]));
-    write_comparison_plot(&path, &nothing).unwrap();
+    plot(|path| write_comparison_plot(path, &nothing)).text("no case with both scores");
 }
 
 fn evaluation() -> Evaluation {
@@ -419,7 +657,10 @@ fn report_is_one_file_with_everything_escaped() {
     let (picture, page) = (folder.path().join("a.png"), folder.path().join("report.html"));
     std::fs::write(&picture, b"\x89PNG not really\xff").unwrap();
     let facts = [("data \"path\"".to_owned(), "a<b & 'c'".to_owned())];
-    let images = [("1 < 2 \"quoted\"".to_owned(), picture)];
+    let [plot, foreign] = ["plot.svg", "foreign.svg"].map(|name| folder.path().join(name));
+    write_curves(&plot, &Curves { class_names: names(&["</svg><script>"]), ..Curves::default() }).unwrap();
+    std::fs::write(&foreign, "<svg onload='alert(1)'/>").unwrap();
+    let images = [("1 < 2 \"quoted\"".to_owned(), picture), ("plot".to_owned(), plot), ("foreign".to_owned(), foreign)];
     let evaluation = evaluation();
     let report =
         Report { title: "Run <7>", facts: &facts, images: &images, viewer: &[], evaluation: Some(&evaluation) };
@@ -429,6 +670,9 @@ fn report_is_one_file_with_everything_escaped() {
     assert!(html.contains("<dt>data &quot;path&quot;</dt><dd>a&lt;b &amp; &#39;c&#39;</dd>"));
     assert!(html.contains("src=\"data:image/png;base64,iVBORyBub3QgcmVhbGx5/w==\""));
     assert!(html.contains("alt=\"1 &lt; 2 &quot;quoted&quot;\""));
+    // Plots are elements of the page; pictures of others, which may hold anything, are not.
+    assert_eq!(html.matches("<svg class=\"plot\" role=\"img\"").count(), 1);
+    assert!(html.contains("src=\"data:image/svg+xml;base64,") && !html.contains("onload"));
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && html.contains("gland &amp; &lt;capsule&gt;"));
     assert!(elements(&html, "script").iter().all(|script| script.starts_with("'use strict';")));
     for loaded in ["<script>alert", "http:", "https:", "src=\"/", "url(", "<link"] {

@@ -608,7 +608,9 @@ fn a_run_that_was_interrupted_ends_with_the_same_bits() {
         all
     };
     assert_eq!(data(&a), data(&b));
-    for file in ["config.toml", "split.json", "log.jsonl", "model.safetensors", "curves.png", "report.html"] {
+    for file in
+        ["config.toml", "split.json", "log.jsonl", "model.safetensors", "curves.svg", "curves.png", "report.html"]
+    {
         assert!(whole.out.join(file).exists(), "{file}");
     }
     assert!(whole.out.join("overlays").read_dir().expect("overlays").count() == 2);

@@ -8,8 +8,8 @@
 
 At 390 and 1280 pixels, light and dark: no request leaves the page, nothing is wider than the screen, slices have the
 volume's proportions, grey values are those of the files to the last bit, outlines lie on the edges of the labels and
-go away with their check box; wheel, keys, sliders, mouse, finger, choice of the case and sorting do what they say, and
-without scripts the pictures are there. Ends with `N passed, N failed`, or says why it was skipped.
+go away with their check box; wheel, keys, sliders, mouse, finger, choice of the case and sorting do what they say; texts of plots
+are neither cut off nor on one another; without scripts the pictures are there. Ends with `N passed, N failed`, or says why it was skipped.
 """
 import argparse
 import base64
@@ -232,6 +232,30 @@ def check_table(page, name):
         check(f"{name}: {order} is announced", heading.get_attribute("aria-sort") == order)
 
 
+def check_plots(page, name):
+    """Plots take the colours of the page, and none of their texts is cut off or lies on another one."""
+    plots = page.locator("svg.plot")
+    check(f"{name}: plots", plots.count() > 0)
+    for number, problems in enumerate(plots.evaluate_all("""plots => plots.map((plot) => {
+            const ink = getComputedStyle(document.body).color;
+            const problems = getComputedStyle(plot).color === ink ? [] : ['other ink'];
+            const { width, height } = plot.viewBox.baseVal;
+            const texts = [...plot.querySelectorAll('text')].map((text) => [text.textContent, text.getBBox()]);
+            texts.forEach(([name, box], at) => {
+                if (box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > height) {
+                    problems.push(`cut off: ${name}`);
+                }
+                for (const [other, b] of texts.slice(at + 1)) {
+                    const apart = box.x + box.width <= b.x || b.x + b.width <= box.x
+                        || box.y + box.height * 0.8 <= b.y || b.y + b.height * 0.8 <= box.y;
+                    if (!apart) problems.push(`${name} on ${other}`);
+                }
+            });
+            return problems;
+        })""")):
+        check(f"{name}: plot {number}", not problems, str(problems[:3]))
+
+
 def open_page(browser, report, width, scheme, **more):
     screen = SCREENS[width]
     context = browser.new_context(viewport={"width": width, "height": screen["height"]}, color_scheme=scheme, offline=True,
@@ -280,6 +304,7 @@ def check_screen(browser, report, folders, width, scheme, figures):
     check_navigation(viewer, page, SCREENS[width]["touch"], name)
     check_planes(viewer, Volumes(folders, viewer.cases[viewer.case]["case"]), f"{name} after moving")
     check_table(page, name)
+    check_plots(page, name)
     check_late_case(page, name)
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     check(f"{name}: fits the screen", wide <= 0, f"{wide} pixels too wide")

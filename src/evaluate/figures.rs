@@ -1,10 +1,11 @@
-//! Which cases are drawn, and their overlays: images with the outlines of reference and predictions.
+//! The choice of cases to draw, and their overlays: images with the outlines of reference and predictions.
 
 use super::pairs::predictions_in;
-use super::{EvaluateError, read_image, read_labels, upright};
+use super::{EvaluateError, upright};
 use crate::data::dataset::{label_maps_of, volumes_of};
 use crate::data::folder::Folder;
-use crate::data::{Classes, Grid};
+use crate::data::io::read_header;
+use crate::data::{Classes, Grid, Placed, read_label_map_on, read_volume_on};
 use crate::metrics::{Evaluation, Region};
 use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub struct Folders<'a> {
     /// Predicted label maps; two sets for a comparison.
     pub predictions: &'a [&'a Path],
-    /// What they are called; not used for one set.
+    /// Names of the two sets; not used for one set.
     pub names: [&'a str; 2],
     /// Reference label maps.
     pub labels: &'a Path,
@@ -31,7 +32,7 @@ pub struct Chosen {
     pub role: &'static str,
     /// Name of the case.
     pub case: String,
-    /// Mean Dice over the classes, or the first's less the second's.
+    /// Mean Dice over the classes, or the first set's minus the second's.
     pub value: f64,
 }
 
@@ -62,7 +63,7 @@ pub fn choose(mut values: Vec<(String, f64)>, roles: [&'static str; 3]) -> Vec<C
     chosen
 }
 
-/// Draws chosen cases to `out/ROLE_CASE.png`, with the outlines of classes (value and name); titles say `value` of the role.
+/// Draws chosen cases to `out/ROLE_CASE.png`, with the outlines of classes (value and name); titles state `value`.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.
@@ -93,7 +94,7 @@ pub fn draw_cases(
         let [one, other] = folders.names;
         let title = match maps.len() {
             1 => format!("{case} ({role}, Dice {value:.3})"),
-            _ => format!("{case}: {one} less {other}, Dice {value:+.3}"),
+            _ => format!("{case}: {one} minus {other}, Dice {value:+.3}"),
         };
         let first = loaded.case(&title);
         let path = out.join(format!("{role}_{case}.png"));
@@ -108,7 +109,7 @@ pub fn draw_cases(
     Ok(written)
 }
 
-/// Whose outlines are drawn: classes by value and name, in the order of their colours, and values that are one class.
+/// Classes that are outlined, by value and name in the order of their colours, and the values that are one class.
 struct Outlines<'a> {
     classes: &'a [(u16, String)],
     merged: Option<&'a Classes>,
@@ -141,9 +142,10 @@ struct Loaded {
 
 impl Loaded {
     fn read(image: &Path, label: &Path, maps: &[PathBuf], outlines: &Outlines<'_>) -> Result<Self, EvaluateError> {
-        let volume = read_image(image, label)?;
+        let on = Placed { path: label, header: &read_header(label)? };
+        let volume = read_volume_on(image, on)?;
         let numbered = |path: &Path| -> Result<Vec<u16>, EvaluateError> {
-            let mut map = read_labels(path, label)?;
+            let mut map = read_label_map_on(path, on)?;
             outlines.number(&mut map.voxels);
             Ok(upright(&map.grid, map.voxels).1)
         };
@@ -181,9 +183,9 @@ pub struct CaseFiles {
     pub prediction: PathBuf,
 }
 
-/// The worst, the median and the best case of an evaluation to scroll through, with all classes that were scored (`merged`
-/// as in [`Folders::classes`]), each drawn to `out/ROLE_CASE.png` for
-/// browsers without scripts. Cases without files are left out.
+/// The worst, the median and the best case of an evaluation for the report's viewer, with all classes that were scored
+/// (`merged` as in [`Folders::classes`]). Each is also drawn to `out/ROLE_CASE.png` for browsers without scripts. Cases
+/// without files are left out.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.

@@ -1,4 +1,4 @@
-//! Which prediction belongs to which label, and which classes they have.
+//! Pairs of a prediction and a label, and the classes that they have.
 
 use super::{EvaluateError, PairFiles, Scoring};
 use crate::data::dataset::label_maps_of;
@@ -8,7 +8,7 @@ use crate::data::io::read_header;
 use crate::data::{Classes, DataError, LabelMap, Notice, Warnings, declared_classes};
 use std::path::{Path, PathBuf};
 
-/// The pairs of two folders, and what has no partner.
+/// The pairs of two folders, and the cases without a partner.
 pub(super) struct Pairs {
     predictions: PathBuf,
     labels: PathBuf,
@@ -17,7 +17,7 @@ pub(super) struct Pairs {
     pub(super) missing: Vec<String>,
     /// Cases with a prediction and no label.
     strangers: Vec<String>,
-    /// What the folders hold and is not read.
+    /// Files of the folders that are not read.
     pub(super) warnings: Warnings,
     passed_over: Vec<Notice>,
 }
@@ -56,7 +56,7 @@ impl Pairs {
         problems
     }
 
-    /// What is said of labels that were left out.
+    /// A note on labels that were left out.
     pub(super) fn note(&self) -> Option<String> {
         let (folder, cases) = (self.predictions.display(), some_of(&self.missing));
         (!self.missing.is_empty()).then(|| format!("{folder}: no prediction for {cases}: not scored"))
@@ -71,15 +71,15 @@ pub(super) fn predictions_in(folder: &Path) -> Result<Folder, DataError> {
     Ok(predicted)
 }
 
-/// The classes that are scored whether they occur or not, and what other values mean.
+/// The classes that are scored even if they do not occur, and the meaning of values.
 pub(super) struct Declared<'a> {
     pub(super) scoring: &'a Scoring<'a>,
-    /// Those of the `dataset.json` of the labels: names for values, of which others may occur.
+    /// Classes of the `dataset.json` of the labels: names of values; other values may occur.
     named: Option<Classes>,
 }
 
 impl<'a> Declared<'a> {
-    /// Nothing but what is given.
+    /// Only the classes that `scoring` gives.
     pub(super) fn by(scoring: &'a Scoring<'a>) -> Self {
         Self { scoring, named: None }
     }
@@ -98,7 +98,7 @@ impl<'a> Declared<'a> {
         self.scoring.classes.or(self.named.as_ref())
     }
 
-    /// Makes one value of values that are one class.
+    /// Merges the values of each class into one.
     pub(super) fn merge(&self, path: &Path, map: &mut LabelMap) -> Result<(), DataError> {
         let Some(classes) = self.scoring.classes else { return Ok(()) };
         classes.number(path, map)?;
@@ -111,7 +111,7 @@ impl<'a> Declared<'a> {
         self.classes().map_or(0, |classes| classes.written()[0])
     }
 
-    /// The values that are scored whether they occur or not.
+    /// The values that are scored even if they do not occur.
     pub(super) fn values(&self) -> Vec<u16> {
         self.classes().map(|classes| classes.written().split_off(1)).unwrap_or_default()
     }

@@ -18,12 +18,12 @@ const IN_FLIGHT: usize = 4;
 /// What is scored.
 #[derive(Debug, Clone, Copy)]
 pub struct Scoring<'a> {
-    /// The classes; another value in a label or a prediction is an error, and values of one class are scored as one.
-    /// None: all values that occur.
+    /// The classes: another value in a label or a prediction is an error, and values of one class are scored as one.
+    /// `None`: all values that occur.
     pub classes: Option<&'a Classes>,
     /// The regions.
     pub regions: &'a [Region],
-    /// Labels without a prediction are left out instead of refused.
+    /// Whether labels without a prediction are left out; otherwise they are an error.
     pub partial: bool,
 }
 
@@ -57,7 +57,7 @@ type Scored = (Vec<CaseScores>, Warnings);
 impl Declared<'_> {
     /// Scores pairs with these classes.
     pub(super) fn evaluate(&self, pairs: &[PairFiles]) -> Result<Evaluation, EvaluateError> {
-        // Where a file is broken, the others are read to find what else is, and no longer scored.
+        // After a broken file the others are only read, to find all broken ones, and no longer scored.
         let broken = AtomicBool::new(false);
         let scored = in_order(pairs.len(), IN_FLIGHT, |pair| {
             let scored = self.score(&pairs[pair], &broken);
@@ -136,8 +136,8 @@ impl Declared<'_> {
         values
     }
 
-    /// Every case with a record of every value that any case has: what does not occur in a case is absent from both of its
-    /// maps. Where there is no value at all, of class 1.
+    /// Every case with a record of every value that occurs in any case; a value that a case lacks is absent from both
+    /// of its maps. If no value occurs at all, there are records of class 1.
     fn with_absent(&self, pairs: &[PairFiles], cases: Vec<Vec<CaseScores>>) -> Vec<CaseScores> {
         let mut values: BTreeSet<u16> = cases.iter().flatten().map(|scores| scores.class).collect();
         if values.is_empty() {

@@ -1,4 +1,4 @@
-//! Prediction: a sliding window over a prepared volume, and back to the grid of the file.
+//! Prediction: sliding windows over a prepared volume, and the way back to the grid of the file.
 
 mod forward;
 mod postprocess;

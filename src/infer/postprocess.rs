@@ -1,21 +1,22 @@
-//! What a person would mend in a prediction: crumbs beside the organ, and holes in it.
+//! Repairs of a prediction: components apart from the organ are removed, holes in it are filled.
 
 use crate::data::LabelMap;
 
-/// What is mended; nothing by default.
+/// Which repairs are made; none by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PostProcessing {
-    /// Of each foreground class, only the largest component is kept; the rest becomes background. Voxels that touch by
-    /// face, edge or corner belong together (26 neighbours), as in nnU-Net and MONAI. Of two equal ones the first in
-    /// memory stays.
+    /// Of each foreground class, only the largest component is kept; the rest becomes background. Voxels are connected
+    /// by faces, edges and corners (26 neighbours), as in nnU-Net and MONAI. Of two components of equal size the first
+    /// in memory stays.
     pub largest_component: bool,
-    /// Background that a class encloses becomes this class. Background holds together by faces (6 neighbours) and is
-    /// open at the volume's end, as in scipy's `binary_fill_holes`; what lies in a hole and is of another class stays.
+    /// Background that a class encloses becomes this class. Background voxels are connected by faces (6 neighbours),
+    /// and those at the volume's border are outside, as in scipy's `binary_fill_holes`. Another class inside a hole
+    /// stays.
     pub fill_holes: bool,
 }
 
 impl PostProcessing {
-    /// Mends a label map: components first, then holes, classes in ascending order.
+    /// Repairs a label map: components first, then holes, classes in ascending order.
     pub fn apply(&self, labels: &mut LabelMap) {
         let mut classes = labels.voxels.clone();
         classes.sort_unstable();
@@ -37,7 +38,7 @@ fn neighbours(axes: usize) -> Vec<[i64; 3]> {
     steps.filter(|step: &[i64; 3]| (1..=axes).contains(&step.iter().filter(|s| **s != 0).count())).collect()
 }
 
-/// A walk through voxels that hold together.
+/// A flood fill through connected voxels.
 struct Flood {
     extents: [usize; 3],
     steps: Vec<[i64; 3]>,
@@ -51,7 +52,7 @@ impl Flood {
         Flood { extents, steps: neighbours(axes), seen, stack: Vec::new() }
     }
 
-    /// Visits everything that is `inside` and holds together with `start`, once in the life of the flood.
+    /// Visits every voxel that is `inside` and connected to `start`, once in the life of the flood.
     fn visit(&mut self, start: usize, inside: impl Fn(usize) -> bool, mut each: impl FnMut(usize)) {
         if self.seen[start] || !inside(start) {
             return;

@@ -37,10 +37,10 @@ pub enum InferError {
         /// Bytes there are.
         budget: u64,
     },
-    /// The caller's `progress` asked for an end.
+    /// The caller's `progress` asked to stop.
     #[error("the prediction was stopped")]
     Stopped,
-    /// An ensemble of nothing.
+    /// An ensemble without models.
     #[error("an ensemble needs at least one model")]
     NoModel,
     /// Models whose probabilities cannot be averaged.
@@ -56,7 +56,7 @@ pub enum InferError {
     },
 }
 
-/// One network or several that are ready to predict patches of one size.
+/// One or several networks, ready to predict patches of one size.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -107,7 +107,7 @@ pub struct Predictor {
 struct Member {
     executor: Executor,
     graph: InferenceGraph,
-    /// Parameters to run it with, one after the other; empty where they are on the device already.
+    /// Parameters of each model; empty if they are on the device already.
     parameters: Vec<Vec<f32>>,
 }
 
@@ -127,23 +127,18 @@ impl Predictor {
     /// [`InferError`] when a network does not fit the device, or the models have different inputs or classes.
     pub fn ensemble(gpu: &Arc<Gpu>, models: &[Model], patch: [usize; 3]) -> Result<Self, InferError> {
         let first = &models.first().ok_or(InferError::NoModel)?.network;
-        let mut networks: Vec<(&Network, Vec<&Model>)> = Vec::new();
-        for model in models {
-            let network = &model.network;
-            if (network.in_channels, network.classes) != (first.in_channels, first.classes) {
-                return Err(InferError::Unlike { first: Box::new(first.clone()), other: Box::new(network.clone()) });
-            }
-            match networks.iter_mut().find(|(known, _)| *known == network) {
-                Some((_, sharing)) => sharing.push(model),
-                None => networks.push((network, vec![model])),
-            }
+        let networks = by_network(models);
+        let unlike = |network: &Network| (network.in_channels, network.classes) != (first.in_channels, first.classes);
+        if let Some((other, _)) = networks.iter().find(|(network, _)| unlike(network)) {
+            return Err(InferError::Unlike { first: Box::new(first.clone()), other: Box::new((*other).clone()) });
         }
         let member = |(network, models): (&Network, Vec<&Model>)| Member::new(gpu, network, &models, patch);
         let members = networks.into_iter().map(member).collect::<Result<_, _>>()?;
         Ok(Self { members, patch, classes: first.classes, mirror: false })
     }
 
-    /// A predictor with the parameters of a training, or their average, in its memory: `parameters` is the arena.
+    /// A predictor that reads the parameters of a training, or their average, where they are on the device;
+    /// `parameters` is their arena.
     ///
     /// # Errors
     /// [`InferError`] when the network does not fit the device.
@@ -160,7 +155,7 @@ impl Predictor {
         Ok(Self { members, patch, classes: network.classes, mirror: false })
     }
 
-    /// The plan of predicting `batch` patches of `extents` `[D, H, W]` at once, which keeps their probabilities.
+    /// The plan that predicts `batch` patches of `extents` `[D, H, W]` at once and keeps their probabilities.
     ///
     /// # Errors
     /// [`InferError`] when the network does not fit the target.
@@ -191,9 +186,10 @@ impl Predictor {
         Sliding::new(extents, self.patch, self.classes)
     }
 
-    /// Predicts a prepared volume on its prepared grid and hands on the probabilities in slabs, in the order of z: voxels
-    /// x fastest, each with its classes. Windows overlap by half and are averaged with Gaussian weights; `progress` gets
-    /// the number of windows that are done, and of all, and may end the prediction after each.
+    /// Predicts a prepared volume on its prepared grid. `slab` gets the probabilities in slabs of slices, in ascending
+    /// z: voxels x fastest, the classes of a voxel together. Windows overlap by half and are averaged with Gaussian
+    /// weights. `progress` gets the number of finished windows and of all windows, and may stop the prediction after
+    /// each.
     ///
     /// # Errors
     /// [`InferError::Gpu`] when the device failed, [`InferError::Stopped`] when `progress` said so.
@@ -241,7 +237,7 @@ impl Predictor {
         probabilities.chunks_exact(self.classes).map(best).collect()
     }
 
-    /// Probabilities of one window, averaged over the models, and over its mirror images where that is wanted.
+    /// Probabilities of one window, averaged over the models and, if asked for, over its mirror images.
     fn window(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
         let mirrors = if self.mirror { 0..8u8 } else { 0..1 };
         let models: usize = self.members.iter().map(|member| member.parameters.len().max(1)).sum();
@@ -275,7 +271,7 @@ impl Member {
         Ok(Self { executor, graph, parameters })
     }
 
-    /// Brings a model's parameters to the device where several take turns.
+    /// Copies a model's parameters to the device, if several models take turns.
     fn take(&self, model: usize) {
         if let Some(parameters) = self.parameters.get(model) {
             self.executor.write_arena(Arena::Parameters, parameters);
@@ -285,6 +281,18 @@ impl Member {
     fn run(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
         run(&self.executor, (self.graph.image, image), self.graph.probabilities)
     }
+}
+
+/// Different networks in the order of the models, each with its models.
+pub(super) fn by_network(models: &[Model]) -> Vec<(&Network, Vec<&Model>)> {
+    let mut networks: Vec<(&Network, Vec<&Model>)> = Vec::new();
+    for model in models {
+        match networks.iter_mut().find(|(known, _)| **known == model.network) {
+            Some((_, sharing)) => sharing.push(model),
+            None => networks.push((&model.network, vec![model])),
+        }
+    }
+    networks
 }
 
 /// The output of a plan for an input.

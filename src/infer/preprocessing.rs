@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    /// Intensities.
+    /// How intensities are normalised.
     pub normalisation: Normalisation,
     /// Statistics of the training data for a CT window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intensities: Option<IntensityStatistics>,
-    /// Spacing to which volumes are brought; models without the key take each volume at its own.
+    /// Spacing that volumes are resampled to; without the key each volume keeps its own.
     #[serde(default, skip_serializing_if = "TargetSpacing::is_native")]
     pub spacing: TargetSpacing,
-    /// How images are brought there.
+    /// How images are resampled.
     #[serde(default, skip_serializing_if = "Interpolation::is_linear")]
     pub interpolation: Interpolation,
     /// Extents x, y, z of the network's input, the windows of a prediction; without them volumes are predicted whole, as
     /// PyTorch does. See [`super::Segmenter`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<[usize; 3]>,
-    /// Whether volumes are brought to the orientation nearest to RAS.
+    /// Whether volumes are reoriented to the orientation nearest to RAS.
     pub canonical: bool,
     /// Names of the classes, background first; may be empty.
     #[serde(default)]
@@ -36,7 +36,7 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// Of how volumes are prepared, with the names of the classes (background first, or none).
+    /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
         let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *preparation;
         let labels = preparation.labels.clone().filter(|labels| !labels.is_identity());
@@ -100,7 +100,7 @@ impl Preprocessing {
         Some(format!("{differs} is {} instead of {}", show(there.get(differs)), show(here.get(differs))))
     }
 
-    /// As the data module takes it.
+    /// The preparation of volumes for a network with this number of classes.
     pub fn preparation(&self, classes: usize) -> Preparation {
         let Self { normalisation, intensities, spacing, interpolation, canonical, .. } = *self;
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
@@ -109,7 +109,7 @@ impl Preprocessing {
         Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
     }
 
-    /// The classes as label maps have them, of a network with this number of them.
+    /// The classes with their values in label maps, for a network with this number of classes.
     pub fn label_classes(&self, classes: usize) -> Classes {
         if let Some(labels) = &self.labels {
             return labels.clone();

@@ -10,15 +10,14 @@ use std::path::{Path, PathBuf};
 pub struct SegmentOptions {
     /// Also one float32 volume of probabilities per foreground class.
     pub probabilities: bool,
-    /// What is mended in the label map.
+    /// Repairs of the label map.
     pub post_processing: PostProcessing,
 }
 
-/// Segments a volume and writes the label map, with the values that the classes have in the training data, and on request
-/// the probabilities, in the grid of the input. Predictions
-/// become labels in slabs: besides the image, one label per voxel is in memory (and the probabilities, if wanted).
-/// `progress` gets the number of windows that are done, and of all, and may end the prediction after each: nothing is
-/// written then. The label map is written last.
+/// Segments a volume and writes the label map, and on request the probabilities, on the grid of the input. Labels have
+/// the values that the classes have in the training data. Predictions become labels in slabs: besides the image, one
+/// label per voxel is in memory (and the probabilities, if asked for). `progress` gets the number of finished windows
+/// and of all windows, and may stop the prediction after each; then nothing is written. The label map is written last.
 ///
 /// # Errors
 /// [`InferError`] that names the file; [`InferError::Stopped`] when `progress` said so.
@@ -34,7 +33,7 @@ pub fn segment_file(
     segment_prepared(predictor, preparation, (prepared, &header), output, options, progress)
 }
 
-/// Like [`segment_file`], of an image that is prepared already, and its header.
+/// Like [`segment_file`], for an image that is prepared already, with its header.
 pub(super) fn segment_prepared(
     predictor: &Predictor,
     preparation: &Preparation,
@@ -57,8 +56,8 @@ pub(super) fn segment_prepared(
     Ok(map)
 }
 
-/// Segments a volume that is in memory; the label map lies on its grid and has the values of the training data. `preparation` must be that of the predictor's model,
-/// with the predictor's patch.
+/// Segments a volume in memory. The label map lies on the volume's grid and has the values of the training data.
+/// `preparation` must be that of the predictor's model, with the predictor's patch.
 ///
 /// # Errors
 /// [`InferError::Data`] when the volume is too large, [`InferError::Gpu`] when the device failed.
@@ -70,13 +69,13 @@ pub fn segment_volume(
     labels_of(predictor, preparation, &prepare_volume(volume, preparation)?)
 }
 
-/// Prepares a volume that is in memory.
+/// Prepares a volume in memory.
 pub(super) fn prepare_volume(volume: Volume, preparation: &Preparation) -> Result<Prepared, InferError> {
     check_size(Path::new("volume"), &volume.grid, preparation, MOST_VOXELS)?;
     Ok(Prepared::from_volume(volume, preparation, Fit::Whole))
 }
 
-/// Labels of a prepared volume on the grid that it came from, with the values of the training data.
+/// Labels of a prepared volume on its original grid, with the values of the training data.
 pub(super) fn labels_of(
     predictor: &Predictor,
     preparation: &Preparation,
@@ -87,7 +86,7 @@ pub(super) fn labels_of(
     Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
 }
 
-/// Labels of a prepared volume on the grid that it came from, and the probabilities of each foreground class if wanted.
+/// Labels of a prepared volume on its original grid, and, if asked for, the probabilities of each foreground class.
 fn predict(
     predictor: &Predictor,
     prepared: &Prepared,

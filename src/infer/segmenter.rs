@@ -1,24 +1,26 @@
-//! Models and how they want volumes to be prepared, ready to segment one volume after the other.
+//! Models with their preprocessing, ready to segment one volume after the other.
 
+use super::predictor::by_network;
 use super::segment::{labels_of, prepare_volume, segment_prepared};
 use super::{InferError, Predictor, Preprocessing, SegmentOptions};
 use crate::data::{Fit, LabelMap, Preparation, Volume, prepare_image};
 use crate::gpu::{Gpu, GpuError};
-use crate::nn::{Model, Network};
+use crate::nn::Model;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Models that are ready to segment volumes: by windows of their patch, or, where their preprocessing names none, whole.
+/// Models that are ready to segment volumes: in windows of their patch, or as a whole if their preprocessing names no
+/// patch.
 ///
-/// A model without preprocessing is a state dictionary from PyTorch, where a volume is one input of the network: padded with
-/// zeros to multiples of the network's divisor, half of them (rounded down) before the first voxel of each axis, and cropped
-/// back. So does the network's graph here. A volume that does not fit the device as a whole is predicted in windows, the
-/// largest of those that halve the longest axis until they fit.
+/// A model without preprocessing is a state dictionary from PyTorch, where a volume is one input of the network: padded
+/// with zeros to multiples of the network's divisor, half of them (rounded down) before the first voxel of each axis,
+/// and cropped back. The network's graph does the same here. A volume that does not fit the device as a whole is
+/// predicted in windows: the longest axis is halved until they fit.
 #[derive(Debug)]
 pub struct Segmenter {
     gpu: Arc<Gpu>,
-    /// Of which predictors are made; none where one predictor serves for all volumes.
+    /// Models to make predictors of; empty if one predictor serves all volumes.
     models: Vec<Model>,
     preparation: Preparation,
     mirror: bool,
@@ -29,7 +31,7 @@ pub struct Segmenter {
 #[derive(Debug)]
 struct Ready {
     predictor: Predictor,
-    /// Extents of the volumes that it was made for; all, where there are none.
+    /// Extents of the volumes that it was made for; `None` if it serves all.
     made_for: Option<[usize; 3]>,
     patch: [usize; 3],
 }
@@ -39,12 +41,12 @@ struct Ready {
 pub struct Segmented {
     /// Its labels, on its grid.
     pub labels: LabelMap,
-    /// Extents x, y, z of the windows, where the volume should have been predicted whole but does not fit the device.
+    /// Extents x, y, z of the windows, if the volume should have been predicted as a whole but does not fit the device.
     pub windows: Option<[usize; 3]>,
 }
 
 impl Segmenter {
-    /// Models whose probabilities are averaged, on volumes that are prepared by `preprocessing`.
+    /// A segmenter that averages the probabilities of the models, on volumes prepared by `preprocessing`.
     ///
     /// # Errors
     /// [`InferError`] when the models do not fit the device, or cannot be averaged.
@@ -105,7 +107,7 @@ impl Segmenter {
     fn ready_for(&mut self, extents: [usize; 3]) -> Result<(&Ready, &Preparation), InferError> {
         let serves = |ready: &Ready| ready.made_for.is_none_or(|known| known == extents);
         if !self.ready.as_ref().is_some_and(serves) {
-            // Before there is another, so that not both are in the device's memory.
+            // Dropped first: two predictors may not fit the device's memory together.
             self.ready = None;
             let (predictor, patch) = self.largest(extents)?;
             let predictor = predictor.with_mirroring(self.mirror);
@@ -114,7 +116,7 @@ impl Segmenter {
         Ok((self.ready.as_ref().expect("made above"), &self.preparation))
     }
 
-    /// The predictor with the largest windows that fit the device, and these.
+    /// The predictor with the largest windows that fit the device, and their extents.
     fn largest(&self, extents: [usize; 3]) -> Result<(Predictor, [usize; 3]), InferError> {
         let of_models = self.models.iter().map(|model| model.network.divisor());
         let [d, h, w] = of_models.fold([1; 3], |most, of| std::array::from_fn(|axis| most[axis].max(of[axis])));
@@ -130,15 +132,9 @@ impl Segmenter {
 
     fn check_memory(&self, patch: [usize; 3]) -> Result<(), InferError> {
         let Some(budget) = self.gpu.memory_budget() else { return Ok(()) };
-        let mut networks: Vec<&Network> = Vec::new();
-        for model in &self.models {
-            if !networks.contains(&&model.network) {
-                networks.push(&model.network);
-            }
-        }
         let [x, y, z] = patch;
         let mut needed = 0;
-        for network in networks {
+        for (network, _) in by_network(&self.models) {
             needed += Predictor::plan_for(network, 1, [z, y, x], self.gpu.target())?.1.memory.total();
         }
         if needed > budget { Err(InferError::Memory { patch, needed, budget }) } else { Ok(()) }

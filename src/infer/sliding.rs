@@ -1,5 +1,6 @@
-//! Windows over a volume, averaged with Gaussian weights, in slabs: windows are taken in the order of z, and slices that
-//! no later window reaches are handed on at once. In memory are as many slices as a window is deep, whatever the volume.
+//! Overlapping windows over a volume, averaged with Gaussian weights. Windows are taken in ascending z, and slices that
+//! no later window reaches are passed on at once. So no more slices are in memory than a window is deep, however large
+//! the volume is.
 
 use super::{gaussian_weights, window_starts};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluation::{quoted, write};
+use super::evaluation::{quoted, write, write_json};
 use super::{Evaluation, Metric, MetricError, Region, Summary, Wilcoxon};
 
 /// One metric of one class and region in one case, of both sets.
@@ -22,7 +22,7 @@ pub struct PairedScore {
     pub first: Option<f64>,
     /// Score of the second set.
     pub second: Option<f64>,
-    /// First less second, where both are defined.
+    /// First minus second, if both are defined.
     pub difference: Option<f64>,
 }
 
@@ -41,9 +41,9 @@ pub struct PairedSummary {
     pub first: Summary,
     /// Scores of the second set in these cases.
     pub second: Summary,
-    /// First less second; `undefined` counts the cases in which a set has no score.
+    /// First minus second; `undefined` counts the cases in which a set has no score.
     pub difference: Summary,
-    /// Test of the differences; none where all are zero.
+    /// Test of the differences; `None` if all are zero.
     pub wilcoxon: Option<Wilcoxon>,
 }
 
@@ -56,7 +56,7 @@ pub struct Comparison {
     pub cases: Vec<PairedScore>,
     /// One record per region, class and metric.
     pub summary: Vec<PairedSummary>,
-    /// What a reader should know of the files.
+    /// Notes on the files.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -136,10 +136,7 @@ impl Comparison {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_json(&self, path: &Path) -> Result<(), MetricError> {
-        let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|error| MetricError::Write { path: path.to_owned(), source: error.into() })?;
-        json.push(b'\n');
-        write(path, &json)
+        write_json(path, self)
     }
 
     /// Writes [`Self::to_markdown`], replacing `path` in one step.
@@ -175,7 +172,7 @@ impl Comparison {
             text += &format!("| {class} | {region} | {heading} | {a} | {b} | {median} | {cases} | {p} |\n");
         }
         text + &format!(
-            "\nMean ± standard deviation over the cases in which both have a score; difference: {first} less {second}; p: \
+            "\nMean ± standard deviation over the cases in which both have a score; difference: {first} minus {second}; p: \
              Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests.\n"
         )
     }

@@ -1,4 +1,4 @@
-//! The scores of a set of cases with their statistics, and the files they are kept in.
+//! The scores of a set of cases with their statistics, and their files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,6 +21,13 @@ pub struct ClassSummary {
     pub scores: BTreeMap<Metric, Summary>,
 }
 
+impl ClassSummary {
+    /// The most cases in which one of the scores is undefined.
+    pub(crate) fn most_undefined(&self) -> usize {
+        self.scores.values().map(|summary| summary.undefined).max().unwrap_or(0)
+    }
+}
+
 /// Scores of every case, their statistics per class and region, and the mean over foreground classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -31,7 +38,7 @@ pub struct Evaluation {
     /// Mean over the foreground classes of the class means, whole organ (nnU-Net's `foreground_mean`); classes without
     /// a defined mean are left out.
     pub mean_foreground: BTreeMap<Metric, Option<f64>>,
-    /// What a reader should know of the files: oddities that kept none from being scored, labels that were left out.
+    /// Notes on the files: oddities that did not prevent scoring, labels that were left out.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -88,10 +95,7 @@ impl Evaluation {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_json(&self, path: &Path) -> Result<(), MetricError> {
-        let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|error| MetricError::Write { path: path.to_owned(), source: error.into() })?;
-        json.push(b'\n');
-        write(path, &json)
+        write_json(path, self)
     }
 }
 
@@ -109,6 +113,14 @@ fn summarise(cases: &[CaseScores], region: Region, class: u16) -> Option<ClassSu
 /// Replaces a result file.
 pub(super) fn write(path: &Path, contents: &[u8]) -> Result<(), MetricError> {
     replace_file(path, contents).map_err(|source| MetricError::Write { path: path.to_owned(), source })
+}
+
+/// Replaces a result file by a value as JSON.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), MetricError> {
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|error| MetricError::Write { path: path.to_owned(), source: error.into() })?;
+    json.push(b'\n');
+    write(path, &json)
 }
 
 /// A CSV field, quoted where it has to be.

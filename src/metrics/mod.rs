@@ -29,6 +29,7 @@ pub use promise12::{Observer, RegionMeans};
 pub use score::{CaseScores, LabelPair, Metric, Region, score_case, score_values};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
+pub(crate) use table::COLUMNS;
 pub use table::render_table;
 pub use wilcoxon::Wilcoxon;
 

@@ -25,7 +25,7 @@ use super::{MetricError, check_voxels};
 /// assert_eq!(Overlap::count(&prediction, &reference, 3)?.dice(), None);
 /// # Ok::<(), vnet_engine::metrics::MetricError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Overlap {
     /// Voxels of the class in both.
     pub true_positives: u64,

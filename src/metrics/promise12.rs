@@ -2,14 +2,15 @@
 //!
 //! Twelve numbers per case, Dice, average surface distance, HD95 and absolute relative volume difference of whole
 //! organ, apex and base, each become a score: 100 for a perfect segmentation, 85 for the second observer's mean, linear
-//! in between and beyond, never below 0. The score of a case is their mean:
+//! in between and below, never under 0. The score of a case is their mean:
 //!
 //! ```text
 //! score = max(0, 100 - 15 · |value - perfect| / |observer - perfect|)        perfect: Dice 1, the others 0
 //! ```
 //!
-//! A score that a prediction has none of (an empty one has no surface) is 0. The second observer's means are an input,
-//! [`Observer`]: those of the challenge hold for its test cases and are printed in the paper, other data need their own.
+//! A value that does not exist (an empty prediction has no surface) scores 0. The second observer's means are an input,
+//! [`Observer`]: those of the challenge hold for its test cases and are printed in the paper, other data need their
+//! own.
 
 use std::path::Path;
 
@@ -92,7 +93,7 @@ impl Observer {
         }
     }
 
-    /// The score of one region, 0 to 100; none where the reference has no organ.
+    /// The score of one region, 0 to 100; `None` if the reference has no organ.
     pub fn region_score(&self, scores: &CaseScores) -> Option<f64> {
         if matches!(scores.presence, Presence::EmptyReference | Presence::BothEmpty) {
             return None;
@@ -105,8 +106,8 @@ impl Observer {
         Some(scales.into_iter().map(|scale| of(scale).unwrap_or(0.0).max(0.0)).sum::<f64>() / scales.len() as f64)
     }
 
-    /// The score of every case, of the class of the smallest value, in the order of the records; none where a region has
-    /// none.
+    /// The score of every case, of the class of the smallest value, in the order of the records; `None` if a region has
+    /// no score.
     pub fn scores(&self, cases: &[CaseScores]) -> Vec<(String, Option<f64>)> {
         let mut found: Vec<(String, Option<f64>)> = Vec::new();
         let organ = cases.iter().map(|scores| scores.class).min().unwrap_or(1);

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MetricError, Overlap, Presence, check_spacing, check_voxels, surface_distances};
+use super::{MetricError, Overlap, Presence, SurfaceDistances, check_spacing, check_voxels, surface_distances};
 
 /// A part of the organ that is scored by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,42 +99,40 @@ impl Metric {
         Self::AbsoluteRelativeVolumeDifference,
     ];
 
+    /// Name in CSV and JSON; for people: name with unit, the factor that gives this unit, and decimals.
+    fn description(self) -> (&'static str, &'static str, f64, usize) {
+        match self {
+            Self::Dice => ("dice", "Dice", 1.0, 3),
+            Self::Iou => ("iou", "IoU", 1.0, 3),
+            Self::Precision => ("precision", "Precision", 1.0, 3),
+            Self::Sensitivity => ("sensitivity", "Sensitivity", 1.0, 3),
+            Self::HausdorffMm => ("hausdorff_mm", "Hausdorff distance (mm)", 1.0, 2),
+            Self::Hd95Mm => ("hd95_mm", "HD95 (mm)", 1.0, 2),
+            Self::AssdMm => ("assd_mm", "Average surface distance (mm)", 1.0, 2),
+            Self::VolumeReferenceMl => ("volume_reference_ml", "Reference volume (ml)", 1.0, 2),
+            Self::VolumePredictionMl => ("volume_prediction_ml", "Predicted volume (ml)", 1.0, 2),
+            Self::VolumeDifferenceMl => ("volume_difference_ml", "Volume difference (ml)", 1.0, 2),
+            Self::RelativeVolumeDifference => {
+                ("relative_volume_difference", "Relative volume difference (%)", 100.0, 1)
+            }
+            Self::AbsoluteVolumeDifferenceMl => {
+                ("absolute_volume_difference_ml", "Absolute volume difference (ml)", 1.0, 2)
+            }
+            Self::AbsoluteRelativeVolumeDifference => {
+                ("absolute_relative_volume_difference", "Absolute relative volume difference (%)", 100.0, 1)
+            }
+        }
+    }
+
     /// Name in CSV and JSON, with the unit.
     pub fn key(self) -> &'static str {
-        match self {
-            Self::Dice => "dice",
-            Self::Iou => "iou",
-            Self::Precision => "precision",
-            Self::Sensitivity => "sensitivity",
-            Self::HausdorffMm => "hausdorff_mm",
-            Self::Hd95Mm => "hd95_mm",
-            Self::AssdMm => "assd_mm",
-            Self::VolumeReferenceMl => "volume_reference_ml",
-            Self::VolumePredictionMl => "volume_prediction_ml",
-            Self::VolumeDifferenceMl => "volume_difference_ml",
-            Self::RelativeVolumeDifference => "relative_volume_difference",
-            Self::AbsoluteVolumeDifferenceMl => "absolute_volume_difference_ml",
-            Self::AbsoluteRelativeVolumeDifference => "absolute_relative_volume_difference",
-        }
+        self.description().0
     }
 
     /// For people: name with unit, the factor that gives this unit, and decimals.
     pub fn heading(self) -> (&'static str, f64, usize) {
-        match self {
-            Self::Dice => ("Dice", 1.0, 3),
-            Self::Iou => ("IoU", 1.0, 3),
-            Self::Precision => ("Precision", 1.0, 3),
-            Self::Sensitivity => ("Sensitivity", 1.0, 3),
-            Self::HausdorffMm => ("Hausdorff distance (mm)", 1.0, 2),
-            Self::Hd95Mm => ("HD95 (mm)", 1.0, 2),
-            Self::AssdMm => ("Average surface distance (mm)", 1.0, 2),
-            Self::VolumeReferenceMl => ("Reference volume (ml)", 1.0, 2),
-            Self::VolumePredictionMl => ("Predicted volume (ml)", 1.0, 2),
-            Self::VolumeDifferenceMl => ("Volume difference (ml)", 1.0, 2),
-            Self::RelativeVolumeDifference => ("Relative volume difference (%)", 100.0, 1),
-            Self::AbsoluteVolumeDifferenceMl => ("Absolute volume difference (ml)", 1.0, 2),
-            Self::AbsoluteRelativeVolumeDifference => ("Absolute relative volume difference (%)", 100.0, 1),
-        }
+        let (_, heading, factor, decimals) = self.description();
+        (heading, factor, decimals)
     }
 }
 
@@ -175,23 +173,34 @@ pub struct CaseScores {
 
 impl CaseScores {
     /// The scores of a class, value and name, that neither prediction nor reference has.
-    pub fn absent(case: &str, (class, class_name): (u16, &str), region: Region) -> Self {
+    pub fn absent(case: &str, class: (u16, &str), region: Region) -> Self {
+        Self::new(case, class, region, &Overlap::default(), None, [1.0; 3])
+    }
+
+    fn new(
+        case: &str,
+        (class, class_name): (u16, &str),
+        region: Region,
+        overlap: &Overlap,
+        surface: Option<SurfaceDistances>,
+        spacing: [f64; 3],
+    ) -> Self {
         Self {
             case: case.to_owned(),
             class,
             class_name: class_name.to_owned(),
             region,
-            presence: Presence::BothEmpty,
-            dice: None,
-            iou: None,
-            precision: None,
-            sensitivity: None,
-            hausdorff_mm: None,
-            hd95_mm: None,
-            assd_mm: None,
-            volume_reference_ml: 0.0,
-            volume_prediction_ml: 0.0,
-            relative_volume_difference: None,
+            presence: overlap.presence(),
+            dice: overlap.dice(),
+            iou: overlap.iou(),
+            precision: overlap.precision(),
+            sensitivity: overlap.sensitivity(),
+            hausdorff_mm: surface.map(|s| s.hausdorff_mm),
+            hd95_mm: surface.map(|s| s.hausdorff95_mm),
+            assd_mm: surface.map(|s| s.average_mm),
+            volume_reference_ml: overlap.referenced_ml(spacing),
+            volume_prediction_ml: overlap.predicted_ml(spacing),
+            relative_volume_difference: overlap.relative_volume_difference(),
         }
     }
 
@@ -280,35 +289,10 @@ pub fn score_values(
         let reference_slices = pair.reference_slices(class);
         for &region in regions {
             let part = pair.cut(region.slices(&reference_slices, pair.extents[2]));
-            scores.push(score_part(case, &part, (class, class_name), region)?);
+            let overlap = Overlap::count(part.prediction, part.reference, class)?;
+            let surface = surface_distances(part.prediction, part.reference, class, part.extents, part.spacing)?;
+            scores.push(CaseScores::new(case, (class, class_name), region, &overlap, surface, part.spacing));
         }
     }
     Ok(scores)
-}
-
-fn score_part(
-    case: &str,
-    part: &LabelPair<'_>,
-    (class, class_name): (u16, &str),
-    region: Region,
-) -> Result<CaseScores, MetricError> {
-    let overlap = Overlap::count(part.prediction, part.reference, class)?;
-    let surface = surface_distances(part.prediction, part.reference, class, part.extents, part.spacing)?;
-    Ok(CaseScores {
-        case: case.to_owned(),
-        class,
-        class_name: class_name.to_owned(),
-        region,
-        presence: overlap.presence(),
-        dice: overlap.dice(),
-        iou: overlap.iou(),
-        precision: overlap.precision(),
-        sensitivity: overlap.sensitivity(),
-        hausdorff_mm: surface.map(|s| s.hausdorff_mm),
-        hd95_mm: surface.map(|s| s.hausdorff95_mm),
-        assd_mm: surface.map(|s| s.average_mm),
-        volume_reference_ml: overlap.referenced_ml(part.spacing),
-        volume_prediction_ml: overlap.predicted_ml(part.spacing),
-        relative_volume_difference: overlap.relative_volume_difference(),
-    })
 }

@@ -1,9 +1,9 @@
 //! Distances between the surfaces of two segmentations, in mm.
 //!
-//! The surface S of a shape is the set of its voxels with a background voxel, or the volume's end, among their six
+//! The surface S of a shape is the set of its voxels with a background voxel, or the volume's border, among their six
 //! neighbours: the shape minus its erosion by the 6-neighbour cross, as in MONAI's `get_mask_edges` and MedPy. With
-//! d(a, B) the Euclidean distance in mm from the centre of voxel a to the nearest centre of B, and P, R the surfaces
-//! of prediction and reference:
+//! d(a, B) the Euclidean distance in mm from the centre of voxel a to the nearest centre of B, and P, R the surfaces of
+//! prediction and reference:
 //!
 //! | score | definition |
 //! |---|---|

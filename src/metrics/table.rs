@@ -2,8 +2,8 @@
 
 use super::{CaseScores, ClassSummary, Evaluation, Metric, Region, Summary};
 
-/// Columns of the table: metric, heading, decimals.
-const COLUMNS: [(Metric, &str, usize); 10] = [
+/// Columns of tables for people: metric, heading, decimals.
+pub(crate) const COLUMNS: [(Metric, &str, usize); 10] = [
     (Metric::Dice, "Dice", 3),
     (Metric::Iou, "IoU", 3),
     (Metric::Precision, "precision", 3),
@@ -50,7 +50,7 @@ fn case_row(scores: &CaseScores) -> Row {
 }
 
 fn summary_rows(class: &ClassSummary) -> [Row; 3] {
-    let undefined = COLUMNS.iter().map(|(metric, ..)| class.scores[metric].undefined).max().unwrap_or(0);
+    let undefined = class.most_undefined();
     let note = if undefined > 0 { format!("up to {undefined} undefined, left out") } else { String::new() };
     let row = |name: &str, note: &str, statistic: fn(&Summary) -> Option<f64>| Row {
         names: [name.to_owned(), class.class_name.clone(), class.region.key().to_owned()],

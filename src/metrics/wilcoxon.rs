@@ -3,8 +3,8 @@
 //! Differences of zero are left out (Wilcoxon's own way; `zero_method="wilcox"` in scipy). The others are ranked by
 //! their absolute value, equal ones with their mean rank; the statistic is W+, the sum of the ranks of the positive
 //! ones. If neither method is better, every sign is as likely as its opposite, which gives W+ a distribution over 2^n
-//! choices. Up to 50 differences it is counted exactly, with the ranks at hand, so ties need no correction; beyond, the
-//! normal approximation has
+//! choices. Up to 50 differences it is counted exactly, with the actual ranks, so ties need no correction; for more,
+//! the normal approximation has
 //!
 //! ```text
 //! mean n (n + 1) / 4        variance n (n + 1) (2 n + 1) / 24 - Σ (t³ - t) / 48        t: sizes of groups of equal ranks
@@ -31,7 +31,7 @@ pub struct Wilcoxon {
 }
 
 impl Wilcoxon {
-    /// Tests finite differences; none where all are zero.
+    /// Tests finite differences; `None` if all are zero.
     pub fn of(differences: &[f64]) -> Option<Wilcoxon> {
         let mut sorted: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
         sorted.sort_by(|a, b| a.abs().total_cmp(&b.abs()));

@@ -6,7 +6,7 @@ use super::svg::{Drawing, Paint, room, shortened};
 /// Em of labels, of secondary text, and of titles.
 pub(super) const TEXT: f32 = 18.0;
 pub(super) const SMALL: f32 = 16.0;
-const TITLE: f32 = 23.0;
+const TITLE: f32 = 21.0;
 /// From one line of small text to the next.
 const LINE: f32 = 22.0;
 
@@ -47,6 +47,23 @@ impl Scale {
         }
         let margin = (high - low) * 0.05;
         Self::linear(low - margin, high + margin)
+    }
+
+    /// A scale of ratios from 0 to 1: from a tenth that is `margin` or more below the lowest value, up to 1.
+    pub(super) fn ratios(lowest: f64, margin: f64) -> Self {
+        let low =
+            if lowest.is_finite() { ((lowest * 10.0 - margin * 10.0).floor() / 10.0).clamp(0.0, 0.9) } else { 0.0 };
+        Self::linear(low, 1.0)
+    }
+
+    /// A scale of distances: from 0 to above the highest value.
+    pub(super) fn distances(highest: f64) -> Self {
+        Self::linear(0.0, if highest > 0.0 { highest * 1.12 } else { 1.0 })
+    }
+
+    /// The lower end.
+    pub(super) fn low(&self) -> f64 {
+        self.low
     }
 
     pub(crate) fn is_log(&self) -> bool {
@@ -132,20 +149,25 @@ impl Panel {
         Self { area, x: Scale::linear(0.0, count.max(1) as f64), y }
     }
 
-    /// Centre and width of a slot.
-    pub(super) fn slot(&self, position: usize) -> (f32, f32) {
+    pub(super) fn slot(&self, position: usize) -> Slot {
         let edge = |position: usize| self.at(position as f64, self.y.low).0;
         let (left, right) = (edge(position), edge(position + 1));
-        ((left + right) / 2.0, right - left)
+        Slot { centre: (left + right) / 2.0, width: right - left }
     }
 
     /// Writes lines below a slot, the first one larger.
     pub(super) fn caption(&self, drawing: &mut Drawing, position: usize, lines: &[String]) {
-        let (centre, width) = self.slot(position);
+        let Slot { centre, width } = self.slot(position);
         for (line, text) in lines.iter().enumerate() {
-            let (size, paint) = if line == 0 { (TEXT, Paint::INK) } else { (SMALL, Paint::DIM) };
-            let at = (centre, self.area.bottom + LINE * (line + 1) as f32);
-            drawing.text(&shortened(text, size, width - 8.0), at, size, Anchor::Centre, paint);
+            let fits = room(text, TEXT) <= width - 8.0;
+            let (size, paint) =
+                if line == 0 { (if fits { TEXT } else { SMALL }, Paint::INK) } else { (SMALL, Paint::DIM) };
+            let (at, shown) =
+                ((centre, self.area.bottom + LINE * (line + 1) as f32), shortened(text, size, width - 8.0));
+            drawing.text(&shown, at, size, Anchor::Centre, paint);
+            if shown != *text {
+                drawing.note(text.clone());
+            }
         }
     }
 
@@ -211,6 +233,20 @@ pub(super) fn draw_title(drawing: &mut Drawing, area: Rect, title: &str) {
     drawing.text(title, (area.left, area.top - 24.0), TITLE, Anchor::Left, Paint::INK);
 }
 
+/// The part of a panel that a class has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub centre: f32,
+    pub width: f32,
+}
+
+impl Slot {
+    /// Width of a box in it.
+    pub(super) fn box_width(&self) -> f32 {
+        (self.width * 0.4).min(140.0)
+    }
+}
+
 /// A name in a legend, and how its curve is painted.
 pub(crate) struct LegendEntry {
     pub name: String,
@@ -219,25 +255,29 @@ pub(crate) struct LegendEntry {
     pub width: Option<f32>,
 }
 
-/// Draws a legend in rows at the top of `area`; what is left of the area for the plot.
+/// Draws a legend in rows at the top of `area`, at most a quarter of it or one row; names beyond are counted. What is left
+/// of the area for the plot.
 pub(crate) fn draw_legend(drawing: &mut Drawing, area: Rect, entries: &[LegendEntry]) -> Rect {
     const ROW: f32 = 26.0;
     const SWATCH: f32 = 26.0;
     const GAP: f32 = 8.0;
-    /// More names than these many rows hold are only counted.
-    const ROWS: usize = 8;
+    /// Room for the number of names that are not shown.
+    const REST: f32 = 110.0;
+    let rows = ((area.height() / 4.0 / ROW) as usize).max(1);
     let (mut x, mut row) = (area.left, 0);
     let middle = |row: usize| area.top + (row as f32 + 0.3) * ROW;
     for (position, LegendEntry { name, paint, width }) in entries.iter().enumerate() {
         let name = shortened(name, SMALL, area.width() - SWATCH - GAP);
         let needed = SWATCH + GAP + room(&name, SMALL);
-        if x > area.left && x + needed > area.right {
+        let last_row = row + 1 == rows;
+        let right = if last_row && position + 1 < entries.len() { area.right - REST } else { area.right };
+        if x > area.left && x + needed > right {
+            if last_row {
+                let rest = format!("and {} more", entries.len() - position);
+                drawing.text(&rest, (x, middle(row)), SMALL, Anchor::Left, Paint::DIM);
+                break;
+            }
             (x, row) = (area.left, row + 1);
-        }
-        if row == ROWS {
-            let rest = format!("and {} more", entries.len() - position);
-            drawing.text(&rest, (x, middle(row)), SMALL, Anchor::Left, Paint::DIM);
-            break;
         }
         let y = middle(row);
         match width {

@@ -1,7 +1,7 @@
 //! Box plots with every case as a dot.
 
 use super::Rgb;
-use super::axes::{Panel, SMALL};
+use super::axes::{Panel, SMALL, Slot};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint, shortened};
 use crate::metrics::{Summary, percentile};
@@ -37,7 +37,8 @@ impl<'a> Group<'a> {
 
 /// Quartiles and median as a box, whiskers to the last case within 1.5 quartile ranges (Tukey 1977), the mean as a ring,
 /// and each case.
-pub(super) fn draw_box(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, centre: f32, width: f32) {
+pub(super) fn draw_box(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, slot: Slot) {
+    let (centre, width) = (slot.centre, slot.box_width());
     let values = group.values();
     let quartile = |percent| percentile(&values, percent);
     let (Some(lower), Some(median), Some(upper)) = (quartile(25.0), quartile(50.0), quartile(75.0)) else { return };
@@ -72,25 +73,23 @@ fn draw_cases(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, centre: f
     }
 }
 
-/// Writes the name of the lowest case below it, or of the highest above it; on the other side where that is outside the
-/// panel.
-pub(super) fn name_extreme(
-    drawing: &mut Drawing,
-    panel: &Panel,
-    group: &Group<'_>,
-    slot: (f32, f32),
-    extreme: Extreme,
-) {
+/// Writes the name of the lowest case below it, or of the highest above it; to the right of the box
+/// where that is outside the panel.
+pub(super) fn name_extreme(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, slot: Slot, extreme: Extreme) {
     const DISTANCE: f32 = 20.0;
     let (case, down) = match extreme {
         Extreme::Lowest => (group.cases.first(), DISTANCE),
         Extreme::Highest => (group.cases.last(), -DISTANCE),
     };
-    if let Some(&(case, value)) = case {
-        let y = panel.at(0.0, value).1;
-        let fits = (panel.area.top + 8.0..panel.area.bottom - 8.0).contains(&(y + down));
-        let y = if fits { y + down } else { y - down };
-        drawing.text(&shortened(case, SMALL, slot.1 - 8.0), (slot.0, y), SMALL, Anchor::Centre, Paint::DIM);
+    let Some(&(case, value)) = case else { return };
+    let y = panel.at(0.0, value).1;
+    let inside = panel.area.top + 10.0..panel.area.bottom - 10.0;
+    let mut text = |at, room, anchor| drawing.text(&shortened(case, SMALL, room), at, SMALL, anchor, Paint::DIM);
+    if inside.contains(&(y + down)) {
+        text((slot.centre, y + down), slot.width - 8.0, Anchor::Centre);
+    } else {
+        let (left, right) = (slot.centre + slot.box_width() / 2.0 + 8.0, slot.centre + slot.width / 2.0);
+        text((left, y.clamp(inside.start, inside.end)), right - left, Anchor::Left);
     }
 }
 

@@ -14,8 +14,9 @@ const WIDTH: f32 = 440.0;
 const PITCH: f32 = 545.0;
 
 /// Draws a comparison of whole organs, 1660 x 1060, replacing `path` in one step; the format is as in
-/// [`super::write_curves`]. Per metric (Dice, HD95, average surface distance) and class: scores of the first set left, of the second right, one line per case in
-/// the colour of the better one; below first less second, as a box with a dot per case, and p of Wilcoxon's test.
+/// [`super::write_curves`]. Per metric (Dice, HD95, average surface distance) and class: scores of the first set left,
+/// of the second right, one line per case in the colour of the better one; below it first minus second, as a box with a
+/// dot per case, and p of Wilcoxon's test.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -56,10 +57,8 @@ fn draw_pairs(drawing: &mut Drawing, area: Rect, comparison: &Comparison, classe
     let all: Vec<Vec<(&str, f64, f64)>> = classes.iter().map(|class| pairs(comparison, class)).collect();
     let (low, high) = range(all.iter().flatten().flat_map(|pair| [pair.1, pair.2]));
     let y = match metric {
-        Metric::Dice if low.is_finite() => Scale::linear(((low * 10.0 - 0.2).floor() / 10.0).clamp(0.0, 0.9), 1.0),
-        Metric::Dice => Scale::linear(0.0, 1.0),
-        _ if high > 0.0 => Scale::linear(0.0, high * 1.08),
-        _ => Scale::linear(0.0, 1.0),
+        Metric::Dice => Scale::ratios(low, 0.02),
+        _ => Scale::distances(high),
     };
     let panel = Panel::of_slots(area, y, classes.len());
     panel.draw_title(drawing, metric.heading().0);
@@ -106,7 +105,7 @@ fn draw_differences(
     let margin = if high > low { 0.12 * (high - low) } else { 0.1 };
     let y = Scale::linear(low - margin, high + margin);
     let panel = Panel::of_slots(area, y, classes.len());
-    panel.draw_title(drawing, if metric == Metric::Dice { "Left less right" } else { "Left less right (mm)" });
+    panel.draw_title(drawing, if metric == Metric::Dice { "Left minus right" } else { "Left minus right (mm)" });
     panel.draw_y_axis(drawing);
     panel.draw_zero(drawing);
     let [above, below] = if metric == Metric::Dice { ["left", "right"] } else { ["right", "left"] };
@@ -114,8 +113,7 @@ fn draw_differences(
         drawing.text(&format!("{sign} 0: {side} better"), (area.right - 6.0, y), 14.5, Anchor::Right, Paint::DIM);
     }
     for (position, (group, class)) in groups.iter().zip(classes).enumerate() {
-        let (centre, slot) = panel.slot(position);
-        draw_box(drawing, &panel, group, centre, (slot * 0.4).min(110.0));
+        draw_box(drawing, &panel, group, panel.slot(position));
         let p = class.wilcoxon.map_or_else(
             || "p undefined".to_owned(),
             |test| match probability(test.p) {
@@ -123,6 +121,6 @@ fn draw_differences(
                 p => format!("p = {p}"),
             },
         );
-        panel.caption(drawing, position, &[class.class_name.clone(), format!("{p}, n = {}", group.cases.len())]);
+        panel.caption(drawing, position, &[class.class_name.clone(), p, format!("n = {}", group.cases.len())]);
     }
 }

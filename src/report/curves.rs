@@ -7,7 +7,7 @@ use super::canvas::Rect;
 use super::svg::{Drawing, Paint};
 use super::{OKABE_ITO, ReportError};
 
-/// What happened in a training run, each list in ascending steps. Values may be NaN (a gap) and lists empty.
+/// The record of a training run, each list in ascending steps. Values may be NaN (a gap) and lists empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Curves {
     /// Step and training loss.

@@ -24,9 +24,9 @@ pub fn write_dice_plot(path: &Path, cases: &[(String, Vec<f64>)], class_names: &
     let count = cases.iter().map(|case| case.1.len()).max().unwrap_or(0).max(class_names.len());
     let classes: Vec<Group<'_>> = (0..count).map(|class| class_dice(cases, class_names, class)).collect();
     let (low, _) = range(classes.iter().flat_map(|class| class.cases.iter().map(|case| case.1)));
-    let low = if low.is_finite() { ((low * 10.0 - 0.2).floor() / 10.0).clamp(0.0, 0.9) } else { 0.0 };
-    draw_boxes(&mut drawing, Rect::new(95.0, 62.0, 680.0, 610.0), Scale::linear(low, 1.0), &classes);
-    draw_histogram(&mut drawing, Rect::new(885.0, 62.0, 680.0, 610.0), low, &classes);
+    let scale = Scale::ratios(low, 0.02);
+    draw_boxes(&mut drawing, Rect::new(95.0, 62.0, 680.0, 610.0), scale, &classes);
+    draw_histogram(&mut drawing, Rect::new(885.0, 62.0, 680.0, 610.0), scale, &classes);
     drawing.write(path)
 }
 
@@ -46,18 +46,19 @@ fn draw_boxes(drawing: &mut Drawing, area: Rect, y: Scale, classes: &[Group<'_>]
         panel.draw_absence(drawing, "no defined Dice");
     }
     for (position, class) in classes.iter().enumerate() {
-        let (centre, slot) = panel.slot(position);
+        let slot = panel.slot(position);
         let mut lines = vec![class.name.clone(), format!("n = {}", class.cases.len())];
         if class.undefined > 0 {
             lines.push(format!("{} undefined, not shown", class.undefined));
         }
         panel.caption(drawing, position, &lines);
-        draw_box(drawing, &panel, class, centre, (slot * 0.5).min(150.0));
-        name_extreme(drawing, &panel, class, (centre, slot), Extreme::Lowest);
+        draw_box(drawing, &panel, class, slot);
+        name_extreme(drawing, &panel, class, slot, Extreme::Lowest);
     }
 }
 
-fn draw_histogram(drawing: &mut Drawing, area: Rect, low: f64, classes: &[Group<'_>]) {
+fn draw_histogram(drawing: &mut Drawing, area: Rect, x: Scale, classes: &[Group<'_>]) {
+    let low = x.low();
     let width = if low >= 0.7 { 0.02 } else { 0.05 };
     let bins = ((1.0 - low) / width).round().max(1.0) as usize;
     let counts: Vec<Vec<usize>> = classes.iter().map(|class| histogram(&class.cases, low, width, bins)).collect();
@@ -65,7 +66,7 @@ fn draw_histogram(drawing: &mut Drawing, area: Rect, low: f64, classes: &[Group<
     draw_title(drawing, area, "Number of cases");
     let legend: Vec<LegendEntry> = classes.iter().map(legend_entry).collect();
     let area = draw_legend(drawing, area, &legend);
-    let panel = Panel { area, x: Scale::linear(low, 1.0), y: Scale::linear(0.0, most.max(1) as f64 * 1.1).whole() };
+    let panel = Panel { area, x, y: Scale::linear(0.0, most.max(1) as f64 * 1.1).whole() };
     panel.draw_frame(drawing, "Dice");
     let bar = 1.0 / classes.len().max(1) as f64;
     for (position, (class, counts)) in classes.iter().zip(&counts).enumerate() {

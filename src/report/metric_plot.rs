@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::axes::{Panel, SMALL, Scale, range};
+use super::axes::{LegendEntry, Panel, SMALL, Scale, draw_legend, range};
 use super::boxes::{Extreme, Group, draw_box, name_extreme};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint};
@@ -39,6 +39,13 @@ pub fn write_metric_plot(path: &Path, evaluation: &Evaluation, region: Region) -
     drawing.text(&part, (80.0, 32.0), 25.0, Anchor::Left, Paint::INK);
     let key = "box: quartiles, line: median, ring: mean, dots: cases; the worst case is named";
     drawing.text(key, (1710.0, 32.0), SMALL, Anchor::Right, Paint::DIM);
+    let classes = groups(evaluation, region, Metric::Dice);
+    if classes.len() > 1 {
+        let entry =
+            |class: Group<'_>| LegendEntry { name: class.name, paint: Paint::of(class.colour), width: Some(12.0) };
+        let legend: Vec<LegendEntry> = classes.into_iter().map(entry).collect();
+        draw_legend(&mut drawing, Rect::new(80.0, 48.0, 1630.0, 26.0), &legend);
+    }
     for (position, metric) in PANELS.into_iter().enumerate() {
         let left = 80.0 + (position % COLUMNS) as f32 * PITCH.0;
         let top = 110.0 + (position / COLUMNS) as f32 * PITCH.1;
@@ -64,16 +71,14 @@ fn groups(evaluation: &Evaluation, region: Region, metric: Metric) -> Vec<Group<
 /// Overlaps up to 1, distances from 0, signed differences around 0.
 fn scale(metric: Metric, groups: &[Group<'_>]) -> Scale {
     let (low, high) = range(groups.iter().flat_map(Group::values));
-    let low = if low.is_finite() { low } else { 0.0 };
     match metric {
-        Metric::HausdorffMm | Metric::Hd95Mm | Metric::AssdMm if high > 0.0 => Scale::linear(0.0, high * 1.12),
-        Metric::HausdorffMm | Metric::Hd95Mm | Metric::AssdMm => Scale::linear(0.0, 1.0),
+        Metric::HausdorffMm | Metric::Hd95Mm | Metric::AssdMm => Scale::distances(high),
         Metric::RelativeVolumeDifference => {
             let (low, high) = (low.min(0.0), high.max(0.0));
             let margin = if high > low { 0.1 * (high - low) } else { 10.0 };
             Scale::linear(low - margin, high + margin)
         }
-        _ => Scale::linear(((low * 10.0 - 0.7).floor() / 10.0).clamp(0.0, 0.9), 1.0),
+        _ => Scale::ratios(low, 0.07),
     }
 }
 
@@ -88,10 +93,10 @@ fn draw_panel(drawing: &mut Drawing, area: Rect, groups: &[Group<'_>], metric: M
         panel.draw_zero(drawing);
     }
     for (position, group) in groups.iter().enumerate() {
-        let (centre, slot) = panel.slot(position);
-        draw_box(drawing, &panel, group, centre, (slot * 0.5).min(110.0));
-        if slot > 70.0 {
-            name_extreme(drawing, &panel, group, (centre, slot), worst(metric, group));
+        let slot = panel.slot(position);
+        draw_box(drawing, &panel, group, slot);
+        if slot.width > 70.0 {
+            name_extreme(drawing, &panel, group, slot, worst(metric, group));
         }
         let mut lines = vec![group.name.clone(), format!("n = {}", group.cases.len())];
         if group.undefined > 0 {

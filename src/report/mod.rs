@@ -43,6 +43,22 @@ const OKABE_ITO: [Rgb; 6] =
 const FIRST: Rgb = OKABE_ITO[0];
 const SECOND: Rgb = OKABE_ITO[1];
 
+/// An error where there is nothing to draw, or one of the maps (what it is, its voxels) does not fill the extents.
+fn check_maps(
+    extents: [usize; 3],
+    spacing: [f64; 3],
+    maps: impl IntoIterator<Item = (&'static str, usize)>,
+) -> Result<(), ReportError> {
+    if extents.contains(&0) || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
+        return Err(ReportError::Grid { extents, spacing });
+    }
+    let expected = extents.iter().product();
+    match maps.into_iter().find(|(_, found)| *found != expected) {
+        Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
+        None => Ok(()),
+    }
+}
+
 /// What can go wrong while drawing or writing a report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -2,14 +2,14 @@
 //! and 6 of the V-Net paper).
 //!
 //! The slices go through the centroid of the reference, else of the prediction, else the volume's centre. All three
-//! share one scale; the part shown is centred on the labels and twice their size, so a label far from the rest widens
-//! the view and is seen. Intensities are windowed between the 1st and 99th percentile of the volume.
+//! share one scale; the part shown is centred on the labels and twice their size, so a label far from the rest stays
+//! visible: it widens the view. Intensities are windowed between the 1st and 99th percentile of the volume.
 
 use std::path::Path;
 
 use super::canvas::{Anchor, Canvas, Rect, text_width};
 use super::slice::{Plane, SliceView, outline};
-use super::{ReportError, Rgb};
+use super::{ReportError, Rgb, check_maps};
 use crate::metrics::Overlap;
 
 /// Side in pixels of the square that each panel is centred in.
@@ -45,25 +45,26 @@ pub struct OverlayCase<'a> {
 
 /// Colour of the reference's outline of a class (label from 1): cool colours.
 pub fn reference_colour(class: u16) -> Rgb {
-    const COOL: [Rgb; 3] = [[86, 180, 233], [0, 158, 115], [130, 130, 255]];
-    COOL[usize::from(class.max(1) - 1) % COOL.len()]
+    shade(class, [[86, 180, 233], [0, 158, 115], [130, 130, 255]])
 }
 
 /// Colour of the prediction's outline of a class (label from 1): warm colours.
 pub fn prediction_colour(class: u16) -> Rgb {
-    const WARM: [Rgb; 3] = [[240, 150, 0], [240, 228, 66], [235, 90, 40]];
-    WARM[usize::from(class.max(1) - 1) % WARM.len()]
+    shade(class, [[240, 150, 0], [240, 228, 66], [235, 90, 40]])
 }
 
 /// Colour of the outline of a class (label from 1) in the first of two predictions: blues.
 pub fn first_colour(class: u16) -> Rgb {
-    const BLUES: [Rgb; 3] = [[60, 160, 255], [0, 230, 230], [150, 150, 255]];
-    BLUES[usize::from(class.max(1) - 1) % BLUES.len()]
+    shade(class, [[60, 160, 255], [0, 230, 230], [150, 150, 255]])
 }
 
 /// Colour of the outline of a class (label from 1) in the second of two predictions: as predictions.
 pub fn second_colour(class: u16) -> Rgb {
     prediction_colour(class)
+}
+
+fn shade(class: u16, shades: [Rgb; 3]) -> Rgb {
+    shades[usize::from(class.max(1) - 1) % shades.len()]
 }
 
 /// Two predictions of one image, in canonical orientation (RAS+), x fastest.
@@ -77,7 +78,7 @@ pub struct ComparisonCase<'a> {
     pub names: [&'a str; 2],
 }
 
-/// Label maps that are outlined, in this order.
+/// A label map that is outlined; later layers are drawn over earlier ones.
 struct Layer<'a> {
     name: &'a str,
     /// Whether it is what the others are scored against.
@@ -165,18 +166,10 @@ pub(super) fn check_case(case: &OverlayCase<'_>) -> Result<(), ReportError> {
 }
 
 fn check(case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(), ReportError> {
-    let (extents, spacing) = (case.extents, case.spacing);
-    if extents.contains(&0) || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
-        return Err(ReportError::Grid { extents, spacing });
-    }
-    let expected = extents.iter().product();
     let reference = layers.iter().filter(|layer| layer.is_reference).map(|layer| ("reference", layer.labels.len()));
     let predictions = layers.iter().map(|layer| ("prediction", layer.labels.len()));
-    let mut lengths = [("image", case.image.len())].into_iter().chain(reference).chain(predictions);
-    match lengths.find(|(_, found)| *found != expected) {
-        Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
-        None => Ok(()),
-    }
+    let maps = [("image", case.image.len())].into_iter().chain(reference).chain(predictions);
+    check_maps(case.extents, case.spacing, maps)
 }
 
 /// Where to look.
@@ -257,16 +250,11 @@ fn draw_panel(
     case: &OverlayCase<'_>,
     layers: &[Layer<'_>],
     view: &SliceView,
-    (square_left, square_top): (usize, usize),
-    (low, high): (f32, f32),
+    square: (usize, usize),
+    levels: (f32, f32),
 ) {
     let (width, height) = view.size();
-    let (left, top) = (square_left + (PANEL - width.min(PANEL)) / 2, square_top + (PANEL - height.min(PANEL)) / 2);
-    for (at, intensity) in view.intensities(case.image, case.extents, case.spacing).into_iter().enumerate() {
-        // NaN becomes 0: black.
-        let grey = ((intensity - low) / (high - low) * 255.0).round() as u8;
-        canvas.set(left + at % width, top + at / width, [grey; 3]);
-    }
+    let (left, top) = draw_slice(canvas, view, case.image, (case.extents, case.spacing), (square, PANEL), levels);
     for layer in layers {
         let labels = view.labels(layer.labels, case.extents, case.spacing);
         for (class, _) in (1..=u16::MAX).zip(case.class_names) {
@@ -276,8 +264,28 @@ fn draw_panel(
         }
     }
     let area = Rect::new(left as f32, top as f32, width as f32, height as f32);
-    let square = Rect::new(square_left as f32, square_top as f32, PANEL as f32, PANEL as f32);
+    let square = Rect::new(square.0 as f32, square.1 as f32, PANEL as f32, PANEL as f32);
     draw_annotations(canvas, view, area, square);
+}
+
+/// Draws a slice in the middle of a square, given by its corner and side; grey values between two levels. Where the slice's
+/// corner lies.
+pub(super) fn draw_slice(
+    canvas: &mut Canvas,
+    view: &SliceView,
+    image: &[f32],
+    (extents, spacing): ([usize; 3], [f64; 3]),
+    (square, side): ((usize, usize), usize),
+    (low, high): (f32, f32),
+) -> (usize, usize) {
+    let (width, height) = view.size();
+    let (left, top) = (square.0 + (side - width.min(side)) / 2, square.1 + (side - height.min(side)) / 2);
+    for (at, intensity) in view.intensities(image, extents, spacing).into_iter().enumerate() {
+        // NaN becomes 0: black.
+        let grey = ((intensity - low) / (high - low) * 255.0).round() as u8;
+        canvas.set(left + at % width, top + at / width, [grey; 3]);
+    }
+    (left, top)
 }
 
 /// Patient directions at the slice's edges; plane, slice number and a length bar at the square's foot.

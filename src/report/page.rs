@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::svg::{escaped, inline};
 use super::{ReportError, ViewerCase};
 use crate::files::replace_file;
-use crate::metrics::{CaseScores, ClassSummary, Evaluation, Metric, Region, Summary};
+use crate::metrics::{COLUMNS, CaseScores, ClassSummary, Evaluation, Metric, Region, Summary};
 
 /// What goes into a report, in the order of the page.
 #[derive(Debug, Clone, Copy)]
@@ -28,23 +28,10 @@ pub struct Report<'a> {
     pub evaluation: Option<&'a Evaluation>,
 }
 
-/// Columns of the score tables: metric, heading, unit, decimals.
-const COLUMNS: [(Metric, &str, &str, usize); 9] = [
-    (Metric::Dice, "Dice", "", 3),
-    (Metric::Iou, "IoU", "", 3),
-    (Metric::Precision, "Precision", "", 3),
-    (Metric::Sensitivity, "Sensitivity", "", 3),
-    (Metric::HausdorffMm, "HD", "mm", 2),
-    (Metric::Hd95Mm, "HD95", "mm", 2),
-    (Metric::AssdMm, "ASSD", "mm", 2),
-    (Metric::VolumeReferenceMl, "Reference", "ml", 2),
-    (Metric::VolumePredictionMl, "Prediction", "ml", 2),
-];
-
 const STYLE: &str = include_str!("assets/report.css");
 const TABLES: &str = include_str!("assets/tables.js");
 const VIEWER: &str = include_str!("assets/viewer.js");
-/// The viewer's controls and canvases, behind the choice of the case.
+/// The viewer's controls and canvases, after the choice of the case.
 const PLANES: &str = include_str!("assets/viewer.html");
 
 /// Writes a report as one self-contained HTML file, replacing `path` in one step.
@@ -153,9 +140,9 @@ fn summary_row(class: &ClassSummary) -> String {
     };
     let dice = &class.scores[&Metric::Dice];
     let cases = (dice.defined + dice.undefined).to_string();
-    let undefined = COLUMNS.iter().map(|(metric, ..)| class.scores[metric].undefined).max().unwrap_or(0);
+    let undefined = class.most_undefined();
     let note = if undefined > 0 { format!("up to {undefined} undefined") } else { String::new() };
-    let numbers = COLUMNS.iter().map(|(metric, _, _, decimals)| statistic(&class.scores[metric], *decimals));
+    let numbers = COLUMNS.iter().map(|(metric, _, decimals)| statistic(&class.scores[metric], *decimals));
     row(&[&class.class_name, class.region.key(), &cases], numbers, &note)
 }
 
@@ -175,16 +162,13 @@ fn case_table(evaluation: &Evaluation) -> String {
 fn case_row(scores: &CaseScores) -> String {
     let number =
         |value: Option<f64>, decimals: usize| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.decimals$}"));
-    let numbers = COLUMNS.iter().map(|(metric, _, _, decimals)| number(scores.value(*metric), *decimals));
+    let numbers = COLUMNS.iter().map(|(metric, _, decimals)| number(scores.value(*metric), *decimals));
     row(&[&scores.case, &scores.class_name, scores.region.key()], numbers, scores.presence.note())
 }
 
 fn table(names: &[&str], note: &str, rows: &str, sortable: bool) -> String {
     let names: String = names.iter().map(|name| format!("<th class=\"name\">{name}</th>")).collect();
-    let numbers: String = COLUMNS
-        .iter()
-        .map(|(_, heading, unit, _)| format!("<th>{}</th>", format!("{heading} {unit}").trim_end()))
-        .collect();
+    let numbers: String = COLUMNS.iter().map(|(_, heading, _)| format!("<th>{heading}</th>")).collect();
     format!(
         "<div class=\"scroll\"><table{}>\n<thead><tr>{names}{numbers}<th class=\"name\">{note}</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table></div>\n",

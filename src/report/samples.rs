@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::canvas::Canvas;
-use super::overlay::{BACKGROUND, DIM, LIGHT, Spread, window};
+use super::overlay::{BACKGROUND, DIM, LIGHT, Spread, draw_slice, window};
 use super::slice::{Plane, SliceView, outline};
-use super::{HEADER, MARGIN, ReportError, reference_colour};
+use super::{HEADER, MARGIN, ReportError, check_maps, reference_colour};
 
 /// Side in pixels of the square that each slice is centred in.
 const TILE: usize = 320;
@@ -29,7 +29,7 @@ pub struct SampleGrid<'a> {
     pub spacing: [f64; 3],
 }
 
-/// A sample and what is written below it.
+/// A sample and its caption.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleTile {
     /// Comma-separated; broken into lines at commas.
@@ -56,7 +56,7 @@ pub fn write_samples(path: &Path, grid: &SampleGrid<'_>) -> Result<(), ReportErr
     let levels = window(&grid.tiles[0].image);
     for (number, tile) in grid.tiles.iter().enumerate() {
         let corner = (MARGIN + number % COLUMNS * (TILE + MARGIN), HEADER + number / COLUMNS * row_height);
-        draw_slice(&mut canvas, grid, tile, corner, levels);
+        draw_tile(&mut canvas, grid, tile, corner, levels);
         for (line, text) in lines(&tile.caption).iter().enumerate() {
             let y = (corner.1 + TILE + line * CAPTION_LINE + CAPTION_LINE / 2 + 2) as f32;
             let ink = if number == 0 { LIGHT } else { DIM };
@@ -68,23 +68,22 @@ pub fn write_samples(path: &Path, grid: &SampleGrid<'_>) -> Result<(), ReportErr
 
 fn check(grid: &SampleGrid<'_>) -> Result<(), ReportError> {
     let (extents, spacing) = (grid.extents, grid.spacing);
-    if extents.contains(&0) || grid.tiles.is_empty() || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
+    if grid.tiles.is_empty() {
         return Err(ReportError::Grid { extents, spacing });
     }
-    let expected = extents.iter().product();
-    let lengths = grid.tiles.iter().flat_map(|t| [("image", t.image.len()), ("reference", t.labels.len())]);
-    match lengths.into_iter().find(|(_, found)| *found != expected) {
-        Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
-        None => Ok(()),
-    }
+    check_maps(
+        extents,
+        spacing,
+        grid.tiles.iter().flat_map(|t| [("image", t.image.len()), ("reference", t.labels.len())]),
+    )
 }
 
-fn draw_slice(
+fn draw_tile(
     canvas: &mut Canvas,
     grid: &SampleGrid<'_>,
     tile: &SampleTile,
-    (left, top): (usize, usize),
-    (low, high): (f32, f32),
+    corner: (usize, usize),
+    levels: (f32, f32),
 ) {
     let size = |axis: usize| grid.extents[axis] as f64 * grid.spacing[axis];
     let position = Spread::of(&tile.labels, grid.extents).map_or(grid.extents[2] / 2, |spread| spread.centroid[2]);
@@ -94,21 +93,16 @@ fn draw_slice(
         shown: std::array::from_fn(|axis| (0.0, size(axis))),
         scale: TILE as f64 / size(0).max(size(1)),
     };
-    let (width, height) = view.size();
-    let (left, top) = (left + (TILE - width.min(TILE)) / 2, top + (TILE - height.min(TILE)) / 2);
-    for (at, intensity) in view.intensities(&tile.image, grid.extents, grid.spacing).into_iter().enumerate() {
-        let grey = ((intensity - low) / (high - low) * 255.0).round() as u8;
-        canvas.set(left + at % width, top + at / width, [grey; 3]);
-    }
+    let (left, top) = draw_slice(canvas, &view, &tile.image, (grid.extents, grid.spacing), (corner, TILE), levels);
     let labels = view.labels(&tile.labels, grid.extents, grid.spacing);
     for class in 1..=labels.iter().copied().max().unwrap_or(0) {
-        for (x, y) in outline(&labels, width, class, 1) {
+        for (x, y) in outline(&labels, view.size().0, class, 1) {
             canvas.set(left + x, top + y, reference_colour(class));
         }
     }
 }
 
-/// Breaks a caption into lines of a tile's width; what is beyond the last line is cut.
+/// Breaks a caption into lines of a tile's width; lines that do not fit are dropped.
 fn lines(caption: &[String]) -> Vec<String> {
     const MOST: usize = 38;
     let mut lines: Vec<String> = Vec::new();

@@ -19,8 +19,8 @@ const FONTS: &str = "Helvetica, Arial, 'Liberation Sans', 'Nimbus Sans', Roboto,
 const CAPITALS: f32 = 0.72;
 /// Line height of the embedded typeface, in em: the canvas counts text sizes in lines.
 const LINE: f32 = 1.12;
-/// The embedded typeface is narrow; other ones need this much more room.
-const ROOM: f32 = 1.1;
+/// The embedded typeface is narrow; a wide one needs this much more room.
+const ROOM: f32 = 1.2;
 /// Colour of text where the page sets none.
 const INK: Rgb = [38, 38, 38];
 

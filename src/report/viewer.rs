@@ -25,18 +25,18 @@ pub const MAX_VOXELS: usize = 1 << 22;
 /// A case to scroll through.
 #[derive(Debug, Clone)]
 pub struct ViewerCase {
-    /// What it is called among the others.
+    /// Name in the choice of cases.
     pub(super) heading: String,
-    /// What the page's script reads of it.
+    /// What the page's script reads.
     pub(super) description: Value,
-    /// Kinds of its volumes, and these in base64.
+    /// Kind of each volume, and the volume in base64.
     pub(super) volumes: Vec<(&'static str, String)>,
-    /// Its picture for browsers without scripts.
+    /// Picture for browsers without scripts.
     pub(super) picture: Option<PathBuf>,
 }
 
 impl ViewerCase {
-    /// Packs a case; `heading` is what it is called among the others, `picture` what is shown of it where scripts are off.
+    /// Packs a case. `heading` is its name in the choice of cases; `picture` is shown where scripts are off.
     ///
     /// # Errors
     /// When a map does not fill the extents, or the volume is empty.
@@ -144,7 +144,7 @@ impl Blocks {
             .collect()
     }
 
-    /// What the page says of the volume's resolution.
+    /// What the page says about the volume's resolution.
     fn note(&self) -> String {
         let millimetres =
             |spacing: [f64; 3]| spacing.map(|mm| format!("{}", (mm * 1000.0).round() / 1000.0)).join(" × ");

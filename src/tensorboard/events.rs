@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How the names of event files start; the seconds since 1970 follow, then who wrote it.
+/// Start of the names of event files; the seconds since 1970 follow, then the program.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// An event file that is being written. Events that cannot be written, as on a full disk, wait in memory for the next.
@@ -21,8 +21,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Creates the next event file of a folder, behind those that are there in the order of names. Where there are some,
-    /// `first_step` is the first step that this file is to hold: older files' events from there on are void.
+    /// Creates the next event file of a folder; its name sorts after those of the older files. If there are older
+    /// files, their events of `first_step` and later steps become void.
     ///
     /// # Errors
     /// The system's.
@@ -44,7 +44,7 @@ impl EventFile {
         &self.path
     }
 
-    /// What was written of this step and later ones is void; they are done again.
+    /// Declares the events of this step and of later ones void: the steps are repeated.
     pub fn restart(&mut self, step: u64) {
         self.write(step, What::SessionLog(SessionLog { status: START }));
     }
@@ -79,7 +79,7 @@ impl EventFile {
         self.scalars(step, vec![Value { tag: tag.to_owned(), metadata, content: Some(Content::Tensor(tensor)) }]);
     }
 
-    /// Writes what waits.
+    /// Writes the events that wait.
     ///
     /// # Errors
     /// The system's, when events still wait.
@@ -91,7 +91,7 @@ impl EventFile {
         let step = i64::try_from(step).unwrap_or(i64::MAX);
         let event = Event { wall_time: now(), step, what: Some(what) };
         write_record(self.file.waiting(), &event.encode_to_vec());
-        // A failure is flush's to tell.
+        // `flush` reports a failure.
         let _ = self.file.append();
     }
 }

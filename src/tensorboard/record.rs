@@ -1,6 +1,6 @@
 //! The framing of event files.
 
-/// What TensorFlow adds to a rotated CRC, so that a CRC of data that hold CRCs is a good one.
+/// TensorFlow adds this to a rotated CRC, as the CRC of data that contain their own CRC would be weak.
 const MASK: u32 = 0xa282_ead8;
 
 /// CRC-32C of some bytes, rotated and shifted as TensorFlow stores it.

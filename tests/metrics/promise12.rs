@@ -1,4 +1,4 @@
-//! The challenge's score: what it is at its fixed points, and which files are no observer.
+//! The challenge's score at its fixed points, and files of observers that are refused.
 
 use vnet_engine::data::io::{Header, write_label_map};
 use vnet_engine::data::{Grid, LabelMap};

@@ -136,7 +136,8 @@ pub fn checkpoint(run: &Path, step: u64) -> PathBuf {
 /// Weights, moments, step, best score, model, scores, curves and log of two runs, bit by bit.
 pub fn assert_same_run(found: &Path, expected: &Path, steps: u64) {
     let last = checkpoint(Path::new(""), steps);
-    let files = ["model.safetensors", "split.json", "config.toml", "curves.png", "test/scores.csv"].map(Path::new);
+    let files = ["model.safetensors", "split.json", "config.toml", "curves.png", "curves.svg", "test/scores.csv"]
+        .map(Path::new);
     for file in files.into_iter().chain([last.as_path()]) {
         let read =
             |run: &Path| fs::read(run.join(file)).unwrap_or_else(|e| panic!("{}: {e}", run.join(file).display()));
