@@ -1,3 +1,5 @@
+//! `evaluate`: scores of one folder of predictions, or a comparison of two.
+
 use super::model::read_model;
 use super::status::WrongInput;
 use super::verbosity::tell;
@@ -23,7 +25,7 @@ pub struct EvaluateArguments {
     labels: PathBuf,
     /// Folder for tables and plots
     ///
-    /// scores.csv, scores.json, dice.png and metrics.png; with --compare comparison.csv, .json, .md and .png.
+    /// scores.csv, scores.json and plots of all metrics; with --compare comparison.csv, .json, .md and a plot.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Folder of the images: draws best, median, worst case

@@ -1,3 +1,5 @@
+//! `train`: from options and configuration to a run folder.
+
 use super::dry_run::dry_run;
 use super::progress::TrainProgress;
 use super::status::wrong;
@@ -32,7 +34,7 @@ pub struct TrainArguments {
     /// Reads every file of the data set to its end, and checks configuration, split and memory.
     #[arg(long)]
     pub dry_run: bool,
-    /// Configuration to start from
+    /// Start from a preset
     ///
     /// By default DIR/plan.toml, or a plan that is made first; with --config, small.
     #[arg(long, value_parser = values::presets())]
