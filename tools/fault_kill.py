@@ -29,7 +29,7 @@ KEYS = [
 ]
 COMPARED = [
     "checkpoint/step_0000036.safetensors", "checkpoint/step_0000040.safetensors", "model.safetensors", "config.toml",
-    "split.json", "curves.png", "test/scores.csv",
+    "split.json", "curves.svg", "test/scores.csv",
 ]
 
 

@@ -124,7 +124,7 @@ run evaluate --compare "$out/dice/predictions" "$out/weighted/predictions" --nam
     echo "The paper (Table 2, the challenge's 30 hidden cases): Dice 0.869 ± 0.033 against 0.739 ± 0.088, Hausdorff distance"
     echo "5.71 ± 1.20 mm against 10.55 ± 5.38 mm, score 82.39 against 63.30."
     echo
-    echo "Figures: \`dice/scores/\` and \`weighted/scores/\` (metrics.png, dice.png as Fig. 5, overlays/ as Fig. 4),"
-    echo "\`comparison/\` (comparison.png, overlays/ as Fig. 6)."
+    echo "Figures: \`dice/scores/\` and \`weighted/scores/\` (metrics.svg, dice.svg as Fig. 5, overlays/ as Fig. 4),"
+    echo "\`comparison/\` (comparison.svg, overlays/ as Fig. 6)."
 } >"$out/results.md"
 echo "results: $out/results.md"
