@@ -5,7 +5,7 @@
  *
  * FAULT_FOLDER       operations on files whose real path starts with this count from 1: creating, writing, flushing,
  *                    truncating, removing (renames are made by direct system calls, which a library cannot see; they are
- *                    atomic, and the operations before and behind them are seen)
+ *                    atomic, and the operations before and after them are seen)
  * FAULT_KILL_AT=N    SIGKILL instead of operation N; of a write, half of its bytes are written first
  * FAULT_FULL=N-M     creating and writing fail as on a full disk from operation N to operation M, writing after half the bytes
  * FAULT_RECORD=F     the operation that was killed, or at the end the number of operations, is appended to F

@@ -104,7 +104,7 @@ class Killer:
         if process.wait() != -signal.SIGKILL:
             return process.returncode
         checkpoints = [p.name for p in run.glob("checkpoint/step_*")]
-        self.where["after a time, " + (f"behind step {int(max(checkpoints)[5:12])}" if checkpoints else "at the start")] += 1
+        self.where["after a time, " + (f"after step {int(max(checkpoints)[5:12])}" if checkpoints else "at the start")] += 1
         return None
 
     def kill_at_operation(self, run):

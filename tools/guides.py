@@ -13,7 +13,7 @@ is not among them. Blocks run from top to bottom; `vnet-engine` is the engine.
 | `rust` | runs as a test of the documentation (src/lib.rs includes the page) |
 | `text` | is no code |
 
-Words behind `console`: `varies`: what is printed depends on data and device and is not compared; `status=N`: the exit
+Words after `console`: `varies`: what is printed depends on data and device and is not compared; `status=N`: the exit
 status of the last command, 0 unless given; `elsewhere=FILE`: the commands are run by that file instead; `lines=N`: --update keeps the first and last lines, N in all, with `…` between.
 Numbers are compared as numbers of any value, `…` as any lines, and the line that names the device as any device. Besides, every path of the project that a page names
 must exist, and every file that a page of docs/ links to. --update writes what came out into the pages instead of comparing.

@@ -328,7 +328,7 @@ def tensorboard(engine):
     train = ["train", "--data", "data", "--out", "run"]
     short = ["--preset", "tiny", "--steps", "6", "--set", "training.validate_every=3", "--set", "training.checkpoint_every=3"]
     engine(*train, *short)
-    # As if it had been killed behind step 3: steps 4 to 6 are done again.
+    # As if it had been killed after step 3: steps 4 to 6 are done again.
     run = engine.folder / "run"
     next((run / "checkpoint").glob("*6.safetensors")).unlink()
     engine(*train, "--resume", "--steps", "9")

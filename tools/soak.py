@@ -5,7 +5,7 @@
 
 Trains a small network on phantoms with validations and checkpoints, reads resident memory and processor time of the process
 every half second (/proc/PID) and the times of the steps from the run's log. Writes FOLDER/soak.csv (step, seconds, resident MiB,
-processor seconds so far) and FOLDER/soak.svg, and prints first and last quarter behind a warm-up of a tenth. Exit status 1 if
+processor seconds so far) and FOLDER/soak.svg, and prints first and last quarter after a warm-up of a tenth. Exit status 1 if
 memory grew by more than 2 % or 2 MiB, whichever is more, or a step, validations and checkpoints included, takes more than 10 %
 more processor time: seconds on the clock are shown too, but on a shared machine they tell what others do.
 """

@@ -1,3 +1,5 @@
+//! `augment`: a picture of augmented samples.
+
 use super::status::{WrongInput, wrong};
 use super::verbosity::tell_warnings;
 use super::{RARE, open_gpu, values};
@@ -20,7 +22,7 @@ pub struct AugmentArguments {
     /// The sample as it was loaded, then augmented ones with their transformations and the outlines of their labels.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Configuration to start from
+    /// Start from a preset
     #[arg(long, value_parser = values::presets(), default_value = "small")]
     preset: Preset,
     /// TOML file whose keys replace those of the preset

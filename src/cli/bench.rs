@@ -1,3 +1,5 @@
+//! `bench`: times of a network or of one convolution, as tables or JSON.
+
 use super::describe::{SizeArguments, Subject, subject};
 use super::kernels::{choices_json, convolutions, print_choices};
 use super::status::{WrongInput, wrong};
@@ -23,7 +25,9 @@ const LAYER_RUNS: usize = 10;
 
 #[derive(Debug, Args)]
 pub struct BenchArguments {
-    /// A preset's network [default: small]
+    /// A preset's network
+    ///
+    /// By default that of small.
     #[arg(long, value_parser = values::presets(), conflicts_with = "model")]
     preset: Option<Preset>,
     /// Run folder or .safetensors file with the network

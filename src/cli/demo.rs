@@ -1,3 +1,5 @@
+//! `demo` and `phantom`: synthetic data, and the whole way from data to report on it.
+
 use super::kernels::of_run;
 use super::progress::{TrainProgress, bar};
 use super::status::wrong;
@@ -23,7 +25,7 @@ use vnet_engine::train::{Config, Preset, RunSettings, Setting, train};
 /// Steps of the demonstration's training.
 const STEPS: u64 = 700;
 
-/// Cases to train and validate on, and cases that are never seen before the end.
+/// Cases to train and validate on, and cases that no training sees.
 const KNOWN: usize = 200;
 const UNSEEN: usize = 6;
 

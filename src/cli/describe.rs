@@ -1,3 +1,5 @@
+//! `devices`, `inspect` and `info`: what there is, without a training.
+
 use super::kernels::{choices_json, convolutions, print_choices};
 use super::model::{model_path, read_model};
 use super::status::{WrongInput, wrong};

@@ -1,3 +1,5 @@
+//! `doctor`: the self-test of the device, and what each preset would cost on it.
+
 use super::describe::{forecasts, print_adapters, subject};
 use super::open_gpu;
 use super::verbosity::tell;

@@ -1,3 +1,5 @@
+//! `train --dry-run`: every problem at once, or what would be trained.
+
 use super::open_gpu;
 use super::status::Problems;
 use super::train::TrainArguments;
@@ -14,7 +16,7 @@ use vnet_engine::tuning::read_table;
 /// in their patch, and labels of 16 bits likewise.
 const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
 
-/// Finds everything that can be wrong before the first step, and prints what would be trained; writes nothing.
+/// Finds everything that can be wrong before the first step, or prints what would be trained. Writes nothing.
 pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
     let mut problems = Vec::new();
     let labels = settings.as_ref().ok().and_then(|settings| settings.config.data.labels.0.as_ref());
@@ -31,7 +33,7 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
                 return print_plan(settings, &found, &heading, data.most_voxels, device);
             }
             Ok(_) => {}
-            // What is wrong with the training only because the data are wrong is no news.
+            // Problems that only follow from those of the data are left out.
             Err(more) => {
                 problems.extend(more.into_iter().map(anyhow::Error::from).filter(|e| !wrong_data || is_news(e)))
             }

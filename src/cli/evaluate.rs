@@ -1,3 +1,5 @@
+//! `evaluate`: scores of one folder of predictions, or a comparison of two.
+
 use super::model::read_model;
 use super::status::WrongInput;
 use super::verbosity::tell;

@@ -26,7 +26,9 @@ pub struct ExportArguments {
     /// What to write
     #[arg(long, value_enum)]
     format: ExportFormat,
-    /// File to write: FILE.onnx, or FILE.py with FILE.safetensors beside it
+    /// File to write, .onnx or .py
+    ///
+    /// Beside FILE.py, FILE.safetensors holds the weights.
     #[arg(long, visible_alias = "output", value_name = "FILE")]
     out: PathBuf,
     /// Replace outputs that exist
@@ -45,13 +47,17 @@ enum ExportFormat {
 
 #[derive(Debug, Args)]
 pub struct ImportArguments {
-    /// State dictionary (.safetensors) with this program's names, or of a VNet of MONAI or vnet.pytorch
+    /// State dictionary (.safetensors)
+    ///
+    /// With this program's names, or of a VNet of MONAI or vnet.pytorch.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
     /// Model to write (.safetensors)
     #[arg(long, visible_alias = "output", value_name = "FILE")]
     out: PathBuf,
-    /// Prepare volumes as this model does (run folder or .safetensors file)
+    /// Model whose preparation of volumes is taken
+    ///
+    /// A run folder or .safetensors file. Without it nothing says how volumes are prepared.
     #[arg(long, value_name = "MODEL")]
     preprocessing: Option<PathBuf>,
     /// Replace an output that exists
@@ -64,10 +70,14 @@ pub struct ForwardArguments {
     /// Run folder or .safetensors file
     #[arg(long, value_name = "MODEL")]
     pub model: PathBuf,
-    /// .safetensors file with a float32 tensor `image` [N, C, D, H, W]
+    /// Tensor `image` [N, C, D, H, W], .safetensors
+    ///
+    /// float32, prepared as the network expects it.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// .safetensors file to write, with a tensor `logits` [N, classes, D, H, W]
+    /// File for the tensor `logits`, .safetensors
+    ///
+    /// [N, classes, D, H, W], before softmax.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Replace an output that exists

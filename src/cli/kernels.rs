@@ -1,4 +1,4 @@
-//! `--kernels`, and which kernels were chosen why.
+//! `--kernels`, and which kernels were chosen and why.
 
 use super::status::wrong;
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! The live view of a training: five lines on a terminal, drawn in place below what has been said.
+//! The live view of a training: five lines at the bottom of a terminal, drawn in place. Messages scroll by above.
 
 use super::progress::{duration, short};
 use console::{Term, style};
@@ -8,11 +8,11 @@ use vnet_engine::train::{Part, Started, StepResult};
 
 /// Time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Columns of names, and of the values behind them.
+/// Columns of names, and of the values after them.
 const NAME: usize = 7;
 const VALUE: usize = 8;
-/// Columns of what stands behind a sparkline.
-const BEHIND: usize = 25;
+/// Columns of the text after a sparkline.
+const AFTER: usize = 25;
 /// The widest sparkline.
 const WIDEST: usize = 120;
 
@@ -93,13 +93,13 @@ struct View {
 impl View {
     /// Lines of at most `columns` columns.
     fn lines(&self, columns: usize) -> Vec<String> {
-        let width = columns.saturating_sub(NAME + VALUE + BEHIND + 1).clamp(8, WIDEST);
+        let width = columns.saturating_sub(NAME + VALUE + AFTER + 1).clamp(8, WIDEST);
         let range = range(&self.losses).map_or_else(String::new, |(low, high)| format!("{low:.4} to {high:.4}"));
         let dice = self.dice.last().filter(|dice| dice.is_finite());
         let best = self.best.map_or_else(String::new, |(dice, step)| format!("best {dice:.3}, step {step}"));
-        let line = |name: &str, value: String, spark: String, behind: String| {
+        let line = |name: &str, value: String, spark: String, after: String| {
             let value = style(format!("{value:<VALUE$}")).for_stderr().bold();
-            format!("{name:<NAME$}{value}{}  {behind}", style(format!("{spark:<width$}")).for_stderr().cyan())
+            format!("{name:<NAME$}{value}{}  {after}", style(format!("{spark:<width$}")).for_stderr().cyan())
         };
         let mut lines = vec![line("loss", format!("{:.4}", self.loss), sparkline(&self.losses, width), range)];
         let value = dice.map_or_else(|| "-".to_owned(), |dice| format!("{dice:.3}"));

@@ -32,7 +32,7 @@ fn state() -> MutexGuard<'static, Stdout> {
     STDOUT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does something with stdout unless it is given up.
+/// Works on stdout unless it is given up.
 fn on_stdout(work: impl FnOnce() -> io::Result<()>) {
     let mut state = state();
     if !matches!(*state, Stdout::Open) {
@@ -50,7 +50,7 @@ pub fn print(text: Arguments<'_>) {
     on_stdout(|| io::stdout().lock().write_fmt(text));
 }
 
-/// True if nobody reads results any more.
+/// Whether nobody reads results any more.
 pub fn reader_is_gone() -> bool {
     !matches!(*state(), Stdout::Open)
 }
@@ -60,7 +60,7 @@ pub fn print_message(text: Arguments<'_>) {
     let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Writes what is still held back.
+/// Writes what is still buffered.
 pub fn flush() {
     on_stdout(|| io::stdout().lock().flush());
 }
@@ -68,7 +68,7 @@ pub fn flush() {
 /// The end of the results.
 ///
 /// # Errors
-/// [`ResultsLost`] when results could not be printed, now or before, though somebody may have waited for them.
+/// [`ResultsLost`] when results could not be printed, now or before, and their reader had not gone.
 pub fn finish() -> Result<(), ResultsLost> {
     flush();
     match std::mem::replace(&mut *state(), Stdout::ReaderGone) {
@@ -90,7 +90,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// stderr for other crates, which might take an error for a reason to panic.
+/// stderr for other crates, which might panic on an error.
 pub struct Messages;
 
 impl Write for Messages {

@@ -1,3 +1,5 @@
+//! `plan`, and the plan that `train` makes where there is no configuration.
+
 use super::status::wrong;
 use super::train::TrainArguments;
 use super::verbosity::{tell, tell_warnings};
@@ -55,7 +57,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     Ok(())
 }
 
-/// Whether a plan must know of a setting, which says what the data are.
+/// Whether a plan must know the setting: it says what the label values mean.
 fn is_of_labels(setting: &Setting) -> bool {
     setting.key().is_some_and(|key| key.starts_with("data.labels"))
 }
@@ -82,7 +84,7 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOp
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
     match planned(&arguments.data, overrides, None, device) {
-        // The training tells its warnings itself.
+        // The training prints its warnings itself.
         Ok(Plan { text, .. }) => {
             Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
         }

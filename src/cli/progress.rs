@@ -1,3 +1,5 @@
+//! Progress on stderr: live on a terminal, otherwise a line every ten seconds.
+
 use super::live::Live;
 use super::stop;
 use super::verbosity::{is_quiet, is_verbose, tell};
@@ -200,7 +202,7 @@ impl SegmentProgress {
         }
     }
 
-    /// Tells something beside the bar.
+    /// Prints a message without disturbing the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| errln!("{text}")),

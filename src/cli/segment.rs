@@ -1,4 +1,4 @@
-//! `segment`: everything is checked first, one broken volume does not end the others, and `--continue` does what is missing.
+//! `segment`: everything is checked first, a broken volume does not stop the others, and `--continue` segments what is missing.
 
 use super::model::{model_path, read_model};
 use super::progress::SegmentProgress;
@@ -104,7 +104,7 @@ struct Batch {
     folder: PathBuf,
     /// Whether the input is a folder of volumes; then one that fails does not end the others.
     is_folder: bool,
-    /// What the folder of the inputs holds and is not read.
+    /// Files of the input folder that are not read.
     warnings: Warnings,
 }
 

@@ -1,3 +1,5 @@
+//! `completions` and `man`.
+
 use super::Arguments;
 use super::status::WrongInput;
 use anyhow::Result;

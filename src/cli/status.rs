@@ -1,3 +1,5 @@
+//! Errors in words, and their exit status.
+
 use super::stop::BY_SIGNAL;
 use vnet_engine::bench::BenchError;
 use vnet_engine::data::DataError;

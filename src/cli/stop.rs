@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM, and SIGHUP of a terminal that goes away.
+//! Signals: Ctrl-C (SIGINT), SIGTERM, and SIGHUP when a terminal is closed.
 //!
 //! The first signal ends the program at once, wherever it is: files are replaced in one step, so nothing is half-written.
 //! While a training has steps to lose ([`in_order`]), it is asked to write its checkpoint and end instead. A second signal
@@ -16,14 +16,14 @@ use vnet_engine::files::abandon_files;
 pub const BY_SIGNAL: i32 = 128;
 /// How soon a signal is answered.
 const GLANCE: Duration = Duration::from_millis(50);
-/// How long a last message may take: its reader may have stopped.
+/// How long the last message may take: its reader may have stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Number of the signal that came, or 0.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
-/// Whether the work is to end by itself.
+/// Whether the work ends by itself after a signal.
 static IN_ORDER: AtomicBool = AtomicBool::new(false);
-/// How to go on after a signal.
+/// What a person can do after a signal.
 static HINT: Mutex<String> = Mutex::new(String::new());
 
 /// Takes the signals from here on.
@@ -76,8 +76,7 @@ pub fn received() -> Option<i32> {
     Some(RECEIVED.load(Ordering::SeqCst)).filter(|number| *number != 0)
 }
 
-/// Whether the work asks [`received`] and ends by itself. When it no longer does, a signal that it has not seen ends the
-/// program.
+/// Says whether the work asks [`received`] and ends by itself. Once it does not, a signal that it has not seen ends the program.
 pub fn in_order(asks: bool) {
     IN_ORDER.store(asks, Ordering::SeqCst);
     end_if_asked();
@@ -99,7 +98,7 @@ fn end_if_asked() {
             told.send(())
         });
         let _ = heard.recv_timeout(LAST_WORDS);
-        // Without the end of other threads and libraries, which may be in the middle of anything.
+        // Other threads and libraries may be in the middle of anything, so none of their clean-up runs.
         low_level::exit(BY_SIGNAL + number);
     }
 }

@@ -1,3 +1,5 @@
+//! `train`: from options and configuration to a run folder.
+
 use super::dry_run::dry_run;
 use super::progress::TrainProgress;
 use super::status::wrong;
@@ -32,7 +34,7 @@ pub struct TrainArguments {
     /// Reads every file of the data set to its end, and checks configuration, split and memory.
     #[arg(long)]
     pub dry_run: bool,
-    /// Configuration to start from
+    /// Start from a preset
     ///
     /// By default DIR/plan.toml, or a plan that is made first; with --config, small.
     #[arg(long, value_parser = values::presets())]
@@ -83,7 +85,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(&settings.data, settings.config.data.labels.0.as_ref())?;
     let mut progress = TrainProgress::new(&settings.out);
-    let summary = train_on(|| Ok(open_named_gpu(&device)?), &settings, &mut progress);
+    let summary = train_on(|| open_named_gpu(&device), &settings, &mut progress);
     progress.finish();
     let summary = summary?;
     if arguments.json {

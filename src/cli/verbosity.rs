@@ -1,4 +1,4 @@
-//! What goes to stderr besides errors. The program has one stderr, so this is one setting of the process.
+//! `-v` and `-q`: what goes to stderr besides errors. There is one stderr, so this is one setting of the process.
 
 use super::output::Messages;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,17 +19,17 @@ pub fn set(verbose: u8, quiet: bool) {
     lines.with_writer(|| Messages).log_internal_errors(false).init();
 }
 
-/// Whether only results and errors are wanted.
+/// Whether only results and errors are printed.
 pub fn is_quiet() -> bool {
     LEVEL.load(Ordering::Relaxed) == 0
 }
 
-/// Whether more than usual is wanted.
+/// Whether more than usual is printed.
 pub fn is_verbose() -> bool {
     LEVEL.load(Ordering::Relaxed) > 1
 }
 
-/// `errln!` of what is neither result nor error.
+/// `errln!` for what is neither a result nor an error.
 macro_rules! tell {
     ($($argument:tt)*) => {
         if !$crate::cli::verbosity::is_quiet() {
@@ -39,7 +39,7 @@ macro_rules! tell {
 }
 pub(super) use tell;
 
-/// Tells every kind of warning once, with its files.
+/// Prints every kind of warning once, with its files.
 pub fn tell_warnings(warnings: &Warnings) {
     warnings.notices().iter().for_each(|notice| tell!("warning: {notice}"));
 }
