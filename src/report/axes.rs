@@ -155,15 +155,14 @@ impl Panel {
         Slot { centre: (left + right) / 2.0, width: right - left }
     }
 
-    /// Writes lines below a slot, the first one larger.
+    /// Writes lines below a slot: the name of its class, then secondary text. A shortened line is a note in full.
     pub(super) fn caption(&self, drawing: &mut Drawing, position: usize, lines: &[String]) {
         let Slot { centre, width } = self.slot(position);
+        let name_size = if width < 160.0 { SMALL } else { TEXT };
         for (line, text) in lines.iter().enumerate() {
-            let fits = room(text, TEXT) <= width - 8.0;
-            let (size, paint) =
-                if line == 0 { (if fits { TEXT } else { SMALL }, Paint::INK) } else { (SMALL, Paint::DIM) };
-            let (at, shown) =
-                ((centre, self.area.bottom + LINE * (line + 1) as f32), shortened(text, size, width - 8.0));
+            let (size, paint) = if line == 0 { (name_size, Paint::INK) } else { (SMALL, Paint::DIM) };
+            let at = (centre, self.area.bottom + LINE * (line + 1) as f32);
+            let shown = shortened(text, size, width - 8.0);
             drawing.text(&shown, at, size, Anchor::Centre, paint);
             if shown != *text {
                 drawing.note(text.clone());

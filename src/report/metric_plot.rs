@@ -36,15 +36,15 @@ pub fn write_metric_plot(path: &Path, evaluation: &Evaluation, region: Region) -
     let part = if region == Region::Whole { "Whole organ".to_owned() } else { format!("Region: {}", region.key()) };
     let description = "Box plots of eight metrics per class, with every case as a dot.";
     let mut drawing = Drawing::new((1740, 1130), &part, description);
-    drawing.text(&part, (80.0, 32.0), 25.0, Anchor::Left, Paint::INK);
+    drawing.text(&part, (80.0, 26.0), 25.0, Anchor::Left, Paint::INK);
     let key = "box: quartiles, line: median, ring: mean, dots: cases; the worst case is named";
-    drawing.text(key, (1710.0, 32.0), SMALL, Anchor::Right, Paint::DIM);
+    drawing.text(key, (1710.0, 26.0), SMALL, Anchor::Right, Paint::DIM);
     let classes = groups(evaluation, region, Metric::Dice);
     if classes.len() > 1 {
         let entry =
             |class: Group<'_>| LegendEntry { name: class.name, paint: Paint::of(class.colour), width: Some(12.0) };
         let legend: Vec<LegendEntry> = classes.into_iter().map(entry).collect();
-        draw_legend(&mut drawing, Rect::new(80.0, 48.0, 1630.0, 26.0), &legend);
+        draw_legend(&mut drawing, Rect::new(80.0, 47.0, 1630.0, 26.0), &legend);
     }
     for (position, metric) in PANELS.into_iter().enumerate() {
         let left = 80.0 + (position % COLUMNS) as f32 * PITCH.0;

@@ -20,7 +20,8 @@ pub struct Report<'a> {
     pub title: &'a str,
     /// Names and values of a run: program, device, data, configuration.
     pub facts: &'a [(String, String)],
-    /// Captions and picture files (PNG, JPEG or SVG), embedded in this order.
+    /// Captions and picture files (PNG, JPEG or SVG), embedded in this order; SVG plots of this crate become elements of
+    /// the page.
     pub images: &'a [(String, PathBuf)],
     /// Cases to scroll through.
     pub viewer: &'a [ViewerCase],

@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let expected = [(0.0, "0"), (-0.04, "0"), (12.0, "12"), (3.14, "3.1"), (-7.96, "-8"), (1e4, "10000")];
+        let expected = [(0.0, "0"), (-0.04, "0"), (12.0, "12"), (3.12, "3.1"), (-7.96, "-8"), (1e4, "10000")];
         expected.iter().for_each(|&(value, text)| assert_eq!(number(value), text));
     }
 
