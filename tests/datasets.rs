@@ -176,7 +176,7 @@ fn of_two_layouts_in_one_folder_the_second_is_told() {
 }
 
 #[test]
-fn layouts_that_are_none() {
+fn folders_without_a_data_set() {
     let dir = folder();
     assert!(matches!(Dataset::open(&dir.path().join("absent")), Err(DataError::Io { .. })));
     assert!(matches!(Dataset::open(dir.path()), Err(DataError::NoDataset { .. })));

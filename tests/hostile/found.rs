@@ -35,7 +35,7 @@ fn spacings_beyond_all_voxels() {
 
 /// An exponent of NaN in the schedule gave learning rates of NaN.
 #[test]
-fn numbers_that_are_none_in_a_configuration() {
+fn numbers_that_are_not_finite_in_a_configuration() {
     fuzzing::configuration(b"schedule.power=nan");
     fuzzing::configuration(b"network.head_gain=nan\noptimiser.epsilon=nan");
 }

@@ -35,10 +35,13 @@ pub(crate) trait Format: Sync {
     }
 
     /// Writes a volume; none where the format is only read.
-    fn writer(&self) -> Option<fn(&Output<'_>) -> Result<(), DataError>> {
+    fn writer(&self) -> Option<Writer> {
         None
     }
 }
+
+/// Writes a volume, whole or not at all.
+pub(crate) type Writer = fn(&Output<'_>) -> Result<(), DataError>;
 
 /// A format whose volumes are folders (series of slices). Its files are recognised by their first bytes.
 pub(crate) trait SeriesFormat {
@@ -170,7 +173,7 @@ pub fn check_output(path: &Path) -> Result<(), DataError> {
 }
 
 /// What writes a file of this name.
-pub(super) fn writer_of(path: &Path) -> Result<fn(&Output<'_>) -> Result<(), DataError>, DataError> {
+pub(super) fn writer_of(path: &Path) -> Result<Writer, DataError> {
     let format = format_of_name(path).or_else(|| format_of_folders().filter(|_| path.is_dir()));
     let format = format.ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() })?;
     format.writer().ok_or_else(|| {

@@ -21,10 +21,10 @@ use std::sync::Arc;
 
 use self::text::Text;
 use super::bytes::ByteOrder;
-use super::format::{Ending, Format, Part};
+use super::format::{Ending, Format, Part, Writer};
 use super::input::{Input, Packing, Place};
 use super::scalar::Scalar;
-use super::{Header, Native, Output, PROBABILITY, Pieces, axes};
+use super::{Header, Native, PROBABILITY, Pieces, axes};
 use crate::data::{DataError, Warning};
 
 /// MetaIO's names of the types; a `LONG` has 4 bytes on every platform.
@@ -98,7 +98,7 @@ impl Format for MetaImage {
         write::files_of(path)
     }
 
-    fn writer(&self) -> Option<fn(&Output<'_>) -> Result<(), DataError>> {
+    fn writer(&self) -> Option<Writer> {
         Some(write::write)
     }
 }

@@ -19,10 +19,10 @@ pub(super) use write::header_for_grid;
 
 use self::affine::Source;
 use self::header::{Field, NotNifti, RawHeader, Version};
-use super::format::{Ending, Format, Part, split_ending};
+use super::format::{Ending, Format, Part, Writer, split_ending};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
-use super::{Header, Native, OtherAffine, Output, PROBABILITY, Pieces, Statement, axes, name_of};
+use super::{Header, Native, OtherAffine, PROBABILITY, Pieces, Statement, axes, name_of};
 use crate::data::{DataError, Grid, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
@@ -105,7 +105,7 @@ impl Format for Nifti {
         if header == voxels { vec![header] } else { vec![voxels, header] }
     }
 
-    fn writer(&self) -> Option<fn(&Output<'_>) -> Result<(), DataError>> {
+    fn writer(&self) -> Option<Writer> {
         Some(write::write)
     }
 }
