@@ -14,13 +14,18 @@ fn main() {
 }
 
 fn record_commit() {
-    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let commit = output
-        .ok()
-        .filter(|o| o.status.success())
-        .map_or_else(|| "unknown".to_owned(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
-    println!("cargo::rustc-env=VNET_ENGINE_COMMIT={commit}");
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    let commit = git(&["describe", "--always", "--dirty"]);
+    println!("cargo::rustc-env=VNET_ENGINE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    // A worktree has its HEAD elsewhere, a package has none. Cargo would run this again each time for a file that is not there.
+    if let Some(head) = git(&["rev-parse", "--git-path", "HEAD"]) {
+        println!("cargo::rerun-if-changed={head}");
+    }
+}
+
+/// What git prints; `None` outside a repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Rust's text of the tables of `src/kernel/source.rs`: every `shaders/**/*.wgsl`, those in folders named `common` for `#import`.
