@@ -5,8 +5,8 @@
 //! | of networks, augmentation and the roofline's loops | the cases of [`crate::ops`], [`crate::augment`] and [`crate::profile`] |
 //! | of optimisers | arenas without a network ([`optimisers`]) |
 //!
-//! The tests compare the same, under the same bounds. A case reaches a kernel with one of the [`Algorithms`], or only without
-//! the device's optional features; each kernel is tried on the largest that the definition in f64 is quick with.
+//! The tests use the same cases and bounds. A case reaches a kernel with one of the [`Algorithms`], some only without the device's
+//! optional features. Each kernel runs the largest case whose definition in f64 is quick.
 
 pub mod optimisers;
 
@@ -179,7 +179,7 @@ impl Planned {
     }
 
     /// Order of preference: the cases within the budget from the largest, then the others from the smallest; among either
-    /// those of Winograd's kernels last, so that products that others use too are not tried under Winograd's wider bounds.
+    /// those of Winograd's kernels last, so that gemms that others use too are not tried under Winograd's wider bounds.
     fn rank(&self) -> (bool, bool, u64) {
         let work = self.work();
         let beyond = work > BUDGET;
@@ -236,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_is_reached_on_a_device_with_lanes_of_eight() {
+    fn every_kernel_is_reached_on_a_device_with_subgroups_of_eight() {
         let limits = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
-        let lanes = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
-        let chosen = chosen(&lanes).expect("every case fits WebGPU's limits");
+        let target = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
+        let chosen = chosen(&target).expect("every case fits WebGPU's limits");
         let mut reached: BTreeSet<&str> = chosen.iter().flat_map(|(_, kernels)| kernels).copied().collect();
         // These are tried without a plan of a graph.
         reached.extend(optimisers::kernels());

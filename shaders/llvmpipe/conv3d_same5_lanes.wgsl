@@ -1,5 +1,5 @@
 // output[n, v, o] = bias[o] + sum over k, i of input[n, v + k - 2, i] * weight[tap(k), i, o], a 5x5x5 convolution that
-// keeps the extents, for devices with subgroups of eight whose loads are dear (llvmpipe); tap(k) is k, or 124 - k for the
+// keeps the extents, for subgroups of eight (llvmpipe); tap(k) is k, or 124 - k for the
 // gradient with respect to the input.
 //
 // Layout     as conv3d_same5

@@ -1,5 +1,5 @@
 // partial[s, k, i, o] = sum over the voxels v of split s of input[v + k - 2, i] * grad_output[v, o], for a 5x5x5 convolution that
-// keeps the extents, for devices with subgroups of eight whose loads are dear (llvmpipe).
+// keeps the extents, for subgroups of eight (llvmpipe).
 //
 // Layout     input [N, D, H, W, I], grad_output [N, D, H, W, O], partial [splits, 125, I, O]
 // Grid       (COLUMNS output channels, 5 planes of taps by I, splits of blocks of 8 voxels along x)

@@ -1,4 +1,4 @@
-// A batch of gemms for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows. A lane keeps its
+// A batch of gemms for subgroups of eight (llvmpipe): a by rows. A lane keeps its
 // one or two columns of up to 64 rows of b while it goes through all rows of a.
 //
 // Layout     a, b, c by the steps in Gemm, a_inner 1 in panels of 16; rows in whole panels, eight columns or multiples of 16,

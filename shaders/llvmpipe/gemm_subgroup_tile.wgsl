@@ -1,4 +1,4 @@
-// A batch of gemms for devices with subgroups of eight whose loads are dear (llvmpipe): a by rows, few rows, or a
+// A batch of gemms for subgroups of eight (llvmpipe): a by rows, few rows, or a
 // large inner extent. A lane keeps a tile of c while it goes along k.
 //
 // Layout     a, b, c by the steps in Gemm, a_inner 1; rows in panels of 16, eight columns or multiples of 16, inner of 16

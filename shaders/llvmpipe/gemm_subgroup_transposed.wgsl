@@ -1,4 +1,4 @@
-// A batch of gemms for devices with subgroups of eight whose loads are dear (llvmpipe): a by columns, as sums
+// A batch of gemms for subgroups of eight (llvmpipe): a by columns, as sums
 // over voxels need it. A lane keeps a tile of c while it goes along k.
 //
 // Layout     a, b, c by the steps in Gemm, a_row 1; rows in multiples of ROWS, eight columns or multiples of 16

@@ -46,8 +46,9 @@ impl Executor {
         Self::build(gpu, plan, None)
     }
 
-    /// Like [`Executor::new`], but with the arena `parameters` of `other` for its parameters and, where they are large enough, in its slots: for
-    /// validation between training steps. The two must not run at once, and each overwrites the other's activations.
+    /// Like [`Executor::new`], but takes the parameters from the arena `parameters` of `other`, and uses those of its slots that are
+    /// large enough. Validation between training steps runs this way. The two must not run at once, and each overwrites the
+    /// other's activations.
     ///
     /// # Errors
     /// [`GpuError`] when memory runs out or a shader is rejected.
@@ -232,7 +233,7 @@ fn storage(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
     gpu.buffer(&descriptor)
 }
 
-/// Builds the pipelines on all cores: software drivers take up to seconds for each.
+/// Builds the pipelines on all cores: llvmpipe takes up to seconds for each.
 fn build_pipelines(gpu: &Gpu, plan: &Plan) -> Result<Vec<crate::gpu::Pipeline>, GpuError> {
     use rayon::prelude::*;
     let accesses: Vec<Vec<Access>> = (0..plan.kernels.len())

@@ -25,7 +25,7 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
-/// What a person wants to know of an adapter.
+/// A description of an adapter for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct AdapterDescription {
     /// Name, e.g. `NVIDIA H100 80GB HBM3`.

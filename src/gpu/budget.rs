@@ -2,8 +2,8 @@ use super::AdapterDescription;
 
 /// Device memory in bytes that a process may count on; `None` where the backend does not tell.
 ///
-/// Vulkan: the device-local heaps. A processor that runs shaders in software takes the machine's memory, whatever its
-/// driver says.
+/// Vulkan: the device-local heaps. A CPU takes the machine's memory, whatever its driver
+/// reports.
 pub(super) fn detect(adapter: &wgpu::Adapter, description: &AdapterDescription) -> Option<u64> {
     if description.kind == "cpu" {
         return crate::host_memory::available_memory();

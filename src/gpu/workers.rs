@@ -1,4 +1,4 @@
-//! Threads of the software driver (Mesa's llvmpipe) on a processor of few cores.
+//! The threads of Mesa's llvmpipe on a processor of few cores.
 //!
 //! llvmpipe divides every dispatch evenly among as many threads as there are cores and waits for all of them. A thousand
 //! times a second the scheduler places them anew, and where no core is spare it often places two on one: two cores were then

@@ -47,7 +47,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A GPU with [`DeviceLimits::WEBGPU`], and kernels by the cost model.
+    /// A GPU with [`DeviceLimits::WEBGPU`] that takes its kernels by the cost model.
     pub fn webgpu() -> Self {
         Self { limits: DeviceLimits::WEBGPU, tuning: Tuning::GPU, policy: KernelPolicy::default() }
     }
@@ -112,16 +112,16 @@ mod tests {
 
     #[test]
     fn what_pays_also_needs_what_the_adapter_offers() {
-        let lanes = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
+        let eight = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
         let of = |limits, tuning| Target { limits, tuning, ..Target::webgpu() };
-        assert!(of(lanes, Tuning::CPU).subgroup_kernels());
+        assert!(of(eight, Tuning::CPU).subgroup_kernels());
         for limits in [
-            DeviceLimits { int64: false, ..lanes },
-            DeviceLimits { subgroup: Some(32), ..lanes },
-            DeviceLimits { subgroup: None, ..lanes },
+            DeviceLimits { int64: false, ..eight },
+            DeviceLimits { subgroup: Some(32), ..eight },
+            DeviceLimits { subgroup: None, ..eight },
         ] {
             assert!(!of(limits, Tuning::CPU).subgroup_kernels(), "{limits:?}");
         }
-        assert!(!of(lanes, Tuning::GPU).subgroup_kernels() && !of(lanes, Tuning::GPU).pairs());
+        assert!(!of(eight, Tuning::GPU).subgroup_kernels() && !of(eight, Tuning::GPU).pairs());
     }
 }

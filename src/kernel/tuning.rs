@@ -6,11 +6,11 @@ pub struct Tuning {
     /// Loads and stores of 64 bits cost what those of 32 do, so floats travel in pairs where the device has
     /// [`DeviceLimits::int64`](super::DeviceLimits::int64).
     pub pairs: bool,
-    /// The kernels for subgroups of eight pay: loads are dear, broadcasts are cheap. They need [`Tuning::pairs`].
+    /// The kernels for subgroups of eight are faster: loads are slow, broadcasts are nearly free. They need [`Tuning::pairs`].
     pub subgroup_kernels: bool,
-    /// Rows of one invocation of an elementwise kernel.
+    /// Rows of one invocation of an elementwise kernel: enough to repay the computation of where they start.
     pub elementwise_rows: usize,
-    /// Invocations of a workgroup of the direct convolutions, each with a row or a block of voxels.
+    /// Invocations of a workgroup of the direct convolutions. Each computes a row or a block of voxels.
     pub convolution_invocations: u32,
     /// Workgroups that the sum of a weight gradient is divided among, where there are so many voxels.
     pub gradient_workgroups: usize,
@@ -77,7 +77,7 @@ impl Tuning {
         roofline: RooflineTuning { copy_bytes: 256 << 20, iterations: 7900 },
     };
 
-    /// A processor that runs shaders in software: llvmpipe on two cores, measured (docs/performance.md). 17 and 25 GFLOP/s
+    /// A CPU: llvmpipe on two cores, measured (docs/performance.md). 17 and 25 GFLOP/s
     /// direct, 33 GFLOP/s gemms, and 22 ns to read or write eight frequencies on one core.
     pub const CPU: Self = Self {
         pairs: true,

@@ -1,5 +1,5 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{element_width, elementwise_rows};
+use super::rows::element_width;
 use crate::graph::{Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -32,7 +32,7 @@ impl Op for Add {
     fn lower(&self, at: &mut Lowering<'_>) {
         let elements = at.output_spec(0).elements();
         let width = element_width(elements, at.target());
-        let (elements, share) = (elements / width, 64 * elementwise_rows(at.target()));
+        let (elements, share) = (elements / width, 64 * at.target().tuning.elementwise_rows);
         let dispatch = Dispatch::new("add").pairs(width > 1).params(&[elements, share]);
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
         at.emit(dispatch.linear_grid(elements.div_ceil(share), at.target()));

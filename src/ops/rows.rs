@@ -11,12 +11,6 @@ use crate::tensor::TensorSpec;
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 256;
 
-/// Rows of one invocation of an elementwise kernel: enough to pay for finding its place, and on llvmpipe for a subgroup's start
-/// as well.
-pub(super) fn elementwise_rows(target: &Target) -> usize {
-    target.tuning.elementwise_rows
-}
-
 /// Channels that an invocation works on in shaders that import `element`: two where that pays and divides them.
 pub(super) fn element_width(channels: usize, target: &Target) -> usize {
     if target.pairs() && channels.is_multiple_of(2) { 2 } else { 1 }
@@ -44,7 +38,7 @@ pub(crate) struct Rows {
 impl Rows {
     /// For kernels that write every element.
     pub(crate) fn elementwise(samples: usize, rows: usize, channels: usize, target: &Target) -> Self {
-        Self::new(samples, rows, channels, |groups| groups * elementwise_rows(target))
+        Self::new(samples, rows, channels, |groups| groups * target.tuning.elementwise_rows)
     }
 
     /// For kernels that sum over the rows of each sample.

@@ -14,7 +14,7 @@ pub struct ParameterWindow {
     pub len: usize,
 }
 
-/// The common layout of the four arenas: parameters with weight decay first, then those without, each aligned.
+/// The layout of every arena: parameters with weight decay first, then those without, each aligned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArenaLayout {
     /// By index of the parameter in the graph.

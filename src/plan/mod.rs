@@ -2,8 +2,8 @@
 //!
 //! Shapes are fixed, so everything is decided here once: which nodes are needed, the dispatches of each, and which
 //! buffer every value lives in. wgpu refuses a dispatch that reads one range of a buffer and writes another, so values
-//! share whole buffers ("slots") whose lifetimes do not overlap, instead of ranges of one arena. Parameters and their
-//! gradients and moments are never live at once with writes to the same arena and do share arenas ([`ArenaLayout`]).
+//! share whole buffers ("slots") whose lifetimes do not overlap, instead of ranges of one arena. Parameters,
+//! gradients and moments do lie in arenas ([`ArenaLayout`]): no dispatch reads and writes the same one.
 
 mod arena;
 mod build;

@@ -114,8 +114,8 @@ impl Profile {
         rows
     }
 
-    /// By kernel and operation, the longest first. Where an operation has several kernels, each counts the share of its
-    /// work that it has of its time: none of them does that work alone.
+    /// By kernel and operation, the longest first. Where an operation has several kernels, its work is divided among them in
+    /// proportion to their times.
     pub fn kernels(&self, roofline: &Roofline) -> Vec<KernelMeasure> {
         let mut rows: Vec<KernelMeasure> = Vec::new();
         for step in &self.steps {

@@ -1,4 +1,4 @@
-//! Where the time of a run goes: by layer, by kernel and over time, beside what the device can do at best.
+//! Where the time of a run goes: by layer, by kernel and over time, compared with what the device can do at best.
 //!
 //! Flops are those of the direct form of each operation ([`Cost`]), whatever its kernels do, so a kernel that needs fewer
 //! multiplications may be above the roofline. Bytes are the compulsory traffic.

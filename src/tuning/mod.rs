@@ -33,7 +33,7 @@ pub enum Uses {
     All,
 }
 
-/// The faster kernels of a convolution, timed in turns; `None` where only the direct ones can be bound, or where both together
+/// The faster kernels of a convolution; both are timed, one run of each in turn; `None` where only the direct ones can be bound, or where both together
 /// need more memory than the device has.
 ///
 /// # Errors

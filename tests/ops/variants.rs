@@ -125,7 +125,7 @@ impl Variant {
             Division::Slices => winograd.weight_bytes = 0,
         }
         if self.in_parts {
-            // A fraction that leaves parts of several workgroups or products, and uneven ones.
+            // A fraction that leaves parts of several workgroups or gemms, and uneven ones.
             let parts = if self.is_winograd() { 300 } else { 7 };
             target.tuning.submission_flops = (flops(case) / parts).max(1);
         }
@@ -192,7 +192,7 @@ pub fn in_one(target: &Target) -> Target {
 }
 
 /// The plans of the variants in parts, on a device with the kernels for subgroups of eight: each kernel that works on taps or
-/// products is lowered in parts in some case.
+/// gemms is lowered in parts in some case.
 pub fn every_kernel_of_a_convolution_is_lowered_in_parts() {
     let mut split = BTreeSet::new();
     let mut whole = BTreeSet::new();

@@ -10,10 +10,10 @@
 //!
 //! | convolution | kernels | where |
 //! |---|---|---|
-//! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `winograd` |
-//! | the same, where the cost model prefers it | rows of voxels in registers | `same5`, on llvmpipe `same5_lanes` |
-//! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | gemms with an index map, on llvmpipe of matrices in memory | `window`, `window_lanes` |
-//! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `naive` |
+//! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `kernels::winograd` |
+//! | the same, where the cost model prefers it | rows of voxels in registers | `kernels::same5`, on llvmpipe `llvmpipe::same5_lanes` |
+//! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | gemms with an index map, on llvmpipe of matrices in memory | `kernels::window`, `llvmpipe::window_lanes` |
+//! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `kernels::naive` |
 
 mod cases;
 pub(super) mod choice;

@@ -1,9 +1,9 @@
-//! Kernels for subgroups of eight whose loads are dear and whose broadcasts cost next to nothing: those of Mesa's llvmpipe.
+//! Kernels for subgroups of eight: those of Mesa's llvmpipe, whose loads are slow and whose broadcasts are nearly free.
 //!
-//! Nothing else depends on them. They stand in front of the kernels for any device in the lists of
-//! `ops::conv3d::kernels`, `ops::gemm` and `ops::conv3d::kernels::winograd`, where
-//! [`Target::subgroup_kernels`](crate::kernel::Target::subgroup_kernels) says that they may and should be used; their shaders
-//! stand in `shaders/llvmpipe`. Without this folder, that one and the lines that name it, llvmpipe runs what GPUs run.
+//! Nothing else depends on them. Three lists name this folder, those of `ops::gemm`, `ops::conv3d::kernels` and its
+//! `winograd::grad_weight`. They take these kernels where
+//! [`Target::subgroup_kernels`](crate::kernel::Target::subgroup_kernels) says so. The shaders are in `shaders/llvmpipe`. Without both
+//! folders and the lines that name them, llvmpipe runs what GPUs run.
 
 mod gemm;
 mod same5_lanes;
