@@ -5,7 +5,7 @@
 //! | `trainer` | the device's part: gradients, updates, and the memory they need; usable without a configuration |
 //! | [`config`] | the configuration: presets, TOML files and settings |
 //! | `run` | a whole training from a data set to a run folder, with its `checkpoint`, `log`, `lock` and `health` |
-//! | `validation`, `preview`, `preflight` | parts of it that are of use by themselves |
+//! | `validation`, `preview`, `preflight` | parts of it that are useful alone |
 
 mod checkpoint;
 pub mod config;

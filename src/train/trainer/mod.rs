@@ -1,4 +1,4 @@
-//! The device's part of a training, for a configuration, a program, or a library of its own.
+//! The device's part of a training. It needs no configuration: other programs train with it, too.
 
 mod budget;
 mod fit;
