@@ -11,7 +11,7 @@ pub enum InteropError {
         path: PathBuf,
         /// What was tried.
         action: &'static str,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file that holds or would hold a model.

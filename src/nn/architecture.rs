@@ -46,7 +46,7 @@ pub struct Architectures;
 
 impl Registry for Architectures {
     type Item = Arc<dyn Architecture>;
-    /// Files from before there was a choice name none.
+    /// Files of earlier versions do not name an architecture.
     const IMPLIED: Option<&'static str> = Some("vnet");
     const ENTRIES: &'static [Entry<Self>] = &[vnet::VNET];
 }
