@@ -54,7 +54,7 @@ fn message(model: &Model) -> ModelProto {
     let doc = format!("extents must be multiples of {}", multiples(network));
     let graph = GraphProto {
         node,
-        name: "vnet".to_owned(),
+        name: network.kind().to_owned(),
         initializer,
         input: vec![value("image", network.in_channels, &doc)],
         output: vec![value("logits", network.classes, "before softmax; same extents as the image")],
@@ -63,9 +63,7 @@ fn message(model: &Model) -> ModelProto {
         ir_version: IR_VERSION,
         producer_name: env!("CARGO_PKG_NAME").to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        doc_string: format!(
-            "V-Net (Milletari, Navab and Ahmadi 2016), [N, C, D, H, W] with D = z, H = y, W = x; {doc}"
-        ),
+        doc_string: format!("{}, [N, C, D, H, W] with D = z, H = y, W = x; {doc}", network.summary()),
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: metadata(model),
