@@ -48,7 +48,7 @@
 //! | training | [`train::Trainer`] with [`train::TrainerSettings`] for batches of one's own, [`train::train`] for a data set and a run folder |
 //! | segmenting | [`infer::Predictor`] with [`infer::segment_volume`] or [`infer::segment_file`]; [`nn::Model`] is a model file |
 //! | scores | [`metrics::Overlap`], [`metrics::surface_distances`], [`metrics::score_case`] |
-//! | other networks | [`graph::Graph`] with [`ops`], [`nn::Loss`], [`optim::update`], [`plan::plan`], [`exec::Executor`] |
+//! | other networks | [`nn::Architecture`] with [`nn::Layers`]; below them [`graph::Graph`] with [`ops`], [`plan::plan`], [`exec::Executor`] |
 //! | other operations, other optimisers | [`graph::Op`], [`optim::Optimiser`], [`kernel::Dispatch::from_wgsl`] |
 //!
 //! The feature `cli` (default) is the program; the library is the same without it.

@@ -72,6 +72,7 @@ fn print_plan(
         [&found.split.train, &found.split.validation, &found.split.test].map(|cases| cases.len());
     outln!("data      {cases}: {training} train, {validation} validate, {test} test");
     outln!("labels    {labels}");
+    outln!("network   {} ({})", found.network.kind(), found.network.summary());
     outln!("patch     {x} x {y} x {z}");
     outln!("device    {}, {}", gpu.description().name, gpu.description().driver);
     let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::forward as run_forward;
 use vnet_engine::interop::{export_onnx, export_torch, import as read_foreign, weights_path};
-use vnet_engine::nn::Model;
 use vnet_engine::nn::model::{decode, read_file, write_tensors};
+use vnet_engine::nn::{Model, Network};
 
 /// Names of the tensors of `forward`'s files.
 const IMAGE: &str = "image";
@@ -113,7 +113,9 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
     let model = &imported.model;
     model.write(&arguments.out)?;
     outln!("{}", arguments.out.display());
-    tell!("{}: {:?}", imported.layout.name(), model.network);
+    let Network { in_channels, classes, .. } = model.network;
+    let (layout, network) = (imported.layout.name(), model.network.summary());
+    tell!("{layout}: {network}, {in_channels} channels, {classes} classes");
     if model.preprocessing.is_none() {
         tell!(
             "nothing says how volumes are prepared: they are taken whole, at their own spacing, and normalised to zero \

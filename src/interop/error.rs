@@ -11,7 +11,7 @@ pub enum InteropError {
         path: PathBuf,
         /// What was tried.
         action: &'static str,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file that holds or would hold a model.
@@ -26,12 +26,18 @@ pub enum InteropError {
         expected: &'static str,
     },
     /// A kind of network that cannot be written in this form.
-    #[error("a network of kind {kind} cannot be written as {to}; ONNX takes every kind")]
+    #[error("a network of kind {kind} cannot be written as {to}; write it as ONNX")]
     Kind {
         /// Its name.
         kind: &'static str,
         /// The form.
         to: &'static str,
+    },
+    /// An operation that the export does not know.
+    #[error("the network has the operation {operation}, which the export to ONNX does not know")]
+    Operation {
+        /// Its name.
+        operation: &'static str,
     },
     /// More than the format can hold.
     #[error("{}: the weights are {bytes} bytes, but an ONNX file holds less than 2 GiB; use --format torch", .path.display())]

@@ -46,7 +46,28 @@ pub struct Architectures;
 
 impl Registry for Architectures {
     type Item = Arc<dyn Architecture>;
-    /// Files from before there was a choice name none.
+    /// Files of earlier versions do not name an architecture.
     const IMPLIED: Option<&'static str> = Some("vnet");
     const ENTRIES: &'static [Entry<Self>] = &[vnet::VNET];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Choice, cases, is_consistent};
+
+    #[test]
+    fn the_table_is_consistent() {
+        is_consistent::<Architectures>();
+        for (name, architecture) in cases::<Architectures>() {
+            assert_eq!(architecture.kind(), name);
+            architecture.check(1).expect("the defaults are valid");
+            // What an architecture says of itself is what makes it.
+            let again = Choice::<Architectures>::from(&*architecture).build();
+            assert_eq!(again.settings(), architecture.settings());
+            let keys: Vec<&str> = again.settings().into_iter().map(|(key, _)| key).collect();
+            let own = Choice::<Architectures>::named(name);
+            assert_eq!(keys, own.own().map(|(key, _)| key).collect::<Vec<_>>(), "the keys of {name}, in order");
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub struct TrainingGraph {
     pub gradients: Vec<ValueId>,
     /// Layers with weights.
     pub layers: Vec<Layer>,
-    /// Nodes of the forward pass and the loss; those behind them are the backward pass.
+    /// Nodes of the forward pass and the loss; those after them are the backward pass.
     pub forward: usize,
 }
 
@@ -44,7 +44,7 @@ impl TrainingGraph {
         Self::on(graph, network, loss, (image, labels), scale)
     }
 
-    /// Like [`TrainingGraph::new`] behind a graph that makes the image and the labels.
+    /// As [`TrainingGraph::new`], in a graph that already makes the image and the labels.
     ///
     /// # Errors
     /// [`ShapeError`] when an operation is not defined on the shapes that come up.

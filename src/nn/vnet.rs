@@ -87,7 +87,7 @@ impl Architecture for VNet {
 
     /// Each level but the last halves the extents.
     fn divisor(&self) -> [usize; 3] {
-        [1 << (self.encoder.len() - 1); 3]
+        [1 << self.encoder.len().saturating_sub(1); 3]
     }
 
     fn check(&self, in_channels: usize) -> Result<(), NetworkError> {

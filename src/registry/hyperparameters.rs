@@ -128,7 +128,7 @@ impl<'de, R: Registry> Deserialize<'de> for Hyperparameters<R> {
     }
 }
 
-/// What stands beside a key in a file.
+/// The value of a key in a file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Given {

@@ -1,7 +1,7 @@
 //! What a configuration chooses by name, each choice with hyperparameters: optimisers, schedules, architectures and losses.
 //!
 //! A table in a configuration is flat: one key (`kind`, or the registry's own) names an entry of a [`Registry`], and the
-//! hyperparameters of all entries stand beside it, so that a file stays valid when only that name changes.
+//! hyperparameters of all entries are keys of the same table, so that a file stays valid when only that name changes.
 
 mod choice;
 mod hyperparameters;

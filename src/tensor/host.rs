@@ -45,7 +45,7 @@ impl HostTensor {
         }
     }
 
-    /// The tensor that the device's bytes stand for.
+    /// The tensor whose elements are these bytes of the device.
     ///
     /// # Panics
     /// When the number of bytes is not that of the spec.

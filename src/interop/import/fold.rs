@@ -1,4 +1,4 @@
-//! A convolution with what stands beside it in a state dictionary: bias and batch normalisation in evaluation, folded in.
+//! A convolution of a state dictionary with its bias and its batch normalisation, which is folded in as in evaluation.
 
 use crate::nn::model::Tensor;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl Convolution {
         Ok(Self { shape: tensor.shape.clone(), weight, bias, axis })
     }
 
-    /// Batch normalisation `name` behind it, with the stored statistics: `(y - mean) / sqrt(variance + eps) * weight +
+    /// Folds in the batch normalisation `name` that follows it, with the stored statistics: `(y - mean) / sqrt(variance + eps) * weight +
     /// bias`.
     pub(super) fn normalise(&mut self, tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<(), String> {
         let part = |part: &str| {
@@ -63,8 +63,8 @@ impl Convolution {
         Ok(())
     }
 
-    /// A convolution `second` of single points that takes this one's channels, behind this one; `None` if this kernel has
-    /// no middle tap, or others that are not zero.
+    /// This convolution followed by the 1x1x1 convolution `second`, as one; `None` if this kernel has no middle tap, or
+    /// another tap is not zero.
     pub(super) fn then_point(&self, second: &Self) -> Option<Self> {
         let has_middle = self.shape[2..].iter().all(|extent| extent % 2 == 1);
         let taps: usize = self.shape[2..].iter().product();

@@ -3,13 +3,13 @@
 //!
 //! | part | there | V-Net |
 //! |---|---|---|
-//! | behind each convolution | batch normalisation | nothing; MONAI's is folded in, as it is in evaluation |
+//! | after each convolution | batch normalisation | nothing; MONAI's is folded in, as it is in evaluation |
 //! | activations | ELU, ReLU or PReLU | PReLU |
 //! | last convolution of a stage | activation, then the addition, then another one | the addition, then a PReLU |
 //! | head | 5x5x5 convolution, normalisation, activation, 1x1x1 convolution | 1x1x1 convolution |
 //!
-//! So only networks whose superfluous activations have slopes of 1, and whose 5x5x5 convolution of the head is a point, are
-//! V-Nets. Everything else is told of, tensor by tensor.
+//! So a network is a V-Net only where the activations that V-Net lacks have slopes of 1, and where the 5x5x5 kernel of the head
+//! is zero but for its middle tap. The error names every tensor that differs.
 
 use super::fold::{Convolution, vector};
 use super::read::StateDict;
@@ -31,9 +31,9 @@ pub(super) struct Names {
     convolution: &'static [(&'static str, &'static str)],
     /// Activations of `in_tr` and `ops.*`.
     activation: &'static [&'static str],
-    /// Activation of `down_tr*` and `up_tr*` behind their first convolution, and of `out_tr`.
+    /// Activation of `down_tr*` and `up_tr*` after their first convolution, and of `out_tr`.
     first: &'static str,
-    /// Activation behind the addition.
+    /// Activation after the addition.
     second: &'static str,
     /// Whether the normalisation uses the stored statistics in evaluation.
     stored_statistics: bool,
@@ -114,7 +114,7 @@ impl Mapping<'_> {
         self.found.contains_key(&format!("{module}.weight"))
     }
 
-    /// Tensors of a module that have been taken care of.
+    /// Notes that the tensors of a module have been read.
     fn mark(&mut self, module: &str) {
         let prefix = format!("{module}.");
         self.used.extend(self.found.keys().filter(|name| name.starts_with(&prefix)).cloned());
@@ -142,7 +142,7 @@ impl Mapping<'_> {
         let mut read = Convolution::read(self.found, name, transposed);
         if self.has(norm) && !self.names.stored_statistics {
             self.differences.push(format!(
-                "{norm} normalises with the statistics of the image at hand (ContBatchNorm3d), which no weights can stand for"
+                "{norm} normalises with the statistics of the image at hand (ContBatchNorm3d), which no weights can replace"
             ));
         } else if self.has(norm)
             && let Ok(convolution) = &mut read
@@ -188,10 +188,10 @@ impl Mapping<'_> {
         count
     }
 
-    /// The slopes of a PReLU behind the convolution `behind`; a single one counts for every channel.
-    fn slopes(&mut self, activation: &str, to: &str, behind: &str) {
+    /// The slopes of the PReLU that follows `convolution`; a single one counts for every channel.
+    fn slopes(&mut self, activation: &str, to: &str, convolution: &str) {
         self.mark(activation);
-        let channels = self.made.get(&format!("{behind}.bias")).map(|bias| bias.data.len());
+        let channels = self.made.get(&format!("{convolution}.bias")).map(|bias| bias.data.len());
         let slopes = vector(self.found, &format!("{activation}.weight"));
         let (Some(slopes), Some(channels)) = (slopes, channels) else {
             if channels.is_some() {
@@ -206,7 +206,7 @@ impl Mapping<'_> {
         self.made.insert(format!("{to}.weight"), Tensor { shape: vec![data.len()], data });
     }
 
-    /// An activation where V-Net has none.
+    /// Checks that an activation which V-Net does not have is the identity.
     fn identity(&mut self, activation: &str, place: &str) -> bool {
         self.mark(activation);
         let slopes = vector(self.found, &format!("{activation}.weight"));

@@ -26,7 +26,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// In words.
+    /// What the program calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Model => "a model of this program",

@@ -8,7 +8,10 @@ use crate::nn::{Model, ModelError, Network};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The model; every tensor that its network needs or does not know is told of.
+/// The model.
+///
+/// # Errors
+/// [`InteropError::Differences`] that names every tensor that is missing, superfluous or of another shape.
 pub(super) fn model(path: &Path, state: StateDict) -> Result<Model, InteropError> {
     let network = network(&state.tensors);
     network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;

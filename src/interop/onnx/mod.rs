@@ -42,34 +42,32 @@ pub fn export_onnx(model: &Model, path: &Path) -> Result<(), InteropError> {
     if bytes > LONGEST {
         return Err(InteropError::TooLarge { path: path.to_owned(), bytes });
     }
-    let encoded = message(model).encode_to_vec();
+    let encoded = message(model)?.encode_to_vec();
     replace_file(path, &encoded).map_err(|source| InteropError::Io { path: path.to_owned(), action: "write", source })
 }
 
 /// The message of a model.
-fn message(model: &Model) -> ModelProto {
+fn message(model: &Model) -> Result<ModelProto, InteropError> {
     let network = &model.network;
     let inference = InferenceGraph::new(network, 1, network.divisor()).expect("a network on extents of its divisor");
-    let (node, initializer) = Nodes::of(&inference, model).finish();
+    let (node, initializer) = Nodes::of(&inference, model)?.finish();
     let doc = format!("extents must be multiples of {}", multiples(network));
     let graph = GraphProto {
         node,
-        name: "vnet".to_owned(),
+        name: network.kind().to_owned(),
         initializer,
         input: vec![value("image", network.in_channels, &doc)],
         output: vec![value("logits", network.classes, "before softmax; same extents as the image")],
     };
-    ModelProto {
+    Ok(ModelProto {
         ir_version: IR_VERSION,
         producer_name: env!("CARGO_PKG_NAME").to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        doc_string: format!(
-            "V-Net (Milletari, Navab and Ahmadi 2016), [N, C, D, H, W] with D = z, H = y, W = x; {doc}"
-        ),
+        doc_string: format!("{}, [N, C, D, H, W] with D = z, H = y, W = x; {doc}", network.summary()),
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: metadata(model),
-    }
+    })
 }
 
 /// What extents must divide by: one number, or three for depth, height and width where they differ.

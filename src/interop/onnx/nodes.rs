@@ -2,6 +2,7 @@
 
 use super::proto::{ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
 use crate::graph::Node;
+use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};
 use crate::tensor::ValueId;
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,10 @@ pub(super) struct Nodes<'a> {
 
 impl<'a> Nodes<'a> {
     /// The operators from the image to the logits.
-    pub(super) fn of(inference: &'a InferenceGraph, model: &Model) -> Self {
+    ///
+    /// # Errors
+    /// [`InteropError::Operation`] when ONNX has no operator for one of the operations here.
+    pub(super) fn of(inference: &'a InferenceGraph, model: &Model) -> Result<Self, InteropError> {
         let graph = &inference.graph;
         let mut names = HashMap::from([(inference.image, "image".to_owned())]);
         names.extend(graph.parameters().iter().map(|p| (p.value, p.name.clone())));
@@ -35,8 +39,9 @@ impl<'a> Nodes<'a> {
         });
         let constants = constants.collect();
         let mut all = Self { inference, nodes: Vec::new(), constants, names, taken: HashSet::new() };
-        graph.nodes().iter().filter(|node| node.outputs[0] != inference.probabilities).for_each(|node| all.add(node));
-        all
+        let mut nodes = graph.nodes().iter().filter(|node| node.outputs[0] != inference.probabilities);
+        nodes.try_for_each(|node| all.add(node))?;
+        Ok(all)
     }
 
     /// Operators and constants, weights among them.
@@ -44,7 +49,7 @@ impl<'a> Nodes<'a> {
         (self.nodes, self.constants)
     }
 
-    fn add(&mut self, node: &Node) {
+    fn add(&mut self, node: &Node) -> Result<(), InteropError> {
         let mut input: Vec<String> = node.inputs.iter().map(|value| self.names[value].clone()).collect();
         let (op_type, attribute) = match node.op.name() {
             "conv3d" => ("Conv", self.window(node)),
@@ -56,12 +61,13 @@ impl<'a> Nodes<'a> {
                 input.push(self.channel_indices(node));
                 ("Gather", vec![integer("axis", 1)])
             }
-            other => unreachable!("{other} is no operation of a network on extents that divide"),
+            operation => return Err(InteropError::Operation { operation }),
         };
         let name = self.name(node, op_type);
         self.names.insert(node.outputs[0], name.clone());
         let (output, op_type) = (vec![name.clone()], op_type.to_owned());
         self.nodes.push(NodeProto { input, output, name, op_type, attribute });
+        Ok(())
     }
 
     /// `logits` for the last node; else the layer's name, and for what is not named for itself also the operator.

@@ -78,3 +78,22 @@ pub(super) fn labelled(prediction: &TensorSpec, labels: &TensorSpec) -> Option<[
 pub(super) fn labelled_inputs(at: &Lowering<'_>) -> [usize; 3] {
     labelled(at.input_spec(0), at.input_spec(1)).expect("the shape rule has been applied")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{cases, is_consistent};
+
+    #[test]
+    fn every_loss_of_the_table_is_a_number() {
+        is_consistent::<Losses>();
+        for (name, loss) in cases::<Losses>() {
+            let mut graph = Graph::new();
+            let logits = graph.input("logits", TensorSpec::f32([2, 2, 3, 5, 3]));
+            let labels = graph.input("labels", TensorSpec::u32([2, 2, 3, 5]));
+            let loss = loss.append(&mut graph, logits, labels).expect(name);
+            assert_eq!(*graph.spec(loss), TensorSpec::f32([1]), "{name}");
+            assert!(graph.nodes().iter().all(|node| !node.name.is_empty()), "{name} names its nodes");
+        }
+    }
+}
