@@ -114,7 +114,7 @@ fn enqueue(volume: Volume, queue: &SyncSender<Job>) -> Outcome<LabelMap> {
     Ok(receiver.recv()??)
 }
 
-/// The client: sends a first line and voxels; the labels, or the words behind `error`.
+/// The client: sends a first line and voxels; the labels, or the words after `error`.
 fn ask(address: SocketAddr, line: &str, voxels: &[f32]) -> Outcome<Result<Vec<u16>, String>> {
     let mut stream = TcpStream::connect(address)?;
     writeln!(stream, "{line}")?;

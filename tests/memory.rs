@@ -111,7 +111,7 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
     assert_eq!((*n, *budget), (needed, needed * 3 / 4));
     let value = |key: &str| {
         let (_, rest) = ways.split_once(key).unwrap_or_else(|| panic!("{key} in {ways}"));
-        rest.split_once(" (").expect("bytes behind it").0.to_owned()
+        rest.split_once(" (").expect("bytes after it").0.to_owned()
     };
     // Each way fits by its forecast, and the next larger one does not.
     let total = |settings: &[String], extents| {

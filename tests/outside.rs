@@ -152,7 +152,7 @@ impl Optimiser for RmsProp {
     }
 }
 
-/// Reads 2^30 elements behind its own, and does not ask whether its own exists.
+/// Reads 2^30 elements past its own, and does not ask whether its own exists.
 const BEYOND: &str = "
 @group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> input: array<f32>;

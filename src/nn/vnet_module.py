@@ -56,7 +56,7 @@ class Encoder(Stage):
 
 
 class Decoder(Stage):
-    """Doubles the extents and concatenates the skip behind the result."""
+    """Doubles the extents and concatenates the result and the skip."""
 
     def __init__(self, in_channels, channels, convolutions):
         super().__init__(2 * channels, 2 * channels, convolutions)

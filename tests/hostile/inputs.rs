@@ -169,7 +169,7 @@ pub const NIFTI: &[Case] = &[
         words: &["b.nii", "vox_offset is NaN"],
     },
     Case {
-        name: "voxels far behind",
+        name: "voxels far after the header",
         make: |r| with_image(r, B, &changed(image(), 108, &float(1e30))),
         words: &["b.nii", "cut short"],
     },
@@ -423,7 +423,7 @@ fn with_jpeg(bytes: Vec<u8>) -> Vec<u8> {
     image.extend([0; 512]);
     image.extend([0xFF, 0xD9]);
     let mut pixels = encapsulated(&[0]);
-    // The fragment behind the empty offset table: 8 bytes of header, then 64 of segments and two of run lengths each.
+    // The fragment after the empty offset table: 8 bytes of header, then 64 of segments and two of run lengths each.
     let fragment = 12 + 8;
     pixels.truncate(fragment);
     pixels.extend([0xFE, 0xFF, 0, 0xE0]);

@@ -227,7 +227,7 @@ fn foreign_differences() {
     let elu = changed(&|t| t.retain(|name, _| !name.contains("act_function")));
     let extra = elu.iter().filter(|d| d.contains("is an activation without slopes")).count();
     let missing = elu.iter().filter(|d| d.contains("has no slopes (ELU or ReLU), expected a PReLU")).count();
-    // One of each stage below the first and of the head; one behind every convolution and each resampling.
+    // One of each stage below the first and of the head; one after every convolution and each resampling.
     assert_eq!((extra, missing, elu.len()), (9, 15 + 8, 32), "{elu:?}");
 
     // vnet.pytorch: the same names of its own, and a normalisation that no weights can stand for.

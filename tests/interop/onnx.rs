@@ -82,7 +82,7 @@ fn nodes_in_order() {
     let unused: Vec<&String> = known.iter().filter(|name| !used.contains(*name)).collect();
     assert_eq!(unused, ["logits"]);
     let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
-    // 7 convolutions of 5^3, 2 down, 1 head; an activation behind each but the head; an addition per stage.
+    // 7 convolutions of 5^3, 2 down, 1 head; an activation after each but the head; an addition per stage.
     let found = ["Conv", "ConvTranspose", "PRelu", "Add", "Concat", "Gather"].map(count);
     assert_eq!(found, [10, 2, 11, 5, 2, 1]);
     assert_eq!(graph.node.len(), found.iter().sum::<usize>());
