@@ -12,8 +12,8 @@
 //! use vnet_engine::gpu::{Gpu, GpuOptions};
 //! use vnet_engine::infer::{Predictor, segment_volume};
 //! use vnet_engine::metrics::Overlap;
-//! use vnet_engine::nn::vnet::VNet;
 //! use vnet_engine::nn::Network;
+//! use vnet_engine::nn::vnet::VNet;
 //! use vnet_engine::train::{Trainer, TrainerSettings};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
