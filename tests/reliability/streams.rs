@@ -108,7 +108,7 @@ fn every_command() {
 
     // Of the program's own list, so that none is forgotten. `man` takes a folder and has no options.
     let help = text(&succeed(program().arg("--help")).stdout);
-    let list = help.split("Commands:").nth(1).and_then(|rest| rest.split("Options:").next()).expect("a list");
+    let list = help.split("Usage:").nth(1).and_then(|rest| rest.split("Options:").next()).expect("a list");
     let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names: BTreeSet<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
     let mut known: BTreeSet<&str> = COMMANDS.iter().filter_map(|(_, line)| line.split(' ').next()).collect();
