@@ -6,7 +6,7 @@ mod pairs;
 mod score;
 
 pub use compare::compare_folders;
-pub use score::{PairFiles, Scoring, evaluate_pairs};
+pub use score::{CaseFiles, Scoring, evaluate_pairs};
 
 use crate::data::error::{also, some_of};
 use crate::data::{DataError, Grid, Notice, Reorientation};

@@ -1,7 +1,7 @@
 //! The choice of cases to draw, and their overlays: images with the outlines of reference and predictions.
 
 use super::pairs::predictions_in;
-use super::{EvaluateError, upright};
+use super::{CaseFiles, EvaluateError, upright};
 use crate::data::dataset::{label_maps_of, volumes_of};
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
@@ -170,22 +170,9 @@ impl Loaded {
     }
 }
 
-/// The files of a case.
-#[derive(Debug, Clone)]
-pub struct CaseFiles {
-    /// Name of the case in the evaluation.
-    pub case: String,
-    /// Image.
-    pub image: PathBuf,
-    /// Reference labels.
-    pub label: PathBuf,
-    /// Predicted labels.
-    pub prediction: PathBuf,
-}
-
 /// The worst, the median and the best case of an evaluation for the report's viewer, with all classes that were scored
 /// (`merged` as in [`Folders::classes`]). Each is also drawn to `out/ROLE_CASE.png` for browsers without scripts. Cases
-/// without files are left out.
+/// without an image are left out.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.
@@ -202,7 +189,8 @@ pub fn viewer_cases(
     let mut cases = Vec::new();
     for Chosen { role, case, value } in chosen {
         let Some(files) = files.iter().find(|files| files.case == case) else { continue };
-        let loaded = Loaded::read(&files.image, &files.label, std::slice::from_ref(&files.prediction), &outlines)?;
+        let Some(image) = &files.image else { continue };
+        let loaded = Loaded::read(image, &files.label, std::slice::from_ref(&files.prediction), &outlines)?;
         let heading = format!("{}{}: {case}, Dice {value:.3}", role[..1].to_uppercase(), &role[1..]);
         let picture = out.join(format!("{role}_{case}.png"));
         write_overlay(&picture, &loaded.case(&heading))?;

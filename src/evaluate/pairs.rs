@@ -1,6 +1,6 @@
 //! Pairs of a prediction and a label, and the classes that they have.
 
-use super::{EvaluateError, PairFiles, Scoring};
+use super::{EvaluateError, CaseFiles, Scoring};
 use crate::data::dataset::label_maps_of;
 use crate::data::error::some_of;
 use crate::data::folder::Folder;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Pairs {
     predictions: PathBuf,
     labels: PathBuf,
-    pub(super) pairs: Vec<PairFiles>,
+    pub(super) pairs: Vec<CaseFiles>,
     /// Cases with a label and no prediction.
     pub(super) missing: Vec<String>,
     /// Cases with a prediction and no label.
@@ -30,7 +30,7 @@ pub(super) fn pairs_of(predictions: &Path, labels: &Path) -> Result<Pairs, DataE
     let references = label_maps_of(labels)?;
     for (case, label) in references.volumes {
         match predicted.volumes.remove(&case) {
-            Some(prediction) => pairs.push(PairFiles { case, prediction, label }),
+            Some(prediction) => pairs.push(CaseFiles { case, prediction, label, image: None }),
             None => missing.push(case),
         }
     }
