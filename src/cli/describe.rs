@@ -99,16 +99,14 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
         if output::reader_is_gone() {
             break;
         }
-        match (inspect_volume(path), arguments.json) {
+        let found = inspect_volume(path);
+        unread += usize::from(found.is_err());
+        match (found, arguments.json) {
             (Ok(i), true) => outln!("{}", serde_json::to_string(&i)?),
             (Err(e), true) => {
-                unread += 1;
                 outln!("{}", serde_json::json!({ "path": path.display().to_string(), "error": e.to_string() }));
             }
-            (Err(e), false) => {
-                unread += 1;
-                outln!("{}\n  error: {e}", path.display());
-            }
+            (Err(e), false) => outln!("{}\n  error: {e}", path.display()),
             (Ok(i), false) => {
                 let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.6}"));
                 outln!("{}", i.path);
@@ -249,15 +247,7 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
 }
 
 fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'static str>>) {
-    outln!(
-        "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10}  kernels",
-        "layer",
-        "kind",
-        "channels",
-        "output z,y,x",
-        "parameters",
-        "GFLOP"
-    );
+    outln!("layer              kind              channels     output z,y,x   parameters      GFLOP  kernels");
     for l in layers {
         let kind = match l.kind {
             LayerKind::Convolution { kernel } => format!("{kernel}^3 convolution"),

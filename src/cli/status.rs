@@ -1,7 +1,6 @@
 //! Errors in words, and their exit status.
 
 use super::stop::BY_SIGNAL;
-use vnet_engine::bench::BenchError;
 use vnet_engine::data::DataError;
 use vnet_engine::evaluate::EvaluateError;
 use vnet_engine::gpu::GpuError;
@@ -108,46 +107,40 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         return 1;
     }
     let user = error.chain().any(|cause| {
-        if let Some(gpu) = cause.downcast_ref::<GpuError>() {
-            return is_choice(gpu);
-        }
-        if let Some(train) = cause.downcast_ref::<TrainError>() {
-            return is_wrong_training(train);
-        }
-        if let Some(ModelError::Io { source, .. }) = cause.downcast_ref() {
-            return is_wrong_path(source);
-        }
-        if let Some(infer) = cause.downcast_ref::<InferError>() {
-            return is_wrong_prediction(infer);
-        }
-        if let Some(interop) = cause.downcast_ref::<InteropError>() {
-            return is_wrong_exchange(interop);
-        }
-        if let Some(bench) = cause.downcast_ref::<BenchError>() {
-            return match bench {
-                BenchError::Shape(_) | BenchError::Plan(_) => true,
-                BenchError::Gpu(gpu) => is_choice(gpu),
-                BenchError::Infer(infer) => is_wrong_prediction(infer),
-                BenchError::Train(train) => is_wrong_training(train),
-            };
-        }
-        cause.is::<WrongInput>()
-            || cause.is::<DataError>()
-            || cause.is::<ConfigError>()
-            || cause.is::<ModelError>()
-            || cause.is::<PlanError>()
-            || cause.is::<MetricError>()
-            || cause.is::<EvaluateError>()
-            || cause.is::<KernelTableError>()
+        let judged = [
+            cause.downcast_ref().map(is_choice),
+            cause.downcast_ref().map(is_wrong_training),
+            cause.downcast_ref().map(is_wrong_model),
+            cause.downcast_ref().map(is_wrong_prediction),
+            cause.downcast_ref().map(is_wrong_exchange),
+        ];
+        judged.into_iter().flatten().next().unwrap_or_else(|| {
+            cause.is::<WrongInput>()
+                || cause.is::<DataError>()
+                || cause.is::<ConfigError>()
+                || cause.is::<PlanError>()
+                || cause.is::<MetricError>()
+                || cause.is::<EvaluateError>()
+                || cause.is::<KernelTableError>()
+        })
     });
     if user { 2 } else { 1 }
 }
 
 fn is_wrong_training(error: &TrainError) -> bool {
     match error {
-        TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
+        TrainError::Gpu(gpu) => is_choice(gpu),
+        TrainError::Infer(infer) => is_wrong_prediction(infer),
+        TrainError::Model(model) => is_wrong_model(model),
+        TrainError::Io { source, .. } => is_wrong_path(source),
         TrainError::Report(_) | TrainError::Unhealthy { .. } => false,
-        TrainError::Io { source, .. } | TrainError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
+        _ => true,
+    }
+}
+
+fn is_wrong_model(error: &ModelError) -> bool {
+    match error {
+        ModelError::Io { source, .. } => is_wrong_path(source),
         _ => true,
     }
 }
@@ -174,7 +167,8 @@ fn is_wrong_prediction(error: &InferError) -> bool {
 
 fn is_wrong_exchange(error: &InteropError) -> bool {
     match error {
-        InteropError::Io { source, .. } | InteropError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
+        InteropError::Io { source, .. } => is_wrong_path(source),
+        InteropError::Model(model) => is_wrong_model(model),
         _ => true,
     }
 }

@@ -73,22 +73,19 @@ pub fn draw_cases(
     chosen: &[Chosen],
     out: &Path,
 ) -> Result<Vec<PathBuf>, EvaluateError> {
-    let images = volumes_of(folders.images)?;
-    let references = label_maps_of(folders.labels)?;
+    let (images, references) = (volumes_of(folders.images)?, label_maps_of(folders.labels)?);
     let predicted = folders.predictions.iter().map(|folder| predictions_in(folder)).collect::<Result<Vec<_>, _>>()?;
     let outlines = Outlines { classes, merged: folders.classes };
     let mut written = Vec::new();
     for Chosen { role, case, value } in chosen {
-        let image = images
-            .get(case)
-            .ok_or_else(|| EvaluateError::NoImage { images: folders.images.to_owned(), case: case.clone() })?;
-        let no_label = || EvaluateError::NoLabel { labels: folders.labels.to_owned(), cases: vec![case.clone()] };
-        let label = references.volumes.get(case).ok_or_else(no_label)?;
-        let map_of = |folder: &Folder| {
-            let (predictions, cases, passed_over) = (folder.dir.clone(), vec![case.clone()], Vec::new());
-            let no_prediction = || EvaluateError::NoPrediction { predictions, cases, passed_over };
-            folder.volumes.get(case).cloned().ok_or_else(no_prediction)
+        let missing = |folder: &Path, what| {
+            let (folder, cases, passed_over) = (folder.to_owned(), vec![case.clone()], Vec::new());
+            EvaluateError::Missing { folder, what, cases, for_what: "", passed_over }
         };
+        let image = images.get(case).ok_or_else(|| missing(folders.images, "image"))?;
+        let label = references.volumes.get(case).ok_or_else(|| missing(folders.labels, "label"))?;
+        let map_of =
+            |folder: &Folder| folder.volumes.get(case).cloned().ok_or_else(|| missing(&folder.dir, "prediction"));
         let maps = predicted.iter().map(map_of).collect::<Result<Vec<_>, _>>()?;
         let loaded = Loaded::read(image, label, &maps, &outlines)?;
         let [one, other] = folders.names;

@@ -1,6 +1,6 @@
 //! Pairs of a prediction and a label, and the classes that they have.
 
-use super::{EvaluateError, CaseFiles, Scoring};
+use super::{CaseFiles, EvaluateError, Scoring};
 use crate::data::dataset::label_maps_of;
 use crate::data::error::some_of;
 use crate::data::folder::Folder;
@@ -47,11 +47,15 @@ impl Pairs {
     pub(super) fn problems(&self, partial: bool) -> Vec<EvaluateError> {
         let mut problems = Vec::new();
         if !self.missing.is_empty() && (!partial || self.pairs.is_empty()) {
-            let (predictions, cases) = (self.predictions.clone(), self.missing.clone());
-            problems.push(EvaluateError::NoPrediction { predictions, cases, passed_over: self.passed_over.clone() });
+            let (folder, cases, passed_over) =
+                (self.predictions.clone(), self.missing.clone(), self.passed_over.clone());
+            let for_what = " for every label (--partial scores the others)";
+            problems.push(EvaluateError::Missing { folder, what: "prediction", cases, for_what, passed_over });
         }
         if !self.strangers.is_empty() {
-            problems.push(EvaluateError::NoLabel { labels: self.labels.clone(), cases: self.strangers.clone() });
+            let (folder, cases, passed_over) = (self.labels.clone(), self.strangers.clone(), Vec::new());
+            let for_what = " for every prediction";
+            problems.push(EvaluateError::Missing { folder, what: "label", cases, for_what, passed_over });
         }
         problems
     }

@@ -37,10 +37,10 @@ pub use wilcoxon::Wilcoxon;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {
-    /// Prediction and reference do not have the voxel count of the grid.
+    /// An image or label map does not have the voxel count of the grid.
     #[error("{what} has {found} voxels, but extents {extents:?} (x, y, z) hold {expected}")]
     VoxelCount {
-        /// `prediction` or `reference`.
+        /// `image`, `prediction` or `reference`.
         what: &'static str,
         /// Voxels in the slice that was given.
         found: usize,
@@ -65,14 +65,10 @@ pub enum MetricError {
     },
 }
 
-/// Checks that a label map fills its grid.
-fn check_voxels(what: &'static str, labels: &[u16], extents: [usize; 3]) -> Result<(), MetricError> {
+/// Checks that a number of voxels fills a grid.
+pub(crate) fn check_voxels(what: &'static str, found: usize, extents: [usize; 3]) -> Result<(), MetricError> {
     let expected = extents.iter().product();
-    if labels.len() == expected {
-        Ok(())
-    } else {
-        Err(MetricError::VoxelCount { what, found: labels.len(), expected, extents })
-    }
+    if found == expected { Ok(()) } else { Err(MetricError::VoxelCount { what, found, expected, extents }) }
 }
 
 /// Checks that a spacing is three lengths.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use image::{ExtendedColorType, ImageFormat, write_buffer_with_format};
 
 use super::{ReportError, Rgb};
 use crate::files::replace_file;
@@ -168,15 +169,8 @@ impl Canvas {
         let mut png = std::io::Cursor::new(Vec::new());
         let (width, height) = (self.width as u32, self.height as u32);
         let rgb = self.pixels.as_flattened();
-        image::write_buffer_with_format(
-            &mut png,
-            rgb,
-            width,
-            height,
-            image::ExtendedColorType::Rgb8,
-            image::ImageFormat::Png,
-        )
-        .map_err(|error| failed(std::io::Error::other(error)))?;
+        write_buffer_with_format(&mut png, rgb, width, height, ExtendedColorType::Rgb8, ImageFormat::Png)
+            .map_err(|error| failed(std::io::Error::other(error)))?;
         replace_file(path, png.get_ref()).map_err(failed)
     }
 }

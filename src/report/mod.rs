@@ -18,6 +18,7 @@ mod slice;
 mod svg;
 mod viewer;
 
+use crate::metrics::{MetricError, check_voxels};
 use std::path::PathBuf;
 
 pub use comparison_plot::write_comparison_plot;
@@ -52,11 +53,7 @@ fn check_maps(
     if extents.contains(&0) || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
         return Err(ReportError::Grid { extents, spacing });
     }
-    let expected = extents.iter().product();
-    match maps.into_iter().find(|(_, found)| *found != expected) {
-        Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
-        None => Ok(()),
-    }
+    maps.into_iter().try_for_each(|(what, voxels)| Ok(check_voxels(what, voxels, extents)?))
 }
 
 /// What can go wrong while drawing or writing a report.
@@ -86,17 +83,8 @@ pub enum ReportError {
         path: PathBuf,
     },
     /// An image or label map does not have the voxel count of the grid.
-    #[error("{what} has {found} voxels, but extents {extents:?} (x, y, z) hold {expected}")]
-    VoxelCount {
-        /// `image`, `reference` or `prediction`.
-        what: &'static str,
-        /// Voxels in the slice that was given.
-        found: usize,
-        /// Voxels that the extents hold.
-        expected: usize,
-        /// Extents x, y, z in voxels.
-        extents: [usize; 3],
-    },
+    #[error(transparent)]
+    Voxels(#[from] MetricError),
     /// There is nothing to draw.
     #[error("cannot draw a volume of extents {extents:?} (x, y, z) and spacing {spacing:?} mm")]
     Grid {

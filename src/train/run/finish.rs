@@ -50,10 +50,10 @@ impl<P: Progress> Run<'_, P> {
             segmented?;
         }
         let classes = self.preprocessing.label_classes(self.network.classes);
-        let evaluation = evaluate_pairs(&self.test_files(cases), &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
-            .map_err(|error| train_error(error, &predictions))?;
-        evaluation.write_csv(&folder.join("scores.csv"))?;
-        evaluation.write_json(&folder.join("scores.json"))?;
+        let evaluation =
+            evaluate_pairs(&self.test_files(cases), &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
+                .map_err(|error| train_error(error, &predictions))?;
+        evaluation.write(&folder)?;
         let step = self.trainer.step_count();
         self.log.write(&Event::Test { step, mean_dice: crate::evaluate::mean_dice(&evaluation) });
         Ok(Some(evaluation))
