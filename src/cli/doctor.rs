@@ -124,17 +124,12 @@ fn print_costs(costs: &[Cost]) {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), human_bytes);
     for c in costs {
         let [x, y, z] = c.patch;
+        let Cost { preset, batch, parameters, seconds_at_the_roofline: seconds, .. } = c;
+        let (patch, gflop) = (format!("{x} x {y} x {z}"), c.flops / 1e9);
+        let [memory, low] = [c.memory_bytes, c.low_memory_bytes].map(bytes);
+        let fits = c.fits.map_or("not known", |fits| if fits { "yes" } else { "no" });
         outln!(
-            "  {:<8} {:>16} {:>6} {:>12} {:>10.1} {:>9.2} {:>11} {:>13}  {}",
-            c.preset,
-            format!("{x} x {y} x {z}"),
-            c.batch,
-            c.parameters,
-            c.flops / 1e9,
-            c.seconds_at_the_roofline,
-            bytes(c.memory_bytes),
-            bytes(c.low_memory_bytes),
-            c.fits.map_or("not known", |fits| if fits { "yes" } else { "no" })
+            "  {preset:<8} {patch:>16} {batch:>6} {parameters:>12} {gflop:>10.1} {seconds:>9.2} {memory:>11} {low:>13}  {fits}"
         );
     }
 }

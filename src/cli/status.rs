@@ -49,17 +49,17 @@ pub struct Failures {
 /// An error in words: one line, or a heading and a line for each of several problems. Names of files and keys may hold
 /// anything; control characters are escaped, so that no name makes a line or moves the cursor.
 pub fn message(error: &anyhow::Error) -> String {
+    let lines = |problems: &[String]| -> String { problems.iter().map(|p| format!("\n  {}", escaped(p))).collect() };
     if let Some(Failures { failures, left, .. }) = error.downcast_ref() {
-        let lines = failures.iter().flat_map(problems_of).map(|problem| format!("\n  {}", escaped(&problem)));
+        let problems: Vec<String> = failures.iter().flat_map(problems_of).collect();
         let rest = if *left > 0 { format!(", {left} were not tried") } else { String::new() };
-        return format!("{error}{rest}{}", lines.collect::<String>());
+        return format!("{error}{rest}{}", lines(&problems));
     }
-    let several: Vec<String> = problems_of(error);
-    if several.len() < 2 {
-        return several.first().map_or_else(|| escaped(&error.to_string()), |only| escaped(only));
+    match problems_of(error).as_slice() {
+        [] => escaped(&error.to_string()),
+        [only] => escaped(only),
+        several => format!("{} problems{}", several.len(), lines(several)),
     }
-    let lines: String = several.iter().map(|problem| format!("\n  {}", escaped(problem))).collect();
-    format!("{} problems{lines}", several.len())
 }
 
 /// The single problems of an error that may stand for several.
@@ -84,15 +84,7 @@ fn problems_of(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// 2 for wrong usage and wrong input, 128 and the signal's number after a signal, 1 for other failures.

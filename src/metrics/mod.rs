@@ -29,8 +29,8 @@ pub use promise12::{Observer, RegionMeans};
 pub use score::{CaseScores, LabelPair, Metric, Region, score_case, score_values};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
-pub(crate) use table::COLUMNS;
 pub use table::render_table;
+pub(crate) use table::{COLUMNS, numbers};
 pub use wilcoxon::Wilcoxon;
 
 /// What can go wrong while scoring or writing scores.

@@ -18,8 +18,9 @@ mod slice;
 mod svg;
 mod viewer;
 
+use crate::files::replace_file;
 use crate::metrics::{MetricError, check_voxels};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use comparison_plot::write_comparison_plot;
 pub use curves::{Curves, write_curves};
@@ -56,23 +57,22 @@ fn check_maps(
     maps.into_iter().try_for_each(|(what, voxels)| Ok(check_voxels(what, voxels, extents)?))
 }
 
+/// Replaces a file in one step.
+fn write(path: &Path, contents: &[u8]) -> Result<(), ReportError> {
+    replace_file(path, contents).map_err(|source| ReportError::Io { path: path.to_owned(), action: "write", source })
+}
+
 /// What can go wrong while drawing or writing a report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file that was to be written.
+    /// A file could not be written, or a picture for the report not be read.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The file.
         path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A picture for the report could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file that was to be read.
-        path: PathBuf,
+        /// `read` or `write`.
+        action: &'static str,
         /// Why not.
         source: std::io::Error,
     },
