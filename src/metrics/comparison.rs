@@ -1,5 +1,6 @@
 //! Two sets of predictions of the same cases: paired differences, their statistics and a test.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -96,17 +97,12 @@ impl Comparison {
                 cases.push(PairedScore { case, class, region, metric, first: a, second: b, difference });
             }
         }
-        let mut groups: Vec<(Region, u16, &str)> = Vec::new();
+        let mut groups: BTreeMap<(Region, u16), &str> = BTreeMap::new();
         for class in first.summary.iter().chain(&second.summary) {
-            if !groups.iter().any(|(region, label, _)| (*region, *label) == (class.region, class.class)) {
-                groups.push((class.region, class.class, &class.class_name));
-            }
+            groups.entry((class.region, class.class)).or_insert(&class.class_name);
         }
-        groups.sort_by_key(|(region, class, _)| (*region, *class));
-        let of = |(region, class, name): &(Region, u16, &str)| {
-            Self::METRICS.map(|metric| summarise(&cases, *region, (*class, name), metric))
-        };
-        let summary = groups.iter().flat_map(of).collect();
+        let of = |((region, class), name)| Self::METRICS.map(|metric| summarise(&cases, region, (class, name), metric));
+        let summary = groups.into_iter().flat_map(of).collect();
         Self { names, cases, summary, warnings: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! Box plots with every case as a dot.
 
-use super::axes::{Panel, SMALL, Scale, Slot};
+use super::axes::{Panel, SMALL, Scale, Slot, draw_title};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint, shortened};
 use super::{OKABE_ITO, Rgb};
@@ -58,12 +58,12 @@ pub(super) fn draw_boxes(
     extreme: impl Fn(&Group<'_>) -> Extreme,
 ) {
     let panel = Panel::of_slots(area, y, groups.len());
-    panel.draw_title(drawing, title);
+    draw_title(drawing, panel.area, title);
     panel.draw_y_axis(drawing);
     if groups.iter().all(|group| group.cases.is_empty()) {
         panel.draw_absence(drawing, absence);
     }
-    if y.low() < 0.0 {
+    if y.low < 0.0 {
         panel.draw_zero(drawing);
     }
     for (position, group) in groups.iter().enumerate() {

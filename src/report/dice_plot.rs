@@ -33,7 +33,7 @@ pub fn write_dice_plot(path: &Path, evaluation: &Evaluation) -> Result<(), Repor
 }
 
 fn draw_histogram(drawing: &mut Drawing, area: Rect, x: Scale, classes: &[Group<'_>]) {
-    let low = x.low();
+    let low = x.low;
     let width = if low >= 0.7 { 0.02 } else { 0.05 };
     let bins = ((1.0 - low) / width).round().max(1.0) as usize;
     let counts: Vec<Vec<usize>> = classes.iter().map(|class| histogram(&class.cases, low, width, bins)).collect();
