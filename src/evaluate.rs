@@ -6,7 +6,7 @@ mod pairs;
 mod score;
 
 pub use compare::compare_folders;
-pub use score::{PairFiles, Scoring, evaluate_pairs};
+pub use score::{CaseFiles, Scoring, evaluate_pairs};
 
 use crate::data::error::{also, some_of};
 use crate::data::{DataError, Grid, Notice, Reorientation};
@@ -29,29 +29,17 @@ pub enum EvaluateError {
         /// What is wrong.
         source: MetricError,
     },
-    /// Predictions without a label.
-    #[error("{}: no label for {}; expected a file of the same name for every prediction", .labels.display(), some_of(.cases))]
-    NoLabel {
-        /// Folder of the labels.
-        labels: PathBuf,
+    /// Cases without an image, a label or a prediction.
+    #[error("{}: no {what} for {}; expected a file of the same name{for_what}{}", .folder.display(), some_of(.cases), also(.passed_over))]
+    Missing {
+        /// Folder in which they are missing.
+        folder: PathBuf,
+        /// `image`, `label` or `prediction`.
+        what: &'static str,
         /// Names of the cases.
         cases: Vec<String>,
-    },
-    /// A case to draw has no image.
-    #[error("{}: no image for {}; expected a file of the same name", .images.display(), .case)]
-    NoImage {
-        /// Folder of the images.
-        images: PathBuf,
-        /// Name of the case.
-        case: String,
-    },
-    /// Labels without a prediction.
-    #[error("{}: no prediction for {}; expected a file of the same name for every label (--partial scores the others){}", .predictions.display(), some_of(.cases), also(.passed_over))]
-    NoPrediction {
-        /// Folder of the predictions.
-        predictions: PathBuf,
-        /// Names of the cases.
-        cases: Vec<String>,
+        /// For what a file is expected, as the end of a sentence.
+        for_what: &'static str,
         /// Files of the folder that are not read.
         passed_over: Vec<Notice>,
     },

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use vnet_engine::data::io::{Header, Scalar, write_label_map, write_probabilities, write_volume_as};
 use vnet_engine::data::{Classes, Grid, LabelMap, Volume};
 use vnet_engine::evaluate::figures::choose;
-use vnet_engine::evaluate::{PairFiles, Scoring, evaluate_pairs};
+use vnet_engine::evaluate::{CaseFiles, Scoring, evaluate_pairs};
 use vnet_engine::metrics::Comparison;
 use vnet_engine::report::{first_colour, prediction_colour, reference_colour, second_colour};
 
@@ -285,10 +285,11 @@ fn classes_that_are_given_merge_values_and_allow_no_others() {
     write(&at("labels"), "a", spread);
     write(&at("first"), "a", organ(0).iter().map(|&class| class * 3).collect());
     let classes = Classes::new([("tumour".to_owned(), vec![3, 2]), ("organ".to_owned(), vec![255])]).expect("classes");
-    let pair = |case: &str| PairFiles {
+    let pair = |case: &str| CaseFiles {
         case: case.to_owned(),
         prediction: at("first").join(format!("{case}.nii.gz")),
         label: at("labels").join(format!("{case}.nii.gz")),
+        image: None,
     };
     let scoring = Scoring { classes: Some(&classes), ..Scoring::WHOLE };
     let found = evaluate_pairs(&[pair("a")], &scoring).expect("scores");

@@ -308,7 +308,7 @@ fn csv_has_empty_fields_and_a_note_where_undefined() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scores.csv");
     std::fs::write(&path, "an older and much longer file ".repeat(100)).unwrap();
-    evaluation().write_csv(&path).unwrap();
+    evaluation().write(folder.path()).unwrap();
     let csv = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 7);
@@ -323,16 +323,14 @@ fn csv_has_empty_fields_and_a_note_where_undefined() {
     assert_eq!(lines[6], "C,2,,,,,,,,0,0,0,,0,,whole,empty prediction and reference");
     let fields = lines[0].matches(',').count();
     assert!(lines[3..].iter().all(|line| line.matches(',').count() == fields));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
 #[test]
 fn json_reads_back_and_uses_the_csv_names() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("scores.json");
-    let evaluation = evaluation();
-    evaluation.write_json(&path).unwrap();
-    let text = std::fs::read_to_string(&path).unwrap();
+    evaluation().write(folder.path()).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("scores.json")).unwrap();
     let back: Evaluation = serde_json::from_str(&text).unwrap();
     assert_eq!(back.cases.len(), 6);
     assert_eq!(back.cases[3].presence, Presence::EmptyPrediction);
@@ -350,8 +348,8 @@ fn json_reads_back_and_uses_the_csv_names() {
 fn written_files_have_the_permissions_of_ordinary_files() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let (ours, ordinary) = (folder.path().join("ours.csv"), folder.path().join("ordinary.csv"));
-    evaluation().write_csv(&ours).unwrap();
+    let (ours, ordinary) = (folder.path().join("scores.csv"), folder.path().join("ordinary.csv"));
+    evaluation().write(folder.path()).unwrap();
     std::fs::write(&ordinary, "").unwrap();
     let mode = |path| std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&ours), mode(&ordinary));
@@ -360,8 +358,8 @@ fn written_files_have_the_permissions_of_ordinary_files() {
 #[test]
 fn an_unwritable_path_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("absent").join("scores.csv");
-    let message = evaluation().write_csv(&path).unwrap_err().to_string();
+    let absent = folder.path().join("absent");
+    let (path, message) = (absent.join("scores.csv"), evaluation().write(&absent).unwrap_err().to_string());
     assert!(message.starts_with(&format!("cannot write {}: ", path.display())), "{message}");
 }
 

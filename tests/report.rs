@@ -8,7 +8,7 @@ use flate2::read::ZlibDecoder;
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 use std::io::Read;
-use vnet_engine::metrics::{Comparison, Evaluation, LabelPair, Region, score_case};
+use vnet_engine::metrics::{CaseScores, Comparison, Evaluation, LabelPair, Region, score_case};
 use vnet_engine::report::{
     Curves, HEADER, MARGIN, MAX_VOXELS, OverlayCase, PANEL, Report, ReportError, Rgb, ViewerCase, prediction_colour,
     reference_colour, write_comparison_plot, write_curves, write_dice_plot, write_metric_plot, write_overlay,
@@ -516,12 +516,25 @@ fn curves_keep_single_peaks_of_long_runs() {
     assert_near(peak, [x, frame[1] + (frame[3] - frame[1]) * 0.05 / 1.1]);
 }
 
+/// An evaluation of cases with these Dice of classes 1, 2, …; NaN is undefined.
+fn with_dice(cases: &[(String, Vec<f64>)], class_names: &[&str]) -> Evaluation {
+    let record = |case: &str, (class, name): (u16, &str), dice: f64| {
+        let absent = CaseScores::absent(case, (class, name), Region::Whole);
+        CaseScores { dice: dice.is_finite().then_some(dice), ..absent }
+    };
+    let classes = || (1..).zip(class_names.iter().copied());
+    let records = |(case, dice): &(String, Vec<f64>)| {
+        classes().zip(dice).map(|(class, &dice)| record(case, class, dice)).collect::<Vec<_>>()
+    };
+    Evaluation::new(cases.iter().flat_map(records).collect())
+}
+
 #[test]
 fn dice_plot_counts_cases_in_bins() {
     // Scale from 0.7: bins of 0.02; three cases in 0.86..0.88 make the axis end at 3.3.
     let dice = [0.865, 0.87, 0.871, 0.93, 0.7201, f64::NAN];
     let cases: Vec<(String, Vec<f64>)> = dice.iter().map(|&d| (format!("Case <{d}> & more"), vec![d])).collect();
-    let plot = plot(|path| write_dice_plot(path, &cases, &names(&["organ"])));
+    let plot = plot(|path| write_dice_plot(path, &with_dice(&cases, &["organ"])));
     let [boxes, frame] = plot.frames()[..] else { panic!("two panels") };
     let [left, top, right, bottom] = frame;
     let x = |dice: f64| left + (right - left) * (dice - 0.7) / 0.3;
@@ -543,13 +556,13 @@ fn dice_plot_counts_cases_in_bins() {
     let name = plot.text("Case <0.7201> & more").at;
     assert!(within(boxes, name) && (8.0..40.0).contains(&(name[1] - plot.row(boxes, 0.7201))));
     plot.text("n = 5");
-    plot.text("1 undefined, not shown");
+    plot.text("1 undefined");
 }
 
 #[test]
 fn dice_plot_names_the_lowest_case_beside_the_box_at_the_foot() {
     let cases: Vec<(String, Vec<f64>)> = [0.01, 0.02, 0.6].iter().map(|&d| (format!("c{d}"), vec![d])).collect();
-    let plot = plot(|path| write_dice_plot(path, &cases, &names(&["organ"])));
+    let plot = plot(|path| write_dice_plot(path, &with_dice(&cases, &["organ"])));
     let frame = plot.frames()[0];
     let (name, body) = (plot.text("c0.01"), &plot.rectangles[1].area);
     assert!(within(frame, [name.at[0], name.at[1] + 8.0]) && name.at[0] > body[2], "{:?}", name.at);
@@ -559,7 +572,7 @@ fn dice_plot_names_the_lowest_case_beside_the_box_at_the_foot() {
 fn dice_plot_draws_the_median_and_survives_empty_input() {
     let cases: Vec<(String, Vec<f64>)> =
         [0.5, 0.62, 0.9, 0.75, 0.81].iter().map(|&d| (String::new(), vec![f64::NAN, d])).collect();
-    let drawn = plot(|path| write_dice_plot(path, &cases, &names(&["none", "organ"])));
+    let drawn = plot(|path| write_dice_plot(path, &with_dice(&cases, &["none", "organ"])));
     // The second of two slots; Dice 0.4..1.
     let [left, top, right, bottom] = drawn.frames()[0];
     let median = drawn.lines.iter().find(|line| line.note == "median 0.750").unwrap();
@@ -568,9 +581,9 @@ fn dice_plot_draws_the_median_and_survives_empty_input() {
     assert_near(median.points[1], [centre + 68.0, row]);
     assert_eq!((median.stroke.as_str(), median.width), (VERMILLION, 4.0));
     assert_near(drawn.disc("mean 0.716").centre, [centre, top + (bottom - top) * (1.0 - 0.716) / 0.6]);
-    let empty = plot(|path| write_dice_plot(path, &[], &[]));
+    let empty = plot(|path| write_dice_plot(path, &with_dice(&[], &[])));
     empty.text("no defined Dice");
-    plot(|path| write_dice_plot(path, &[("a".to_owned(), vec![])], &names(&["organ"])));
+    plot(|path| write_dice_plot(path, &with_dice(&[("a".to_owned(), vec![f64::NAN])], &["organ"])));
 }
 
 /// Scores with the given Dice and relative volume difference of class 1.

@@ -1,8 +1,9 @@
-use super::{BenchError, Repeated, cost};
+use super::{Repeated, cost};
 use crate::gpu::Gpu;
 use crate::kernel::ConvolutionLayer;
 use crate::plan::{Request, plan};
 use crate::profile::{Measure, Roofline};
+use crate::train::TrainError;
 use crate::tuning::{take_turns, warm_executor};
 use std::sync::Arc;
 
@@ -23,13 +24,13 @@ pub struct ConvolutionTimes {
 /// gradient of the bias in one run. The four take turns, so that a drift of the machine meets all alike.
 ///
 /// # Errors
-/// [`BenchError`] when the layer does not fit the device, or the device failed.
+/// [`TrainError`] when the layer does not fit the device, or the device failed.
 pub fn bench_convolution(
     gpu: &Arc<Gpu>,
     roofline: &Roofline,
     layer: ConvolutionLayer,
     repetitions: usize,
-) -> Result<Vec<ConvolutionTimes>, BenchError> {
+) -> Result<Vec<ConvolutionTimes>, TrainError> {
     let graphs = [
         ("forward", layer.forward()?),
         ("input gradient", layer.grad_input()?),

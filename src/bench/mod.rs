@@ -9,33 +9,9 @@ mod network;
 pub use convolution::{ConvolutionTimes, bench_convolution};
 pub use network::{NetworkBench, NetworkTimes};
 
-use crate::gpu::GpuError;
-use crate::infer::InferError;
 use crate::kernel::Cost;
-use crate::plan::{Plan, PlanError};
+use crate::plan::Plan;
 use crate::profile::{Measure, Roofline, median};
-use crate::tensor::ShapeError;
-use crate::train::TrainError;
-
-/// A benchmark cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    /// An operation is not defined on the shapes.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// It does not fit the device.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The device failed.
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
-    /// The forward run.
-    #[error(transparent)]
-    Infer(#[from] InferError),
-    /// The training step.
-    #[error(transparent)]
-    Train(#[from] TrainError),
-}
 
 /// Repetitions of the same work.
 #[derive(Debug, Clone, PartialEq)]

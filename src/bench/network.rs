@@ -1,4 +1,4 @@
-use super::{BenchError, Repeated, cost};
+use super::{Repeated, cost};
 use crate::data::Batch;
 use crate::exec::Executor;
 use crate::gpu::Gpu;
@@ -9,7 +9,7 @@ use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network};
 use crate::plan::{ArenaLayout, Plan};
 use crate::profile::{Measure, Profile, ProgramTimings, Roofline};
-use crate::train::{Config, Trainer, TrainerSettings};
+use crate::train::{Config, TrainError, Trainer, TrainerSettings};
 use crate::tuning::{normal, timed_run};
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,8 +59,8 @@ impl NetworkBench<'_> {
     /// Predicts a batch, from the image on the device to the probabilities there.
     ///
     /// # Errors
-    /// [`BenchError`] when the network does not fit the device, or the device failed.
-    pub fn forward(&self, gpu: &Arc<Gpu>, roofline: &Roofline) -> Result<NetworkTimes, BenchError> {
+    /// [`TrainError`] when the network does not fit the device, or the device failed.
+    pub fn forward(&self, gpu: &Arc<Gpu>, roofline: &Roofline) -> Result<NetworkTimes, TrainError> {
         let batch = self.config.training.batch;
         let (inference, plan) = Predictor::plan_for(self.network, batch, self.extents, gpu.target())?;
         let executor = Executor::new(Arc::clone(gpu), plan)?;
@@ -79,8 +79,8 @@ impl NetworkBench<'_> {
     /// Optimiser steps without augmentation on a batch, from the image on the host to the loss there.
     ///
     /// # Errors
-    /// [`BenchError`] when the network does not fit the device, or the device failed.
-    pub fn training_step(&self, gpu: &Arc<Gpu>, roofline: &Roofline) -> Result<NetworkTimes, BenchError> {
+    /// [`TrainError`] when the network does not fit the device, or the device failed.
+    pub fn training_step(&self, gpu: &Arc<Gpu>, roofline: &Roofline) -> Result<NetworkTimes, TrainError> {
         let settings = TrainerSettings { augmentation: None, ..self.config.trainer_settings() };
         let mut trainer = Trainer::new(gpu, self.network, &settings, self.extents)?;
         trainer.set_parameters(&self.parameters(&trainer.training().graph, trainer.layout()));

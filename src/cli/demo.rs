@@ -11,15 +11,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
-use vnet_engine::data::{Fit, images_only, io, prepare_image};
-use vnet_engine::evaluate::figures::{CaseFiles, viewer_cases};
-use vnet_engine::evaluate::{Scoring, evaluate_folders, mean_dice};
+use vnet_engine::data::{Classes, images_only, io};
+use vnet_engine::evaluate::figures::{Chosen, Folders, case_dice, draw_cases, viewer_cases};
+use vnet_engine::evaluate::{CaseFiles, Scoring, evaluate_folders, mean_dice};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{Preprocessing, SegmentOptions, Segmenter};
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::{Evaluation, render_table};
 use vnet_engine::nn::Model;
-use vnet_engine::report::{OverlayCase, Report, ViewerCase, write_overlay, write_report};
+use vnet_engine::report::{Report, ViewerCase, write_report};
 use vnet_engine::train::{Config, Preset, RunSettings, Setting, train};
 
 /// Steps of the demonstration's training.
@@ -142,7 +142,8 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
     );
     super::evaluate::write(&evaluation, &folder("scores"))?;
     outln!("{}", render_table(&evaluation));
-    let images = draw(&preprocessing, &model, &out)?;
+    let classes = preprocessing.label_classes(model.network.classes);
+    let images = draw(&classes, &evaluation, &out)?;
     let mean = mean_dice(&evaluation).unwrap_or(f64::NAN);
     let facts = vec![
         ("Device".to_owned(), format!("{}, {}", gpu.description().name, gpu.description().driver)),
@@ -151,7 +152,7 @@ pub fn demo(arguments: &DemoArguments, device: &GpuOptions) -> Result<()> {
         ("Mean Dice on unseen cases".to_owned(), format!("{mean:.3}")),
     ];
     let title = "V-Net on synthetic prostate volumes";
-    let viewer = viewer(&preprocessing, &model, &evaluation, &out)?;
+    let viewer = viewer(&classes, &evaluation, &out)?;
     let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation: Some(&evaluation) };
     write_report(&folder("report.html"), &report)?;
     outln!("mean Dice on {UNSEEN} unseen cases: {mean:.3} ({:.0} s in all)", start.elapsed().as_secs_f64());
@@ -177,50 +178,28 @@ fn predict(segmenter: &mut Segmenter, out: &Path) -> Result<Evaluation> {
 }
 
 /// Cases to scroll through.
-fn viewer(
-    preprocessing: &Preprocessing,
-    model: &Model,
-    evaluation: &Evaluation,
-    out: &Path,
-) -> Result<Vec<ViewerCase>> {
+fn viewer(classes: &Classes, evaluation: &Evaluation, out: &Path) -> Result<Vec<ViewerCase>> {
     let files = images_only(&out.join("unseen").join("images"))?.into_iter().map(|image| {
         let file = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let case = io::case_of(&file).unwrap_or(&file).to_owned();
         let [label, prediction] = [out.join("unseen").join("labels"), out.join("predictions")].map(|f| f.join(&file));
-        CaseFiles { case, image, label, prediction }
+        CaseFiles { case, prediction, label, image: Some(image) }
     });
-    let classes = preprocessing.label_classes(model.network.classes);
-    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(&classes), &out.join("overlays"))?)
+    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(classes), &out.join("overlays"))?)
 }
 
 /// One overlay per unseen case; returns captions and paths for the report.
-fn draw(preprocessing: &Preprocessing, model: &Model, out: &Path) -> Result<Vec<(String, PathBuf)>> {
+fn draw(classes: &Classes, evaluation: &Evaluation, out: &Path) -> Result<Vec<(String, PathBuf)>> {
     let overlays = out.join("overlays");
     std::fs::create_dir_all(&overlays)?;
-    let names = preprocessing.foreground_names(model.network.classes);
-    let preparation = preprocessing.preparation(model.network.classes);
-    let mut images = vec![("Training".to_owned(), out.join("run").join("curves.svg"))];
-    images.push(("Dice of the unseen cases".to_owned(), out.join("scores").join("dice.svg")));
-    for input in images_only(&out.join("unseen").join("images"))? {
-        let file = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = io::case_of(&file).unwrap_or(&file).to_owned();
-        let (prepared, _) = prepare_image(&input, &preparation, Fit::Whole)?;
-        let labels = |folder: PathBuf| -> Result<Vec<u16>> {
-            Ok(prepared.geometry.apply_labels(&io::read_label_map(&folder.join(&file))?.voxels, 0))
-        };
-        let path = overlays.join(format!("{name}.png"));
-        let reference = labels(out.join("unseen").join("labels"))?;
-        let case = OverlayCase {
-            title: &name,
-            image: &prepared.image,
-            reference: Some(&reference),
-            prediction: &labels(out.join("predictions"))?,
-            extents: prepared.geometry.grid.extents,
-            spacing: prepared.geometry.grid.spacing,
-            class_names: &names,
-        };
-        write_overlay(&path, &case)?;
-        images.push((name, path));
-    }
-    Ok(images)
+    let [predictions, unseen] = ["predictions", "unseen"].map(|folder| out.join(folder));
+    let (labels, images) = (&unseen.join("labels"), &unseen.join("images"));
+    let folders = Folders { predictions: &[&predictions], names: ["", ""], labels, images, classes: Some(classes) };
+    let chosen = case_dice(evaluation).into_iter().map(|(case, value)| Chosen { role: "unseen", case, value });
+    let chosen: Vec<Chosen> = chosen.collect();
+    let paths = draw_cases(&folders, &classes.foreground(), &chosen, &overlays)?;
+    let mut pictures = vec![("Training".to_owned(), out.join("run").join("curves.svg"))];
+    pictures.push(("Dice of the unseen cases".to_owned(), out.join("scores").join("dice.svg")));
+    pictures.extend(chosen.into_iter().map(|chosen| chosen.case).zip(paths));
+    Ok(pictures)
 }

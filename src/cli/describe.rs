@@ -80,14 +80,12 @@ pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription
     for (i, a) in adapters.iter().enumerate() {
         let mark = if a == used { "*" } else { " " };
         outln!("{mark} {i}  {} ({}, {}, {})", a.name, a.kind, a.backend, a.driver);
+        let sizes = [a.max_binding_bytes, a.max_buffer_bytes, u64::from(a.max_workgroup_bytes)];
+        let ([binding, buffer, workgroup], [least, most]) = (sizes.map(human_bytes), a.subgroup);
         outln!(
-            "       binding {}, buffer {}, workgroup memory {}, {} invocations, subgroup {} to {}, {}",
-            human_bytes(a.max_binding_bytes),
-            human_bytes(a.max_buffer_bytes),
-            human_bytes(u64::from(a.max_workgroup_bytes)),
+            "       binding {binding}, buffer {buffer}, workgroup memory {workgroup}, {} invocations, subgroup {least} to \
+             {most}, {}",
             a.max_invocations,
-            a.subgroup[0],
-            a.subgroup[1],
             a.features.join(", ")
         );
     }
@@ -99,16 +97,14 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
         if output::reader_is_gone() {
             break;
         }
-        match (inspect_volume(path), arguments.json) {
+        let found = inspect_volume(path);
+        unread += usize::from(found.is_err());
+        match (found, arguments.json) {
             (Ok(i), true) => outln!("{}", serde_json::to_string(&i)?),
             (Err(e), true) => {
-                unread += 1;
                 outln!("{}", serde_json::json!({ "path": path.display().to_string(), "error": e.to_string() }));
             }
-            (Err(e), false) => {
-                unread += 1;
-                outln!("{}\n  error: {e}", path.display());
-            }
+            (Err(e), false) => outln!("{}\n  error: {e}", path.display()),
             (Ok(i), false) => {
                 let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.6}"));
                 outln!("{}", i.path);
@@ -249,15 +245,7 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
 }
 
 fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'static str>>) {
-    outln!(
-        "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10}  kernels",
-        "layer",
-        "kind",
-        "channels",
-        "output z,y,x",
-        "parameters",
-        "GFLOP"
-    );
+    outln!("layer              kind              channels     output z,y,x   parameters      GFLOP  kernels");
     for l in layers {
         let kind = match l.kind {
             LayerKind::Convolution { kernel } => format!("{kernel}^3 convolution"),
@@ -265,16 +253,10 @@ fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'stati
             LayerKind::Up => "2^3 up".to_owned(),
         };
         let [d, h, w] = l.extents;
-        outln!(
-            "{:<18} {:<16} {:>9} {:>16} {:>12} {:>10.3}  {}",
-            l.name,
-            kind,
-            format!("{}->{}", l.in_channels, l.out_channels),
-            format!("{d}x{h}x{w}"),
-            grouped(l.parameters),
-            l.flops as f64 / 1e9,
-            kernels(l).map_or("-", family)
-        );
+        let (channels, output) = (format!("{}->{}", l.in_channels, l.out_channels), format!("{d}x{h}x{w}"));
+        let (parameters, gflop, kernels) =
+            (grouped(l.parameters), l.flops as f64 / 1e9, kernels(l).map_or("-", family));
+        outln!("{:<18} {kind:<16} {channels:>9} {output:>16} {parameters:>12} {gflop:>10.3}  {kernels}", l.name);
     }
 }
 
@@ -295,19 +277,11 @@ fn family(kernels: Vec<&'static str>) -> &'static str {
 }
 
 fn print_memory(title: &str, memory: &MemoryReport) {
+    let [slots, live, unshared] = [memory.slots, memory.slots_lower_bound, memory.values_unshared].map(human_bytes);
+    let [arenas, inputs, other] = [memory.arenas, memory.inputs, memory.other].map(human_bytes);
     outln!("  {title}: {}", human_bytes(memory.total()));
-    outln!(
-        "    activations and gradients {} (at least {} are live at once; {} without sharing)",
-        human_bytes(memory.slots),
-        human_bytes(memory.slots_lower_bound),
-        human_bytes(memory.values_unshared)
-    );
-    outln!(
-        "    parameters, their gradients and moments {}, inputs {}, other {}",
-        human_bytes(memory.arenas),
-        human_bytes(memory.inputs),
-        human_bytes(memory.other)
-    );
+    outln!("    activations and gradients {slots} (at least {live} are live at once; {unshared} without sharing)");
+    outln!("    parameters, their gradients and moments {arenas}, inputs {inputs}, other {other}");
 }
 
 fn print_forecast(batch: usize, memory: MemoryMode, forecast: &Forecast) {
@@ -325,12 +299,5 @@ fn print_forecast(batch: usize, memory: MemoryMode, forecast: &Forecast) {
 /// `65,175,314`.
 fn grouped(value: usize) -> String {
     let digits = value.to_string();
-    let mut result = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            result.push(',');
-        }
-        result.push(c);
-    }
-    result
+    digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect::<Vec<_>>().join(",")
 }

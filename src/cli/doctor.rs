@@ -85,12 +85,9 @@ fn print_device(gpu: &Gpu, roofline: &Roofline) {
     let used = gpu.description();
     print_adapters(&adapters(), used);
     let budget = gpu.memory_budget().map_or_else(|| "not known".to_owned(), human_bytes);
-    outln!("\ndevice memory to stay below: {budget}; times of dispatches: {}", clock(gpu));
+    let clock = if gpu.has_timestamps() { "device" } else { "host" };
+    outln!("\ndevice memory to stay below: {budget}; times of dispatches: by the {clock}'s clock");
     outln!("measured now: copy {:.1} GB/s, fma {:.1} GFLOP/s", roofline.copy_gb_per_s, roofline.fma_gflop_per_s);
-}
-
-fn clock(gpu: &Gpu) -> &'static str {
-    if gpu.has_timestamps() { "by the device's clock" } else { "by the host's clock" }
 }
 
 fn cost(preset: Preset, gpu: &Gpu, roofline: &Roofline) -> Result<Cost> {
@@ -123,31 +120,16 @@ fn cost(preset: Preset, gpu: &Gpu, roofline: &Roofline) -> Result<Cost> {
 
 fn print_costs(costs: &[Cost]) {
     outln!("\nwhat a training step would cost, two classes (GFLOP in direct form, seconds at the rate above):");
-    outln!(
-        "  {:<8} {:>16} {:>6} {:>12} {:>10} {:>9} {:>11} {:>13}  fits",
-        "preset",
-        "patch",
-        "batch",
-        "parameters",
-        "GFLOP",
-        "seconds",
-        "memory",
-        "--memory low"
-    );
+    outln!("  preset              patch  batch   parameters      GFLOP   seconds      memory  --memory low  fits");
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), human_bytes);
     for c in costs {
         let [x, y, z] = c.patch;
+        let Cost { preset, batch, parameters, seconds_at_the_roofline: seconds, .. } = c;
+        let (patch, gflop) = (format!("{x} x {y} x {z}"), c.flops / 1e9);
+        let [memory, low] = [c.memory_bytes, c.low_memory_bytes].map(bytes);
+        let fits = c.fits.map_or("not known", |fits| if fits { "yes" } else { "no" });
         outln!(
-            "  {:<8} {:>16} {:>6} {:>12} {:>10.1} {:>9.2} {:>11} {:>13}  {}",
-            c.preset,
-            format!("{x} x {y} x {z}"),
-            c.batch,
-            c.parameters,
-            c.flops / 1e9,
-            c.seconds_at_the_roofline,
-            bytes(c.memory_bytes),
-            bytes(c.low_memory_bytes),
-            c.fits.map_or("not known", |fits| if fits { "yes" } else { "no" })
+            "  {preset:<8} {patch:>16} {batch:>6} {parameters:>12} {gflop:>10.1} {seconds:>9.2} {memory:>11} {low:>13}  {fits}"
         );
     }
 }

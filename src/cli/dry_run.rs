@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{KERNELS_FILE, Preflight, RunSettings, check_budget, check_data, preflight};
+use vnet_engine::train::{KERNELS_FILE, Preflight, RunSettings, TrainError, check_budget, check_data, preflight};
 use vnet_engine::tuning::read_table;
 
 /// Bytes of host memory per voxel of a case while it is prepared: float32 intensities before and after resampling and
@@ -44,13 +44,11 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
 
 /// False for problems of single volumes, which the check of the data has named.
 fn is_news(error: &anyhow::Error) -> bool {
-    use vnet_engine::data::DataError;
-    use vnet_engine::train::TrainError;
-    let data = error.downcast_ref::<TrainError>().and_then(|error| match error {
-        TrainError::Data(data) => Some(data),
-        _ => None,
-    });
-    data.is_none_or(|data| matches!(data, DataError::Json { .. } | DataError::Split { .. } | DataError::Fold { .. }))
+    use vnet_engine::data::DataError::{Fold, Json, Split};
+    match error.downcast_ref() {
+        Some(TrainError::Data(data)) => matches!(data, Json { .. } | Split { .. } | Fold { .. }),
+        _ => true,
+    }
 }
 
 fn print_plan(

@@ -85,7 +85,7 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
         draw_cases(&folders, &evaluation.classes(), &chosen, &create(&arguments.out.join("overlays"))?)?;
     }
-    let score = observer.map(|observer| promise12(&observer, &evaluation, &arguments.out)).transpose()?;
+    let score = observer.map(|observer| observer.write(&evaluation.cases, &arguments.out)).transpose()?;
     if arguments.json {
         let mut document = serde_json::to_value(&evaluation)?;
         if let Some(score) = score {
@@ -120,9 +120,7 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &
     let (comparison, [first, second]) = compare_folders(predictions, names.clone(), &arguments.labels, scoring)?;
     comparison.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     let out = create(&arguments.out)?;
-    comparison.write_csv(&out.join("comparison.csv"))?;
-    comparison.write_json(&out.join("comparison.json"))?;
-    comparison.write_markdown(&out.join("comparison.md"))?;
+    comparison.write(&out)?;
     write_comparison_plot(&out.join("comparison.svg"), &comparison)?;
     if let Some(images) = &arguments.images {
         let mut classes = [first.classes(), second.classes()].concat();
@@ -153,37 +151,11 @@ fn create(folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Writes `promise12.csv`; statistics of the scores.
-fn promise12(observer: &Observer, evaluation: &Evaluation, out: &Path) -> Result<Summary> {
-    let scores = observer.scores(&evaluation.cases);
-    let mut csv = "case,score\n".to_owned();
-    for (case, score) in &scores {
-        let case = if case.contains([',', '"']) { format!("\"{}\"", case.replace('"', "\"\"")) } else { case.clone() };
-        csv += &format!("{case},{}\n", score.map_or_else(String::new, |score| score.to_string()));
-    }
-    let path = out.join("promise12.csv");
-    std::fs::write(&path, csv).map_err(|e| WrongInput(format!("{}: cannot write: {e}", path.display())))?;
-    Ok(Summary::of(scores.iter().map(|(_, score)| *score)))
-}
-
 /// Writes `scores.csv`, `scores.json`, `dice.svg`, and `metrics.svg` with one more for each further region.
 pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
     create(out)?;
-    evaluation.write_csv(&out.join("scores.csv"))?;
-    evaluation.write_json(&out.join("scores.json"))?;
-    let mut cases: Vec<(String, Vec<f64>)> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for score in evaluation.cases.iter().filter(|score| score.region == Region::Whole) {
-        if !names.contains(&score.class_name) {
-            names.push(score.class_name.clone());
-        }
-        let dice = score.dice.unwrap_or(f64::NAN);
-        match cases.last_mut().filter(|(case, _)| *case == score.case) {
-            Some((_, all)) => all.push(dice),
-            None => cases.push((score.case.clone(), vec![dice])),
-        }
-    }
-    write_dice_plot(&out.join("dice.svg"), &cases, &names)?;
+    evaluation.write(out)?;
+    write_dice_plot(&out.join("dice.svg"), evaluation)?;
     for region in Region::ALL.into_iter().filter(|r| evaluation.summary.iter().any(|s| s.region == *r)) {
         let file = match region {
             Region::Whole => "metrics.svg".to_owned(),

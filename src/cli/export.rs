@@ -37,7 +37,7 @@ pub struct ExportArguments {
 }
 
 /// `--format` of `export`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum ExportFormat {
     /// ONNX with operators of version 17: image in, logits out
     Onnx,
@@ -88,11 +88,8 @@ pub struct ForwardArguments {
 pub fn export(arguments: &ExportArguments) -> Result<()> {
     let source = model_path(&arguments.model);
     let model = Model::read(&source)?;
-    let out = arguments.out.clone();
-    let files = match arguments.format {
-        ExportFormat::Onnx => vec![out],
-        ExportFormat::Torch => vec![out.clone(), weights_path(&out)],
-    };
+    let mut files = vec![arguments.out.clone()];
+    files.extend((arguments.format == ExportFormat::Torch).then(|| weights_path(&arguments.out)));
     check_free(&files, &[source], arguments.force)?;
     match arguments.format {
         ExportFormat::Onnx => export_onnx(&model, &arguments.out)?,

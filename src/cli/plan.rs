@@ -40,13 +40,10 @@ pub struct PlanArguments {
 pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(PLAN_FILE));
     if out.exists() && !arguments.force {
-        let text = format!("{}: exists already; give another --out, or --force to replace it", out.display());
-        return Err(wrong(text));
+        return Err(wrong(format!("{}: exists already; give another --out, or --force to replace it", out.display())));
     }
     let settings = Setting::parse_all(&arguments.settings);
-    if let Some(other) =
-        arguments.settings.iter().zip(&settings).find_map(|(text, s)| (!is_of_labels(s)).then_some(text))
-    {
+    if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_labels(setting)) {
         return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE only")));
     }
     let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;

@@ -72,14 +72,11 @@ impl Progress for TrainProgress {
     fn started(&mut self, run: &Started<'_>) {
         let [x, y, z] = run.patch;
         let [training, validation, test] = run.cases;
-        let n = run.network;
+        let (network, classes, batch) = (run.network.summary(), run.network.classes, run.batch);
+        let passes = if run.passes > 1 { format!(" in {} passes", run.passes) } else { String::new() };
+        let memory = human_bytes(run.device_bytes);
         self.say(&format!(
-            "{}, {} classes; patch {x} x {y} x {z}, batch {}{}; device memory {}",
-            n.summary(),
-            n.classes,
-            run.batch,
-            if run.passes > 1 { format!(" in {} passes", run.passes) } else { String::new() },
-            human_bytes(run.device_bytes),
+            "{network}, {classes} classes; patch {x} x {y} x {z}, batch {batch}{passes}; device memory {memory}"
         ));
         self.say(&format!("{training} cases to train, {validation} to validate, {test} to test"));
         stop::in_order(true);

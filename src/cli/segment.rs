@@ -2,8 +2,8 @@
 
 use super::model::{model_path, read_model};
 use super::progress::SegmentProgress;
-use super::status::{Failures, Problems, WrongInput, is_full_disk, message};
-use super::verbosity::tell;
+use super::status::{Failures, Problems, WrongInput, is_full_disk, message, wrong};
+use super::verbosity::{tell, tell_warnings};
 use super::{RARE, open_gpu, stop};
 use anyhow::Result;
 use clap::Args;
@@ -158,11 +158,11 @@ impl Batch {
         for job in &self.jobs {
             check_output(&job.output)?;
             if let Err(text) = check_job(job, &inputs, &mut taken) {
-                problems.push(WrongInput(text).into());
+                problems.push(wrong(text));
             }
         }
         if !self.is_folder && !self.folder.is_dir() {
-            problems.push(WrongInput(format!("{}: there is no such folder to write to", self.folder.display())).into());
+            problems.push(wrong(format!("{}: there is no such folder to write to", self.folder.display())));
         }
         let present: Vec<&PathBuf> =
             self.jobs.iter().filter_map(|job| job.written.iter().find(|file| file.exists())).collect();
@@ -175,7 +175,7 @@ impl Batch {
                      with what is missing"
                 ),
             };
-            problems.push(WrongInput(text).into());
+            problems.push(wrong(text));
         }
         if problems.is_empty() { Ok(()) } else { Err(Problems::of(problems)) }
     }
@@ -225,7 +225,7 @@ impl<'a> Told<'a> {
                 Err(error) => self.fail(job, error.into(), |text| tell!("{text}")),
             }
         }
-        self.warnings.notices().iter().for_each(|notice| tell!("warning: {notice}"));
+        tell_warnings(&self.warnings);
         readable
     }
 
@@ -327,29 +327,18 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
     let mut models: Vec<Model> = Vec::new();
     let mut first: Option<Preprocessing> = None;
     for path in paths {
-        let wrong = |text: String| WrongInput(format!("{}: {text}", model_path(path).display()));
+        let refused = |text: String| Err(wrong(format!("{}: {text}", model_path(path).display())));
         let (model, found) = read_model(path)?;
-        if model.network.in_channels != 1 {
-            let channels = model.network.in_channels;
-            return Err(wrong(format!("{channels} input channels, but a volume has one; see forward")).into());
+        let (channels, classes) = (model.network.in_channels, model.network.classes);
+        if channels != 1 {
+            return refused(format!("{channels} input channels, but a volume has one; see forward"));
         }
-        let Some(expected) = &first else {
-            first = Some(found);
-            models.push(model);
-            continue;
-        };
-        let (one, other) = (&models[0].network, &model.network);
         let with = model_path(&paths[0]).display().to_string();
-        for (what, expected, found) in
-            [("classes", one.classes, other.classes), ("input channels", one.in_channels, other.in_channels)]
-        {
-            if expected != found {
-                let text = format!("{found} {what}, but {with} has {expected}; averaged models need the same");
-                return Err(wrong(text).into());
-            }
+        if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
+            return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));
         }
-        if let Some(difference) = expected.difference(&found) {
-            return Err(wrong(format!("preprocessing differs from {with}: {difference}")).into());
+        if let Some(difference) = first.get_or_insert_with(|| found.clone()).difference(&found) {
+            return refused(format!("preprocessing differs from {with}: {difference}"));
         }
         models.push(model);
     }

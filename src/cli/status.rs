@@ -1,7 +1,6 @@
 //! Errors in words, and their exit status.
 
 use super::stop::BY_SIGNAL;
-use vnet_engine::bench::BenchError;
 use vnet_engine::data::DataError;
 use vnet_engine::evaluate::EvaluateError;
 use vnet_engine::gpu::GpuError;
@@ -50,17 +49,17 @@ pub struct Failures {
 /// An error in words: one line, or a heading and a line for each of several problems. Names of files and keys may hold
 /// anything; control characters are escaped, so that no name makes a line or moves the cursor.
 pub fn message(error: &anyhow::Error) -> String {
+    let lines = |problems: &[String]| -> String { problems.iter().map(|p| format!("\n  {}", escaped(p))).collect() };
     if let Some(Failures { failures, left, .. }) = error.downcast_ref() {
-        let lines = failures.iter().flat_map(problems_of).map(|problem| format!("\n  {}", escaped(&problem)));
+        let problems: Vec<String> = failures.iter().flat_map(problems_of).collect();
         let rest = if *left > 0 { format!(", {left} were not tried") } else { String::new() };
-        return format!("{error}{rest}{}", lines.collect::<String>());
+        return format!("{error}{rest}{}", lines(&problems));
     }
-    let several: Vec<String> = problems_of(error);
-    if several.len() < 2 {
-        return several.first().map_or_else(|| escaped(&error.to_string()), |only| escaped(only));
+    match problems_of(error).as_slice() {
+        [] => escaped(&error.to_string()),
+        [only] => escaped(only),
+        several => format!("{} problems{}", several.len(), lines(several)),
     }
-    let lines: String = several.iter().map(|problem| format!("\n  {}", escaped(problem))).collect();
-    format!("{} problems{lines}", several.len())
 }
 
 /// The single problems of an error that may stand for several.
@@ -85,15 +84,7 @@ fn problems_of(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// 2 for wrong usage and wrong input, 128 and the signal's number after a signal, 1 for other failures.
@@ -108,46 +99,40 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         return 1;
     }
     let user = error.chain().any(|cause| {
-        if let Some(gpu) = cause.downcast_ref::<GpuError>() {
-            return is_choice(gpu);
-        }
-        if let Some(train) = cause.downcast_ref::<TrainError>() {
-            return is_wrong_training(train);
-        }
-        if let Some(ModelError::Io { source, .. }) = cause.downcast_ref() {
-            return is_wrong_path(source);
-        }
-        if let Some(infer) = cause.downcast_ref::<InferError>() {
-            return is_wrong_prediction(infer);
-        }
-        if let Some(interop) = cause.downcast_ref::<InteropError>() {
-            return is_wrong_exchange(interop);
-        }
-        if let Some(bench) = cause.downcast_ref::<BenchError>() {
-            return match bench {
-                BenchError::Shape(_) | BenchError::Plan(_) => true,
-                BenchError::Gpu(gpu) => is_choice(gpu),
-                BenchError::Infer(infer) => is_wrong_prediction(infer),
-                BenchError::Train(train) => is_wrong_training(train),
-            };
-        }
-        cause.is::<WrongInput>()
-            || cause.is::<DataError>()
-            || cause.is::<ConfigError>()
-            || cause.is::<ModelError>()
-            || cause.is::<PlanError>()
-            || cause.is::<MetricError>()
-            || cause.is::<EvaluateError>()
-            || cause.is::<KernelTableError>()
+        let judged = [
+            cause.downcast_ref().map(is_choice),
+            cause.downcast_ref().map(is_wrong_training),
+            cause.downcast_ref().map(is_wrong_model),
+            cause.downcast_ref().map(is_wrong_prediction),
+            cause.downcast_ref().map(is_wrong_exchange),
+        ];
+        judged.into_iter().flatten().next().unwrap_or_else(|| {
+            cause.is::<WrongInput>()
+                || cause.is::<DataError>()
+                || cause.is::<ConfigError>()
+                || cause.is::<PlanError>()
+                || cause.is::<MetricError>()
+                || cause.is::<EvaluateError>()
+                || cause.is::<KernelTableError>()
+        })
     });
     if user { 2 } else { 1 }
 }
 
 fn is_wrong_training(error: &TrainError) -> bool {
     match error {
-        TrainError::Gpu(gpu) | TrainError::Infer(InferError::Gpu(gpu)) => is_choice(gpu),
+        TrainError::Gpu(gpu) => is_choice(gpu),
+        TrainError::Infer(infer) => is_wrong_prediction(infer),
+        TrainError::Model(model) => is_wrong_model(model),
+        TrainError::Io { source, .. } => is_wrong_path(source),
         TrainError::Report(_) | TrainError::Unhealthy { .. } => false,
-        TrainError::Io { source, .. } | TrainError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
+        _ => true,
+    }
+}
+
+fn is_wrong_model(error: &ModelError) -> bool {
+    match error {
+        ModelError::Io { source, .. } => is_wrong_path(source),
         _ => true,
     }
 }
@@ -174,7 +159,8 @@ fn is_wrong_prediction(error: &InferError) -> bool {
 
 fn is_wrong_exchange(error: &InteropError) -> bool {
     match error {
-        InteropError::Io { source, .. } | InteropError::Model(ModelError::Io { source, .. }) => is_wrong_path(source),
+        InteropError::Io { source, .. } => is_wrong_path(source),
+        InteropError::Model(model) => is_wrong_model(model),
         _ => true,
     }
 }

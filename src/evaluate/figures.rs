@@ -1,7 +1,7 @@
 //! The choice of cases to draw, and their overlays: images with the outlines of reference and predictions.
 
 use super::pairs::predictions_in;
-use super::{EvaluateError, upright};
+use super::{CaseFiles, EvaluateError, upright};
 use crate::data::dataset::{label_maps_of, volumes_of};
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
@@ -73,22 +73,19 @@ pub fn draw_cases(
     chosen: &[Chosen],
     out: &Path,
 ) -> Result<Vec<PathBuf>, EvaluateError> {
-    let images = volumes_of(folders.images)?;
-    let references = label_maps_of(folders.labels)?;
+    let (images, references) = (volumes_of(folders.images)?, label_maps_of(folders.labels)?);
     let predicted = folders.predictions.iter().map(|folder| predictions_in(folder)).collect::<Result<Vec<_>, _>>()?;
     let outlines = Outlines { classes, merged: folders.classes };
     let mut written = Vec::new();
     for Chosen { role, case, value } in chosen {
-        let image = images
-            .get(case)
-            .ok_or_else(|| EvaluateError::NoImage { images: folders.images.to_owned(), case: case.clone() })?;
-        let no_label = || EvaluateError::NoLabel { labels: folders.labels.to_owned(), cases: vec![case.clone()] };
-        let label = references.volumes.get(case).ok_or_else(no_label)?;
-        let map_of = |folder: &Folder| {
-            let (predictions, cases, passed_over) = (folder.dir.clone(), vec![case.clone()], Vec::new());
-            let no_prediction = || EvaluateError::NoPrediction { predictions, cases, passed_over };
-            folder.volumes.get(case).cloned().ok_or_else(no_prediction)
+        let missing = |folder: &Path, what| {
+            let (folder, cases, passed_over) = (folder.to_owned(), vec![case.clone()], Vec::new());
+            EvaluateError::Missing { folder, what, cases, for_what: "", passed_over }
         };
+        let image = images.get(case).ok_or_else(|| missing(folders.images, "image"))?;
+        let label = references.volumes.get(case).ok_or_else(|| missing(folders.labels, "label"))?;
+        let map_of =
+            |folder: &Folder| folder.volumes.get(case).cloned().ok_or_else(|| missing(&folder.dir, "prediction"));
         let maps = predicted.iter().map(map_of).collect::<Result<Vec<_>, _>>()?;
         let loaded = Loaded::read(image, label, &maps, &outlines)?;
         let [one, other] = folders.names;
@@ -170,22 +167,9 @@ impl Loaded {
     }
 }
 
-/// The files of a case.
-#[derive(Debug, Clone)]
-pub struct CaseFiles {
-    /// Name of the case in the evaluation.
-    pub case: String,
-    /// Image.
-    pub image: PathBuf,
-    /// Reference labels.
-    pub label: PathBuf,
-    /// Predicted labels.
-    pub prediction: PathBuf,
-}
-
 /// The worst, the median and the best case of an evaluation for the report's viewer, with all classes that were scored
 /// (`merged` as in [`Folders::classes`]). Each is also drawn to `out/ROLE_CASE.png` for browsers without scripts. Cases
-/// without files are left out.
+/// without an image are left out.
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file.
@@ -202,7 +186,8 @@ pub fn viewer_cases(
     let mut cases = Vec::new();
     for Chosen { role, case, value } in chosen {
         let Some(files) = files.iter().find(|files| files.case == case) else { continue };
-        let loaded = Loaded::read(&files.image, &files.label, std::slice::from_ref(&files.prediction), &outlines)?;
+        let Some(image) = &files.image else { continue };
+        let loaded = Loaded::read(image, &files.label, std::slice::from_ref(&files.prediction), &outlines)?;
         let heading = format!("{}{}: {case}, Dice {value:.3}", role[..1].to_uppercase(), &role[1..]);
         let picture = out.join(format!("{role}_{case}.png"));
         write_overlay(&picture, &loaded.case(&heading))?;

@@ -1,6 +1,6 @@
 //! Pairs of a prediction and a label, and the classes that they have.
 
-use super::{EvaluateError, PairFiles, Scoring};
+use super::{CaseFiles, EvaluateError, Scoring};
 use crate::data::dataset::label_maps_of;
 use crate::data::error::some_of;
 use crate::data::folder::Folder;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Pairs {
     predictions: PathBuf,
     labels: PathBuf,
-    pub(super) pairs: Vec<PairFiles>,
+    pub(super) pairs: Vec<CaseFiles>,
     /// Cases with a label and no prediction.
     pub(super) missing: Vec<String>,
     /// Cases with a prediction and no label.
@@ -30,7 +30,7 @@ pub(super) fn pairs_of(predictions: &Path, labels: &Path) -> Result<Pairs, DataE
     let references = label_maps_of(labels)?;
     for (case, label) in references.volumes {
         match predicted.volumes.remove(&case) {
-            Some(prediction) => pairs.push(PairFiles { case, prediction, label }),
+            Some(prediction) => pairs.push(CaseFiles { case, prediction, label, image: None }),
             None => missing.push(case),
         }
     }
@@ -47,11 +47,15 @@ impl Pairs {
     pub(super) fn problems(&self, partial: bool) -> Vec<EvaluateError> {
         let mut problems = Vec::new();
         if !self.missing.is_empty() && (!partial || self.pairs.is_empty()) {
-            let (predictions, cases) = (self.predictions.clone(), self.missing.clone());
-            problems.push(EvaluateError::NoPrediction { predictions, cases, passed_over: self.passed_over.clone() });
+            let (folder, cases, passed_over) =
+                (self.predictions.clone(), self.missing.clone(), self.passed_over.clone());
+            let for_what = " for every label (--partial scores the others)";
+            problems.push(EvaluateError::Missing { folder, what: "prediction", cases, for_what, passed_over });
         }
         if !self.strangers.is_empty() {
-            problems.push(EvaluateError::NoLabel { labels: self.labels.clone(), cases: self.strangers.clone() });
+            let (folder, cases, passed_over) = (self.labels.clone(), self.strangers.clone(), Vec::new());
+            let for_what = " for every prediction";
+            problems.push(EvaluateError::Missing { folder, what: "label", cases, for_what, passed_over });
         }
         problems
     }

@@ -9,7 +9,6 @@ use crate::metrics::{CaseScores, Evaluation, LabelPair, Region, score_values};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// Pairs that are read and scored at the same time, at most: each takes memory for two label maps and the distances of
 /// their surfaces.
@@ -34,20 +33,22 @@ impl Scoring<'_> {
 
 /// The files of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairFiles {
+pub struct CaseFiles {
     /// Name of the case.
     pub case: String,
     /// Predicted labels.
     pub prediction: PathBuf,
     /// Reference labels.
     pub label: PathBuf,
+    /// Image; needed for pictures only.
+    pub image: Option<PathBuf>,
 }
 
 /// Scores pairs; see [`super::evaluate_folders`].
 ///
 /// # Errors
 /// [`EvaluateError`] that names the file; all broken files.
-pub fn evaluate_pairs(pairs: &[PairFiles], scoring: &Scoring<'_>) -> Result<Evaluation, EvaluateError> {
+pub fn evaluate_pairs(pairs: &[CaseFiles], scoring: &Scoring<'_>) -> Result<Evaluation, EvaluateError> {
     Declared::by(scoring).evaluate(pairs)
 }
 
@@ -56,7 +57,7 @@ type Scored = (Vec<CaseScores>, Warnings);
 
 impl Declared<'_> {
     /// Scores pairs with these classes.
-    pub(super) fn evaluate(&self, pairs: &[PairFiles]) -> Result<Evaluation, EvaluateError> {
+    pub(super) fn evaluate(&self, pairs: &[CaseFiles]) -> Result<Evaluation, EvaluateError> {
         // After a broken file the others are only read, to find all broken ones, and no longer scored.
         let broken = AtomicBool::new(false);
         let scored = in_order(pairs.len(), IN_FLIGHT, |pair| {
@@ -83,7 +84,7 @@ impl Declared<'_> {
     }
 
     /// The records of one pair, of the values that occur in it or are declared, or all that is wrong with its files.
-    fn score(&self, pair: &PairFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
+    fn score(&self, pair: &CaseFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
         let mut warnings = Warnings::default();
         let label = self.read(&pair.label, None, &mut warnings);
         let on = label.as_ref().ok().map(|(_, header)| Placed { path: &pair.label, header });
@@ -138,7 +139,7 @@ impl Declared<'_> {
 
     /// Every case with a record of every value that occurs in any case; a value that a case lacks is absent from both
     /// of its maps. If no value occurs at all, there are records of class 1.
-    fn with_absent(&self, pairs: &[PairFiles], cases: Vec<Vec<CaseScores>>) -> Vec<CaseScores> {
+    fn with_absent(&self, pairs: &[CaseFiles], cases: Vec<Vec<CaseScores>>) -> Vec<CaseScores> {
         let mut values: BTreeSet<u16> = cases.iter().flatten().map(|scores| scores.class).collect();
         if values.is_empty() {
             values.insert(1);
@@ -159,27 +160,19 @@ impl Declared<'_> {
     }
 }
 
-/// The results of `work` on 0 to `count` - 1, in this order, computed by at most `most` threads.
+/// The results of `work` on 0 to `count` - 1, in this order, computed by at most `most` threads. Not by rayon, whose threads
+/// take a second item while they wait for parts of the first.
 fn in_order<T: Send>(count: usize, most: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(most).min(count);
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(count));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let item = next.fetch_add(1, Ordering::Relaxed);
-                    if item >= count {
-                        return;
-                    }
-                    let result = work(item);
-                    // No code panics while it holds the lock, so a poisoned one is whole.
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((item, result));
-                }
-            });
-        }
+    let worker = || -> Vec<(usize, T)> {
+        let items = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|item| *item < count);
+        items.map(|item| (item, work(item))).collect()
+    };
+    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no pair panics")).collect()
     });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(item, _)| *item);
     results.into_iter().map(|(_, result)| result).collect()
 }

@@ -226,13 +226,8 @@ impl Predictor {
     /// The most probable class of each voxel; the lower one where two are equal.
     pub fn labels(&self, probabilities: &[f32]) -> Vec<u16> {
         let best = |voxel: &[f32]| {
-            let mut best = 0;
-            for class in 1..voxel.len() {
-                if voxel[class] > voxel[best] {
-                    best = class;
-                }
-            }
-            best as u16
+            let best = (0..voxel.len()).reduce(|best, class| if voxel[class] > voxel[best] { class } else { best });
+            best.unwrap_or(0) as u16
         };
         probabilities.chunks_exact(self.classes).map(best).collect()
     }

@@ -50,40 +50,26 @@ impl Preprocessing {
     /// # Errors
     /// What is wrong with the key.
     pub fn of(model: &Model) -> Result<Self, serde_json::Error> {
-        match &model.preprocessing {
-            Some(value) => {
-                let found = Self::deserialize(value)?;
-                let window = found.intensities.is_some_and(|statistics| statistics.is_sensible());
-                if found.normalisation == Normalisation::CtWindow && !window {
-                    return Err(serde_json::Error::custom("normalisation ct_window needs intensities, four numbers"));
-                }
-                if !found.spacing.is_sensible() {
-                    return Err(serde_json::Error::custom("spacing: expected \"native\" or 0.01 to 100 mm"));
-                }
-                let sensible = |extent: &usize| (1..=LONGEST_PATCH).contains(extent);
-                if !found.patch.iter().flatten().all(sensible) {
-                    let expected = format!("patch: expected three extents from 1 to {LONGEST_PATCH}");
-                    return Err(serde_json::Error::custom(expected));
-                }
-                let classes = model.network.classes;
-                if let Some(labels) = found.labels.as_ref().filter(|labels| labels.count() != classes) {
-                    let count = labels.count();
-                    return Err(serde_json::Error::custom(format!(
-                        "labels: expected {classes} classes, found {count}"
-                    )));
-                }
-                Ok(found)
-            }
-            None => Ok(Self {
-                normalisation: Normalisation::ZScoreAll,
-                intensities: None,
-                spacing: TargetSpacing::default(),
-                interpolation: Interpolation::default(),
-                patch: None,
-                canonical: false,
-                class_names: Vec::new(),
-                labels: None,
-            }),
+        let Some(value) = &model.preprocessing else {
+            let native = Self::new(&Preparation::native(Normalisation::ZScoreAll), Vec::new());
+            return Ok(Self { patch: None, ..native });
+        };
+        let found = Self::deserialize(value)?;
+        let wrong = |text: String| Err(serde_json::Error::custom(text));
+        let window = found.intensities.is_some_and(|statistics| statistics.is_sensible());
+        if found.normalisation == Normalisation::CtWindow && !window {
+            return wrong("normalisation ct_window needs intensities, four numbers".to_owned());
+        }
+        if !found.spacing.is_sensible() {
+            return wrong("spacing: expected \"native\" or 0.01 to 100 mm".to_owned());
+        }
+        if !found.patch.iter().flatten().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
+            return wrong(format!("patch: expected three extents from 1 to {LONGEST_PATCH}"));
+        }
+        let expected = model.network.classes;
+        match found.labels.as_ref().map(Classes::count).filter(|count| *count != expected) {
+            Some(count) => wrong(format!("labels: expected {expected} classes, found {count}")),
+            None => Ok(found),
         }
     }
 

@@ -28,11 +28,8 @@ pub fn export_torch(model: &Model, path: &Path) -> Result<(), InteropError> {
     let template =
         model.network.architecture().torch_module().ok_or(InteropError::Kind { kind, to: "a PyTorch module" })?;
     model.write(&weights_path(path))?;
-    replace_file(path, module(template, model, stem).as_bytes()).map_err(|source| InteropError::Io {
-        path: path.to_owned(),
-        action: "write",
-        source,
-    })
+    let failed = |source| InteropError::Io { path: path.to_owned(), action: "write", source };
+    replace_file(path, module(template, model, stem).as_bytes()).map_err(failed)
 }
 
 /// The text of the module for the weights `stem.safetensors`.

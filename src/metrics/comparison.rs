@@ -1,10 +1,11 @@
 //! Two sets of predictions of the same cases: paired differences, their statistics and a test.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluation::{quoted, write, write_json};
+use super::evaluation::{field, quoted, write, write_json};
 use super::{Evaluation, Metric, MetricError, Region, Summary, Wilcoxon};
 
 /// One metric of one class and region in one case, of both sets.
@@ -96,17 +97,12 @@ impl Comparison {
                 cases.push(PairedScore { case, class, region, metric, first: a, second: b, difference });
             }
         }
-        let mut groups: Vec<(Region, u16, &str)> = Vec::new();
+        let mut groups: BTreeMap<(Region, u16), &str> = BTreeMap::new();
         for class in first.summary.iter().chain(&second.summary) {
-            if !groups.iter().any(|(region, label, _)| (*region, *label) == (class.region, class.class)) {
-                groups.push((class.region, class.class, &class.class_name));
-            }
+            groups.entry((class.region, class.class)).or_insert(&class.class_name);
         }
-        groups.sort_by_key(|(region, class, _)| (*region, *class));
-        let of = |(region, class, name): &(Region, u16, &str)| {
-            Self::METRICS.map(|metric| summarise(&cases, *region, (*class, name), metric))
-        };
-        let summary = groups.iter().flat_map(of).collect();
+        let of = |((region, class), name)| Self::METRICS.map(|metric| summarise(&cases, region, (class, name), metric));
+        let summary = groups.into_iter().flat_map(of).collect();
         Self { names, cases, summary, warnings: Vec::new() }
     }
 
@@ -114,37 +110,22 @@ impl Comparison {
     /// score is an empty field.
     pub fn to_csv(&self) -> String {
         let mut csv = "case,class,region,metric,first,second,difference\n".to_owned();
-        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         for pair in &self.cases {
             let (case, region, metric) = (quoted(&pair.case), pair.region.key(), pair.metric.key());
-            let numbers = [pair.first, pair.second, pair.difference].map(number).join(",");
+            let numbers = [pair.first, pair.second, pair.difference].map(field).join(",");
             csv += &format!("{case},{},{region},{metric},{numbers}\n", pair.class);
         }
         csv
     }
 
-    /// Writes [`Self::to_csv`], replacing `path` in one step.
+    /// Writes `comparison.csv`, `comparison.json` and `comparison.md` into a folder, each replaced in one step.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write_csv(&self, path: &Path) -> Result<(), MetricError> {
-        write(path, self.to_csv().as_bytes())
-    }
-
-    /// Writes everything as JSON, replacing `path` in one step.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_json(&self, path: &Path) -> Result<(), MetricError> {
-        write_json(path, self)
-    }
-
-    /// Writes [`Self::to_markdown`], replacing `path` in one step.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_markdown(&self, path: &Path) -> Result<(), MetricError> {
-        write(path, self.to_markdown().as_bytes())
+    /// [`MetricError::Write`] that names the file.
+    pub fn write(&self, folder: &Path) -> Result<(), MetricError> {
+        write(&folder.join("comparison.csv"), self.to_csv().as_bytes())?;
+        write(&folder.join("comparison.md"), self.to_markdown().as_bytes())?;
+        write_json(&folder.join("comparison.json"), self)
     }
 
     /// The statistics as a Markdown table.

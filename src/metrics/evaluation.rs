@@ -69,33 +69,24 @@ impl Evaluation {
     /// The scores as comma-separated values (RFC 4180, one header line): case, class, every [`Metric`], region, note.
     /// An undefined score is an empty field, and the note says why.
     pub fn to_csv(&self) -> String {
-        let metrics: Vec<&str> = Metric::ALL.iter().map(|metric| metric.key()).collect();
+        let metrics = Metric::ALL.map(Metric::key);
         let mut csv = format!("case,class,{},region,note\n", metrics.join(","));
         for scores in &self.cases {
-            let values: Vec<String> = Metric::ALL
-                .iter()
-                .map(|&metric| scores.value(metric).map_or_else(String::new, |value| value.to_string()))
-                .collect();
+            let values = Metric::ALL.map(|metric| field(scores.value(metric)));
             let (case, region, note) = (quoted(&scores.case), scores.region.key(), scores.presence.note());
             csv += &format!("{case},{},{},{region},{note}\n", scores.class, values.join(","));
         }
         csv
     }
 
-    /// Writes [`Self::to_csv`], replacing `path` in one step.
+    /// Writes `scores.csv` and `scores.json` (cases, summaries and foreground mean, undefined scores as `null`) into a folder,
+    /// each replaced in one step.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write_csv(&self, path: &Path) -> Result<(), MetricError> {
-        write(path, self.to_csv().as_bytes())
-    }
-
-    /// Writes cases, summaries and foreground mean as JSON, undefined scores as `null`, replacing `path` in one step.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_json(&self, path: &Path) -> Result<(), MetricError> {
-        write_json(path, self)
+    /// [`MetricError::Write`] that names the file.
+    pub fn write(&self, folder: &Path) -> Result<(), MetricError> {
+        write(&folder.join("scores.csv"), self.to_csv().as_bytes())?;
+        write_json(&folder.join("scores.json"), self)
     }
 }
 
@@ -123,11 +114,13 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Metr
     write(path, &json)
 }
 
+/// A number as a CSV field; empty where it is undefined.
+pub(super) fn field(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
 /// A CSV field, quoted where it has to be.
 pub(super) fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
+    let special = field.contains([',', '"', '\n', '\r']);
+    if special { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }

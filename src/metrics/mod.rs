@@ -29,18 +29,18 @@ pub use promise12::{Observer, RegionMeans};
 pub use score::{CaseScores, LabelPair, Metric, Region, score_case, score_values};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
-pub(crate) use table::COLUMNS;
 pub use table::render_table;
+pub(crate) use table::{COLUMNS, numbers};
 pub use wilcoxon::Wilcoxon;
 
 /// What can go wrong while scoring or writing scores.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {
-    /// Prediction and reference do not have the voxel count of the grid.
+    /// An image or label map does not have the voxel count of the grid.
     #[error("{what} has {found} voxels, but extents {extents:?} (x, y, z) hold {expected}")]
     VoxelCount {
-        /// `prediction` or `reference`.
+        /// `image`, `prediction` or `reference`.
         what: &'static str,
         /// Voxels in the slice that was given.
         found: usize,
@@ -65,14 +65,10 @@ pub enum MetricError {
     },
 }
 
-/// Checks that a label map fills its grid.
-fn check_voxels(what: &'static str, labels: &[u16], extents: [usize; 3]) -> Result<(), MetricError> {
+/// Checks that a number of voxels fills a grid.
+pub(crate) fn check_voxels(what: &'static str, found: usize, extents: [usize; 3]) -> Result<(), MetricError> {
     let expected = extents.iter().product();
-    if labels.len() == expected {
-        Ok(())
-    } else {
-        Err(MetricError::VoxelCount { what, found: labels.len(), expected, extents })
-    }
+    if found == expected { Ok(()) } else { Err(MetricError::VoxelCount { what, found, expected, extents }) }
 }
 
 /// Checks that a spacing is three lengths.

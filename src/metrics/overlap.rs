@@ -69,7 +69,7 @@ impl Overlap {
     /// # Errors
     /// [`MetricError::VoxelCount`] when the two differ in length.
     pub fn count(prediction: &[u16], reference: &[u16], class: u16) -> Result<Self, MetricError> {
-        check_voxels("prediction", prediction, [reference.len(), 1, 1])?;
+        check_voxels("prediction", prediction.len(), [reference.len(), 1, 1])?;
         let mut counts = [0u64; 4];
         for (&p, &r) in prediction.iter().zip(reference) {
             counts[usize::from(p == class) + 2 * usize::from(r == class)] += 1;

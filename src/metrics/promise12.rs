@@ -16,7 +16,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaseScores, Metric, Presence, Region};
+use super::evaluation::{field, quoted, write};
+use super::{CaseScores, Metric, MetricError, Presence, Region, Summary};
 
 /// Score of the second observer.
 const OBSERVER_SCORE: f64 = 85.0;
@@ -121,5 +122,16 @@ impl Observer {
             found.push((scores.case.clone(), mean));
         }
         found
+    }
+
+    /// Writes `promise12.csv` (case and score, empty where there is none) into a folder; statistics of the scores.
+    ///
+    /// # Errors
+    /// [`MetricError::Write`] that names the file.
+    pub fn write(&self, cases: &[CaseScores], folder: &Path) -> Result<Summary, MetricError> {
+        let scores = self.scores(cases);
+        let lines = scores.iter().map(|(case, score)| format!("{},{}\n", quoted(case), field(*score)));
+        write(&folder.join("promise12.csv"), format!("case,score\n{}", lines.collect::<String>()).as_bytes())?;
+        Ok(Summary::of(scores.iter().map(|(_, score)| *score)))
     }
 }

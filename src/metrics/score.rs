@@ -81,57 +81,49 @@ pub enum Metric {
     AbsoluteRelativeVolumeDifference,
 }
 
+/// In the order of [`Metric`]: name in CSV and JSON; for people, name with unit, the factor that gives this unit, and decimals.
+const METRICS: [(Metric, &str, &str, f64, usize); 13] = [
+    (Metric::Dice, "dice", "Dice", 1.0, 3),
+    (Metric::Iou, "iou", "IoU", 1.0, 3),
+    (Metric::Precision, "precision", "Precision", 1.0, 3),
+    (Metric::Sensitivity, "sensitivity", "Sensitivity", 1.0, 3),
+    (Metric::HausdorffMm, "hausdorff_mm", "Hausdorff distance (mm)", 1.0, 2),
+    (Metric::Hd95Mm, "hd95_mm", "HD95 (mm)", 1.0, 2),
+    (Metric::AssdMm, "assd_mm", "Average surface distance (mm)", 1.0, 2),
+    (Metric::VolumeReferenceMl, "volume_reference_ml", "Reference volume (ml)", 1.0, 2),
+    (Metric::VolumePredictionMl, "volume_prediction_ml", "Predicted volume (ml)", 1.0, 2),
+    (Metric::VolumeDifferenceMl, "volume_difference_ml", "Volume difference (ml)", 1.0, 2),
+    (Metric::RelativeVolumeDifference, "relative_volume_difference", "Relative volume difference (%)", 100.0, 1),
+    (Metric::AbsoluteVolumeDifferenceMl, "absolute_volume_difference_ml", "Absolute volume difference (ml)", 1.0, 2),
+    (
+        Metric::AbsoluteRelativeVolumeDifference,
+        "absolute_relative_volume_difference",
+        "Absolute relative volume difference (%)",
+        100.0,
+        1,
+    ),
+];
+
 impl Metric {
     /// Every metric, in the order of the CSV columns.
-    pub const ALL: [Self; 13] = [
-        Self::Dice,
-        Self::Iou,
-        Self::Precision,
-        Self::Sensitivity,
-        Self::HausdorffMm,
-        Self::Hd95Mm,
-        Self::AssdMm,
-        Self::VolumeReferenceMl,
-        Self::VolumePredictionMl,
-        Self::VolumeDifferenceMl,
-        Self::RelativeVolumeDifference,
-        Self::AbsoluteVolumeDifferenceMl,
-        Self::AbsoluteRelativeVolumeDifference,
-    ];
-
-    /// Name in CSV and JSON; for people: name with unit, the factor that gives this unit, and decimals.
-    fn description(self) -> (&'static str, &'static str, f64, usize) {
-        match self {
-            Self::Dice => ("dice", "Dice", 1.0, 3),
-            Self::Iou => ("iou", "IoU", 1.0, 3),
-            Self::Precision => ("precision", "Precision", 1.0, 3),
-            Self::Sensitivity => ("sensitivity", "Sensitivity", 1.0, 3),
-            Self::HausdorffMm => ("hausdorff_mm", "Hausdorff distance (mm)", 1.0, 2),
-            Self::Hd95Mm => ("hd95_mm", "HD95 (mm)", 1.0, 2),
-            Self::AssdMm => ("assd_mm", "Average surface distance (mm)", 1.0, 2),
-            Self::VolumeReferenceMl => ("volume_reference_ml", "Reference volume (ml)", 1.0, 2),
-            Self::VolumePredictionMl => ("volume_prediction_ml", "Predicted volume (ml)", 1.0, 2),
-            Self::VolumeDifferenceMl => ("volume_difference_ml", "Volume difference (ml)", 1.0, 2),
-            Self::RelativeVolumeDifference => {
-                ("relative_volume_difference", "Relative volume difference (%)", 100.0, 1)
-            }
-            Self::AbsoluteVolumeDifferenceMl => {
-                ("absolute_volume_difference_ml", "Absolute volume difference (ml)", 1.0, 2)
-            }
-            Self::AbsoluteRelativeVolumeDifference => {
-                ("absolute_relative_volume_difference", "Absolute relative volume difference (%)", 100.0, 1)
-            }
+    pub const ALL: [Self; 13] = {
+        let mut all = [Self::Dice; 13];
+        let mut metric = 0;
+        while metric < all.len() {
+            all[metric] = METRICS[metric].0;
+            metric += 1;
         }
-    }
+        all
+    };
 
     /// Name in CSV and JSON, with the unit.
     pub fn key(self) -> &'static str {
-        self.description().0
+        METRICS[self as usize].1
     }
 
     /// For people: name with unit, the factor that gives this unit, and decimals.
     pub fn heading(self) -> (&'static str, f64, usize) {
-        let (_, heading, factor, decimals) = self.description();
+        let (_, _, heading, factor, decimals) = METRICS[self as usize];
         (heading, factor, decimals)
     }
 }
@@ -281,8 +273,8 @@ pub fn score_values(
     classes: &[(u16, String)],
     regions: &[Region],
 ) -> Result<Vec<CaseScores>, MetricError> {
-    check_voxels("prediction", pair.prediction, pair.extents)?;
-    check_voxels("reference", pair.reference, pair.extents)?;
+    check_voxels("prediction", pair.prediction.len(), pair.extents)?;
+    check_voxels("reference", pair.reference.len(), pair.extents)?;
     check_spacing(pair.spacing)?;
     let mut scores = Vec::with_capacity(classes.len() * regions.len());
     for &(class, ref class_name) in classes {

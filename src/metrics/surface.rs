@@ -50,8 +50,8 @@ pub fn surface_distances(
     extents: [usize; 3],
     spacing: [f64; 3],
 ) -> Result<Option<SurfaceDistances>, MetricError> {
-    check_voxels("prediction", prediction, extents)?;
-    check_voxels("reference", reference, extents)?;
+    check_voxels("prediction", prediction.len(), extents)?;
+    check_voxels("reference", reference.len(), extents)?;
     check_spacing(spacing)?;
     // Beyond the box of both shapes everything is background, so cropping to it changes neither surface nor distance.
     let (Some(a), Some(b)) = (Box3::around(prediction, class, extents), Box3::around(reference, class, extents)) else {

@@ -16,72 +16,71 @@ pub(crate) const COLUMNS: [(Metric, &str, usize); 10] = [
     (Metric::RelativeVolumeDifference, "rel. vol.", 3),
 ];
 
-/// One printed row: left-aligned names, right-aligned numbers, left-aligned note.
-struct Row {
-    names: [String; 3],
-    numbers: Vec<String>,
-    note: String,
-}
+/// Columns of names before the numbers: case, class, region.
+const NAMES: usize = 3;
 
 /// The evaluation as text, one row per case, class and region, then mean, standard deviation and median of each class
 /// and region over the cases in which the score is defined. Undefined scores are `-`; the last column says why.
 pub fn render_table(evaluation: &Evaluation) -> String {
-    let heading = Row {
-        names: ["case", "class", "region"].map(str::to_owned),
-        numbers: COLUMNS.iter().map(|(_, heading, _)| (*heading).to_owned()).collect(),
-        note: String::new(),
-    };
-    let cases: Vec<Row> = evaluation.cases.iter().map(case_row).collect();
-    let summary: Vec<Row> = evaluation.summary.iter().flat_map(summary_rows).collect();
+    let headings = COLUMNS.map(|(_, heading, _)| heading.to_owned());
+    let heading = row(["case", "class", "region"], headings, "");
+    let cases: Vec<Vec<String>> = evaluation.cases.iter().map(case_row).collect();
+    let summary: Vec<Vec<String>> = evaluation.summary.iter().flat_map(summary_rows).collect();
     let with_region = evaluation.cases.iter().any(|scores| scores.region != Region::Whole);
     render(&[vec![heading], cases, summary], with_region)
 }
 
-fn number(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+fn row(names: [&str; NAMES], numbers: [String; COLUMNS.len()], note: &str) -> Vec<String> {
+    names.into_iter().map(str::to_owned).chain(numbers).chain([note.to_owned()]).collect()
 }
 
-fn case_row(scores: &CaseScores) -> Row {
-    Row {
-        names: [scores.case.clone(), scores.class_name.clone(), scores.region.key().to_owned()],
-        numbers: COLUMNS.iter().map(|&(metric, _, decimals)| number(scores.value(metric), decimals)).collect(),
-        note: scores.presence.note().to_owned(),
-    }
+/// A number of every column, or what stands for an undefined one.
+pub(crate) fn numbers(undefined: &str, value: impl Fn(Metric) -> Option<f64>) -> [String; COLUMNS.len()] {
+    COLUMNS.map(|(metric, _, decimals)| {
+        value(metric).map_or_else(|| undefined.to_owned(), |value| format!("{value:.decimals$}"))
+    })
 }
 
-fn summary_rows(class: &ClassSummary) -> [Row; 3] {
+fn case_row(scores: &CaseScores) -> Vec<String> {
+    let names = [&scores.case, &scores.class_name, scores.region.key()];
+    row(names, numbers("-", |metric| scores.value(metric)), scores.presence.note())
+}
+
+fn summary_rows(class: &ClassSummary) -> [Vec<String>; 3] {
     let undefined = class.most_undefined();
     let note = if undefined > 0 { format!("up to {undefined} undefined, left out") } else { String::new() };
-    let row = |name: &str, note: &str, statistic: fn(&Summary) -> Option<f64>| Row {
-        names: [name.to_owned(), class.class_name.clone(), class.region.key().to_owned()],
-        numbers: COLUMNS
-            .iter()
-            .map(|(metric, _, decimals)| number(statistic(&class.scores[metric]), *decimals))
-            .collect(),
-        note: note.to_owned(),
+    let statistics = |name: &str, note: &str, statistic: fn(&Summary) -> Option<f64>| {
+        row(
+            [name, &class.class_name, class.region.key()],
+            numbers("-", |metric| statistic(&class.scores[&metric])),
+            note,
+        )
     };
-    [row("mean", &note, |s| s.mean), row("sd", "", |s| s.standard_deviation), row("median", "", |s| s.median)]
+    [
+        statistics("mean", &note, |s| s.mean),
+        statistics("sd", "", |s| s.standard_deviation),
+        statistics("median", "", |s| s.median),
+    ]
 }
 
-/// Lays out blocks of rows with a rule between them.
-fn render(blocks: &[Vec<Row>], with_region: bool) -> String {
-    let rows = || blocks.iter().flatten();
-    let width = |cell: &dyn Fn(&Row) -> &str| rows().map(|row| cell(row).chars().count()).max().unwrap_or(0);
-    let name_columns = if with_region { 3 } else { 2 };
-    let names: Vec<usize> = (0..name_columns).map(|column| width(&|row| &row.names[column])).collect();
-    let numbers: Vec<usize> = (0..COLUMNS.len()).map(|column| width(&|row| &row.numbers[column])).collect();
-    let rule =
-        "-".repeat(names.iter().sum::<usize>() + numbers.iter().sum::<usize>() + 2 * (names.len() + numbers.len() - 1));
+/// Lays out blocks of rows with a rule between them: names to the left, numbers to the right.
+fn render(blocks: &[Vec<Vec<String>>], with_region: bool) -> String {
+    let width = |column: usize| blocks.iter().flatten().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let columns = (0..NAMES + COLUMNS.len()).filter(|column| with_region || *column != NAMES - 1);
+    let columns: Vec<(usize, usize)> = columns.map(|column| (column, width(column))).collect();
+    let rule = "-".repeat(columns.iter().map(|(_, width)| width + 2).sum::<usize>() - 2);
     let mut text = String::new();
     for (position, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
         if position > 0 {
             text += &format!("{rule}\n");
         }
         for row in block {
-            let left = row.names.iter().zip(&names).map(|(cell, &width)| format!("{cell:<width$}"));
-            let right = row.numbers.iter().zip(&numbers).map(|(cell, &width)| format!("{cell:>width$}"));
-            let cells: Vec<String> = left.chain(right).chain([row.note.clone()]).collect();
-            text += cells.join("  ").trim_end();
+            let cell = |&(column, width): &(usize, usize)| match column {
+                ..NAMES => format!("{:<width$}  ", row[column]),
+                _ => format!("{:>width$}  ", row[column]),
+            };
+            let line = columns.iter().map(cell).chain(row.last().cloned()).collect::<String>();
+            text += line.trim_end();
             text.push('\n');
         }
     }

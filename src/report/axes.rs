@@ -13,9 +13,9 @@ const LINE: f32 = 22.0;
 /// The range of an axis, linear or logarithmic to base 10.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale {
-    low: f64,
+    pub(super) low: f64,
     high: f64,
-    log: bool,
+    pub(super) log: bool,
     /// Ticks are no closer than this: 1 for counts and steps.
     least_step: f64,
 }
@@ -23,10 +23,8 @@ pub(crate) struct Scale {
 impl Scale {
     /// A linear scale; an empty range becomes 0 to 1, a point the middle of one.
     pub(crate) fn linear(low: f64, high: f64) -> Self {
-        if high > low && (high - low).is_finite() {
-            return Self { low, high, log: false, least_step: 0.0 };
-        }
         let (low, high) = match low {
+            _ if high > low && (high - low).is_finite() => (low, high),
             _ if !low.is_finite() => (0.0, 1.0),
             0.0 => (-0.5, 0.5),
             _ => (low - low.abs() * 0.5, low + low.abs() * 0.5),
@@ -59,15 +57,6 @@ impl Scale {
     /// A scale of distances: from 0 to above the highest value.
     pub(super) fn distances(highest: f64) -> Self {
         Self::linear(0.0, if highest > 0.0 { highest * 1.12 } else { 1.0 })
-    }
-
-    /// The lower end.
-    pub(super) fn low(&self) -> f64 {
-        self.low
-    }
-
-    pub(crate) fn is_log(&self) -> bool {
-        self.log
     }
 
     /// Position of a value, 0 at the low end and 1 at the high end.
@@ -186,11 +175,6 @@ impl Panel {
         }
         self.draw_y_axis(drawing);
         drawing.text(x_name, ((left + right) / 2.0, bottom + 44.0), TEXT, Anchor::Centre, Paint::DIM);
-    }
-
-    /// Draws the title above the frame.
-    pub(crate) fn draw_title(&self, drawing: &mut Drawing, title: &str) {
-        draw_title(drawing, self.area, title);
     }
 
     /// Draws horizontal grid lines with their labels, and the frame.

@@ -1,10 +1,10 @@
 //! Box plots with every case as a dot.
 
-use super::Rgb;
-use super::axes::{Panel, SMALL, Slot};
+use super::axes::{Panel, SMALL, Scale, Slot, draw_title};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint, shortened};
-use crate::metrics::{Summary, percentile};
+use super::{OKABE_ITO, Rgb};
+use crate::metrics::{CaseScores, Evaluation, Metric, Region, Summary, percentile};
 
 /// The values of some cases.
 pub(super) struct Group<'a> {
@@ -30,8 +30,53 @@ impl<'a> Group<'a> {
         Self { name, colour, cases, undefined: undefined.len() }
     }
 
+    /// One metric of a region: a group per class, in the unit of the metric's heading.
+    pub(super) fn of_classes(evaluation: &'a Evaluation, region: Region, metric: Metric) -> Vec<Self> {
+        let factor = metric.heading().1;
+        let value = move |s: &CaseScores| s.value(metric).map_or(f64::NAN, |value| value * factor);
+        let classes = evaluation.summary.iter().filter(|class| class.region == region);
+        let group = |(class, colour): (&crate::metrics::ClassSummary, &Rgb)| {
+            let label = class.class;
+            let scores = evaluation.cases.iter().filter(move |s| s.region == region && s.class == label);
+            Group::new(class.class_name.clone(), *colour, scores.map(|s| (s.case.as_str(), value(s))))
+        };
+        classes.zip(OKABE_ITO.iter().cycle()).map(group).collect()
+    }
+
     pub(super) fn values(&self) -> Vec<f64> {
         self.cases.iter().map(|case| case.1).collect()
+    }
+}
+
+/// Draws a panel with a box per group, the `extreme` case named where there is room, and says `absence` if there is no value.
+/// A scale that reaches below 0 has a line there.
+pub(super) fn draw_boxes(
+    drawing: &mut Drawing,
+    (area, y): (Rect, Scale),
+    [title, absence]: [&str; 2],
+    groups: &[Group<'_>],
+    extreme: impl Fn(&Group<'_>) -> Extreme,
+) {
+    let panel = Panel::of_slots(area, y, groups.len());
+    draw_title(drawing, panel.area, title);
+    panel.draw_y_axis(drawing);
+    if groups.iter().all(|group| group.cases.is_empty()) {
+        panel.draw_absence(drawing, absence);
+    }
+    if y.low < 0.0 {
+        panel.draw_zero(drawing);
+    }
+    for (position, group) in groups.iter().enumerate() {
+        let slot = panel.slot(position);
+        draw_box(drawing, &panel, group, slot);
+        if slot.width > 70.0 {
+            name_extreme(drawing, &panel, group, slot, extreme(group));
+        }
+        let mut lines = vec![group.name.clone(), format!("n = {}", group.cases.len())];
+        if group.undefined > 0 {
+            lines.push(format!("{} undefined", group.undefined));
+        }
+        panel.caption(drawing, position, &lines);
     }
 }
 
@@ -75,7 +120,7 @@ fn draw_cases(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, centre: f
 
 /// Writes the name of the lowest case below it, or of the highest above it; to the right of the box
 /// where that is outside the panel.
-pub(super) fn name_extreme(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, slot: Slot, extreme: Extreme) {
+fn name_extreme(drawing: &mut Drawing, panel: &Panel, group: &Group<'_>, slot: Slot, extreme: Extreme) {
     const DISTANCE: f32 = 20.0;
     let (case, down) = match extreme {
         Extreme::Lowest => (group.cases.first(), DISTANCE),

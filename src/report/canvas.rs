@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use image::{ExtendedColorType, ImageFormat, write_buffer_with_format};
 
-use super::{ReportError, Rgb};
-use crate::files::replace_file;
+use super::{ReportError, Rgb, write};
 
 /// A rectangle in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -164,20 +164,14 @@ impl Canvas {
 
     /// Writes the picture as PNG, replacing `path` in one step.
     pub(crate) fn write_png(&self, path: &Path) -> Result<(), ReportError> {
-        let failed = |source| ReportError::Write { path: path.to_owned(), source };
+        let failed =
+            |error| ReportError::Io { path: path.to_owned(), action: "write", source: std::io::Error::other(error) };
         let mut png = std::io::Cursor::new(Vec::new());
         let (width, height) = (self.width as u32, self.height as u32);
         let rgb = self.pixels.as_flattened();
-        image::write_buffer_with_format(
-            &mut png,
-            rgb,
-            width,
-            height,
-            image::ExtendedColorType::Rgb8,
-            image::ImageFormat::Png,
-        )
-        .map_err(|error| failed(std::io::Error::other(error)))?;
-        replace_file(path, png.get_ref()).map_err(failed)
+        write_buffer_with_format(&mut png, rgb, width, height, ExtendedColorType::Rgb8, ImageFormat::Png)
+            .map_err(failed)?;
+        write(path, png.get_ref())
     }
 }
 

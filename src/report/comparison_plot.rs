@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::axes::{Panel, SMALL, Scale, range};
+use super::axes::{Panel, SMALL, Scale, draw_title, range};
 use super::boxes::{Group, draw_box, short};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint, room, shortened};
@@ -61,7 +61,7 @@ fn draw_pairs(drawing: &mut Drawing, area: Rect, comparison: &Comparison, classe
         _ => Scale::distances(high),
     };
     let panel = Panel::of_slots(area, y, classes.len());
-    panel.draw_title(drawing, metric.heading().0);
+    draw_title(drawing, panel.area, metric.heading().0);
     panel.draw_y_axis(drawing);
     if all.iter().all(Vec::is_empty) {
         panel.draw_absence(drawing, "no case with both scores");
@@ -105,7 +105,7 @@ fn draw_differences(
     let margin = if high > low { 0.12 * (high - low) } else { 0.1 };
     let y = Scale::linear(low - margin, high + margin);
     let panel = Panel::of_slots(area, y, classes.len());
-    panel.draw_title(drawing, if metric == Metric::Dice { "Left minus right" } else { "Left minus right (mm)" });
+    draw_title(drawing, panel.area, if metric == Metric::Dice { "Left minus right" } else { "Left minus right (mm)" });
     panel.draw_y_axis(drawing);
     panel.draw_zero(drawing);
     let [above, below] = if metric == Metric::Dice { ["left", "right"] } else { ["right", "left"] };

@@ -55,7 +55,7 @@ fn step_scale(curves: &Curves) -> Scale {
 fn draw_loss(drawing: &mut Drawing, area: Rect, x: Scale, train: &[(u64, f64)]) {
     let points = plotted(train);
     let y = Scale::around(points.iter().map(|point| point.1));
-    draw_title(drawing, area, if y.is_log() { "Training loss (log scale)" } else { "Training loss" });
+    draw_title(drawing, area, if y.log { "Training loss (log scale)" } else { "Training loss" });
     let [every, smooth, broken] = [OKABE_ITO[5], OKABE_ITO[0], OKABE_ITO[1]].map(Paint::of);
     let every = every.faint(0.55);
     let span = (points.len() / 40).max(5);
@@ -88,7 +88,7 @@ fn draw_learning_rate(drawing: &mut Drawing, area: Rect, x: Scale, learning_rate
     let points = plotted(learning_rate);
     let y = Scale::around(points.iter().map(|point| point.1));
     let panel = Panel { area, x, y };
-    panel.draw_title(drawing, if y.is_log() { "Learning rate (log scale)" } else { "Learning rate" });
+    draw_title(drawing, panel.area, if y.log { "Learning rate (log scale)" } else { "Learning rate" });
     panel.draw_frame(drawing, "step");
     if points.is_empty() {
         panel.draw_absence(drawing, "no steps yet");

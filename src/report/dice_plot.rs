@@ -2,63 +2,38 @@
 
 use std::path::Path;
 
+use super::ReportError;
 use super::axes::{LegendEntry, Panel, SMALL, Scale, draw_legend, draw_title, range};
-use super::boxes::{Extreme, Group, draw_box, name_extreme};
+use super::boxes::{Extreme, Group, draw_boxes};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint};
-use super::{OKABE_ITO, ReportError};
-use crate::metrics::Summary;
+use crate::metrics::{Evaluation, Metric, Region, Summary};
 
-/// Draws the Dice of every case and foreground class, 1600 x 760, replacing `path` in one step; the format is as in
-/// [`super::write_curves`].
+/// Draws the Dice of every case and foreground class, whole organ, 1600 x 760, replacing `path` in one step; the format is as
+/// in [`super::write_curves`].
 ///
-/// `cases` holds a name and one Dice per class (0 to 1, NaN where undefined). Left: each case as a dot over the class's
+/// Left: each case as a dot over the class's
 /// box (quartiles, median; whiskers to the last case within 1.5 quartile ranges, Tukey 1977) with the mean as a
 /// ring and the lowest case named. Right: cases per 0.05 of Dice (finer where the range is small).
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_dice_plot(path: &Path, cases: &[(String, Vec<f64>)], class_names: &[String]) -> Result<(), ReportError> {
-    let description = format!("Box plots per class and a histogram, {} cases.", cases.len());
+pub fn write_dice_plot(path: &Path, evaluation: &Evaluation) -> Result<(), ReportError> {
+    let classes = Group::of_classes(evaluation, Region::Whole, Metric::Dice);
+    let cases = classes.iter().map(|class| class.cases.len() + class.undefined).max().unwrap_or(0);
+    let description = format!("Box plots per class and a histogram, {cases} cases.");
     let mut drawing = Drawing::new((1600, 760), "Dice per case", &description);
-    let count = cases.iter().map(|case| case.1.len()).max().unwrap_or(0).max(class_names.len());
-    let classes: Vec<Group<'_>> = (0..count).map(|class| class_dice(cases, class_names, class)).collect();
-    let (low, _) = range(classes.iter().flat_map(|class| class.cases.iter().map(|case| case.1)));
-    let scale = Scale::ratios(low, 0.02);
-    draw_boxes(&mut drawing, Rect::new(95.0, 62.0, 680.0, 610.0), scale, &classes);
+    let (low, _) = range(classes.iter().flat_map(Group::values));
+    let (area, scale) = (Rect::new(95.0, 62.0, 680.0, 610.0), Scale::ratios(low, 0.02));
+    draw_boxes(&mut drawing, (area, scale), ["Dice per case", "no defined Dice"], &classes, |_| Extreme::Lowest);
+    let key = "box: quartiles, line: median, ring: mean";
+    drawing.text(key, (area.right, area.top - 24.0), SMALL, Anchor::Right, Paint::DIM);
     draw_histogram(&mut drawing, Rect::new(885.0, 62.0, 680.0, 610.0), scale, &classes);
     drawing.write(path)
 }
 
-fn class_dice<'a>(cases: &'a [(String, Vec<f64>)], class_names: &[String], class: usize) -> Group<'a> {
-    let values = cases.iter().filter_map(|(case, dice)| dice.get(class).map(|&dice| (case.as_str(), dice)));
-    let name = class_names.get(class).cloned().unwrap_or_else(|| format!("class {}", class + 1));
-    Group::new(name, OKABE_ITO[class % OKABE_ITO.len()], values)
-}
-
-fn draw_boxes(drawing: &mut Drawing, area: Rect, y: Scale, classes: &[Group<'_>]) {
-    let panel = Panel::of_slots(area, y, classes.len());
-    panel.draw_title(drawing, "Dice per case");
-    panel.draw_y_axis(drawing);
-    let key = "box: quartiles, line: median, ring: mean";
-    drawing.text(key, (area.right, area.top - 24.0), SMALL, Anchor::Right, Paint::DIM);
-    if classes.iter().all(|class| class.cases.is_empty()) {
-        panel.draw_absence(drawing, "no defined Dice");
-    }
-    for (position, class) in classes.iter().enumerate() {
-        let slot = panel.slot(position);
-        let mut lines = vec![class.name.clone(), format!("n = {}", class.cases.len())];
-        if class.undefined > 0 {
-            lines.push(format!("{} undefined, not shown", class.undefined));
-        }
-        panel.caption(drawing, position, &lines);
-        draw_box(drawing, &panel, class, slot);
-        name_extreme(drawing, &panel, class, slot, Extreme::Lowest);
-    }
-}
-
 fn draw_histogram(drawing: &mut Drawing, area: Rect, x: Scale, classes: &[Group<'_>]) {
-    let low = x.low();
+    let low = x.low;
     let width = if low >= 0.7 { 0.02 } else { 0.05 };
     let bins = ((1.0 - low) / width).round().max(1.0) as usize;
     let counts: Vec<Vec<usize>> = classes.iter().map(|class| histogram(&class.cases, low, width, bins)).collect();
@@ -83,7 +58,7 @@ fn draw_histogram(drawing: &mut Drawing, area: Rect, x: Scale, classes: &[Group<
 
 /// A class with its mean and standard deviation.
 fn legend_entry(class: &Group<'_>) -> LegendEntry {
-    let summary = Summary::of(class.cases.iter().map(|case| Some(case.1)));
+    let summary = Summary::of(class.values().into_iter().map(Some));
     let spread = summary.standard_deviation.map_or_else(String::new, |sd| format!(" ± {sd:.3}"));
     let mean = summary.mean.map_or_else(|| "undefined".to_owned(), |mean| format!("{mean:.3}{spread}"));
     LegendEntry { name: format!("{}: {mean}", class.name), paint: Paint::of(class.colour), width: Some(12.0) }

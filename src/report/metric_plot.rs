@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::axes::{LegendEntry, Panel, SMALL, Scale, draw_legend, range};
-use super::boxes::{Extreme, Group, draw_box, name_extreme};
+use super::ReportError;
+use super::axes::{LegendEntry, SMALL, Scale, draw_legend, range};
+use super::boxes::{Extreme, Group, draw_boxes};
 use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint};
-use super::{OKABE_ITO, ReportError};
 use crate::metrics::{Evaluation, Metric, Region};
 
 /// Panels in two rows.
@@ -39,7 +39,7 @@ pub fn write_metric_plot(path: &Path, evaluation: &Evaluation, region: Region) -
     drawing.text(&part, (80.0, 26.0), 25.0, Anchor::Left, Paint::INK);
     let key = "box: quartiles, line: median, ring: mean, dots: cases; the worst case is named";
     drawing.text(key, (1710.0, 26.0), SMALL, Anchor::Right, Paint::DIM);
-    let classes = groups(evaluation, region, Metric::Dice);
+    let classes = Group::of_classes(evaluation, region, Metric::Dice);
     if classes.len() > 1 {
         let entry =
             |class: Group<'_>| LegendEntry { name: class.name, paint: Paint::of(class.colour), width: Some(12.0) };
@@ -49,23 +49,12 @@ pub fn write_metric_plot(path: &Path, evaluation: &Evaluation, region: Region) -
     for (position, metric) in PANELS.into_iter().enumerate() {
         let left = 80.0 + (position % COLUMNS) as f32 * PITCH.0;
         let top = 110.0 + (position / COLUMNS) as f32 * PITCH.1;
-        draw_panel(&mut drawing, Rect::new(left, top, WIDTH, HEIGHT), &groups(evaluation, region, metric), metric);
+        let groups = Group::of_classes(evaluation, region, metric);
+        let panel = (Rect::new(left, top, WIDTH, HEIGHT), scale(metric, &groups));
+        let texts = [metric.heading().0, "undefined in every case"];
+        draw_boxes(&mut drawing, panel, texts, &groups, |group| worst(metric, group));
     }
     drawing.write(path)
-}
-
-/// One group per class, in the unit of the metric's heading.
-fn groups(evaluation: &Evaluation, region: Region, metric: Metric) -> Vec<Group<'_>> {
-    let classes = evaluation.summary.iter().filter(|class| class.region == region);
-    let factor = metric.heading().1;
-    let group = |(position, class): (usize, &crate::metrics::ClassSummary)| {
-        let label = class.class;
-        let scores = evaluation.cases.iter().filter(move |s| s.region == region && s.class == label);
-        let value = |s: &crate::metrics::CaseScores| s.value(metric).map_or(f64::NAN, |value| value * factor);
-        let values = scores.map(|s| (s.case.as_str(), value(s)));
-        Group::new(class.class_name.clone(), OKABE_ITO[position % OKABE_ITO.len()], values)
-    };
-    classes.enumerate().map(group).collect()
 }
 
 /// Overlaps up to 1, distances from 0, signed differences around 0.
@@ -79,30 +68,6 @@ fn scale(metric: Metric, groups: &[Group<'_>]) -> Scale {
             Scale::linear(low - margin, high + margin)
         }
         _ => Scale::ratios(low, 0.07),
-    }
-}
-
-fn draw_panel(drawing: &mut Drawing, area: Rect, groups: &[Group<'_>], metric: Metric) {
-    let panel = Panel::of_slots(area, scale(metric, groups), groups.len());
-    panel.draw_title(drawing, metric.heading().0);
-    panel.draw_y_axis(drawing);
-    if groups.iter().all(|group| group.cases.is_empty()) {
-        panel.draw_absence(drawing, "undefined in every case");
-    }
-    if metric == Metric::RelativeVolumeDifference {
-        panel.draw_zero(drawing);
-    }
-    for (position, group) in groups.iter().enumerate() {
-        let slot = panel.slot(position);
-        draw_box(drawing, &panel, group, slot);
-        if slot.width > 70.0 {
-            name_extreme(drawing, &panel, group, slot, worst(metric, group));
-        }
-        let mut lines = vec![group.name.clone(), format!("n = {}", group.cases.len())];
-        if group.undefined > 0 {
-            lines.push(format!("{} undefined", group.undefined));
-        }
-        panel.caption(drawing, position, &lines);
     }
 }
 

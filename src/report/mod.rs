@@ -18,7 +18,9 @@ mod slice;
 mod svg;
 mod viewer;
 
-use std::path::PathBuf;
+use crate::files::replace_file;
+use crate::metrics::{MetricError, check_voxels};
+use std::path::{Path, PathBuf};
 
 pub use comparison_plot::write_comparison_plot;
 pub use curves::{Curves, write_curves};
@@ -52,30 +54,25 @@ fn check_maps(
     if extents.contains(&0) || !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
         return Err(ReportError::Grid { extents, spacing });
     }
-    let expected = extents.iter().product();
-    match maps.into_iter().find(|(_, found)| *found != expected) {
-        Some((what, found)) => Err(ReportError::VoxelCount { what, found, expected, extents }),
-        None => Ok(()),
-    }
+    maps.into_iter().try_for_each(|(what, voxels)| Ok(check_voxels(what, voxels, extents)?))
+}
+
+/// Replaces a file in one step.
+fn write(path: &Path, contents: &[u8]) -> Result<(), ReportError> {
+    replace_file(path, contents).map_err(|source| ReportError::Io { path: path.to_owned(), action: "write", source })
 }
 
 /// What can go wrong while drawing or writing a report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file that was to be written.
+    /// A file could not be written, or a picture for the report not be read.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The file.
         path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A picture for the report could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file that was to be read.
-        path: PathBuf,
+        /// `read` or `write`.
+        action: &'static str,
         /// Why not.
         source: std::io::Error,
     },
@@ -86,17 +83,8 @@ pub enum ReportError {
         path: PathBuf,
     },
     /// An image or label map does not have the voxel count of the grid.
-    #[error("{what} has {found} voxels, but extents {extents:?} (x, y, z) hold {expected}")]
-    VoxelCount {
-        /// `image`, `reference` or `prediction`.
-        what: &'static str,
-        /// Voxels in the slice that was given.
-        found: usize,
-        /// Voxels that the extents hold.
-        expected: usize,
-        /// Extents x, y, z in voxels.
-        extents: [usize; 3],
-    },
+    #[error(transparent)]
+    Voxels(#[from] MetricError),
     /// There is nothing to draw.
     #[error("cannot draw a volume of extents {extents:?} (x, y, z) and spacing {spacing:?} mm")]
     Grid {

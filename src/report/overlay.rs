@@ -89,6 +89,11 @@ struct Layer<'a> {
     colour: fn(u16) -> Rgb,
 }
 
+const REFERENCE: Layer<'static> =
+    Layer { name: "reference", is_reference: true, labels: &[], thickness: 2, colour: reference_colour };
+const PREDICTION: Layer<'static> =
+    Layer { name: "prediction", is_reference: false, labels: &[], thickness: 1, colour: prediction_colour };
+
 /// Draws a case to a PNG, replacing `path` in one step.
 ///
 /// Panels are [`PANEL`] pixels along the longest side shown, [`MARGIN`] apart, below a title of [`HEADER`] pixels. The
@@ -101,21 +106,8 @@ pub fn write_overlay(path: &Path, case: &OverlayCase<'_>) -> Result<(), ReportEr
 }
 
 fn layers<'a>(case: &OverlayCase<'a>) -> Vec<Layer<'a>> {
-    let reference = case.reference.map(|labels| Layer {
-        name: "reference",
-        is_reference: true,
-        labels,
-        thickness: 2,
-        colour: reference_colour as fn(u16) -> Rgb,
-    });
-    let prediction = Layer {
-        name: "prediction",
-        is_reference: false,
-        labels: case.prediction,
-        thickness: 1,
-        colour: prediction_colour,
-    };
-    reference.into_iter().chain([prediction]).collect()
+    let reference = case.reference.map(|labels| Layer { labels, ..REFERENCE });
+    reference.into_iter().chain([Layer { labels: case.prediction, ..PREDICTION }]).collect()
 }
 
 /// Draws two predictions of a case as [`write_overlay`] does one: both with outlines two pixels wide, the second over the
@@ -126,16 +118,11 @@ fn layers<'a>(case: &OverlayCase<'a>) -> Vec<Layer<'a>> {
 pub fn write_comparison_overlay(path: &Path, comparison: &ComparisonCase<'_>) -> Result<(), ReportError> {
     let case = &comparison.case;
     let [first, second] = comparison.names;
-    let of = |name, labels, colour| Layer { name, is_reference: false, labels, thickness: 2, colour };
-    let mut layers =
-        vec![of(first, case.prediction, first_colour as fn(u16) -> Rgb), of(second, comparison.second, second_colour)];
-    layers.extend(case.reference.map(|labels| Layer {
-        name: "reference",
-        is_reference: true,
-        labels,
-        thickness: 1,
-        colour: |_| [255; 3],
-    }));
+    let mut layers = vec![
+        Layer { name: first, labels: case.prediction, thickness: 2, colour: first_colour, ..PREDICTION },
+        Layer { name: second, labels: comparison.second, thickness: 2, colour: second_colour, ..PREDICTION },
+    ];
+    layers.extend(case.reference.map(|labels| Layer { labels, thickness: 1, colour: |_| [255; 3], ..REFERENCE }));
     draw(path, case, &layers)
 }
 

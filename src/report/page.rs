@@ -9,9 +9,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::svg::{escaped, inline};
-use super::{ReportError, ViewerCase};
-use crate::files::replace_file;
-use crate::metrics::{COLUMNS, CaseScores, ClassSummary, Evaluation, Metric, Region, Summary};
+use super::{ReportError, ViewerCase, write};
+use crate::metrics::{COLUMNS, CaseScores, ClassSummary, Evaluation, Metric, Region, Summary, numbers};
 
 /// What goes into a report, in the order of the page.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +68,7 @@ pub fn write_report(path: &Path, report: &Report<'_>) -> Result<(), ReportError>
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
         policy(&scripts)
     );
-    replace_file(path, html.as_bytes()).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+    write(path, html.as_bytes())
 }
 
 /// Nothing is loaded from anywhere, and no style or script runs but those of the program.
@@ -161,9 +160,7 @@ fn case_table(evaluation: &Evaluation) -> String {
 }
 
 fn case_row(scores: &CaseScores) -> String {
-    let number =
-        |value: Option<f64>, decimals: usize| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.decimals$}"));
-    let numbers = COLUMNS.iter().map(|(metric, _, decimals)| number(scores.value(*metric), *decimals));
+    let numbers = numbers("–", |metric| scores.value(metric)).into_iter();
     row(&[&scores.case, &scores.class_name, scores.region.key()], numbers, scores.presence.note())
 }
 
@@ -191,7 +188,8 @@ fn figure(caption: &str, image: &Path) -> Result<String, ReportError> {
         "svg" => "image/svg+xml",
         _ => return Err(ReportError::Format { path: image.to_owned() }),
     };
-    let bytes = std::fs::read(image).map_err(|source| ReportError::Read { path: image.to_owned(), source })?;
+    let failed = |source| ReportError::Io { path: image.to_owned(), action: "read", source };
+    let bytes = std::fs::read(image).map_err(failed)?;
     let caption = escaped(caption);
     let picture = inline(&bytes).unwrap_or_else(|| {
         format!("<img alt=\"{caption}\" src=\"data:{media_type};base64,{}\">", STANDARD.encode(bytes))

@@ -122,6 +122,7 @@ fn lines(caption: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::MetricError;
 
     #[test]
     fn captions_break_between_transformations() {
@@ -134,7 +135,10 @@ mod tests {
     fn maps_that_do_not_fill_the_extents_are_refused() {
         let tile = SampleTile { caption: Vec::new(), image: vec![0.0; 8], labels: vec![0; 7] };
         let grid = SampleGrid { title: "", tiles: &[tile], extents: [2; 3], spacing: [1.0; 3] };
-        assert!(matches!(check(&grid), Err(ReportError::VoxelCount { found: 7, expected: 8, .. })));
+        assert!(matches!(
+            check(&grid),
+            Err(ReportError::Voxels(MetricError::VoxelCount { found: 7, expected: 8, .. }))
+        ));
         assert!(matches!(check(&SampleGrid { tiles: &[], ..grid }), Err(ReportError::Grid { .. })));
     }
 }

@@ -19,28 +19,16 @@ impl Plane {
     /// Volume axes (0 x, 1 y, 2 z) along columns, rows and through the plane. Columns and rows both run from the axis's
     /// high end to its low end.
     pub(crate) fn axes(self) -> [usize; 3] {
-        match self {
-            Self::Axial => [0, 1, 2],
-            Self::Sagittal => [1, 2, 0],
-            Self::Coronal => [0, 2, 1],
-        }
+        [[0, 1, 2], [1, 2, 0], [0, 2, 1]][self as usize]
     }
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Axial => "axial",
-            Self::Sagittal => "sagittal",
-            Self::Coronal => "coronal",
-        }
+        ["axial", "sagittal", "coronal"][self as usize]
     }
 
     /// Letters of the patient's directions at the picture's left, right, top and bottom.
     pub(crate) fn directions(self) -> [&'static str; 4] {
-        match self {
-            Self::Axial => ["R", "L", "A", "P"],
-            Self::Sagittal => ["A", "P", "S", "I"],
-            Self::Coronal => ["R", "L", "S", "I"],
-        }
+        [["R", "L", "A", "P"], ["A", "P", "S", "I"], ["R", "L", "S", "I"]][self as usize]
     }
 }
 

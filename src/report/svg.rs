@@ -8,8 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::canvas::{Anchor, Canvas, Rect, text_width};
-use super::{ReportError, Rgb};
-use crate::files::replace_file;
+use super::{ReportError, Rgb, write};
 
 /// How every drawing begins.
 const OPENING: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\"";
@@ -153,8 +152,7 @@ impl Drawing {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
             return self.painted().write_png(path);
         }
-        let failed = |source| ReportError::Write { path: path.to_owned(), source };
-        replace_file(path, self.to_svg().as_bytes()).map_err(failed)
+        write(path, self.to_svg().as_bytes())
     }
 
     fn to_svg(&self) -> String {

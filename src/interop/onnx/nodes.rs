@@ -104,13 +104,8 @@ impl<'a> Nodes<'a> {
         let channels = |value| self.inference.graph.spec(value).channels();
         let (from, to) = (channels(node.inputs[0]), channels(node.outputs[0]));
         let name = format!("{}.channels", node.name);
-        let indices = (0..to as i64).flat_map(|c| (c % from as i64).to_le_bytes()).collect();
-        self.constants.push(TensorProto {
-            dims: integers(&[to]),
-            data_type: INT64,
-            name: name.clone(),
-            raw_data: indices,
-        });
+        let raw_data = (0..to as i64).flat_map(|c| (c % from as i64).to_le_bytes()).collect();
+        self.constants.push(TensorProto { dims: integers(&[to]), data_type: INT64, name: name.clone(), raw_data });
         name
     }
 }

@@ -4,8 +4,8 @@ use super::{Progress, Run};
 use crate::data::Case;
 use crate::data::dataset::case_name;
 use crate::data::io::{case_of, output_name};
-use crate::evaluate::figures::{CaseFiles, viewer_cases};
-use crate::evaluate::{EvaluateError, PairFiles, Scoring, evaluate_pairs};
+use crate::evaluate::figures::viewer_cases;
+use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
@@ -49,35 +49,32 @@ impl<P: Progress> Run<'_, P> {
             ended.map_or(Ok(()), Err)?;
             segmented?;
         }
-        let pair = |case: &Case| {
-            let name = output_name(&case.image);
-            let case_name = case_of(&name).unwrap_or(&name).to_owned();
-            PairFiles { case: case_name, prediction: predictions.join(&name), label: case.label.clone() }
-        };
-        let pairs: Vec<PairFiles> = cases.iter().map(pair).collect();
         let classes = self.preprocessing.label_classes(self.network.classes);
-        let evaluation = evaluate_pairs(&pairs, &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
-            .map_err(|error| train_error(error, &predictions))?;
-        evaluation.write_csv(&folder.join("scores.csv"))?;
-        evaluation.write_json(&folder.join("scores.json"))?;
+        let evaluation =
+            evaluate_pairs(&self.test_files(cases), &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
+                .map_err(|error| train_error(error, &predictions))?;
+        evaluation.write(&folder)?;
         let step = self.trainer.step_count();
         self.log.write(&Event::Test { step, mean_dice: crate::evaluate::mean_dice(&evaluation) });
         Ok(Some(evaluation))
     }
 
+    fn test_files(&self, cases: &[Case]) -> Vec<CaseFiles> {
+        let files = |case: &Case| {
+            let name = output_name(&case.image);
+            let prediction = self.settings.out.join("test").join("predictions").join(&name);
+            let case_name = case_name(case_of(&name).unwrap_or(&name));
+            CaseFiles { case: case_name, prediction, label: case.label.clone(), image: Some(case.image.clone()) }
+        };
+        cases.iter().map(files).collect()
+    }
+
     /// The worst, the median and the best of the test cases, drawn into `test/overlays/`.
     fn viewer(&self, evaluation: &Evaluation, cases: &[Case]) -> Result<Vec<ViewerCase>, TrainError> {
-        let folder = self.settings.out.join("test");
-        let files = cases.iter().map(|case| {
-            let name = output_name(&case.image);
-            let prediction = folder.join("predictions").join(&name);
-            let case_name = case_name(case_of(&name).unwrap_or(&name));
-            CaseFiles { case: case_name, image: case.image.clone(), label: case.label.clone(), prediction }
-        });
-        let overlays = folder.join("overlays");
+        let overlays = self.settings.out.join("test").join("overlays");
         create(&overlays)?;
         let classes = self.preprocessing.label_classes(self.network.classes);
-        viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(&classes), &overlays)
+        viewer_cases(evaluation, &self.test_files(cases), Some(&classes), &overlays)
             .map_err(|error| train_error(error, &overlays))
     }
 
