@@ -17,13 +17,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> sum: array<f32>;
 
 @compute @workgroup_size(256)
-fn accumulate(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn accumulate(invocation: Invocation) {
     let first_micro_step = step.first_micro_step != 0u;
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
     for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
         // Chosen, not multiplied by 0: what an earlier step left may be infinite.
         var before = 0.0;

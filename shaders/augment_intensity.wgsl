@@ -49,12 +49,8 @@ fn curve(t: f32, gamma: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn augment_intensity(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn augment_intensity(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
@@ -73,7 +69,7 @@ fn augment_intensity(
     let biased = parameters[n + 12u] != 0.0;
     let bias = bias_row(n + 13u, centred(line.z, params.depth), centred(line.y, params.height));
     let first_of_sample = (line.z * params.height + line.y) * params.width;
-    for (var x = local; x < params.width; x += 64u) {
+    for (var x = invocation.local; x < params.width; x += 64u) {
         var v = image[row * params.width + x];
         if biased {
             let at = centred(x, params.width);

@@ -26,12 +26,8 @@ fn between(line: u32, below: u32, above: u32, t: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn augment_low_resolution(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn augment_low_resolution(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
@@ -41,7 +37,7 @@ fn augment_low_resolution(
     let ty = tables + 3u * (params.depth + line.y);
     let planes = line.sample * params.depth + vec2<u32>(u32(parameters[tz]), u32(parameters[tz + 1u]));
     let rows = vec2<u32>(u32(parameters[ty]), u32(parameters[ty + 1u]));
-    for (var x = local; x < params.width; x += 64u) {
+    for (var x = invocation.local; x < params.width; x += 64u) {
         let tx = tables + 3u * (params.depth + params.height + x);
         let below = u32(parameters[tx]);
         let above = u32(parameters[tx + 1u]);

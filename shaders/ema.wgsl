@@ -20,16 +20,12 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> averages: array<f32>;
 
 @compute @workgroup_size(256)
-fn ema(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn ema(invocation: Invocation) {
     if !is_finite(norm[0]) {
         return;
     }
     let weight = step.average;
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
     for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
         let before = averages[i];
         averages[i] = before + weight * (parameters[i] - before);

@@ -17,12 +17,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
-fn prelu(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn prelu(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     if at.row >= at.end {
         return;
     }

@@ -24,12 +24,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> sums: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
-fn prelu_grad(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn prelu_grad(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     var slope_sum = Element();
     var sum = Element();
     let slope = unpacked(slopes[min(at.channel, params.rows.channels - 1u)]);
@@ -42,8 +38,8 @@ fn prelu_grad(
         slope_sum += select(x * upstream, Element(), x > Element());
         sum += gradient;
     }
-    let slope_total = sum_groups(local, params.rows.block, params.rows.groups, slope_sum);
-    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
+    let slope_total = sum_groups(invocation.local, params.rows.block, params.rows.groups, slope_sum);
+    let total = sum_groups(invocation.local, params.rows.block, params.rows.groups, sum);
     if at.leads {
         let to = at.tile * params.rows.channels + at.channel;
         slope_sums[to] = packed(slope_total);

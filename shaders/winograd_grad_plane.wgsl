@@ -25,10 +25,7 @@ fn load_line(at: u32, exists: bool) -> Four {
 }
 
 @compute @workgroup_size(64)
-fn winograd_grad_plane(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_grad_plane(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let element = workgroup.x * 64u + local;
     let row = workgroup.y;
     let tile_x = element / params.padded_channels;
