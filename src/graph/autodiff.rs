@@ -181,6 +181,18 @@ impl Vjp<'_> {
         self.graph.append(Box::new(op), inputs)
     }
 
+    /// Appends a node whose one output is added to the gradient of input `i`, if that is wanted.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn contribute_node(&mut self, i: usize, op: impl Op + 'static, inputs: &[ValueId]) -> Result<(), ShapeError> {
+        if self.needs(i) {
+            let gradient = self.add(op, inputs)?;
+            self.contribute(i, gradient);
+        }
+        Ok(())
+    }
+
     /// Adds `gradient` to the gradient of input `i`.
     pub fn contribute(&mut self, i: usize, gradient: ValueId) {
         self.contributions.push((self.inputs[i], gradient));

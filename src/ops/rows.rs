@@ -6,7 +6,7 @@
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::tensor::TensorSpec;
+use crate::tensor::{DType, TensorSpec};
 
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 256;
@@ -81,6 +81,19 @@ impl Rows {
 pub(super) fn matrix(spec: &TensorSpec) -> (usize, usize) {
     let channels = spec.channels();
     (spec.elements() / channels.max(1), channels)
+}
+
+/// Whether the elements are f32 and the last axis is channels.
+pub(super) fn has_channels(spec: &TensorSpec) -> bool {
+    spec.dtype == DType::F32 && !spec.shape.is_empty()
+}
+
+/// `spec` with another number of channels.
+pub(super) fn with_channels(spec: &TensorSpec, channels: usize) -> TensorSpec {
+    let mut shape = spec.shape.clone();
+    shape.pop();
+    shape.push(channels);
+    TensorSpec { shape, dtype: spec.dtype }
 }
 
 /// The columns that a sum over rows leaves.

@@ -1,7 +1,7 @@
 //! The weight gradient: transforms of the input and of the output's gradient, sums over tiles, and the way back to taps.
 
 use super::tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
-use super::{Division, WeightFrequencies, emit_input_plane, pairs_grid};
+use super::{Division, WeightFrequencies, emit_plane, pairs_grid};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 use crate::ops::conv3d::geometry::Geometry;
@@ -66,11 +66,9 @@ impl TileSums for SumsByColumns {
         tiling: &Tiling,
         chunk: &Chunk,
         y: &Frequencies,
-        [lines, frequencies]: [Operand; 2],
+        lines_and_frequencies: [Operand; 2],
     ) {
-        let width = element_width(y.channels, at.target());
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, y, width, false);
-        at.emit(dispatch.read(lines).write(frequencies).grid(tiling.padded_plane_grid(y, width)));
+        emit_plane(at, "winograd_grad_plane", tiling, chunk, y, lines_and_frequencies);
     }
 
     fn emit_sums(&self, at: &mut Lowering<'_>, [f, y]: [&Frequencies; 2], part: Part, operands: [Operand; 3]) {
@@ -119,7 +117,7 @@ pub(super) fn emit(at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
         for slice in Slice::parts(division.count) {
             let f = tiling.frequencies(chunk, slice, cin);
             let y = tiling.frequencies(chunk, slice, cout);
-            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
+            emit_plane(at, "winograd_input_plane", tiling, chunk, &f, [input_lines, input_frequencies]);
             sums.emit_grad_plane(at, tiling, chunk, &y, [grad_lines, grad_frequencies]);
             let part = Part { sums: weights.batch(slice), add: i > 0 };
             sums.emit_sums(at, [&f, &y], part, [input_frequencies, grad_frequencies, sum]);

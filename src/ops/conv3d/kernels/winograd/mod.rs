@@ -122,12 +122,8 @@ impl Family for Winograd {
         costs.gemm * work.gemm_flops as f64 + costs.frequency * frequencies
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Forward, operands);
-    }
-
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Backward, operands);
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        emit(at, g, direction, operands);
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
@@ -193,7 +189,7 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
             }
             let f = tiling.frequencies(chunk, slice, from);
             let r = tiling.frequencies(chunk, slice, to);
-            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
+            emit_plane(at, "winograd_input_plane", tiling, chunk, &f, [input_lines, input_frequencies]);
             let gemm = Gemm {
                 batch: PLANE * slice.count,
                 extents: [r.panels * PANEL, r.padded, f.padded],
@@ -225,17 +221,17 @@ fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
     [pairs.div_ceil(64) as u32, other as u32, 1]
 }
 
-/// Emits a transform of the input along y and x to frequencies.
-fn emit_input_plane(
+/// Emits a transform of lines along y and x to frequencies.
+fn emit_plane(
     at: &mut Lowering<'_>,
+    shader: &'static str,
     tiling: &Tiling,
     chunk: &Chunk,
     f: &Frequencies,
-    [partial, frequencies]: [Operand; 2],
+    [lines, frequencies]: [Operand; 2],
 ) {
     let width = element_width(f.channels, at.target());
-    let dispatch =
-        tiling.write(Dispatch::new("winograd_input_plane"), chunk, f, width, false).read(partial).write(frequencies);
+    let dispatch = tiling.write(Dispatch::new(shader), chunk, f, width, false).read(lines).write(frequencies);
     at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
 }
 
