@@ -9,23 +9,10 @@
 // Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row
 // Traffic  8 bytes per voxel
 // Oracle   augment::Intensity::reference
-#import grid
-#import line
+#import image_rows
 #import random
 
 const PARAMETERS: u32 = 32u;
-
-struct Params {
-    depth: u32,
-    height: u32,
-    width: u32,
-    rows: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> image: array<f32>;
-@group(0) @binding(2) var<storage, read> parameters: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
 // The middle of an axis is 0, its ends are -1 and 1.
 fn centred(at: u32, extent: u32) -> f32 {

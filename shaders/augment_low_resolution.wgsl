@@ -5,20 +5,7 @@
 // Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row
 // Traffic  8 bytes per voxel, 7 more voxels and 3 numbers from the cache
 // Oracle   augment::LowResolution::reference
-#import grid
-#import line
-
-struct Params {
-    depth: u32,
-    height: u32,
-    width: u32,
-    rows: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> image: array<f32>;
-@group(0) @binding(2) var<storage, read> parameters: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+#import image_rows
 
 fn between(line: u32, below: u32, above: u32, t: f32) -> f32 {
     let a = image[line + below];

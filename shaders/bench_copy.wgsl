@@ -6,18 +6,14 @@
 // Oracle   profile::CopyLoop::reference
 #import grid
 
-struct Params {
-    vectors: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> vectors: u32;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn bench_copy(invocation: Invocation) {
     let first = workgroup_number(invocation) * 256u + invocation.local;
-    for (var i = first; i < min(first + 256u, params.vectors); i += 64u) {
+    for (var i = first; i < min(first + 256u, vectors); i += 64u) {
         output[i] = input[i];
     }
 }

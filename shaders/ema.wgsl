@@ -9,11 +9,7 @@
 #import grid
 #import step
 
-struct Params {
-    elements: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> step: StepScalars;
 @group(0) @binding(2) var<storage, read> norm: array<u32>;
 @group(0) @binding(3) var<storage, read> parameters: array<f32>;
@@ -26,7 +22,7 @@ fn ema(invocation: Invocation) {
     }
     let weight = step.average;
     let first = workgroup_number(invocation) * 1024u + invocation.local;
-    for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
+    for (var i = first; i < min(first + 1024u, elements); i += 256u) {
         let before = averages[i];
         averages[i] = before + weight * (parameters[i] - before);
     }

@@ -1,6 +1,6 @@
 use super::PreluGrad;
 use super::case::{Bound, Case, Draw};
-use super::rows::{Columns, Rows, emit_sum, has_channels, matrix};
+use super::rows::{Columns, Rows, emit_sums, has_channels, matrix};
 use crate::graph::{Graph, Lowering, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ impl Op for ChannelSum {
         let (rows, channels) = matrix(at.input_spec(0));
         let rows = Rows::summed(1, rows, channels);
         let partial = rows.dispatch("channel_sum", at.target()).read(at.input(0));
-        emit_sum(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, at.output(0));
+        emit_sums(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, &[at.output(0)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -1,5 +1,5 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, element_width, emit_channel_sums, has_channels, matrix};
+use super::rows::{Columns, Rows, element_width, emit_sums, has_channels, matrix};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
@@ -80,7 +80,8 @@ impl Op for PreluGrad {
         let rows = Rows::summed(1, rows, channels / width);
         let dispatch = rows.dispatch("prelu_grad", at.target()).pairs(width > 1);
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2)).write(at.output(0));
-        emit_channel_sums(at, &rows, width, dispatch, &[at.output(1), at.output(2)]);
+        let columns = Columns { per_channel: width, over_samples: true };
+        emit_sums(at, &rows, columns, dispatch, &[at.output(1), at.output(2)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
