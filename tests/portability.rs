@@ -8,6 +8,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::HashSet;
 use support::{as_gpu, llvmpipe};
 use vnet_engine::kernel::{Algorithms, DeviceLimits, Kernel, SHADERS, Target};
+use vnet_engine::registry::Choice;
 use vnet_engine::train::{Preset, Trainer};
 
 /// The kernels of the presets' training plans, of every operation's test cases, of every optimiser, and the loops of the roofline.
@@ -25,7 +26,7 @@ fn kernels() -> Vec<Kernel> {
                     let mut config = preset.config();
                     config.training.ema_decay = 0.99;
                     for loss in ["dice_cross_entropy", "weighted_cross_entropy"] {
-                        config.training.loss = serde_json::from_value(loss.into()).expect("a loss");
+                        config.training.loss = Choice::named(loss);
                         let network = config.network(classes);
                         let planned = Trainer::plan_for(&network, &config.trainer_settings(), patch, &target);
                         kernels.extend(planned.expect("the preset fits").1.kernels);
