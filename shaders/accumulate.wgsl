@@ -7,24 +7,16 @@
 #import grid
 #import step
 
-struct Params {
-    elements: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> step: StepScalars;
 @group(0) @binding(2) var<storage, read> gradient: array<f32>;
 @group(0) @binding(3) var<storage, read_write> sum: array<f32>;
 
 @compute @workgroup_size(256)
-fn accumulate(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn accumulate(invocation: Invocation) {
     let first_micro_step = step.first_micro_step != 0u;
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
-    for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
+    for (var i = first; i < min(first + 1024u, elements); i += 256u) {
         // Chosen, not multiplied by 0: what an earlier step left may be infinite.
         var before = 0.0;
         if !first_micro_step {

@@ -35,11 +35,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> second_moments: array<f32>;
 
 @compute @workgroup_size(256)
-fn adam(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn adam(invocation: Invocation) {
     let norm_bits = norm[0];
     if !is_finite(norm_bits) {
         return;
@@ -50,7 +46,7 @@ fn adam(
     let weight_decay = select(params.weight_decay, 0.0, decoupled);
     let of_first = step.rule[0];  // learning_rate / (1 - beta1^step)
     let of_second = step.rule[1]; // 1 / sqrt(1 - beta2^step)
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
     for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
         var parameter = parameters[i];
         var g = clip * gradients[i];

@@ -18,13 +18,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(64)
-fn add(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let first = linear_workgroup(workgroup, grid) * params.share;
-    for (var i = first + local; i < min(first + params.share, params.elements); i += 64u) {
+fn add(invocation: Invocation) {
+    let first = workgroup_number(invocation) * params.share;
+    for (var i = first + invocation.local; i < min(first + params.share, params.elements); i += 64u) {
         output[i] = packed(unpacked(a[i]) + unpacked(b[i]));
     }
 }

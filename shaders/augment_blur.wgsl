@@ -23,18 +23,14 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(64)
-fn augment_blur(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn augment_blur(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
     let numbers = row / params.rows_of_sample * u32(RADIUS + 1);
     let centre = parameters[numbers];
-    for (var x = local; x < params.width; x += 64u) {
+    for (var x = invocation.local; x < params.width; x += 64u) {
         let voxel = row * params.width + x;
         if centre == 1.0 {
             output[voxel] = image[voxel];

@@ -9,23 +9,10 @@
 // Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row
 // Traffic  8 bytes per voxel
 // Oracle   augment::Intensity::reference
-#import grid
-#import line
+#import image_rows
 #import random
 
 const PARAMETERS: u32 = 32u;
-
-struct Params {
-    depth: u32,
-    height: u32,
-    width: u32,
-    rows: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> image: array<f32>;
-@group(0) @binding(2) var<storage, read> parameters: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
 // The middle of an axis is 0, its ends are -1 and 1.
 fn centred(at: u32, extent: u32) -> f32 {
@@ -49,12 +36,8 @@ fn curve(t: f32, gamma: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn augment_intensity(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn augment_intensity(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
@@ -73,7 +56,7 @@ fn augment_intensity(
     let biased = parameters[n + 12u] != 0.0;
     let bias = bias_row(n + 13u, centred(line.z, params.depth), centred(line.y, params.height));
     let first_of_sample = (line.z * params.height + line.y) * params.width;
-    for (var x = local; x < params.width; x += 64u) {
+    for (var x = invocation.local; x < params.width; x += 64u) {
         var v = image[row * params.width + x];
         if biased {
             let at = centred(x, params.width);

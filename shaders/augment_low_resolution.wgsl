@@ -5,20 +5,7 @@
 // Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row
 // Traffic  8 bytes per voxel, 7 more voxels and 3 numbers from the cache
 // Oracle   augment::LowResolution::reference
-#import grid
-#import line
-
-struct Params {
-    depth: u32,
-    height: u32,
-    width: u32,
-    rows: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> image: array<f32>;
-@group(0) @binding(2) var<storage, read> parameters: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+#import image_rows
 
 fn between(line: u32, below: u32, above: u32, t: f32) -> f32 {
     let a = image[line + below];
@@ -26,12 +13,8 @@ fn between(line: u32, below: u32, above: u32, t: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn augment_low_resolution(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn augment_low_resolution(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
@@ -41,7 +24,7 @@ fn augment_low_resolution(
     let ty = tables + 3u * (params.depth + line.y);
     let planes = line.sample * params.depth + vec2<u32>(u32(parameters[tz]), u32(parameters[tz + 1u]));
     let rows = vec2<u32>(u32(parameters[ty]), u32(parameters[ty + 1u]));
-    for (var x = local; x < params.width; x += 64u) {
+    for (var x = invocation.local; x < params.width; x += 64u) {
         let tx = tables + 3u * (params.depth + params.height + x);
         let below = u32(parameters[tx]);
         let above = u32(parameters[tx + 1u]);

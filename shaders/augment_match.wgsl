@@ -36,12 +36,8 @@ fn interval(value: f32, from_first: u32) -> u32 {
 }
 
 @compute @workgroup_size(64)
-fn augment_match(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let tile = linear_workgroup(workgroup, grid);
+fn augment_match(invocation: Invocation) {
+    let tile = workgroup_number(invocation);
     let sample = tile / params.tiles;
     if sample >= params.samples {
         return;
@@ -50,7 +46,7 @@ fn augment_match(
     let end = min(first + 1024u, params.voxels);
     let numbers = sample * (1u + 2u * params.quantiles);
     let matched = parameters[numbers] != 0.0;
-    for (var v = first + local; v < end; v += 64u) {
+    for (var v = first + invocation.local; v < end; v += 64u) {
         let i = sample * params.voxels + v;
         var value = image[i];
         if matched {

@@ -98,20 +98,16 @@ fn heaviest(near: vec4<u32>, far: vec4<u32>, near_weights: vec4<f32>, far_weight
 }
 
 @compute @workgroup_size(64)
-fn augment_resample(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn augment_resample(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
     let line = line_of(row, params.depth, params.height);
     let numbers = line.sample * PARAMETERS;
-    if local < 15u {
-        let component = local / CONTROL_POINTS;
-        row_points[local] = row_point(numbers, line.z, line.y, component, local - component * CONTROL_POINTS);
+    if invocation.local < 15u {
+        let component = invocation.local / CONTROL_POINTS;
+        row_points[invocation.local] = row_point(numbers, line.z, line.y, component, invocation.local - component * CONTROL_POINTS);
     }
     workgroupBarrier();
     var start: vec3<f32>;
@@ -123,7 +119,7 @@ fn augment_resample(
     }
     let source = vec3<i32>(i32(params.source_depth), i32(params.source_height), i32(params.source_width));
     let first_voxel = line.sample * params.source_depth * params.source_height * params.source_width;
-    for (var x = local; x < params.width; x += 64u) {
+    for (var x = invocation.local; x < params.width; x += 64u) {
         let along = cell(x, params.cells_per_voxel_x);
         var displacement: vec3<f32>;
         for (var c = 0u; c < 3u; c++) {

@@ -6,22 +6,14 @@
 // Oracle   profile::CopyLoop::reference
 #import grid
 
-struct Params {
-    vectors: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> vectors: u32;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
-fn bench_copy(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let first = linear_workgroup(workgroup, grid) * 256u + local;
-    for (var i = first; i < min(first + 256u, params.vectors); i += 64u) {
+fn bench_copy(invocation: Invocation) {
+    let first = workgroup_number(invocation) * 256u + invocation.local;
+    for (var i = first; i < min(first + 256u, vectors); i += 64u) {
         output[i] = input[i];
     }
 }

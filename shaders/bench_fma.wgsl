@@ -29,14 +29,10 @@ fn advance(x: Chains, factor: vec4<f32>, offset: vec4<f32>) -> Chains {
 }
 
 @compute @workgroup_size(64)
-fn bench_fma(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn bench_fma(invocation: Invocation) {
     let factor = vec4(params.factor);
     let offset = vec4(params.offset);
-    let first = vec4(f32(local)) + vec4(0.0, 1.0, 2.0, 3.0);
+    let first = vec4(f32(invocation.local)) + vec4(0.0, 1.0, 2.0, 3.0);
     var x = Chains(first, first + vec4(4.0), first + vec4(8.0));
     for (var i = 0u; i < params.iterations; i++) {
         x = advance(x, factor, offset);
@@ -48,7 +44,7 @@ fn bench_fma(
         x = advance(x, factor, offset);
         x = advance(x, factor, offset);
     }
-    let i = linear_workgroup(workgroup, grid) * 64u + local;
+    let i = workgroup_number(invocation) * 64u + invocation.local;
     if i < params.elements {
         output[i] = dot(x.a + x.b + x.c, vec4(1.0));
     }

@@ -20,12 +20,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
-fn channel_copy(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn channel_copy(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     let from_channel = params.input_start + at.channel;
     let to_channel = params.output_start + at.channel;
     for (var row = at.row; row < at.end; row += params.rows.groups) {

@@ -9,27 +9,19 @@
 #import rows
 #import reduce
 
-struct Params {
-    rows: Rows,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> rows: Rows;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn channel_sum(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn channel_sum(invocation: Invocation) {
+    let at = share(rows, invocation);
     var sum = 0.0;
-    for (var row = at.row; row < at.end; row += params.rows.groups) {
-        sum += input[row * params.rows.channels + at.channel];
+    for (var row = at.row; row < at.end; row += rows.groups) {
+        sum += input[row * rows.channels + at.channel];
     }
-    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
+    let total = sum_groups(invocation.local, rows.block, rows.groups, sum);
     if at.leads {
-        output[at.tile * params.rows.channels + at.channel] = total;
+        output[at.tile * rows.channels + at.channel] = total;
     }
 }

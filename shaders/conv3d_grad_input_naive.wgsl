@@ -29,13 +29,9 @@ fn is_window(shifted: u32, stride: u32, windows: u32) -> bool {
 }
 
 @compute @workgroup_size(64)
-fn conv3d_grad_input_naive(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn conv3d_grad_input_naive(invocation: Invocation) {
     let g = params.g;
-    let element = (params.first_workgroup + linear_workgroup(workgroup, grid)) * 64u + local;
+    let element = (params.first_workgroup + workgroup_number(invocation)) * 64u + invocation.local;
     var voxel = element / g.in_channels;
     let ci = element % g.in_channels;
     let x = voxel % g.in_w;

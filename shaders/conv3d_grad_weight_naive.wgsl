@@ -20,13 +20,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> grad_weight: array<f32>;
 
 @compute @workgroup_size(64)
-fn conv3d_grad_weight_naive(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn conv3d_grad_weight_naive(invocation: Invocation) {
     let g = params.g;
-    let element = (params.first_workgroup + linear_workgroup(workgroup, grid)) * 64u + local;
+    let element = (params.first_workgroup + workgroup_number(invocation)) * 64u + invocation.local;
     let channels = g.in_channels * g.out_channels;
     let co = element % g.out_channels;
     let ci = element / g.out_channels % g.in_channels;

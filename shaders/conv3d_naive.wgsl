@@ -22,13 +22,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(64)
-fn conv3d_naive(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn conv3d_naive(invocation: Invocation) {
     let g = params.g;
-    let element = (params.first_workgroup + linear_workgroup(workgroup, grid)) * 64u + local;
+    let element = (params.first_workgroup + workgroup_number(invocation)) * 64u + invocation.local;
     var voxel = element / g.out_channels;
     let co = element % g.out_channels;
     let ox = voxel % g.out_w;

@@ -10,6 +10,7 @@
 // Bounds     any extents and channels; voxels outside are zero
 // Oracle     conv3d_naive, conv3d_grad_input_naive
 #import grid
+#import same5
 #import row_tile
 #import tile_output
 
@@ -17,27 +18,6 @@ override INVOCATIONS: u32;
 
 const CHUNK = 16u;
 const STAGED = CHUNK * 10u;
-
-struct Params {
-    rows: u32,
-    depth: u32,
-    height: u32,
-    width: u32,
-    in_channels: u32,
-    out_channels: u32,
-    tap_step: u32,
-    in_step: u32,
-    out_step: u32,
-    flip: u32,
-    with_bias: u32,
-    first_workgroup: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
 // [channel of the chunk][tap along x][half of the output channels]
 var<workgroup> staged: array<vec4<f32>, STAGED>;
@@ -81,17 +61,13 @@ fn store_tile(row: u32, x: u32, channel: u32, tile: Tile) {
 }
 
 @compute @workgroup_size(INVOCATIONS)
-fn conv3d_same5(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let number = params.first_workgroup + linear_workgroup(workgroup, grid);
+fn conv3d_same5(invocation: Invocation) {
+    let number = params.first_unit + workgroup_number(invocation);
     let tiles = (params.width + 7u) / 8u;
     let blocks = (params.out_channels + 7u) / 8u;
     let x = number % tiles * 8u;
     let out_channel = number / tiles % blocks * 8u;
-    let row = number / (tiles * blocks) * INVOCATIONS + local;
+    let row = number / (tiles * blocks) * INVOCATIONS + invocation.local;
     let plane = row / params.height;
     let y = row % params.height;
     let z = plane % params.depth;
@@ -120,7 +96,7 @@ fn conv3d_same5(
         for (var first = 0u; first < params.in_channels; first += CHUNK) {
             let count = min(CHUNK, params.in_channels - first);
             workgroupBarrier();
-            stage(kzy, first, count, out_channel, local);
+            stage(kzy, first, count, out_channel, invocation.local);
             workgroupBarrier();
             for (var i = 0u; i < count; i += 1u) {
                 let base = input_base + first + i;

@@ -10,17 +10,7 @@
 // Bounds     any extents and channels; voxels outside are zero. Rows are added in ascending order: no atomics
 // Oracle     conv3d_grad_weight_naive
 #import grid
-#import outer_product
-
-override SPLITS: u32;
-override IN_BLOCKS: u32;
-override OUT_BLOCKS: u32;
-override INVOCATIONS: u32;
-// SPLITS * IN_BLOCKS * (SEGMENT + 4) and SPLITS * OUT_BLOCKS * SEGMENT
-override INPUTS: u32;
-override GRADS: u32;
-
-const SEGMENT = 8u;
+#import split_k
 
 struct Params {
     rows: u32,
@@ -32,29 +22,6 @@ struct Params {
     // Groups of SPLITS splits; split s has the rows s, s + splits, s + 2 * splits, ...
     groups: u32,
     first_workgroup: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
-
-// [row][voxel][block of four channels]
-var<workgroup> inputs: array<vec4<f32>, INPUTS>;
-var<workgroup> grads: array<vec4<f32>, GRADS>;
-
-fn input_at(at: u32, channel: u32) -> f32 {
-    if channel < params.in_channels {
-        return input[at + channel];
-    }
-    return 0.0;
-}
-
-fn grad_at(at: u32, channel: u32) -> f32 {
-    if channel < params.out_channels {
-        return grad_output[at + channel];
-    }
-    return 0.0;
 }
 
 // The input row that row `row` meets at tap row `kzy`, or `rows` when that lies outside.
@@ -78,12 +45,7 @@ fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, lo
         var value = vec4(0.0);
         if row < params.rows && ix < params.width {
             let at = (row * params.width + ix) * params.in_channels;
-            value = vec4(
-                input_at(at, channel),
-                input_at(at, channel + 1u),
-                input_at(at, channel + 2u),
-                input_at(at, channel + 3u),
-            );
+            value = inputs_at(at, channel);
         }
         inputs[i] = value;
     }
@@ -94,12 +56,7 @@ fn stage(first_row: u32, kzy: u32, x: u32, in_channel: u32, out_channel: u32, lo
         var value = vec4(0.0);
         if row < params.rows && ox < params.width {
             let at = (row * params.width + ox) * params.out_channels;
-            value = vec4(
-                grad_at(at, channel),
-                grad_at(at, channel + 1u),
-                grad_at(at, channel + 2u),
-                grad_at(at, channel + 3u),
-            );
+            value = grads_at(at, channel);
         }
         grads[i] = value;
     }
@@ -111,18 +68,12 @@ fn store(split: u32, tap: u32, channels: vec2<u32>, sum: mat4x4<f32>) {
 }
 
 @compute @workgroup_size(INVOCATIONS)
-fn conv3d_same5_grad_weight(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let in_tiles = (params.in_channels + 4u * IN_BLOCKS - 1u) / (4u * IN_BLOCKS);
-    let out_tiles = (params.out_channels + 4u * OUT_BLOCKS - 1u) / (4u * OUT_BLOCKS);
-    var number = params.first_workgroup + linear_workgroup(workgroup, grid);
-    let out_channel = number % out_tiles * 4u * OUT_BLOCKS;
-    number /= out_tiles;
-    let in_channel = number % in_tiles * 4u * IN_BLOCKS;
-    number /= in_tiles;
+fn conv3d_same5_grad_weight(invocation: Invocation) {
+    let block = channels_of(params.first_workgroup + workgroup_number(invocation));
+    let in_channel = block.in_channel;
+    let out_channel = block.out_channel;
+    let number = block.rest;
+    let local = invocation.local;
     let kzy = number % 25u;
     let group = number / 25u;
 

@@ -16,12 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(64)
-fn conv3d_split_k_sum(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = linear_workgroup(workgroup, grid) * 64u + local;
+fn conv3d_split_k_sum(invocation: Invocation) {
+    let i = workgroup_number(invocation) * 64u + invocation.local;
     if i >= params.elements {
         return;
     }

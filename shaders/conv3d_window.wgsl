@@ -80,19 +80,15 @@ fn store(voxel: u32, tap: u32, channel: u32, low: vec4<f32>, high: vec4<f32>) {
 }
 
 @compute @workgroup_size(INVOCATIONS)
-fn conv3d_window(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn conv3d_window(invocation: Invocation) {
     let taps = params.window.taps;
     let blocks = (params.out_channels + 7u) / 8u;
     let gemms = select(1u, taps, params.scatter != 0u);
-    var number = params.first_workgroup + linear_workgroup(workgroup, grid);
+    var number = params.first_workgroup + workgroup_number(invocation);
     let out_channel = number % blocks * 8u;
     number /= blocks;
     let first_tap = number % gemms;
-    let voxel = number / gemms * 8u * INVOCATIONS + local;
+    let voxel = number / gemms * 8u * INVOCATIONS + invocation.local;
 
     var low = filled(biases_at(out_channel));
     var high = filled(biases_at(out_channel + 4u));
@@ -112,7 +108,7 @@ fn conv3d_window(
         );
         for (var first = 0u; first < params.in_channels; first += CHUNK) {
             workgroupBarrier();
-            stage(tap, first, out_channel, local);
+            stage(tap, first, out_channel, invocation.local);
             workgroupBarrier();
             let count = min(CHUNK, params.in_channels - first);
             for (var i = 0u; i < count; i += 1u) {

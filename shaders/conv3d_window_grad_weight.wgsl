@@ -10,18 +10,8 @@
 // Bounds     any number of voxels and channels. Voxels are added in ascending order: no atomics
 // Oracle     conv3d_grad_weight_naive
 #import grid
-#import outer_product
+#import split_k
 #import window
-
-override SPLITS: u32;
-override IN_BLOCKS: u32;
-override OUT_BLOCKS: u32;
-override INVOCATIONS: u32;
-// SPLITS * IN_BLOCKS * SEGMENT and SPLITS * OUT_BLOCKS * SEGMENT
-override INPUTS: u32;
-override GRADS: u32;
-
-const SEGMENT = 8u;
 
 struct Params {
     window: Window,
@@ -34,29 +24,6 @@ struct Params {
     first_workgroup: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
-
-// [split][voxel][block of four channels]
-var<workgroup> inputs: array<vec4<f32>, INPUTS>;
-var<workgroup> grads: array<vec4<f32>, GRADS>;
-
-fn input_at(at: u32, channel: u32) -> f32 {
-    if channel < params.in_channels {
-        return input[at + channel];
-    }
-    return 0.0;
-}
-
-fn grad_at(at: u32, channel: u32) -> f32 {
-    if channel < params.out_channels {
-        return grad_output[at + channel];
-    }
-    return 0.0;
-}
-
 fn stage(first: u32, tap: u32, in_channel: u32, out_channel: u32, local: u32) {
     for (var i = local; i < INPUTS; i += INVOCATIONS) {
         let c = in_channel + i % IN_BLOCKS * 4u;
@@ -64,7 +31,7 @@ fn stage(first: u32, tap: u32, in_channel: u32, out_channel: u32, local: u32) {
         var value = vec4(0.0);
         if voxel < params.window.voxels {
             let at = window_voxel(params.window, voxel, tap) * params.in_channels;
-            value = vec4(input_at(at, c), input_at(at, c + 1u), input_at(at, c + 2u), input_at(at, c + 3u));
+            value = inputs_at(at, c);
         }
         inputs[i] = value;
     }
@@ -74,26 +41,20 @@ fn stage(first: u32, tap: u32, in_channel: u32, out_channel: u32, local: u32) {
         var value = vec4(0.0);
         if voxel < params.window.voxels {
             let at = voxel * params.out_channels;
-            value = vec4(grad_at(at, c), grad_at(at, c + 1u), grad_at(at, c + 2u), grad_at(at, c + 3u));
+            value = grads_at(at, c);
         }
         grads[i] = value;
     }
 }
 
 @compute @workgroup_size(INVOCATIONS)
-fn conv3d_window_grad_weight(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn conv3d_window_grad_weight(invocation: Invocation) {
     let taps = params.window.taps;
-    let in_tiles = (params.in_channels + 4u * IN_BLOCKS - 1u) / (4u * IN_BLOCKS);
-    let out_tiles = (params.out_channels + 4u * OUT_BLOCKS - 1u) / (4u * OUT_BLOCKS);
-    var number = params.first_workgroup + linear_workgroup(workgroup, grid);
-    let out_channel = number % out_tiles * 4u * OUT_BLOCKS;
-    number /= out_tiles;
-    let in_channel = number % in_tiles * 4u * IN_BLOCKS;
-    number /= in_tiles;
+    let block = channels_of(params.first_workgroup + workgroup_number(invocation));
+    let in_channel = block.in_channel;
+    let out_channel = block.out_channel;
+    let number = block.rest;
+    let local = invocation.local;
     let tap = number % taps;
     let group = number / taps;
 

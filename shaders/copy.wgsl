@@ -6,22 +6,14 @@
 // Oracle   doctor::optimisers::copies
 #import grid
 
-struct Params {
-    elements: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(256)
-fn copy(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
-    for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
+fn copy(invocation: Invocation) {
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
+    for (var i = first; i < min(first + 1024u, elements); i += 256u) {
         output[i] = input[i];
     }
 }

@@ -18,17 +18,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn cross_entropy_counts(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn cross_entropy_counts(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     var count = 0.0;
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         count += select(0.0, 1.0, labels[voxel] == at.channel);
     }
-    let total = sum_groups(local, params.rows.block, params.rows.groups, count);
+    let total = sum_groups(invocation.local, params.rows.block, params.rows.groups, count);
     if at.leads {
         partial[at.tile * params.rows.channels + at.channel] = total;
     }

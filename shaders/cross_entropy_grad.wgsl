@@ -21,12 +21,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> grad_logits: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn cross_entropy_grad(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn cross_entropy_grad(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let label = labels[voxel];
         var scale = 0.0;

@@ -22,12 +22,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn cross_entropy_loss(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn cross_entropy_loss(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     var sum = 0.0;
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let label = labels[voxel];
@@ -45,7 +41,7 @@ fn cross_entropy_loss(
             sum += weights[at.sample * params.classes + label] * loss;
         }
     }
-    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
+    let total = sum_groups(invocation.local, params.rows.block, params.rows.groups, sum);
     if at.leads {
         partial[at.tile] = total;
     }

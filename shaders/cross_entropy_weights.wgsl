@@ -18,12 +18,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;
 
 @compute @workgroup_size(64)
-fn cross_entropy_weights(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let sample = linear_workgroup(workgroup, grid) * 64u + local;
+fn cross_entropy_weights(invocation: Invocation) {
+    let sample = workgroup_number(invocation) * 64u + invocation.local;
     if sample >= params.samples {
         return;
     }

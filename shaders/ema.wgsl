@@ -9,28 +9,20 @@
 #import grid
 #import step
 
-struct Params {
-    elements: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> step: StepScalars;
 @group(0) @binding(2) var<storage, read> norm: array<u32>;
 @group(0) @binding(3) var<storage, read> parameters: array<f32>;
 @group(0) @binding(4) var<storage, read_write> averages: array<f32>;
 
 @compute @workgroup_size(256)
-fn ema(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn ema(invocation: Invocation) {
     if !is_finite(norm[0]) {
         return;
     }
     let weight = step.average;
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
-    for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
+    for (var i = first; i < min(first + 1024u, elements); i += 256u) {
         let before = averages[i];
         averages[i] = before + weight * (parameters[i] - before);
     }

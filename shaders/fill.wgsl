@@ -14,12 +14,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(64)
-fn fill(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = linear_workgroup(workgroup, grid) * 64u + local;
+fn fill(invocation: Invocation) {
+    let i = workgroup_number(invocation) * 64u + invocation.local;
     if i < params.elements {
         output[i] = params.value;
     }

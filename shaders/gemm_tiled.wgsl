@@ -56,10 +56,7 @@ fn store(first: u32, row: u32, column: u32, values: vec4<f32>) {
 }
 
 @compute @workgroup_size(64)
-fn gemm_tiled(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn gemm_tiled(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let first_row = workgroup.y * 64u;
     let first_column = workgroup.x * 32u;
     let from_a = params.a_first + workgroup.z * params.a_batch;

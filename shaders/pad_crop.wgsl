@@ -26,12 +26,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(64)
-fn pad_crop(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = linear_workgroup(workgroup, grid);
+fn pad_crop(invocation: Invocation) {
+    let row = workgroup_number(invocation);
     if row >= params.rows {
         return;
     }
@@ -44,7 +40,7 @@ fn pad_crop(
     let shift = params.offset_width * i32(params.channels);
     let source_elements = i32(params.input_width * params.channels);
     let elements = params.width * params.channels;
-    for (var i = local; i < elements; i += 64u) {
+    for (var i = invocation.local; i < elements; i += 64u) {
         let j = i32(i) + shift;
         var value = 0.0;
         if inside && j >= 0 && j < source_elements {

@@ -7,28 +7,20 @@
 #import rows
 #import element
 
-struct Params {
-    rows: Rows,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> rows: Rows;
 @group(0) @binding(1) var<storage, read> input: array<Stored>;
 @group(0) @binding(2) var<storage, read> slopes: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
-fn prelu(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn prelu(invocation: Invocation) {
+    let at = share(rows, invocation);
     if at.row >= at.end {
         return;
     }
     let slope = unpacked(slopes[at.channel]);
-    for (var row = at.row; row < at.end; row += params.rows.groups) {
-        let i = row * params.rows.channels + at.channel;
+    for (var row = at.row; row < at.end; row += rows.groups) {
+        let i = row * rows.channels + at.channel;
         let x = unpacked(input[i]);
         output[i] = packed(select(slope * x, x, x > Element()));
     }

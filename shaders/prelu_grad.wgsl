@@ -11,11 +11,7 @@
 #import element
 #import reduce
 
-struct Params {
-    rows: Rows,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> rows: Rows;
 @group(0) @binding(1) var<storage, read> input: array<Stored>;
 @group(0) @binding(2) var<storage, read> slopes: array<Stored>;
 @group(0) @binding(3) var<storage, read> grad_output: array<Stored>;
@@ -24,17 +20,13 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> sums: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
-fn prelu_grad(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn prelu_grad(invocation: Invocation) {
+    let at = share(rows, invocation);
     var slope_sum = Element();
     var sum = Element();
-    let slope = unpacked(slopes[min(at.channel, params.rows.channels - 1u)]);
-    for (var row = at.row; row < at.end; row += params.rows.groups) {
-        let i = row * params.rows.channels + at.channel;
+    let slope = unpacked(slopes[min(at.channel, rows.channels - 1u)]);
+    for (var row = at.row; row < at.end; row += rows.groups) {
+        let i = row * rows.channels + at.channel;
         let x = unpacked(input[i]);
         let upstream = unpacked(grad_output[i]);
         let gradient = select(slope * upstream, upstream, x > Element());
@@ -42,10 +34,10 @@ fn prelu_grad(
         slope_sum += select(x * upstream, Element(), x > Element());
         sum += gradient;
     }
-    let slope_total = sum_groups(local, params.rows.block, params.rows.groups, slope_sum);
-    let total = sum_groups(local, params.rows.block, params.rows.groups, sum);
+    let slope_total = sum_groups(invocation.local, rows.block, rows.groups, slope_sum);
+    let total = sum_groups(invocation.local, rows.block, rows.groups, sum);
     if at.leads {
-        let to = at.tile * params.rows.channels + at.channel;
+        let to = at.tile * rows.channels + at.channel;
         slope_sums[to] = packed(slope_total);
         sums[to] = packed(total);
     }

@@ -29,18 +29,14 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> moments: array<f32>;
 
 @compute @workgroup_size(256)
-fn sgd(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn sgd(invocation: Invocation) {
     let norm_bits = norm[0];
     if !is_finite(norm_bits) {
         return;
     }
     let clip = clip_factor(bitcast<f32>(norm_bits), params.clip_norm);
     let learning_rate = step.learning_rate;
-    let first = linear_workgroup(workgroup, grid) * 1024u + local;
+    let first = workgroup_number(invocation) * 1024u + invocation.local;
     for (var i = first; i < min(first + 1024u, params.elements); i += 256u) {
         let parameter = parameters[i];
         let decay = select(0.0, params.weight_decay, i < params.decayed);

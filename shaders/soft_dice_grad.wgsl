@@ -21,12 +21,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> grad_p: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn soft_dice_grad(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn soft_dice_grad(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     if at.row >= at.end {
         return;
     }

@@ -19,12 +19,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn soft_dice_sums(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn soft_dice_sums(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     let k = at.channel + 1u;
     var overlap = 0.0;
     var predicted = 0.0;
@@ -36,9 +32,9 @@ fn soft_dice_sums(
         predicted += x * x;
         labelled += g;
     }
-    let overlaps = sum_groups(local, params.rows.block, params.rows.groups, overlap);
-    let squares = sum_groups(local, params.rows.block, params.rows.groups, predicted);
-    let counts = sum_groups(local, params.rows.block, params.rows.groups, labelled);
+    let overlaps = sum_groups(invocation.local, params.rows.block, params.rows.groups, overlap);
+    let squares = sum_groups(invocation.local, params.rows.block, params.rows.groups, predicted);
+    let counts = sum_groups(invocation.local, params.rows.block, params.rows.groups, labelled);
     if at.leads {
         let i = (at.tile * params.rows.channels + at.channel) * 3u;
         partial[i] = overlaps;

@@ -17,12 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn softmax(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn softmax(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let first = voxel * params.classes;
         var largest = input[first];

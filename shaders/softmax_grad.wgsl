@@ -18,12 +18,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> grad_input: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn softmax_grad(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn softmax_grad(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let first = voxel * params.classes;
         var projection = 0.0;

@@ -20,20 +20,16 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 
 @compute @workgroup_size(256)
-fn squares(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let number = linear_workgroup(workgroup, grid);
+fn squares(invocation: Invocation) {
+    let number = workgroup_number(invocation);
     let start = number * ELEMENTS;
     var sum = 0.0;
-    for (var i = start + local; i < min(start + ELEMENTS, params.elements); i += 256u) {
+    for (var i = start + invocation.local; i < min(start + ELEMENTS, params.elements); i += 256u) {
         let g = gradients[i];
         sum += g * g;
     }
-    let total = sum_groups(local, 1u, 256u, sum);
-    if local == 0u && start < params.elements {
+    let total = sum_groups(invocation.local, 1u, 256u, sum);
+    if invocation.local == 0u && start < params.elements {
         partials[params.first + number] = total;
     }
 }

@@ -16,12 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn tile_channels(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn tile_channels(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     let from_channel = at.channel % params.input_channels;
     for (var row = at.row; row < at.end; row += params.rows.groups) {
         output[row * params.rows.channels + at.channel] = input[row * params.input_channels + from_channel];

@@ -16,12 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn tile_channels_grad(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let at = share(params.rows, linear_workgroup(workgroup, grid), local);
+fn tile_channels_grad(invocation: Invocation) {
+    let at = share(params.rows, invocation);
     for (var row = at.row; row < at.end; row += params.rows.groups) {
         let first = row * params.tiled_channels;
         var sum = 0.0;

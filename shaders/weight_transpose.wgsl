@@ -5,6 +5,8 @@
 // Workgroup  a block of 8 x 8, of which neighbours share lines of cache on both sides
 // Traffic    one load and one store per element
 // Oracle     conv3d_grad_input_naive and conv3d_grad_weight_naive, through the gradients
+#import grid
+
 struct Params {
     a: u32,
     b: u32,
@@ -16,18 +18,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> transposed: array<f32>;
 
 @compute @workgroup_size(64)
-fn weight_transpose(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let b = workgroup.x * 8u + local % 8u;
-    let a = workgroup.y * 8u + local / 8u;
+fn weight_transpose(invocation: Invocation) {
+    let workgroup = invocation.workgroup;
+    let b = workgroup.x * 8u + invocation.local % 8u;
+    let a = workgroup.y * 8u + invocation.local / 8u;
     if a >= params.a || b >= params.b {
         return;
     }
     let pairs = params.a * params.b;
-    for (var tap = workgroup.z; tap < params.taps; tap += grid.z) {
+    for (var tap = workgroup.z; tap < params.taps; tap += invocation.grid.z) {
         transposed[tap * pairs + b * params.a + a] = weight[tap * pairs + a * params.b + b];
     }
 }

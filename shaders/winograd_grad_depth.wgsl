@@ -21,10 +21,7 @@ fn plane_at(first_plane: u32, z: u32, plane: u32, at: u32, inside: bool) -> Elem
 }
 
 @compute @workgroup_size(64)
-fn winograd_grad_depth(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_grad_depth(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let line = params.tiles_x * 4u * params.channels;
     let element = workgroup.x * 64u + local;
     if element >= line {

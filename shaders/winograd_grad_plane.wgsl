@@ -25,10 +25,7 @@ fn load_line(at: u32, exists: bool) -> Four {
 }
 
 @compute @workgroup_size(64)
-fn winograd_grad_plane(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_grad_plane(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let element = workgroup.x * 64u + local;
     let row = workgroup.y;
     let tile_x = element / params.padded_channels;
@@ -48,12 +45,5 @@ fn winograd_grad_plane(
     let c = transform_grad(load_line(first + 2u * line, exists));
     let d = transform_grad(load_line(first + 3u * line, exists));
     let at = frequencies_of(params, tile, workgroup.z, channel);
-    store_column(0u, at, params.frequency_step, transform_grad(Four(a.a, b.a, c.a, d.a)));
-    store_column(1u, at, params.frequency_step, transform_grad(Four(a.b, b.b, c.b, d.b)));
-    store_column(2u, at, params.frequency_step, transform_grad(Four(a.c, b.c, c.c, d.c)));
-    store_column(3u, at, params.frequency_step, transform_grad(Four(a.d, b.d, c.d, d.d)));
-    store_column(4u, at, params.frequency_step, transform_grad(Four(a.e, b.e, c.e, d.e)));
-    store_column(5u, at, params.frequency_step, transform_grad(Four(a.f, b.f, c.f, d.f)));
-    store_column(6u, at, params.frequency_step, transform_grad(Four(a.g, b.g, c.g, d.g)));
-    store_column(7u, at, params.frequency_step, transform_grad(Four(a.h, b.h, c.h, d.h)));
+    store_gradients(at, params.frequency_step, a, b, c, d);
 }

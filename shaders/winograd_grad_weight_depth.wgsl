@@ -7,11 +7,7 @@
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
 #import winograd_load_lines
 
-struct Params {
-    elements: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> partial: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> grad_weight: array<Stored>;
 
@@ -21,11 +17,11 @@ fn winograd_grad_weight_depth(
     @builtin(local_invocation_index) local: u32,
 ) {
     let element = workgroup.x * 64u + local;
-    if element >= params.elements {
+    if element >= elements {
         return;
     }
-    let at = workgroup.y * params.elements + element;
-    let step = 25u * params.elements;
+    let at = workgroup.y * elements + element;
+    let step = 25u * elements;
     let result = transform_grad_weight(load_eight(at, step));
     grad_weight[at] = packed(result.a);
     grad_weight[at + step] = packed(result.b);

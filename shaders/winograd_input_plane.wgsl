@@ -15,10 +15,7 @@
 @group(0) @binding(2) var<storage, read_write> frequencies: array<Stored>;
 
 @compute @workgroup_size(64)
-fn winograd_input_plane(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_input_plane(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let element = workgroup.x * 64u + local;
     let tile_x = element / params.padded_channels;
     let tile = workgroup.y * params.tiles_x + tile_x;

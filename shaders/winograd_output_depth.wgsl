@@ -14,10 +14,7 @@
 @group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(64)
-fn winograd_output_depth(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_output_depth(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let line = params.width * params.channels;
     let element = workgroup.x * 64u + local;
     let y = params.first_row * 4u + workgroup.y;

@@ -34,10 +34,7 @@ fn store_line(at: u32, values: Four) {
 }
 
 @compute @workgroup_size(64)
-fn winograd_output_plane(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_output_plane(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let element = workgroup.x * 64u + local;
     let tile_x = element / params.channels;
     if tile_x >= params.tiles_x {

@@ -22,10 +22,7 @@ fn tap_at(k: u32, at: u32) -> Element {
 }
 
 @compute @workgroup_size(64)
-fn winograd_weight_depth(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_weight_depth(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let element = workgroup.x * 64u + local;
     if element >= params.elements {
         return;

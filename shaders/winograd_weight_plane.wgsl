@@ -50,10 +50,7 @@ fn column(scale: f32, a: Element, b: Element, c: Element, d: Element, e: Element
 }
 
 @compute @workgroup_size(64)
-fn winograd_weight_plane(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+fn winograd_weight_plane(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let element = workgroup.x * 64u + local;
     let from_channel = element / params.padded_to;
     if from_channel >= params.padded_from {

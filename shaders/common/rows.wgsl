@@ -27,7 +27,9 @@ struct Share {
     leads: bool,   // the first invocation of its channel in the workgroup
 }
 
-fn share(rows: Rows, workgroup: u32, local: u32) -> Share {
+fn share(rows: Rows, invocation: Invocation) -> Share {
+    let workgroup = workgroup_number(invocation);
+    let local = invocation.local;
     let tile = workgroup / rows.blocks;
     let sample = tile / rows.tiles;
     let column = local % rows.block;

@@ -8,28 +8,8 @@
 // Traffic    per block of 8 voxels and COLUMNS 16: 10 loads of the input, 16 of the output and 16 stores per 400 multiply-adds of 8
 // Bounds     any extents and channels; voxels outside are zero
 // Oracle     conv3d_naive, conv3d_grad_input_naive
+#import same5
 #import same5_lanes
-
-struct Params {
-    rows: u32,
-    depth: u32,
-    height: u32,
-    width: u32,
-    in_channels: u32,
-    out_channels: u32,
-    tap_step: u32,
-    in_step: u32,
-    out_step: u32,
-    flip: u32,
-    with_bias: u32,
-    first_row: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
 // The taps along x of this lane's channels.
 struct Taps {
@@ -93,22 +73,20 @@ fn store(row: u32, x: u32, column: u32, value: vec2<f32>) {
     }
 }
 
-fn voxel(sum: vec2<f32>, x0: f32, x1: f32, x2: f32, x3: f32, x4: f32, w: Taps) -> vec2<f32> {
-    return sum + (((x0 * w.t0 + x1 * w.t1) + (x2 * w.t2 + x3 * w.t3)) + x4 * w.t4);
+fn voxel(sum: vec2<f32>, x: vec4<f32>, last: f32, w: Taps) -> vec2<f32> {
+    return sum + (((x.x * w.t0 + x.y * w.t1) + (x.z * w.t2 + x.w * w.t3)) + last * w.t4);
 }
 
 fn multiply_add(b: Block, s: Span, w: Taps) -> Block {
-    let l = s.low;
-    let h = s.high;
     return Block(
-        voxel(b.v0, l.k0, l.k1, l.k2, l.k3, l.k4, w),
-        voxel(b.v1, l.k1, l.k2, l.k3, l.k4, l.k5, w),
-        voxel(b.v2, l.k2, l.k3, l.k4, l.k5, l.k6, w),
-        voxel(b.v3, l.k3, l.k4, l.k5, l.k6, l.k7, w),
-        voxel(b.v4, l.k4, l.k5, l.k6, l.k7, h.k0, w),
-        voxel(b.v5, l.k5, l.k6, l.k7, h.k0, h.k1, w),
-        voxel(b.v6, l.k6, l.k7, h.k0, h.k1, h.k2, w),
-        voxel(b.v7, l.k7, h.k0, h.k1, h.k2, h.k3, w),
+        voxel(b.v0, s.a, s.b.x, w),
+        voxel(b.v1, vec4(s.a.yzw, s.b.x), s.b.y, w),
+        voxel(b.v2, vec4(s.a.zw, s.b.xy), s.b.z, w),
+        voxel(b.v3, vec4(s.a.w, s.b.xyz), s.b.w, w),
+        voxel(b.v4, s.b, s.c.x, w),
+        voxel(b.v5, vec4(s.b.yzw, s.c.x), s.c.y, w),
+        voxel(b.v6, vec4(s.b.zw, s.c.xy), s.c.z, w),
+        voxel(b.v7, vec4(s.b.w, s.c.xyz), s.c.w, w),
     );
 }
 
@@ -118,7 +96,7 @@ fn conv3d_same5_lanes(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let row = params.first_row + workgroup.y + grid.y * workgroup.z;
+    let row = params.first_unit + workgroup.y + grid.y * workgroup.z;
     if row >= params.rows {
         return;
     }

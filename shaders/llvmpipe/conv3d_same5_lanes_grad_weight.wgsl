@@ -46,34 +46,29 @@ fn grad_at(row: u32, x: u32, columns: vec2<u32>) -> vec2<f32> {
     return select(vec2(0.0), value, x < params.width);
 }
 
-fn tap_0(s: Span, y: Pairs) -> vec2<f32> {
-    let first = (s.low.k0 * y.v0 + s.low.k1 * y.v1) + (s.low.k2 * y.v2 + s.low.k3 * y.v3);
-    let second = (s.low.k4 * y.v4 + s.low.k5 * y.v5) + (s.low.k6 * y.v6 + s.low.k7 * y.v7);
+// Sums of five neighbouring taps along x, or what is added to them.
+struct Taps {
+    t0: vec2<f32>,
+    t1: vec2<f32>,
+    t2: vec2<f32>,
+    t3: vec2<f32>,
+    t4: vec2<f32>,
+}
+
+fn tap(a: vec4<f32>, b: vec4<f32>, y: Pairs) -> vec2<f32> {
+    let first = (a.x * y.v0 + a.y * y.v1) + (a.z * y.v2 + a.w * y.v3);
+    let second = (b.x * y.v4 + b.y * y.v5) + (b.z * y.v6 + b.w * y.v7);
     return first + second;
 }
 
-fn tap_1(s: Span, y: Pairs) -> vec2<f32> {
-    let first = (s.low.k1 * y.v0 + s.low.k2 * y.v1) + (s.low.k3 * y.v2 + s.low.k4 * y.v3);
-    let second = (s.low.k5 * y.v4 + s.low.k6 * y.v5) + (s.low.k7 * y.v6 + s.high.k0 * y.v7);
-    return first + second;
-}
-
-fn tap_2(s: Span, y: Pairs) -> vec2<f32> {
-    let first = (s.low.k2 * y.v0 + s.low.k3 * y.v1) + (s.low.k4 * y.v2 + s.low.k5 * y.v3);
-    let second = (s.low.k6 * y.v4 + s.low.k7 * y.v5) + (s.high.k0 * y.v6 + s.high.k1 * y.v7);
-    return first + second;
-}
-
-fn tap_3(s: Span, y: Pairs) -> vec2<f32> {
-    let first = (s.low.k3 * y.v0 + s.low.k4 * y.v1) + (s.low.k5 * y.v2 + s.low.k6 * y.v3);
-    let second = (s.low.k7 * y.v4 + s.high.k0 * y.v5) + (s.high.k1 * y.v6 + s.high.k2 * y.v7);
-    return first + second;
-}
-
-fn tap_4(s: Span, y: Pairs) -> vec2<f32> {
-    let first = (s.low.k4 * y.v0 + s.low.k5 * y.v1) + (s.low.k6 * y.v2 + s.low.k7 * y.v3);
-    let second = (s.high.k0 * y.v4 + s.high.k1 * y.v5) + (s.high.k2 * y.v6 + s.high.k3 * y.v7);
-    return first + second;
+fn multiply_add(g: Taps, s: Span, y: Pairs) -> Taps {
+    return Taps(
+        g.t0 + tap(s.a, s.b, y),
+        g.t1 + tap(vec4(s.a.yzw, s.b.x), vec4(s.b.yzw, s.c.x), y),
+        g.t2 + tap(vec4(s.a.zw, s.b.xy), vec4(s.b.zw, s.c.xy), y),
+        g.t3 + tap(vec4(s.a.w, s.b.xyz), vec4(s.b.w, s.c.xyz), y),
+        g.t4 + tap(s.b, s.c, y),
+    );
 }
 
 fn store(at: u32, column: u32, value: vec2<f32>) {
@@ -85,6 +80,14 @@ fn store(at: u32, column: u32, value: vec2<f32>) {
             partial[at + 8u] = value.y;
         }
     }
+}
+
+fn store_taps(at: u32, step: u32, column: u32, g: Taps) {
+    store(at, column, g.t0);
+    store(at + step, column, g.t1);
+    store(at + 2u * step, column, g.t2);
+    store(at + 3u * step, column, g.t3);
+    store(at + 4u * step, column, g.t4);
 }
 
 @compute @workgroup_size(8)
@@ -102,31 +105,11 @@ fn conv3d_same5_lanes_grad_weight(
     let blocks = params.rows * per_row;
     let length = (blocks + grid.z - 1u) / grid.z;
     let end = min((workgroup.z + 1u) * length, blocks);
-    var g0 = vec2<f32>();
-    var g1 = vec2<f32>();
-    var g2 = vec2<f32>();
-    var g3 = vec2<f32>();
-    var g4 = vec2<f32>();
-    var g5 = vec2<f32>();
-    var g6 = vec2<f32>();
-    var g7 = vec2<f32>();
-    var g8 = vec2<f32>();
-    var g9 = vec2<f32>();
-    var g10 = vec2<f32>();
-    var g11 = vec2<f32>();
-    var g12 = vec2<f32>();
-    var g13 = vec2<f32>();
-    var g14 = vec2<f32>();
-    var g15 = vec2<f32>();
-    var g16 = vec2<f32>();
-    var g17 = vec2<f32>();
-    var g18 = vec2<f32>();
-    var g19 = vec2<f32>();
-    var g20 = vec2<f32>();
-    var g21 = vec2<f32>();
-    var g22 = vec2<f32>();
-    var g23 = vec2<f32>();
-    var g24 = vec2<f32>();
+    var g0 = Taps();
+    var g1 = Taps();
+    var g2 = Taps();
+    var g3 = Taps();
+    var g4 = Taps();
     for (var block = workgroup.z * length; block < end; block += 1u) {
         let row = block / per_row;
         let x = block % per_row * 8u;
@@ -140,62 +123,17 @@ fn conv3d_same5_lanes_grad_weight(
             grad_at(row, x + 6u, columns),
             grad_at(row, x + 7u, columns),
         );
-        let s0 = span_at(row, dz, 0u, i, x, lane);
-        g0 += tap_0(s0, y);
-        g1 += tap_1(s0, y);
-        g2 += tap_2(s0, y);
-        g3 += tap_3(s0, y);
-        g4 += tap_4(s0, y);
-        let s1 = span_at(row, dz, 1u, i, x, lane);
-        g5 += tap_0(s1, y);
-        g6 += tap_1(s1, y);
-        g7 += tap_2(s1, y);
-        g8 += tap_3(s1, y);
-        g9 += tap_4(s1, y);
-        let s2 = span_at(row, dz, 2u, i, x, lane);
-        g10 += tap_0(s2, y);
-        g11 += tap_1(s2, y);
-        g12 += tap_2(s2, y);
-        g13 += tap_3(s2, y);
-        g14 += tap_4(s2, y);
-        let s3 = span_at(row, dz, 3u, i, x, lane);
-        g15 += tap_0(s3, y);
-        g16 += tap_1(s3, y);
-        g17 += tap_2(s3, y);
-        g18 += tap_3(s3, y);
-        g19 += tap_4(s3, y);
-        let s4 = span_at(row, dz, 4u, i, x, lane);
-        g20 += tap_0(s4, y);
-        g21 += tap_1(s4, y);
-        g22 += tap_2(s4, y);
-        g23 += tap_3(s4, y);
-        g24 += tap_4(s4, y);
+        g0 = multiply_add(g0, span_at(row, dz, 0u, i, x, lane), y);
+        g1 = multiply_add(g1, span_at(row, dz, 1u, i, x, lane), y);
+        g2 = multiply_add(g2, span_at(row, dz, 2u, i, x, lane), y);
+        g3 = multiply_add(g3, span_at(row, dz, 3u, i, x, lane), y);
+        g4 = multiply_add(g4, span_at(row, dz, 4u, i, x, lane), y);
     }
     let step = params.in_channels * params.out_channels;
     let to = (workgroup.z * 125u + dz * 25u) * step + i * params.out_channels + column;
-    store(to + 0u * step, column, g0);
-    store(to + 1u * step, column, g1);
-    store(to + 2u * step, column, g2);
-    store(to + 3u * step, column, g3);
-    store(to + 4u * step, column, g4);
-    store(to + 5u * step, column, g5);
-    store(to + 6u * step, column, g6);
-    store(to + 7u * step, column, g7);
-    store(to + 8u * step, column, g8);
-    store(to + 9u * step, column, g9);
-    store(to + 10u * step, column, g10);
-    store(to + 11u * step, column, g11);
-    store(to + 12u * step, column, g12);
-    store(to + 13u * step, column, g13);
-    store(to + 14u * step, column, g14);
-    store(to + 15u * step, column, g15);
-    store(to + 16u * step, column, g16);
-    store(to + 17u * step, column, g17);
-    store(to + 18u * step, column, g18);
-    store(to + 19u * step, column, g19);
-    store(to + 20u * step, column, g20);
-    store(to + 21u * step, column, g21);
-    store(to + 22u * step, column, g22);
-    store(to + 23u * step, column, g23);
-    store(to + 24u * step, column, g24);
+    store_taps(to, step, column, g0);
+    store_taps(to + 5u * step, step, column, g1);
+    store_taps(to + 10u * step, step, column, g2);
+    store_taps(to + 15u * step, step, column, g3);
+    store_taps(to + 20u * step, step, column, g4);
 }

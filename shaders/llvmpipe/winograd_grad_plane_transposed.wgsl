@@ -63,12 +63,5 @@ fn winograd_grad_plane_transposed(
     let d = transform_grad(load_line(x, y, 3u));
     let step = params.frequency_step / 2u;
     let at = workgroup.y * params.panel_step / 2u + workgroup.z * 64u * step + element;
-    store_column(0u, at, step, transform_grad(Four(a.a, b.a, c.a, d.a)));
-    store_column(1u, at, step, transform_grad(Four(a.b, b.b, c.b, d.b)));
-    store_column(2u, at, step, transform_grad(Four(a.c, b.c, c.c, d.c)));
-    store_column(3u, at, step, transform_grad(Four(a.d, b.d, c.d, d.d)));
-    store_column(4u, at, step, transform_grad(Four(a.e, b.e, c.e, d.e)));
-    store_column(5u, at, step, transform_grad(Four(a.f, b.f, c.f, d.f)));
-    store_column(6u, at, step, transform_grad(Four(a.g, b.g, c.g, d.g)));
-    store_column(7u, at, step, transform_grad(Four(a.h, b.h, c.h, d.h)));
+    store_gradients(at, step, a, b, c, d);
 }

@@ -274,12 +274,13 @@ pub(super) fn self_test(gpu: &Arc<Gpu>) -> Result<Vec<KernelTest>, DoctorError> 
         let kernels = ["squares", "gradient_norm", kernel(&settings)];
         candidates.extend(judged(&format!("{name}, ten steps"), &kernels, ten_steps(gpu, target, &settings), target)?);
     }
-    let average = averaging(gpu, target).map(|(comparison, _)| vec![comparison]);
-    candidates.extend(judged("31 steps", &["ema"], average, target)?);
-    let sum = accumulation(gpu, target).map(|comparison| vec![comparison]);
-    candidates.extend(judged("three micro-steps", &["accumulate"], sum, target)?);
-    let shared = copies(gpu, target).map(|comparison| vec![comparison]);
-    candidates.extend(judged("one gradient", &["copy"], shared, target)?);
+    for (trial, kernel, outcome) in [
+        ("31 steps", "ema", averaging(gpu, target).map(|(comparison, _)| comparison)),
+        ("three micro-steps", "accumulate", accumulation(gpu, target)),
+        ("one gradient", "copy", copies(gpu, target)),
+    ] {
+        candidates.extend(judged(trial, &[kernel], outcome.map(|comparison| vec![comparison]), target)?);
+    }
     Ok(worst_of_each(candidates))
 }
 

@@ -64,7 +64,7 @@ impl AdapterDescription {
             name: facts.name,
             driver: format!("{} {}", facts.driver, facts.driver_info).trim().to_owned(),
             backend: format!("{:?}", facts.backend),
-            kind: kind(facts.device_type),
+            kind: class(facts.device_type).1,
             subgroup: [facts.subgroup_min_size, facts.subgroup_max_size],
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
@@ -75,23 +75,14 @@ impl AdapterDescription {
     }
 }
 
-fn kind(device: wgpu::DeviceType) -> &'static str {
+/// Rank among the adapters, best first, and name of a class of devices.
+fn class(device: wgpu::DeviceType) -> (u8, &'static str) {
     match device {
-        wgpu::DeviceType::DiscreteGpu => "discrete",
-        wgpu::DeviceType::IntegratedGpu => "integrated",
-        wgpu::DeviceType::VirtualGpu => "virtual",
-        wgpu::DeviceType::Cpu => "cpu",
-        wgpu::DeviceType::Other => "other",
-    }
-}
-
-fn rank(device: wgpu::DeviceType) -> u8 {
-    match device {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
+        wgpu::DeviceType::DiscreteGpu => (0, "discrete"),
+        wgpu::DeviceType::IntegratedGpu => (1, "integrated"),
+        wgpu::DeviceType::VirtualGpu => (2, "virtual"),
+        wgpu::DeviceType::Other => (3, "other"),
+        wgpu::DeviceType::Cpu => (4, "cpu"),
     }
 }
 
@@ -100,7 +91,7 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
     found.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
-    found.sort_by_key(|a| rank(a.get_info().device_type));
+    found.sort_by_key(|a| class(a.get_info().device_type).0);
     found
 }
 

@@ -79,7 +79,7 @@ pub enum GpuError {
 }
 
 /// How a device is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GpuOptions {
     /// Which adapter.
     pub choice: DeviceChoice,
@@ -91,18 +91,6 @@ pub struct GpuOptions {
     pub policy: KernelPolicy,
     /// Device memory to stay below, in bytes; `None`: what the device has.
     pub memory_budget: Option<u64>,
-}
-
-impl Default for GpuOptions {
-    fn default() -> Self {
-        Self {
-            choice: DeviceChoice::Auto,
-            webgpu_limits: false,
-            checked_shaders: false,
-            policy: KernelPolicy::default(),
-            memory_budget: None,
-        }
-    }
 }
 
 /// What wgpu's allocator holds, in bytes.
@@ -163,15 +151,14 @@ impl Gpu {
             opened.map_err(|e| GpuError::Open { adapter: description.name.clone(), reason: e.to_string() })?;
         let failure = watch(&device);
         let facts = adapter.get_info();
+        let is_cpu = facts.device_type == wgpu::DeviceType::Cpu;
         let target = Target {
             limits: device_limits(&facts, &limits, features),
-            tuning: tuning(facts.device_type),
+            tuning: if is_cpu { Tuning::CPU } else { Tuning::GPU },
             policy: options.policy.clone(),
         };
-        let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
-        let checked_shaders = options.checked_shaders;
         #[cfg(target_os = "linux")]
-        if facts.device_type == wgpu::DeviceType::Cpu {
+        if is_cpu {
             // Only speed depends on it.
             let _ = workers::bind();
         }
@@ -181,8 +168,8 @@ impl Gpu {
             queue,
             description,
             target,
-            timestamps,
-            checked_shaders,
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            checked_shaders: options.checked_shaders,
             memory_budget,
             failure,
             #[cfg(feature = "fault-injection")]
@@ -227,10 +214,7 @@ impl Gpu {
     /// # Errors
     /// That error.
     pub fn check(&self) -> Result<(), GpuError> {
-        match self.failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.failure.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
     /// Waits until everything that was submitted is done.
@@ -257,10 +241,7 @@ impl Gpu {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let result = work();
         let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
-        match errors.into_iter().flatten().next() {
-            Some(error) => Err(error),
-            None => Ok(result),
-        }
+        errors.into_iter().flatten().next().map_or(Ok(result), Err)
     }
 }
 
@@ -294,14 +275,6 @@ fn watch(device: &wgpu::Device) -> Arc<Failure> {
         }
     });
     failure
-}
-
-/// The table for a class of device.
-fn tuning(device: wgpu::DeviceType) -> Tuning {
-    match device {
-        wgpu::DeviceType::Cpu => Tuning::CPU,
-        _ => Tuning::GPU,
-    }
 }
 
 fn device_limits(facts: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> DeviceLimits {

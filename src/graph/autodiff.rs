@@ -27,11 +27,10 @@ pub fn gradients(
     ops: GradientOps,
 ) -> Result<Vec<Option<ValueId>>, ShapeError> {
     let spec = graph.spec(loss).clone();
-    let forward = graph.nodes().len();
     graph.set_scope("loss.grad");
     graph.set_stage(None);
     let seed = graph.append((ops.fill)(spec, seed), &[])?[0];
-    reverse(graph, forward, loss, seed, wrt, ops)
+    vector_jacobian(graph, loss, seed, wrt, ops)
 }
 
 /// Like [`gradients`] for any value and an upstream gradient that is already in the graph: the vector-Jacobian product
@@ -46,21 +45,9 @@ pub fn vector_jacobian(
     wrt: &[ValueId],
     ops: GradientOps,
 ) -> Result<Vec<Option<ValueId>>, ShapeError> {
-    let forward = graph.nodes().len();
-    reverse(graph, forward, value, upstream, wrt, ops)
-}
-
-fn reverse(
-    graph: &mut Graph,
-    forward: usize,
-    value: ValueId,
-    upstream: ValueId,
-    wrt: &[ValueId],
-    ops: GradientOps,
-) -> Result<Vec<Option<ValueId>>, ShapeError> {
     let needed = dependents(graph, wrt);
     let mut table = HashMap::from([(value, upstream)]);
-    for node in (0..forward).rev() {
+    for node in (0..graph.nodes().len()).rev() {
         let outputs = &graph.nodes()[node].outputs;
         if outputs.iter().any(|o| table.contains_key(o) && needed[o.index()]) {
             differentiate(graph, node, &needed, &mut table, ops)?;
@@ -179,6 +166,18 @@ impl Vjp<'_> {
     /// [`ShapeError`] of the operation.
     pub fn append(&mut self, op: impl Op + 'static, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
         self.graph.append(Box::new(op), inputs)
+    }
+
+    /// Appends a node whose one output is added to the gradient of input `i`, if that is wanted.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn contribute_node(&mut self, i: usize, op: impl Op + 'static, inputs: &[ValueId]) -> Result<(), ShapeError> {
+        if self.needs(i) {
+            let gradient = self.add(op, inputs)?;
+            self.contribute(i, gradient);
+        }
+        Ok(())
     }
 
     /// Adds `gradient` to the gradient of input `i`.

@@ -34,8 +34,10 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The definition, in f64 and plain loops.
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor>;
 
-    /// Useful flops; the compulsory bytes follow from the specs.
-    fn flops(&self, inputs: &[&TensorSpec]) -> u64;
+    /// Useful flops, 0 unless the operation says otherwise; the compulsory bytes follow from the specs.
+    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
+        0
+    }
 
     /// Useful flops and compulsory bytes.
     fn cost(&self, inputs: &[&TensorSpec], outputs: &[&TensorSpec]) -> Cost {

@@ -1,7 +1,7 @@
 //! What runs on the device, as plain data: shaders, dispatches and costs. Also what lowering knows of a device ([`Target`]): its
 //! limits, its tuning and the kernels that the user asks for.
 //!
-//! Every shader has its bindings in group 0: binding 0 is the uniform `params` (the words of [`Dispatch::params`]),
+//! Every shader has its bindings in group 0: binding 0 is the uniform, the words of [`Dispatch::params`],
 //! bindings 1, 2, … are the storage buffers of [`Dispatch::bindings`] in order.
 
 mod measured;

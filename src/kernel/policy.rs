@@ -20,13 +20,7 @@ pub enum Algorithms {
 
 impl std::fmt::Display for Algorithms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Naive => "naive",
-            Self::Direct => "direct",
-            Self::Winograd => "winograd",
-            Self::Auto => "auto",
-            Self::Measured => "measured",
-        })
+        f.write_str(&format!("{self:?}").to_lowercase())
     }
 }
 

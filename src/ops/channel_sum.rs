@@ -1,8 +1,8 @@
 use super::PreluGrad;
 use super::case::{Bound, Case, Draw};
-use super::rows::{Columns, Rows, emit_sum, matrix};
+use super::rows::{Columns, Rows, emit_sums, has_channels, matrix};
 use crate::graph::{Graph, Lowering, Op};
-use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec, ValueId};
+use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use std::collections::HashMap;
 
 /// Sum over all axes but the last, `[.., C]` to `[C]`: the gradient of a bias.
@@ -16,9 +16,7 @@ impl Op for ChannelSum {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         match inputs {
-            [input] if input.dtype == DType::F32 && !input.shape.is_empty() => {
-                Ok(vec![TensorSpec::f32([input.channels()])])
-            }
+            [input] if has_channels(input) => Ok(vec![TensorSpec::f32([input.channels()])]),
             _ => Err(ShapeError::new(self.name(), "one f32 tensor [.., C]", inputs)),
         }
     }
@@ -27,7 +25,7 @@ impl Op for ChannelSum {
         let (rows, channels) = matrix(at.input_spec(0));
         let rows = Rows::summed(1, rows, channels);
         let partial = rows.dispatch("channel_sum", at.target()).read(at.input(0));
-        emit_sum(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, at.output(0));
+        emit_sums(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, &[at.output(0)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -1,5 +1,5 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, element_width, matrix};
+use super::rows::{Rows, element_width, matrix, with_channels};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 
@@ -57,10 +57,7 @@ impl Op for ConcatChannels {
         let first = at.input_spec(0).channels();
         let second = at.input_spec(1).channels();
         for (input, start, len) in [(0, 0, first), (1, first, second)] {
-            if at.needs(input) {
-                let grad_input = at.add(SliceChannels { start, len }, &[at.grad_output()])?;
-                at.contribute(input, grad_input);
-            }
+            at.contribute_node(input, SliceChannels { start, len }, &[at.grad_output()])?;
         }
         Ok(())
     }
@@ -77,14 +74,7 @@ impl Op for ConcatChannels {
         let [a, b] = [inputs[0], inputs[1]];
         let rows = a.data.chunks_exact(a.spec.channels()).zip(b.data.chunks_exact(b.spec.channels()));
         let data = rows.flat_map(|(a, b)| [a, b].concat()).collect();
-        let mut shape = a.spec.shape.clone();
-        shape.pop();
-        shape.push(a.spec.channels() + b.spec.channels());
-        vec![HostTensor::new(TensorSpec::f32(shape), data)]
-    }
-
-    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
-        0
+        vec![HostTensor::new(with_channels(&a.spec, a.spec.channels() + b.spec.channels()), data)]
     }
 }
 
@@ -113,14 +103,7 @@ impl Op for SliceChannels {
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let rows = inputs[0].data.chunks_exact(inputs[0].spec.channels());
         let data = rows.flat_map(|row| &row[self.start..self.start + self.len]).copied().collect();
-        let mut shape = inputs[0].spec.shape.clone();
-        shape.pop();
-        shape.push(self.len);
-        vec![HostTensor::new(TensorSpec::f32(shape), data)]
-    }
-
-    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
-        0
+        vec![HostTensor::new(with_channels(&inputs[0].spec, self.len), data)]
     }
 
     fn cost(&self, _inputs: &[&TensorSpec], outputs: &[&TensorSpec]) -> crate::kernel::Cost {

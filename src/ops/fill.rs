@@ -33,10 +33,6 @@ impl Op for Fill {
     fn reference(&self, _inputs: &[&HostTensor]) -> Vec<HostTensor> {
         vec![HostTensor::new(self.spec.clone(), vec![f64::from(self.value); self.spec.elements()])]
     }
-
-    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
-        0
-    }
 }
 
 pub(super) fn cases() -> Vec<Case> {

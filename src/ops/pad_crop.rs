@@ -1,7 +1,7 @@
 use super::case::{Bound, Case, Draw};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
-use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
+use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// A spatial window of an activation `[N, D, H, W, C]`: output voxel `v` is input voxel `v + offset`, zero outside the
 /// input. Negative offsets pad, positive ones crop; the adjoint is the window with the opposite offset.
@@ -45,10 +45,7 @@ impl Op for PadCrop {
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
         let extents = at.input_spec(0).spatial(self.name())?;
-        let upstream: ValueId = at.grad_output();
-        let gradient = at.add(self.inverse(extents), &[upstream])?;
-        at.contribute(0, gradient);
-        Ok(())
+        at.contribute_node(0, self.inverse(extents), &[at.grad_output()])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
@@ -79,10 +76,6 @@ impl Op for PadCrop {
             position += c;
         }
         vec![output]
-    }
-
-    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
-        0
     }
 }
 

@@ -1,7 +1,7 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, element_width, emit_channel_sums, matrix};
+use super::rows::{Columns, Rows, element_width, emit_sums, has_channels, matrix};
 use crate::graph::{Lowering, Op, Vjp};
-use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Parametric rectifier with one slope per channel (He et al. 2015): inputs `input [.., C]` and `slope [C]`;
 /// `input` where it is positive, else `slope * input`. At 0 the derivative is the slope, as in PyTorch.
@@ -16,7 +16,7 @@ pub struct PreluGrad;
 
 /// Whether the first is a tensor of f32 with channels and the second one f32 for each of them.
 fn is_channels_of(input: &TensorSpec, slope: &TensorSpec) -> bool {
-    input.dtype == DType::F32 && !input.shape.is_empty() && *slope == TensorSpec::f32([input.channels()])
+    has_channels(input) && *slope == TensorSpec::f32([input.channels()])
 }
 
 impl Op for Prelu {
@@ -32,11 +32,8 @@ impl Op for Prelu {
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        let [grad_input, grad_slope] = {
-            let outputs = at.append(PreluGrad, &[at.input(0), at.input(1), at.grad_output()])?;
-            [outputs[0], outputs[1]]
-        };
-        for (input, gradient) in [grad_input, grad_slope].into_iter().enumerate() {
+        let gradients = at.append(PreluGrad, &[at.input(0), at.input(1), at.grad_output()])?;
+        for (input, &gradient) in gradients[..2].iter().enumerate() {
             if at.needs(input) {
                 at.contribute(input, gradient);
             }
@@ -83,7 +80,8 @@ impl Op for PreluGrad {
         let rows = Rows::summed(1, rows, channels / width);
         let dispatch = rows.dispatch("prelu_grad", at.target()).pairs(width > 1);
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2)).write(at.output(0));
-        emit_channel_sums(at, &rows, width, dispatch, &[at.output(1), at.output(2)]);
+        let columns = Columns { per_channel: width, over_samples: true };
+        emit_sums(at, &rows, columns, dispatch, &[at.output(1), at.output(2)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

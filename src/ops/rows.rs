@@ -6,7 +6,7 @@
 
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
-use crate::tensor::TensorSpec;
+use crate::tensor::{DType, TensorSpec};
 
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 256;
@@ -83,51 +83,44 @@ pub(super) fn matrix(spec: &TensorSpec) -> (usize, usize) {
     (spec.elements() / channels.max(1), channels)
 }
 
+/// Whether the elements are f32 and the last axis is channels.
+pub(super) fn has_channels(spec: &TensorSpec) -> bool {
+    spec.dtype == DType::F32 && !spec.shape.is_empty()
+}
+
+/// `spec` with another number of channels.
+pub(super) fn with_channels(spec: &TensorSpec, channels: usize) -> TensorSpec {
+    let mut shape = spec.shape.clone();
+    shape.pop();
+    shape.push(channels);
+    TensorSpec { shape, dtype: spec.dtype }
+}
+
 /// The columns that a sum over rows leaves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Columns {
-    /// Sums per channel.
+    /// Sums per channel of the matrix, which may stand for several.
     pub(super) per_channel: usize,
     /// Sum over the samples too.
     pub(super) over_samples: bool,
 }
 
-/// Emits `partial`, which lacks its last binding, to write one row of sums per tile of `rows`, and a `channel_sum` over
-/// these where a sample has more than one. `output` becomes `[samples, columns]`, or `[columns]` over all samples.
-pub(super) fn emit_sum(at: &mut Lowering<'_>, rows: &Rows, columns: Columns, partial: Dispatch, output: Operand) {
+/// Emits `partial`, which lacks its last bindings, to write rows of sums per tile of `rows`, and a `channel_sum` over these where a
+/// sample has more than one tile. Each of `outputs` becomes `[samples, columns]`, or `[columns]` over all samples.
+pub(super) fn emit_sums(at: &mut Lowering<'_>, rows: &Rows, columns: Columns, partial: Dispatch, outputs: &[Operand]) {
     let (samples, tiles) = match columns.over_samples {
         true => (1, rows.samples * rows.tiles),
         false => (rows.samples, rows.tiles),
     };
     let width = rows.channels * columns.per_channel;
     if tiles == 1 {
-        at.emit(partial.write(output));
-        return;
-    }
-    let partials = at.scratch(samples * tiles * width);
-    at.emit(partial.write(partials));
-    let rest = Rows::whole(samples, tiles, width).dispatch("channel_sum", at.target());
-    at.emit(rest.read(partials).write(output));
-}
-
-/// As [`emit_sum`] for several sums over samples and rows, one per channel each, for which `partial` has the last bindings.
-/// A channel of `rows` stands for `width` of them.
-pub(super) fn emit_channel_sums(
-    at: &mut Lowering<'_>,
-    rows: &Rows,
-    width: usize,
-    partial: Dispatch,
-    outputs: &[Operand],
-) {
-    let (tiles, channels) = (rows.samples * rows.tiles, rows.channels * width);
-    if tiles == 1 {
         at.emit(outputs.iter().fold(partial, |d, &output| d.write(output)));
         return;
     }
-    let partials: Vec<Operand> = outputs.iter().map(|_| at.scratch(tiles * channels)).collect();
+    let partials: Vec<Operand> = outputs.iter().map(|_| at.scratch(samples * tiles * width)).collect();
     at.emit(partials.iter().fold(partial, |d, &sums| d.write(sums)));
     for (sums, &output) in partials.into_iter().zip(outputs) {
-        let rest = Rows::whole(1, tiles, channels).dispatch("channel_sum", at.target());
+        let rest = Rows::whole(samples, tiles, width).dispatch("channel_sum", at.target());
         at.emit(rest.read(sums).write(output));
     }
 }

@@ -1,7 +1,7 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, matrix};
+use super::rows::{Rows, has_channels, matrix};
 use crate::graph::{Lowering, Op, Vjp};
-use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Softmax over the channels of `[.., K]`.
 #[derive(Debug, Clone, Copy)]
@@ -26,17 +26,13 @@ impl Op for Softmax {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         match inputs {
-            [input] if input.dtype == DType::F32 && !input.shape.is_empty() => Ok(vec![(*input).clone()]),
+            [input] if has_channels(input) => Ok(vec![(*input).clone()]),
             _ => Err(ShapeError::new(self.name(), "one f32 tensor [.., K]", inputs)),
         }
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        if at.needs(0) {
-            let grad_input = at.add(SoftmaxGrad, &[at.output(0), at.grad_output()])?;
-            at.contribute(0, grad_input);
-        }
-        Ok(())
+        at.contribute_node(0, SoftmaxGrad, &[at.output(0), at.grad_output()])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
@@ -62,7 +58,7 @@ impl Op for SoftmaxGrad {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         match inputs {
-            [p, g] if p == g && p.dtype == DType::F32 && !p.shape.is_empty() => Ok(vec![(*p).clone()]),
+            [p, g] if p == g && has_channels(p) => Ok(vec![(*p).clone()]),
             _ => Err(ShapeError::new(self.name(), "two f32 tensors [.., K] of one shape", inputs)),
         }
     }

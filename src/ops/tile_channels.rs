@@ -1,7 +1,7 @@
 use super::case::{Bound, Case, Draw};
-use super::rows::{Rows, matrix};
+use super::rows::{Rows, has_channels, matrix, with_channels};
 use crate::graph::{Lowering, Op, Vjp};
-use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Repeats the channels of `[.., Cin]` to `[.., channels]`: output channel `c` is input channel `c mod Cin`. `channels`
 /// must be at least `Cin`.
@@ -18,15 +18,6 @@ pub struct TileChannelsGrad {
     pub channels: usize,
 }
 
-/// `spec` with another number of channels.
-fn with_channels(spec: &TensorSpec, channels: usize) -> TensorSpec {
-    let mut shape = spec.shape.clone();
-    if let Some(last) = shape.last_mut() {
-        *last = channels;
-    }
-    TensorSpec { shape, dtype: spec.dtype }
-}
-
 impl Op for TileChannels {
     fn name(&self) -> &'static str {
         "tile_channels"
@@ -34,7 +25,7 @@ impl Op for TileChannels {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         match inputs {
-            [input] if input.dtype == DType::F32 && fits(input, self.channels) => {
+            [input] if has_channels(input) && (1..=self.channels).contains(&input.channels()) => {
                 Ok(vec![with_channels(input, self.channels)])
             }
             _ => {
@@ -45,12 +36,8 @@ impl Op for TileChannels {
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        if at.needs(0) {
-            let channels = at.input_spec(0).channels();
-            let grad_input = at.add(TileChannelsGrad { channels }, &[at.grad_output()])?;
-            at.contribute(0, grad_input);
-        }
-        Ok(())
+        let channels = at.input_spec(0).channels();
+        at.contribute_node(0, TileChannelsGrad { channels }, &[at.grad_output()])
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
@@ -65,14 +52,6 @@ impl Op for TileChannels {
         let data = inputs[0].data.chunks_exact(channels).flat_map(row).collect();
         vec![HostTensor::new(with_channels(&inputs[0].spec, self.channels), data)]
     }
-
-    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
-        0
-    }
-}
-
-fn fits(input: &TensorSpec, channels: usize) -> bool {
-    !input.shape.is_empty() && (1..=channels).contains(&input.channels())
 }
 
 impl Op for TileChannelsGrad {
@@ -82,7 +61,7 @@ impl Op for TileChannelsGrad {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         match inputs {
-            [grad] if grad.dtype == DType::F32 && covers(grad, self.channels) => {
+            [grad] if has_channels(grad) && (1..=grad.channels()).contains(&self.channels) => {
                 Ok(vec![with_channels(grad, self.channels)])
             }
             _ => {
@@ -111,10 +90,6 @@ impl Op for TileChannelsGrad {
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
         inputs[0].elements() as u64
     }
-}
-
-fn covers(grad: &TensorSpec, channels: usize) -> bool {
-    !grad.shape.is_empty() && channels > 0 && grad.channels() >= channels
 }
 
 pub(super) fn cases() -> Vec<Case> {

@@ -99,8 +99,6 @@ struct Builder<'a> {
     places: HashMap<ValueId, Window>,
     scratch_places: HashMap<(usize, usize), Window>,
     delivered: Delivered,
-    arenas: HashMap<Arena, usize>,
-    step_scalars: Option<usize>,
     lower_bound: u64,
     unshared: u64,
 }
@@ -116,8 +114,6 @@ impl<'a> Builder<'a> {
             places: HashMap::new(),
             scratch_places: HashMap::new(),
             delivered: Delivered::default(),
-            arenas: HashMap::new(),
-            step_scalars: None,
             lower_bound: 0,
             unshared: 0,
         }
@@ -160,16 +156,13 @@ impl<'a> Builder<'a> {
         self.buffers.len() - 1
     }
 
+    /// The one buffer of a role, which is made where it is not there.
+    fn only_buffer(&mut self, role: BufferRole, bytes: u64) -> usize {
+        self.buffers.iter().position(|buffer| buffer.role == role).unwrap_or_else(|| self.buffer(role, bytes))
+    }
+
     fn arena_window(&mut self, arena: Arena, start: usize, len: usize) -> Window {
-        let bytes = self.arena.elements as u64 * ELEMENT_BYTES;
-        let buffer = match self.arenas.get(&arena) {
-            Some(&buffer) => buffer,
-            None => {
-                let buffer = self.buffer(BufferRole::Arena(arena), bytes);
-                self.arenas.insert(arena, buffer);
-                buffer
-            }
-        };
+        let buffer = self.only_buffer(BufferRole::Arena(arena), self.arena.elements as u64 * ELEMENT_BYTES);
         Window { buffer, offset: start as u64 * ELEMENT_BYTES, bytes: len as u64 * ELEMENT_BYTES }
     }
 
@@ -270,7 +263,8 @@ impl<'a> Builder<'a> {
         }
         if !self.request.gradients.is_empty() {
             let names = graph.parameters().iter().map(|p| p.name.as_str());
-            check_writes(names, &self.arena, self.arenas[&Arena::Gradients], &program)?;
+            let gradients = self.arena_window(Arena::Gradients, 0, 0).buffer;
+            check_writes(names, &self.arena, gradients, &program)?;
         }
         submission::number(&mut program.dispatches, self.target.tuning.submission_flops);
         Ok(program)
@@ -343,12 +337,7 @@ impl<'a> Builder<'a> {
             Operand::Window { arena, start, len } => self.arena_window(arena, start, len),
             Operand::StepScalars => {
                 let bytes = crate::kernel::STEP_SCALAR_BYTES;
-                let buffer = match self.step_scalars {
-                    Some(buffer) => buffer,
-                    None => self.buffer(BufferRole::StepScalars, bytes),
-                };
-                self.step_scalars = Some(buffer);
-                Window { buffer, offset: 0, bytes }
+                Window { buffer: self.only_buffer(BufferRole::StepScalars, bytes), offset: 0, bytes }
             }
         }
     }

@@ -128,10 +128,6 @@ impl Op for CopyLoop {
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         vec![inputs[0].clone()]
     }
-
-    fn flops(&self, _inputs: &[&TensorSpec]) -> u64 {
-        0
-    }
 }
 
 /// Twelve independent chains of `x = x * 0.5 + 1`, `8 * iterations` long, per element, and their sum: shader

@@ -2,6 +2,7 @@
 
 use super::choice::family;
 use super::geometry::{Geometry, WeightOrder, activation};
+use super::kernels::Direction;
 use super::kernels::operands::{ConvOperands, Sides};
 use super::reference;
 use crate::graph::{Lowering, Op, Vjp};
@@ -11,10 +12,8 @@ use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 /// Which of a convolution and its gradients is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ops) enum Pass {
-    /// From the input and the weight, and an optional bias.
-    Forward,
-    /// From the gradient of the output and the weight. With a bias, it is a transposed convolution.
-    GradInput,
+    /// From an activation and the weight, and an optional bias.
+    Convolve(Direction),
     /// From the input and the gradient of the output.
     GradWeight,
 }
@@ -91,8 +90,8 @@ impl Convolution {
     fn result(&self) -> TensorSpec {
         let g = &self.geometry;
         match self.pass {
-            Pass::Forward => activation(g.batch, g.output, g.out_channels),
-            Pass::GradInput => activation(g.batch, g.input, g.in_channels),
+            Pass::Convolve(Direction::Forward) => activation(g.batch, g.output, g.out_channels),
+            Pass::Convolve(Direction::Backward) => activation(g.batch, g.input, g.in_channels),
             Pass::GradWeight => {
                 let channels = match g.order {
                     WeightOrder::InputFirst => [g.in_channels, g.out_channels],
@@ -117,30 +116,29 @@ impl Convolution {
     fn lower(&self, at: &mut Lowering<'_>) {
         let g = &self.geometry;
         let family = family(g, at.target());
-        let bias = (at.input_count() == 3).then(|| at.input(2));
-        let operands = ConvOperands { activation: at.input(0), weight: at.input(1), bias };
+        let (first, second) = (at.input(0), at.input(1));
         match (self.pass, g.order) {
-            (Pass::Forward, _) => family.forward(at, g, operands),
-            (Pass::GradInput, _) => family.grad_input(at, g, operands),
+            (Pass::Convolve(direction), _) => {
+                let bias = (at.input_count() == 3).then(|| at.input(2));
+                family.convolve(at, g, direction, ConvOperands { activation: first, weight: second, bias });
+            }
             (Pass::GradWeight, WeightOrder::InputFirst) => {
-                family.grad_weight(at, g, Sides { input: at.input(0), output: at.input(1) });
+                family.grad_weight(at, g, Sides { input: first, output: second });
             }
             (Pass::GradWeight, WeightOrder::OutputFirst) => {
-                family.grad_weight(at, g, Sides { input: at.input(1), output: at.input(0) });
+                family.grad_weight(at, g, Sides { input: second, output: first });
             }
         }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> HostTensor {
-        let (g, bias) = (&self.geometry, inputs.get(2).copied());
-        let swapped = reference::channels_swapped;
+        let (g, bias, swapped) = (&self.geometry, inputs.get(2).copied(), reference::channels_swapped);
         match (self.pass, g.order) {
-            (Pass::Forward, WeightOrder::InputFirst) => reference::forward(g, inputs[0], inputs[1], bias),
-            (Pass::Forward, WeightOrder::OutputFirst) => reference::forward(g, inputs[0], &swapped(inputs[1]), bias),
-            (Pass::GradInput, WeightOrder::InputFirst) => {
-                reference::grad_input(g, inputs[0], &swapped(inputs[1]), bias)
+            (Pass::Convolve(direction), order) => {
+                let straight = direction.is_backward() == (order == WeightOrder::OutputFirst);
+                let weight = if straight { inputs[1].clone() } else { swapped(inputs[1]) };
+                reference::convolve(g, direction, inputs[0], &weight, bias)
             }
-            (Pass::GradInput, WeightOrder::OutputFirst) => reference::grad_input(g, inputs[0], inputs[1], bias),
             (Pass::GradWeight, WeightOrder::InputFirst) => reference::grad_weight(g, inputs[0], inputs[1]),
             (Pass::GradWeight, WeightOrder::OutputFirst) => swapped(&reference::grad_weight(g, inputs[1], inputs[0])),
         }
@@ -166,17 +164,7 @@ pub(in crate::ops) fn differentiate(
     grad_weight: impl Op + 'static,
 ) -> Result<(), ShapeError> {
     let upstream = at.grad_output();
-    if at.needs(0) {
-        let gradient = at.add(grad_input, &[upstream, at.input(1)])?;
-        at.contribute(0, gradient);
-    }
-    if at.needs(1) {
-        let gradient = at.add(grad_weight, &[at.input(0), upstream])?;
-        at.contribute(1, gradient);
-    }
-    if at.input_count() == 3 && at.needs(2) {
-        let gradient = at.add(ChannelSum, &[upstream])?;
-        at.contribute(2, gradient);
-    }
-    Ok(())
+    at.contribute_node(0, grad_input, &[upstream, at.input(1)])?;
+    at.contribute_node(1, grad_weight, &[at.input(0), upstream])?;
+    if at.input_count() == 3 { at.contribute_node(2, ChannelSum, &[upstream]) } else { Ok(()) }
 }

@@ -29,6 +29,7 @@ use crate::graph::Vjp;
 use crate::tensor::{ShapeError, TensorSpec};
 use convolution::{Convolution, ConvolutionOp, Pass, differentiate, with_optional_bias};
 use geometry::{Geometry, activation, axes};
+use kernels::Direction;
 
 /// Convolution of `input [N, D, H, W, Cin]` with `weight [kD, kH, kW, Cin, Cout]`, plus an optional `bias [Cout]` as
 /// third input. Output extents are PyTorch's: `(extent + 2 padding - kernel) / stride + 1`, rounded down; windows that
@@ -83,7 +84,7 @@ impl ConvolutionOp for Conv3d {
     fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
         let (input, weight, bias) = with_optional_bias(Self::NAME, inputs)?;
         let geometry = Geometry::of_conv3d(Self::NAME, self.stride, self.padding, input, weight)?;
-        Convolution { geometry, pass: Pass::Forward }.with_bias(Self::NAME, bias)
+        Convolution { geometry, pass: Pass::Convolve(Direction::Forward) }.with_bias(Self::NAME, bias)
     }
 
     fn differentiate(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
@@ -111,7 +112,7 @@ impl ConvolutionOp for Conv3dGradInput {
         if geometry.output != [d, h, w] || geometry.out_channels != cout {
             return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        Ok(Convolution { geometry, pass: Pass::GradInput })
+        Ok(Convolution { geometry, pass: Pass::Convolve(Direction::Backward) })
     }
 }
 

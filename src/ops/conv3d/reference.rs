@@ -1,6 +1,7 @@
 //! The definitions in f64: loops over voxels, taps and channels; taps in the padding are skipped.
 
 use super::geometry::{Geometry, activation};
+use super::kernels::Direction;
 use crate::tensor::layout::permute;
 use crate::tensor::{HostTensor, TensorSpec};
 
@@ -48,36 +49,23 @@ fn biased(spec: TensorSpec, bias: Option<&HostTensor>) -> HostTensor {
     }
 }
 
-/// The output from the input, with weights `[k, ci, co]`.
-pub(in crate::ops) fn forward(
+/// One side from the other, with weights `[k, from, to]`.
+pub(in crate::ops) fn convolve(
     g: &Geometry,
-    input: &HostTensor,
+    direction: Direction,
+    source: &HostTensor,
     weight: &HostTensor,
     bias: Option<&HostTensor>,
 ) -> HostTensor {
-    let (ci, co) = (g.in_channels, g.out_channels);
-    let mut output = biased(activation(g.batch, g.output, co), bias);
-    taps(g, |o, i, tap| {
-        let voxel = &mut output.data[o * co..][..co];
-        accumulate(voxel, row(&input.data, ci, i), row(&weight.data, ci * co, tap));
+    let [ci, co] = direction.channels(g);
+    let extents = if direction.is_backward() { g.input } else { g.output };
+    let mut result = biased(activation(g.batch, extents, co), bias);
+    taps(g, |output, input, tap| {
+        let (from, to) = if direction.is_backward() { (output, input) } else { (input, output) };
+        let voxel = &mut result.data[to * co..][..co];
+        accumulate(voxel, row(&source.data, ci, from), row(&weight.data, ci * co, tap));
     });
-    output
-}
-
-/// The input side from the output side, with weights `[k, co, ci]`.
-pub(in crate::ops) fn grad_input(
-    g: &Geometry,
-    output: &HostTensor,
-    weight: &HostTensor,
-    bias: Option<&HostTensor>,
-) -> HostTensor {
-    let (ci, co) = (g.in_channels, g.out_channels);
-    let mut input = biased(activation(g.batch, g.input, ci), bias);
-    taps(g, |o, i, tap| {
-        let voxel = &mut input.data[i * ci..][..ci];
-        accumulate(voxel, row(&output.data, co, o), row(&weight.data, ci * co, tap));
-    });
-    input
+    result
 }
 
 /// The weights `[k, ci, co]` from both sides.

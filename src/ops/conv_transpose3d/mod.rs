@@ -15,6 +15,7 @@ pub(super) use cases::cases;
 
 use super::conv3d::convolution::{Convolution, ConvolutionOp, Pass, differentiate, with_optional_bias};
 use super::conv3d::geometry::{Geometry, WeightOrder, activation, axes};
+use super::conv3d::kernels::Direction;
 use crate::graph::Vjp;
 use crate::tensor::{ShapeError, TensorSpec};
 
@@ -68,7 +69,7 @@ impl ConvolutionOp for ConvTranspose3d {
     fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
         let (input, weight, bias) = with_optional_bias(Self::NAME, inputs)?;
         let geometry = geometry(Self::NAME, input, weight)?;
-        Convolution { geometry, pass: Pass::GradInput }.with_bias(Self::NAME, bias)
+        Convolution { geometry, pass: Pass::Convolve(Direction::Backward) }.with_bias(Self::NAME, bias)
     }
 
     fn differentiate(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
@@ -88,7 +89,7 @@ impl ConvolutionOp for ConvTranspose3dGradInput {
         if geometry.in_channels != grad_output.channels() {
             return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        Ok(Convolution { geometry, pass: Pass::Forward })
+        Ok(Convolution { geometry, pass: Pass::Convolve(Direction::Forward) })
     }
 }
 

@@ -32,12 +32,14 @@ impl Family for Same5Lanes {
         target.tuning.costs.direct_subgroup * tiled_flops(g, Direction::Forward) as f64
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Forward, operands);
-    }
-
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Backward, operands);
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        let (columns, blocks) = columns(direction.channels(g)[1]);
+        let dispatch = convolution("conv3d_same5_lanes", at, g, direction, operands).constant("COLUMNS", columns);
+        for (range, flops) in at.parts(g.input_rows(), tiled_flops(g, direction)) {
+            let [x, y, z] = at.target().fold(range.len());
+            assert_eq!(z, 1, "two dimensions hold the rows of any activation");
+            at.emit(dispatch.clone().first_unit(range.start).grid([blocks, x, y]).flops(flops));
+        }
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
@@ -53,15 +55,5 @@ impl Family for Same5Lanes {
             at.emit(dispatch.clone().first_unit(range.start).grid([blocks, planes, splits as u32]).flops(flops));
         }
         emit_sum(at, g.weights(), splits, partial);
-    }
-}
-
-fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
-    let (columns, blocks) = columns(direction.channels(g)[1]);
-    let dispatch = convolution("conv3d_same5_lanes", at, g, direction, operands).constant("COLUMNS", columns);
-    for (range, flops) in at.parts(g.input_rows(), tiled_flops(g, direction)) {
-        let [x, y, z] = at.target().fold(range.len());
-        assert_eq!(z, 1, "two dimensions hold the rows of any activation");
-        at.emit(dispatch.clone().first_unit(range.start).grid([blocks, x, y]).flops(flops));
     }
 }

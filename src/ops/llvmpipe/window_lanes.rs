@@ -5,9 +5,9 @@ use super::gemm::emit_by_rows;
 use crate::graph::Lowering;
 use crate::kernel::{Operand, Target};
 use crate::ops::conv3d::geometry::{Geometry, WeightOrder};
-use crate::ops::conv3d::kernels::Family;
 use crate::ops::conv3d::kernels::operands::{ConvOperands, Sides, emit_weight_transpose};
 use crate::ops::conv3d::kernels::split_k::{MOST_PARTIAL_BYTES, emit_sum, partial_sums};
+use crate::ops::conv3d::kernels::{Direction, Family};
 use crate::ops::gemm::{Batch, Gemm, Steps, padded_channels};
 use crate::tensor::ELEMENT_BYTES;
 
@@ -33,24 +33,41 @@ fn runs(g: &Geometry) -> Vec<Run> {
     (0..kz * ky * kx).step_by(taps).map(run).collect()
 }
 
-/// Planes of windows, and where the first element of each window lies on the input and the output side.
-struct Planes {
-    planes: usize,
-    input: (usize, Steps),
-    output: (usize, Steps),
+/// The input or the output by planes of windows: a matrix with the run's elements of a window in a row.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    /// Element at which the first plane starts.
+    first: usize,
+    /// From one plane to the next.
+    plane: usize,
+    /// From one window to the next.
+    windows: Steps,
+    /// Elements of a row.
+    channels: usize,
 }
 
-fn planes(g: &Geometry) -> Planes {
+impl Side {
+    fn batch(&self) -> Batch {
+        Batch { first: self.first, step: self.plane }
+    }
+}
+
+/// Both sides of a run, the input first.
+fn sides(g: &Geometry, run: Run) -> [Side; 2] {
     let [_, h, w] = g.output;
     let [kz, ky, kx] = g.kernel;
-    let line = g.input[2] * g.in_channels;
+    let (line, channels) = (g.input[2] * g.in_channels, g.out_channels);
     let input = Steps { step: kx * g.in_channels, panel: ky * line };
-    let output = Steps { step: g.out_channels, panel: w * g.out_channels };
-    Planes {
-        planes: g.batch * g.output[0],
-        input: (kz * g.input[1] * line, input),
-        output: (h * w * g.out_channels, output),
-    }
+    let output = Steps { step: channels, panel: w * channels };
+    [
+        Side { first: run.input, plane: kz * g.input[1] * line, windows: input, channels: run.taps * g.in_channels },
+        Side { first: 0, plane: h * w * channels, windows: output, channels },
+    ]
+}
+
+/// Planes of windows.
+fn planes(g: &Geometry) -> usize {
+    g.batch * g.output[0]
 }
 
 fn whole(channels: usize) -> bool {
@@ -64,7 +81,7 @@ pub(super) struct WindowLanes;
 impl Family for WindowLanes {
     fn fits(&self, g: &Geometry, target: &Target) -> bool {
         let run = runs(g)[0].taps * g.in_channels;
-        let partial = g.batch * g.output[0] * g.weights() * ELEMENT_BYTES as usize;
+        let partial = planes(g) * g.weights() * ELEMENT_BYTES as usize;
         let channels = whole(run) && whole(g.out_channels);
         g.windows_tile() && target.subgroup_kernels() && channels && partial as u64 <= MOST_PARTIAL_BYTES
     }
@@ -73,87 +90,68 @@ impl Family for WindowLanes {
         target.tuning.costs.direct_subgroup * g.flops() as f64
     }
 
-    // `output[v, co] = bias[co] + Σ_{k, ci} input[window(v, k), ci] * weight[k, ci, co]`.
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        let sides = planes(g);
-        let weight = match g.order {
-            WeightOrder::InputFirst => operands.weight,
-            WeightOrder::OutputFirst => transposed(at, g, [g.taps(), g.out_channels, g.in_channels], operands.weight),
-        };
-        for (i, run) in runs(g).into_iter().enumerate() {
-            let gemm = Gemm {
-                batch: sides.planes,
-                extents: [g.output[1] * g.output[2], g.out_channels, run.taps * g.in_channels],
-                lengths: [g.output[2], 1],
-                a: Batch { first: run.input, step: sides.input.0 },
-                a_rows: sides.input.1,
-                a_inner: Steps::plain(1),
-                b: Batch { first: run.tap * g.in_channels * g.out_channels, step: 0 },
-                b_inner: Steps::plain(g.out_channels),
-                c: Batch { first: 0, step: sides.output.0 },
-                c_rows: sides.output.1,
-                add: i > 0,
-            };
-            let bias = operands.bias.filter(|_| i == 0);
-            emit_by_rows(at, &gemm, [operands.activation, weight, at.output(0)], bias);
-        }
-    }
-
-    // `input[window(v, k), ci] = bias[ci] + Σ_co output[v, co] * weight[k, ci, co]`.
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        let sides = planes(g);
-        let runs = runs(g);
+    // Forward `output[v, co] = bias[co] + Σ_{k, ci} input[window(v, k), ci] * weight[k, ci, co]`, a sum over the runs;
+    // backward `input[window(v, k), ci] = bias[ci] + Σ_co output[v, co] * weight[k, ci, co]`, each run for itself.
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        let (runs, backward) = (runs(g), direction.is_backward());
         let columns = runs[0].taps * g.in_channels;
-        let weight = match g.order {
-            WeightOrder::InputFirst => transposed(at, g, [runs.len(), columns, g.out_channels], operands.weight),
-            WeightOrder::OutputFirst => operands.weight,
+        let weight = match (direction, g.order) {
+            (Direction::Forward, WeightOrder::OutputFirst) => {
+                transposed(at, g, [g.taps(), g.out_channels, g.in_channels], operands.weight)
+            }
+            (Direction::Backward, WeightOrder::InputFirst) => {
+                transposed(at, g, [runs.len(), columns, g.out_channels], operands.weight)
+            }
+            _ => operands.weight,
         };
-        for run in runs {
+        for (i, run) in runs.into_iter().enumerate() {
+            let [input, output] = sides(g, run);
+            let (from, to) = if backward { (output, input) } else { (input, output) };
             let gemm = Gemm {
-                batch: sides.planes,
-                extents: [g.output[1] * g.output[2], columns, g.out_channels],
+                batch: planes(g),
+                extents: [g.output[1] * g.output[2], to.channels, from.channels],
                 lengths: [g.output[2], 1],
-                a: Batch { first: 0, step: sides.output.0 },
-                a_rows: sides.output.1,
+                a: from.batch(),
+                a_rows: from.windows,
                 a_inner: Steps::plain(1),
                 b: Batch { first: run.tap * g.in_channels * g.out_channels, step: 0 },
-                b_inner: Steps::plain(columns),
-                c: Batch { first: run.input, step: sides.input.0 },
-                c_rows: sides.input.1,
-                add: false,
+                b_inner: Steps::plain(to.channels),
+                c: to.batch(),
+                c_rows: to.windows,
+                add: !backward && i > 0,
             };
-            assert!(run.taps == 1 || operands.bias.is_none(), "a bias belongs to a transposed convolution");
-            emit_by_rows(at, &gemm, [operands.activation, weight, at.output(0)], operands.bias);
+            let bias = operands.bias.filter(|_| backward || i == 0);
+            assert!(!backward || run.taps == 1 || bias.is_none(), "a bias belongs to a transposed convolution");
+            emit_by_rows(at, &gemm, [operands.activation, weight, at.output(0)], bias);
         }
     }
 
     // `weight[k, ci, co] = Σ_v input[window(v, k), ci] * output[v, co]`, plane by plane and then over the planes.
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, operands: Sides) {
-        let sides = planes(g);
-        let partial = partial_sums(at, g.weights(), sides.planes);
-        let output_side = (operands.output, 0, sides.output, g.out_channels);
+        let partial = partial_sums(at, g.weights(), planes(g));
         for run in runs(g) {
-            let input_side = (operands.input, run.input, sides.input, run.taps * g.in_channels);
-            let (rows, columns) = match g.order {
-                WeightOrder::InputFirst => (input_side, output_side),
-                WeightOrder::OutputFirst => (output_side, input_side),
+            let [input, output] = sides(g, run);
+            let (input, output) = ((operands.input, input), (operands.output, output));
+            let ((a, rows), (b, columns)) = match g.order {
+                WeightOrder::InputFirst => (input, output),
+                WeightOrder::OutputFirst => (output, input),
             };
             let gemm = Gemm {
-                batch: sides.planes,
-                extents: [rows.3, columns.3, g.output[1] * g.output[2]],
+                batch: planes(g),
+                extents: [rows.channels, columns.channels, g.output[1] * g.output[2]],
                 lengths: [1, g.output[2]],
-                a: Batch { first: rows.1, step: rows.2.0 },
+                a: rows.batch(),
                 a_rows: Steps::plain(1),
-                a_inner: rows.2.1,
-                b: Batch { first: columns.1, step: columns.2.0 },
-                b_inner: columns.2.1,
+                a_inner: rows.windows,
+                b: columns.batch(),
+                b_inner: columns.windows,
                 c: Batch { first: run.tap * g.in_channels * g.out_channels, step: g.weights() },
-                c_rows: Steps::plain(columns.3),
+                c_rows: Steps::plain(columns.channels),
                 add: false,
             };
-            gemm.emit(at, [rows.0, columns.0, partial]);
+            gemm.emit(at, [a, b, partial]);
         }
-        emit_sum(at, g.weights(), sides.planes, partial);
+        emit_sum(at, g.weights(), planes(g), partial);
     }
 }
 

@@ -2,7 +2,7 @@ use super::gemm::{KEPT_PANELS, emit_by_rows};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 use crate::ops::conv3d::kernels::winograd::grad_weight::{Part, TileSums};
-use crate::ops::conv3d::kernels::winograd::tiling::{Chunk, Frequencies, PLANE, Tiling};
+use crate::ops::conv3d::kernels::winograd::tiling::{Frequencies, PLANE, Tiling};
 use crate::ops::gemm::{Batch, Gemm, PANEL, Steps};
 
 /// Sums `[out, in]` by rows, from panels of gradients whose tiles follow one another.
@@ -22,11 +22,10 @@ impl TileSums for SumsByRows {
         &self,
         at: &mut Lowering<'_>,
         tiling: &Tiling,
-        chunk: &Chunk,
         y: &Frequencies,
         [lines, frequencies]: [Operand; 2],
     ) {
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_transposed"), chunk, y, 1, false).pairs(true);
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_transposed"), y, 1, false).pairs(true);
         // Pairs of tiles, panels, and frequencies along z.
         let grid = [(y.padded * PANEL / 2).div_ceil(64) as u32, y.panels as u32, y.slice.count as u32];
         at.emit(dispatch.read(lines).write(frequencies).grid(grid));

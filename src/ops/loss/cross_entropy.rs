@@ -2,7 +2,7 @@ use super::{Loss, Losses, labelled, labelled_inputs};
 use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
 use crate::ops::case::{Bound, Case, Draw};
-use crate::ops::rows::{Columns, Rows, emit_sum};
+use crate::ops::rows::{Columns, Rows, emit_sums};
 use crate::ops::softmax::{softmax_of, softmax_ulps};
 use crate::registry::Entry;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
@@ -77,7 +77,7 @@ impl Op for CrossEntropyLoss {
             let rows = Rows::summed(samples, voxels, classes);
             let counts = at.scratch(samples * classes);
             let partial = rows.dispatch("cross_entropy_counts", at.target()).read(at.input(1));
-            emit_sum(at, &rows, Columns { per_channel: 1, over_samples: false }, partial, counts);
+            emit_sums(at, &rows, Columns { per_channel: 1, over_samples: false }, partial, &[counts]);
             let weights = Dispatch::new("cross_entropy_weights").params(&[samples, classes]);
             let weights = weights.read(counts).write(at.output(1));
             at.emit(weights.linear_grid(samples.div_ceil(64), at.target()));
@@ -88,7 +88,7 @@ impl Op for CrossEntropyLoss {
         let rows = Rows::summed(samples, voxels, 1);
         let partial = rows.dispatch("cross_entropy_loss", at.target()).param(classes);
         let partial = partial.read(at.input(0)).read(at.input(1)).read(at.output(1));
-        emit_sum(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, at.output(0));
+        emit_sums(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, &[at.output(0)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

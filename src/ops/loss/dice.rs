@@ -3,7 +3,7 @@ use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
 use crate::ops::Softmax;
 use crate::ops::case::{Bound, Case, Draw};
-use crate::ops::rows::{Columns, Rows, emit_sum};
+use crate::ops::rows::{Columns, Rows, emit_sums};
 use crate::registry::Entry;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Op for SoftDiceLoss {
         let [samples, voxels, classes] = labelled_inputs(at);
         let rows = Rows::summed(samples, voxels, classes - 1);
         let partial = rows.dispatch("soft_dice_sums", at.target()).read(at.input(0)).read(at.input(1));
-        emit_sum(at, &rows, Columns { per_channel: 3, over_samples: false }, partial, at.output(1));
+        emit_sums(at, &rows, Columns { per_channel: 3, over_samples: false }, partial, &[at.output(1)]);
         let loss = Dispatch::new("soft_dice_loss").param(samples * (classes - 1)).scalar(DICE_EPSILON);
         at.emit(loss.read(at.output(1)).write(at.output(0)));
     }

@@ -23,8 +23,8 @@ pub(super) const FAMILIES: &[&[&dyn Family]] = &[
     crate::ops::llvmpipe::FAMILIES,
 ];
 
-/// A family of kernels. A transposed convolution is the `grad_input` of the convolution that leads back, and this its
-/// gradient; its weights are in the other order.
+/// A family of kernels. A transposed convolution is the convolution that leads back, in the other direction; its weights
+/// are in the other order.
 pub(in crate::ops) trait Family: Debug + Sync {
     /// What it counts as where the user chooses.
     fn kind(&self) -> ConvolutionKernels {
@@ -38,22 +38,21 @@ pub(in crate::ops) trait Family: Debug + Sync {
     /// [`ConvolutionCosts`](crate::kernel::ConvolutionCosts).
     fn cost(&self, g: &Geometry, target: &Target) -> f64;
 
-    /// Emits `output[n, o, co] = bias[co] + Σ_{k, ci} input[n, o * stride + k - padding, ci] * weight[k, ci, co]`.
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands);
-
-    /// Emits `input[n, i, ci] = bias[ci] + Σ_{k, o, co: o * stride + k - padding = i} output[n, o, co] * weight[k, ci, co]`.
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands);
+    /// Emits forward `output[n, o, co] = bias[co] + Σ_{k, ci} input[n, o * stride + k - padding, ci] * weight[k, ci, co]`,
+    /// backward `input[n, i, ci] = bias[ci] + Σ_{k, o, co: o * stride + k - padding = i} output[n, o, co] * weight[k, ci, co]`.
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands);
 
     /// Emits `weight[k, ci, co] = Σ_{n, o} input[n, o * stride + k - padding, ci] * output[n, o, co]`.
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides);
 }
 
-/// Which of the two convolutions that one kernel of a 5x5x5 convolution computes.
+/// Which of the two convolutions of a geometry is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ops) enum Direction {
     /// From the input to the output.
     Forward,
-    /// From the gradient of the output to that of the input: taps mirrored, channels exchanged.
+    /// From the gradient of the output to that of the input: taps mirrored, channels exchanged. With a bias, it is a transposed
+    /// convolution.
     Backward,
 }
 

@@ -1,7 +1,7 @@
 //! The kernels that follow the definition, for every kernel extent, stride and padding.
 
-use super::Family;
 use super::operands::{ConvOperands, Sides};
+use super::{Direction, Family};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Target};
 use crate::ops::conv3d::geometry::Geometry;
@@ -19,21 +19,17 @@ impl Family for Naive {
         f64::INFINITY
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, "conv3d_naive", operands, g.output_voxels() * g.out_channels);
-    }
-
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, "conv3d_grad_input_naive", operands, g.input_voxels() * g.in_channels);
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        let (shader, elements) = match direction {
+            Direction::Forward => ("conv3d_naive", g.output_voxels() * g.out_channels),
+            Direction::Backward => ("conv3d_grad_input_naive", g.input_voxels() * g.in_channels),
+        };
+        let dispatch = operands.bind(g.write(Dispatch::new(shader)), at);
+        at.emit_in_parts(&dispatch, elements.div_ceil(64), g.flops());
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
         let dispatch = sides.bind(g.write(Dispatch::new("conv3d_grad_weight_naive"))).write(at.output(0));
         at.emit_in_parts(&dispatch, g.weights().div_ceil(64), g.flops());
     }
-}
-
-fn emit(at: &mut Lowering<'_>, g: &Geometry, shader: &'static str, operands: ConvOperands, elements: usize) {
-    let dispatch = operands.bind(g.write(Dispatch::new(shader)), at);
-    at.emit_in_parts(&dispatch, elements.div_ceil(64), g.flops());
 }

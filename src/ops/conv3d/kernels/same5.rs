@@ -23,12 +23,13 @@ impl Family for Same5 {
         target.tuning.costs.direct * tiled_flops(g, Direction::Forward) as f64
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Forward, operands);
-    }
-
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Backward, operands);
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        let invocations = at.target().tuning.convolution_invocations;
+        let [_, to] = direction.channels(g);
+        let tiles = g.input[2].div_ceil(TILE[0]) * to.div_ceil(TILE[1]);
+        let dispatch = convolution("conv3d_same5", at, g, direction, operands).constant("INVOCATIONS", invocations);
+        let workgroups = g.input_rows().div_ceil(invocations as usize) * tiles;
+        at.emit_in_parts(&dispatch, workgroups, tiled_flops(g, direction));
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
@@ -37,15 +38,6 @@ impl Family for Same5 {
         // Eight voxels of a row, and two more on either side of the input.
         split_k.emit(at, g, dispatch, [12, 8]);
     }
-}
-
-fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
-    let invocations = at.target().tuning.convolution_invocations;
-    let [_, to] = direction.channels(g);
-    let tiles = g.input[2].div_ceil(TILE[0]) * to.div_ceil(TILE[1]);
-    let dispatch = convolution("conv3d_same5", at, g, direction, operands).constant("INVOCATIONS", invocations);
-    let workgroups = g.input_rows().div_ceil(invocations as usize) * tiles;
-    at.emit_in_parts(&dispatch, workgroups, tiled_flops(g, direction));
 }
 
 /// The dispatch of a convolution in either direction without its constants and grid, with the words and bindings of

@@ -26,12 +26,24 @@ impl Family for Window {
         target.tuning.costs.direct * g.flops() as f64
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Forward, operands);
-    }
-
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Backward, operands);
+    // A gather from the windows forward, a scatter to them backward.
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        let [_, to] = direction.channels(g);
+        let [in_step, out_step] = g.weight_steps();
+        let (steps, gemms) = match direction {
+            Direction::Forward => ([in_step, out_step], 1),
+            Direction::Backward => ([out_step, in_step], g.taps()),
+        };
+        let invocations = at.target().tuning.convolution_invocations;
+        let blocks = g.output_voxels().div_ceil(TILE[0] * invocations as usize);
+        let workgroups = blocks * to.div_ceil(TILE[1]) * gemms;
+        let dispatch = extents(Dispatch::new("conv3d_window").constant("INVOCATIONS", invocations), g)
+            .params(&direction.channels(g))
+            .param(g.in_channels * g.out_channels)
+            .params(&steps)
+            .param(usize::from(direction.is_backward()));
+        let dispatch = operands.bind(dispatch, at);
+        at.emit_in_parts(&dispatch, workgroups, g.flops());
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
@@ -47,24 +59,4 @@ impl Family for Window {
 fn extents(dispatch: Dispatch, g: &Geometry) -> Dispatch {
     let plane = g.kernel[1] * g.kernel[2];
     dispatch.param(g.output_voxels()).params(&g.output[1..]).params(&g.kernel).params(&[plane, g.taps()])
-}
-
-/// Emits a gather from the windows forward, a scatter to them backward.
-fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
-    let [_, to] = direction.channels(g);
-    let [in_step, out_step] = g.weight_steps();
-    let (steps, gemms) = match direction {
-        Direction::Forward => ([in_step, out_step], 1),
-        Direction::Backward => ([out_step, in_step], g.taps()),
-    };
-    let invocations = at.target().tuning.convolution_invocations;
-    let blocks = g.output_voxels().div_ceil(TILE[0] * invocations as usize);
-    let workgroups = blocks * to.div_ceil(TILE[1]) * gemms;
-    let dispatch = extents(Dispatch::new("conv3d_window").constant("INVOCATIONS", invocations), g)
-        .params(&direction.channels(g))
-        .param(g.in_channels * g.out_channels)
-        .params(&steps)
-        .param(usize::from(direction.is_backward()));
-    let dispatch = operands.bind(dispatch, at);
-    at.emit_in_parts(&dispatch, workgroups, g.flops());
 }

@@ -1,7 +1,7 @@
 //! The weight gradient: transforms of the input and of the output's gradient, sums over tiles, and the way back to taps.
 
-use super::tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
-use super::{Division, WeightFrequencies, emit_input_plane, pairs_grid};
+use super::tiling::{DEPTH, Frequencies, PLANE, Slice, Tiling};
+use super::{Division, WeightFrequencies, emit_plane, pairs_grid};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Target};
 use crate::ops::conv3d::geometry::Geometry;
@@ -25,15 +25,9 @@ pub(in crate::ops) trait TileSums: Debug + Sync {
     /// Whether sums are `[out, in]`; otherwise they are `[in, out]`.
     fn transposed(&self) -> bool;
 
-    /// Emits the transform of the output's gradient along y and x to frequencies, from lines.
-    fn emit_grad_plane(
-        &self,
-        at: &mut Lowering<'_>,
-        tiling: &Tiling,
-        chunk: &Chunk,
-        y: &Frequencies,
-        lines_and_frequencies: [Operand; 2],
-    );
+    /// Emits the transform of the output's gradient along y and x. The operands are lines and their
+    /// frequencies.
+    fn emit_grad_plane(&self, at: &mut Lowering<'_>, tiling: &Tiling, y: &Frequencies, operands: [Operand; 2]);
 
     /// Emits the sums over the tiles of a part: `Σ_t input[t, i] * grad[t, o]` for each frequency. The operands are the
     /// frequencies of the input and of the output's gradient, and the sums.
@@ -60,17 +54,8 @@ impl TileSums for SumsByColumns {
         false
     }
 
-    fn emit_grad_plane(
-        &self,
-        at: &mut Lowering<'_>,
-        tiling: &Tiling,
-        chunk: &Chunk,
-        y: &Frequencies,
-        [lines, frequencies]: [Operand; 2],
-    ) {
-        let width = element_width(y.channels, at.target());
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane"), chunk, y, width, false);
-        at.emit(dispatch.read(lines).write(frequencies).grid(tiling.padded_plane_grid(y, width)));
+    fn emit_grad_plane(&self, at: &mut Lowering<'_>, tiling: &Tiling, y: &Frequencies, operands: [Operand; 2]) {
+        emit_plane(at, "winograd_grad_plane", tiling, y, operands);
     }
 
     fn emit_sums(&self, at: &mut Lowering<'_>, [f, y]: [&Frequencies; 2], part: Part, operands: [Operand; 3]) {
@@ -109,18 +94,18 @@ pub(super) fn emit(at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
 
     for (i, chunk) in division.chunks.iter().enumerate() {
         let whole = tiling.frequencies(chunk, Slice::ALL, cin);
-        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), chunk, &whole, widths[0], false);
+        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), &whole, widths[0], false);
         let dispatch = dispatch.read(sides.input).write(input_lines);
         at.emit(dispatch.grid(tiling.input_grid(chunk, cin / widths[0])));
         let whole = tiling.frequencies(chunk, Slice::ALL, cout);
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), chunk, &whole, widths[1], false);
+        let dispatch = tiling.write(Dispatch::new("winograd_grad_depth"), &whole, widths[1], false);
         let dispatch = dispatch.read(sides.output).write(grad_lines);
         at.emit(dispatch.grid(tiling.output_grid(chunk, cout / widths[1])));
         for slice in Slice::parts(division.count) {
             let f = tiling.frequencies(chunk, slice, cin);
             let y = tiling.frequencies(chunk, slice, cout);
-            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
-            sums.emit_grad_plane(at, tiling, chunk, &y, [grad_lines, grad_frequencies]);
+            emit_plane(at, "winograd_input_plane", tiling, &f, [input_lines, input_frequencies]);
+            sums.emit_grad_plane(at, tiling, &y, [grad_lines, grad_frequencies]);
             let part = Part { sums: weights.batch(slice), add: i > 0 };
             sums.emit_sums(at, [&f, &y], part, [input_frequencies, grad_frequencies, sum]);
             if weights.count < DEPTH {

@@ -117,43 +117,21 @@ impl Family for Winograd {
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
-        let (work, costs) = (work(g), target.tuning.costs);
-        let frequencies = (work.activation_frequencies + work.weight_frequencies) as f64;
-        costs.gemm * work.gemm_flops as f64 + costs.frequency * frequencies
+        let (frequencies, tiles) = (DEPTH * PLANE, Tiling::new(g).tiles());
+        let [from, to] = [g.in_channels, g.out_channels].map(padded_channels);
+        let gemm_flops = 2 * frequencies * tiles.next_multiple_of(PANEL) * from * to;
+        // Of the input, the output and the weights.
+        let transformed = frequencies * (tiles * (from + to) + from * to);
+        let costs = target.tuning.costs;
+        costs.gemm * gemm_flops as f64 + costs.frequency * transformed as f64
     }
 
-    fn forward(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Forward, operands);
-    }
-
-    fn grad_input(&self, at: &mut Lowering<'_>, g: &Geometry, operands: ConvOperands) {
-        emit(at, g, Direction::Backward, operands);
+    fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
+        emit(at, g, direction, operands);
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
         grad_weight::emit(at, g, sides);
-    }
-}
-
-/// What a convolution costs.
-#[derive(Debug, Clone, Copy)]
-struct Work {
-    /// Flops of the gemms between the transforms.
-    gemm_flops: usize,
-    /// Frequencies of input and output.
-    activation_frequencies: usize,
-    /// Frequencies of the weights.
-    weight_frequencies: usize,
-}
-
-/// The work of a convolution, or of one of its gradients.
-fn work(g: &Geometry) -> Work {
-    let (frequencies, tiles) = (DEPTH * PLANE, Tiling::new(g).tiles());
-    let [from, to] = [g.in_channels, g.out_channels].map(padded_channels);
-    Work {
-        gemm_flops: 2 * frequencies * tiles.next_multiple_of(PANEL) * from * to,
-        activation_frequencies: frequencies * tiles * (from + to),
-        weight_frequencies: frequencies * from * to,
     }
 }
 
@@ -184,7 +162,7 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
     }
     for chunk in &division.chunks {
         let whole = tiling.frequencies(chunk, Slice::ALL, from);
-        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), chunk, &whole, widths[0], false);
+        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), &whole, widths[0], false);
         let dispatch = dispatch.read(operands.activation).write(input_lines);
         at.emit(dispatch.grid(tiling.input_grid(chunk, from / widths[0])));
         for slice in Slice::parts(division.count) {
@@ -193,7 +171,7 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
             }
             let f = tiling.frequencies(chunk, slice, from);
             let r = tiling.frequencies(chunk, slice, to);
-            emit_input_plane(at, tiling, chunk, &f, [input_lines, input_frequencies]);
+            emit_plane(at, "winograd_input_plane", tiling, &f, [input_lines, input_frequencies]);
             let gemm = Gemm {
                 batch: PLANE * slice.count,
                 extents: [r.panels * PANEL, r.padded, f.padded],
@@ -208,13 +186,12 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
                 add: false,
             };
             gemm.emit(at, [input_frequencies, weight, output_frequencies]);
-            let dispatch =
-                tiling.write(Dispatch::new("winograd_output_plane"), chunk, &r, widths[1], operands.bias.is_some());
+            let dispatch = tiling.write(Dispatch::new("winograd_output_plane"), &r, widths[1], operands.bias.is_some());
             let dispatch = dispatch.read(output_frequencies).read(operands.bias_or_any()).write(output_lines);
-            at.emit(dispatch.grid(tiling.plane_grid(chunk, slice, to / widths[1])));
+            at.emit(dispatch.grid(tiling.plane_grid(&r, widths[1])));
         }
         let whole = tiling.frequencies(chunk, Slice::ALL, to);
-        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), chunk, &whole, widths[1], false);
+        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), &whole, widths[1], false);
         let dispatch = dispatch.read(output_lines).write(at.output(0));
         at.emit(dispatch.grid(tiling.output_grid(chunk, to / widths[1])));
     }
@@ -225,17 +202,16 @@ fn pairs_grid(pairs: usize, other: usize) -> [u32; 3] {
     [pairs.div_ceil(64) as u32, other as u32, 1]
 }
 
-/// Emits a transform of the input along y and x to frequencies.
-fn emit_input_plane(
+/// Emits a transform of lines along y and x to frequencies.
+fn emit_plane(
     at: &mut Lowering<'_>,
+    shader: &'static str,
     tiling: &Tiling,
-    chunk: &Chunk,
     f: &Frequencies,
-    [partial, frequencies]: [Operand; 2],
+    [lines, frequencies]: [Operand; 2],
 ) {
     let width = element_width(f.channels, at.target());
-    let dispatch =
-        tiling.write(Dispatch::new("winograd_input_plane"), chunk, f, width, false).read(partial).write(frequencies);
+    let dispatch = tiling.write(Dispatch::new(shader), f, width, false).read(lines).write(frequencies);
     at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
 }
 

@@ -53,6 +53,7 @@ impl Slice {
 /// One side's frequencies of a chunk and slice, `[panels, 64 count, 16 tiles, padded channels]`.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ops) struct Frequencies {
+    pub chunk: Chunk,
     pub channels: usize,
     pub padded: usize,
     pub panels: usize,
@@ -123,7 +124,7 @@ impl Tiling {
     /// The frequencies of a chunk with this many channels.
     pub fn frequencies(&self, chunk: &Chunk, slice: Slice, channels: usize) -> Frequencies {
         let panels = self.tiles_of(chunk).div_ceil(PANEL);
-        Frequencies { channels, padded: padded_channels(channels), panels, slice }
+        Frequencies { chunk: *chunk, channels, padded: padded_channels(channels), panels, slice }
     }
 
     /// Elements of the input after its transform along z, with the lines and columns that neighbouring tiles share.
@@ -137,7 +138,8 @@ impl Tiling {
     }
 
     /// Appends `Tiles` of `shaders/common/winograd_tiles.wgsl` for invocations that work on `width` channels; `with_bias` for the one that adds it.
-    pub fn write(&self, dispatch: Dispatch, chunk: &Chunk, f: &Frequencies, width: usize, with_bias: bool) -> Dispatch {
+    pub fn write(&self, dispatch: Dispatch, f: &Frequencies, width: usize, with_bias: bool) -> Dispatch {
+        let chunk = &f.chunk;
         dispatch
             .pairs(width > 1)
             .params(&self.extents)
@@ -160,8 +162,8 @@ impl Tiling {
     }
 
     /// Workgroups of a transform of planes: over the elements of a row of tiles, rows of tiles and frequencies along z.
-    pub fn plane_grid(&self, chunk: &Chunk, slice: Slice, elements: usize) -> [u32; 3] {
-        self.grid_of_rows(chunk.slabs * chunk.rows, slice, elements)
+    pub fn plane_grid(&self, f: &Frequencies, width: usize) -> [u32; 3] {
+        self.grid_of_rows(f.chunk.slabs * f.chunk.rows, f.slice, f.channels / width)
     }
 
     /// Like [`Tiling::plane_grid`], with rows of tiles that do not exist to fill the last panel.
