@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alignment::{Placed, read_label_map_on};
 use super::dataset::Case;
-use super::io;
+use super::io::{self, input::Input};
 use super::{Classes, DataError};
 
 /// Percentiles between which intensities are kept, as in nnU-Net.
@@ -96,7 +96,7 @@ impl IntensityStatistics {
 
 fn foreground_of(case: &Case, labels: Option<&Classes>) -> Result<Vec<f32>, DataError> {
     let header = io::read_header(&case.image)?;
-    let image = io::read_voxels(&case.image, &header)?;
+    let image = io::read_voxels(Input::file(&case.image), &header)?;
     let label = read_label_map_on(&case.label, Placed { path: &case.image, header: &header })?;
     let is_foreground = |value: u16| match labels {
         Some(classes) => classes.class_of(value).is_some_and(|class| class > 0),

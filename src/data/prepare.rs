@@ -13,6 +13,7 @@ use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
 use super::dataset::Case;
 use super::error::shape_text;
+use super::io::input::Input;
 use super::io::{self, Header};
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
@@ -259,7 +260,7 @@ pub fn check_image(path: &Path, preparation: &Preparation) -> Result<Header, Dat
 /// Reads and prepares an image; the header is what an output in its grid is written from.
 pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
     let header = check_image(path, preparation)?;
-    let prepared = Prepared::from_volume(io::read_voxels(path, &header)?, preparation, fit);
+    let prepared = Prepared::from_volume(io::read_voxels(Input::file(path), &header)?, preparation, fit);
     Ok((prepared, header))
 }
 

@@ -134,12 +134,11 @@ impl<'a> DataSet<'a> {
     pub(super) fn read(path: &Path, bytes: &'a [u8]) -> Result<DataSet<'a>, DataError> {
         let length = bytes.len() as u64;
         DataSet::parse(bytes).map_err(|problem| match problem {
-            Problem::Short(needed) => DataError::Truncated { path: path.to_path_buf(), needed, found: length },
-            Problem::Unlike => {
-                let reason =
-                    "it begins as no DICOM file does, expected DICM after 128 bytes or elements of group 2 or 8";
-                DataError::unusable(path, reason)
-            }
+            Problem::Short(needed) => DataError::truncated(path, needed, length),
+            Problem::Unlike => DataError::unusable(
+                path,
+                "it begins as no DICOM file does, expected DICM after 128 bytes or elements of group 2 or 8",
+            ),
             Problem::Deflated(reason) => DataError::unusable(path, format!("the deflated data set: {reason}")),
         })
     }

@@ -125,8 +125,8 @@ impl Attributes<'_> {
         range: std::ops::RangeInclusive<u32>,
         expected: &'static str,
     ) -> Result<u32, DataError> {
-        let value = self.file.short(attribute.0).ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
-        let value = u32::from(value);
+        let value = self.file.short(attribute.0).map(u32::from);
+        let value = value.ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
         if range.contains(&value) { Ok(value) } else { Err(self.wrong(attribute, value.to_string(), expected)) }
     }
 }
@@ -241,10 +241,7 @@ impl Slice {
 /// bit for a block of 8 x 8), deflate by the most of all.
 fn check_size(path: &Path, length: u64, needed: u64) -> Result<(), DataError> {
     let most = length.saturating_mul(DEFLATE_LARGEST_RATIO);
-    if needed <= most {
-        return Ok(());
-    }
-    Err(DataError::Truncated { path: path.to_path_buf(), needed, found: most })
+    if needed <= most { Ok(()) } else { Err(DataError::truncated(path, needed, most)) }
 }
 
 impl Bits {
