@@ -4,7 +4,7 @@
 use crate::data::inspect::inspection_of;
 use crate::data::io::format::sample_names;
 use crate::data::io::input::Input;
-use crate::data::io::{header_of, label_map_of, volume_of};
+use crate::data::io::{header_of, read_labels, read_voxels};
 use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
 use crate::infer::Preprocessing;
 use crate::nn::Model;
@@ -21,16 +21,18 @@ pub fn volume(bytes: &[u8]) {
 
 fn read(name: &str, bytes: &[u8]) {
     let input = Input::memory(Path::new(name), bytes);
-    if let Err(error) = header_of(input) {
-        let text = error.to_string();
-        assert!(text.starts_with(name) && !text.contains('\n'), "{text}");
-        return;
-    }
+    let header = match header_of(input) {
+        Ok(header) => header,
+        Err(error) => {
+            let text = error.to_string();
+            return assert!(text.starts_with(name) && !text.contains('\n'), "{text}");
+        }
+    };
     if let Ok(inspection) = inspection_of(input) {
         serde_json::to_string(&inspection).expect("an inspection is always JSON");
     }
-    let labels = label_map_of(input);
-    let Ok(volume) = volume_of(input) else { return };
+    let labels = read_labels(input, &header);
+    let Ok(volume) = read_voxels(input, &header) else { return };
     let grid = volume.grid.clone();
     assert_eq!(volume.voxels.len(), grid.voxel_count());
     assert!(volume.voxels.iter().all(|voxel| voxel.is_finite()));

@@ -78,7 +78,7 @@ impl Fingerprint {
 impl CaseFacts {
     fn of(case: &Case, preparation: &Preparation) -> Result<Self, DataError> {
         let header = io::read_header(&case.image)?;
-        let image = io::read_voxels(&case.image, &header)?;
+        let image = io::read_voxels(io::input::Input::file(&case.image), &header)?;
         let label = read_case_label(case, &header, preparation)?;
         let reorientation = Reorientation::to_ras(&image.grid);
         let grid = reorientation.apply_to_grid(&image.grid);

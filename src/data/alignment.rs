@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::DataError;
 use super::canonical::Reorientation;
+use super::io::input::Input;
 use super::io::{self, Header, Statement};
 use super::volume::{Grid, LabelMap, Volume};
 
@@ -81,7 +82,7 @@ pub fn read_label_map_on(path: &Path, on: Placed<'_>) -> Result<LabelMap, DataEr
 /// [`read_label_map_on`] of a file whose header was read before.
 pub(crate) fn labels_on(labels: Placed<'_>, on: Placed<'_>) -> Result<LabelMap, DataError> {
     let (reordering, grid) = (reordering(labels, on)?, on.header.grid(on.path)?);
-    Ok(LabelMap { voxels: reordering.applied(io::read_labels(labels.path, labels.header)?.voxels), grid })
+    Ok(LabelMap { voxels: reordering.applied(io::read_labels(Input::file(labels.path), labels.header)?.voxels), grid })
 }
 
 /// Reads an image onto the grid of another volume: its voxels in the order of that volume's.
@@ -91,5 +92,5 @@ pub(crate) fn labels_on(labels: Placed<'_>, on: Placed<'_>) -> Result<LabelMap, 
 pub fn read_volume_on(path: &Path, on: Placed<'_>) -> Result<Volume, DataError> {
     let header = io::read_header(path)?;
     let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid(on.path)?);
-    Ok(Volume { voxels: reordering.applied(io::read_voxels(path, &header)?.voxels), grid })
+    Ok(Volume { voxels: reordering.applied(io::read_voxels(Input::file(path), &header)?.voxels), grid })
 }

@@ -44,16 +44,14 @@ pub struct Dataset {
 const LABEL_SUFFIX: &str = "_segmentation";
 
 /// The folders of images and labels in the layouts that are recognised, in this order.
-const LAYOUTS: [(&str, &str); 2] = [("images", "labels"), ("imagesTr", "labelsTr")];
+const LAYOUTS: [[&str; 2]; 2] = [["images", "labels"], ["imagesTr", "labelsTr"]];
 const SECOND: &str = "passed over, the folder holds two data sets and the other one is read";
 
 impl Dataset {
-    /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings
-    /// may differ), or the Medical Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the
-    /// classes of `dataset.json` where there is one, or, as PROMISE12 comes, volumes `NAME` and
-    /// labels `NAME_segmentation` in one folder. Every image needs a label and the other way round.
-    /// An image may be a folder with a DICOM series. Files are listed, not read: see
-    /// [`Dataset::check`].
+    /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings may differ), or the Medical
+    /// Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the classes of `dataset.json` where there is one, or, as
+    /// PROMISE12 comes, volumes `NAME` and labels `NAME_segmentation` in one folder. Every image needs a label and the other
+    /// way round. An image may be a folder with a DICOM series. Files are listed, not read: see [`Dataset::check`].
     ///
     /// # Errors
     /// The problem, or [`DataError::Many`].
@@ -89,14 +87,12 @@ impl Dataset {
     /// # Errors
     /// [`DataError`] where there is no data set at all.
     pub fn survey(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Vec<DataError>), DataError> {
-        let mut layouts = LAYOUTS
-            .iter()
-            .map(|(images, labels)| (dir.join(images), dir.join(labels)))
-            .filter(|(images, labels)| images.is_dir() && labels.is_dir());
+        let layouts = LAYOUTS.map(|names| names.map(|name| dir.join(name)));
+        let mut layouts = layouts.iter().filter(|folders| folders.iter().all(|folder| folder.is_dir()));
         let mut problems = Vec::new();
         let (mut images, mut labels) = match layouts.next() {
-            Some((images, labels)) => {
-                let (mut images, labels) = (Folder::list(&images)?, Folder::list(&labels)?);
+            Some([images, labels]) => {
+                let (mut images, labels) = (Folder::list(images)?, Folder::list(labels)?);
                 if images.volumes.is_empty() {
                     return Err(images.without_volumes());
                 }
@@ -115,13 +111,10 @@ impl Dataset {
         let cases = pair(&mut images, &mut labels, &mut problems);
         let mut warnings = images.warnings;
         warnings.append(labels.warnings);
-        for (second, _) in layouts {
-            warnings.add(&second, Warning::with(SECOND, images.dir.display().to_string()));
+        for [second, _] in layouts {
+            warnings.add(second, Warning::with(SECOND, images.dir.display().to_string()));
         }
-        let declared = match classes {
-            Some(classes) => Ok(Some(classes.clone())),
-            None => declared_classes(dir),
-        };
+        let declared = classes.map_or_else(|| declared_classes(dir), |classes| Ok(Some(classes.clone())));
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
@@ -244,14 +237,11 @@ fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Opti
 /// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`. What is passed over goes with them, because
 /// a missing label is more often the reason than a missing image.
 fn take_labels(images: &mut Folder) -> Folder {
-    let names: Vec<String> = images.volumes.keys().filter(|name| name.ends_with(LABEL_SUFFIX)).cloned().collect();
-    let volumes = names
-        .into_iter()
-        .filter_map(|name| {
-            let label = images.volumes.remove(&name)?;
-            Some((name[..name.len() - LABEL_SUFFIX.len()].to_owned(), label))
-        })
-        .collect();
+    let is_label = |(name, _): &(String, PathBuf)| name.ends_with(LABEL_SUFFIX);
+    let (labels, volumes): (BTreeMap<_, _>, _) = std::mem::take(&mut images.volumes).into_iter().partition(is_label);
+    images.volumes = volumes;
+    let of_image = |(name, path): (String, PathBuf)| (name[..name.len() - LABEL_SUFFIX.len()].to_owned(), path);
+    let volumes = labels.into_iter().map(of_image).collect();
     Folder { dir: images.dir.clone(), volumes, warnings: std::mem::take(&mut images.warnings), problems: Vec::new() }
 }
 
@@ -312,7 +302,7 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
     let header = read_header(path)?;
     let grid = header.grid(path)?;
     header.check_real(path)?;
-    check_extents(path, &grid, MOST_VOXELS)?;
+    check_extents(path, grid.extents, MOST_VOXELS, ["", ""])?;
     Ok((header, grid))
 }
 
@@ -332,11 +322,6 @@ pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
 /// The volumes of [`images_in`], by file name; that function also tells what is passed over.
 pub fn images_only(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(images_in(dir)?.volumes.into_values().collect())
-}
-
-/// All volumes of a folder by case; [`Folder::list`] also tells what is passed over.
-pub fn volumes_of(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    Ok(Folder::with_volumes(dir)?.volumes)
 }
 
 /// The label maps of a folder by case: `NAME_segmentation` is the label of `NAME`. Where such labels lie

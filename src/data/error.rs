@@ -1,6 +1,5 @@
 //! What can be wrong with a user's files.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Notice;
@@ -181,6 +180,11 @@ impl DataError {
         DataError::Unusable { path: path.to_path_buf(), problem: problem.into() }
     }
 
+    /// [`DataError::Truncated`].
+    pub(crate) fn truncated(path: &Path, needed: u64, found: u64) -> DataError {
+        DataError::Truncated { path: path.to_path_buf(), needed, found }
+    }
+
     /// Maps an I/O error of `action` on `path`.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> DataError {
         let path = path.to_path_buf();
@@ -204,11 +208,8 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
 /// Up to five names and how many there are beyond.
 pub(crate) fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        let _ = write!(text, " and {} more ({} in all)", names.len() - SHOWN, names.len());
-    }
-    text
+    let (count, text) = (names.len(), names[..names.len().min(SHOWN)].join(", "));
+    if count > SHOWN { format!("{text} and {} more ({count} in all)", count - SHOWN) } else { text }
 }
 
 /// What is passed over, after the rest of a message.
@@ -217,8 +218,5 @@ pub(crate) fn also(passed_over: &[Notice]) -> String {
 }
 
 fn lines_of(problems: &[DataError]) -> String {
-    problems.iter().fold(String::new(), |mut text, problem| {
-        let _ = write!(text, "\n  {problem}");
-        text
-    })
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }

@@ -21,7 +21,7 @@ const NESTED: &str = "passed over, the DICOM series lies deeper";
 const OTHER: &str = "passed over, a folder without a DICOM series";
 
 /// A listed folder.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Folder {
     /// The folder.
     pub dir: PathBuf,
@@ -42,12 +42,7 @@ impl Folder {
     pub fn list(dir: &Path) -> Result<Folder, DataError> {
         let paths = entries(dir)?;
         let headers = Headers::of(&paths);
-        let mut folder = Folder {
-            dir: dir.to_path_buf(),
-            volumes: BTreeMap::new(),
-            warnings: Warnings::default(),
-            problems: Vec::new(),
-        };
+        let mut folder = Folder { dir: dir.to_path_buf(), ..Folder::default() };
         for path in paths {
             match kind_of(&path, &name_of(&path), &headers) {
                 Kind::Volume(case) => folder.add(case, path),
@@ -113,11 +108,8 @@ fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
         return Kind::Description;
     }
     if path.is_dir() {
-        return if is_series(path) {
-            Kind::Volume(case_name(name))
-        } else {
-            Kind::PassedOver(folder_warning(path, name))
-        };
+        let volume = is_series(path).then(|| Kind::Volume(case_name(name)));
+        return volume.unwrap_or_else(|| Kind::PassedOver(folder_warning(path, name)));
     }
     if let Some(case) = case_of(name) {
         return Kind::Volume(case_name(case));

@@ -47,7 +47,7 @@ pub(crate) fn inspection_of(input: Input<'_>) -> Result<Inspection, DataError> {
     let path = input.path;
     let header = io::header_of(input)?;
     let mut warnings = header.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut statistics = Statistics::default();
+    let mut statistics = Statistics { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, count: 0, nonfinite: 0 };
     if header.scalar.is_real() {
         io::visit_voxels(input, &header, |_| Ok(()), |(), value| statistics.add(value))?;
     } else {
@@ -80,18 +80,13 @@ pub(crate) fn inspection_of(input: Input<'_>) -> Result<Inspection, DataError> {
     })
 }
 
+/// Of the finite voxels, and how many others there are.
 struct Statistics {
     min: f64,
     max: f64,
     sum: f64,
     count: usize,
     nonfinite: usize,
-}
-
-impl Default for Statistics {
-    fn default() -> Statistics {
-        Statistics { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, count: 0, nonfinite: 0 }
-    }
 }
 
 impl Statistics {

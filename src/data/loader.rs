@@ -154,12 +154,9 @@ impl Loader {
             let (sender, receiver) = sync_channel(QUEUED);
             let (source, stop) = (Arc::clone(&source), Arc::clone(&stop));
             let work = move || source.work(first as u64, threads as u64, &sender, &stop);
-            let worker = std::thread::Builder::new()
-                .name(format!("loader-{first}"))
-                .spawn(work)
-                .map_err(DataError::io(std::path::Path::new("loader"), "start a thread"))?;
+            let worker = std::thread::Builder::new().name(format!("loader-{first}")).spawn(work);
+            workers.push(worker.map_err(DataError::io(std::path::Path::new("loader"), "start a thread"))?);
             queues.push(receiver);
-            workers.push(worker);
         }
         Ok(Loader { queues, turn: 0, failed: false, stop, workers })
     }
@@ -241,12 +238,8 @@ impl Source {
     fn make(&self, number: u64) -> Result<Batch, DataError> {
         let size = self.settings.batch as u64;
         let voxels = self.settings.batch * self.settings.block.iter().product::<usize>();
-        let mut batch = Batch {
-            image: Vec::with_capacity(voxels),
-            label: Vec::with_capacity(voxels),
-            cases: Vec::with_capacity(self.settings.batch),
-            samples: Vec::with_capacity(self.settings.batch),
-        };
+        let (image, label) = (Vec::with_capacity(voxels), Vec::with_capacity(voxels));
+        let mut batch = Batch { image, label, ..Batch::default() };
         for position in 0..size {
             self.append(&mut batch, self.settings.start_sample + number * size + position)?;
         }
@@ -291,13 +284,11 @@ impl Source {
 
     /// Another case for a sample, each as likely; the case itself if it is the only one.
     fn partner(&self, index: usize, number: u64) -> usize {
-        match self.cases.len() - 1 {
-            0 => index,
-            others => {
-                let other = Stream::new(self.settings.seed, Purpose::HistogramPartner, number).below(others);
-                other + usize::from(other >= index)
-            }
+        if self.cases.len() == 1 {
+            return index;
         }
+        let other = Stream::new(self.settings.seed, Purpose::HistogramPartner, number).below(self.cases.len() - 1);
+        other + usize::from(other >= index)
     }
 
     fn intensities(&self, index: usize) -> Result<Arc<Intensities>, DataError> {

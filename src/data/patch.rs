@@ -58,33 +58,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn padding_round_trips(from in extents(), more in proptest::array::uniform3(0usize..7)) {
-            let to = std::array::from_fn(|axis| from[axis] + more[axis]);
-            let fit = CenterFit { from, to };
-            prop_assert_eq!(fit.invert(&fit.apply(&voxels(from), 0), 0), voxels(from));
-        }
-
-        #[test]
         fn every_voxel_is_where_origin_says(from in extents(), to in extents()) {
             let fit = CenterFit { from, to };
             let (source, out, origin) = (voxels(from), fit.apply(&voxels(from), 0), fit.origin());
             for (index, value) in out.iter().enumerate() {
-                let at: [i64; 3] = {
-                    let here = crate::data::volume::position_of(index, to);
-                    std::array::from_fn(|axis| here[axis] as i64 + origin[axis])
-                };
+                let here = crate::data::volume::position_of(index, to);
+                let at: [i64; 3] = std::array::from_fn(|axis| here[axis] as i64 + origin[axis]);
                 let inside = (0..3).all(|axis| (0..from[axis] as i64).contains(&at[axis]));
-                let expected = if inside {
-                    source[((at[2] * from[1] as i64 + at[1]) * from[0] as i64 + at[0]) as usize]
-                } else {
-                    0
-                };
+                let [x, y, z] = at.map(|index| index.max(0) as usize);
+                let expected = if inside { source[(z * from[1] + y) * from[0] + x] } else { 0 };
                 prop_assert_eq!(*value, expected, "at {:?}", at);
             }
         }
 
+        /// Everything where it was only padded.
         #[test]
-        fn inverse_keeps_what_was_not_cropped(from in extents(), to in extents()) {
+        fn inverse_keeps_what_was_not_cropped(from in extents(), to in proptest::array::uniform3(1usize..16)) {
             let fit = CenterFit { from, to };
             let back = fit.invert(&fit.apply(&voxels(from), 0), 0);
             let kept = back.iter().zip(voxels(from)).filter(|(value, expected)| **value == *expected).count();

@@ -13,6 +13,7 @@ use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
 use super::dataset::Case;
 use super::error::shape_text;
+use super::io::input::Input;
 use super::io::{self, Header};
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
@@ -70,10 +71,7 @@ impl Preparation {
     /// # Errors
     /// [`DataError::Unusable`] for a value that no class has.
     pub fn to_classes(&self, path: &Path, label: &mut LabelMap) -> Result<(), DataError> {
-        match &self.labels {
-            Some(declared) => declared.number(path, label),
-            None => Classes::numbered(self.classes).number(path, label),
-        }
+        self.labels.as_ref().unwrap_or(&Classes::numbered(self.classes)).number(path, label)
     }
 
     /// Replaces the classes of a label map by the values that are written for them.
@@ -223,30 +221,24 @@ pub(crate) const MOST_VOXELS: usize = 1 << 31;
 
 /// Refuses a volume of more than `limit` voxels, at its own or at the training spacing.
 pub(crate) fn check_size(path: &Path, grid: &Grid, preparation: &Preparation, limit: usize) -> Result<(), DataError> {
-    check_extents(path, grid, limit)?;
-    let shape = Resampling::new(&preparation.orient(grid).1, &preparation.spacing).to;
-    if too_many(shape, limit) {
-        let problem = format!(
-            "{} voxels at the training spacing, expected at most {limit} voxels: data.spacing is too fine",
-            shape_text(&shape)
-        );
-        return Err(DataError::unusable(path, problem));
-    }
-    Ok(())
+    check_extents(path, grid.extents, limit, ["", ""])?;
+    let prepared = Resampling::new(&preparation.orient(grid).1, &preparation.spacing).to;
+    check_extents(path, prepared, limit, [" at the training spacing", ": data.spacing is too fine"])
 }
 
-/// Refuses a volume of more than `limit` voxels at its own spacing.
-pub(super) fn check_extents(path: &Path, grid: &Grid, limit: usize) -> Result<(), DataError> {
-    if too_many(grid.extents, limit) {
-        let problem = format!("{} voxels, expected at most {limit} voxels", shape_text(&grid.extents));
-        return Err(DataError::unusable(path, problem));
-    }
-    Ok(())
-}
-
-fn too_many(extents: [usize; 3], limit: usize) -> bool {
+/// Refuses more than `limit` voxels; the error also says `what` they are and why they are so many.
+pub(super) fn check_extents(
+    path: &Path,
+    extents: [usize; 3],
+    limit: usize,
+    [what, why]: [&str; 2],
+) -> Result<(), DataError> {
     let count = extents.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
-    count.is_none_or(|count| count > limit)
+    if count.is_some_and(|count| count <= limit) {
+        return Ok(());
+    }
+    let problem = format!("{} voxels{what}, expected at most {limit} voxels{why}", shape_text(&extents));
+    Err(DataError::unusable(path, problem))
 }
 
 /// Checks what the header of an image says, before its voxels are read.
@@ -259,7 +251,7 @@ pub fn check_image(path: &Path, preparation: &Preparation) -> Result<Header, Dat
 /// Reads and prepares an image; the header is what an output in its grid is written from.
 pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
     let header = check_image(path, preparation)?;
-    let prepared = Prepared::from_volume(io::read_voxels(path, &header)?, preparation, fit);
+    let prepared = Prepared::from_volume(io::read_voxels(Input::file(path), &header)?, preparation, fit);
     Ok((prepared, header))
 }
 
@@ -290,8 +282,7 @@ mod tests {
     #[test]
     fn the_header_of_a_file_is_parsed_once() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = |name: &str| folder.path().join(name);
-        let (image, label) = (file("a.nii.gz"), file("a_segmentation.nii.gz"));
+        let [image, label] = ["a.nii.gz", "a_segmentation.nii.gz"].map(|name| folder.path().join(name));
         io::write_volume(&image, &volume()).expect("written");
         let voxels = vec![1; volume().voxels.len()];
         io::write_label_map(&label, &LabelMap { grid: volume().grid, voxels }, &Header::for_grid(&volume().grid))

@@ -39,23 +39,17 @@ pub struct Split {
 /// Bytes of a `split.json`, at most: a hundred thousand cases with names of a hundred letters, five times over.
 const LONGEST_TEXT: u64 = 1 << 26;
 
-enum SplitFile {
-    Folds(Vec<Split>),
-    One(Split),
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Folds {
     folds: Vec<Split>,
 }
 
-/// Which of the two forms it is is decided by the key `folds`, so that a mistake is named for what it is and where.
-fn parse(text: &str) -> serde_json::Result<SplitFile> {
-    if serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text)?.contains_key("folds") {
-        serde_json::from_str::<Folds>(text).map(|file| SplitFile::Folds(file.folds))
-    } else {
-        serde_json::from_str(text).map(SplitFile::One)
+/// The splits of a file, and whether they are folds. The key `folds` decides, so that a mistake is named for what it is and where.
+fn parse(text: &str) -> serde_json::Result<(Vec<Split>, bool)> {
+    match serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text)?.contains_key("folds") {
+        true => Ok((serde_json::from_str::<Folds>(text)?.folds, true)),
+        false => Ok((vec![serde_json::from_str(text)?], false)),
     }
 }
 
@@ -109,18 +103,14 @@ impl Split {
     pub fn from_text(path: &Path, text: &str, names: &[String], fold: Option<usize>) -> Result<Split, DataError> {
         let expected = "an object with the lists \"train\", \"validation\", \"test\", or \"folds\": a list of those";
         let wrong = |source| DataError::Json { path: path.to_path_buf(), source, expected };
-        let file: SplitFile = parse(text).map_err(wrong)?;
-        let split = match file {
-            SplitFile::One(split) => split,
-            SplitFile::Folds(mut folds) => {
-                let index = fold.unwrap_or(0);
-                if index >= folds.len() {
-                    return Err(DataError::Fold { index, folds: folds.len(), cases: names.len() });
-                }
-                folds.swap_remove(index)
-            }
-        };
-        let split = split.composed();
+        let (mut folds, several) = parse(text).map_err(wrong)?;
+        let index = fold.filter(|_| several).unwrap_or(0);
+        if index >= folds.len() {
+            return Err(DataError::Fold { index, folds: folds.len(), cases: names.len() });
+        }
+        let mut split = folds.swap_remove(index);
+        // Names as those of cases.
+        split.each_part(|names| names.iter_mut().for_each(|name| *name = case_name(name)));
         split.validate(path, names)?;
         Ok(split)
     }
@@ -156,18 +146,12 @@ impl Split {
         Ok(())
     }
 
-    /// With names as those of [`super::Case`].
-    fn composed(mut self) -> Split {
-        for names in [&mut self.train, &mut self.validation, &mut self.test] {
-            names.iter_mut().for_each(|name| *name = case_name(name));
-        }
-        self
+    fn each_part(&mut self, change: impl FnMut(&mut Vec<String>)) {
+        [&mut self.train, &mut self.validation, &mut self.test].into_iter().for_each(change);
     }
 
     fn sorted(mut self) -> Split {
-        self.train.sort();
-        self.validation.sort();
-        self.test.sort();
+        self.each_part(|names| names.sort());
         self
     }
 }
@@ -266,14 +250,15 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             Split::load(&path, &names(9), fold).map_err(|error| error.to_string())
         };
-        let message = load(r#"{"train": ["case_01"], "test": ["case_99"]}"#, None).expect_err("unknown case");
-        assert!(message.contains("test names case \"case_99\""), "{message}");
-        let message = load(r#"{"train": ["case_01"], "test": ["case_02", "case_01"]}"#, None).expect_err("overlap");
-        assert!(message.contains("\"case_01\" is in train and in test"), "{message}");
-        let message = load(r#"{"train": []}"#, None).expect_err("empty");
-        assert!(message.contains("train is empty"), "{message}");
-        let message = load(r#"{"trian": []}"#, None).expect_err("misspelt");
-        assert!(message.contains("\"train\""), "{message}");
+        for (text, words) in [
+            (r#"{"train": ["case_01"], "test": ["case_99"]}"#, "test names case \"case_99\""),
+            (r#"{"train": ["case_01"], "test": ["case_02", "case_01"]}"#, "\"case_01\" is in train and in test"),
+            (r#"{"train": []}"#, "train is empty"),
+            (r#"{"trian": []}"#, "\"train\""),
+        ] {
+            let message = load(text, None).expect_err(words);
+            assert!(message.contains(words), "{message}");
+        }
         let folds = r#"{"folds": [{"train": ["case_01"]}, {"train": ["case_02"], "validation": ["case_01"]}]}"#;
         assert_eq!(load(folds, Some(1)).expect("second fold").train, ["case_02"]);
         assert!(load(folds, Some(2)).is_err());

@@ -4,15 +4,14 @@
 //! in NIfTI and nibabel: world = affine[.., 0..3] · (i, j, k) + affine[.., 3] for the voxel with
 //! indices i, j, k along x, y, z.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
 
-/// Two grids are one if no corner lies further apart than this part of the smallest spacing. A
-/// tenth of a voxel never moves a label to another voxel, and it is far above the rounding of
-/// affines to float32 or to printed decimals.
+/// Two grids are one if no corner lies further apart than this part of the smallest spacing. A tenth of a voxel never moves
+/// a label to another voxel, and it is far above the rounding of affines to float32 or to printed decimals.
 pub(crate) const SAME_GRID_TOLERANCE: f64 = 0.1;
 
 /// The orders of three axes.
@@ -25,8 +24,7 @@ pub struct Grid {
     pub extents: [usize; 3],
     /// Distance of neighbouring voxels along x, y, z in mm: the length of the affine's columns.
     pub spacing: [f64; 3],
-    /// Voxel indices to RAS+ millimetres: three rows of four, as the upper part of nibabel's 4 x 4
-    /// matrix.
+    /// Voxel indices to RAS+ millimetres: three rows of four, as the upper part of nibabel's 4 x 4 matrix.
     pub affine: [[f64; 4]; 3],
 }
 
@@ -60,16 +58,13 @@ pub struct AxisDirection {
 impl Grid {
     /// A grid along the world axes with its first voxel at the origin.
     pub fn axis_aligned(extents: [usize; 3], spacing: [f64; 3]) -> Grid {
-        let mut affine = [[0.0; 4]; 3];
-        for axis in 0..3 {
-            affine[axis][axis] = spacing[axis];
-        }
-        Grid { extents, spacing, affine }
+        let [x, y, z] = spacing;
+        Grid { extents, spacing, affine: [[x, 0.0, 0.0, 0.0], [0.0, y, 0.0, 0.0], [0.0, 0.0, z, 0.0]] }
     }
 
     /// Whether the grid can be one, and has so many voxels; `path` is what the error names.
     fn check(&self, path: &Path, voxels: usize) -> Result<(), DataError> {
-        let path: PathBuf = path.to_owned();
+        let path = path.to_path_buf();
         let header = |field, found, expected| Err(DataError::Header { path: path.clone(), field, found, expected });
         if !self.spacing.iter().all(|spacing| spacing.is_finite() && *spacing > 0.0) {
             return header("spacing", format!("{:?}", self.spacing), "three positive numbers of mm");
@@ -121,26 +116,19 @@ impl Grid {
         std::array::from_fn(|axis| AxisDirection { world: best[axis], negative: cosine[axis][best[axis]] < 0.0 })
     }
 
-    /// Orientation as nibabel's `aff2axcodes`: the direction in which x, y and z rise, such as
-    /// `RAS` or `LPI`.
+    /// Orientation as nibabel's `aff2axcodes`: the direction in which x, y and z rise, such as `RAS` or `LPI`.
     pub fn orientation_code(&self) -> String {
-        self.closest_axes()
-            .iter()
-            .map(|direction| {
-                let (positive, negative) = [('R', 'L'), ('A', 'P'), ('S', 'I')][direction.world];
-                if direction.negative { negative } else { positive }
-            })
-            .collect()
+        let codes = [['R', 'L'], ['A', 'P'], ['S', 'I']];
+        self.closest_axes().iter().map(|axis| codes[axis.world][usize::from(axis.negative)]).collect()
     }
 
-    /// True if both grids have the same extents and every corner voxel lies at the same place
-    /// within a tenth of the smallest spacing.
+    /// True if both grids have the same extents and every corner voxel lies at the same place within a tenth of the smallest
+    /// spacing.
     pub fn same_grid(&self, other: &Grid) -> bool {
         self.difference(other).is_none()
     }
 
-    /// What keeps two grids from being the same, with both values, as part of a sentence about
-    /// `self`.
+    /// What keeps two grids from being the same, with both values, as part of a sentence about `self`.
     pub fn difference(&self, other: &Grid) -> Option<String> {
         if self.extents != other.extents {
             return Some(format!("extents (x, y, z) are {:?} instead of {:?}", self.extents, other.extents));

@@ -2,7 +2,7 @@
 
 use super::pairs::predictions_in;
 use super::{CaseFiles, EvaluateError, upright};
-use crate::data::dataset::{label_maps_of, volumes_of};
+use crate::data::dataset::label_maps_of;
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
 use crate::data::{Classes, Grid, Placed, read_label_map_on, read_volume_on};
@@ -73,7 +73,8 @@ pub fn draw_cases(
     chosen: &[Chosen],
     out: &Path,
 ) -> Result<Vec<PathBuf>, EvaluateError> {
-    let (images, references) = (volumes_of(folders.images)?, label_maps_of(folders.labels)?);
+    let images = Folder::with_volumes(folders.images)?.volumes;
+    let references = label_maps_of(folders.labels)?;
     let predicted = folders.predictions.iter().map(|folder| predictions_in(folder)).collect::<Result<Vec<_>, _>>()?;
     let outlines = Outlines { classes, merged: folders.classes };
     let mut written = Vec::new();

@@ -3,6 +3,7 @@
 use super::pairs::Declared;
 use super::{EvaluateError, upright};
 use crate::data::alignment::labels_on;
+use crate::data::io::input::Input;
 use crate::data::io::{Header, read_header, read_labels};
 use crate::data::{Classes, DataError, LabelMap, Placed, Warnings};
 use crate::metrics::{CaseScores, Evaluation, LabelPair, Region, score_values};
@@ -121,7 +122,7 @@ impl Declared<'_> {
         warnings.extend(path, header.warnings.iter().cloned());
         let mut map = match on {
             Some(on) => labels_on(Placed { path, header: &header }, on)?,
-            None => read_labels(path, &header)?,
+            None => read_labels(Input::file(path), &header)?,
         };
         self.merge(path, &mut map)?;
         Ok((map, header))

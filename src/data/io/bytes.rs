@@ -31,21 +31,16 @@ pub(crate) fn deflated(bytes: &[u8]) -> Vec<u8> {
 
 /// Writes a file whole or not at all. `gzip` compresses (without name and time, so equal content gives equal files).
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], gzip: bool) -> Result<(), DataError> {
-    replace_with(path, |file| write_parts(file, parts, gzip)).map_err(DataError::io(path, "write"))
-}
-
-fn write_parts(file: &mut File, parts: &[&[u8]], gzip: bool) -> std::io::Result<()> {
-    let mut out = BufWriter::new(file);
-    if gzip {
-        let mut encoder = GzEncoder::new(&mut out, Compression::new(DEFLATE_LEVEL));
-        for part in parts {
-            encoder.write_all(part)?;
+    let write = |file: &mut File| {
+        let mut out = BufWriter::new(file);
+        if gzip {
+            let mut encoder = GzEncoder::new(&mut out, Compression::new(DEFLATE_LEVEL));
+            parts.iter().try_for_each(|part| encoder.write_all(part))?;
+            encoder.finish()?;
+        } else {
+            parts.iter().try_for_each(|part| out.write_all(part))?;
         }
-        encoder.finish()?;
-    } else {
-        for part in parts {
-            out.write_all(part)?;
-        }
-    }
-    out.flush()
+        out.flush()
+    };
+    replace_with(path, write).map_err(DataError::io(path, "write"))
 }

@@ -124,16 +124,17 @@ fn open_regular(path: &Path) -> std::io::Result<(File, u64)> {
 /// All bytes of a regular file that is not longer than `limit`.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let (file, length) = open_regular(path)?;
-    let too_long = |length| {
-        let reason = format!("{length} bytes, expected at most {limit}");
-        std::io::Error::new(ErrorKind::FileTooLarge, reason)
-    };
-    if length > limit {
-        return Err(too_long(length));
-    }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(too_long(bytes.len() as u64)) } else { Ok(bytes) }
+    if length <= limit {
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+    }
+    match length.max(bytes.len() as u64) {
+        length if length > limit => {
+            let reason = format!("{length} bytes, expected at most {limit}");
+            Err(std::io::Error::new(ErrorKind::FileTooLarge, reason))
+        }
+        _ => Ok(bytes),
+    }
 }
 
 /// The text of a regular file that is not longer than `limit`.
@@ -179,8 +180,8 @@ impl Place {
     fn open<'a>(&'a self, input: Input<'a>) -> Result<Stream<'a>, DataError> {
         let mut source = input.beside(&self.file).open()?;
         let Some(start) = self.start else {
-            let start =
-                source.length.checked_sub(self.count).ok_or_else(|| source.truncated(self.count, source.length))?;
+            let start = source.length.checked_sub(self.count);
+            let start = start.ok_or_else(|| DataError::truncated(&self.file, self.count, source.length))?;
             return source.plain(start, self.count);
         };
         match self.packing {
@@ -192,10 +193,6 @@ impl Place {
 }
 
 impl<'a> Source<'a> {
-    fn truncated(&self, needed: u64, found: u64) -> DataError {
-        DataError::Truncated { path: self.path.to_path_buf(), needed, found }
-    }
-
     fn is_gzip(&mut self) -> Result<bool, DataError> {
         let start = self.bytes.fill_buf().map_err(DataError::io(self.path, "read"))?;
         Ok(start.starts_with(&GZIP_MAGIC))
@@ -204,7 +201,7 @@ impl<'a> Source<'a> {
     fn plain(mut self, start: u64, count: u64) -> Result<Stream<'a>, DataError> {
         let end = start.saturating_add(count);
         if end > self.length {
-            return Err(self.truncated(end, self.length));
+            return Err(DataError::truncated(self.path, end, self.length));
         }
         self.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
         Ok(Stream { path: self.path, reader: Reader::Plain(self.bytes), end, at: start })
@@ -213,12 +210,12 @@ impl<'a> Source<'a> {
     fn gzip(self, start: u64, count: u64) -> Result<Stream<'a>, DataError> {
         let (end, most) = (start.saturating_add(count), self.length.saturating_mul(DEFLATE_LARGEST_RATIO));
         if end > most {
-            return Err(self.truncated(end, most));
+            return Err(DataError::truncated(self.path, end, most));
         }
         let mut decoder = Members::new(Box::new(self.bytes) as Box<dyn BufRead>);
         let path = self.path;
         match std::io::copy(&mut (&mut decoder).take(start), &mut std::io::sink()) {
-            Ok(found) if found < start => Err(DataError::Truncated { path: path.to_path_buf(), needed: end, found }),
+            Ok(found) if found < start => Err(DataError::truncated(path, end, found)),
             Ok(_) => Ok(Stream { path, reader: Reader::Gzip(decoder), end, at: start }),
             Err(source) => Err(DataError::Compressed { path: path.to_path_buf(), needed: end, found: 0, source }),
         }
@@ -227,12 +224,12 @@ impl<'a> Source<'a> {
     fn deflated(mut self, start: u64, packed: Option<u64>, count: u64) -> Result<Stream<'a>, DataError> {
         let there = self.length.saturating_sub(start);
         if let Some(packed) = packed.filter(|&packed| packed > there) {
-            return Err(self.truncated(start.saturating_add(packed), self.length));
+            return Err(DataError::truncated(self.path, start.saturating_add(packed), self.length));
         }
         let packed = packed.unwrap_or(there);
         let most = packed.saturating_mul(DEFLATE_LARGEST_RATIO);
         if count > most {
-            return Err(self.truncated(count, most));
+            return Err(DataError::truncated(self.path, count, most));
         }
         self.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
         let gzip = self.is_gzip()?;
@@ -250,10 +247,6 @@ enum Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn is_compressed(&self) -> bool {
-        !matches!(self, Reader::Plain(_))
-    }
-
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Reader::Plain(bytes) => bytes.read(buffer),
@@ -280,10 +273,7 @@ impl<'a> Stream<'a> {
         let mut filled = 0;
         while filled < left {
             match self.persist(|reader| reader.read(&mut buffer[filled..left]))? {
-                0 => {
-                    let (needed, found) = (self.end, self.at);
-                    return Err(DataError::Truncated { path: self.path.to_path_buf(), needed, found });
-                }
+                0 => return Err(DataError::truncated(self.path, self.end, self.at)),
                 count => {
                     filled += count;
                     self.at += count as u64;
@@ -302,7 +292,7 @@ impl<'a> Stream<'a> {
             match read(&mut self.reader) {
                 Ok(found) => return Ok(found),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) if self.reader.is_compressed() => {
+                Err(source) if !matches!(self.reader, Reader::Plain(_)) => {
                     let (needed, found) = (self.end, self.at);
                     return Err(DataError::Compressed { path: self.path.to_path_buf(), needed, found, source });
                 }

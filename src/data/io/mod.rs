@@ -40,8 +40,6 @@ pub use write::{write_label_map, write_probabilities, write_volume, write_volume
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
 pub(crate) use read::{header_of, read_labels, read_voxels, visit_voxels};
-#[cfg(feature = "fuzzing")]
-pub(crate) use read::{label_map_of, volume_of};
 
 use super::DataError;
 use format::Format;

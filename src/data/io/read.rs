@@ -73,19 +73,11 @@ pub(crate) fn visit_voxels<R>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
-    volume_of(Input::file(path))
+    read_voxels(Input::file(path), &read_header(path)?)
 }
 
 /// Reads an image whose header was read before; its voxels are finite.
-pub(crate) fn read_voxels(path: &Path, header: &Header) -> Result<Volume, DataError> {
-    voxels_of(Input::file(path), header)
-}
-
-pub(crate) fn volume_of(input: Input<'_>) -> Result<Volume, DataError> {
-    voxels_of(input, &header_of(input)?)
-}
-
-fn voxels_of(input: Input<'_>, header: &Header) -> Result<Volume, DataError> {
+pub(crate) fn read_voxels(input: Input<'_>, header: &Header) -> Result<Volume, DataError> {
     let grid = header.grid(input.path)?;
     let mut odd = NonFinite::default();
     let room = |count| room_for::<f32>(input.path, count);
@@ -99,38 +91,25 @@ fn voxels_of(input: Input<'_>, header: &Header) -> Result<Volume, DataError> {
 
 /// Reads every voxel of an image and keeps none; returns the smallest and the largest value. [`read_volume`] would succeed.
 pub fn check_volume(path: &Path, header: &Header) -> Result<[f32; 2], DataError> {
-    let input = Input::file(path);
     let grid = header.grid(path)?;
     let mut odd = NonFinite::default();
-    let range = visit_voxels(
-        input,
-        header,
-        |_| Ok([f32::INFINITY, f32::NEG_INFINITY]),
-        |[low, high], value| {
-            let value = value as f32;
-            odd.note(value);
-            (*low, *high) = (low.min(value), high.max(value));
-        },
-    )?;
+    let none = |_| Ok([f32::INFINITY, f32::NEG_INFINITY]);
+    let range = visit_voxels(Input::file(path), header, none, |[low, high], value| {
+        let value = value as f32;
+        odd.note(value);
+        (*low, *high) = (low.min(value), high.max(value));
+    })?;
     odd.check(path, grid.extents)?;
     Ok(range)
 }
 
 /// Reads a label map: whole numbers from 0 to 65535, of any real type in the file.
 pub fn read_label_map(path: &Path) -> Result<LabelMap, DataError> {
-    label_map_of(Input::file(path))
+    read_labels(Input::file(path), &read_header(path)?)
 }
 
 /// Reads a label map whose header was read before.
-pub(crate) fn read_labels(path: &Path, header: &Header) -> Result<LabelMap, DataError> {
-    labels_of(Input::file(path), header)
-}
-
-pub(crate) fn label_map_of(input: Input<'_>) -> Result<LabelMap, DataError> {
-    labels_of(input, &header_of(input)?)
-}
-
-fn labels_of(input: Input<'_>, header: &Header) -> Result<LabelMap, DataError> {
+pub(crate) fn read_labels(input: Input<'_>, header: &Header) -> Result<LabelMap, DataError> {
     let grid = header.grid(input.path)?;
     let voxels = visit_labels(input, header, |count| room_for::<u16>(input.path, count), Vec::push)?;
     Ok(LabelMap { grid, voxels })
@@ -140,17 +119,12 @@ fn labels_of(input: Input<'_>, header: &Header) -> Result<LabelMap, DataError> {
 /// [`read_label_map`] would succeed.
 pub fn label_values(path: &Path, header: &Header) -> Result<Vec<(u16, usize)>, DataError> {
     let mut at = 0;
-    let first = vec![usize::MAX; usize::from(u16::MAX) + 1];
-    let first = visit_labels(
-        Input::file(path),
-        header,
-        |_| Ok(first),
-        |first, label| {
-            let first = &mut first[usize::from(label)];
-            *first = at.min(*first);
-            at += 1;
-        },
-    )?;
+    let none = |_| Ok(vec![usize::MAX; usize::from(u16::MAX) + 1]);
+    let first = visit_labels(Input::file(path), header, none, |first, label| {
+        let first = &mut first[usize::from(label)];
+        *first = at.min(*first);
+        at += 1;
+    })?;
     Ok((0..=u16::MAX).zip(first).filter(|(_, first)| *first != usize::MAX).collect())
 }
 
@@ -174,11 +148,8 @@ fn visit_labels<R>(
         seen += 1;
         each(room, if good { whole as u16 } else { 0 });
     })?;
-    match wrong {
-        None => Ok(room),
-        Some((index, value)) => {
-            let at = position_of(index, grid.extents);
-            Err(DataError::LabelValue { path: input.path.to_path_buf(), value, at })
-        }
-    }
+    wrong.map_or(Ok(room), |(index, value)| {
+        let at = position_of(index, grid.extents);
+        Err(DataError::LabelValue { path: input.path.to_path_buf(), value, at })
+    })
 }

@@ -82,6 +82,26 @@ impl Scalar {
     }
 }
 
+/// Expands the macro `$run` with the Rust type of a scalar; `$otherwise` where a voxel is not one real number.
+macro_rules! for_real_type {
+    ($scalar:expr, $run:ident, $otherwise:expr) => {
+        match $scalar {
+            Scalar::Uint8 => $run!(u8),
+            Scalar::Int8 => $run!(i8),
+            Scalar::Uint16 => $run!(u16),
+            Scalar::Int16 => $run!(i16),
+            Scalar::Uint32 => $run!(u32),
+            Scalar::Int32 => $run!(i32),
+            Scalar::Uint64 => $run!(u64),
+            Scalar::Int64 => $run!(i64),
+            Scalar::Float32 => $run!(f32),
+            Scalar::Float64 => $run!(f64),
+            _ => $otherwise,
+        }
+    };
+}
+pub(super) use for_real_type;
+
 /// Value = slope · stored + intercept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scaling {
@@ -121,18 +141,6 @@ impl Encoding {
                 }
             }};
         }
-        match self.scalar {
-            Scalar::Uint8 => all!(u8),
-            Scalar::Int8 => all!(i8),
-            Scalar::Uint16 => all!(u16),
-            Scalar::Int16 => all!(i16),
-            Scalar::Uint32 => all!(u32),
-            Scalar::Int32 => all!(i32),
-            Scalar::Uint64 => all!(u64),
-            Scalar::Int64 => all!(i64),
-            Scalar::Float32 => all!(f32),
-            Scalar::Float64 => all!(f64),
-            other => unreachable!("callers check is_real, got {}", other.name()),
-        }
+        for_real_type!(self.scalar, all, unreachable!("callers check is_real, got {}", self.scalar.name()));
     }
 }

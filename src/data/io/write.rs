@@ -5,7 +5,7 @@ use std::path::Path;
 use super::bytes::ByteOrder;
 use super::format::writer_of;
 use super::header::Header;
-use super::scalar::Scalar;
+use super::scalar::{Scalar, for_real_type};
 use crate::data::DataError;
 use crate::data::volume::{LabelMap, Volume};
 
@@ -87,39 +87,22 @@ fn write(output: &Output<'_>) -> Result<(), DataError> {
 fn encode<T: Copy + Into<f64>>(voxels: &[T], scalar: Scalar, order: ByteOrder) -> Result<Vec<u8>, f64> {
     let mut bytes = Vec::with_capacity(voxels.len() * scalar.bytes());
     macro_rules! all {
-        ($type:ty, $convert:expr) => {
+        ($type:ty) => {
             for &voxel in voxels {
                 let value: f64 = voxel.into();
-                let convert: fn(f64) -> Option<$type> = $convert;
-                let stored = convert(value).ok_or(value)?;
-                match order {
-                    ByteOrder::Little => bytes.extend_from_slice(&stored.to_le_bytes()),
-                    ByteOrder::Big => bytes.extend_from_slice(&stored.to_be_bytes()),
+                let number = if scalar.is_float() { value } else { value.round() };
+                // The upper bound is exclusive, because 2^63 and 2^64 are floats but their predecessors are not.
+                let inside = number >= <$type>::MIN as f64 && number < <$type>::MAX as f64 + 1.0;
+                if !scalar.is_float() && !inside {
+                    return Err(value);
                 }
+                bytes.extend_from_slice(&match order {
+                    ByteOrder::Little => (number as $type).to_le_bytes(),
+                    ByteOrder::Big => (number as $type).to_be_bytes(),
+                });
             }
         };
-        (integer $type:ty) => {
-            all!($type, |value| {
-                let whole = value.round();
-                // The upper bound is exclusive, because 2^63 and 2^64 are floats but their
-                // predecessors are not.
-                let inside = whole >= <$type>::MIN as f64 && whole < <$type>::MAX as f64 + 1.0;
-                inside.then_some(whole as $type)
-            })
-        };
     }
-    match scalar {
-        Scalar::Uint8 => all!(integer u8),
-        Scalar::Int8 => all!(integer i8),
-        Scalar::Uint16 => all!(integer u16),
-        Scalar::Int16 => all!(integer i16),
-        Scalar::Uint32 => all!(integer u32),
-        Scalar::Int32 => all!(integer i32),
-        Scalar::Uint64 => all!(integer u64),
-        Scalar::Int64 => all!(integer i64),
-        Scalar::Float32 => all!(f32, |value| Some(value as f32)),
-        Scalar::Float64 => all!(f64, Some),
-        _ => return voxels.first().map_or(Ok(bytes), |&voxel| Err(voxel.into())),
-    }
+    for_real_type!(scalar, all, return voxels.first().map_or(Ok(bytes), |&voxel| Err(voxel.into())));
     Ok(bytes)
 }

@@ -54,6 +54,12 @@ pub(super) struct Coding {
     big: bool,
 }
 
+impl Coding {
+    fn short(self, bytes: [u8; 2]) -> u16 {
+        if self.big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+}
+
 pub(super) const META: Coding = Coding { explicit: true, big: false };
 pub(super) const IMPLICIT: Coding = Coding { explicit: false, big: false };
 
@@ -103,10 +109,7 @@ impl Element {
         let head = |from: usize, length: usize| {
             bytes.get(end(from)..end(from + length)).ok_or(Problem::Short(end(from + length) as u64))
         };
-        let short = |from: usize| -> Result<u16, Problem> {
-            let two: [u8; 2] = head(from, 2)?.try_into().expect("two bytes");
-            Ok(if coding.big { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) })
-        };
+        let short = |from: usize| head(from, 2).map(|two| coding.short([two[0], two[1]]));
         let long = |from: usize| -> Result<u32, Problem> {
             let four: [u8; 4] = head(from, 4)?.try_into().expect("four bytes");
             Ok(if coding.big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
@@ -134,12 +137,11 @@ impl<'a> DataSet<'a> {
     pub(super) fn read(path: &Path, bytes: &'a [u8]) -> Result<DataSet<'a>, DataError> {
         let length = bytes.len() as u64;
         DataSet::parse(bytes).map_err(|problem| match problem {
-            Problem::Short(needed) => DataError::Truncated { path: path.to_path_buf(), needed, found: length },
-            Problem::Unlike => {
-                let reason =
-                    "it begins as no DICOM file does, expected DICM after 128 bytes or elements of group 2 or 8";
-                DataError::unusable(path, reason)
-            }
+            Problem::Short(needed) => DataError::truncated(path, needed, length),
+            Problem::Unlike => DataError::unusable(
+                path,
+                "it begins as no DICOM file does, expected DICM after 128 bytes or elements of group 2 or 8",
+            ),
             Problem::Deflated(reason) => DataError::unusable(path, format!("the deflated data set: {reason}")),
         })
     }
@@ -193,8 +195,7 @@ impl<'a> DataSet<'a> {
 
     /// An unsigned number of 16 bits; none if the element is absent or shorter.
     pub(super) fn short(&self, tag: Tag) -> Option<u16> {
-        let two = *self.value(tag)?.first_chunk::<2>()?;
-        Some(if self.coding.big { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) })
+        Some(self.coding.short(*self.value(tag)?.first_chunk()?))
     }
 
     /// Uncompressed pixels, little endian, in cells of `cell` bytes; none if there are none or they are encapsulated.
@@ -210,12 +211,8 @@ impl<'a> DataSet<'a> {
 
     /// The fragments of encapsulated pixels, one after the other; none if there are none.
     pub(super) fn fragments(&self) -> Option<Vec<u8>> {
-        match &self.elements.get(&PIXEL_DATA)?.0 {
-            Value::Bytes(_) => None,
-            Value::Fragments(ranges) => {
-                Some(ranges.iter().flat_map(|range| &self.bytes[range.clone()]).copied().collect())
-            }
-        }
+        let Value::Fragments(ranges) = &self.elements.get(&PIXEL_DATA)?.0 else { return None };
+        Some(ranges.iter().flat_map(|range| &self.bytes[range.clone()]).copied().collect())
     }
 }
 
@@ -292,19 +289,16 @@ fn after_sequence(bytes: &[u8], sequence: &Element, coding: Coding) -> Result<us
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const ROWS: &[u8] = b"\x28\0\x10\0US\x02\0\x03\0";
+    pub(in super::super) const ROWS: &[u8] = b"\x28\0\x10\0US\x02\0\x03\0";
     /// A sequence and an item in it, both of undefined length, and their ends.
     const OPEN: &[u8] = b"\x08\0\x40\x11SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\xFF\xFF\xFF\xFF";
     const CLOSE: &[u8] = b"\xFE\xFF\x0D\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0";
 
-    fn file(elements: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = vec![0; 128];
-        bytes.extend(b"DICM");
-        bytes.extend(elements.concat());
-        bytes
+    pub(in super::super) fn file(elements: &[&[u8]]) -> Vec<u8> {
+        [&[0; 128], &b"DICM"[..], &elements.concat()].concat()
     }
 
     /// The rows of a file where they follow other elements.

@@ -61,7 +61,11 @@ impl Files {
         match unread.len() {
             0 => Ok(Files { slices, left_out }),
             1 => Err(unread.remove(0).1),
-            count => Err(some_unread(dir, &paths, count, unread)),
+            count => {
+                let (all, names) = (paths.len(), first_of(unread.iter().map(|(name, _)| name)));
+                let problem = format!("{count} of {all} DICOM files cannot be read ({names}): {}", unread[0].1);
+                Err(DataError::unusable(dir, format!("{problem}, expected slices that can all be read")))
+            }
         }
     }
 
@@ -72,10 +76,8 @@ impl Files {
 
     /// Why there are no slices, and where there are some.
     pub(super) fn without_slices(&mut self, dir: &Path) -> String {
-        let mut problem = String::from("holds no DICOM files");
-        if self.left_out.contains_key(OTHERS) {
-            problem = "holds no DICOM images".into();
-        }
+        let held = if self.left_out.contains_key(OTHERS) { "images" } else { "files" };
+        let mut problem = format!("holds no DICOM {held}");
         let series = Dicom.series_within(dir);
         if !series.is_empty() {
             self.left_out.remove(FOLDERS);
@@ -85,14 +87,6 @@ impl Files {
         self.warnings().iter().for_each(|warning| problem += &format!("; {warning}"));
         problem
     }
-}
-
-fn some_unread(dir: &Path, paths: &[PathBuf], count: usize, mut unread: Vec<(String, DataError)>) -> DataError {
-    let names: Vec<String> = unread.iter().map(|(name, _)| name.clone()).collect();
-    let first = unread.remove(0).1;
-    let problem =
-        format!("{count} of {} DICOM files cannot be read ({}): {first}", paths.len(), first_of(names.iter()));
-    DataError::unusable(dir, format!("{problem}, expected slices that can all be read"))
 }
 
 /// What an entry of the folder is.

@@ -27,12 +27,6 @@ const UNEVEN: f64 = 1e-4;
 /// Cosine of a tilt of 1.1°: directions are printed with as few as four digits.
 const UPRIGHT: f64 = 0.9998;
 
-/// The way from one slice to the next in LPS, mm, and how far distances are from even.
-pub(super) struct Step {
-    pub(super) step: [f64; 3],
-    pub(super) warning: Option<Warning>,
-}
-
 /// Names the first slice that is of another series, size or grid than most are.
 pub(super) fn check_alike(slices: &[Slice]) -> Result<(), String> {
     let typical = typical(slices);
@@ -103,12 +97,12 @@ fn moves(slice: &Slice, spacing: [f64; 2], directions: [[f64; 3]; 2]) -> bool {
     })
 }
 
-/// The step of slices that are sorted along `normal`, or what keeps them from having one.
-pub(super) fn step_of(slices: &[Slice], normal: [f64; 3]) -> Result<Step, String> {
+/// The way from one slice to the next in LPS, mm, of slices that are sorted along `normal`, with a warning where distances are
+/// not even; or what keeps them from having one.
+pub(super) fn step_of(slices: &[Slice], normal: [f64; 3]) -> Result<([f64; 3], Option<Warning>), String> {
     let (first, last) = (&slices[0], &slices[slices.len() - 1]);
     if slices.len() == 1 {
-        let step = normal.map(|cosine| cosine * first.thickness.unwrap_or(1.0));
-        return Ok(Step { step, warning: None });
+        return Ok((normal.map(|cosine| cosine * first.thickness.unwrap_or(1.0)), None));
     }
     let intervals = (slices.len() - 1) as f64;
     let step: [f64; 3] = std::array::from_fn(|axis| (last.position[axis] - first.position[axis]) / intervals);
@@ -134,7 +128,7 @@ pub(super) fn step_of(slices: &[Slice], normal: [f64; 3]) -> Result<Step, String
         let detail = format!("{worst:.4} mm off the mean of {length:.4} mm, which is taken");
         Warning::with("slices are not evenly spaced", detail)
     });
-    Ok(Step { step, warning })
+    Ok((step, warning))
 }
 
 /// Names the two neighbours whose distance is least like the mean.
@@ -151,7 +145,7 @@ fn gaps(slices: &[Slice]) -> impl Iterator<Item = f64> {
     slices.windows(2).map(|pair| distance(pair[0].position, pair[1].position))
 }
 
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     (0..3).map(|axis| a[axis] * b[axis]).sum()
 }
 

@@ -51,41 +51,32 @@ impl Format for Dicom {
     }
 
     fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
+        let no_slices = |problem: String| {
+            let expected = "expected a file of a known format, or the slices of one series";
+            DataError::unusable(input.path, format!("{problem}, {expected}"))
+        };
         // Bytes in memory are a series of one file.
-        if input.is_memory() { read_header_of_file(input) } else { read_header(input.path) }
+        if input.is_memory() {
+            return match Object::read(input)? {
+                Object::Slice(slice) => header_of(input.path, vec![*slice]),
+                Object::Other(kind) => Err(no_slices(format!("is no image ({kind})"))),
+            };
+        }
+        let mut files = Files::read(input.path)?;
+        let mut warnings = files.warnings();
+        let slices = std::mem::take(&mut files.slices);
+        if slices.is_empty() {
+            return Err(no_slices(files.without_slices(input.path)));
+        }
+        let mut header = header_of(input.path, slices)?;
+        warnings.append(&mut header.warnings);
+        Ok(Header { warnings, ..header })
     }
 }
 
 /// The slices in order.
 #[derive(Clone, Debug)]
-struct Series {
-    slices: Vec<Slice>,
-}
-
-/// Reads the headers of all files and checks that they make a volume.
-fn read_header(dir: &Path) -> Result<Header, DataError> {
-    let mut files = Files::read(dir)?;
-    let mut warnings = files.warnings();
-    let slices = std::mem::take(&mut files.slices);
-    if slices.is_empty() {
-        return Err(no_slices(dir, files.without_slices(dir)));
-    }
-    let mut header = header_of(dir, slices)?;
-    warnings.append(&mut header.warnings);
-    Ok(Header { warnings, ..header })
-}
-
-/// The header of a series of one file.
-fn read_header_of_file(input: Input<'_>) -> Result<Header, DataError> {
-    match Object::read(input)? {
-        Object::Slice(slice) => header_of(input.path, vec![*slice]),
-        Object::Other(kind) => Err(no_slices(input.path, format!("is no image ({kind})"))),
-    }
-}
-
-fn no_slices(path: &Path, problem: String) -> DataError {
-    DataError::unusable(path, format!("{problem}, expected a file of a known format, or the slices of one series"))
-}
+struct Series(Vec<Slice>);
 
 /// The header of one slice or more.
 fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
@@ -93,7 +84,7 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     geometry::check_alike(&slices)
         .map_err(|problem| wrong(problem, "the slices of one series, equal in all but their position"))?;
     let normal = geometry::sort(&mut slices);
-    let geometry::Step { step, warning } = geometry::step_of(&slices, normal)
+    let (step, warning) = geometry::step_of(&slices, normal)
         .map_err(|problem| wrong(problem, "evenly spaced slices, none missing or doubled"))?;
     let first = &slices[0];
     let [x, y] = first.directions;
@@ -114,30 +105,27 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
         warnings.push(Warning::new(kind));
     }
     let scaled = slices.iter().any(|slice| slice.scaling != first.scaling);
+    let alike = slices.iter().all(|slice| slice.scalar == first.scalar);
+    // A type that holds the numbers of all: a series may mix signed and unsigned ones.
+    let scalar = if alike { first.scalar } else { Scalar::Int32 };
     let identity = first.scaling.slope == 1.0 && first.scaling.intercept == 0.0;
     Ok(Header {
         shape: vec![first.extents[0], first.extents[1], slices.len()],
         // Where scaling differs between slices, numbers are scaled as they are read.
-        scalar: if scaled { Scalar::Float64 } else { scalar_of(&slices) },
+        scalar: if scaled { Scalar::Float64 } else { scalar },
         byte_order: ByteOrder::Little,
         scaling: (!scaled && !identity).then_some(first.scaling),
         spacing,
         affine,
         warnings,
-        native: Arc::new(Series { slices }),
+        native: Arc::new(Series(slices)),
     })
-}
-
-/// The type of all slices, or one that holds the numbers of all: a series may mix signed and unsigned ones.
-fn scalar_of(slices: &[Slice]) -> Scalar {
-    let first = slices[0].scalar;
-    if slices.iter().all(|slice| slice.scalar == first) { first } else { Scalar::Int32 }
 }
 
 impl Native for Series {
     /// One slice in memory at a time.
     fn visit(&self, input: Input<'_>, _: &Header, each: Pieces<'_>) -> Result<(), DataError> {
-        for slice in &self.slices {
+        for slice in &self.0 {
             let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
             each(&slice.pixels(input)?, Encoding { scalar, order: ByteOrder::Little, scaling })?;
         }

@@ -37,13 +37,8 @@ pub(super) fn decode(path: &Path, file: &DataSet<'_>, extents: [usize; 2], bytes
 
 fn native(path: &Path, file: &DataSet<'_>, needed: usize, bytes: usize) -> Result<Vec<u8>, DataError> {
     let pixels = file.native_pixels(bytes).unwrap_or_default();
-    match pixels.get(..needed) {
-        Some(cells) => Ok(cells.to_vec()),
-        None => {
-            let (needed, found) = (needed as u64, pixels.len() as u64);
-            Err(DataError::Truncated { path: path.to_path_buf(), needed, found })
-        }
-    }
+    let short = || DataError::truncated(path, needed as u64, pixels.len() as u64);
+    pixels.get(..needed).map(<[u8]>::to_vec).ok_or_else(short)
 }
 
 /// Decodes one JPEG image, or says what is wrong with it.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::elements::{DataSet, PIXEL_DATA, Tag};
+use super::geometry::dot;
 use super::pixels;
 use crate::data::DataError;
 use crate::data::io::input::{DEFLATE_LARGEST_RATIO, Input};
@@ -125,8 +126,8 @@ impl Attributes<'_> {
         range: std::ops::RangeInclusive<u32>,
         expected: &'static str,
     ) -> Result<u32, DataError> {
-        let value = self.file.short(attribute.0).ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
-        let value = u32::from(value);
+        let value = self.file.short(attribute.0).map(u32::from);
+        let value = value.ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
         if range.contains(&value) { Ok(value) } else { Err(self.wrong(attribute, value.to_string(), expected)) }
     }
 }
@@ -178,7 +179,6 @@ impl Slice {
         }
         let cosines: [f64; 6] = of.several(attributes::IMAGE_ORIENTATION_PATIENT, "two unit vectors")?;
         let directions = [[cosines[0], cosines[1], cosines[2]], [cosines[3], cosines[4], cosines[5]]];
-        let dot = |a: [f64; 3], b: [f64; 3]| (0..3).map(|i| a[i] * b[i]).sum::<f64>();
         let unit = |a| (dot(a, a) - 1.0).abs() < 1e-3;
         // Cosines are printed with as few as four digits.
         if !unit(directions[0]) || !unit(directions[1]) || dot(directions[0], directions[1]).abs() > 1e-3 {
@@ -199,10 +199,10 @@ impl Slice {
         if slope == 0.0 || !slope.is_finite() || !intercept.is_finite() {
             return Err(of.wrong(attributes::RESCALE_SLOPE, slope.to_string(), "a finite number that is not 0"));
         }
-        let mut thickness = of.number(attributes::SPACING_BETWEEN_SLICES)?;
-        if thickness.is_none() {
-            thickness = of.number(attributes::SLICE_THICKNESS)?;
-        }
+        let thickness = match of.number(attributes::SPACING_BETWEEN_SLICES)? {
+            None => of.number(attributes::SLICE_THICKNESS)?,
+            stated => stated,
+        };
         Ok(Slice {
             path: path.to_path_buf(),
             series: file.text(attributes::SERIES_INSTANCE_UID.0).unwrap_or_default(),
@@ -241,10 +241,7 @@ impl Slice {
 /// bit for a block of 8 x 8), deflate by the most of all.
 fn check_size(path: &Path, length: u64, needed: u64) -> Result<(), DataError> {
     let most = length.saturating_mul(DEFLATE_LARGEST_RATIO);
-    if needed <= most {
-        return Ok(());
-    }
-    Err(DataError::Truncated { path: path.to_path_buf(), needed, found: most })
+    if needed <= most { Ok(()) } else { Err(DataError::truncated(path, needed, most)) }
 }
 
 impl Bits {

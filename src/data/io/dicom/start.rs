@@ -59,14 +59,9 @@ fn are_elements(window: &[u8], mut at: usize, coding: Coding) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::elements::tests::{ROWS, file};
     use super::super::elements::{DataSet, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Problem};
     use super::*;
-
-    const ROWS: &[u8] = b"\x28\0\x10\0US\x02\0\x03\0";
-
-    fn file(elements: &[&[u8]]) -> Vec<u8> {
-        [&[0; PREAMBLE], MAGIC, &elements.concat()].concat()
-    }
 
     #[test]
     fn files_are_recognised_by_their_elements() {

@@ -85,11 +85,11 @@ impl Format for MetaImage {
         if text.value("ElementToIntensityFunctionSlope").is_some() {
             warnings.push(Warning::new("ElementToIntensityFunctionSlope is not applied, as in ITK"));
         }
-        let big = match text.flag("ElementByteOrderMSB")? {
-            Some(big) => big,
-            None => text.flag("BinaryDataByteOrderMSB")?.unwrap_or(false),
+        let [first, second] = ["ElementByteOrderMSB", "BinaryDataByteOrderMSB"].map(|key| text.flag(key));
+        let byte_order = match first?.map_or(second, |big| Ok(Some(big)))? {
+            Some(true) => ByteOrder::Big,
+            _ => ByteOrder::Little,
         };
-        let byte_order = if big { ByteOrder::Big } else { ByteOrder::Little };
         let native = Arc::new(storage_of(&text, input.path)?);
         Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
     }
@@ -119,12 +119,13 @@ struct Storage {
 
 fn shape_of(text: &Text) -> Result<Vec<usize>, DataError> {
     let expected = "1 to 7 axes";
-    let axes: usize = text.numbers("NDims", 1, expected)?.ok_or_else(|| text.absent("NDims", expected))?[0];
+    let axes: usize = text.numbers(&["NDims"], 1, expected)?.ok_or_else(|| text.absent("NDims", expected))?[0];
     if !(1..=7).contains(&axes) {
         return Err(text.wrong("NDims", axes.to_string(), expected));
     }
     let expected = "one extent of 1 or more per axis";
-    let shape: Vec<usize> = text.numbers("DimSize", axes, expected)?.ok_or_else(|| text.absent("DimSize", expected))?;
+    let shape: Vec<usize> =
+        text.numbers(&["DimSize"], axes, expected)?.ok_or_else(|| text.absent("DimSize", expected))?;
     if shape.contains(&0) {
         return Err(text.wrong("DimSize", format!("{shape:?}"), expected));
     }
@@ -136,7 +137,7 @@ fn scalar_of(text: &Text) -> Result<Scalar, DataError> {
     let name = text.value("ElementType").ok_or_else(|| text.absent("ElementType", expected))?;
     let scalar = TYPE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, scalar)| *scalar);
     let scalar = scalar.ok_or_else(|| text.wrong("ElementType", format!("{name:?}"), expected))?;
-    let channels = text.numbers::<usize>("ElementNumberOfChannels", 1, "1")?.map_or(1, |channels| channels[0]);
+    let channels = text.numbers::<usize>(&["ElementNumberOfChannels"], 1, "1")?.map_or(1, |channels| channels[0]);
     match (channels, scalar) {
         (1, _) => Ok(scalar),
         (3, Scalar::Uint8) => Ok(Scalar::Rgb24),
@@ -151,7 +152,7 @@ type Geometry = ([[f64; 4]; 3], [f64; 3], Vec<Warning>);
 fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
     let mut warnings = Vec::new();
     let expected = "one positive number of mm per axis";
-    let spacing = text.numbers_of(&["ElementSpacing", "ElementSize"], axes, expected)?.unwrap_or_else(|| {
+    let spacing = text.numbers::<f64>(&["ElementSpacing", "ElementSize"], axes, expected)?.unwrap_or_else(|| {
         warnings.push(Warning::new("ElementSpacing is absent: taken as 1 mm"));
         vec![1.0; axes]
     });
@@ -159,26 +160,21 @@ fn geometry_of(text: &Text, axes: usize) -> Result<Geometry, DataError> {
         return Err(text.wrong("ElementSpacing", format!("{spacing:?}"), expected));
     }
     let keys = ["TransformMatrix", "Rotation", "Orientation"];
-    let matrix = text.numbers_of(&keys, axes * axes, "as many numbers as axes times axes")?;
+    let matrix = text.numbers::<f64>(&keys, axes * axes, "as many numbers as axes times axes")?;
     let matrix = matrix.unwrap_or_else(|| {
         let kind = "TransformMatrix is absent: x is taken to the left, y to posterior, z to superior";
         warnings.push(Warning::new(kind));
         (0..axes * axes).map(|at| if at / axes == at % axes { 1.0 } else { 0.0 }).collect()
     });
-    let offset = text.numbers_of(&["Offset", "Position", "Origin"], axes, "one number of mm per axis")?;
+    let offset = text.numbers::<f64>(&["Offset", "Position", "Origin"], axes, "one number of mm per axis")?;
     let offset = offset.unwrap_or_else(|| vec![0.0; axes]);
-    let mut affine = [[0.0; 4]; 3];
-    for (row, values) in affine.iter_mut().enumerate() {
-        for (axis, value) in values[..3].iter_mut().enumerate() {
-            *value = match (axis < axes, row < axes) {
-                (true, true) => matrix[axis * axes + row] * spacing[axis],
-                _ => f64::from(u8::from(axis == row)),
-            };
-        }
-        values[3] = offset.get(row).copied().unwrap_or(0.0);
-    }
-    let mut three = [1.0; 3];
-    three.iter_mut().zip(&spacing).for_each(|(to, from)| *to = *from);
+    let entry = |row: usize, column: usize| match column {
+        3 => offset.get(row).copied().unwrap_or(0.0),
+        axis if axis < axes && row < axes => matrix[axis * axes + row] * spacing[axis],
+        axis => f64::from(u8::from(axis == row)),
+    };
+    let affine = std::array::from_fn(|row| std::array::from_fn(|column| entry(row, column)));
+    let three = std::array::from_fn(|axis| spacing.get(axis).copied().unwrap_or(1.0));
     Ok((axes::ras_from_lps(affine), three, warnings))
 }
 
@@ -194,12 +190,12 @@ fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
     let file = if local { path.to_path_buf() } else { path.with_file_name(name) };
     let compressed = text.flag("CompressedData")?.unwrap_or(false);
     let expected = "0, a number of bytes, or -1 (voxels are the end of an uncompressed file)";
-    let start = match text.numbers::<i64>("HeaderSize", 1, expected)?.map_or(0, |size| size[0]) {
+    let start = match text.numbers::<i64>(&["HeaderSize"], 1, expected)?.map_or(0, |size| size[0]) {
         0 => Some(if local { text.length } else { 0 }),
         -1 if !compressed => None,
         size => Some(u64::try_from(size).map_err(|_| text.wrong("HeaderSize", size.to_string(), expected))?),
     };
-    let packed = text.numbers::<u64>("CompressedDataSize", 1, "a number of bytes")?.map(|size| size[0]);
+    let packed = text.numbers::<u64>(&["CompressedDataSize"], 1, "a number of bytes")?.map(|size| size[0]);
     // MetaIO writes 0 where it does not know.
     let probability = text.value("Comment").is_some_and(|comment| comment == PROBABILITY);
     Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0), probability })

@@ -66,31 +66,18 @@ impl Text {
         }
     }
 
-    /// Numbers separated by blanks; none if the key is absent.
+    /// Numbers separated by blanks, under the first of several names that is there; none if all are absent.
     pub(super) fn numbers<T: FromStr>(
-        &self,
-        key: &'static str,
-        count: usize,
-        expected: &'static str,
-    ) -> Result<Option<Vec<T>>, DataError> {
-        let Some(value) = self.value(key) else { return Ok(None) };
-        let numbers: Option<Vec<T>> = value.split_whitespace().map(|number| number.parse().ok()).collect();
-        match numbers.filter(|numbers| numbers.len() == count) {
-            Some(numbers) => Ok(Some(numbers)),
-            None => Err(self.wrong(key, format!("{value:?}"), expected)),
-        }
-    }
-
-    /// Numbers under the first of several names that is there.
-    pub(super) fn numbers_of(
         &self,
         keys: &[&'static str],
         count: usize,
         expected: &'static str,
-    ) -> Result<Option<Vec<f64>>, DataError> {
-        match keys.iter().find(|key| self.value(key).is_some()) {
-            Some(key) => self.numbers(key, count, expected),
-            None => Ok(None),
+    ) -> Result<Option<Vec<T>>, DataError> {
+        let Some((key, value)) = keys.iter().find_map(|key| Some((key, self.value(key)?))) else { return Ok(None) };
+        let numbers: Option<Vec<T>> = value.split_whitespace().map(|number| number.parse().ok()).collect();
+        match numbers.filter(|numbers| numbers.len() == count) {
+            Some(numbers) => Ok(Some(numbers)),
+            None => Err(self.wrong(key, format!("{value:?}"), expected)),
         }
     }
 }

@@ -82,36 +82,30 @@ pub(super) fn qform(raw: &RawHeader) -> Affine {
 }
 
 /// Without sform and qform.
-fn centred(shape: &[usize], spacing: [f64; 3]) -> Affine {
-    let mut affine = [[0.0; 4]; 3];
-    for axis in 0..3 {
-        let step = if axis == 0 { -spacing[axis] } else { spacing[axis] };
-        let extent = shape.get(axis).copied().unwrap_or(1);
-        affine[axis][axis] = step;
-        affine[axis][3] = -step * (extent as f64 - 1.0) / 2.0;
+fn centred(shape: &[usize], [x, y, z]: [f64; 3]) -> Affine {
+    let mut affine = [[-x, 0.0, 0.0, 0.0], [0.0, y, 0.0, 0.0], [0.0, 0.0, z, 0.0]];
+    for (axis, row) in affine.iter_mut().enumerate() {
+        row[3] = -row[axis] * (shape.get(axis).copied().unwrap_or(1) as f64 - 1.0) / 2.0;
     }
     affine
 }
 
 /// Where ITK puts a file that states no place: its first voxel at the origin, x to the left and y to the back.
 pub(super) fn at_origin(raw: &RawHeader) -> Affine {
-    let mut affine = [[0.0; 4]; 3];
-    for (axis, spacing) in spacing(raw).into_iter().enumerate() {
-        affine[axis][axis] = if axis < 2 { -spacing } else { spacing };
-    }
-    affine
+    let [x, y, z] = spacing(raw);
+    [[-x, 0.0, 0.0, 0.0], [0.0, -y, 0.0, 0.0], [0.0, 0.0, z, 0.0]]
 }
 
-/// Makes all statements of a header say the affine that is used, as far as that takes nothing from it: other programs read
+/// The header, of which all statements say the affine that is used, as far as that takes nothing from it: other programs read
 /// the spacing from `pixdim` (ITK) and the sform even if its rows are no three axes (nibabel). A qform that is another geometry stays,
 /// with the `pixdim` that belongs to it, so that an output lies on its image in programs that follow the qform.
-pub(super) fn reconcile(raw: &mut RawHeader, shape: &[usize]) {
-    let used = best(raw, shape);
-    if source(raw) == Source::Qform && raw.integer(Field::SFORM_CODE, 0) > 0 {
-        set_sform(raw, &used);
+pub(super) fn reconciled(raw: &RawHeader, shape: &[usize]) -> RawHeader {
+    let (mut raw, used) = (raw.clone(), best(raw, shape));
+    if source(&raw) == Source::Qform && raw.integer(Field::SFORM_CODE, 0) > 0 {
+        set_sform(&mut raw, &used);
     }
     let mut mended = raw.clone();
-    for (axis, spacing) in spacing_of(&used, spacing(raw), shape.len()).into_iter().enumerate().take(shape.len()) {
+    for (axis, spacing) in spacing_of(&used, spacing(&raw), shape.len()).into_iter().enumerate().take(shape.len()) {
         // Where it was right, its bits stay.
         if spacing != raw.float(Field::PIXDIM, axis + 1) {
             mended.set_float(Field::PIXDIM, axis + 1, spacing);
@@ -122,9 +116,7 @@ pub(super) fn reconcile(raw: &mut RawHeader, shape: &[usize]) {
         let grid = |affine| Grid { extents, spacing: spacing(raw), affine };
         grid(qform(raw)).same_grid(&grid(used))
     };
-    if raw.integer(Field::QFORM_CODE, 0) <= 0 || follows(&mended) {
-        *raw = mended;
-    }
+    if raw.integer(Field::QFORM_CODE, 0) <= 0 || follows(&mended) { mended } else { raw }
 }
 
 fn set_sform(raw: &mut RawHeader, affine: &Affine) {

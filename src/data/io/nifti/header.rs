@@ -4,6 +4,8 @@
 //! A label map written for an image therefore keeps all of the image's header but what describes
 //! the voxels. Definitions: nifti1.h and nifti2.h, <https://nifti.nimh.nih.gov>.
 
+use std::ops::Range;
+
 use crate::data::io::bytes::ByteOrder;
 
 /// The two versions of the format.
@@ -18,14 +20,10 @@ pub(crate) enum Version {
 impl Version {
     /// Bytes of the header, which is also the value of its first field.
     pub(crate) fn size(self) -> usize {
-        match self {
-            Version::One => 348,
-            Version::Two => 540,
-        }
+        [348, 540][self as usize]
     }
 
-    /// Where voxels of a `.nii` file begin at the earliest: after the header and four bytes that
-    /// announce extensions.
+    /// Where voxels of a `.nii` file begin at the earliest: after the header and four bytes that announce extensions.
     pub(crate) fn first_voxel(self) -> u64 {
         self.size() as u64 + 4
     }
@@ -38,6 +36,16 @@ impl Version {
             (Version::Two, true) => b"n+2\0\r\n\x1a\n",
             (Version::Two, false) => b"ni2\0\r\n\x1a\n",
         }
+    }
+
+    /// Where the magic bytes lie.
+    fn magic_place(self) -> Range<usize> {
+        [344..348, 4..12][self as usize].clone()
+    }
+
+    /// Where `descrip` lies: 80 bytes of text.
+    fn description_place(self) -> Range<usize> {
+        [148..228, 240..320][self as usize].clone()
     }
 }
 
@@ -84,8 +92,11 @@ impl Field {
     pub(crate) const QOFFSET: Field = Field([(268, Kind::F32), (376, Kind::F64)]);
     pub(crate) const SROW: Field = Field([(280, Kind::F32), (400, Kind::F64)]);
 
-    fn place(self, version: Version) -> (usize, Kind) {
-        self.0[version as usize]
+    /// Where element `index` lies, and its type.
+    fn place(self, version: Version, index: usize) -> (Range<usize>, Kind) {
+        let (offset, kind) = self.0[version as usize];
+        let start = offset + index * kind.bytes();
+        (start..start + kind.bytes(), kind)
     }
 }
 
@@ -136,10 +147,7 @@ impl RawHeader {
     }
 
     fn magic(&self) -> &[u8] {
-        match self.version {
-            Version::One => &self.bytes[344..348],
-            Version::Two => &self.bytes[4..12],
-        }
+        &self.bytes[self.version.magic_place()]
     }
 
     /// True if the voxels follow in the same file.
@@ -148,47 +156,31 @@ impl RawHeader {
     }
 
     pub(crate) fn set_magic(&mut self, single: bool) {
-        let magic = self.version.magic(single);
-        let start = match self.version {
-            Version::One => 344,
-            Version::Two => 4,
-        };
-        self.bytes[start..start + magic.len()].copy_from_slice(magic);
+        self.bytes[self.version.magic_place()].copy_from_slice(self.version.magic(single));
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Where `descrip` lies: 80 bytes of text.
-    fn description_place(&self) -> std::ops::Range<usize> {
-        let start = match self.version {
-            Version::One => 148,
-            Version::Two => 240,
-        };
-        start..start + 80
-    }
-
     /// `descrip` up to its first zero byte.
     pub(crate) fn description(&self) -> &[u8] {
-        let text = &self.bytes[self.description_place()];
+        let text = &self.bytes[self.version.description_place()];
         text.split(|&byte| byte == 0).next().unwrap_or(text)
     }
 
     /// Sets `descrip`, of at most 80 bytes.
     pub(crate) fn set_description(&mut self, text: &[u8]) {
-        let place = self.description_place();
-        let field = &mut self.bytes[place];
+        let field = &mut self.bytes[self.version.description_place()];
         field.fill(0);
         field[..text.len()].copy_from_slice(text);
     }
 
     /// The bytes of element `index` of a field, least significant first, padded with zeros.
     fn element(&self, field: Field, index: usize) -> ([u8; 8], Kind) {
-        let (offset, kind) = field.place(self.version);
-        let start = offset + index * kind.bytes();
+        let (place, kind) = field.place(self.version, index);
         let mut element = [0; 8];
-        element[..kind.bytes()].copy_from_slice(&self.bytes[start..start + kind.bytes()]);
+        element[..kind.bytes()].copy_from_slice(&self.bytes[place]);
         if self.order == ByteOrder::Big {
             element[..kind.bytes()].reverse();
         }
@@ -196,9 +188,7 @@ impl RawHeader {
     }
 
     fn set_element(&mut self, field: Field, index: usize, little: &[u8]) {
-        let (offset, kind) = field.place(self.version);
-        let start = offset + index * kind.bytes();
-        let target = &mut self.bytes[start..start + kind.bytes()];
+        let target = &mut self.bytes[field.place(self.version, index).0];
         target.copy_from_slice(little);
         if self.order == ByteOrder::Big {
             target.reverse();
@@ -217,8 +207,7 @@ impl RawHeader {
         }
     }
 
-    /// Element `index` of a field as a float; integers (the offset of the voxels in NIfTI-2) are
-    /// converted.
+    /// Element `index` of a field as a float; integers (the offset of the voxels in NIfTI-2) are converted.
     pub(crate) fn float(&self, field: Field, index: usize) -> f64 {
         let (b, kind) = self.element(field, index);
         match kind {
@@ -228,11 +217,10 @@ impl RawHeader {
         }
     }
 
-    /// Sets an integer (or, for the offset of the voxels in NIfTI-1, a float) that the field can
-    /// hold.
+    /// Sets an integer (or, for the offset of the voxels in NIfTI-1, a float) that the field can hold.
     pub(crate) fn set_integer(&mut self, field: Field, index: usize, value: i64) {
         let fits = "the caller chose the version so that the value fits";
-        match field.place(self.version).1 {
+        match field.place(self.version, index).1 {
             Kind::U8 => self.set_element(field, index, &u8::try_from(value).expect(fits).to_le_bytes()),
             Kind::I16 => self.set_element(field, index, &i16::try_from(value).expect(fits).to_le_bytes()),
             Kind::I32 => self.set_element(field, index, &i32::try_from(value).expect(fits).to_le_bytes()),
@@ -243,7 +231,7 @@ impl RawHeader {
 
     /// Sets a float, rounded to float32 in NIfTI-1.
     pub(crate) fn set_float(&mut self, field: Field, index: usize, value: f64) {
-        match field.place(self.version).1 {
+        match field.place(self.version, index).1 {
             Kind::F32 => self.set_element(field, index, &(value as f32).to_le_bytes()),
             Kind::F64 => self.set_element(field, index, &value.to_le_bytes()),
             _ => unreachable!("{field:?} is not a float field"),

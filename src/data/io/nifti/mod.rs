@@ -149,7 +149,6 @@ fn files_of(path: &Path) -> (PathBuf, PathBuf) {
 }
 
 fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
-    let path = path.to_path_buf();
     let (field, found, expected) = match reason {
         NotNifti::Size(found) => ("sizeof_hdr", found.to_string(), "348 (NIfTI-1) or 540 (NIfTI-2)"),
         NotNifti::Magic(magic) if magic.iter().all(|&byte| byte == 0) => {
@@ -157,10 +156,10 @@ fn not_nifti(path: &Path, length: usize, reason: &NotNifti) -> DataError {
         }
         NotNifti::Magic(magic) => ("magic", format!("{:?}", String::from_utf8_lossy(magic)), "n+1, ni1, n+2 or ni2"),
         NotNifti::Short(version) => {
-            return DataError::Truncated { path, needed: version.size() as u64, found: length as u64 };
+            return DataError::truncated(path, version.size() as u64, length as u64);
         }
     };
-    DataError::Header { path, field, found, expected }
+    DataError::Header { path: path.to_path_buf(), field, found, expected }
 }
 
 /// Millimetres of a unit of length of the file; of an unknown unit 1.

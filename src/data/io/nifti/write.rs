@@ -64,11 +64,7 @@ pub(super) fn write(output: &Output<'_>) -> Result<(), DataError> {
 fn header_of_output(output: &Output<'_>, single: bool) -> RawHeader {
     let (like, scalar) = (output.like, output.scalar);
     let mut raw = match like.native_as::<RawHeader>() {
-        Some(raw) => {
-            let mut raw = raw.clone();
-            affine::reconcile(&mut raw, &like.shape);
-            raw
-        }
+        Some(raw) => affine::reconciled(raw, &like.shape),
         None => new_header(&like.shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
     };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
