@@ -3,6 +3,7 @@
 use super::program::*;
 use crate::support::gpu;
 use std::cell::Cell;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,10 +21,21 @@ pub const TESTS: [(&str, bool, fn()); 8] = [
     ("a_second_signal_ends_the_program_at_once", true, a_second_signal_ends_the_program_at_once),
 ];
 
+/// Undoes what `nohup` hands down to every program below it: these tests may run there.
+fn heeds_hang_ups(command: &mut Command) -> &mut Command {
+    let reset = || {
+        // SAFETY: the default action is no function of this program's.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure calls `signal` alone, which is safe there.
+    unsafe { command.pre_exec(reset) }
+}
+
 fn stop_and_go_on(name: &str, status: i32, words: &str) {
     let folder = fresh();
     let [run, expected] = ["run", "expected"].map(|name| folder.path().join(name));
-    let child = spawn(&mut start(&data(), &run, ENDLESS));
+    let child = spawn(heeds_hang_ups(&mut start(&data(), &run, ENDLESS)));
     wait_for_steps(&run, 7);
     signal(&child, name);
     let output = child.wait_with_output().expect("an end");
