@@ -86,7 +86,7 @@ impl<'a> Layers<'a> {
         kernel: usize,
     ) -> Result<ValueId, ShapeError> {
         let name = format!("{}.{name}", self.stage);
-        self.layer(name, x, channels, LayerKind::Convolution { kernel }, Conv3d::same(kernel))
+        self.layer(name, x, channels, LayerKind::Convolution { kernel }, Conv3d::same(kernel), as_it_is)
     }
 
     /// A 2x2x2 convolution that halves the extents.
@@ -95,7 +95,7 @@ impl<'a> Layers<'a> {
     /// [`ShapeError`] when `x` is not an activation.
     pub fn down(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
         let name = format!("{}.down", self.stage);
-        self.layer(name, x, channels, LayerKind::Down, Conv3d::windows(2))
+        self.layer(name, x, channels, LayerKind::Down, Conv3d::windows(2), as_it_is)
     }
 
     /// A 2x2x2 transposed convolution that doubles the extents.
@@ -104,7 +104,7 @@ impl<'a> Layers<'a> {
     /// [`ShapeError`] when `x` is not an activation.
     pub fn up(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
         let name = format!("{}.up", self.stage);
-        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d)
+        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d, as_it_is)
     }
 
     /// The 1x1x1 convolution that makes the logits, in no stage: they are always kept. Its weights start scaled by the gain
@@ -115,7 +115,8 @@ impl<'a> Layers<'a> {
     pub fn head(&mut self, x: ValueId, classes: usize) -> Result<ValueId, ShapeError> {
         self.stage = HEAD.to_owned();
         self.graph.set_stage(None);
-        self.layer(HEAD.to_owned(), x, classes, LayerKind::Convolution { kernel: 1 }, Conv3d::same(1))
+        let (kind, op) = (LayerKind::Convolution { kernel: 1 }, Conv3d::same(1));
+        self.layer(HEAD.to_owned(), x, classes, kind, op, Initial::of_head)
     }
 
     /// A PReLU with a slope per channel.
@@ -141,6 +142,7 @@ impl<'a> Layers<'a> {
         out_channels: usize,
         kind: LayerKind,
         op: impl Op + 'static,
+        initial: fn(Initial) -> Initial,
     ) -> Result<ValueId, ShapeError> {
         let in_channels = self.graph.spec(x).channels();
         let (kernel, layout) = match kind {
@@ -151,9 +153,7 @@ impl<'a> Layers<'a> {
         let shape = [kernel, kernel, kernel, in_channels, out_channels];
         self.graph.set_scope(name.as_str());
         let weight = self.graph.parameter(&format!("{name}.weight"), &shape, layout, true);
-        if self.stage == HEAD {
-            self.graph.set_initial(weight, Initial::of_head);
-        }
+        self.graph.set_initial(weight, initial);
         let bias = self.graph.parameter(&format!("{name}.bias"), &[out_channels], ParameterLayout::Vector, false);
         let inputs = [x, weight, bias];
         let flops = op.flops(&inputs.map(|v| self.graph.spec(v)));
@@ -170,4 +170,9 @@ impl<'a> Layers<'a> {
         });
         Ok(y)
     }
+}
+
+/// The initial weights that a layer has by its shape.
+fn as_it_is(initial: Initial) -> Initial {
+    initial
 }
