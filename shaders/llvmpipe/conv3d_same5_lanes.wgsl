@@ -11,27 +11,6 @@
 #import same5
 #import same5_lanes
 
-// The taps along x of this lane's channels.
-struct Taps {
-    t0: vec2<f32>,
-    t1: vec2<f32>,
-    t2: vec2<f32>,
-    t3: vec2<f32>,
-    t4: vec2<f32>,
-}
-
-// This lane's channels of the eight voxels of a block.
-struct Block {
-    v0: vec2<f32>,
-    v1: vec2<f32>,
-    v2: vec2<f32>,
-    v3: vec2<f32>,
-    v4: vec2<f32>,
-    v5: vec2<f32>,
-    v6: vec2<f32>,
-    v7: vec2<f32>,
-}
-
 fn tap_at(k: u32, channel: u32, columns: vec2<u32>) -> vec2<f32> {
     let tap = select(k, 124u - k, params.flip != 0u);
     let at = tap * params.tap_step + channel * params.in_step;

@@ -25,18 +25,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
-// This lane's channels of the eight voxels of a block.
-struct Pairs {
-    v0: vec2<f32>,
-    v1: vec2<f32>,
-    v2: vec2<f32>,
-    v3: vec2<f32>,
-    v4: vec2<f32>,
-    v5: vec2<f32>,
-    v6: vec2<f32>,
-    v7: vec2<f32>,
-}
-
 fn grad_at(row: u32, x: u32, columns: vec2<u32>) -> vec2<f32> {
     let at = (row * params.width + min(x, params.width - 1u)) * params.out_channels;
     var value = vec2(grad_output[at + columns.x], 0.0);
@@ -46,22 +34,13 @@ fn grad_at(row: u32, x: u32, columns: vec2<u32>) -> vec2<f32> {
     return select(vec2(0.0), value, x < params.width);
 }
 
-// Sums of five neighbouring taps along x, or what is added to them.
-struct Taps {
-    t0: vec2<f32>,
-    t1: vec2<f32>,
-    t2: vec2<f32>,
-    t3: vec2<f32>,
-    t4: vec2<f32>,
-}
-
-fn tap(a: vec4<f32>, b: vec4<f32>, y: Pairs) -> vec2<f32> {
+fn tap(a: vec4<f32>, b: vec4<f32>, y: Block) -> vec2<f32> {
     let first = (a.x * y.v0 + a.y * y.v1) + (a.z * y.v2 + a.w * y.v3);
     let second = (b.x * y.v4 + b.y * y.v5) + (b.z * y.v6 + b.w * y.v7);
     return first + second;
 }
 
-fn multiply_add(g: Taps, s: Span, y: Pairs) -> Taps {
+fn multiply_add(g: Taps, s: Span, y: Block) -> Taps {
     return Taps(
         g.t0 + tap(s.a, s.b, y),
         g.t1 + tap(vec4(s.a.yzw, s.b.x), vec4(s.b.yzw, s.c.x), y),
@@ -113,7 +92,7 @@ fn conv3d_same5_lanes_grad_weight(
     for (var block = workgroup.z * length; block < end; block += 1u) {
         let row = block / per_row;
         let x = block % per_row * 8u;
-        let y = Pairs(
+        let y = Block(
             grad_at(row, x, columns),
             grad_at(row, x + 1u, columns),
             grad_at(row, x + 2u, columns),

@@ -3,6 +3,27 @@
 
 override COLUMNS: u32;
 
+// This lane's channels of five neighbouring taps along x: of weights, or sums of their gradients.
+struct Taps {
+    t0: vec2<f32>,
+    t1: vec2<f32>,
+    t2: vec2<f32>,
+    t3: vec2<f32>,
+    t4: vec2<f32>,
+}
+
+// This lane's channels of the eight voxels of a block.
+struct Block {
+    v0: vec2<f32>,
+    v1: vec2<f32>,
+    v2: vec2<f32>,
+    v3: vec2<f32>,
+    v4: vec2<f32>,
+    v5: vec2<f32>,
+    v6: vec2<f32>,
+    v7: vec2<f32>,
+}
+
 // Twelve voxels of a row, from two before a block on.
 struct Span {
     a: vec4<f32>,
