@@ -33,6 +33,12 @@ pub trait Architecture: Debug + Send + Sync {
     /// [`ShapeError`] when an operation is not defined on the shapes that come up.
     fn append(&self, layers: &mut Layers<'_>, image: ValueId, classes: usize) -> Result<ValueId, ShapeError>;
 
+    /// The setting, a count, with which the channels of all layers grow, where there is one: a training that does not fit the
+    /// device's memory is told which smaller value would.
+    fn width(&self) -> Option<&'static str> {
+        None
+    }
+
     /// A Python module that computes the same with PyTorch: the template for `export --torch`, where there is one. Its lines
     /// `NETWORK = {}`, `PREPROCESSING = {}` and `WEIGHTS = ""` are filled in.
     fn torch_module(&self) -> Option<&'static str> {
@@ -67,6 +73,8 @@ mod tests {
             assert_eq!(again.settings(), architecture.settings());
             let keys: Vec<&str> = again.settings().into_iter().map(|(key, _)| key).collect();
             let own = Choice::<Architectures>::named(name);
+            let setting = |width| again.settings().into_iter().find(|(key, _)| *key == width).map(|(_, value)| value);
+            assert!(again.width().is_none_or(|width| matches!(setting(width), Some(Value::Whole(_)))), "{name}");
             assert_eq!(keys, own.own().map(|(key, _)| key).collect::<Vec<_>>(), "the keys of {name}, in order");
         }
     }

@@ -90,6 +90,10 @@ impl Architecture for VNet {
         [1 << self.encoder.len().saturating_sub(1); 3]
     }
 
+    fn width(&self) -> Option<&'static str> {
+        Some("base")
+    }
+
     fn check(&self, in_channels: usize) -> Result<(), NetworkError> {
         let (encoder, decoder) = (self.encoder.len(), self.decoder.len());
         if decoder == 0 || encoder != decoder + 1 {

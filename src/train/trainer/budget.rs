@@ -58,7 +58,7 @@ impl Subject<'_> {
     }
 
     fn smaller(&self, settings: &TrainerSettings, prefix: &str) -> Vec<String> {
-        let found = [self.batch(settings), self.base(settings), self.patch(settings)];
+        let found = [self.batch(settings), self.width(settings), self.patch(settings)];
         found.into_iter().flatten().map(|way| format!("{prefix}{way}")).collect()
     }
 
@@ -77,12 +77,13 @@ impl Subject<'_> {
         })
     }
 
-    fn base(&self, settings: &TrainerSettings) -> Option<String> {
-        let Some(Value::Whole(base)) = self.network.setting("base") else { return None };
-        (1..base).rev().find_map(|base| {
-            let network = self.network.with("base", base)?;
+    fn width(&self, settings: &TrainerSettings) -> Option<String> {
+        let key = self.network.architecture().width()?;
+        let Some(Value::Whole(width)) = self.network.setting(key) else { return None };
+        (1..width).rev().find_map(|width| {
+            let network = self.network.with(key, width)?;
             let bytes = self.fits(&network, settings, self.extents)?;
-            Some(format!("network.base={base} ({})", human_bytes(bytes)))
+            Some(format!("network.{key}={width} ({})", human_bytes(bytes)))
         })
     }
 
