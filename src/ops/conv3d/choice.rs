@@ -10,7 +10,7 @@ pub(in crate::ops) fn family(g: &Geometry, target: &Target) -> &'static dyn Fami
         return &Naive;
     }
     let kind = g.layer().map_or(ConvolutionKernels::Direct, |layer| convolution_kernels(&layer, target).0);
-    cheapest(kind, g, target).unwrap_or(&Naive)
+    cheapest(kind, g, target).expect("the naive family fits every convolution, Winograd's is chosen where it fits")
 }
 
 /// The family of a kind that costs least.
@@ -53,8 +53,8 @@ pub fn convolution_kernels(layer: &ConvolutionLayer, target: &Target) -> (Convol
     if let Some(&choice) = target.policy.table().and_then(|table| table.convolutions.get(layer)) {
         return (choice.kernels, Reason::Measured(choice));
     }
-    let faster = cost(Direct).is_none_or(|direct| winograd < direct);
-    (if faster { Winograd } else { Direct }, Reason::CostModel)
+    let direct = cost(Direct).expect("the naive family fits every convolution");
+    (if winograd < direct { Winograd } else { Direct }, Reason::CostModel)
 }
 
 #[cfg(test)]
