@@ -58,7 +58,7 @@ pub(super) struct Gemm {
     pub add: bool,
 }
 
-/// Channels that the kernels take at a time: eight where there are no more, or multiples of 16.
+/// The number of channels that the kernels work on: at most eight become eight, more the next multiple of 16.
 pub(super) fn padded_channels(channels: usize) -> usize {
     if channels <= 8 { 8 } else { channels.next_multiple_of(16) }
 }
