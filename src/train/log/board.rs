@@ -47,7 +47,6 @@ impl Board {
             Event::Loader { step, waited_seconds } => {
                 self.file.scalars(*step, vec![scalar("loader/waited_seconds", *waited_seconds)]);
             }
-            Event::Finished { step, .. } => self.tell(*step, event),
             Event::Restored { step, from, .. } => {
                 self.tell(*from, event);
                 self.file.restart(step + 1);
@@ -60,7 +59,8 @@ impl Board {
             | Event::EarlyStop { step, .. }
             | Event::Collapsed { step, .. }
             | Event::Unhealthy { step, .. }
-            | Event::DeviceLost { step, .. } => self.tell(*step, event),
+            | Event::DeviceLost { step, .. }
+            | Event::Finished { step, .. } => self.tell(*step, event),
             Event::Test { step, mean_dice } => {
                 self.file.scalars(*step, mean_dice.map(|dice| scalar("test/mean_dice", dice)).into_iter().collect());
             }
