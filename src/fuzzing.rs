@@ -75,7 +75,7 @@ pub fn split(bytes: &[u8]) {
 pub fn model(bytes: &[u8]) {
     let Ok(model) = Model::from_bytes(Path::new("m.safetensors"), bytes) else { return };
     if let Ok(preprocessing) = Preprocessing::of(&model) {
-        preprocessing.preparation(model.network.classes);
+        preprocessing.preparation(model.network.in_channels, model.network.classes);
         preprocessing.foreground_names(model.network.classes);
         preprocessing.label_classes(model.network.classes);
     }

@@ -87,7 +87,7 @@ fn presets_plan_legally_on_every_kind_of_device() {
         {
             for classes in [2, 3] {
                 let config = preset.config();
-                let network = config.network(classes);
+                let network = config.network(1, classes);
                 let (_, plan, _) =
                     Trainer::plan_for(&network, &config.trainer_settings(), patch, &target).expect("the preset fits");
                 check(&plan, &target);
@@ -103,7 +103,7 @@ fn the_papers_network_stays_within_ten_percent_of_the_lower_bound() {
         config.training.batch = batch;
         let target = llvmpipe().with_max_binding_bytes(1 << 31);
         let (_, plan, passes) =
-            Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &target)
+            Trainer::plan_for(&config.network(1, 2), &config.trainer_settings(), [64, 128, 128], &target)
                 .expect("it fits");
         assert_eq!(passes, 1);
         let m = plan.memory;
@@ -123,7 +123,7 @@ fn recomputation_takes_less_memory_and_plans_legally() {
         ] {
             let mut config = preset.config();
             config.training.batch = batch;
-            let network = config.network(2);
+            let network = config.network(1, 2);
             let mut forecasts = Vec::new();
             for memory in [MemoryMode::Normal, MemoryMode::Low] {
                 config.training.memory = memory;
@@ -152,8 +152,9 @@ fn recomputation_takes_less_memory_and_plans_legally() {
 fn a_batch_that_exceeds_the_binding_limit_is_accumulated() {
     // 32 channels at 128 x 128 x 64 are exactly 128 MiB.
     let config = Preset::Paper.config();
-    let (_, _, passes) = Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &llvmpipe())
-        .expect("it fits");
+    let (_, _, passes) =
+        Trainer::plan_for(&config.network(1, 2), &config.trainer_settings(), [64, 128, 128], &llvmpipe())
+            .expect("it fits");
     assert_eq!((config.training.batch, passes), (2, 2));
 }
 
@@ -251,7 +252,7 @@ fn nodes_that_nothing_depends_on_are_not_run() {
 #[test]
 fn no_submission_exceeds_the_bound() {
     let config = Preset::Paper.config();
-    let network = config.network(2);
+    let network = config.network(1, 2);
     for base in [large_gpu(), llvmpipe(), Target::webgpu().with_max_binding_bytes(1 << 31)] {
         let mut base = base;
         base.limits.max_buffer_bytes = 1 << 31;

@@ -185,8 +185,8 @@ fn tiny_config(steps: u64) -> Config {
 }
 
 fn trained(gpu: &Arc<Gpu>, target: &Target, config: &Config, steps: u64) -> (Vec<StepResult>, Vec<f32>, Trainer) {
-    let mut trainer =
-        Trainer::in_passes(gpu, &config.network(2), &config.trainer_settings(), [8, 10, 14], target).expect("it fits");
+    let mut trainer = Trainer::in_passes(gpu, &config.network(1, 2), &config.trainer_settings(), [8, 10, 14], target)
+        .expect("it fits");
     let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
     trainer.set_parameters(&arena);
     let mut results = Vec::new();
@@ -304,14 +304,14 @@ fn winograd_is_precise_on_a_network_trained_on_volumes() {
     let config = Preset::Tiny.config();
     let (dataset, examined) = Dataset::open_checked(&root.join("hippocampus"), None).expect("a data set");
     let classes = examined.classes.count();
-    let network = config.network(classes);
+    let network = config.network(1, classes);
     let patch = choose_patch(&config, &dataset.cases, network.divisor()).expect("a patch");
     let [x, y, z] = patch;
     let mut trainer =
         Trainer::in_passes(gpu, &network, &config.trainer_settings(), [z, y, x], &target).expect("it fits");
     trainer.set_parameters(&initial_arena(&trainer.training().graph, trainer.layout(), 0, config.network.head_gain));
     let settings = config.loader_settings(patch, trainer.pass_batch(), 0);
-    let mut loader = Loader::start(dataset.cases, config.preparation(patch, classes), settings).expect("batches");
+    let mut loader = Loader::start(dataset.cases, config.preparation(patch, 1, classes), settings).expect("batches");
     for step in 0..200 {
         trainer.step(&[loader.next().expect("a batch")], config.learning_rate(step)).expect("a step");
     }
@@ -358,7 +358,7 @@ fn assert_winograd_is_precise(trainer: &Trainer, target: &Target, batch: &Batch,
 /// The bounds for a batch of 16 x 16 x 16 voxels in one pass, from the parameters of seed 3 with a head gain of 0.3.
 fn bounds_of_the_whole(config: &Config, batch: &Batch, layout: &ArenaLayout) -> NetworkBounds {
     let loss = config.training.loss.build();
-    let t = TrainingGraph::new(&config.network(2), &*loss, config.training.batch, [16; 3], 1.0).expect("valid");
+    let t = TrainingGraph::new(&config.network(1, 2), &*loss, config.training.batch, [16; 3], 1.0).expect("valid");
     let tensor = |value: ValueId, data: Vec<f64>| (value, HostTensor::new(t.graph.spec(value).clone(), data));
     let arena = initial_arena(&t.graph, layout, 3, 0.3);
     let parameters = t
@@ -377,7 +377,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     let gpu = DIRECT.as_ref().expect("ignored without an adapter");
     let mut config = tiny_config(1);
     config.training.batch = 2;
-    let network = config.network(2);
+    let network = config.network(1, 2);
     // A target on which one sample's 8 channels of 4096 voxels fit a binding, and two samples' do not.
     let narrow = gpu.target().with_max_binding_bytes(260_000);
     let extents = [16, 16, 16];
@@ -432,7 +432,7 @@ fn a_step_is_backward_and_update_to_the_bit() {
     config.optimiser.clip_norm = 0.5;
     let run = |halves: bool| {
         let mut trainer =
-            Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), [8, 10, 14]).expect("it fits");
+            Trainer::new(gpu(), &config.network(1, 2), &config.trainer_settings(), [8, 10, 14]).expect("it fits");
         assert_eq!((trainer.passes(), trainer.pass_batch()), (2, 1));
         trainer.initialise(3, 0.3);
         let mut results = Vec::new();
@@ -468,7 +468,7 @@ fn gradients_can_be_changed_between_backward_and_update() {
     let (rate, batch) = (0.25, ball(1, [8, 10, 14]));
     let mut norms = Vec::new();
     for scale in [1.0, 0.5] {
-        let mut trainer = Trainer::new(gpu(), &config.network(2), &settings, [8, 10, 14]).expect("it fits");
+        let mut trainer = Trainer::new(gpu(), &config.network(1, 2), &settings, [8, 10, 14]).expect("it fits");
         trainer.initialise(3, 0.3);
         let before = trainer.parameters().expect("the device answers");
         trainer.backward(&batch).expect("a pass");
@@ -495,7 +495,7 @@ fn gradients_can_be_changed_between_backward_and_update() {
 fn halves_of_a_step_out_of_order_are_refused() {
     let config = tiny_config(1);
     let mut trainer =
-        Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), [8, 10, 14]).expect("it fits");
+        Trainer::new(gpu(), &config.network(1, 2), &config.trainer_settings(), [8, 10, 14]).expect("it fits");
     trainer.initialise(3, 0.3);
     let batch = ball(1, [8, 10, 14]);
     let refused = |result: Result<(), TrainError>, found: usize| {
@@ -520,7 +520,7 @@ fn batches_that_say_too_little_for_augmentation_are_refused() {
     config.augmentation.histogram_matching.probability = 0.5;
     config.augmentation.gamma.probability = 0.5;
     let patch = [8, 8, 8];
-    let mut trainer = Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), patch).expect("it fits");
+    let mut trainer = Trainer::new(gpu(), &config.network(1, 2), &config.trainer_settings(), patch).expect("it fits");
     trainer.initialise(0, 0.05);
     let grid = Grid::axis_aligned(config.trainer_settings().block(patch), [1.0; 3]);
     let voxels: Vec<f32> = (0..grid.voxel_count()).map(|i| noise(i) as f32).collect();
@@ -538,7 +538,7 @@ fn batches_that_say_too_little_for_augmentation_are_refused() {
     let text = refused(&batch);
     assert!(text.contains("0 samples") && text.contains("augmentation") && text.contains("Batch::of"), "{text}");
     let described = |intensities: bool, partner: bool| {
-        let known = |wanted: bool| wanted.then(|| Arc::new(Intensities::of(&sample.image)));
+        let known = |wanted: bool| wanted.then(|| Arc::new(Intensities::of_channels(&sample.image, 1)));
         let sample =
             |number| Sample { number, spacing: [1.0; 3], intensities: known(intensities), partner: known(partner) };
         Batch { samples: vec![sample(0), sample(1)], ..batch.clone() }
@@ -624,7 +624,7 @@ fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
         let max_binding_bytes = (2 * edge.pow(3) * 8 * 4 - 4) as u64;
         let target = gpu.target().with_algorithms(Algorithms::Winograd).with_max_binding_bytes(max_binding_bytes);
         let (_, plan, passes) =
-            Trainer::plan_for(&config.network(2), &config.trainer_settings(), [edge; 3], &target).ok()?;
+            Trainer::plan_for(&config.network(1, 2), &config.trainer_settings(), [edge; 3], &target).ok()?;
         let winograd = plan.kernels.iter().any(|k| k.shader.starts_with("winograd"));
         (passes == 2 && winograd).then_some((edge, target))
     };
@@ -636,7 +636,7 @@ fn accumulating(gpu: &Arc<Gpu>, config: &Config) -> (usize, Target) {
 fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Vec<u32>, Vec<CaseDice>) {
     let mut config = tiny_config(6);
     config.training.batch = 2;
-    let network = config.network(2);
+    let network = config.network(1, 2);
     let (edge, target) = accumulating(gpu, &config);
     let patch = [edge; 3];
     let mut trainer = Trainer::in_passes(gpu, &network, &config.trainer_settings(), patch, &target).expect("it fits");
@@ -644,7 +644,7 @@ fn fed_by(gpu: &Arc<Gpu>, folder: &Path, threads: usize) -> (Vec<StepResult>, Ve
     let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
     trainer.set_parameters(&arena);
     let dataset = vnet_engine::data::Dataset::open(folder).expect("a data set");
-    let preparation = config.preparation(patch, 2);
+    let preparation = config.preparation(patch, 1, 2);
     let budget = config.cache_budget();
     let validation = Validation::new(&dataset.cases[4..], &preparation, &budget);
     let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, patch).expect("it fits");
@@ -671,12 +671,12 @@ fn validation_cases_are_kept_within_the_budget() {
     dataset(folder.path());
     let cases = vnet_engine::data::Dataset::open(folder.path()).expect("a data set").cases;
     let config = tiny_config(1);
-    let network = config.network(2);
+    let network = config.network(1, 2);
     let patch = [16; 3];
     let mut trainer = Trainer::new(gpu(), &network, &config.trainer_settings(), patch).expect("it fits");
     trainer.initialise(0, 0.3);
     let predictor = Predictor::sharing(trainer.executor(), Arena::Parameters, &network, patch).expect("it fits");
-    let preparation = config.preparation(patch, 2);
+    let preparation = config.preparation(patch, 1, 2);
     let run = |validation: &Validation| validation.run(&predictor, || Ok(()), |_| ());
     // A volume of 32 x 32 x 16 voxels: intensities, labels, and labels on the grid of the file.
     let one = 32 * 32 * 16 * (4 + 2 + 2);
@@ -687,10 +687,10 @@ fn validation_cases_are_kept_within_the_budget() {
         assert_eq!(budget.left(), bytes, "nothing is read before it is needed");
         scores.push(run(&validation).expect("predicted"));
         assert_eq!(budget.left(), left);
-        let hidden = cases[1].image.with_extension("hidden");
-        std::fs::rename(&cases[1].image, &hidden).expect("renamed");
+        let hidden = cases[1].image.first().with_extension("hidden");
+        std::fs::rename(cases[1].image.first(), &hidden).expect("renamed");
         let again = run(&validation);
-        std::fs::rename(&hidden, &cases[1].image).expect("renamed");
+        std::fs::rename(&hidden, cases[1].image.first()).expect("renamed");
         match again {
             Ok(again) => assert!(bytes > 2 * one && again == scores[0]),
             Err(error) => assert!(bytes < 2 * one && error.to_string().contains("phantom_001"), "{bytes}: {error}"),
@@ -717,13 +717,13 @@ fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
     dataset(folder.path());
     let dataset = vnet_engine::data::Dataset::open(folder.path()).expect("a data set");
     let config = tiny_config(1);
-    let preparation: Preparation = config.preparation([24, 40, 16], 2);
+    let preparation: Preparation = config.preparation([24, 40, 16], 1, 2);
     let prepared = prepare_pair(&dataset.cases[0], &preparation, Fit::Patch).expect("prepared");
     assert_eq!(prepared.image.len(), 24 * 40 * 16);
     let settings = LoaderSettings::whole(preparation.patch, 2, 0);
     let mut loader = Loader::start(dataset.cases, preparation, settings).expect("a loader");
     let batch = loader.next().expect("a batch");
-    let graph = TrainingGraph::new(&config.network(2), &Dice, 2, [16, 40, 24], 1.0).expect("valid");
+    let graph = TrainingGraph::new(&config.network(1, 2), &Dice, 2, [16, 40, 24], 1.0).expect("valid");
     assert_eq!(graph.graph.spec(graph.image).elements(), batch.image.len());
     assert_eq!(graph.graph.spec(graph.labels).elements(), batch.label.len());
     assert_eq!(graph.graph.spec(graph.labels).dtype, DType::U32);

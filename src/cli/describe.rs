@@ -231,7 +231,7 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
             vnet_engine::train::config::Patch::Auto(_) => [64, 64, 24],
         };
         let title = format!("preset {preset:?}").to_lowercase();
-        return Ok(Subject { title, network: config.network(classes), config, patch, model: None });
+        return Ok(Subject { title, network: config.network(1, classes), config, patch, model: None });
     }
     let given = model.expect("there is a model or a preset");
     let (model, preprocessing) = read_model(given)?;

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
-use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_in};
+use vnet_engine::data::{ImageFiles, Preparation, Warning, Warnings, check_image, images_in};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
@@ -62,11 +62,11 @@ pub struct SegmentArguments {
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let (models, preprocessing) = read_models(&arguments.models)?;
-    let classes = models[0].network.classes;
+    let (channels, classes) = (models[0].network.in_channels, models[0].network.classes);
     let batch = Batch::of(arguments, classes)?;
     let mut told = Told { is_folder: batch.is_folder, warnings: batch.warnings.clone(), ..Told::default() };
     batch.check_outputs(arguments)?;
-    let preparation = preprocessing.preparation(classes);
+    let preparation = preprocessing.preparation(channels, classes);
     let (waiting, done): (Vec<&Job>, Vec<&Job>) =
         batch.jobs.iter().partition(|job| !(arguments.go_on && job.written.iter().all(|file| file.exists())));
     let waiting = told.readable(waiting, &preparation);
@@ -90,7 +90,7 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
 
 /// One volume to segment.
 struct Job {
-    input: PathBuf,
+    input: ImageFiles,
     output: PathBuf,
     probabilities: Vec<PathBuf>,
     /// All files of the output and the probabilities.
@@ -129,17 +129,18 @@ impl Batch {
         let inputs = if is_folder {
             let images = images_in(input)?;
             warnings.append(images.warnings);
-            images.volumes.into_values().collect()
+            images.volumes.into_values().map(ImageFiles::from).collect()
         } else {
-            vec![input.clone()]
+            vec![ImageFiles::from(input.clone())]
         };
         let folder = match output.parent() {
             _ if is_folder || output.is_dir() => output.as_path(),
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let job = |input: PathBuf| {
-            let to = if is_folder || output.is_dir() { output.join(output_name(&input)) } else { output.clone() };
+        let job = |input: ImageFiles| {
+            let to =
+                if is_folder || output.is_dir() { output.join(output_name(input.first())) } else { output.clone() };
             let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
@@ -152,7 +153,7 @@ impl Batch {
     fn check_outputs(&self, arguments: &SegmentArguments) -> Result<()> {
         let mut taken: BTreeMap<&Path, &Path> = BTreeMap::new();
         // All inputs, and both files of a pair: a.mha and a.mhd differ, their voxels need not.
-        let inputs = self.jobs.iter().flat_map(|job| files_written(&job.input));
+        let inputs = self.jobs.iter().flat_map(|job| job.input.files()).flat_map(|file| files_written(file));
         let inputs: BTreeSet<PathBuf> = inputs.filter_map(|file| file.canonicalize().ok()).collect();
         let mut problems = Vec::new();
         for job in &self.jobs {
@@ -201,9 +202,12 @@ fn check_job<'a>(
         if file.canonicalize().is_ok_and(|file| inputs.contains(&file)) {
             return Err(format!("{}: is the input; give another --output", file.display()));
         }
-        if let Some(other) = taken.insert(file, &job.input) {
+        if let Some(other) = taken.insert(file, job.input.first()) {
             let (one, file) = (other.display(), file.display());
-            return Err(format!("{file}: would be written for {one} and for {}; rename one", job.input.display()));
+            return Err(format!(
+                "{file}: would be written for {one} and for {}; rename one",
+                job.input.first().display()
+            ));
         }
         if file.is_dir() {
             return Err(format!("{}: is a folder, and a file is to be written", file.display()));
@@ -219,7 +223,7 @@ impl<'a> Told<'a> {
         for job in jobs {
             match check_image(&job.input, preparation) {
                 Ok(header) => {
-                    self.warnings.extend(&job.input, header.warnings);
+                    self.warnings.extend(job.input.first(), header.warnings);
                     readable.push(job);
                 }
                 Err(error) => self.fail(job, error.into(), |text| tell!("{text}")),
@@ -235,7 +239,7 @@ impl<'a> Told<'a> {
         let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
         let mut progress = SegmentProgress::new(jobs.len());
         for (at, job) in jobs.iter().enumerate() {
-            progress.volume(&job.input);
+            progress.volume(job.input.first());
             let start = Instant::now();
             let shown = |done, all| {
                 progress.window(done, all);
@@ -245,7 +249,7 @@ impl<'a> Told<'a> {
                 Ok(found) => {
                     if let Some([x, y, z]) = found.windows {
                         let detail = format!("windows of {x} x {y} x {z} voxels");
-                        self.warn(&progress, &job.input, Warning::with(IN_WINDOWS, detail));
+                        self.warn(&progress, job.input.first(), Warning::with(IN_WINDOWS, detail));
                     }
                     self.written.push((job, start.elapsed()));
                 }
@@ -284,12 +288,14 @@ impl<'a> Told<'a> {
         let written = self.written.iter().map(|(job, time)| {
             let probabilities: Vec<String> = job.probabilities.iter().map(|path| shown(path)).collect();
             json!({
-                "input": shown(&job.input), "output": shown(&job.output), "seconds": time.as_secs_f64(),
+                "input": shown(job.input.first()), "output": shown(&job.output), "seconds": time.as_secs_f64(),
                 "probabilities": probabilities,
             })
         });
-        let failed =
-            self.failures.iter().map(|(job, error)| json!({ "input": shown(&job.input), "error": message(error) }));
+        let failed = self
+            .failures
+            .iter()
+            .map(|(job, error)| json!({ "input": shown(job.input.first()), "error": message(error) }));
         json!({
             "volumes": written.collect::<Vec<_>>(), "present": done, "failures": failed.collect::<Vec<_>>(),
             "left": self.left, "warnings": self.warnings.notices(),

@@ -75,7 +75,7 @@ impl Heading<'_> {
             ),
         );
         comment(text, &format!("device: {}, {}", self.device.name, self.device.driver));
-        let network = design.config.network(self.fingerprint.classes);
+        let network = design.config.network(1, self.fingerprint.classes);
         comment(text, &format!("network: {} ({})", network.kind(), network.summary()));
         self.warnings.notices().iter().for_each(|notice| comment(text, &format!("warning: {notice}")));
         let seconds = 1000.0 * measured.step_seconds;

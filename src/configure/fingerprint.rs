@@ -77,14 +77,14 @@ impl Fingerprint {
 
 impl CaseFacts {
     fn of(case: &Case, preparation: &Preparation) -> Result<Self, DataError> {
-        let header = io::read_header(&case.image)?;
-        let image = io::read_voxels(io::input::Input::file(&case.image), &header)?;
+        let header = io::read_header(case.image.first())?;
+        let image = io::read_voxels(io::input::Input::file(case.image.first()), &header)?;
         let label = read_case_label(case, &header, preparation)?;
         let reorientation = Reorientation::to_ras(&image.grid);
         let grid = reorientation.apply_to_grid(&image.grid);
         let voxels = reorientation.apply(&image.voxels);
         let labels = reorientation.apply(&label.voxels);
-        let intensities = Intensities::of(&voxels);
+        let intensities = &Intensities::of_channels(&voxels, 1)[0];
         let mut counts = vec![0usize; preparation.classes];
         labels.iter().for_each(|&class| counts[usize::from(class)] += 1);
         let voxel: f64 = grid.spacing.iter().product();

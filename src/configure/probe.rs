@@ -70,13 +70,13 @@ impl Measured {
     pub fn of(gpu: &Arc<Gpu>, design: &Design, dataset: &Dataset, facts: &Fingerprint) -> Result<Self, TrainError> {
         let mut config: Config = design.config.clone();
         // A CT window would need all volumes first, and takes no time in a step.
-        config.data.normalisation = Normalisation::ZScoreAll;
+        config.data.normalisation = Normalisation::ZScoreAll.into();
         let [x, y, z] = design.patch;
-        let (network, trainer_settings) = (config.network(facts.classes), config.trainer_settings());
+        let (network, trainer_settings) = (config.network(1, facts.classes), config.trainer_settings());
         let forecast = Forecast::new(&network, &trainer_settings, [z, y, x], gpu.target())?;
         let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         trainer.initialise(config.seed, config.network.head_gain);
-        let preparation = config.preparation(design.patch, facts.classes);
+        let preparation = config.preparation(design.patch, 1, facts.classes);
         let settings = config.loader_settings(design.patch, trainer.pass_batch(), 0);
         let loader = Loader::start(dataset.cases.clone(), preparation.clone(), settings)?;
         let step_seconds = steady_step(&mut trainer, loader, config.learning_rate(0))?;

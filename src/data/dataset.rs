@@ -13,15 +13,15 @@ use super::io::{Header, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, prove};
 use super::volume::position_of;
-use super::{Classes, DataError, Grid, Warning, Warnings, declared_classes};
+use super::{Classes, DataError, Grid, ImageFiles, Warning, Warnings, declared_classes};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// File name without the ending, as [`case_name`].
     pub name: String,
-    /// The image.
-    pub image: PathBuf,
+    /// The files of the image.
+    pub image: ImageFiles,
     /// Its label map.
     pub label: PathBuf,
 }
@@ -207,7 +207,7 @@ fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>)
     let mut left = std::mem::take(&mut labels.volumes);
     for (name, image) in std::mem::take(&mut images.volumes) {
         match left.remove(&name) {
-            Some(label) => cases.push(Case { name, image, label }),
+            Some(label) => cases.push(Case { name, image: image.into(), label }),
             None => without_label.push(name),
         }
     }
@@ -257,16 +257,16 @@ pub(super) struct ExaminedCase {
 
 pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedCase {
     let mut found = ExaminedCase::default();
-    let image = examine_header(&case.image);
+    let image = examine_header(case.image.first());
     let label = examine_header(&case.label);
-    for (path, header) in [(&case.image, &image), (&case.label, &label)] {
+    for (path, header) in [(case.image.first(), &image), (case.label.as_path(), &label)] {
         if let Ok((header, _)) = header {
             found.warnings.extend(path, header.warnings.iter().cloned());
         }
     }
     if let (Ok((image, _)), Ok((label, _))) = (&image, &label) {
         let label = Placed { path: &case.label, header: label };
-        found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
+        found.problems.extend(reordering(label, Placed { path: case.image.first(), header: image }).err());
     }
     match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
         Ok((values, grid)) => {
@@ -275,14 +275,14 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedC
         }
         Err(error) => found.problems.push(error),
     }
-    match image.and_then(|(header, grid)| Ok((check_volume(&case.image, &header)?, grid))) {
+    match image.and_then(|(header, grid)| Ok((check_volume(case.image.first(), &header)?, grid))) {
         Ok(([low, high], grid)) => {
             found.voxels = grid.voxel_count();
             if low == high {
                 let problem = format!(
                     "every voxel has the value {low}: a blank image; expected at least two values, or a data set without this case"
                 );
-                found.problems.push(DataError::unusable(&case.image, problem));
+                found.problems.push(DataError::unusable(case.image.first(), problem));
             }
         }
         Err(error) => found.problems.push(error),

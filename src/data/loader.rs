@@ -26,7 +26,7 @@ const QUEUED: usize = 2;
 /// What a training step takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Normalised intensities, (N, D, H, W, 1).
+    /// Normalised intensities, (N, D, H, W, C).
     pub image: Vec<f32>,
     /// Labels, (N, D, H, W).
     pub label: Vec<u32>,
@@ -43,11 +43,11 @@ pub struct Sample {
     pub number: u64,
     /// Spacing x, y, z of its voxels in mm.
     pub spacing: [f64; 3],
-    /// Intensities of the prepared volume, where [`LoaderSettings::intensities`] asks for them: with
+    /// Intensities of each channel of the prepared volume, where [`LoaderSettings::intensities`] asks for them: with
     /// [`Sampling::Whole`] those of the block, padding included.
-    pub intensities: Option<Arc<Intensities>>,
+    pub intensities: Option<Arc<Vec<Intensities>>>,
     /// Those of another training volume, where [`LoaderSettings::partners`] asks for them.
-    pub partner: Option<Arc<Intensities>>,
+    pub partner: Option<Arc<Vec<Intensities>>>,
 }
 
 impl Batch {
@@ -199,8 +199,8 @@ struct Source {
     preparation: Preparation,
     settings: LoaderSettings,
     cache: Cache<TrainingCase>,
-    /// A kilobyte for each case, outside the budget.
-    intensities: Cache<Intensities>,
+    /// A kilobyte for each channel of a case, outside the budget.
+    intensities: Cache<Vec<Intensities>>,
 }
 
 /// A prepared case, and where its foreground is, if patches are centred on it.
@@ -215,9 +215,9 @@ impl Bytes for TrainingCase {
     }
 }
 
-impl Bytes for Intensities {
+impl Bytes for Vec<Intensities> {
     fn bytes(&self) -> usize {
-        size_of_val(self.quantiles.as_slice())
+        self.iter().map(|channel| size_of_val(channel.quantiles.as_slice())).sum()
     }
 }
 
@@ -291,7 +291,10 @@ impl Source {
         other + usize::from(other >= index)
     }
 
-    fn intensities(&self, index: usize) -> Result<Arc<Intensities>, DataError> {
-        self.intensities.get_or_make(index, || Ok(Intensities::of(&self.case(index)?.prepared.image)))
+    fn intensities(&self, index: usize) -> Result<Arc<Vec<Intensities>>, DataError> {
+        self.intensities.get_or_make(index, || {
+            let case = self.case(index)?;
+            Ok(Intensities::of_channels(&case.prepared.image, case.prepared.channels))
+        })
     }
 }

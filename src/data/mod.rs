@@ -20,6 +20,7 @@
 pub mod alignment;
 mod cache;
 pub mod canonical;
+mod channels;
 pub mod classes;
 pub mod dataset;
 pub mod description;
@@ -45,6 +46,7 @@ pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use cache::CacheBudget;
 pub(crate) use cache::{Bytes, Cache};
 pub use canonical::Reorientation;
+pub use channels::{ImageFiles, MOST_CHANNELS, PerChannel};
 pub use classes::Classes;
 pub use dataset::{Case, Dataset, Examined, images_in, images_only};
 pub use description::declared_classes;

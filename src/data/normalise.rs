@@ -95,9 +95,9 @@ impl IntensityStatistics {
 }
 
 fn foreground_of(case: &Case, labels: Option<&Classes>) -> Result<Vec<f32>, DataError> {
-    let header = io::read_header(&case.image)?;
-    let image = io::read_voxels(Input::file(&case.image), &header)?;
-    let label = read_label_map_on(&case.label, Placed { path: &case.image, header: &header })?;
+    let header = io::read_header(case.image.first())?;
+    let image = io::read_voxels(Input::file(case.image.first()), &header)?;
+    let label = read_label_map_on(&case.label, Placed { path: case.image.first(), header: &header })?;
     let is_foreground = |value: u16| match labels {
         Some(classes) => classes.class_of(value).is_some_and(|class| class > 0),
         None => value > 0,

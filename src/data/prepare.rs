@@ -19,22 +19,24 @@ use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
 use super::volume::{Grid, Volume};
-use super::{Classes, DataError, LabelMap};
+use super::{Classes, DataError, ImageFiles, LabelMap, PerChannel};
 
 /// How a volume becomes an input of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
     /// How intensities are brought to a common scale.
-    pub normalisation: Normalisation,
+    pub normalisation: PerChannel<Normalisation>,
     /// The data set's, for [`Normalisation::CtWindow`].
-    pub intensities: Option<IntensityStatistics>,
+    pub intensities: PerChannel<Option<IntensityStatistics>>,
     /// Spacing to which volumes are brought.
     pub spacing: TargetSpacing,
     /// How images are brought there.
     pub interpolation: Interpolation,
     /// Extents of the network's input, x, y, z.
     pub patch: [usize; 3],
+    /// Channels of an image.
+    pub channels: usize,
     /// Number of classes, background included.
     pub classes: usize,
     /// The values of the classes in label maps; none where they are the numbers of the classes.
@@ -47,11 +49,12 @@ impl Preparation {
     /// Volumes in their own spacing and orientation, for two classes and without a patch; set the other fields as needed.
     pub fn native(normalisation: Normalisation) -> Preparation {
         Preparation {
-            normalisation,
-            intensities: None,
+            normalisation: normalisation.into(),
+            intensities: None.into(),
             spacing: TargetSpacing::default(),
             interpolation: Interpolation::default(),
             patch: [1; 3],
+            channels: 1,
             classes: 2,
             labels: None,
             canonical: false,
@@ -94,8 +97,11 @@ pub enum Fit {
 /// A volume ready for the network.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Normalised intensities, x fastest, of the extents `geometry.grid.extents`.
+    /// Normalised intensities `[D, H, W, C]` of the extents `geometry.grid.extents`: the channels of a voxel together, x
+    /// fastest.
     pub image: Vec<f32>,
+    /// Channels of the image.
+    pub channels: usize,
     /// Classes of the same voxels; none for an image alone.
     pub label: Option<Vec<u16>>,
     /// Where the voxels came from.
@@ -179,8 +185,8 @@ impl Prepared {
     pub fn from_volume(volume: Volume, preparation: &Preparation, fit: Fit) -> Prepared {
         let geometry = Geometry::new(&volume.grid, preparation, fit);
         let mut voxels = volume.voxels;
-        preparation.normalisation.apply(&mut voxels, preparation.intensities.as_ref());
-        Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
+        preparation.normalisation.of(0).apply(&mut voxels, preparation.intensities.of(0).as_ref());
+        Prepared { image: geometry.apply_image(&voxels, 0.0), channels: 1, label: None, geometry }
     }
 
     /// Prepares image and label of one case that are in memory; padding has class 0. The label's voxels may lie in another
@@ -242,16 +248,17 @@ pub(super) fn check_extents(
 }
 
 /// Checks what the header of an image says, before its voxels are read.
-pub fn check_image(path: &Path, preparation: &Preparation) -> Result<Header, DataError> {
+pub fn check_image(image: &ImageFiles, preparation: &Preparation) -> Result<Header, DataError> {
+    let path = image.first();
     let header = io::read_header(path)?;
     check_size(path, &header.grid(path)?, preparation, MOST_VOXELS)?;
     Ok(header)
 }
 
 /// Reads and prepares an image; the header is what an output in its grid is written from.
-pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
-    let header = check_image(path, preparation)?;
-    let prepared = Prepared::from_volume(io::read_voxels(Input::file(path), &header)?, preparation, fit);
+pub fn prepare_image(image: &ImageFiles, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
+    let header = check_image(image, preparation)?;
+    let prepared = Prepared::from_volume(io::read_voxels(Input::file(image.first()), &header)?, preparation, fit);
     Ok((prepared, header))
 }
 
@@ -269,7 +276,7 @@ pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<
 /// # Errors
 /// [`DataError`] that names the file.
 pub fn read_case_label(case: &Case, image: &Header, preparation: &Preparation) -> Result<LabelMap, DataError> {
-    let mut label = read_label_map_on(&case.label, Placed { path: &case.image, header: image })?;
+    let mut label = read_label_map_on(&case.label, Placed { path: case.image.first(), header: image })?;
     preparation.to_classes(&case.label, &mut label)?;
     Ok(label)
 }
@@ -287,7 +294,7 @@ mod tests {
         let voxels = vec![1; volume().voxels.len()];
         io::write_label_map(&label, &LabelMap { grid: volume().grid, voxels }, &Header::for_grid(&volume().grid))
             .expect("written");
-        let case = Case { name: "a".into(), image, label };
+        let case = Case { name: "a".into(), image: image.into(), label };
         let parsed = |read: &dyn Fn()| {
             let before = io::PARSED_HEADERS.get();
             read();

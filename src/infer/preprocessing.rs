@@ -1,6 +1,6 @@
 use crate::data::classes::BACKGROUND;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{Classes, IntensityStatistics, Interpolation, Normalisation, Preparation, TargetSpacing};
+use crate::data::{Classes, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing};
 use crate::nn::Model;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    /// How intensities are normalised.
-    pub normalisation: Normalisation,
-    /// Statistics of the training data for a CT window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub intensities: Option<IntensityStatistics>,
+    /// How intensities are normalised: one word, or one for each channel.
+    pub normalisation: PerChannel<Normalisation>,
+    /// Statistics of the training data for a CT window: of the image, or of each channel.
+    #[serde(default = "without_statistics", skip_serializing_if = "has_no_statistics")]
+    pub intensities: PerChannel<Option<IntensityStatistics>>,
+    /// Names of the channels where there are several; may be empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_names: Vec<String>,
     /// Spacing that volumes are resampled to; without the key each volume keeps its own.
     #[serde(default, skip_serializing_if = "TargetSpacing::is_native")]
     pub spacing: TargetSpacing,
@@ -35,13 +38,32 @@ pub struct Preprocessing {
     pub labels: Option<Classes>,
 }
 
+fn without_statistics() -> PerChannel<Option<IntensityStatistics>> {
+    None.into()
+}
+
+fn has_no_statistics(statistics: &PerChannel<Option<IntensityStatistics>>) -> bool {
+    statistics.values().iter().all(Option::is_none)
+}
+
 impl Preprocessing {
     /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
-        let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *preparation;
-        let labels = preparation.labels.clone().filter(|labels| !labels.is_identity());
-        let patch = Some(patch);
-        Self { normalisation, intensities, spacing, interpolation, patch, canonical, class_names, labels }
+        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, .. } =
+            preparation.clone();
+        let labels = labels.filter(|labels| !labels.is_identity());
+        let (patch, channel_names) = (Some(patch), Vec::new());
+        Self {
+            normalisation,
+            intensities,
+            channel_names,
+            spacing,
+            interpolation,
+            patch,
+            canonical,
+            class_names,
+            labels,
+        }
     }
 
     /// That of a model; without the key, as in a state dictionary from PyTorch, volumes are taken whole, in their own
@@ -56,8 +78,15 @@ impl Preprocessing {
         };
         let found = Self::deserialize(value)?;
         let wrong = |text: String| Err(serde_json::Error::custom(text));
-        let window = found.intensities.is_some_and(|statistics| statistics.is_sensible());
-        if found.normalisation == Normalisation::CtWindow && !window {
+        let channels = model.network.in_channels;
+        for (key, given) in [("normalisation", found.normalisation.given()), ("intensities", found.intensities.given())]
+        {
+            if let Some(given) = given.filter(|given| *given != channels) {
+                return wrong(format!("{key}: expected one, or one for each of {channels} channels, found {given}"));
+            }
+        }
+        let window = |channel| found.intensities.of(channel).is_some_and(|statistics| statistics.is_sensible());
+        if (0..channels).any(|c| *found.normalisation.of(c) == Normalisation::CtWindow && !window(c)) {
             return wrong("normalisation ct_window needs intensities, four numbers".to_owned());
         }
         if !found.spacing.is_sensible() {
@@ -86,13 +115,12 @@ impl Preprocessing {
         Some(format!("{differs} is {} instead of {}", show(there.get(differs)), show(here.get(differs))))
     }
 
-    /// The preparation of volumes for a network with this number of classes.
-    pub fn preparation(&self, classes: usize) -> Preparation {
-        let Self { normalisation, intensities, spacing, interpolation, canonical, .. } = *self;
+    /// The preparation of volumes for a network with this number of channels and classes.
+    pub fn preparation(&self, channels: usize, classes: usize) -> Preparation {
+        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, .. } = self.clone();
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
         let patch = self.patch.unwrap_or([1; 3]);
-        let labels = self.labels.clone();
-        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
+        Preparation { normalisation, intensities, spacing, interpolation, patch, channels, classes, labels, canonical }
     }
 
     /// The classes with their values in label maps, for a network with this number of classes.

@@ -1,7 +1,7 @@
 use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, Header, case_of};
 use crate::data::prepare::{MOST_VOXELS, check_size};
-use crate::data::{Fit, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
+use crate::data::{Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct SegmentOptions {
 pub fn segment_file(
     predictor: &Predictor,
     preparation: &Preparation,
-    input: &Path,
+    input: &ImageFiles,
     output: &Path,
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,

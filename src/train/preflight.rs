@@ -62,7 +62,7 @@ pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
 pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: usize) -> Result<Preflight, Vec<TrainError>> {
     let mut problems = Vec::new();
     let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
-    let network = settings.config.network(classes);
+    let network = settings.config.network(1, classes);
     let valid = network.validate();
     let is_valid = valid.is_ok();
     note(valid.map_err(|error| ConfigError::from(error).into()));

@@ -123,7 +123,7 @@ pub(super) fn is_held(case: &CaseFacts, patch: [usize; 3], spacing: [f64; 3]) ->
 /// `[data]` besides spacing and patch.
 pub(super) fn data(design: &mut Design, fingerprint: &Fingerprint) {
     let (normalisation, reason) = normalisation(fingerprint);
-    design.config.data.normalisation = normalisation;
+    design.config.data.normalisation = normalisation.into();
     design.because("data.normalisation", reason);
     let crate::data::TargetSpacing::Millimetres(spacing) = design.config.data.spacing else { return };
     let median = fingerprint.median_extents(spacing);

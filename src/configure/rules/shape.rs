@@ -253,7 +253,7 @@ impl Shape {
     fn network(&self, classes: usize) -> Network {
         let mut config = Preset::Small.config();
         self.apply(&mut config);
-        config.network(classes)
+        config.network(1, classes)
     }
 
     /// Shortens the axis that is longest in mm by one divisor; false if none can be shorter.

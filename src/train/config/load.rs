@@ -160,7 +160,7 @@ impl Findings {
             self.problems.push(mismatch(origin(&key), &key, expected, found));
             named.push(key);
         }
-        match config.network(2).validate() {
+        match config.network(1, 2).validate() {
             Ok(()) => {}
             Err(NetworkError::Setting { key, .. }) if named.contains(&format!("network.{key}").into()) => {}
             Err(error) => self.problems.push(error.into()),

@@ -28,7 +28,9 @@ pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
-use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
+use crate::data::{
+    CacheBudget, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
+};
 use crate::kernel::Algorithms;
 use crate::nn::{Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
@@ -77,11 +79,12 @@ pub struct DataConfig {
     pub patch: Patch,
     /// Limit for an automatic patch.
     pub max_patch_voxels: usize,
-    /// Intensities: `z_score_all`, `z_score_non_zero`, `percentile_clip`, `ct_window` or `none`.
-    pub normalisation: Normalisation,
+    /// Intensities: `z_score_all`, `z_score_non_zero`, `percentile_clip`, `ct_window` or `none`; or a list with one for each
+    /// channel.
+    pub normalisation: PerChannel<Normalisation>,
     /// For `ct_window`: `[lower, upper, mean, standard deviation]`, or `"auto"`: percentiles 0.5 and 99.5, mean and
     /// standard deviation of the training cases' foreground.
-    pub ct_window: CtWindow,
+    pub ct_window: PerChannel<CtWindow>,
     /// Bring volumes to the orientation nearest to RAS.
     pub canonical: bool,
     /// `"native"`, or the spacing x, y, z in mm to which volumes are resampled.
@@ -231,17 +234,17 @@ impl Config {
         table.into_iter().map(of).collect()
     }
 
-    /// The network for this number of classes.
-    pub fn network(&self, classes: usize) -> Network {
-        Network::of(1, classes, self.network.architecture.build())
+    /// The network for this number of channels and classes.
+    pub fn network(&self, channels: usize, classes: usize) -> Network {
+        Network::of(channels, classes, self.network.architecture.build())
     }
 
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first
     /// ([`Config::resolved`]).
-    pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data;
-        let (intensities, labels) = (ct_window.fixed(), self.data.labels.0.clone());
-        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
+    pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
+        let DataConfig { normalisation, ct_window, labels, spacing, interpolation, canonical, .. } = self.data.clone();
+        let (intensities, labels) = (ct_window.map(CtWindow::fixed), labels.0);
+        Preparation { normalisation, intensities, spacing, interpolation, patch, channels, classes, labels, canonical }
     }
 
     /// The settings of the trainer.

@@ -76,11 +76,11 @@ fn small() -> Config {
         data: DataConfig {
             patch: AutoOr::AUTO,
             max_patch_voxels: 1 << 20,
-            normalisation: Normalisation::ZScoreAll,
+            normalisation: Normalisation::ZScoreAll.into(),
             canonical: true,
             spacing: TargetSpacing::default(),
             interpolation: Interpolation::Linear,
-            ct_window: AutoOr::AUTO,
+            ct_window: AutoOr::AUTO.into(),
             split: [0.7, 0.1, 0.2],
             sampling: Sampling::Whole,
             foreground: 0.33,
@@ -133,7 +133,7 @@ fn paper() -> Config {
         network: vnet(16, &[1, 2, 3, 3, 3], &[1, 2, 3, 3]),
         data: DataConfig {
             patch: AutoOr::Fixed([128, 128, 64]),
-            normalisation: Normalisation::ZScoreNonZero,
+            normalisation: Normalisation::ZScoreNonZero.into(),
             spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
             ..data
         },

@@ -15,8 +15,9 @@ impl Config {
         let mut config = self.clone();
         let data = &mut config.data;
         (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
-        if data.normalisation == Normalisation::CtWindow && data.ct_window == AutoOr::AUTO {
-            data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?);
+        let windowed = |channel| *data.normalisation.of(channel) == Normalisation::CtWindow;
+        if windowed(0) && *data.ct_window.of(0) == AutoOr::AUTO {
+            data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?).into();
         }
         Ok(config)
     }
@@ -33,7 +34,7 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Res
     }
     let mut extents: [Vec<usize>; 3] = Default::default();
     for case in cases {
-        let grid = read_header(&case.image)?.grid(&case.image)?;
+        let grid = read_header(case.image.first())?.grid(case.image.first())?;
         let oriented =
             if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
         for (axis, extent) in extents.iter_mut().zip(Resampling::new(&oriented, &config.data.spacing).to) {

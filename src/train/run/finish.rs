@@ -38,10 +38,10 @@ impl<P: Progress> Run<'_, P> {
         create(&predictions)?;
         let model = Model::read(&self.model_path())?;
         let predictor = Predictor::new(gpu, &model, self.position.patch)?;
-        let preparation = self.preprocessing.preparation(self.network.classes);
+        let preparation = self.preprocessing.preparation(self.network.in_channels, self.network.classes);
         for case in cases {
             self.go_on()?;
-            let output = predictions.join(output_name(&case.image));
+            let output = predictions.join(output_name(case.image.first()));
             let mut ended = None;
             let asking = asking(|| self.go_on(), &mut ended);
             let options = SegmentOptions::default();
@@ -61,10 +61,15 @@ impl<P: Progress> Run<'_, P> {
 
     fn test_files(&self, cases: &[Case]) -> Vec<CaseFiles> {
         let files = |case: &Case| {
-            let name = output_name(&case.image);
+            let name = output_name(case.image.first());
             let prediction = self.settings.out.join("test").join("predictions").join(&name);
             let case_name = case_name(case_of(&name).unwrap_or(&name));
-            CaseFiles { case: case_name, prediction, label: case.label.clone(), image: Some(case.image.clone()) }
+            CaseFiles {
+                case: case_name,
+                prediction,
+                label: case.label.clone(),
+                image: Some(case.image.first().to_path_buf()),
+            }
         };
         cases.iter().map(files).collect()
     }

@@ -27,7 +27,7 @@ impl<'a, P: Progress> Run<'a, P> {
             Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
         let classes = classes.count();
-        let network = settings.config.network(classes);
+        let network = settings.config.network(1, classes);
         network.validate().map_err(ConfigError::from)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
@@ -67,7 +67,7 @@ impl<'a, P: Progress> Run<'a, P> {
         let profiler =
             roofline.map(|roofline| StepProfiler::new(roofline, trainer.step_count(), settings.config.training.steps));
         let log = Log::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
-        let preparation = config.preparation(patch, classes);
+        let preparation = config.preparation(patch, 1, classes);
         let cache = config.cache_budget();
         let cases = [training.len(), split.validation.len(), test.len()];
         let mut run = Self {
