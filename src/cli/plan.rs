@@ -54,18 +54,20 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     Ok(())
 }
 
-/// Whether a plan must know the setting: it says what the label values mean.
-fn is_of_labels(setting: &Setting) -> bool {
-    setting.key().is_some_and(|key| key.starts_with("data.labels"))
+/// Keys that a plan must know: they say where channels and label maps are, and what their values mean.
+const OF_DATA: [&str; 4] = ["data.labels", "data.channel_files", "data.label_file", "data.align"];
+
+fn is_of_data(setting: &Setting) -> bool {
+    setting.key().is_some_and(|key| OF_DATA.iter().any(|of| key.starts_with(of)))
 }
 
 fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
-    let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_labels(setting)).cloned().collect();
-    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
+    let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_data(setting)).cloned().collect();
+    let options = Config::load(Preset::Small, None, &of_data)?.dataset_options();
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
+    Dataset::open_as(data, options.clone()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, &labels, minutes, |text| tell!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, &options, minutes, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.

@@ -12,8 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
-use vnet_engine::data::{ImageFiles, Preparation, Warning, Warnings, check_image, images_in};
+use vnet_engine::data::io::{check_output, files_written, is_series};
+use vnet_engine::data::{
+    ImageFiles, Preparation, Warning, Warnings, check_image, images_to_segment, output_name_of,
+};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
@@ -63,7 +65,7 @@ pub struct SegmentArguments {
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let (models, preprocessing) = read_models(&arguments.models)?;
     let (channels, classes) = (models[0].network.in_channels, models[0].network.classes);
-    let batch = Batch::of(arguments, classes)?;
+    let batch = Batch::of(arguments, &preprocessing, channels, classes)?;
     let mut told = Told { is_folder: batch.is_folder, warnings: batch.warnings.clone(), ..Told::default() };
     batch.check_outputs(arguments)?;
     let preparation = preprocessing.preparation(channels, classes);
@@ -122,31 +124,24 @@ struct Told<'a> {
 
 impl Batch {
     /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
-    fn of(arguments: &SegmentArguments, classes: usize) -> Result<Self> {
+    fn of(arguments: &SegmentArguments, preprocessing: &Preprocessing, channels: usize, classes: usize) -> Result<Self> {
         let (input, output) = (&arguments.input, &arguments.output);
         let is_folder = input.is_dir() && !is_series(input);
-        let mut warnings = Warnings::default();
-        let inputs = if is_folder {
-            let images = images_in(input)?;
-            warnings.append(images.warnings);
-            images.volumes.into_values().map(ImageFiles::from).collect()
-        } else {
-            vec![ImageFiles::from(input.clone())]
-        };
+        let (images, warnings) = images_to_segment(input, &preprocessing.channel_files, channels)?;
         let folder = match output.parent() {
             _ if is_folder || output.is_dir() => output.as_path(),
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let job = |input: ImageFiles| {
+        let job = |(case, input): (String, ImageFiles)| {
             let to =
-                if is_folder || output.is_dir() { output.join(output_name(input.first())) } else { output.clone() };
+                if is_folder || output.is_dir() { output.join(output_name_of(&case, &input)) } else { output.clone() };
             let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
             Job { input, output: to, probabilities, written }
         };
-        Ok(Self { jobs: inputs.into_iter().map(job).collect(), folder: folder.to_owned(), is_folder, warnings })
+        Ok(Self { jobs: images.into_iter().map(job).collect(), folder: folder.to_owned(), is_folder, warnings })
     }
 
     /// Nothing is computed that cannot be written. Nothing is overwritten without `--force`, and an input never.
@@ -335,10 +330,7 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
     for path in paths {
         let refused = |text: String| Err(wrong(format!("{}: {text}", model_path(path).display())));
         let (model, found) = read_model(path)?;
-        let (channels, classes) = (model.network.in_channels, model.network.classes);
-        if channels != 1 {
-            return refused(format!("{channels} input channels, but a volume has one; see forward"));
-        }
+        let classes = model.network.classes;
         let with = model_path(&paths[0]).display().to_string();
         if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
             return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));

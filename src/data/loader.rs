@@ -187,6 +187,13 @@ impl Drop for Loader {
     }
 }
 
+/// [`crop`] of an image whose channels lie together: a row of voxels is one of all their channels.
+fn crop_channels(image: &[f32], channels: usize, extents: [usize; 3], start: [i64; 3], block: [usize; 3]) -> Vec<f32> {
+    let wide = |[x, y, z]: [usize; 3]| [x * channels, y, z];
+    let start = [start[0] * channels as i64, start[1], start[2]];
+    crop(image, wide(extents), start, wide(block), 0.0)
+}
+
 /// Index of the case from which sample number `sample` is made, of a training on `cases` cases.
 pub fn case_of_sample(seed: u64, cases: usize, sample: u64) -> usize {
     let (epoch, position) = (sample / cases as u64, sample % cases as u64);
@@ -238,7 +245,8 @@ impl Source {
     fn make(&self, number: u64) -> Result<Batch, DataError> {
         let size = self.settings.batch as u64;
         let voxels = self.settings.batch * self.settings.block.iter().product::<usize>();
-        let (image, label) = (Vec::with_capacity(voxels), Vec::with_capacity(voxels));
+        let image = Vec::with_capacity(voxels * self.preparation.channels);
+        let label = Vec::with_capacity(voxels);
         let mut batch = Batch { image, label, ..Batch::default() };
         for position in 0..size {
             self.append(&mut batch, self.settings.start_sample + number * size + position)?;
@@ -261,7 +269,8 @@ impl Source {
                 let start = patch_start(label, &case.foreground, extents, patch, foreground, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
-                batch.push(&crop(&prepared.image, extents, start, block, 0.0), &crop(label, extents, start, block, 0));
+                let image = crop_channels(&prepared.image, prepared.channels, extents, start, block);
+                batch.push(&image, &crop(label, extents, start, block, 0));
             }
         }
         let intensities = self.settings.intensities.then(|| self.intensities(index)).transpose()?;

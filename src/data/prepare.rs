@@ -13,8 +13,8 @@ use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
 use super::dataset::Case;
 use super::error::shape_text;
-use super::io::input::Input;
-use super::io::{self, Header};
+use super::image::{Image, counted};
+use super::io::Header;
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
@@ -43,6 +43,8 @@ pub struct Preparation {
     pub labels: Option<Classes>,
     /// True to bring every volume to the orientation nearest to RAS first.
     pub canonical: bool,
+    /// True to resample channels on another grid onto that of the first.
+    pub align: bool,
 }
 
 impl Preparation {
@@ -58,6 +60,7 @@ impl Preparation {
             classes: 2,
             labels: None,
             canonical: false,
+            align: false,
         }
     }
 
@@ -181,16 +184,36 @@ impl Geometry {
 }
 
 impl Prepared {
-    /// Prepares a volume that is in memory.
+    /// Prepares a volume of one channel that is in memory.
     pub fn from_volume(volume: Volume, preparation: &Preparation, fit: Fit) -> Prepared {
-        let geometry = Geometry::new(&volume.grid, preparation, fit);
-        let mut voxels = volume.voxels;
-        preparation.normalisation.of(0).apply(&mut voxels, preparation.intensities.of(0).as_ref());
-        Prepared { image: geometry.apply_image(&voxels, 0.0), channels: 1, label: None, geometry }
+        Prepared::from_channels(vec![volume], preparation, fit)
     }
 
-    /// Prepares image and label of one case that are in memory; padding has class 0. The label's voxels may lie in another
-    /// order than the image's.
+    /// Prepares the channels of an image that are in memory, all on the grid of the first.
+    ///
+    /// # Panics
+    /// When there is no channel, their voxels are not equally many, or settings are given for another number of channels.
+    pub fn from_channels(channels: Vec<Volume>, preparation: &Preparation, fit: Fit) -> Prepared {
+        let geometry = Geometry::new(&channels[0].grid, preparation, fit);
+        let count = channels.len();
+        let mut image = if count == 1 { Vec::new() } else { vec![0.0; geometry.grid.voxel_count() * count] };
+        for (channel, volume) in channels.into_iter().enumerate() {
+            let mut voxels = volume.voxels;
+            let statistics = preparation.intensities.of(channel).as_ref();
+            preparation.normalisation.of(channel).apply(&mut voxels, statistics);
+            let prepared = geometry.apply_image(&voxels, 0.0);
+            if count == 1 {
+                image = prepared;
+            } else {
+                let places = image.iter_mut().skip(channel).step_by(count);
+                places.zip(prepared).for_each(|(place, value)| *place = value);
+            }
+        }
+        Prepared { image, channels: count, label: None, geometry }
+    }
+
+    /// Prepares image and label of one case of one channel that are in memory; padding has class 0. The label's voxels may
+    /// lie in another order than the image's.
     ///
     /// # Errors
     /// [`DataError`] when the label does not lie on the image's grid, or has values that are no class.
@@ -200,14 +223,28 @@ impl Prepared {
         preparation: &Preparation,
         fit: Fit,
     ) -> Result<Prepared, DataError> {
+        Prepared::from_labelled(vec![volume], label, preparation, fit)
+    }
+
+    /// As [`Prepared::from_pair`], of the channels of an image.
+    ///
+    /// # Errors
+    /// As [`Prepared::from_pair`]; [`DataError`] when there is no channel, or channels differ in their grids.
+    pub fn from_labelled(
+        channels: Vec<Volume>,
+        label: &LabelMap,
+        preparation: &Preparation,
+        fit: Fit,
+    ) -> Result<Prepared, DataError> {
         let path = Path::new("label map");
-        let Some(reordering) = Reorientation::between(&label.grid, &volume.grid) else {
-            let difference = label.grid.difference(&volume.grid).unwrap_or_default();
+        let grid = check_channels_in_memory(&channels, preparation)?;
+        let Some(reordering) = Reorientation::between(&label.grid, &grid) else {
+            let difference = label.grid.difference(&grid).unwrap_or_default();
             return Err(DataError::GridMismatch { label: path.to_owned(), image: "volume".into(), difference });
         };
-        let mut label = LabelMap { voxels: reordering.apply(&label.voxels), grid: volume.grid.clone() };
+        let mut label = LabelMap { voxels: reordering.apply(&label.voxels), grid };
         preparation.to_classes(path, &mut label)?;
-        Ok(Prepared::from_volume(volume, preparation, fit).with_label(&label))
+        Ok(Prepared::from_channels(channels, preparation, fit).with_label(&label))
     }
 
     /// With a label on the grid of the image.
@@ -247,19 +284,44 @@ pub(super) fn check_extents(
     Err(DataError::unusable(path, problem))
 }
 
-/// Checks what the header of an image says, before its voxels are read.
-pub fn check_image(image: &ImageFiles, preparation: &Preparation) -> Result<Header, DataError> {
-    let path = image.first();
-    let header = io::read_header(path)?;
-    check_size(path, &header.grid(path)?, preparation, MOST_VOXELS)?;
-    Ok(header)
+/// The grid of channels that are in memory, which must be as many as the preparation says, and lie on one grid.
+pub(crate) fn check_channels_in_memory(channels: &[Volume], preparation: &Preparation) -> Result<Grid, DataError> {
+    let path = Path::new("volume");
+    let (found, expected) = (channels.len(), preparation.channels);
+    let first = channels.first().filter(|_| found == expected);
+    let wrong = || DataError::unusable(path, format!("{}, expected {}", counted(found), counted(expected)));
+    let grid = &first.ok_or_else(wrong)?.grid;
+    match channels.iter().find_map(|channel| channel.grid.difference(grid)) {
+        Some(difference) => {
+            let image = "the first channel".into();
+            Err(DataError::GridMismatch { label: "a channel".into(), image, difference })
+        }
+        None => Ok(grid.clone()),
+    }
 }
 
-/// Reads and prepares an image; the header is what an output in its grid is written from.
+/// Checks what the headers of an image say, before its voxels are read. Returns that of one channel.
+///
+/// # Errors
+/// [`DataError`] that names the file.
+pub fn check_image(image: &ImageFiles, preparation: &Preparation) -> Result<Header, DataError> {
+    open_image(image, preparation).map(Image::into_header)
+}
+
+/// The headers of an image of the right number of channels that is not too large.
+fn open_image<'a>(files: &'a ImageFiles, preparation: &Preparation) -> Result<Image<'a>, DataError> {
+    let image = Image::open(files, preparation.align)?;
+    image.check_channels(preparation.channels)?;
+    let first = image.first();
+    check_size(first.path, &first.header.grid_of_channels(first.path)?, preparation, MOST_VOXELS)?;
+    Ok(image)
+}
+
+/// Reads and prepares an image; the header, of one channel, is what an output in its grid is written from.
 pub fn prepare_image(image: &ImageFiles, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
-    let header = check_image(image, preparation)?;
-    let prepared = Prepared::from_volume(io::read_voxels(Input::file(image.first()), &header)?, preparation, fit);
-    Ok((prepared, header))
+    let image = open_image(image, preparation)?;
+    let prepared = Prepared::from_channels(image.read()?, preparation, fit);
+    Ok((prepared, image.into_header()))
 }
 
 /// Reads and prepares image and label of a case; padding has label 0.
@@ -303,7 +365,7 @@ mod tests {
         let native = Preparation::native(Normalisation::ZScoreAll);
         assert_eq!(parsed(&|| drop(prepare_pair(&case, &native, Fit::Whole).expect("prepared"))), 2);
         assert_eq!(parsed(&|| drop(prepare_image(&case.image, &native, Fit::Whole).expect("prepared"))), 1);
-        assert_eq!(parsed(&|| assert!(super::super::dataset::examine_case(&case, None).problems.is_empty())), 2);
+        assert_eq!(parsed(&|| assert!(super::super::dataset::examine_case(&case, None, false).problems.is_empty())), 2);
     }
 
     fn volume() -> Volume {

@@ -1,6 +1,7 @@
 use crate::data::classes::BACKGROUND;
+use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{Classes, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing};
+use crate::data::{Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing};
 use crate::nn::Model;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,15 @@ pub struct Preprocessing {
     /// Statistics of the training data for a CT window: of the image, or of each channel.
     #[serde(default = "without_statistics", skip_serializing_if = "has_no_statistics")]
     pub intensities: PerChannel<Option<IntensityStatistics>>,
-    /// Names of the channels where there are several; may be empty.
+    /// Names of the channels, where the data set declares them for several; may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channel_names: Vec<String>,
+    /// Patterns of the files of the channels, where they were files of their own: how a folder of cases is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_files: Vec<String>,
+    /// Whether channels on another grid are resampled onto that of the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub align: bool,
     /// Spacing that volumes are resampled to; without the key each volume keeps its own.
     #[serde(default, skip_serializing_if = "TargetSpacing::is_native")]
     pub spacing: TargetSpacing,
@@ -49,14 +56,16 @@ fn has_no_statistics(statistics: &PerChannel<Option<IntensityStatistics>>) -> bo
 impl Preprocessing {
     /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
-        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, .. } =
+        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, align, .. } =
             preparation.clone();
         let labels = labels.filter(|labels| !labels.is_identity());
-        let (patch, channel_names) = (Some(patch), Vec::new());
+        let patch = Some(patch);
         Self {
             normalisation,
             intensities,
-            channel_names,
+            channel_names: Vec::new(),
+            channel_files: Vec::new(),
+            align,
             spacing,
             interpolation,
             patch,
@@ -95,6 +104,9 @@ impl Preprocessing {
         if !found.patch.iter().flatten().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
             return wrong(format!("patch: expected three extents from 1 to {LONGEST_PATCH}"));
         }
+        if !are_patterns(&found.channel_files) {
+            return wrong("channel_files: expected patterns of file names with {case}".to_owned());
+        }
         let expected = model.network.classes;
         match found.labels.as_ref().map(Classes::count).filter(|count| *count != expected) {
             Some(count) => wrong(format!("labels: expected {expected} classes, found {count}")),
@@ -117,10 +129,28 @@ impl Preprocessing {
 
     /// The preparation of volumes for a network with this number of channels and classes.
     pub fn preparation(&self, channels: usize, classes: usize) -> Preparation {
-        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, .. } = self.clone();
+        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, .. } = self.clone();
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
         let patch = self.patch.unwrap_or([1; 3]);
-        Preparation { normalisation, intensities, spacing, interpolation, patch, channels, classes, labels, canonical }
+        Preparation {
+            normalisation,
+            intensities,
+            spacing,
+            interpolation,
+            patch,
+            channels,
+            classes,
+            labels,
+            canonical,
+            align,
+        }
+    }
+
+    /// With what a data set of so many channels says of them.
+    #[must_use]
+    pub fn with_channels_of(self, dataset: &Dataset, channels: usize) -> Self {
+        let channel_names = if channels > 1 { dataset.channel_names.clone() } else { Vec::new() };
+        Self { channel_names, channel_files: dataset.channel_files.clone(), ..self }
     }
 
     /// The classes with their values in label maps, for a network with this number of classes.

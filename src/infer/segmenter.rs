@@ -1,7 +1,7 @@
 //! Models with their preprocessing, ready to segment one volume after the other.
 
 use super::predictor::by_network;
-use super::segment::{labels_of, prepare_volume, segment_prepared};
+use super::segment::{labels_of, prepare_channels, segment_prepared};
 use super::{InferError, Predictor, Preprocessing, SegmentOptions};
 use crate::data::{Fit, ImageFiles, LabelMap, Preparation, Volume, prepare_image};
 use crate::gpu::{Gpu, GpuError};
@@ -98,7 +98,15 @@ impl Segmenter {
     /// # Errors
     /// [`InferError::Data`] when the volume is too large, [`InferError::Gpu`] when the device failed.
     pub fn segment_volume(&mut self, volume: Volume) -> Result<Segmented, InferError> {
-        let prepared = prepare_volume(volume, &self.preparation)?;
+        self.segment_channels(vec![volume])
+    }
+
+    /// As [`Segmenter::segment_volume`], of the channels of an image, which lie on one grid.
+    ///
+    /// # Errors
+    /// [`InferError::Data`] when they are not the network's channels or too large, [`InferError::Gpu`] when the device failed.
+    pub fn segment_channels(&mut self, channels: Vec<Volume>) -> Result<Segmented, InferError> {
+        let prepared = prepare_channels(channels, &self.preparation)?;
         let (ready, preparation) = self.ready_for(prepared.geometry.grid.extents)?;
         Ok(Segmented { labels: labels_of(&ready.predictor, preparation, &prepared)?, windows: ready.windows() })
     }

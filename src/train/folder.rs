@@ -59,12 +59,11 @@ pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<
     if settings.resume && stored.exists() {
         return Ok(Split::load(&stored, &names, None)?);
     }
-    let given = settings.data.join("split.json");
     let seed = settings.config.seed;
-    Ok(match settings.fold {
-        _ if given.exists() => Split::load(&given, &names, settings.fold.map(|(i, _)| i))?,
-        Some((i, k)) => Split::fold(&names, seed, i, k)?,
-        None => Split::from_seed(&names, seed, settings.config.data.split)?,
+    Ok(match (&dataset.split_file, settings.fold) {
+        (Some(given), fold) => Split::load(given, &names, fold.map(|(i, _)| i))?,
+        (None, Some((i, k))) => Split::fold(&names, seed, i, k)?,
+        (None, None) => Split::from_seed(&names, seed, settings.config.data.split)?,
     })
 }
 

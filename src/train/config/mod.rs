@@ -29,7 +29,7 @@ pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{
-    CacheBudget, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
+    CacheBudget, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Architecture, Architectures, Losses, Network};
@@ -100,6 +100,13 @@ pub struct DataConfig {
     /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are read again for each
     /// sample and each validation.
     pub cache: ByteSize,
+    /// Where the channels of a case lie in files of their own that no known layout names: a pattern for each, relative to the
+    /// folder of the data, e.g. `["{case}/{case}_t1.nii.gz", "{case}/{case}_t2.nii.gz"]`. Empty: the layout is recognised.
+    pub channel_files: Vec<String>,
+    /// With `channel_files`: the pattern of the label map, e.g. `"{case}/{case}_seg.nii.gz"`.
+    pub label_file: String,
+    /// Resample channels that lie on another grid onto that of the first; else they are refused.
+    pub align: bool,
     /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
     /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
     pub labels: Labels,
@@ -242,9 +249,21 @@ impl Config {
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first
     /// ([`Config::resolved`]).
     pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, labels, spacing, interpolation, canonical, .. } = self.data.clone();
+        let DataConfig { normalisation, ct_window, labels, spacing, interpolation, canonical, align, .. } =
+            self.data.clone();
         let (intensities, labels) = (ct_window.map(CtWindow::fixed), labels.0);
-        Preparation { normalisation, intensities, spacing, interpolation, patch, channels, classes, labels, canonical }
+        Preparation {
+            normalisation,
+            intensities,
+            spacing,
+            interpolation,
+            patch,
+            channels,
+            classes,
+            labels,
+            canonical,
+            align,
+        }
     }
 
     /// The settings of the trainer.
@@ -264,6 +283,25 @@ impl Config {
             seed: self.seed,
             margin,
         }
+    }
+
+    /// What the data set is opened with.
+    pub fn dataset_options(&self) -> DatasetOptions {
+        let DataConfig { labels, channel_files, label_file, align, .. } = self.data.clone();
+        DatasetOptions { classes: labels.0, channel_files, label_file, align }
+    }
+
+    /// Checks that settings for each channel are as many as the channels.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the key.
+    pub fn check_channels(&self, channels: usize) -> Result<(), ConfigError> {
+        let given = [
+            ("data.normalisation", self.data.normalisation.given()),
+            ("data.ct_window", self.data.ct_window.given()),
+        ];
+        let wrong = given.into_iter().find_map(|(key, given)| Some((key, given.filter(|&given| given != channels)?)));
+        wrong.map_or(Ok(()), |(key, given)| Err(ConfigError::Channels { key, given, channels }))
     }
 
     /// A new budget of `data.cache` bytes.

@@ -1,6 +1,7 @@
 //! What the values of the keys may be, beyond their types.
 
 use super::Config;
+use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{IntensityStatistics, PerChannel, Split, TargetSpacing};
 use std::borrow::Cow;
@@ -31,6 +32,10 @@ const RANGES: &[Range] = ranges! {
         .iter()
         .all(|window| window.fixed().as_ref().is_none_or(IntensityStatistics::is_sensible)) =>
         "finite numbers with lower < upper and a standard deviation above 0",
+    data.channel_files: |files: Vec<String>| are_patterns(&files) =>
+        "at most 64 patterns of file names within the folder, each with {case}",
+    data.label_file: |file: String| file.is_empty() || are_patterns(&[file]) =>
+        "a pattern of file names within the folder, with {case}",
     data.split: |shares| Split::check_fractions(shares).is_ok() =>
         "three numbers from 0 to 1 (training, validation, test), the first above 0, with sum 1",
     data.foreground: is_share => "a share from 0 to 1",

@@ -2,7 +2,7 @@
 
 use super::{AutoOr, Config, Labels};
 use crate::data::io::read_header;
-use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, Reorientation, Resampling};
+use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling};
 use crate::train::TrainError;
 
 impl Config {
@@ -11,13 +11,25 @@ impl Config {
     ///
     /// # Errors
     /// [`DataError`] that names the file.
-    pub fn resolved(&self, patch: [usize; 3], classes: Option<&Classes>, training: &[Case]) -> Result<Self, DataError> {
+    pub fn resolved(
+        &self,
+        patch: [usize; 3],
+        channels: usize,
+        classes: Option<&Classes>,
+        training: &[Case],
+    ) -> Result<Self, DataError> {
         let mut config = self.clone();
         let data = &mut config.data;
         (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
-        let windowed = |channel| *data.normalisation.of(channel) == Normalisation::CtWindow;
-        if windowed(0) && *data.ct_window.of(0) == AutoOr::AUTO {
-            data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?).into();
+        let (normalisation, windows) = (&data.normalisation, &data.ct_window);
+        let needed = |c| *normalisation.of(c) == Normalisation::CtWindow && *windows.of(c) == AutoOr::AUTO;
+        if (0..channels).any(needed) {
+            let found = IntensityStatistics::of_foreground(training, classes, data.align)?;
+            let window = |c| if needed(c) { AutoOr::Fixed(found[c]) } else { *windows.of(c) };
+            data.ct_window = match channels {
+                1 => window(0).into(),
+                _ => PerChannel::each((0..channels).map(window).collect()),
+            };
         }
         Ok(config)
     }
@@ -34,7 +46,7 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Res
     }
     let mut extents: [Vec<usize>; 3] = Default::default();
     for case in cases {
-        let grid = read_header(case.image.first())?.grid(case.image.first())?;
+        let grid = read_header(case.image.first())?.grid_of_channels(case.image.first())?;
         let oriented =
             if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
         for (axis, extent) in extents.iter_mut().zip(Resampling::new(&oriented, &config.data.spacing).to) {
