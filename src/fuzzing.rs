@@ -4,7 +4,7 @@
 use crate::data::inspect::inspection_of;
 use crate::data::io::format::sample_names;
 use crate::data::io::input::Input;
-use crate::data::io::{header_of, read_labels, read_voxels};
+use crate::data::io::{header_of, read_channels, read_labels, read_voxels};
 use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
 use crate::infer::Preprocessing;
 use crate::nn::Model;
@@ -30,6 +30,13 @@ fn read(name: &str, bytes: &[u8]) {
     };
     if let Ok(inspection) = inspection_of(input) {
         serde_json::to_string(&inspection).expect("an inspection is always JSON");
+    }
+    if let Ok(channels) = read_channels(input, &header) {
+        assert_eq!(Ok(channels.len()), header.channels(input.path).map_err(|error| error.to_string()));
+        let [first, ..] = &channels[..] else { panic!("an image has a channel") };
+        assert!(channels.iter().all(|channel| channel.grid == first.grid));
+        assert!(channels.iter().all(|channel| channel.voxels.len() == first.grid.voxel_count()));
+        assert!(channels.iter().flat_map(|channel| &channel.voxels).all(|voxel| voxel.is_finite()));
     }
     let labels = read_labels(input, &header);
     let Ok(volume) = read_voxels(input, &header) else { return };

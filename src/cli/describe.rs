@@ -111,6 +111,10 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
                 outln!("  shape {:?}, {} {}, spacing {:?} mm", i.shape, i.byte_order, i.dtype, i.spacing);
                 outln!("  orientation {}, affine {:?}", i.orientation, i.affine);
                 outln!("  min {}, max {}, mean {}", number(i.min), number(i.max), number(i.mean));
+                for (channel, c) in i.channels.iter().enumerate() {
+                    let [min, max, mean] = [c.min, c.max, c.mean].map(number);
+                    outln!("  channel {channel}: min {min}, max {max}, mean {mean}");
+                }
                 if i.nonfinite > 0 {
                     outln!("  {} voxels are NaN or infinite", i.nonfinite);
                 }

@@ -32,14 +32,16 @@ use std::path::{Path, PathBuf};
 pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
 pub use format::{case_of, check_output, files_written, is_series, output_name};
-pub use header::Header;
-pub use read::{check_volume, label_values, read_header, read_label_map, read_volume};
+pub use header::{Header, MOST_CHANNELS};
+pub use read::{check_channels, check_volume, label_values, read_header, read_label_map, read_volume, read_volumes};
 pub use scalar::{Scalar, Scaling};
 pub use write::{write_label_map, write_probabilities, write_volume, write_volume_as};
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
-pub(crate) use read::{header_of, read_labels, read_voxels, visit_voxels};
+#[cfg(feature = "fuzzing")]
+pub(crate) use read::read_channels;
+pub(crate) use read::{header_of, read_labels, read_voxels, visit_channels, visit_voxels};
 
 use super::DataError;
 use format::Format;
