@@ -2,10 +2,13 @@
 
 mod support;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::program::{program, refused};
-use vnet_engine::data::io::{Header, Scalar, read_label_map, write_label_map, write_volume, write_volume_as};
+use vnet_engine::data::io::{Header, read_label_map, write_label_map, write_volume};
 use vnet_engine::data::{Dataset, DatasetOptions, Fit, Grid, ImageFiles, LabelMap, Normalisation, PerChannel};
 use vnet_engine::data::{Preparation, Volume, prepare_image, prepare_pair};
 use vnet_engine::gpu::{Gpu, GpuOptions};
@@ -31,7 +34,9 @@ fn case(number: u64) -> ([Volume; 2], LabelMap) {
         affine: [[-1.5, 0.0, 0.0, 9.0], [0.0, 1.5, 0.0, -3.0], [0.0, 0.0, 2.0, 1.0]],
     };
     let centre = |channel: u64| -> [f32; 3] {
-        std::array::from_fn(|axis| 5.0 + noise(100 * number + 10 * channel + axis as u64) * (EXTENTS[axis] as f32 - 11.0))
+        std::array::from_fn(|axis| {
+            5.0 + noise(100 * number + 10 * channel + axis as u64) * (EXTENTS[axis] as f32 - 11.0)
+        })
     };
     let inside = |channel: u64, at: usize| {
         let position = [at % EXTENTS[0], at / EXTENTS[0] % EXTENTS[1], at / (EXTENTS[0] * EXTENTS[1])];
@@ -55,12 +60,17 @@ fn write_case(label: &Path, number: u64, images: impl FnOnce([Volume; 2])) {
     images(channels);
 }
 
-/// Both channels in one file, one after the other.
-fn write_4d(path: &Path, [first, second]: [Volume; 2]) {
-    let mut header = Header::for_grid(&first.grid);
-    header.shape.push(2);
-    let volume = Volume { voxels: [first.voxels, second.voxels].concat(), grid: first.grid };
-    write_volume_as(path, &volume, Scalar::Float32, &header).expect("written");
+/// Both channels in one NIfTI file, one after the other: the file of the first, with a fourth axis.
+fn write_4d(path: &Path, [first, second]: &[Volume; 2]) {
+    let plain = path.with_extension("first.nii");
+    write_volume(&plain, first).expect("written");
+    let mut bytes = std::fs::read(&plain).expect("read");
+    std::fs::remove_file(&plain).expect("removed");
+    // The number of axes, and the extent of the fourth (NIfTI-1, little endian).
+    (bytes[40], bytes[48]) = (4, 2);
+    bytes.extend(second.voxels.iter().flat_map(|value| value.to_le_bytes()));
+    let mut packed = GzEncoder::new(std::fs::File::create(path).expect("made"), Compression::fast());
+    packed.write_all(&bytes).and_then(|()| packed.finish().map(drop)).expect("written");
 }
 
 fn folders(root: &Path, names: &[&str]) -> Vec<PathBuf> {
@@ -80,8 +90,8 @@ fn write_layouts(root: &Path, cases: u64) {
     for number in 0..cases {
         let name = format!("ball_{number}");
         let file = format!("{name}.nii.gz");
-        write_case(&plain[1].join(&file), number, |channels| write_4d(&plain[0].join(&file), channels));
-        write_case(&decathlon[1].join(&file), number, |channels| write_4d(&decathlon[0].join(&file), channels));
+        write_case(&plain[1].join(&file), number, |channels| write_4d(&plain[0].join(&file), &channels));
+        write_case(&decathlon[1].join(&file), number, |channels| write_4d(&decathlon[0].join(&file), &channels));
         write_case(&nnunet[1].join(&file), number, |channels| {
             for (channel, volume) in channels.iter().enumerate() {
                 write_volume(&nnunet[0].join(format!("{name}_{channel:04}.nii.gz")), volume).expect("written");
@@ -121,7 +131,7 @@ fn the_same_data_trains_the_same_network_in_every_layout() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     write_layouts(root, 4);
-    let quick = ["--steps", "3", "--set", "augmentation.enabled=true"];
+    let quick = ["--steps", "3"];
     let plain = train(root, "plain", "run-plain", &quick);
     assert_eq!(train(root, "decathlon", "run-decathlon", &quick), plain);
     assert_eq!(train(root, "Dataset007_Balls", "run-nnunet", &quick), plain);
@@ -215,7 +225,7 @@ fn channels_are_prepared_each_for_itself() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("image.nii.gz");
     let (channels, _) = case(0);
-    write_4d(&path, channels.clone());
+    write_4d(&path, &channels);
     let two = |normalisation| Preparation {
         channels: 2,
         normalisation,
@@ -288,6 +298,10 @@ fn mistakes_in_channels_are_named() {
     let three = [&dry("brats")[..], &BRATS, &["--set", r#"data.normalisation=["none", "none", "none"]"#]].concat();
     refused(root, &three, &["data.normalisation", "each of the data's 2 channels, found 3"]);
     let wrong = ["--set", r#"data.channel_files=["{case}/../a"]"#];
-    refused(root, &[&dry("brats")[..], &wrong].concat(), &["data.channel_files", "within the folder, each with {case}"]);
+    refused(
+        root,
+        &[&dry("brats")[..], &wrong].concat(),
+        &["data.channel_files", "within the folder, each with {case}"],
+    );
     refused(root, &dry("."), &["holds several data sets (Dataset007_Balls, decathlon), expected one of them"]);
 }

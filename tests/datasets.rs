@@ -440,14 +440,14 @@ fn mapped_and_merged_values_are_classes_in_every_sample() {
         });
         batches.collect()
     };
-    let (expected, foreground) = (samples(&None), IntensityStatistics::of_foreground(&dataset.cases, None));
+    let (expected, foreground) = (samples(&None), IntensityStatistics::of_foreground(&dataset.cases, None, false));
     for (case, label) in dataset.cases.iter().zip(&numbered) {
         let voxels = label.voxels.iter().enumerate().map(|(v, &class)| value_of(v, class)).collect();
         write_label_map(&case.label, &LabelMap { grid: grid(), voxels }, &Header::for_grid(&grid())).expect("written");
     }
     let labels = classes(&[("background", &[0, 9]), ("b", &[2, 3]), ("a", &[255])]);
     assert_eq!(samples(&Some(labels.clone())), expected);
-    let found = IntensityStatistics::of_foreground(&dataset.cases, Some(&labels)).expect("foreground");
+    let found = IntensityStatistics::of_foreground(&dataset.cases, Some(&labels), false).expect("foreground");
     assert_eq!(found, foreground.expect("foreground"));
     let error = prepare_pair(&dataset.cases[0], &whole(None), Fit::Patch).expect_err("9 is no class").to_string();
     assert!(error.contains("has the label value 9, expected 0 to 2"), "{error}");

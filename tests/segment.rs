@@ -277,6 +277,8 @@ fn models_remember_how_volumes_are_prepared() {
         normalisation: Normalisation::CtWindow.into(),
         intensities: Some(IntensityStatistics::from([-100.0, 240.0, 81.5, 33.25])).into(),
         channel_names: Vec::new(),
+        channel_files: Vec::new(),
+        align: false,
         spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
         interpolation: Interpolation::Cubic,
         patch: Some([16, 24, 8]),

@@ -6,11 +6,10 @@ use super::train::TrainArguments;
 use super::verbosity::tell_warnings;
 use anyhow::Result;
 use std::sync::Arc;
-use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::{CheckedData, KERNELS_FILE, Preflight, RunSettings, TrainError, check_budget, check_data, preflight};
+use vnet_engine::train::{KERNELS_FILE, Preflight, RunSettings, TrainError, check_budget, check_data, preflight};
 use vnet_engine::tuning::read_table;
 
 /// Bytes of host memory per voxel of a case while it is prepared: float32 intensities before and after resampling and
@@ -30,7 +29,10 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
         match preflight(settings, dataset, data.channels, data.classes.count()) {
             Ok(found) if problems.is_empty() => {
                 let (cases, classes) = (dataset.cases.len(), data.classes.count());
-                let heading = format!("{cases} cases, {}{classes} classes", channels_in_words(&data, dataset));
+                let heading = format!(
+                    "{cases} cases, {}{classes} classes",
+                    channels_in_words(data.channels, &dataset.channel_names)
+                );
                 let heading = [heading, data.classes.describe()];
                 return print_plan(settings, &found, &heading, data.most_voxels, device);
             }
@@ -45,8 +47,8 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
 }
 
 /// The channels, where there are several.
-fn channels_in_words(data: &CheckedData, dataset: &Dataset) -> String {
-    match (data.channels, &dataset.channel_names[..]) {
+fn channels_in_words(channels: usize, names: &[String]) -> String {
+    match (channels, names) {
         (1, _) => String::new(),
         (channels, []) => format!("{channels} channels, "),
         (channels, names) => format!("{channels} channels ({}), ", names.join(", ")),

@@ -43,8 +43,8 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
         return Err(wrong(format!("{}: exists already; give another --out, or --force to replace it", out.display())));
     }
     let settings = Setting::parse_all(&arguments.settings);
-    if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_labels(setting)) {
-        return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE only")));
+    if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_data(setting)) {
+        return Err(wrong(format!("--set {other}: plan takes {} only", OF_DATA.join(", "))));
     }
     let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
     tell_warnings(&warnings);

@@ -13,9 +13,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vnet_engine::data::io::{check_output, files_written, is_series};
-use vnet_engine::data::{
-    ImageFiles, Preparation, Warning, Warnings, check_image, images_to_segment, output_name_of,
-};
+use vnet_engine::data::{ImageFiles, Preparation, Warning, Warnings, check_image, images_to_segment, output_name_of};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
@@ -124,7 +122,12 @@ struct Told<'a> {
 
 impl Batch {
     /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
-    fn of(arguments: &SegmentArguments, preprocessing: &Preprocessing, channels: usize, classes: usize) -> Result<Self> {
+    fn of(
+        arguments: &SegmentArguments,
+        preprocessing: &Preprocessing,
+        channels: usize,
+        classes: usize,
+    ) -> Result<Self> {
         let (input, output) = (&arguments.input, &arguments.output);
         let is_folder = input.is_dir() && !is_series(input);
         let (images, warnings) = images_to_segment(input, &preprocessing.channel_files, channels)?;

@@ -18,7 +18,7 @@ pub use fingerprint::{CaseFacts, ChannelFacts, Fingerprint};
 pub use probe::{Measured, Nominal};
 pub use rules::{Budget, Design, Reason, design};
 
-use crate::data::{Dataset, Examined, Warnings};
+use crate::data::{Dataset, DatasetOptions, Examined, Warnings};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
 use crate::train::config::Labels;

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Channels of an image, at most.
-pub const MOST_CHANNELS: usize = 64;
+use super::io::MOST_CHANNELS;
 
 /// The files of an image: one that holds all of its channels, or one for each channel, in their order.
 ///

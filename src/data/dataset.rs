@@ -12,12 +12,12 @@ use super::description::{DESCRIPTION, channel_names, classes_of, description, un
 use super::error::{also, some_of};
 use super::folder::Folder;
 use super::image::{Image, counted};
-use super::io::{Header, case_of, entries, is_series, label_values, name_of, output_name, read_header};
+use super::io::{Header, MOST_CHANNELS, case_of, entries, is_series, label_values, name_of, output_name, read_header};
 use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, prove};
 use super::volume::position_of;
-use super::{Classes, DataError, Grid, ImageFiles, MOST_CHANNELS, Split, Warning, Warnings};
+use super::{Classes, DataError, Grid, ImageFiles, Split, Warning, Warnings};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -297,7 +297,8 @@ fn nnunet_parent(dir: &Path) -> Option<DataError> {
     let names = entries(dir).ok()?.into_iter().filter(|path| path.join("imagesTr").is_dir());
     let names: Vec<String> = names.map(|path| name_of(&path)).collect();
     let (first, some) = (names.first()?, some_of(&names));
-    let problem = format!("holds several data sets ({some}), expected one of them, such as {}", dir.join(first).display());
+    let problem =
+        format!("holds several data sets ({some}), expected one of them, such as {}", dir.join(first).display());
     Some(DataError::unusable(dir, problem))
 }
 

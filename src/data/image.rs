@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::alignment::{Placed, reordering};
-use super::channels::MOST_CHANNELS;
 use super::io::input::Input;
-use super::io::{self, Header, check_channels, read_channels};
+use super::io::{self, Header, MOST_CHANNELS, check_channels, read_channels};
 use super::onto::resampled_onto;
 use super::volume::Volume;
 use super::{DataError, ImageFiles};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::dataset::case_name;
 use super::error::some_of;
 use super::folder::Folder;
-use super::io::{case_of, entries, name_of};
-use super::{DataError, ImageFiles, MOST_CHANNELS, Warnings};
+use super::io::{MOST_CHANNELS, case_of, entries, name_of};
+use super::{DataError, ImageFiles, Warnings};
 
 /// Stands for the name of the case.
 const CASE: &str = "{case}";
@@ -165,7 +165,10 @@ pub(crate) fn find_images(dir: &Path, patterns: &[Pattern]) -> Result<(Grouped, 
 ///
 /// # Errors
 /// [`DataError`] where the folder cannot be listed, or a file of a case is missing.
-pub(crate) fn images_by(dir: &Path, patterns: &[Pattern]) -> Result<(BTreeMap<String, ImageFiles>, Warnings), DataError> {
+pub(crate) fn images_by(
+    dir: &Path,
+    patterns: &[Pattern],
+) -> Result<(BTreeMap<String, ImageFiles>, Warnings), DataError> {
     let (Grouped { cases, problems, others, .. }, warnings) = find_images(dir, patterns)?;
     DataError::one_or_many(dir, problems)?;
     if cases.is_empty() {
@@ -189,7 +192,8 @@ mod tests {
 
     #[test]
     fn the_name_of_a_case_is_what_the_pattern_leaves() {
-        let case = |pattern: &str, name: &str| Pattern::parse(pattern).expect("a pattern").case(name).map(str::to_owned);
+        let case =
+            |pattern: &str, name: &str| Pattern::parse(pattern).expect("a pattern").case(name).map(str::to_owned);
         assert_eq!(case("{case}/{case}_t1.nii.gz", "BraTS_001/BraTS_001_t1"), Some("BraTS_001".into()));
         assert_eq!(case("{case}/{case}_t1", "BraTS_001/BraTS_002_t1"), None);
         assert_eq!(case("{case}/{case}_t1", "BraTS_001/BraTS_001_t1ce"), None);

@@ -49,7 +49,7 @@ pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use cache::CacheBudget;
 pub(crate) use cache::{Bytes, Cache};
 pub use canonical::Reorientation;
-pub use channels::{ImageFiles, MOST_CHANNELS, PerChannel};
+pub use channels::{ImageFiles, PerChannel};
 pub use classes::Classes;
 pub use dataset::{Case, Dataset, DatasetOptions, Examined, images_in, images_only, images_to_segment, output_name_of};
 pub use description::declared_classes;

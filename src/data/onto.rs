@@ -95,7 +95,10 @@ mod tests {
             gradient(source.to_world(position.map(|p| p as f64))) as f32
         });
         let volume = Volume { voxels: voxels.collect(), grid: source };
-        let grid = Grid { affine: [[0.8, 0.0, 0.0, -3.0], [0.0, 0.9, 0.0, -3.0], [0.0, 0.0, 1.1, -3.0]], ..Grid::axis_aligned([6, 5, 4], [0.8, 0.9, 1.1]) };
+        let grid = Grid {
+            affine: [[0.8, 0.0, 0.0, -3.0], [0.0, 0.9, 0.0, -3.0], [0.0, 0.0, 1.1, -3.0]],
+            ..Grid::axis_aligned([6, 5, 4], [0.8, 0.9, 1.1])
+        };
         let found = resampled_onto(&volume, &grid);
         for (at, value) in found.voxels.iter().enumerate() {
             let position = super::super::volume::position_of(at, grid.extents).map(|p| p as f64);
@@ -109,7 +112,10 @@ mod tests {
     fn beyond_the_volume_is_its_lowest_intensity() {
         let grid = Grid::axis_aligned([2, 1, 1], [2.0, 1.0, 1.0]);
         let volume = Volume { grid, voxels: vec![-1024.0, 8.0] };
-        let wider = Grid { affine: [[1.0, 0.0, 0.0, -2.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]], ..Grid::axis_aligned([7, 1, 1], [1.0; 3]) };
+        let wider = Grid {
+            affine: [[1.0, 0.0, 0.0, -2.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]],
+            ..Grid::axis_aligned([7, 1, 1], [1.0; 3])
+        };
         // World x from -2 to 4; the volume is measured from -1 to 3.
         let expected = [-1024.0, -1024.0, -1024.0, -508.0, 8.0, 8.0, -1024.0];
         assert_eq!(resampled_onto(&volume, &wider).voxels, expected);

@@ -346,6 +346,7 @@ pub fn read_case_label(case: &Case, image: &Header, preparation: &Preparation) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::io;
 
     /// Also when a data set is examined: each of the two files of a case once.
     #[test]

@@ -1,7 +1,9 @@
 use crate::data::classes::BACKGROUND;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing};
+use crate::data::{
+    Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing,
+};
 use crate::nn::Model;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};

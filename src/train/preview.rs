@@ -47,7 +47,8 @@ pub fn preview(
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())
         .collect();
     let wanted = cases[0].name.clone();
-    let loader = Loader::start(cases, config.preparation(patch, channels, classes), config.loader_settings(patch, 1, 0))?;
+    let loader =
+        Loader::start(cases, config.preparation(patch, channels, classes), config.loader_settings(patch, 1, 0))?;
     let device = Device::new(gpu, &config, patch)?;
     let mut preview = Preview { tiles: Vec::new(), extents: patch, spacing: [1.0; 3], warnings };
     preview.fill(&device, loader, &wanted, count)?;

@@ -86,7 +86,8 @@ pub(super) fn normalisation(fingerprint: &Fingerprint) -> (PerChannel<Normalisat
                 Some(name) => format!("channel {} ({name})", channel + 1),
                 None => format!("channel {}", channel + 1),
             };
-            let line = |(channel, (_, reason)): (usize, &(Normalisation, String))| format!("{}: {reason}", name(channel));
+            let line =
+                |(channel, (_, reason)): (usize, &(Normalisation, String))| format!("{}: {reason}", name(channel));
             several.iter().enumerate().map(line).collect::<Vec<_>>().join(" ")
         }
     };

@@ -1,8 +1,8 @@
 use super::choices::{Spacing, is_held, normalisation, target_spacing};
 use super::shape::{coarser, levels};
 use super::*;
-use crate::configure::{CaseFacts, ChannelFacts};
 use crate::configure::document::Heading;
+use crate::configure::{CaseFacts, ChannelFacts};
 use crate::data::{Classes, DatasetOptions, Normalisation, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;

@@ -108,6 +108,16 @@ impl Header {
         DataError::unusable(path, format!("shape is {}, expected {expected}", shape_text(&self.shape)))
     }
 
+    /// The header of one channel: what an output in the grid of the image is written from.
+    #[must_use]
+    pub fn of_one_channel(mut self) -> Header {
+        if self.further_axes().next().is_some() {
+            self.shape.truncate(3);
+        }
+        self.interleaved = false;
+        self
+    }
+
     /// Refuses voxels that are not one real number each.
     pub(in crate::data) fn check_real(&self, path: &Path) -> Result<(), DataError> {
         if self.scalar.is_real() {

@@ -39,7 +39,6 @@ pub use write::{write_label_map, write_probabilities, write_volume, write_volume
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
-#[cfg(feature = "fuzzing")]
 pub(crate) use read::read_channels;
 pub(crate) use read::{header_of, read_labels, read_voxels, visit_channels, visit_voxels};
 

@@ -10,8 +10,8 @@ mod dice;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, CrossEntropyLoss};
 pub use dice::{DICE_EPSILON, Dice, SoftDiceGrad, SoftDiceLoss};
 
-use super::{Activation, Add};
 use super::case::Case;
+use super::{Activation, Add};
 use crate::graph::{Graph, Lowering};
 use crate::registry::{Entry, Registry};
 use crate::tensor::{DType, ShapeError, TensorSpec, ValueId};

@@ -29,7 +29,8 @@ pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{
-    CacheBudget, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
+    CacheBudget, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling,
+    TargetSpacing,
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Architecture, Architectures, Losses, Network};
@@ -296,10 +297,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that names the key.
     pub fn check_channels(&self, channels: usize) -> Result<(), ConfigError> {
-        let given = [
-            ("data.normalisation", self.data.normalisation.given()),
-            ("data.ct_window", self.data.ct_window.given()),
-        ];
+        let given =
+            [("data.normalisation", self.data.normalisation.given()), ("data.ct_window", self.data.ct_window.given())];
         let wrong = given.into_iter().find_map(|(key, given)| Some((key, given.filter(|&given| given != channels)?)));
         wrong.map_or(Ok(()), |(key, given)| Err(ConfigError::Channels { key, given, channels }))
     }

@@ -2,7 +2,9 @@
 
 use super::{AutoOr, Config, Labels};
 use crate::data::io::read_header;
-use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling};
+use crate::data::{
+    Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
+};
 use crate::train::TrainError;
 
 impl Config {
