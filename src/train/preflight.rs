@@ -2,7 +2,7 @@
 
 use super::folder::{choose_split, refuse_used};
 use super::run::initial_model;
-use super::{ConfigError, RunSettings, TrainError, checkpoint, choose_patch};
+use super::{RunSettings, TrainError, checkpoint, choose_patch};
 use crate::data::{Classes, Dataset, DatasetOptions, Split, Warnings};
 use crate::nn::Network;
 use std::path::Path;
@@ -72,9 +72,9 @@ pub fn preflight(
     let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
     let network = settings.config.network(channels, classes);
     note(settings.config.check_channels(channels).map_err(TrainError::from));
-    let valid = network.validate();
+    let valid = settings.config.check_network(&network);
     let is_valid = valid.is_ok();
-    note(valid.map_err(|error| ConfigError::from(error).into()));
+    note(valid.map_err(TrainError::from));
     note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));

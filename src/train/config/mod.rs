@@ -35,7 +35,7 @@ use crate::data::{
 use crate::kernel::Algorithms;
 use crate::nn::{Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
-use crate::registry::{Choice, Hyperparameters, Kind};
+use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -245,6 +245,25 @@ impl Config {
     /// The network for this number of channels and classes.
     pub fn network(&self, channels: usize, classes: usize) -> Network {
         Network::of(channels, classes, self.network.architecture.build())
+    }
+
+    /// Checks that a network can be built, and that the loss is defined for its outputs.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the key.
+    pub fn check_network(&self, network: &Network) -> Result<(), ConfigError> {
+        network.validate()?;
+        let is_defined = |loss: &Choice<Losses>| loss.build().is_defined(network.activation);
+        if is_defined(&self.training.loss) {
+            return Ok(());
+        }
+        let others = Losses::ENTRIES.iter().map(|entry| entry.name).filter(|name| is_defined(&Choice::named(name)));
+        Err(ConfigError::Value {
+            origin: "configuration".to_owned(),
+            key: "training.loss".to_owned(),
+            expected: format!("a loss for regions ({})", others.collect::<Vec<_>>().join(", ")),
+            found: self.training.loss.kind.name().to_owned(),
+        })
     }
 
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first

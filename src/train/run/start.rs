@@ -13,7 +13,7 @@ use crate::train::kernels::choose_kernels;
 use crate::train::lock::RunLock;
 use crate::train::log::{Board, Log};
 use crate::train::profiler::StepProfiler;
-use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
+use crate::train::{Config, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
 use std::sync::Arc;
 
 impl<'a, P: Progress> Run<'a, P> {
@@ -29,7 +29,7 @@ impl<'a, P: Progress> Run<'a, P> {
         let classes = classes.count();
         settings.config.check_channels(channels)?;
         let network = settings.config.network(channels, classes);
-        network.validate().map_err(ConfigError::from)?;
+        settings.config.check_network(&network)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;
