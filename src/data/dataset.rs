@@ -10,6 +10,8 @@ use super::alignment::{Placed, reordering};
 use super::error::{also, some_of};
 use super::folder::Folder;
 use super::io::{Header, check_volume, label_values, read_header};
+use super::manifest::Manifest;
+use super::parts::Parts;
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, prove};
 use super::volume::position_of;
@@ -26,16 +28,18 @@ pub struct Case {
     pub label: PathBuf,
 }
 
-/// Cases of one folder.
+/// Cases of one folder or of a [`Manifest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// The folder.
+    /// The folder; of a table the one in which it lies.
     pub dir: PathBuf,
     /// Cases, by name.
     pub cases: Vec<Case>,
     /// The classes that are declared, by the configuration or by `dataset.json`; none where the labels prove them
     /// ([`Dataset::examine`]).
     pub classes: Option<Classes>,
+    /// What the cases are for, where a table says so.
+    pub parts: Option<Parts>,
     /// What else the folders hold, which is not read.
     pub warnings: Warnings,
 }
@@ -51,7 +55,8 @@ impl Dataset {
     /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings may differ), or the Medical
     /// Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the classes of `dataset.json` where there is one, or, as
     /// PROMISE12 comes, volumes `NAME` and labels `NAME_segmentation` in one folder. Every image needs a label and the other
-    /// way round. An image may be a folder with a DICOM series. Files are listed, not read: see [`Dataset::check`].
+    /// way round. An image may be a folder with a DICOM series. In place of a folder there may be a table of cases
+    /// ([`Manifest`]). Files are listed, not read: see [`Dataset::check`].
     ///
     /// # Errors
     /// The problem, or [`DataError::Many`].
@@ -87,6 +92,13 @@ impl Dataset {
     /// # Errors
     /// [`DataError`] where there is no data set at all.
     pub fn survey(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Vec<DataError>), DataError> {
+        if Manifest::is_named(dir) {
+            return Manifest::survey(dir, classes);
+        }
+        if dir.is_file() {
+            let problem = "is a file, expected a folder, or a table of cases whose name ends in .csv";
+            return Err(DataError::unusable(dir, problem));
+        }
         let layouts = LAYOUTS.map(|names| names.map(|name| dir.join(name)));
         let mut layouts = layouts.iter().filter(|folders| folders.iter().all(|folder| folder.is_dir()));
         let mut problems = Vec::new();
@@ -119,7 +131,7 @@ impl Dataset {
             problems.push(problem);
             None
         });
-        Ok((Dataset { dir: dir.to_path_buf(), cases, classes, warnings }, problems))
+        Ok((Dataset { dir: dir.to_path_buf(), cases, classes, parts: None, warnings }, problems))
     }
 
     /// Names of the cases, in order.
@@ -313,9 +325,9 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
 /// As [`Folder::with_volumes`].
 pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
     let mut folder = Folder::with_volumes(dir)?;
-    let names: Vec<String> = folder.volumes.keys().cloned().collect();
-    let is_label = |name: &str| name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image));
-    folder.volumes.retain(|name, _| !is_label(name));
+    let of_image = |name: &String| name.strip_suffix(LABEL_SUFFIX).is_some_and(|i| folder.volumes.contains_key(i));
+    let labels: Vec<String> = folder.volumes.keys().filter(|name| of_image(name)).cloned().collect();
+    labels.iter().for_each(|label| drop(folder.volumes.remove(label)));
     Ok(folder)
 }
 
