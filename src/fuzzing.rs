@@ -5,7 +5,7 @@ use crate::data::inspect::inspection_of;
 use crate::data::io::format::sample_names;
 use crate::data::io::input::Input;
 use crate::data::io::{header_of, read_channels, read_labels, read_voxels};
-use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
+use crate::data::{Fit, Manifest, Normalisation, Preparation, Prepared, Split, TargetSpacing};
 use crate::infer::Preprocessing;
 use crate::nn::Model;
 use crate::train::{Config, Preset, Setting};
@@ -75,6 +75,19 @@ pub fn split(bytes: &[u8]) {
             let cases = [&split.train, &split.validation, &split.test].map(Vec::len);
             assert!(cases[0] > 0 && cases.iter().sum::<usize>() <= names.len());
         }
+    }
+}
+
+/// A table of cases.
+pub fn manifest(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match Manifest::from_text(Path::new("cases.csv"), &text) {
+        Ok(manifest) => {
+            assert!(!manifest.rows.is_empty() && manifest.rows.is_sorted_by(|one, next| one.name < next.name));
+            let channels = manifest.rows[0].image.files().len();
+            assert!(manifest.rows.iter().all(|row| row.image.files().len() == channels));
+        }
+        Err(error) => assert!(error.to_string().starts_with("cases.csv: "), "{error}"),
     }
 }
 

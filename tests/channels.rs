@@ -295,7 +295,7 @@ fn mistakes_in_channels_are_named() {
     refused(root, &dry("plain"), &["ball_1.nii.gz: 1 channel, expected 2 channels as", "ball_0.nii.gz says"]);
     write_volume(&root.join("decathlon/imagesTr/ball_1.nii.gz"), &channels[0]).expect("written");
     refused(root, &dry("decathlon"), &["ball_1.nii.gz: 1 channel, expected 2 channels as", "dataset.json says"]);
-    let three = [&dry("brats")[..], &BRATS, &["--set", r#"data.normalisation=["none", "none", "none"]"#]].concat();
+    let three = [&dry("brats")[..], &BRATS[..], &["--set", r#"data.normalisation=["none", "none", "none"]"#]].concat();
     refused(root, &three, &["data.normalisation", "each of the data's 2 channels, found 3"]);
     let wrong = ["--set", r#"data.channel_files=["{case}/../a"]"#];
     refused(

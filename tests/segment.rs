@@ -2,6 +2,8 @@
 
 #[path = "segment/batch.rs"]
 mod batch;
+#[path = "segment/parts.rs"]
+mod parts;
 mod support;
 #[path = "segment/whole.rs"]
 mod whole;
@@ -46,6 +48,8 @@ fn main() {
             true,
             batch::a_broken_volume_ends_no_other_and_what_is_missing_can_be_made_up_for,
         ),
+        ("parts_together_are_the_whole", true, parts::parts_together_are_the_whole),
+        ("a_table_names_the_volumes_and_their_outputs", true, parts::a_table_names_the_volumes_and_their_outputs),
         ("nothing_is_computed_that_cannot_be_written", false, batch::nothing_is_computed_that_cannot_be_written),
         ("models_remember_how_volumes_are_prepared", false, models_remember_how_volumes_are_prepared),
     ]);

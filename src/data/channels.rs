@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::io::MOST_CHANNELS;
 
@@ -65,20 +67,12 @@ impl From<&Path> for ImageFiles {
 /// assert_eq!((each.given(), each.of(1)), (Some(2), &Normalisation::ZScoreAll));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "OneOrEach<T>", into = "OneOrEach<T>", bound(serialize = "T: Clone + Serialize"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerChannel<T> {
     /// One, or as many as there are channels.
     values: Vec<T>,
     /// Whether it is a list, of one value too.
     each: bool,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum OneOrEach<T> {
-    One(T),
-    Each(Vec<T>),
 }
 
 impl<T> PerChannel<T> {
@@ -134,26 +128,27 @@ impl<T> From<T> for PerChannel<T> {
     }
 }
 
-impl<T> TryFrom<OneOrEach<T>> for PerChannel<T> {
-    type Error = String;
-
-    fn try_from(read: OneOrEach<T>) -> Result<PerChannel<T>, String> {
-        match read {
-            OneOrEach::One(value) => Ok(value.into()),
-            OneOrEach::Each(values) if (1..=MOST_CHANNELS).contains(&values.len()) => Ok(PerChannel::each(values)),
-            OneOrEach::Each(values) => Err(format!(
-                "expected a value, or one for each of 1 to {MOST_CHANNELS} channels ({} given)",
-                values.len()
-            )),
-        }
+impl<T: Serialize> Serialize for PerChannel<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.each { self.values.serialize(serializer) } else { self.values[0].serialize(serializer) }
     }
 }
 
-impl<T: Clone> From<PerChannel<T>> for OneOrEach<T> {
-    fn from(of: PerChannel<T>) -> OneOrEach<T> {
-        match of.each {
-            true => OneOrEach::Each(of.values),
-            false => OneOrEach::One(of.values[0].clone()),
+/// A list is one value for each channel, unless it is one of numbers, which is a value by itself.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for PerChannel<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let each = value.as_array().is_some_and(|list| !list.first().is_some_and(Value::is_number));
+        if !each {
+            return Ok(T::deserialize(value).map_err(D::Error::custom)?.into());
+        }
+        let values: Vec<T> = Vec::deserialize(value).map_err(D::Error::custom)?;
+        match values.len() {
+            1..=MOST_CHANNELS => Ok(PerChannel::each(values)),
+            given => {
+                let expected = format!("expected a value, or one for each of 1 to {MOST_CHANNELS} channels");
+                Err(D::Error::custom(format!("{expected} ({given} given)")))
+            }
         }
     }
 }

@@ -12,8 +12,12 @@ use super::description::{DESCRIPTION, channel_names, classes_of, description, un
 use super::error::{also, some_of};
 use super::folder::Folder;
 use super::image::{Image, counted};
-use super::io::{Header, MOST_CHANNELS, case_of, entries, is_series, label_values, name_of, output_name, read_header};
+use super::io::{
+    Header, MOST_CHANNELS, case_of, entries, is_series, label_values, name_of, output_name, output_name_of, read_header,
+};
 use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
+use super::manifest::Manifest;
+use super::parts::Parts;
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, prove};
 use super::volume::position_of;
@@ -30,10 +34,10 @@ pub struct Case {
     pub label: PathBuf,
 }
 
-/// Cases of one folder.
+/// Cases of one folder or of a [`Manifest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// The folder.
+    /// The folder; of a table the one in which it lies.
     pub dir: PathBuf,
     /// Cases, by name.
     pub cases: Vec<Case>,
@@ -49,6 +53,8 @@ pub struct Dataset {
     pub align: bool,
     /// The file that says which cases train, where there is one.
     pub split_file: Option<PathBuf>,
+    /// What the cases are for, where a table says so.
+    pub parts: Option<Parts>,
     /// What else the folders hold, which is not read.
     pub warnings: Warnings,
 }
@@ -84,7 +90,8 @@ impl Dataset {
     /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings may differ), or the Medical
     /// Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the classes of `dataset.json` where there is one, or, as
     /// PROMISE12 comes, volumes `NAME` and labels `NAME_segmentation` in one folder. Every image needs a label and the other
-    /// way round. An image may be a folder with a DICOM series. Files are listed, not read: see [`Dataset::check`].
+    /// way round. An image may be a folder with a DICOM series. In place of a folder there may be a table of cases
+    /// ([`Manifest`]). Files are listed, not read: see [`Dataset::check`].
     ///
     /// # Errors
     /// The problem, or [`DataError::Many`].
@@ -121,17 +128,27 @@ impl Dataset {
     pub fn survey(dir: &Path, options: impl Into<DatasetOptions>) -> Result<(Dataset, Vec<DataError>), DataError> {
         let options = options.into();
         let mut problems = Vec::new();
-        let described = description(dir).unwrap_or_else(|problem| {
+        let (folder, mut found) = match Manifest::is_named(dir) {
+            true => by_manifest(dir, &mut problems)?,
+            false if dir.is_file() => {
+                let problem = "is a file, expected a folder, or a table of cases whose name ends in .csv";
+                return Err(DataError::unusable(dir, problem));
+            }
+            false => (dir.to_path_buf(), Found::default()),
+        };
+        let described = description(&folder).unwrap_or_else(|problem| {
             problems.push(problem);
             None
         });
-        let mut found = match options.channel_files.is_empty() {
-            true => by_layout(dir, described.as_ref(), &mut problems)?,
-            false => by_patterns(dir, &options)?,
-        };
+        if !Manifest::is_named(dir) {
+            found = match options.channel_files.is_empty() {
+                true => by_layout(dir, described.as_ref(), &mut problems)?,
+                false => by_patterns(dir, &options)?,
+            };
+        }
         let declared = match (options.classes, &described) {
             (Some(classes), _) => Ok(Some(classes)),
-            (None, Some(described)) => classes_of(dir, described),
+            (None, Some(described)) => classes_of(&folder, described),
             (None, None) => Ok(None),
         };
         let classes = declared.unwrap_or_else(|problem| {
@@ -140,14 +157,16 @@ impl Dataset {
         });
         let channel_names = described.as_ref().map(channel_names).unwrap_or_default();
         if let Some(described) = &described {
-            found.warnings.extend(&dir.join(DESCRIPTION), unheeded(described));
+            found.warnings.extend(&folder.join(DESCRIPTION), unheeded(described));
         }
-        let (dir, align, split_file) = (dir.to_path_buf(), options.align, Split::file_of(dir));
+        let Found { cases, channel_files, parts, mut warnings } = found;
+        let (dir, align) = (folder, options.align);
+        let split_file = if parts.is_none() { Split::file_of(&dir) } else { None };
         if let Some(outside) = split_file.as_ref().filter(|file| !is_inside(file, &dir)) {
-            found.warnings.add(outside, Warning::new(OUTSIDE));
+            warnings.add(outside, Warning::new(OUTSIDE));
         }
-        let Found { cases, channel_files, warnings } = found;
-        let dataset = Dataset { dir, cases, classes, channel_names, channel_files, align, split_file, warnings };
+        let dataset =
+            Dataset { dir, cases, classes, channel_names, channel_files, align, split_file, parts, warnings };
         Ok((dataset, problems))
     }
 
@@ -254,9 +273,11 @@ pub struct Examined {
 }
 
 /// Cases of a folder.
+#[derive(Default)]
 struct Found {
     cases: Vec<Case>,
     channel_files: Vec<String>,
+    parts: Option<Parts>,
     warnings: Warnings,
 }
 
@@ -292,6 +313,15 @@ fn by_layout(dir: &Path, described: Option<&Value>, problems: &mut Vec<DataError
     Ok(found)
 }
 
+/// The cases of a table, and its folder.
+fn by_manifest(path: &Path, problems: &mut Vec<DataError>) -> Result<(PathBuf, Found), DataError> {
+    let manifest = Manifest::read(path)?;
+    let (folder, parts) = (manifest.folder().to_path_buf(), manifest.parts());
+    let (cases, problem) = manifest.cases();
+    problems.extend(problem);
+    Ok((folder, Found { cases, parts, ..Found::default() }))
+}
+
 /// The error of a folder that holds data sets of nnU-Net (`nnUNet_raw`).
 fn nnunet_parent(dir: &Path) -> Option<DataError> {
     let names = entries(dir).ok()?.into_iter().filter(|path| path.join("imagesTr").is_dir());
@@ -315,7 +345,7 @@ fn by_patterns(dir: &Path, options: &DatasetOptions) -> Result<Found, DataError>
         let (label, channels) = files.files().split_last().expect("a pattern for the label");
         Case { name, image: ImageFiles::of_channels(channels.to_vec()), label: label.clone() }
     });
-    Ok(Found { cases: cases.collect(), channel_files: options.channel_files.clone(), warnings })
+    Ok(Found { cases: cases.collect(), channel_files: options.channel_files.clone(), parts: None, warnings })
 }
 
 /// Cases of images and labels of equal names; the others are problems, with what is passed over where they are missing.
@@ -325,7 +355,7 @@ fn by_patterns(dir: &Path, options: &DatasetOptions) -> Result<Found, DataError>
 fn pair(images: &mut Folder, labels: &mut Folder, declared: usize, problems: &mut Vec<DataError>) -> Found {
     problems.append(&mut images.problems);
     problems.append(&mut labels.problems);
-    let mut found = Found { cases: Vec::new(), channel_files: Vec::new(), warnings: Warnings::default() };
+    let mut found = Found::default();
     let mut without_label = Vec::new();
     let mut left = std::mem::take(&mut labels.volumes);
     let mut volumes = BTreeMap::new();
@@ -471,9 +501,9 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
 /// As [`Folder::with_volumes`].
 pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
     let mut folder = Folder::with_volumes(dir)?;
-    let names: Vec<String> = folder.volumes.keys().cloned().collect();
-    let is_label = |name: &str| name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image));
-    folder.volumes.retain(|name, _| !is_label(name));
+    let of_image = |name: &String| name.strip_suffix(LABEL_SUFFIX).is_some_and(|i| folder.volumes.contains_key(i));
+    let labels: Vec<String> = folder.volumes.keys().filter(|name| of_image(name)).cloned().collect();
+    labels.iter().for_each(|label| drop(folder.volumes.remove(label)));
     Ok(folder)
 }
 
@@ -520,12 +550,12 @@ pub fn images_to_segment(
     Ok((grouped.cases, warnings))
 }
 
-/// The file name of what is made of an image of a case: the image's, as far as its format is written, but named after the case
-/// where channels have files of their own (`case_0000.nii.gz` gives `case.nii.gz`).
-pub fn output_name_of(case: &str, image: &ImageFiles) -> String {
+/// The file name of what is made of an image of a case: the image's, but named after the case where channels have files of their
+/// own (`case_0000.nii.gz` gives `case.nii.gz`).
+pub fn output_of_image(case: &str, image: &ImageFiles) -> String {
     let name = output_name(image.first());
     match case_of(&name) {
-        Some(stem) if case_name(stem) != case => format!("{case}{}", &name[stem.len()..]),
+        Some(stem) if case_name(stem) != case => output_name_of(case, image.first()),
         _ => name,
     }
 }

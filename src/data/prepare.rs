@@ -5,6 +5,7 @@
 //! the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so that all of them
 //! see the same input.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -245,6 +246,14 @@ impl Prepared {
         let mut label = LabelMap { voxels: reordering.apply(&label.voxels), grid };
         preparation.to_classes(path, &mut label)?;
         Ok(Prepared::from_channels(channels, preparation, fit).with_label(&label))
+    }
+
+    /// The intensities of one channel, x fastest.
+    pub fn channel(&self, channel: usize) -> Cow<'_, [f32]> {
+        match self.channels {
+            1 => Cow::Borrowed(&self.image),
+            channels => self.image.iter().skip(channel).step_by(channels).copied().collect(),
+        }
     }
 
     /// With a label on the grid of the image.

@@ -186,13 +186,13 @@ impl Split {
         [&mut self.train, &mut self.validation, &mut self.test].into_iter().for_each(change);
     }
 
-    fn sorted(mut self) -> Split {
+    pub(super) fn sorted(mut self) -> Split {
         self.each_part(|names| names.sort());
         self
     }
 }
 
-fn shuffle(names: &[String], seed: u64) -> Vec<String> {
+pub(super) fn shuffle(names: &[String], seed: u64) -> Vec<String> {
     let mut sorted = names.to_vec();
     sorted.sort();
     let order = Stream::new(seed, Purpose::Split, 0).permutation(sorted.len());

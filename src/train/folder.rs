@@ -52,7 +52,8 @@ pub(super) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), Train
     replace_file(path, contents.as_ref()).map_err(TrainError::io("write", path))
 }
 
-/// The run's split: the stored one when the run is resumed, else the data set's, else one drawn from the seed.
+/// The run's split: the stored one when the run is resumed, else the data set's (of a table: what its rows say), else one drawn
+/// from the seed.
 pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
@@ -60,6 +61,12 @@ pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<
         return Ok(Split::load(&stored, &names, None)?);
     }
     let seed = settings.config.seed;
+    if let Some(parts) = &dataset.parts {
+        return Ok(match settings.fold {
+            Some((i, k)) => parts.fold(&names, seed, i, k)?,
+            None => parts.split(&names, seed, settings.config.data.split)?,
+        });
+    }
     Ok(match (&dataset.split_file, settings.fold) {
         (Some(given), fold) => Split::load(given, &names, fold.map(|(i, _)| i))?,
         (None, Some((i, k))) => Split::fold(&names, seed, i, k)?,

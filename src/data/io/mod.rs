@@ -27,11 +27,12 @@ mod read;
 pub mod scalar;
 mod write;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
-pub use format::{case_of, check_output, files_written, is_series, output_name};
+pub use format::{case_of, check_output, files_written, is_series, output_name, output_name_of};
 pub use header::{Header, MOST_CHANNELS};
 pub use read::{check_channels, check_volume, label_values, read_header, read_label_map, read_volume, read_volumes};
 pub use scalar::{Scalar, Scaling};
@@ -53,6 +54,11 @@ static FORMATS: [&dyn Format; 3] = [&nifti::Nifti, &metaimage::MetaImage, &dicom
 /// The name of a file or folder.
 pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Where a symbolic link points, if the path is one and nothing is there.
+pub(crate) fn missing_link(path: &Path) -> Option<PathBuf> {
+    std::fs::read_link(path).ok().filter(|_| std::fs::metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound))
 }
 
 /// The entries of a folder, sorted: the system lists them in any order, and messages should not depend on it.

@@ -3,7 +3,7 @@
 use super::{Progress, Run};
 use crate::data::dataset::case_name;
 use crate::data::io::case_of;
-use crate::data::{Case, output_name_of};
+use crate::data::{Case, output_of_image};
 use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
@@ -41,7 +41,7 @@ impl<P: Progress> Run<'_, P> {
         let preparation = self.preprocessing.preparation(self.network.in_channels, self.network.classes);
         for case in cases {
             self.go_on()?;
-            let output = predictions.join(output_name_of(&case.name, &case.image));
+            let output = predictions.join(output_of_image(&case.name, &case.image));
             let mut ended = None;
             let asking = asking(|| self.go_on(), &mut ended);
             let options = SegmentOptions::default();
@@ -61,7 +61,7 @@ impl<P: Progress> Run<'_, P> {
 
     fn test_files(&self, cases: &[Case]) -> Vec<CaseFiles> {
         let files = |case: &Case| {
-            let name = output_name_of(&case.name, &case.image);
+            let name = output_of_image(&case.name, &case.image);
             let prediction = self.settings.out.join("test").join("predictions").join(&name);
             let case_name = case_name(case_of(&name).unwrap_or(&name));
             CaseFiles {
