@@ -8,7 +8,7 @@ use vnet_engine::graph::{Graph, Initial, Lowering, gradients};
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
 use vnet_engine::nn::loss::{CrossEntropy, Dice};
 use vnet_engine::nn::vnet::VNet;
-use vnet_engine::nn::{InferenceGraph, Kept, Loss, Network, TrainingGraph, initialise};
+use vnet_engine::nn::{Activation, InferenceGraph, Kept, Loss, LossInputs, Network, TrainingGraph, initialise};
 use vnet_engine::ops::{Conv3d, GRADIENT_OPS, Prelu};
 use vnet_engine::plan::{Lifetime, Plan, PlanError, PlannedDispatch, Request, assign_slots, lower_bound, plan};
 use vnet_engine::tensor::layout::ParameterLayout;
@@ -189,7 +189,8 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
     graph.set_initial(weight, Initial::of_head);
     let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
-    let loss = CrossEntropy { weighted: false }.append(&mut graph, logits, labels).expect("the shapes belong together");
+    let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+    let loss = CrossEntropy { weighted: false }.append(&mut graph, inputs).expect("the shapes belong together");
     let forward = graph.nodes().len();
     let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
     let gradients = gradients(&mut graph, loss, &parameters, 1.0, GRADIENT_OPS).expect("gradients");

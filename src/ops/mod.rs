@@ -1,5 +1,6 @@
 //! The operations, one module each: shape rule, gradient, dispatches, f64 definition and test cases.
 
+mod activation;
 mod add;
 pub mod case;
 mod channel_sum;
@@ -13,9 +14,11 @@ pub mod loss;
 mod pad_crop;
 mod prelu;
 pub(crate) mod rows;
+mod sigmoid;
 mod softmax;
 mod tile_channels;
 
+pub use activation::Activation;
 pub use add::Add;
 pub use channel_sum::{ChannelSum, share_channel_sums};
 pub use concat::{ConcatChannels, SliceChannels};
@@ -25,6 +28,7 @@ pub use fill::Fill;
 pub use loss::{CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
 pub use pad_crop::PadCrop;
 pub use prelu::{Prelu, PreluGrad};
+pub use sigmoid::{Sigmoid, SigmoidGrad};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
 
@@ -45,6 +49,7 @@ pub fn cases() -> Vec<Case> {
         tile_channels::cases(),
         concat::cases(),
         softmax::cases(),
+        sigmoid::cases(),
         loss::cases(),
         pad_crop::cases(),
         conv3d::cases(),

@@ -1,4 +1,4 @@
-use super::{Loss, Losses, labelled, labelled_inputs};
+use super::{Loss, LossInputs, Losses, labelled, labelled_inputs};
 use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
 use crate::ops::case::{Bound, Case, Draw};
@@ -43,9 +43,9 @@ pub(super) const WEIGHTED_CROSS_ENTROPY: Entry<Losses> =
     Entry { name: "weighted_cross_entropy", build: |_| Arc::new(CrossEntropy { weighted: true }), ..CROSS_ENTROPY };
 
 impl Loss for CrossEntropy {
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
         graph.set_scope("loss.cross_entropy");
-        graph.add(CrossEntropyLoss { weighted: self.weighted }, &[logits, labels])
+        graph.add(CrossEntropyLoss { weighted: self.weighted }, &[inputs.logits, inputs.labels])
     }
 }
 

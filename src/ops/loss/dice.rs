@@ -1,7 +1,6 @@
-use super::{Loss, Losses, labelled, labelled_inputs};
+use super::{Loss, LossInputs, Losses, labelled, labelled_inputs};
 use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
-use crate::ops::Softmax;
 use crate::ops::case::{Bound, Case, Draw};
 use crate::ops::rows::{Columns, Rows, emit_sums};
 use crate::registry::Entry;
@@ -31,11 +30,10 @@ pub(super) const DICE: Entry<Losses> =
     Entry { name: "dice", hyperparameters: &[], build: |_| Arc::new(Dice), variants: &[] };
 
 impl Loss for Dice {
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
-        graph.set_scope("softmax");
-        let probabilities = graph.add(Softmax, &[logits])?;
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
+        let probabilities = inputs.activation.append(graph, inputs.logits)?;
         graph.set_scope("loss.dice");
-        graph.add(SoftDiceLoss, &[probabilities, labels])
+        graph.add(SoftDiceLoss, &[probabilities, inputs.labels])
     }
 }
 

@@ -10,7 +10,7 @@ mod dice;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, CrossEntropyLoss};
 pub use dice::{DICE_EPSILON, Dice, SoftDiceGrad, SoftDiceLoss};
 
-use super::Add;
+use super::{Activation, Add};
 use super::case::Case;
 use crate::graph::{Graph, Lowering};
 use crate::registry::{Entry, Registry};
@@ -20,11 +20,27 @@ use std::sync::Arc;
 
 /// A loss. One of another crate goes to the trainer as it is (`TrainerSettings::loss`).
 pub trait Loss: Debug + Send + Sync {
-    /// Appends the loss `[1]` of logits `[N, D, H, W, K]` and labels `[N, D, H, W]`.
+    /// Appends the loss `[1]`.
     ///
     /// # Errors
-    /// [`ShapeError`] when the two do not belong together.
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError>;
+    /// [`ShapeError`] when the inputs do not belong together, or the loss is not [defined](Loss::is_defined) for them.
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError>;
+
+    /// Whether the loss is defined for networks of this activation: for classes only, where it says nothing else.
+    fn is_defined(&self, activation: Activation) -> bool {
+        activation == Activation::Softmax
+    }
+}
+
+/// What a loss compares.
+#[derive(Debug, Clone, Copy)]
+pub struct LossInputs {
+    /// Logits `[N, D, H, W, K]`.
+    pub logits: ValueId,
+    /// Labels `u32 [N, D, H, W]`, as the activation says. Voxels that these mark as ignored have no say in a loss.
+    pub labels: ValueId,
+    /// What the logits stand for.
+    pub activation: Activation,
 }
 
 /// The table of losses that a configuration can choose.
@@ -57,9 +73,9 @@ pub(super) fn cases() -> Vec<Case> {
 pub struct DiceCrossEntropy;
 
 impl Loss for DiceCrossEntropy {
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
         let cross_entropy = CrossEntropy { weighted: false };
-        let terms = [Dice.append(graph, logits, labels)?, cross_entropy.append(graph, logits, labels)?];
+        let terms = [Dice.append(graph, inputs)?, cross_entropy.append(graph, inputs)?];
         graph.set_scope("loss.sum");
         graph.add(Add, &terms)
     }
@@ -91,7 +107,8 @@ mod tests {
             let mut graph = Graph::new();
             let logits = graph.input("logits", TensorSpec::f32([2, 2, 3, 5, 3]));
             let labels = graph.input("labels", TensorSpec::u32([2, 2, 3, 5]));
-            let loss = loss.append(&mut graph, logits, labels).expect(name);
+            let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+            let loss = loss.append(&mut graph, inputs).expect(name);
             assert_eq!(*graph.spec(loss), TensorSpec::f32([1]), "{name}");
             assert!(graph.nodes().iter().all(|node| !node.name.is_empty()), "{name} names its nodes");
         }
