@@ -32,7 +32,7 @@ pub struct PlanArguments {
     force: bool,
     /// Values of a class in the label maps
     ///
-    /// For example --set data.labels.prostate=255. May be repeated.
+    /// For example --set data.labels.prostate=255; also data.ignore, data.regions and data.regions_order. May be repeated.
     #[arg(long = "set", value_name = "data.labels.NAME=VALUE", help_heading = RARE)]
     settings: Vec<String>,
 }
@@ -44,7 +44,7 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     }
     let settings = Setting::parse_all(&arguments.settings);
     if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_labels(setting)) {
-        return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE only")));
+        return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE, data.ignore and data.regions only")));
     }
     let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
     tell_warnings(&warnings);
@@ -56,16 +56,16 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
 
 /// Whether a plan must know the setting: it says what the label values mean.
 fn is_of_labels(setting: &Setting) -> bool {
-    setting.key().is_some_and(|key| key.starts_with("data.labels"))
+    setting.key().is_some_and(|key| ["data.labels", "data.ignore", "data.regions"].iter().any(|of| key.starts_with(of)))
 }
 
 fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
     let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_labels(setting)).cloned().collect();
-    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
+    let labels = Config::load(Preset::Small, None, &of_data)?.data.classes()?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
+    Dataset::open_as(data, labels.as_ref()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, &labels, minutes, |text| tell!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, labels.as_ref(), minutes, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.

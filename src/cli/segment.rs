@@ -41,16 +41,16 @@ pub struct SegmentArguments {
     /// With --probabilities an output exists when all its probabilities do.
     #[arg(long = "continue", conflicts_with = "force")]
     go_on: bool,
-    /// Keep only the largest component of each class
+    /// Keep only the largest component of each class or region
     #[arg(long)]
     largest_component: bool,
-    /// Fill the holes of each class
+    /// Fill the holes of each class or region
     #[arg(long)]
     fill_holes: bool,
     /// Average over eight mirror images (eight times slower)
     #[arg(long)]
     tta: bool,
-    /// Also write a probability volume per foreground class
+    /// Also write a probability volume per foreground class or region
     #[arg(long, help_heading = RARE)]
     probabilities: bool,
     /// Print one JSON document
@@ -63,7 +63,7 @@ pub struct SegmentArguments {
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let (models, preprocessing) = read_models(&arguments.models)?;
     let (channels, classes) = (models[0].network.in_channels, models[0].network.classes);
-    let batch = Batch::of(arguments, classes)?;
+    let batch = Batch::of(arguments, preprocessing.foreground_names(classes).len())?;
     let mut told = Told { is_folder: batch.is_folder, warnings: batch.warnings.clone(), ..Told::default() };
     batch.check_outputs(arguments)?;
     let preparation = preprocessing.preparation(channels, classes);
@@ -122,7 +122,7 @@ struct Told<'a> {
 
 impl Batch {
     /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
-    fn of(arguments: &SegmentArguments, classes: usize) -> Result<Self> {
+    fn of(arguments: &SegmentArguments, targets: usize) -> Result<Self> {
         let (input, output) = (&arguments.input, &arguments.output);
         let is_folder = input.is_dir() && !is_series(input);
         let mut warnings = Warnings::default();
@@ -141,7 +141,7 @@ impl Batch {
         let job = |input: ImageFiles| {
             let to =
                 if is_folder || output.is_dir() { output.join(output_name(input.first())) } else { output.clone() };
-            let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
+            let probabilities = (1..=targets).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
             Job { input, output: to, probabilities, written }
@@ -342,6 +342,11 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
         let with = model_path(&paths[0]).display().to_string();
         if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
             return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));
+        }
+        let activations = |model: &Model| model.network.activation.name();
+        if let Some(expected) = models.first().map(activations).filter(|first| *first != activations(&model)) {
+            let found = activations(&model);
+            return refused(format!("its outputs are {found}, those of {with} {expected}; averaged models need the same"));
         }
         if let Some(difference) = first.get_or_insert_with(|| found.clone()).difference(&found) {
             return refused(format!("preprocessing differs from {with}: {difference}"));

@@ -3,9 +3,12 @@
 use crate::data::description::description;
 use crate::data::volume::position_of;
 use crate::data::{
-    Case, DataError, Dataset, Intensities, Normalisation, Preparation, Reorientation, io, read_case_label,
+    Case, Classes, DataError, Dataset, IGNORED, Intensities, Normalisation, Preparation, Reorientation, io, read_case_label,
 };
 use crate::metrics::percentile;
+use crate::nn::{Activation, Network};
+use crate::train::Config;
+use crate::train::config::activation;
 use std::path::Path;
 
 /// What a case is like, in the orientation nearest to RAS.
@@ -36,8 +39,10 @@ pub struct CaseFacts {
 pub struct Fingerprint {
     /// The cases, in their order.
     pub cases: Vec<CaseFacts>,
-    /// Number of classes, background included.
+    /// Outputs of a network: classes, background included, or regions.
     pub classes: usize,
+    /// What these are.
+    pub activation: Activation,
     /// What `dataset.json` says the images are, e.g. `CT`.
     pub modality: Option<String>,
 }
@@ -47,11 +52,16 @@ impl Fingerprint {
     ///
     /// # Errors
     /// [`DataError`] that names the file.
-    pub fn of(dataset: &Dataset, classes: usize) -> Result<Self, DataError> {
-        let preparation =
-            Preparation { classes, labels: dataset.classes.clone(), ..Preparation::native(Normalisation::None) };
+    pub fn of(dataset: &Dataset, of: &Classes) -> Result<Self, DataError> {
+        let (classes, labels) = (of.outputs(), dataset.classes_as(of).cloned());
+        let preparation = Preparation { classes, labels, ..Preparation::native(Normalisation::None) };
         let cases = dataset.cases.iter().map(|case| CaseFacts::of(case, &preparation)).collect::<Result<_, _>>()?;
-        Ok(Self { cases, classes, modality: modality(&dataset.dir)? })
+        Ok(Self { cases, classes, activation: activation(of), modality: modality(&dataset.dir)? })
+    }
+
+    /// The network of a configuration for these outputs.
+    pub fn network(&self, config: &Config) -> Network {
+        config.network(1, self.classes).with_activation(self.activation)
     }
 
     /// Percentile (0 to 100) over the cases, by linear interpolation; 0 without cases.
@@ -85,8 +95,9 @@ impl CaseFacts {
         let voxels = reorientation.apply(&image.voxels);
         let labels = reorientation.apply(&label.voxels);
         let intensities = &Intensities::of_channels(&voxels, 1)[0];
-        let mut counts = vec![0usize; preparation.classes];
-        labels.iter().for_each(|&class| counts[usize::from(class)] += 1);
+        let classes = preparation.labels.as_ref().map_or(preparation.classes, Classes::count);
+        let mut counts = vec![0usize; classes];
+        labels.iter().filter(|class| **class != IGNORED).for_each(|&class| counts[usize::from(class)] += 1);
         let voxel: f64 = grid.spacing.iter().product();
         let nonzero = bounding_box(grid.extents, |at| voxels[at] != 0.0);
         let inside = |[first, last]: [usize; 2]| last - first + 1;
@@ -99,8 +110,8 @@ impl CaseFacts {
             low: f64::from(intensities.quantiles[1]),
             mean: f64::from(intensities.mean),
             class_mm3: counts.iter().map(|&count| count as f64 * voxel).collect(),
-            foreground: of_all(labels.len() - counts[0]),
-            labelled: bounding_box(grid.extents, |at| labels[at] != 0),
+            foreground: of_all(counts[1..].iter().sum()),
+            labelled: bounding_box(grid.extents, |at| ![0, IGNORED].contains(&labels[at])),
         })
     }
 }

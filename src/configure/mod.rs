@@ -18,10 +18,9 @@ pub use fingerprint::{CaseFacts, Fingerprint};
 pub use probe::{Measured, Nominal};
 pub use rules::{Budget, Design, Reason, design};
 
-use crate::data::{Dataset, Examined, Warnings};
+use crate::data::{Classes, Dataset, Examined, Warnings};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
-use crate::train::config::Labels;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +36,7 @@ pub struct Plan {
 /// Measures a data set and a device, and chooses a configuration that trains in about `minutes` minutes, by default
 /// [`Nominal::minutes`] of the device.
 ///
-/// `labels` are the classes, if the data set does not declare them; the plan repeats them. `noted` is called with what is
+/// `labels` are what the user says of label values, if the data set does not say it; the plan repeats it. `noted` is called with what is
 /// being done.
 ///
 /// # Errors
@@ -45,18 +44,17 @@ pub struct Plan {
 pub fn plan(
     gpu: &Arc<Gpu>,
     data: &Path,
-    labels: &Labels,
+    labels: Option<&Classes>,
     minutes: Option<f64>,
     mut noted: impl FnMut(&str),
 ) -> Result<Plan, TrainError> {
-    let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(data, labels.0.as_ref())?;
-    let classes = classes.count();
+    let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(data, labels)?;
     noted(&format!("measuring {} cases", dataset.cases.len()));
-    let fingerprint = Fingerprint::of(&dataset, classes)?;
+    let fingerprint = Fingerprint::of(&dataset, &classes)?;
     let nominal = Nominal::of(gpu.description());
     let budget = Budget { minutes: minutes.unwrap_or(nominal.minutes), memory: gpu.memory_budget(), nominal };
     let mut design = design(&fingerprint, &budget, gpu.target())?;
-    design.config.data.labels = Labels(dataset.classes.clone());
+    design.config.data.declare(dataset.classes.as_ref());
     noted("timing steps and predictions for a few seconds");
     let measured = Measured::of(gpu, &design, &dataset, &fingerprint)?;
     design.set_length(&measured, &budget);

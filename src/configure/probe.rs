@@ -72,7 +72,7 @@ impl Measured {
         // A CT window would need all volumes first, and takes no time in a step.
         config.data.normalisation = Normalisation::ZScoreAll.into();
         let [x, y, z] = design.patch;
-        let (network, trainer_settings) = (config.network(1, facts.classes), config.trainer_settings());
+        let (network, trainer_settings) = (facts.network(&config), config.trainer_settings());
         let forecast = Forecast::new(&network, &trainer_settings, [z, y, x], gpu.target())?;
         let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         trainer.initialise(config.seed, config.network.head_gain);

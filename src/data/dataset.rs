@@ -74,10 +74,11 @@ impl Dataset {
     /// # Errors
     /// The problem, or all of both as [`DataError::Many`].
     pub fn open_checked(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Examined), DataError> {
-        let (dataset, mut problems) = Dataset::survey(dir, classes)?;
+        let (mut dataset, mut problems) = Dataset::survey(dir, classes)?;
         let mut examined = dataset.examine();
         problems.append(&mut examined.problems);
         DataError::one_or_many(dir, problems)?;
+        dataset.classes = dataset.classes_as(&examined.classes).cloned();
         Ok((dataset, examined))
     }
 
@@ -114,12 +115,18 @@ impl Dataset {
         for [second, _] in layouts {
             warnings.add(second, Warning::with(SECOND, images.dir.display().to_string()));
         }
-        let declared = classes.map_or_else(|| declared_classes(dir), |classes| Ok(Some(classes.clone())));
+        let declared = declared_in(dir, classes);
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
         });
         Ok((Dataset { dir: dir.to_path_buf(), cases, classes, warnings }, problems))
+    }
+
+    /// The classes, where more must be known of them than their number: those that are declared, or `examined` ones
+    /// ([`Examined::classes`]) of a data set in which some values are ignored.
+    pub fn classes_as<'a>(&'a self, examined: &'a Classes) -> Option<&'a Classes> {
+        self.classes.as_ref().map(|declared| if declared.are_unknown() { examined } else { declared })
     }
 
     /// Names of the cases, in order.
@@ -290,9 +297,25 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedC
     found
 }
 
+/// The classes that are given, else those of `dataset.json`, without the values that are given as ignored.
+fn declared_in(dir: &Path, given: Option<&Classes>) -> Result<Option<Classes>, DataError> {
+    let Some(given) = given.filter(|given| !given.are_unknown()) else {
+        let ignored = given.map(Classes::ignored).unwrap_or_default();
+        let declared = declared_classes(dir)?.unwrap_or_else(|| Classes::unknown_but(&[]));
+        let wrong = |problem| DataError::unusable(&dir.join("dataset.json"), format!("data.ignore: {problem}"));
+        let declared = declared.ignoring(ignored).map_err(wrong)?;
+        return Ok(Some(declared).filter(|classes| !classes.are_unknown() || !classes.ignored().is_empty()));
+    };
+    Ok(Some(given.clone()))
+}
+
 /// The first voxel of a label map whose value no class has, as a problem.
 fn undeclared(path: &Path, values: &[(u16, usize)], grid: &Grid, classes: &Classes) -> Option<DataError> {
-    let strangers = values.iter().filter(|(value, _)| classes.class_of(*value).is_none());
+    if classes.are_unknown() {
+        return None;
+    }
+    let known = |value: u16| classes.class_of(value).is_some() || classes.ignored().contains(&value);
+    let strangers = values.iter().filter(|(value, _)| !known(*value));
     let &(value, at) = strangers.min_by_key(|(_, at)| *at)?;
     Some(classes.undeclared(path, value, position_of(at, grid.extents)))
 }

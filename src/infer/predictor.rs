@@ -45,8 +45,9 @@ pub enum InferError {
     NoModel,
     /// Models whose probabilities cannot be averaged.
     #[error(
-        "models of {} input channels and {} classes, and of {} and {}, cannot be averaged",
-        .first.in_channels, .first.classes, .other.in_channels, .other.classes
+        "models of {} input channels and {} outputs ({}), and of {} and {} ({}), cannot be averaged",
+        .first.in_channels, .first.classes, .first.activation.name(), .other.in_channels, .other.classes,
+        .other.activation.name()
     )]
     Unlike {
         /// Network of the first model.
@@ -128,7 +129,8 @@ impl Predictor {
     pub fn ensemble(gpu: &Arc<Gpu>, models: &[Model], patch: [usize; 3]) -> Result<Self, InferError> {
         let first = &models.first().ok_or(InferError::NoModel)?.network;
         let networks = by_network(models);
-        let unlike = |network: &Network| (network.in_channels, network.classes) != (first.in_channels, first.classes);
+        let outputs = |network: &Network| (network.in_channels, network.classes, network.activation);
+        let unlike = |network: &Network| outputs(network) != outputs(first);
         if let Some((other, _)) = networks.iter().find(|(network, _)| unlike(network)) {
             return Err(InferError::Unlike { first: Box::new(first.clone()), other: Box::new((*other).clone()) });
         }

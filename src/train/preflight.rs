@@ -2,7 +2,7 @@
 
 use super::folder::{choose_split, refuse_used};
 use super::run::initial_model;
-use super::{ConfigError, RunSettings, TrainError, checkpoint, choose_patch};
+use super::{RunSettings, TrainError, checkpoint, choose_patch};
 use crate::data::{Classes, Dataset, Split, Warnings};
 use crate::nn::Network;
 use std::path::Path;
@@ -59,13 +59,14 @@ pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
 ///
 /// # Errors
 /// All problems of these.
-pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: usize) -> Result<Preflight, Vec<TrainError>> {
+pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: &Classes) -> Result<Preflight, Vec<TrainError>> {
     let mut problems = Vec::new();
     let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
-    let network = settings.config.network(1, classes);
-    let valid = network.validate();
+    let valid = settings.config.network_of(1, classes);
     let is_valid = valid.is_ok();
-    note(valid.map_err(|error| ConfigError::from(error).into()));
+    // An invalid one still has a divisor.
+    let network = valid.as_ref().map_or_else(|_| settings.config.network(1, classes.outputs()), Network::clone);
+    note(valid.map(drop).map_err(TrainError::from));
     note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));

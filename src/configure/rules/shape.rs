@@ -190,7 +190,7 @@ impl Search<'_> {
 
     fn seconds_per_voxel(&self, shape: &Shape) -> Result<f64, TrainError> {
         let edge = COARSEST * shape.divisor();
-        let graph = InferenceGraph::new(&shape.network(self.fingerprint.classes), 1, [edge; 3])?;
+        let graph = InferenceGraph::new(&shape.network(self.fingerprint), 1, [edge; 3])?;
         let forward: u64 = graph.layers.iter().map(|layer| layer.flops).sum();
         // The gradients of inputs and of weights each cost as much as the forward pass.
         Ok(3.0 * forward as f64 / edge.pow(3) as f64 / self.budget.nominal.flops_per_second(shape.base))
@@ -205,7 +205,7 @@ impl Search<'_> {
         let mut config = Preset::Small.config();
         shape.apply(&mut config);
         let [x, y, z] = shape.patch;
-        let network = shape.network(self.fingerprint.classes);
+        let network = shape.network(self.fingerprint);
         match Forecast::new(&network, &config.trainer_settings(), [z, y, x], self.target) {
             Ok(forecast) => shape.memory = forecast.total(),
             Err(TrainError::Plan(_) | TrainError::Infer(_)) => return Ok(Some(Limit::Memory)),
@@ -220,7 +220,7 @@ impl Search<'_> {
         let median = self.fingerprint.median_extents(spacing.mm);
         let smallest = VNet { base: BASES[2], encoder: vec![1, 2], decoder: vec![1] };
         let [x, y, z] = rounded(median, 2);
-        let needed = Network::new(1, self.fingerprint.classes, smallest);
+        let needed = Network::new(1, self.fingerprint.classes, smallest).with_activation(self.fingerprint.activation);
         let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
         let ways =
             "no patch of a network with base 4 fits; give a larger --memory-budget or another --device".to_owned();
@@ -250,10 +250,10 @@ impl Shape {
         self.voxels() as f64 >= COVERED * self.median.iter().product::<usize>() as f64
     }
 
-    fn network(&self, classes: usize) -> Network {
+    fn network(&self, fingerprint: &Fingerprint) -> Network {
         let mut config = Preset::Small.config();
         self.apply(&mut config);
-        config.network(1, classes)
+        fingerprint.network(&config)
     }
 
     /// Shortens the axis that is longest in mm by one divisor; false if none can be shorter.

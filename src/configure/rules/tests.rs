@@ -3,11 +3,10 @@ use super::shape::{coarser, levels};
 use super::*;
 use crate::configure::CaseFacts;
 use crate::configure::document::Heading;
-use crate::data::{Classes, Normalisation, Sampling, TargetSpacing};
+use crate::data::{Classes, Normalisation, Region, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;
 use crate::train::Forecast;
-use crate::train::config::Labels;
 use std::path::Path;
 
 fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
@@ -25,7 +24,7 @@ fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
 }
 
 fn data_set(cases: Vec<CaseFacts>) -> Fingerprint {
-    Fingerprint { cases, classes: 3, modality: None }
+    Fingerprint { cases, classes: 3, activation: crate::nn::Activation::Softmax, modality: None }
 }
 
 /// Like Decathlon's hippocampus, and like PROMISE12 at half resolution.
@@ -210,15 +209,15 @@ fn steps_validations_and_test_are_within_the_budget() {
 }
 
 fn document(step_seconds: f64) -> (String, Design) {
-    document_of(step_seconds, &Labels::default())
+    document_of(step_seconds, None)
 }
 
-fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
+fn document_of(step_seconds: f64, labels: Option<&Classes>) -> (String, Design) {
     let (data, budget) = (prostates(), budget(15.0, 1.0, 8 << 30));
     let mut design = chosen(&data, &budget);
     let measured = measured(step_seconds);
     design.set_length(&measured, &budget);
-    design.config.data.labels = labels.clone();
+    design.config.data.declare(labels);
     let device = AdapterDescription {
         name: "a device".to_owned(),
         driver: "a driver".to_owned(),
@@ -264,11 +263,18 @@ fn every_key_has_its_reason_and_the_file_is_the_configuration() {
 fn classes_that_were_given_are_in_the_plan() {
     let entries = [("left lung", vec![2035]), ("a.b", vec![2, 3])];
     let classes = Classes::new(entries.map(|(name, values)| (name.to_owned(), values))).expect("classes");
-    let (text, design) = document_of(0.7, &Labels(Some(classes.clone())));
+    let (text, design) = document_of(0.7, Some(&classes));
     assert!(text.contains("\n[data.labels]\n# as given"), "{text}");
     let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
     assert_eq!(read, design.config);
     assert_eq!(read.data.labels.0, Some(classes));
+    let region = |name: &str, values: &[u16]| Region { name: name.to_owned(), values: values.to_vec() };
+    let regions = vec![region("whole", &[1, 3]), region("core", &[3])];
+    let classes = Classes::of_regions(0, regions).and_then(|classes| classes.ignoring(&[4])).expect("regions");
+    let (text, design) = document_of(0.7, Some(&classes));
+    let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
+    assert_eq!(read, design.config);
+    assert_eq!(read.data.classes().expect("valid"), Some(classes));
 }
 
 #[test]

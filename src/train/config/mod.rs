@@ -4,12 +4,14 @@
 //! |---|---|
 //! | this one | the tables and their keys, and what follows from them for the trainer and the loader |
 //! | `value` | types of values that TOML does not have |
+//! | `labels` | what the keys of label values say together |
 //! | `preset` | the configurations to start from |
 //! | `ranges` | what each key takes beyond its type |
 //! | `resolve` | values that are chosen from the data |
 //! | `load`, `setting` | preset, TOML file and `--set key=value`, in this order, to a [`Config`] or to all mistakes |
 
 mod error;
+mod labels;
 mod load;
 mod nearest;
 mod preset;
@@ -28,11 +30,12 @@ pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
+use crate::data::classes::{NamedValues, Values};
 use crate::data::{
-    CacheBudget, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
+    CacheBudget, Classes, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
-use crate::nn::{Architecture, Architectures, Losses, Network};
+use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
 use crate::registry::{Choice, Hyperparameters, Kind};
 use serde::{Deserialize, Serialize};
@@ -100,9 +103,19 @@ pub struct DataConfig {
     /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are read again for each
     /// sample and each validation.
     pub cache: ByteSize,
+    /// Label values of voxels that have no say in loss, sampling, statistics and scores: one, or a list. They come to those
+    /// that `dataset.json` names `ignore`.
+    pub ignore: Values,
+    /// The order in which regions are painted when label maps are written, later ones over earlier ones: the first value of
+    /// each region. Empty: regions of more values first.
+    pub regions_order: Vec<u16>,
     /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
     /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
     pub labels: Labels,
+    /// `[data.regions]`: regions by name, which are learnt in place of the classes and may overlap, with the value or the list
+    /// of values of each, e.g. `core = [2, 3]`. Where the region is found its first value is written. Without `[data.labels]`
+    /// each value is a class. Empty: those of `dataset.json`, if it has any.
+    pub regions: NamedValues,
 }
 
 /// `[training]`
@@ -217,6 +230,14 @@ pub enum Reaction {
     Stop,
 }
 
+/// What is expected of a loss with regions.
+const LOSS_OF_REGIONS: &str = "a loss that is defined for regions: dice or dice_cross_entropy";
+
+/// What the outputs of a network are that learns these classes, or their regions.
+pub fn activation(classes: &Classes) -> Activation {
+    if classes.regions().is_empty() { Activation::Softmax } else { Activation::Sigmoid }
+}
+
 impl Config {
     /// The configuration as a TOML document.
     pub fn to_toml(&self) -> String {
@@ -239,11 +260,34 @@ impl Config {
         Network::of(channels, classes, self.network.architecture.build())
     }
 
+    /// The network for images of this number of channels and for what is learnt of these classes: themselves, or their
+    /// regions.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it cannot be built, or its loss is not defined for regions.
+    pub fn network_of(&self, channels: usize, classes: &Classes) -> Result<Network, ConfigError> {
+        let network = self.network(channels, classes.outputs()).with_activation(activation(classes));
+        network.validate()?;
+        if !self.training.loss.build().is_defined(network.activation) {
+            return Err(ConfigError::Value {
+                origin: "configuration".to_owned(),
+                key: "training.loss".to_owned(),
+                expected: LOSS_OF_REGIONS.to_owned(),
+                found: format!("{:?}", self.training.loss.kind.name()),
+            });
+        }
+        Ok(network)
+    }
+
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first
     /// ([`Config::resolved`]).
+    ///
+    /// # Panics
+    /// When the keys of label values contradict each other: [`DataConfig::classes`] says so.
     pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, labels, spacing, interpolation, canonical, .. } = self.data.clone();
-        let (intensities, labels) = (ct_window.map(CtWindow::fixed), labels.0);
+        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data.clone();
+        let intensities = ct_window.map(CtWindow::fixed);
+        let labels = self.data.classes().expect("label values were checked");
         Preparation { normalisation, intensities, spacing, interpolation, patch, channels, classes, labels, canonical }
     }
 

@@ -1,12 +1,12 @@
 //! Values that are chosen from the data.
 
-use super::{AutoOr, Config, Labels};
+use super::{AutoOr, Config};
 use crate::data::io::read_header;
 use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, Reorientation, Resampling};
 use crate::train::TrainError;
 
 impl Config {
-    /// The effective configuration: with this patch, these classes, and the CT window of the training cases where it is
+    /// The effective configuration: with this patch, these classes (with the values that are ignored, and regions), and the CT window of the training cases where it is
     /// automatic.
     ///
     /// # Errors
@@ -14,7 +14,8 @@ impl Config {
     pub fn resolved(&self, patch: [usize; 3], classes: Option<&Classes>, training: &[Case]) -> Result<Self, DataError> {
         let mut config = self.clone();
         let data = &mut config.data;
-        (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
+        data.patch = AutoOr::Fixed(patch);
+        data.declare(classes);
         let windowed = |channel| *data.normalisation.of(channel) == Normalisation::CtWindow;
         if windowed(0) && *data.ct_window.of(0) == AutoOr::AUTO {
             data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?).into();

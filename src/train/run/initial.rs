@@ -2,7 +2,7 @@
 
 use super::{Progress, RunSettings};
 use crate::nn::model::{initial_arena, parameter_shapes, tensors_from_arena};
-use crate::nn::{Model, ModelError, Network};
+use crate::nn::{Activation, Model, ModelError, Network};
 use crate::train::{TrainError, Trainer};
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 #[derive(Debug)]
 pub(in crate::train) struct Initial {
     model: Model,
-    /// Classes of the model, if they are not those of the training. The head then starts anew.
+    /// Outputs of the model, if they are not those of the training. The head then starts anew.
     pub(in crate::train) other_classes: Option<usize>,
 }
 
@@ -21,7 +21,8 @@ pub(in crate::train) struct Initial {
 /// with another number of classes.
 pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<Initial, TrainError> {
     let model = Model::read(path)?;
-    let other_classes = (model.network.classes != network.classes).then_some(model.network.classes);
+    let outputs = |network: &Network| (network.classes, network.activation);
+    let other_classes = (outputs(&model.network) != outputs(network)).then_some(model.network.classes);
     let matters = |name: &str| other_classes.is_none() || !HEAD.contains(&name);
     let expected = parameter_shapes(network);
     let wrong = |name: &str, expected: String, found: String| {
@@ -38,6 +39,14 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
     match model.tensors.iter().find(|(name, _)| !expected.contains_key(*name)) {
         Some((name, t)) => wrong(name, "no such tensor in this training".to_owned(), format!("F32 {:?}", t.shape)),
         None => Ok(Initial { model, other_classes }),
+    }
+}
+
+/// What the outputs of a network are called.
+fn outputs_of(network: &Network) -> &'static str {
+    match network.activation {
+        Activation::Softmax => "classes",
+        Activation::Sigmoid => "regions",
     }
 }
 
@@ -61,9 +70,11 @@ pub(super) fn initial_parameters<P: Progress>(
         model.tensors.insert(name.to_owned(), tensor);
     }
     let text = format!(
-        "all parameters of {} but the head, which starts anew: {} classes instead of {classes}",
+        "all parameters of {} but the head, which starts anew: {} {} instead of {classes}{}",
         path.display(),
-        network.classes
+        network.classes,
+        outputs_of(network),
+        if network.activation == model.network.activation { "" } else { " outputs of another kind" }
     );
     progress.note(&format!("--init: {text}"));
     Ok((model.to_arena(graph, layout), Some(text)))

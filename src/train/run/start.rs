@@ -13,7 +13,7 @@ use crate::train::kernels::choose_kernels;
 use crate::train::lock::RunLock;
 use crate::train::log::{Board, Log};
 use crate::train::profiler::StepProfiler;
-use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
+use crate::train::{Config, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
 use std::sync::Arc;
 
 impl<'a, P: Progress> Run<'a, P> {
@@ -23,12 +23,11 @@ impl<'a, P: Progress> Run<'a, P> {
         settings: &'a RunSettings,
         progress: &'a mut P,
     ) -> Result<(RunLock, Self, Vec<Case>), TrainError> {
-        let (dataset, Examined { classes, warnings, .. }) =
-            Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
+        let given = settings.config.data.classes()?;
+        let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(&settings.data, given.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
-        let classes = classes.count();
-        let network = settings.config.network(1, classes);
-        network.validate().map_err(ConfigError::from)?;
+        let network = settings.config.network_of(1, &classes)?;
+        let classes = network.classes;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;
