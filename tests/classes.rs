@@ -82,8 +82,8 @@ fn what_dataset_json_declares_decides() {
         refused(folder.path(), &DRY, &["labels/c0.nii.gz", "labels/c2.nii.gz", undeclared]);
     }
     for (labels, words) in [
-        (r#"{"background": 0, "core": 2, "whole": [1, 2]}"#, "dataset.json: labels.whole = [1,2] is a region"),
-        (r#"{"background": 0, "organ": 1, "ignore": 2}"#, "dataset.json: labels.ignore = 2 is nnU-Net's ignore label"),
+        (r#"{"background": 0, "core": 2, "whole": [1, 2]}"#, "dataset.json: regions_class_order is missing"),
+        (r#"{"background": 0, "organ": 1, "ignore": 1}"#, "(1 is that of organ)"),
     ] {
         declare(labels);
         refused(folder.path(), &DRY, &[words, "data.labels"]);
@@ -113,7 +113,7 @@ fn what_is_no_table_of_classes_is_named_with_its_key() {
     refused(
         folder.path(),
         &["plan", "--data", "data", "--set", "training.steps=3"],
-        &["training.steps=3", "data.labels.NAME=VALUE only"],
+        &["training.steps=3", "plan takes data.labels.NAME=VALUE, data.ignore and data.regions only"],
     );
     let augment = ["augment", "--data", "data", "--out", "a.png"];
     refused(folder.path(), &augment, &["0, 255 occur"]);

@@ -67,6 +67,7 @@ fn overlay(reference: Option<&[u16]>, prediction: &[u16], image: &[f32], class_n
         extents: EXTENTS,
         spacing: SPACING,
         class_names: &class_names,
+        members: &[],
     };
     write_overlay(&path, &case).unwrap();
     read(&path)
@@ -175,6 +176,7 @@ fn overlay_refuses_what_does_not_fit() {
         extents: EXTENTS,
         spacing: SPACING,
         class_names: &class_names,
+        members: &[],
     };
     let path = Path::new("never-written.png");
     let message = write_overlay(path, &case).unwrap_err().to_string();
@@ -758,6 +760,7 @@ fn viewer_holds_the_volumes() {
         extents: EXTENTS,
         spacing: SPACING,
         class_names: &class_names,
+        members: &[],
     };
     let html = viewer_page(&case, "Worst: <b>");
     let grey = |at: usize| match at {
@@ -797,6 +800,7 @@ fn viewer_coarsens_what_is_too_large() {
         extents,
         spacing: [0.5, 0.6, 3.0],
         class_names: &class_names,
+        members: &[],
     };
     let html = viewer_page(&case, "large");
     let description = &description(&html)[0];
@@ -827,6 +831,7 @@ fn viewer_refuses_what_does_not_fit() {
         extents: EXTENTS,
         spacing: SPACING,
         class_names: &class_names,
+        members: &[],
     };
     let message = ViewerCase::new("", &case, None).unwrap_err().to_string();
     assert_eq!(message, "reference has 511 voxels, but extents [16, 8, 4] (x, y, z) hold 512");
@@ -844,6 +849,7 @@ fn report_allows_its_own_scripts_and_styles_only() {
         extents: EXTENTS,
         spacing: SPACING,
         class_names: &class_names,
+        members: &[],
     };
     let html = viewer_page(&case, "");
     let policy = html.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();

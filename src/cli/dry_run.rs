@@ -19,14 +19,14 @@ const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
 /// Finds everything that can be wrong before the first step, or prints what would be trained. Writes nothing.
 pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
     let mut problems = Vec::new();
-    let options = settings.as_ref().map(|settings| settings.config.dataset_options()).unwrap_or_default();
-    let data = check_data(&arguments.data, options);
+    let options = settings.as_ref().ok().and_then(|settings| settings.config.dataset_options().ok());
+    let data = check_data(&arguments.data, options.unwrap_or_default());
     tell_warnings(&data.warnings);
     let wrong_data = !data.problems.is_empty();
     problems.extend(data.problems.into_iter().map(anyhow::Error::from));
     let settings = settings.map_err(|error| problems.insert(0, error)).ok();
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
-        match preflight(settings, dataset, data.channels, data.classes.count()) {
+        match preflight(settings, dataset, data.channels, &data.classes) {
             Ok(found) if problems.is_empty() => {
                 let (cases, classes) = (dataset.cases.len(), data.classes.count());
                 let heading = format!(

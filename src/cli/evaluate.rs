@@ -40,6 +40,11 @@ pub struct EvaluateArguments {
     /// every value that occurs is a class, with the names of the dataset.json of the labels.
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
+    /// Label value of voxels that are not scored
+    ///
+    /// Besides what the dataset.json of the labels, or the model, ignores. May be repeated.
+    #[arg(long, value_name = "VALUE")]
+    ignore: Vec<u16>,
     /// Compare two folders of predictions of the same cases
     ///
     /// In place of --predictions: paired differences, Wilcoxon's test, pictures of both.
@@ -72,7 +77,7 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     let observer = arguments.observer.as_deref().map(Observer::read).transpose().map_err(WrongInput)?;
     let regions: &[Region] = if arguments.regions || observer.is_some() { &Region::ALL } else { &[Region::Whole] };
     let classes = arguments.model.as_deref().map(classes_of).transpose()?;
-    let scoring = Scoring { classes: classes.as_ref(), regions, partial: arguments.partial };
+    let scoring = Scoring { classes: classes.as_ref(), ignore: &arguments.ignore, regions, partial: arguments.partial };
     if let Some([first, second]) = arguments.compare.as_deref() {
         return compare(arguments, [first, second], &scoring);
     }
@@ -81,8 +86,9 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     evaluation.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     write(&evaluation, &arguments.out)?;
     if let Some(images) = &arguments.images {
-        let (labels, classes) = (&arguments.labels, scoring.classes);
-        let folders = Folders { predictions: &[predictions], names: ["prediction", ""], labels, images, classes };
+        let Scoring { classes, ignore, .. } = scoring;
+        let (predictions, names, labels) = (&[predictions], ["prediction", ""], &arguments.labels);
+        let folders = Folders { predictions, names, labels, images, classes, ignore };
         let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
         draw_cases(&folders, &evaluation.classes(), &chosen, &create(&arguments.out.join("overlays"))?)?;
     }
@@ -136,7 +142,8 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &
         let chosen = choose(differences, ["first_better", "median", "second_better"]);
         let (labels, merged) = (&arguments.labels, scoring.classes);
         let names = [names[0].as_str(), names[1].as_str()];
-        let folders = Folders { predictions: &predictions, names, labels, images, classes: merged };
+        let ignore = scoring.ignore;
+        let folders = Folders { predictions: &predictions, names, labels, images, classes: merged, ignore };
         draw_cases(&folders, &classes, &chosen, &create(&out.join("overlays"))?)?;
     }
     match arguments.json {

@@ -33,7 +33,7 @@ pub struct PlanArguments {
     force: bool,
     /// Values of a class in the label maps
     ///
-    /// For example --set data.labels.prostate=255. May be repeated.
+    /// For example --set data.labels.prostate=255; also data.ignore, data.regions and data.regions_order. May be repeated.
     #[arg(long = "set", value_name = "data.labels.NAME=VALUE", help_heading = RARE)]
     settings: Vec<String>,
 }
@@ -56,7 +56,8 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
 }
 
 /// Keys that a plan must know: they say where channels and label maps are, and what their values mean.
-const OF_DATA: [&str; 4] = ["data.labels", "data.channel_files", "data.label_file", "data.align"];
+const OF_DATA: [&str; 6] =
+    ["data.labels", "data.ignore", "data.regions", "data.channel_files", "data.label_file", "data.align"];
 
 /// The plan of a data set: in its folder, of a table beside it, with the name of the table.
 fn plan_file(data: &Path) -> PathBuf {
@@ -69,7 +70,7 @@ fn is_of_data(setting: &Setting) -> bool {
 
 fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
     let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_data(setting)).cloned().collect();
-    let options = Config::load(Preset::Small, None, &of_data)?.dataset_options();
+    let options = Config::load(Preset::Small, None, &of_data)?.dataset_options()?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(data, options.clone()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;

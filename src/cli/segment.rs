@@ -52,16 +52,16 @@ pub struct SegmentArguments {
     /// one output folder.
     #[arg(long, value_name = "I/N", value_parser = values::part)]
     part: Option<(usize, usize)>,
-    /// Keep only the largest component of each class
+    /// Keep only the largest component of each class or region
     #[arg(long)]
     largest_component: bool,
-    /// Fill the holes of each class
+    /// Fill the holes of each class or region
     #[arg(long)]
     fill_holes: bool,
     /// Average over eight mirror images (eight times slower)
     #[arg(long)]
     tta: bool,
-    /// Also write a probability volume per foreground class
+    /// Also write a probability volume per foreground class or region
     #[arg(long, help_heading = RARE)]
     probabilities: bool,
     /// Print one JSON document
@@ -160,9 +160,10 @@ impl Batch {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let targets = preprocessing.foreground_names(classes).len();
         let job = |(input, name): (ImageFiles, String)| {
             let to = if several || output.is_dir() { output.join(name) } else { output.clone() };
-            let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
+            let probabilities = (1..=targets).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
             Job { input, output: to, probabilities, written }
@@ -403,6 +404,13 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
         let with = model_path(&paths[0]).display().to_string();
         if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
             return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));
+        }
+        let activations = |model: &Model| model.network.activation.name();
+        if let Some(expected) = models.first().map(activations).filter(|first| *first != activations(&model)) {
+            let found = activations(&model);
+            return refused(format!(
+                "its outputs are {found}, those of {with} {expected}; averaged models need the same"
+            ));
         }
         if let Some(difference) = first.get_or_insert_with(|| found.clone()).difference(&found) {
             return refused(format!("preprocessing differs from {with}: {difference}"));

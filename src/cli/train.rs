@@ -85,7 +85,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     }
     let settings = settings?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open_as(&settings.data, settings.config.dataset_options())?;
+    Dataset::open_as(&settings.data, settings.config.dataset_options()?)?;
     let mut progress = TrainProgress::new(&settings.out);
     let summary = train_on(|| open_named_gpu(&device), &settings, &mut progress);
     progress.finish();

@@ -1,12 +1,12 @@
 //! The TOML file of a plan: each key with the reason for its value.
 
 use super::{Design, Fingerprint, Measured, Reason};
-use crate::data::{DatasetOptions, Warnings};
+use crate::data::classes::NamedValues;
+use crate::data::{Classes, DatasetOptions, Warnings};
 use crate::files::replace_file;
 use crate::gpu::AdapterDescription;
 use crate::plan::human_bytes;
 use crate::train::TrainError;
-use crate::train::config::Labels;
 use std::fmt::Write;
 use std::path::Path;
 use toml::{Table, Value};
@@ -53,11 +53,8 @@ impl Heading<'_> {
             if name == "data" {
                 self.channels(&mut text);
             }
-            let classes = Table::from(Labels(self.options.classes.clone()));
-            if name == "data" && !classes.is_empty() {
-                let _ = writeln!(text, "\n[data.labels]");
-                comment(&mut text, "as given: the value of each class in label maps, the written one first");
-                let _ = write!(text, "{classes}");
+            if let (Some(classes), "data") = (&self.options.classes, name) {
+                self.as_given(classes, &mut text);
             }
         }
         text
@@ -78,22 +75,47 @@ impl Heading<'_> {
         }
     }
 
+    /// The keys of label values, at the end of the table `data`.
+    fn as_given(&self, classes: &Classes, text: &mut String) {
+        let data = &self.design.config.data;
+        if !classes.ignored().is_empty() {
+            comment(text, "as given: label values that are ignored");
+            let _ = writeln!(text, "ignore = {:?}", classes.ignored());
+        }
+        if !classes.regions().is_empty() {
+            comment(text, "as given: the first value of each region, in the order of painting");
+            let _ = writeln!(text, "regions_order = {:?}", data.regions_order);
+        }
+        let mut table = |name: &str, reason: &str, values: &NamedValues| {
+            if !values.is_empty() {
+                let _ = writeln!(text, "\n[data.{name}]");
+                comment(text, reason);
+                let _ = write!(text, "{}", Table::try_from(values).expect("names are keys"));
+            }
+        };
+        let values = classes.table();
+        table("labels", "as given: the value of each class in label maps, the written one first", &values);
+        let regions = if classes.regions().is_empty() { &NamedValues::new() } else { &data.regions };
+        table("regions", "as given: the label values of each region, the painted one first", regions);
+    }
+
     fn introduce(&self, text: &mut String) {
         let (design, measured) = (self.design, self.measured);
         let [x, y, z] = design.patch;
         comment(
             text,
             &format!(
-                "A plan by vnet-engine {} for {} cases and {} classes of {}. Change what you like: train --config reads it, \
+                "A plan by vnet-engine {} for {} cases and {} {} of {}. Change what you like: train --config reads it, \
                  and takes what is not in it from preset small.",
                 env!("CARGO_PKG_VERSION"),
                 self.fingerprint.cases.len(),
                 self.fingerprint.classes,
+                if self.fingerprint.activation.is_softmax() { "classes" } else { "regions" },
                 self.data.display()
             ),
         );
         comment(text, &format!("device: {}, {}", self.device.name, self.device.driver));
-        let network = design.config.network(self.fingerprint.channels, self.fingerprint.classes);
+        let network = self.fingerprint.network(&design.config);
         comment(text, &format!("network: {} ({})", network.kind(), network.summary()));
         self.warnings.notices().iter().for_each(|notice| comment(text, &format!("warning: {notice}")));
         let seconds = 1000.0 * measured.step_seconds;

@@ -2,9 +2,13 @@
 
 use crate::data::volume::position_of;
 use crate::data::{
-    Case, DataError, Dataset, Fit, Intensities, Normalisation, Preparation, Prepared, prepare_image, read_case_label,
+    Case, Classes, DataError, Dataset, Fit, IGNORED, Intensities, Normalisation, Preparation, Prepared, prepare_image,
+    read_case_label,
 };
 use crate::metrics::percentile;
+use crate::nn::{Activation, Network};
+use crate::train::Config;
+use crate::train::config::activation;
 
 /// What a case is like, in the orientation nearest to RAS.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +45,10 @@ pub struct ChannelFacts {
 pub struct Fingerprint {
     /// The cases, in their order.
     pub cases: Vec<CaseFacts>,
-    /// Number of classes, background included.
+    /// Outputs of a network: classes, background included, or regions.
     pub classes: usize,
+    /// What these are.
+    pub activation: Activation,
     /// Channels of each image.
     pub channels: usize,
     /// What `dataset.json` says the channels are, e.g. `CT`; may be empty.
@@ -54,12 +60,18 @@ impl Fingerprint {
     ///
     /// # Errors
     /// [`DataError`] that names the file.
-    pub fn of(dataset: &Dataset, channels: usize, classes: usize) -> Result<Self, DataError> {
-        let (labels, align) = (dataset.classes.clone(), dataset.align);
+    pub fn of(dataset: &Dataset, channels: usize, of: &Classes) -> Result<Self, DataError> {
+        let (classes, labels, align) = (of.outputs(), dataset.classes_as(of).cloned(), dataset.align);
         let native = Preparation::native(Normalisation::None);
         let preparation = Preparation { channels, classes, labels, align, ..native };
         let cases = dataset.cases.iter().map(|case| CaseFacts::of(case, &preparation)).collect::<Result<_, _>>()?;
-        Ok(Self { cases, classes, channels, channel_names: dataset.channel_names.clone() })
+        let channel_names = dataset.channel_names.clone();
+        Ok(Self { cases, classes, activation: activation(of), channels, channel_names })
+    }
+
+    /// The network of a configuration for these channels and outputs.
+    pub fn network(&self, config: &Config) -> Network {
+        config.network(self.channels, self.classes).with_activation(self.activation)
     }
 
     /// Percentile (0 to 100) over the cases, by linear interpolation; 0 without cases.
@@ -89,8 +101,9 @@ impl CaseFacts {
         let (Prepared { image, channels, geometry, .. }, header) = prepare_image(&case.image, &whole, Fit::Whole)?;
         let labels = geometry.reorientation.apply(&read_case_label(case, &header, preparation)?.voxels);
         let grid = geometry.grid;
-        let mut counts = vec![0usize; preparation.classes];
-        labels.iter().for_each(|&class| counts[usize::from(class)] += 1);
+        let classes = preparation.labels.as_ref().map_or(preparation.classes, Classes::count);
+        let mut counts = vec![0usize; classes];
+        labels.iter().filter(|class| **class != IGNORED).for_each(|&class| counts[usize::from(class)] += 1);
         let voxel: f64 = grid.spacing.iter().product();
         let of_all = |count: usize| count as f64 / labels.len() as f64;
         let intensities = Intensities::of_channels(&image, channels);
@@ -109,8 +122,8 @@ impl CaseFacts {
             spacing: grid.spacing,
             channels: intensities.iter().enumerate().map(of_channel).collect(),
             class_mm3: counts.iter().map(|&count| count as f64 * voxel).collect(),
-            foreground: of_all(labels.len() - counts[0]),
-            labelled: bounding_box(grid.extents, |at| labels[at] != 0),
+            foreground: of_all(counts[1..].iter().sum()),
+            labelled: bounding_box(grid.extents, |at| ![0, IGNORED].contains(&labels[at])),
         })
     }
 }

@@ -21,7 +21,6 @@ pub use rules::{Budget, Design, Reason, design};
 use crate::data::{Dataset, DatasetOptions, Examined, Warnings};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
-use crate::train::config::Labels;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,13 +49,12 @@ pub fn plan(
     mut noted: impl FnMut(&str),
 ) -> Result<Plan, TrainError> {
     let (dataset, Examined { classes, channels, warnings, .. }) = Dataset::open_checked(data, options.clone())?;
-    let classes = classes.count();
     noted(&format!("measuring {} cases", dataset.cases.len()));
-    let fingerprint = Fingerprint::of(&dataset, channels, classes)?;
+    let fingerprint = Fingerprint::of(&dataset, channels, &classes)?;
     let nominal = Nominal::of(gpu.description());
     let budget = Budget { minutes: minutes.unwrap_or(nominal.minutes), memory: gpu.memory_budget(), nominal };
     let mut design = design(&fingerprint, &budget, gpu.target())?;
-    design.config.data.labels = Labels(dataset.classes.clone());
+    design.config.data.declare(dataset.classes.as_ref());
     noted("timing steps and predictions for a few seconds");
     let measured = Measured::of(gpu, &design, &dataset, &fingerprint)?;
     design.set_length(&measured, &budget);

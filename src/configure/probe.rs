@@ -73,7 +73,7 @@ impl Measured {
         config.data.normalisation = Normalisation::ZScoreAll.into();
         config.data.align = dataset.align;
         let [x, y, z] = design.patch;
-        let (network, trainer_settings) = (config.network(facts.channels, facts.classes), config.trainer_settings());
+        let (network, trainer_settings) = (facts.network(&config), config.trainer_settings());
         let forecast = Forecast::new(&network, &trainer_settings, [z, y, x], gpu.target())?;
         let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         trainer.initialise(config.seed, config.network.head_gain);

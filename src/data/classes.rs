@@ -2,15 +2,17 @@
 //!
 //! The values are the data set's own: 0 and 255 of a mask, 17 and 2035 of an atlas. A network numbers its classes 0, 1, 2, …
 //! Label maps that were read are numbered by [`Classes::number`] and written by [`Classes::to_values`], so that every file has the
-//! values of the data set.
+//! values of the data set. Some values may be of no class: their voxels are [ignored](IGNORED). Above classes there may be
+//! [regions](Region), which overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::regions::{self, Region, Target};
 use super::volume::position_of;
-use super::{DataError, LabelMap};
+use super::{DataError, Decision, LabelMap};
 
 /// Largest number of classes of a network; more of them are a mistake in the labels.
 pub(crate) const MOST_CLASSES: usize = 256;
@@ -18,8 +20,12 @@ pub(crate) const MOST_CLASSES: usize = 256;
 /// Name of the class of voxels without an organ.
 pub(crate) const BACKGROUND: &str = "background";
 
+/// What a voxel has in place of a class where it takes no part in loss, sampling, statistics and scores. No class has this
+/// number.
+pub const IGNORED: u16 = u16::MAX;
+
 /// Marks values without a class in a table of classes; a class is below [`MOST_CLASSES`].
-const UNDECLARED: u16 = u16::MAX;
+const UNDECLARED: u16 = u16::MAX - 1;
 
 /// The classes of a data set with their names and values, background first, the others by the value that is written.
 ///
@@ -39,9 +45,14 @@ const UNDECLARED: u16 = u16::MAX;
 /// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Values>", into = "BTreeMap<String, Values>")]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Classes {
+    /// Empty where only the values that are ignored are known yet.
     classes: Vec<Class>,
+    /// Values without a class, ascending.
+    ignored: Vec<u16>,
+    /// In the order in which they are painted; empty where the classes themselves are learnt.
+    regions: Vec<Region>,
 }
 
 /// A class and its values, of which the first is written.
@@ -51,12 +62,62 @@ struct Class {
     values: Vec<u16>,
 }
 
-/// What a file has for a class.
+/// What a file has for a class, a region, or for what is ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected for each class a label value from 0 to 65535, or a list of them")]
+pub enum Values {
+    /// One value.
+    One(u16),
+    /// A list.
+    Several(Vec<u16>),
+}
+
+/// Names with their values.
+pub type NamedValues = BTreeMap<String, Values>;
+
+impl Values {
+    /// The values.
+    pub fn list(&self) -> &[u16] {
+        match self {
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Several(values) => values,
+        }
+    }
+}
+
+impl Default for Values {
+    fn default() -> Values {
+        Values::Several(Vec::new())
+    }
+}
+
+impl From<Vec<u16>> for Values {
+    fn from(values: Vec<u16>) -> Values {
+        match values.as_slice() {
+            [value] => Values::One(*value),
+            _ => Values::Several(values),
+        }
+    }
+}
+
+/// Classes in a file: a table of names, or, where values are ignored or there are regions, the parts by themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected for each class a label value from 0 to 65535, or a list of them")]
-enum Values {
-    One(u16),
-    Several(Vec<u16>),
+enum Written {
+    Table(NamedValues),
+    Parts(Parts),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    classes: NamedValues,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ignore: Vec<u16>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    regions: NamedValues,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    regions_order: Vec<u16>,
 }
 
 impl Classes {
@@ -97,14 +158,121 @@ impl Classes {
                 classes.len()
             ));
         }
-        Ok(Classes { classes })
+        Ok(Classes { classes, ignored: Vec::new(), regions: Vec::new() })
+    }
+
+    /// Classes that are not known yet, of which the data set says more or the labels prove them: these values have none.
+    pub fn unknown_but(ignored: &[u16]) -> Classes {
+        let none = Classes { classes: Vec::new(), ignored: Vec::new(), regions: Vec::new() };
+        none.ignoring(ignored).expect("no class has these values")
+    }
+
+    /// Whether only the values that are ignored are known.
+    pub fn are_unknown(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// The classes of regions: every value of a region is one, and `background` is another.
+    ///
+    /// # Errors
+    /// As [`Classes::new`] and [`Classes::with_regions`].
+    pub fn of_regions(background: u16, regions: Vec<Region>) -> Result<Classes, String> {
+        let values: BTreeSet<u16> = regions.iter().flat_map(|region| region.values.iter().copied()).collect();
+        let class = |value: u16| (format!("class {value}"), vec![value]);
+        let named = (BACKGROUND.to_owned(), vec![background]);
+        let foreground = values.into_iter().filter(|value| *value != background).map(class);
+        Classes::new(std::iter::once(named).chain(foreground))?.with_regions(regions)
+    }
+
+    /// The same classes, without a say for voxels of more values.
+    ///
+    /// # Errors
+    /// What was expected: values that no class has.
+    pub fn ignoring(mut self, values: &[u16]) -> Result<Classes, String> {
+        for value in values {
+            if let Some(class) = self.class_of(*value) {
+                let name = &self.classes[usize::from(class)].name;
+                return Err(format!("expected label values that no class has ({value} is that of {name})"));
+            }
+        }
+        self.ignored.extend(values);
+        self.ignored.sort_unstable();
+        self.ignored.dedup();
+        Ok(self)
+    }
+
+    /// The same classes below regions, which are learnt in place of them. Regions are in the order in which they are
+    /// painted: see [`Decision`].
+    ///
+    /// # Errors
+    /// What was expected: 1 to 31 regions of one or more foreground classes each, whose values are painted in an order in
+    /// which every region stays visible.
+    pub fn with_regions(self, regions: Vec<Region>) -> Result<Classes, String> {
+        regions::check(&regions, &self)?;
+        Ok(Classes { regions, ..self })
     }
 
     /// `count` classes, at least one, whose values are their numbers: `background`, `class 1`, `class 2`, …
     pub fn numbered(count: usize) -> Classes {
         let name = |value: u16| if value == 0 { BACKGROUND.to_owned() } else { format!("class {value}") };
         let of = |value: u16| Class { name: name(value), values: vec![value] };
-        Classes { classes: (0..=u16::MAX).take(count.max(1)).map(of).collect() }
+        let classes = (0..=u16::MAX).take(count.max(1)).map(of).collect();
+        Classes { classes, ignored: Vec::new(), regions: Vec::new() }
+    }
+
+    /// The values without a class, ascending.
+    pub fn ignored(&self) -> &[u16] {
+        &self.ignored
+    }
+
+    /// The regions, in the order in which they are painted; empty where the classes themselves are learnt.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Number of outputs of a network: classes, background included, or regions.
+    pub fn outputs(&self) -> usize {
+        if self.regions.is_empty() { self.count() } else { self.regions.len() }
+    }
+
+    /// What is scored, with the classes that it is made of: the foreground classes, or the regions.
+    pub fn targets(&self) -> Vec<Target> {
+        if self.regions.is_empty() {
+            let target = |(class, of): (u16, &Class)| Target {
+                name: of.name.clone(),
+                value: of.values[0],
+                classes: vec![class],
+            };
+            return (0..).zip(&self.classes).skip(1).map(target).collect();
+        }
+        self.regions.iter().map(|region| region.target(self)).collect()
+    }
+
+    /// How the outputs of a network become one class for each voxel.
+    pub fn decision(&self) -> Decision {
+        if self.regions.is_empty() {
+            return Decision::Largest(self.count());
+        }
+        let painted = |region: &Region| self.class_of(region.values[0]).expect("regions were checked");
+        Decision::Painted(self.regions.iter().map(painted).collect())
+    }
+
+    /// For each class its label on the device: its number, or with regions a mask whose bit r says that it is part of region r.
+    /// Voxels that are ignored have the label [`u32::MAX`] there.
+    pub fn device_labels(&self) -> Vec<u32> {
+        if self.regions.is_empty() {
+            return (0..).take(self.count()).collect();
+        }
+        let bit = |of: &Class| {
+            let within = |(_, region): &(u32, &Region)| region.values.contains(&of.values[0]);
+            (0..).zip(&self.regions).filter(within).fold(0, |mask, (region, _)| mask | 1u32 << region)
+        };
+        self.classes.iter().map(bit).collect()
+    }
+
+    /// The table of a file: names with their values.
+    pub fn table(&self) -> NamedValues {
+        self.classes.iter().map(|class| (class.name.clone(), class.values.clone().into())).collect()
     }
 
     /// Number of classes, background included.
@@ -132,17 +300,27 @@ impl Classes {
         (0..).zip(&self.classes).find(|(_, class)| class.values.contains(&value)).map(|(number, _)| number)
     }
 
-    /// True if every value is the number of its class.
-    pub fn is_identity(&self) -> bool {
-        (0..).zip(&self.classes).all(|(number, class)| class.values == [number])
+    /// The values of a class.
+    ///
+    /// # Panics
+    /// If there is no such class.
+    pub(super) fn values_of(&self, class: u16) -> &[u16] {
+        &self.classes[usize::from(class)].values
     }
 
-    /// Replaces the values of a label map by classes.
+    /// True if every value is the number of its class, none is ignored, and there are no regions.
+    pub fn is_identity(&self) -> bool {
+        let more = !(self.ignored.is_empty() && self.regions.is_empty());
+        !more && (0..).zip(&self.classes).all(|(number, class)| class.values == [number])
+    }
+
+    /// Replaces the values of a label map by classes, those without a class by [`IGNORED`].
     ///
     /// # Errors
     /// Index and value of the first voxel whose value is not declared; the voxels before it have been replaced.
     pub fn to_classes(&self, voxels: &mut [u16]) -> Result<(), (usize, u16)> {
         let mut table = vec![UNDECLARED; usize::from(u16::MAX) + 1];
+        self.ignored.iter().for_each(|&value| table[usize::from(value)] = IGNORED);
         for (number, class) in (0..).zip(&self.classes) {
             class.values.iter().for_each(|&value| table[usize::from(value)] = number);
         }
@@ -181,33 +359,52 @@ impl Classes {
 
     /// The values for a message: `0 to 2`, or `0 (background), 2, 3 (tumour), 255 (prostate)`.
     pub fn describe(&self) -> String {
-        if *self == Classes::numbered(self.count()) {
-            return format!("0 to {}", self.count() - 1);
-        }
         let list = |values: &[u16]| values.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         let of = |class: &Class| format!("{} ({})", list(&class.values), class.name);
-        self.classes.iter().map(of).collect::<Vec<_>>().join(", ")
+        let mut text = match self.classes == Classes::numbered(self.count()).classes {
+            true => format!("0 to {}", self.count() - 1),
+            false => self.classes.iter().map(of).collect::<Vec<_>>().join(", "),
+        };
+        if !self.ignored.is_empty() {
+            text += &format!(", {} (ignored)", list(&self.ignored));
+        }
+        let region = |region: &Region| format!("{} = {}", region.name, list(&region.values));
+        if !self.regions.is_empty() {
+            text += &format!("; regions {}", self.regions.iter().map(region).collect::<Vec<_>>().join(", "));
+        }
+        text
     }
 }
 
-impl TryFrom<BTreeMap<String, Values>> for Classes {
+impl TryFrom<NamedValues> for Classes {
     type Error = String;
 
-    fn try_from(table: BTreeMap<String, Values>) -> Result<Classes, String> {
-        Classes::new(table.into_iter().map(|(name, values)| match values {
-            Values::One(value) => (name, vec![value]),
-            Values::Several(values) => (name, values),
-        }))
+    fn try_from(table: NamedValues) -> Result<Classes, String> {
+        Classes::new(table.into_iter().map(|(name, values)| (name, values.list().to_vec())))
     }
 }
 
-impl From<Classes> for BTreeMap<String, Values> {
-    fn from(classes: Classes) -> BTreeMap<String, Values> {
-        let of = |Class { name, values }: Class| match values.as_slice() {
-            [value] => (name, Values::One(*value)),
-            _ => (name, Values::Several(values)),
+impl TryFrom<Written> for Classes {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Classes, String> {
+        let Parts { classes, ignore, regions, regions_order } = match written {
+            Written::Table(table) => return table.try_into(),
+            Written::Parts(parts) => parts,
         };
-        classes.classes.into_iter().map(of).collect()
+        let classes = Classes::try_from(classes)?.ignoring(&ignore)?;
+        if regions.is_empty() { Ok(classes) } else { classes.with_regions(regions::ordered(&regions, &regions_order)?) }
+    }
+}
+
+impl From<Classes> for Written {
+    fn from(classes: Classes) -> Written {
+        let table = classes.table();
+        if classes.ignored.is_empty() && classes.regions.is_empty() {
+            return Written::Table(table);
+        }
+        let (regions, regions_order) = regions::written(&classes.regions);
+        Written::Parts(Parts { classes: table, ignore: classes.ignored, regions, regions_order })
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 use super::alignment::{Placed, reordering};
-use super::description::{DESCRIPTION, channel_names, classes_of, description, unheeded};
+use super::description::{DESCRIPTION, channel_names, declared_classes, description, unheeded};
 use super::error::{also, some_of};
 use super::folder::Folder;
 use super::image::{Image, counted};
@@ -114,10 +114,11 @@ impl Dataset {
     /// # Errors
     /// The problem, or all of both as [`DataError::Many`].
     pub fn open_checked(dir: &Path, options: impl Into<DatasetOptions>) -> Result<(Dataset, Examined), DataError> {
-        let (dataset, mut problems) = Dataset::survey(dir, options)?;
+        let (mut dataset, mut problems) = Dataset::survey(dir, options)?;
         let mut examined = dataset.examine();
         problems.append(&mut examined.problems);
         DataError::one_or_many(dir, problems)?;
+        dataset.classes = dataset.classes_as(&examined.classes).cloned();
         Ok((dataset, examined))
     }
 
@@ -146,11 +147,7 @@ impl Dataset {
                 false => by_patterns(dir, &options)?,
             };
         }
-        let declared = match (options.classes, &described) {
-            (Some(classes), _) => Ok(Some(classes)),
-            (None, Some(described)) => classes_of(&folder, described),
-            (None, None) => Ok(None),
-        };
+        let declared = declared_in(&folder, options.classes.as_ref());
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
@@ -165,9 +162,14 @@ impl Dataset {
         if let Some(outside) = split_file.as_ref().filter(|file| !is_inside(file, &dir)) {
             warnings.add(outside, Warning::new(OUTSIDE));
         }
-        let dataset =
-            Dataset { dir, cases, classes, channel_names, channel_files, align, split_file, parts, warnings };
+        let dataset = Dataset { dir, cases, classes, channel_names, channel_files, align, split_file, parts, warnings };
         Ok((dataset, problems))
+    }
+
+    /// The classes, where more must be known of them than their number: those that are declared, or `examined` ones
+    /// ([`Examined::classes`]) of a data set in which some values are ignored.
+    pub fn classes_as<'a>(&'a self, examined: &'a Classes) -> Option<&'a Classes> {
+        self.classes.as_ref().map(|declared| if declared.are_unknown() { examined } else { declared })
     }
 
     /// Names of the cases, in order.
@@ -478,9 +480,25 @@ fn examine_image(files: &ImageFiles, align: bool) -> Result<Image<'_>, DataError
     Ok(image)
 }
 
+/// The classes that are given, else those of `dataset.json`, without the values that are given as ignored.
+fn declared_in(dir: &Path, given: Option<&Classes>) -> Result<Option<Classes>, DataError> {
+    let Some(given) = given.filter(|given| !given.are_unknown()) else {
+        let ignored = given.map(Classes::ignored).unwrap_or_default();
+        let declared = declared_classes(dir)?.unwrap_or_else(|| Classes::unknown_but(&[]));
+        let wrong = |problem| DataError::unusable(&dir.join("dataset.json"), format!("data.ignore: {problem}"));
+        let declared = declared.ignoring(ignored).map_err(wrong)?;
+        return Ok(Some(declared).filter(|classes| !classes.are_unknown() || !classes.ignored().is_empty()));
+    };
+    Ok(Some(given.clone()))
+}
+
 /// The first voxel of a label map whose value no class has, as a problem.
 fn undeclared(path: &Path, values: &[(u16, usize)], grid: &Grid, classes: &Classes) -> Option<DataError> {
-    let strangers = values.iter().filter(|(value, _)| classes.class_of(*value).is_none());
+    if classes.are_unknown() {
+        return None;
+    }
+    let known = |value: u16| classes.class_of(value).is_some() || classes.ignored().contains(&value);
+    let strangers = values.iter().filter(|(value, _)| !known(*value));
     let &(value, at) = strangers.min_by_key(|(_, at)| *at)?;
     Some(classes.undeclared(path, value, position_of(at, grid.extents)))
 }

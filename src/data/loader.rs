@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::DataError;
 use super::cache::{Bytes, Cache, CacheBudget};
 use super::dataset::Case;
 use super::intensities::Intensities;
 use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
 use super::sampling::{Foreground, Sampling, crop, patch_start};
+use super::{Classes, DataError, IGNORED};
 use crate::random::{Purpose, Stream};
 
 /// Bytes of prepared volumes in memory that [`LoaderSettings::whole`] allows: 340 patches of 128 x 128 x 64.
@@ -28,7 +28,7 @@ const QUEUED: usize = 2;
 pub struct Batch {
     /// Normalised intensities, (N, D, H, W, C).
     pub image: Vec<f32>,
-    /// Labels, (N, D, H, W).
+    /// Labels, (N, D, H, W): numbers of classes, or masks of regions ([`Classes::device_labels`]).
     pub label: Vec<u32>,
     /// Names of the N cases.
     pub cases: Vec<String>,
@@ -57,22 +57,34 @@ impl Batch {
     /// # Errors
     /// [`DataError::Setting`] when a sample has no label.
     pub fn of(samples: &[Prepared]) -> Result<Batch, DataError> {
+        Batch::of_labels(samples, None)
+    }
+
+    /// As [`Batch::of`], with the label of each class on the device: see [`Classes::device_labels`].
+    ///
+    /// # Errors
+    /// As [`Batch::of`].
+    pub fn of_labels(samples: &[Prepared], classes: Option<&[u32]>) -> Result<Batch, DataError> {
         let mut batch = Batch::default();
         for (number, sample) in samples.iter().enumerate() {
             let Some(label) = &sample.label else {
                 let found = format!("sample {number} without a label");
                 return Err(DataError::Setting { key: "batch", found, expected: "samples with labels" });
             };
-            batch.push(&sample.image, label);
+            batch.push(&sample.image, label, classes);
             batch.cases.push(format!("sample {number}"));
         }
         Ok(batch)
     }
 
-    /// Appends the voxels of a sample.
-    fn push(&mut self, image: &[f32], label: &[u16]) {
+    /// Appends the voxels of a sample. `classes` are the labels of classes on the device where these are not their numbers.
+    fn push(&mut self, image: &[f32], label: &[u16], classes: Option<&[u32]>) {
         self.image.extend_from_slice(image);
-        self.label.extend(label.iter().copied().map(u32::from));
+        match classes {
+            // What is ignored has a number that no class has.
+            None => self.label.extend(label.iter().copied().map(u32::from)),
+            Some(of) => self.label.extend(label.iter().map(|&l| of.get(usize::from(l)).copied().unwrap_or(u32::MAX))),
+        }
     }
 }
 
@@ -146,7 +158,8 @@ impl Loader {
         let threads = settings.threads;
         let cache = Cache::new(settings.cache.clone());
         let intensities = Cache::new(CacheBudget::new(usize::MAX));
-        let source = Arc::new(Source { cases, preparation, settings, cache, intensities });
+        let labels = preparation.labels.as_ref().map(Classes::device_labels);
+        let source = Arc::new(Source { cases, preparation, labels, settings, cache, intensities });
         let stop = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::new();
         let mut workers = Vec::new();
@@ -204,6 +217,8 @@ pub fn case_of_sample(seed: u64, cases: usize, sample: u64) -> usize {
 struct Source {
     cases: Vec<Case>,
     preparation: Preparation,
+    /// Labels of classes on the device.
+    labels: Option<Vec<u32>>,
     settings: LoaderSettings,
     cache: Cache<TrainingCase>,
     /// A kilobyte for each channel of a case, outside the budget.
@@ -261,7 +276,7 @@ impl Source {
         let prepared = &case.prepared;
         let label = prepared.label.as_ref().expect("a pair has a label");
         match self.settings.sampling {
-            Sampling::Whole => batch.push(&prepared.image, label),
+            Sampling::Whole => batch.push(&prepared.image, label, self.labels.as_deref()),
             Sampling::Patch => {
                 let (extents, block, patch) =
                     (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
@@ -270,7 +285,7 @@ impl Source {
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
                 let image = crop_channels(&prepared.image, prepared.channels, extents, start, block);
-                batch.push(&image, &crop(label, extents, start, block, 0));
+                batch.push(&image, &crop(label, extents, start, block, 0), self.labels.as_deref());
             }
         }
         let intensities = self.settings.intensities.then(|| self.intensities(index)).transpose()?;
@@ -285,7 +300,8 @@ impl Source {
         let fit = if whole { Fit::Patch } else { Fit::Whole };
         self.cache.get_or_make(index, || {
             let prepared = prepare_pair(&self.cases[index], &self.preparation, fit)?;
-            let labels = prepared.label.as_deref().filter(|_| !whole && self.settings.foreground > 0.0);
+            let is_sought = |label: &&[u16]| self.settings.foreground > 0.0 || label.contains(&IGNORED);
+            let labels = prepared.label.as_deref().filter(|label| !whole && is_sought(label));
             let foreground = labels.map(Foreground::of).unwrap_or_default();
             Ok(TrainingCase { prepared, foreground })
         })

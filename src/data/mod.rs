@@ -7,7 +7,7 @@
 //! | [`warning`] | oddities of files that can be read |
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
 //! | [`dataset`], [`manifest`], [`split`], [`parts`] | which cases there are, and which of them train |
-//! | [`classes`], [`description`] | which label values are which classes |
+//! | [`classes`], [`description`] | which label values are which classes and regions, and which are ignored |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
 //! | [`loader`] | batches, made in the background |
@@ -23,6 +23,7 @@ pub mod canonical;
 mod channels;
 pub mod classes;
 pub mod dataset;
+mod decision;
 pub mod description;
 pub(crate) mod error;
 pub mod folder;
@@ -40,6 +41,7 @@ pub mod patch;
 pub mod phantom;
 pub mod prepare;
 mod proof;
+pub(crate) mod regions;
 pub mod resample;
 pub mod restore;
 pub mod sampling;
@@ -52,8 +54,11 @@ pub use cache::CacheBudget;
 pub(crate) use cache::{Bytes, Cache};
 pub use canonical::Reorientation;
 pub use channels::{ImageFiles, PerChannel};
-pub use classes::Classes;
-pub use dataset::{Case, Dataset, DatasetOptions, Examined, images_in, images_only, images_to_segment, output_of_image};
+pub use classes::{Classes, IGNORED};
+pub use dataset::{
+    Case, Dataset, DatasetOptions, Examined, images_in, images_only, images_to_segment, output_of_image,
+};
+pub use decision::Decision;
 pub use description::declared_classes;
 pub use error::DataError;
 pub use folder::Folder;
@@ -64,6 +69,7 @@ pub use manifest::Manifest;
 pub use normalise::{IntensityStatistics, Normalisation};
 pub use parts::{Part, Parts};
 pub use prepare::{Fit, Geometry, Preparation, Prepared, check_image, prepare_image, prepare_pair, read_case_label};
+pub use regions::{MOST_REGIONS, Region, Target};
 pub use resample::{Interpolation, Resampling, TargetSpacing};
 pub use restore::Restoration;
 pub use sampling::Sampling;

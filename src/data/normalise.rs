@@ -63,9 +63,9 @@ impl From<IntensityStatistics> for [f64; 4] {
 }
 
 impl IntensityStatistics {
-    /// Of the labelled voxels of cases (of `labels`, those of a class above 0; without them of a value above 0), for each
-    /// channel: percentiles 0.5 and 99.5, mean and standard deviation. Of a volume with more than 50,000 of them, every k-th
-    /// counts. Channels on another grid are resampled onto the first one's if `align` says so.
+    /// Of the labelled voxels of cases (of `labels`, those of a class above 0, which ignored voxels are not; without them of a
+    /// value above 0), for each channel: percentiles 0.5 and 99.5, mean and standard deviation. Of a volume with more than
+    /// 50,000 of them, every k-th counts. Channels on another grid are resampled onto the first one's if `align` says so.
     ///
     /// # Errors
     /// [`DataError`] that names the file, or [`DataError::Setting`] when no voxel is labelled.

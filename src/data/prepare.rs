@@ -20,7 +20,7 @@ use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
 use super::volume::{Grid, Volume};
-use super::{Classes, DataError, ImageFiles, LabelMap, PerChannel};
+use super::{Classes, DataError, Decision, ImageFiles, LabelMap, PerChannel, Target};
 
 /// How a volume becomes an input of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,9 +38,10 @@ pub struct Preparation {
     pub patch: [usize; 3],
     /// Channels of an image.
     pub channels: usize,
-    /// Number of classes, background included.
+    /// Outputs of the network: the number of classes, background included, or that of the regions.
     pub classes: usize,
-    /// The values of the classes in label maps; none where they are the numbers of the classes.
+    /// The values of the classes in label maps, with the values that are ignored and the regions; none where the values are
+    /// the numbers of the classes.
     pub labels: Option<Classes>,
     /// True to bring every volume to the orientation nearest to RAS first.
     pub canonical: bool,
@@ -71,6 +72,16 @@ impl Preparation {
             if self.canonical { Reorientation::to_ras(grid) } else { Reorientation::identity(grid.extents) };
         let oriented = reorientation.apply_to_grid(grid);
         (reorientation, oriented)
+    }
+
+    /// How the network's outputs become classes.
+    pub fn decision(&self) -> Decision {
+        self.labels.as_ref().map_or(Decision::Largest(self.classes), Classes::decision)
+    }
+
+    /// What is scored: the foreground classes, or the regions.
+    pub fn targets(&self) -> Vec<Target> {
+        self.labels.as_ref().map_or_else(|| Classes::numbered(self.classes).targets(), Classes::targets)
     }
 
     /// Replaces the values of a label map by classes; `path` is for the error.
@@ -106,7 +117,7 @@ pub struct Prepared {
     pub image: Vec<f32>,
     /// Channels of the image.
     pub channels: usize,
-    /// Classes of the same voxels; none for an image alone.
+    /// Classes of the same voxels, or [`IGNORED`](super::IGNORED); none for an image alone.
     pub label: Option<Vec<u16>>,
     /// Where the voxels came from.
     pub geometry: Geometry,
@@ -171,16 +182,18 @@ impl Geometry {
         self.reorientation.invert(&self.resampling.inverse().labels(&self.fit.invert(labels, fill)))
     }
 
-    /// The most probable class at each voxel of the file's grid, of probabilities on the prepared grid (`classes` per
-    /// voxel): these are interpolated linearly, so that outlines are finer than the network's voxels. The lower class
-    /// where two are equal, and 0 where the volume was cropped.
-    pub fn restore_classes(&self, probabilities: &[f32], classes: usize) -> Vec<u16> {
-        let numbers: Vec<u16> = (0..=u16::MAX).take(classes).collect();
-        let of_class = |class: u16| {
-            let values: Vec<f32> = probabilities.iter().skip(usize::from(class)).step_by(classes).copied().collect();
-            self.fit.invert(&values, 0.0)
-        };
-        self.reorientation.invert(&self.resampling.inverse().largest(&numbers, of_class))
+    /// The class that is decided for each voxel of the file's grid, of probabilities on the prepared grid: these are
+    /// interpolated linearly, so that outlines are finer than the network's voxels. 0 where the volume was cropped.
+    pub fn restore_classes(&self, probabilities: &[f32], decision: impl Into<Decision>) -> Vec<u16> {
+        let (decision, resampling) = (decision.into(), self.resampling.inverse());
+        let count = resampling.to.iter().product();
+        let (mut best, mut labels) = (vec![f32::NEG_INFINITY; count], vec![0; count]);
+        for output in 0..decision.outputs() {
+            let values: Vec<f32> = probabilities.iter().skip(output).step_by(decision.outputs()).copied().collect();
+            let image = resampling.image(self.fit.invert(&values, 0.0), Interpolation::Linear);
+            decision.take(output, &image, &mut best, &mut labels);
+        }
+        self.reorientation.invert(&labels)
     }
 }
 

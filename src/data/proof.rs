@@ -12,6 +12,11 @@ pub(super) fn prove(
     declared: Option<&Classes>,
     values: &BTreeMap<u16, &Path>,
 ) -> Result<Classes, DataError> {
+    if let Some(unknown) = declared.filter(|classes| classes.are_unknown()) {
+        let with_class = values.iter().filter(|(value, _)| !unknown.ignored().contains(value));
+        let proven = prove(dir, None, &with_class.map(|(value, path)| (*value, *path)).collect())?;
+        return Ok(proven.ignoring(unknown.ignored()).expect("no class has these values"));
+    }
     let occurring: Vec<u16> = values.keys().copied().collect();
     let no_foreground = |expected: &str| {
         let found = ranges(&occurring);
@@ -22,7 +27,7 @@ pub(super) fn prove(
     };
     if let Some(classes) = declared {
         // Undeclared values are problems of their files.
-        if occurring.iter().all(|&value| classes.class_of(value) == Some(0)) {
+        if occurring.iter().all(|&value| matches!(classes.class_of(value), None | Some(0))) {
             return Err(no_foreground(&classes.describe()));
         }
         return Ok(classes.clone());
@@ -52,6 +57,9 @@ pub(super) fn prove(
 
 /// The declared classes of which no label map has a voxel.
 pub(super) fn absent(declared: &Classes, values: &BTreeMap<u16, &Path>) -> Option<Warning> {
+    if declared.are_unknown() {
+        return None;
+    }
     let mut occurs = vec![false; declared.count()];
     for class in values.keys().filter_map(|&value| declared.class_of(value)) {
         occurs[usize::from(class)] = true;

@@ -9,7 +9,8 @@
 //!
 //! Images are interpolated linearly, or by cubic B-splines that pass through the voxels (Unser 1999, IEEE Signal
 //! Process Mag 16:22; SimpleITK's `sitkBSpline3`, scipy's order 3 with mode `mirror`). Labels become one image per
-//! class, interpolated linearly; the largest wins, the lower class where two are equal. Beyond the outermost voxel
+//! class, interpolated linearly; the largest wins, the lower class where two are equal. What is ignored counts as one more
+//! class, the last. Beyond the outermost voxel
 //! centres linear interpolation takes the outermost voxel and a B-spline mirrors the volume there. Nothing is smoothed
 //! before voxels are made larger, as in nnU-Net and SimpleITK.
 

@@ -3,18 +3,20 @@
 
 use std::ops::Range;
 
+use super::Decision;
 use super::prepare::Geometry;
-use super::resample::{Resampling, keep_larger};
+use super::resample::Resampling;
 
 /// Takes the slices of a prediction in the order of z and makes the label map, bit for bit that of
-/// [`Geometry::restore_classes`]. On request it also makes the volume of probabilities of every foreground class, as
+/// [`Geometry::restore_classes`]. On request it also makes the volume of probabilities of every foreground class or region, as
 /// [`Geometry::restore_image`].
 #[derive(Debug)]
 pub struct Restoration<'a> {
     geometry: &'a Geometry,
+    decision: Decision,
     /// From the network's spacing to the file's.
     resampling: Resampling,
-    /// Of each class, the slices that later outputs depend on, without padding.
+    /// Of each output, the slices that later outputs depend on, without padding.
     waiting: Vec<Vec<f32>>,
     /// Position of the first of these in the unpadded volume.
     first: usize,
@@ -23,23 +25,25 @@ pub struct Restoration<'a> {
     /// Number of slices that are finished, in the network's orientation.
     finished: usize,
     labels: Vec<u16>,
-    /// Of each foreground class; empty where they are not wanted.
+    /// Of each foreground class or region; empty where they are not wanted.
     probabilities: Vec<Vec<f32>>,
 }
 
 impl<'a> Restoration<'a> {
-    /// For predictions of `classes` classes on the prepared grid.
+    /// For predictions on the prepared grid that are decided so; a number of classes means the most probable one.
     ///
     /// # Panics
     /// If preparing cropped the volume: what was cropped has no probabilities.
-    pub fn new(geometry: &'a Geometry, classes: usize, keep_probabilities: bool) -> Self {
-        let fit = geometry.fit;
+    pub fn new(geometry: &'a Geometry, decision: impl Into<Decision>, keep_probabilities: bool) -> Self {
+        let (fit, decision) = (geometry.fit, decision.into());
         assert!((0..3).all(|axis| fit.from[axis] <= fit.to[axis]), "the prepared volume was cropped");
-        let kept = if keep_probabilities { classes.saturating_sub(1) } else { 0 };
+        let outputs = decision.outputs();
+        let kept = if keep_probabilities { outputs - decision.first_kept() } else { 0 };
         Self {
             geometry,
+            decision,
             resampling: geometry.resampling.inverse(),
-            waiting: vec![Vec::new(); classes],
+            waiting: vec![Vec::new(); outputs],
             first: 0,
             next: 0,
             finished: 0,
@@ -48,7 +52,7 @@ impl<'a> Restoration<'a> {
         }
     }
 
-    /// Takes the next slices along z of the prediction: voxels x fastest, each with its classes.
+    /// Takes the next slices along z of the prediction: voxels x fastest, each with its outputs.
     ///
     /// # Panics
     /// If these are not whole slices.
@@ -103,10 +107,11 @@ impl<'a> Restoration<'a> {
         let count = self.resampling.to[0] * self.resampling.to[1] * to.len();
         let (mut best, start) = (vec![f32::NEG_INFINITY; count], self.labels.len());
         self.labels.resize(start + count, 0);
-        for (class, waiting) in (0..=u16::MAX).zip(&self.waiting) {
+        for (output, waiting) in self.waiting.iter().enumerate() {
             let image = self.resampling.slices(waiting[voxels.clone()].to_vec(), from.clone(), to.clone());
-            keep_larger(&image, class, &mut best, &mut self.labels[start..]);
-            let kept = usize::from(class).checked_sub(1).and_then(|index| self.probabilities.get_mut(index));
+            self.decision.take(output, &image, &mut best, &mut self.labels[start..]);
+            let first = self.decision.first_kept();
+            let kept = output.checked_sub(first).and_then(|index| self.probabilities.get_mut(index));
             if let Some(kept) = kept {
                 kept.extend(image);
             }
@@ -130,7 +135,7 @@ impl<'a> Restoration<'a> {
         self.first = needed;
     }
 
-    /// The label map, and the probabilities of every foreground class where they were wanted, on the file's grid.
+    /// The label map, and the probabilities of every foreground class or region where they were wanted, on the file's grid.
     ///
     /// # Panics
     /// If slices are missing.
@@ -179,7 +184,10 @@ mod tests {
             let geometry = Prepared::from_volume(volume, &preparation, Fit::Whole).geometry;
             let [nx, ny, nz] = geometry.grid.extents;
             let probabilities = random(nx * ny * nz * 3, seed);
-            let mut restoration = Restoration::new(&geometry, 3, true);
+            let regions = Decision::Painted(vec![2, 5, 1]);
+            let decision = if seed % 2 == 0 { Decision::Largest(3) } else { regions };
+            let first = decision.first_kept();
+            let mut restoration = Restoration::new(&geometry, decision.clone(), true);
             let mut rest = probabilities.as_slice();
             for slices in thickness.iter().cycle() {
                 let (slab, later) = rest.split_at((slices * nx * ny * 3).min(rest.len()));
@@ -188,10 +196,11 @@ mod tests {
                 if rest.is_empty() { break }
             }
             let (labels, kept) = restoration.finish();
-            prop_assert_eq!(labels, geometry.restore_classes(&probabilities, 3));
-            for class in [1, 2] {
-                let values: Vec<f32> = probabilities.iter().skip(class).step_by(3).copied().collect();
-                prop_assert_eq!(&kept[class - 1], &geometry.restore_image(&values, 0.0));
+            prop_assert_eq!(labels, geometry.restore_classes(&probabilities, decision));
+            prop_assert_eq!(kept.len(), 3 - first);
+            for output in first..3 {
+                let values: Vec<f32> = probabilities.iter().skip(output).step_by(3).copied().collect();
+                prop_assert_eq!(&kept[output - first], &geometry.restore_image(&values, 0.0));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::classes::IGNORED;
 use crate::random::{Purpose, Stream};
 
 /// How samples are taken from volumes.
@@ -18,11 +19,14 @@ pub enum Sampling {
 const ROW: usize = 4096;
 
 /// An index of the foreground of a label map: a voxel of a class is found without a pass over the map. For each class other than
-/// 0 that occurs, it holds the number of its voxels up to the end of each row of 4096 voxels.
+/// 0 that occurs, it holds the number of its voxels up to the end of each row of 4096 voxels. Where voxels are ignored
+/// ([`IGNORED`]), it holds the same number of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Foreground {
     /// Each class with its counts, the last of which is that of all its voxels.
     classes: Vec<(u16, Vec<u32>)>,
+    /// Counts of the voxels that are not ignored; empty where none is ignored.
+    annotated: Vec<u32>,
 }
 
 impl Foreground {
@@ -31,18 +35,24 @@ impl Foreground {
         let mut occurs = [false; 1 << 16];
         labels.iter().for_each(|&label| occurs[usize::from(label)] = true);
         let mut classes: Vec<(u16, Vec<u32>)> =
-            (1..=u16::MAX).filter(|&class| occurs[usize::from(class)]).map(|class| (class, Vec::new())).collect();
+            (1..IGNORED).filter(|&class| occurs[usize::from(class)]).map(|class| (class, Vec::new())).collect();
+        let (mut annotated, mut seen) = (Vec::new(), 0);
         let mut counts = vec![0u32; 1 << 16];
         for row in labels.chunks(ROW) {
             row.iter().for_each(|&label| counts[usize::from(label)] += 1);
             classes.iter_mut().for_each(|(class, up_to)| up_to.push(counts[usize::from(*class)]));
+            seen += row.len() as u32;
+            if occurs[usize::from(IGNORED)] {
+                annotated.push(seen - counts[usize::from(IGNORED)]);
+            }
         }
-        Foreground { classes }
+        Foreground { classes, annotated }
     }
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.classes.iter().map(|(_, up_to)| size_of_val(up_to.as_slice())).sum()
+        let classes = self.classes.iter().map(|(_, up_to)| size_of_val(up_to.as_slice())).sum::<usize>();
+        classes + size_of_val(self.annotated.as_slice())
     }
 
     /// A random voxel of a random foreground class: all classes are equally likely, and all voxels of a class.
@@ -51,19 +61,31 @@ impl Foreground {
             return None;
         }
         let (class, up_to) = &self.classes[stream.below(self.classes.len())];
-        let count = *up_to.last()?;
-        let wanted = u32::try_from(stream.below(count as usize)).expect("below a count of 32 bits");
-        let row = up_to.partition_point(|&count| count <= wanted);
-        let before = if row == 0 { 0 } else { up_to[row - 1] };
-        let mut of_class = (row * ROW..labels.len()).filter(|&voxel| labels[voxel] == *class);
-        of_class.nth((wanted - before) as usize)
+        random_voxel(labels, up_to, |label| label == *class, stream)
     }
+
+    /// A random voxel that is not ignored, in a map with voxels that are.
+    fn annotated_voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
+        random_voxel(labels, &self.annotated, |label| label != IGNORED, stream)
+    }
+}
+
+/// A random voxel of those that count, of which `up_to` has the number up to the end of each row.
+fn random_voxel(labels: &[u16], up_to: &[u32], counts: impl Fn(u16) -> bool, stream: &mut Stream) -> Option<usize> {
+    let count = up_to.last().filter(|count| **count > 0)?;
+    let wanted = u32::try_from(stream.below(*count as usize)).expect("below a count of 32 bits");
+    let row = up_to.partition_point(|&count| count <= wanted);
+    let before = if row == 0 { 0 } else { up_to[row - 1] };
+    let mut found = (row * ROW..labels.len()).filter(|&voxel| counts(labels[voxel]));
+    found.nth((wanted - before) as usize)
 }
 
 /// First voxel x, y, z of a random patch that lies within a volume.
 ///
 /// With probability `share` the patch is centred, as far as the volume allows, on a random voxel of a random foreground class.
-/// Otherwise all positions are equally likely. `foreground` is the index of `labels`. A pure function of its arguments.
+/// Otherwise all positions are equally likely; in a volume with voxels that are ignored it is centred on a random one of the
+/// others, as in nnU-Net, so that a few annotated slices are met. `foreground` is the index of `labels`. A pure function of its
+/// arguments.
 pub fn patch_start(
     labels: &[u16],
     foreground: &Foreground,
@@ -76,7 +98,8 @@ pub fn patch_start(
     let mut stream = Stream::new(seed, Purpose::Patch, sample);
     let room: [usize; 3] = std::array::from_fn(|axis| extents[axis] - patch[axis]);
     let wanted = stream.uniform() < share;
-    match wanted.then(|| foreground.voxel(labels, &mut stream)).flatten() {
+    let voxel = wanted.then(|| foreground.voxel(labels, &mut stream)).flatten();
+    match voxel.or_else(|| foreground.annotated_voxel(labels, &mut stream)) {
         Some(voxel) => {
             let at = super::volume::position_of(voxel, extents);
             std::array::from_fn(|axis| at[axis].saturating_sub(patch[axis] / 2).min(room[axis]))
@@ -130,7 +153,8 @@ mod tests {
 
     /// The definition: a count of every class, and a pass over the labels.
     fn by_passes(labels: &[u16], stream: &mut Stream) -> Option<usize> {
-        let classes: std::collections::BTreeSet<u16> = labels.iter().copied().filter(|&label| label > 0).collect();
+        let counts = |label: &u16| (1..IGNORED).contains(label);
+        let classes: std::collections::BTreeSet<u16> = labels.iter().copied().filter(counts).collect();
         let classes: Vec<u16> = classes.into_iter().collect();
         if classes.is_empty() {
             return None;
@@ -147,7 +171,7 @@ mod tests {
         for (voxel, label) in labels.iter_mut().enumerate() {
             *label = if voxel % 7 == 3 { 1 } else { 0 };
         }
-        for (voxel, label) in [(0, 9), (ROW - 1, 2), (ROW, 2), (2 * ROW - 1, 300), (3 * ROW + 16, 65_535)] {
+        for (voxel, label) in [(0, 9), (ROW - 1, 2), (ROW, 2), (2 * ROW - 1, 300), (3 * ROW + 16, 65_534)] {
             labels[voxel] = label;
         }
         let foreground = Foreground::of(&labels);
@@ -161,6 +185,30 @@ mod tests {
         }
         assert_eq!(seen.len(), 5);
         assert_eq!(Foreground::of(&[0; 5000]).voxel(&[0; 5000], &mut Stream::new(2, Purpose::Patch, 0)), None);
+    }
+
+    /// Of 40 voxels 30 are ignored: these are never a centre, and the others are found wherever rows end.
+    #[test]
+    fn ignored_voxels_are_never_centred() {
+        let extents = [2 * ROW + 40, 1, 1];
+        let mut labels = vec![IGNORED; extents[0]];
+        let annotated = [1, ROW - 1, ROW, 2 * ROW + 20, 2 * ROW + 38];
+        annotated.iter().for_each(|&voxel| labels[voxel] = 0);
+        labels[ROW] = 3;
+        let foreground = Foreground::of(&labels);
+        assert_eq!(foreground.bytes(), 2 * 3 * size_of::<u32>());
+        for share in [0.0, 0.5] {
+            let centre = |sample| patch_start(&labels, &foreground, extents, [3, 1, 1], share, 8, sample)[0] + 1;
+            let seen: std::collections::BTreeSet<usize> = (0..500).map(centre).collect();
+            assert_eq!(seen.into_iter().collect::<Vec<_>>(), annotated);
+        }
+        // Nothing is annotated: every place is as good as the others.
+        let labels = vec![IGNORED; 40];
+        let foreground = Foreground::of(&labels);
+        let starts: std::collections::BTreeSet<usize> = (0..500)
+            .map(|sample| patch_start(&labels, &foreground, [40, 1, 1], [3, 1, 1], 0.5, 8, sample)[0])
+            .collect();
+        assert_eq!(starts.len(), 38);
     }
 
     /// A rare class is centred as often as a common one, and only when foreground is asked for.

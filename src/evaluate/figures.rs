@@ -1,10 +1,10 @@
 //! The choice of cases to draw, and their overlays: images with the outlines of reference and predictions.
 
-use super::pairs::{images_in, predictions_in, references_in};
-use super::{CaseFiles, EvaluateError, upright};
+use super::pairs::{Declared, images_in, predictions_in, references_in};
+use super::{CaseFiles, EvaluateError, Scoring, upright};
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
-use crate::data::{Classes, Grid, Placed, read_label_map_on, read_volume_on};
+use crate::data::{Classes, Grid, IGNORED, Placed, read_label_map_on, read_volume_on};
 use crate::metrics::{Evaluation, Region};
 use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
 use std::collections::HashMap;
@@ -23,6 +23,8 @@ pub struct Folders<'a> {
     pub images: &'a Path,
     /// The classes, where their values were given; see [`super::Scoring::classes`].
     pub classes: Option<&'a Classes>,
+    /// Values that are not scored; see [`super::Scoring::ignore`].
+    pub ignore: &'a [u16],
 }
 
 /// A case that is drawn.
@@ -78,7 +80,8 @@ pub fn draw_cases(
     let images = images_in(folders.images)?;
     let references = references_in(folders.labels)?;
     let predicted = folders.predictions.iter().map(|folder| predictions_in(folder)).collect::<Result<Vec<_>, _>>()?;
-    let outlines = Outlines { classes, merged: folders.classes };
+    let scoring = Scoring { classes: folders.classes, ignore: folders.ignore, ..Scoring::WHOLE };
+    let outlines = Outlines { classes, declared: &Declared::of(folders.labels, &scoring)? };
     let mut written = Vec::new();
     for Chosen { role, case, value } in chosen {
         let missing = |folder: &Path, what| {
@@ -109,19 +112,37 @@ pub fn draw_cases(
     Ok(written)
 }
 
-/// Classes that are outlined, by value and name in the order of their colours, and the values that are one class.
+/// Classes or regions that are outlined, by value and name in the order of their colours, and the meaning of values.
 struct Outlines<'a> {
     classes: &'a [(u16, String)],
-    merged: Option<&'a Classes>,
+    declared: &'a Declared<'a>,
 }
 
 impl Outlines<'_> {
-    /// Replaces values by the numbers, from 1, of the classes that are drawn; all else is 0.
+    /// The classes of each region that is drawn; none where classes are drawn.
+    fn members(&self) -> Vec<Vec<u16>> {
+        let regions = self.declared.regions();
+        let of = |value: u16| regions.iter().find(|region| region.value == value).map(|region| region.classes.clone());
+        self.classes.iter().filter_map(|(value, _)| of(*value)).collect()
+    }
+
+    /// Replaces values by the numbers, from 1, of the classes that are drawn, or of those below regions; all else is 0, but
+    /// [`IGNORED`] what takes no part.
     fn number(&self, voxels: &mut [u16]) {
-        let written = self.merged.map(Classes::written).unwrap_or_default();
+        let merged = self.declared.scoring.classes;
+        let below = self.declared.classes().filter(|classes| !classes.regions().is_empty());
+        let written = merged.map(Classes::written).unwrap_or_default();
         let mut table = vec![0; usize::from(u16::MAX) + 1];
         for (value, number) in (0..=u16::MAX).zip(&mut table) {
-            let class = self.merged.map(|classes| classes.class_of(value).map(|class| written[usize::from(class)]));
+            if self.declared.is_ignored(value) {
+                *number = IGNORED;
+                continue;
+            }
+            if let Some(classes) = below {
+                *number = classes.class_of(value).unwrap_or(0);
+                continue;
+            }
+            let class = merged.map(|classes| classes.class_of(value).map(|class| written[usize::from(class)]));
             let value = class.unwrap_or(Some(value));
             let drawn = (1..).zip(self.classes).find(|(_, (of, _))| value == Some(*of));
             *number = drawn.map_or(0, |(number, _)| number);
@@ -138,6 +159,7 @@ struct Loaded {
     maps: Vec<Vec<u16>>,
     grid: Grid,
     class_names: Vec<String>,
+    members: Vec<Vec<u16>>,
 }
 
 impl Loaded {
@@ -153,7 +175,7 @@ impl Loaded {
         let maps = maps.iter().map(|map| numbered(map)).collect::<Result<Vec<_>, _>>()?;
         let (grid, image) = upright(&volume.grid, volume.voxels);
         let class_names = outlines.classes.iter().map(|(_, name)| name.clone()).collect();
-        Ok(Self { image, reference, maps, grid, class_names })
+        Ok(Self { image, reference, maps, grid, class_names, members: outlines.members() })
     }
 
     /// The case with its first prediction.
@@ -166,6 +188,7 @@ impl Loaded {
             extents: self.grid.extents,
             spacing: self.grid.spacing,
             class_names: &self.class_names,
+            members: &self.members,
         }
     }
 }
@@ -185,7 +208,8 @@ pub fn viewer_cases(
     let mut chosen = choose(case_dice(evaluation), ["best", "median", "worst"]);
     chosen.reverse();
     let classes = evaluation.classes();
-    let outlines = Outlines { classes: &classes, merged };
+    let scoring = Scoring { classes: merged, ..Scoring::WHOLE };
+    let outlines = Outlines { classes: &classes, declared: &Declared::by(&scoring) };
     let mut cases = Vec::new();
     for Chosen { role, case, value } in chosen {
         let Some(files) = files.iter().find(|files| files.case == case) else { continue };

@@ -5,7 +5,7 @@ use crate::data::dataset::label_maps_of;
 use crate::data::error::some_of;
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
-use crate::data::{Classes, DataError, LabelMap, Manifest, Notice, Warnings, declared_classes};
+use crate::data::{Classes, DataError, LabelMap, Manifest, Notice, Target, Warnings, declared_classes};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -126,12 +126,28 @@ impl<'a> Declared<'a> {
         Ok(Self { scoring, named })
     }
 
-    fn classes(&self) -> Option<&Classes> {
+    pub(super) fn classes(&self) -> Option<&Classes> {
         self.scoring.classes.or(self.named.as_ref())
     }
 
-    /// Merges the values of each class into one.
+    /// Whether a value says that a voxel takes no part in the scores.
+    pub(super) fn is_ignored(&self, value: u16) -> bool {
+        let declared = || self.classes().is_some_and(|classes| classes.ignored().contains(&value));
+        self.scoring.ignore.contains(&value) || declared()
+    }
+
+    /// The regions that are scored in place of classes, by the value that is written for each.
+    pub(super) fn regions(&self) -> Vec<Target> {
+        let classes = self.classes().filter(|classes| !classes.regions().is_empty());
+        let mut regions = classes.map(Classes::targets).unwrap_or_default();
+        regions.sort_by_key(|region| region.value);
+        regions
+    }
+
+    /// Merges the values of each class into one; voxels that are ignored become background.
     pub(super) fn merge(&self, path: &Path, map: &mut LabelMap) -> Result<(), DataError> {
+        let (background, ignored) = (self.background(), self.table(|value| self.is_ignored(value)));
+        map.voxels.iter_mut().filter(|value| ignored[usize::from(**value)]).for_each(|value| *value = background);
         let Some(classes) = self.scoring.classes else { return Ok(()) };
         classes.number(path, map)?;
         classes.to_values(&mut map.voxels);
@@ -143,13 +159,25 @@ impl<'a> Declared<'a> {
         self.classes().map_or(0, |classes| classes.written()[0])
     }
 
+    /// For each value what is said of it.
+    pub(super) fn table(&self, of: impl Fn(u16) -> bool) -> Vec<bool> {
+        (0..=u16::MAX).map(of).collect()
+    }
+
     /// The values that are scored even if they do not occur.
     pub(super) fn values(&self) -> Vec<u16> {
+        let regions = self.regions();
+        if !regions.is_empty() {
+            return regions.iter().map(|region| region.value).collect();
+        }
         self.classes().map(|classes| classes.written().split_off(1)).unwrap_or_default()
     }
 
     /// The name of a value.
     pub(super) fn name(&self, value: u16) -> String {
+        if let Some(region) = self.regions().into_iter().find(|region| region.value == value) {
+            return region.name;
+        }
         let known = self.classes().and_then(|classes| classes.foreground().into_iter().find(|(v, _)| *v == value));
         known.map_or_else(|| format!("class {value}"), |(_, name)| name)
     }

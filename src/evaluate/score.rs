@@ -5,8 +5,8 @@ use super::{EvaluateError, upright};
 use crate::data::alignment::labels_on;
 use crate::data::io::input::Input;
 use crate::data::io::{Header, read_header, read_labels};
-use crate::data::{Classes, DataError, LabelMap, Placed, Warnings};
-use crate::metrics::{CaseScores, Evaluation, LabelPair, Region, score_values};
+use crate::data::{Classes, DataError, LabelMap, Placed, Target, Warnings};
+use crate::metrics::{CaseScores, Evaluation, LabelPair, MetricError, Region, score_values};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +21,10 @@ pub struct Scoring<'a> {
     /// The classes: another value in a label or a prediction is an error, and values of one class are scored as one.
     /// `None`: all values that occur.
     pub classes: Option<&'a Classes>,
-    /// The regions.
+    /// Label values of voxels that take no part in the scores, besides those of the classes: in the label; a prediction has
+    /// background there.
+    pub ignore: &'a [u16],
+    /// The parts of the organ.
     pub regions: &'a [Region],
     /// Whether labels without a prediction are left out; otherwise they are an error.
     pub partial: bool,
@@ -29,7 +32,8 @@ pub struct Scoring<'a> {
 
 impl Scoring<'_> {
     /// All values that occur, as whole organs, of every label.
-    pub const WHOLE: Scoring<'static> = Scoring { classes: None, regions: &[Region::Whole], partial: false };
+    pub const WHOLE: Scoring<'static> =
+        Scoring { classes: None, ignore: &[], regions: &[Region::Whole], partial: false };
 }
 
 /// The files of a case.
@@ -88,10 +92,16 @@ impl Declared<'_> {
     fn score(&self, pair: &CaseFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
         let mut warnings = Warnings::default();
         let label = self.read(&pair.label, None, &mut warnings);
-        let on = label.as_ref().ok().map(|(_, header)| Placed { path: &pair.label, header });
+        let on = label.as_ref().ok().map(|(_, header, _)| Placed { path: &pair.label, header });
         let prediction = self.read(&pair.prediction, on, &mut warnings);
         let (label, prediction) = match (label, prediction) {
-            (Ok((label, _)), Ok((prediction, _))) => (label, prediction),
+            (Ok((label, _, ignored)), Ok((mut prediction, ..))) => {
+                // What is predicted where the label says nothing is neither right nor wrong, and no part of a surface.
+                let background = self.background();
+                let unscored = prediction.voxels.iter_mut().zip(&ignored).filter(|(_, ignored)| **ignored);
+                unscored.for_each(|(value, _)| *value = background);
+                (label, prediction)
+            }
             (label, prediction) => {
                 return Err([label.err(), prediction.err()].into_iter().flatten().map(EvaluateError::from).collect());
             }
@@ -104,28 +114,60 @@ impl Declared<'_> {
         let (grid, reference) = upright(&label.grid, label.voxels);
         let pair_of_maps =
             LabelPair { prediction: &prediction, reference: &reference, extents: grid.extents, spacing: grid.spacing };
-        let classes: Vec<(u16, String)> =
-            self.values_of([&prediction, &reference]).into_iter().map(|value| (value, self.name(value))).collect();
-        let scores = score_values(&pair.case, &pair_of_maps, &classes, self.scoring.regions);
+        let regions = self.regions();
+        let scores = match regions.is_empty() {
+            true => {
+                let values = self.values_of([&prediction, &reference]).into_iter();
+                let classes: Vec<(u16, String)> = values.map(|value| (value, self.name(value))).collect();
+                score_values(&pair.case, &pair_of_maps, &classes, self.scoring.regions)
+            }
+            false => self.score_regions(&pair.case, &pair_of_maps, &regions),
+        };
         let scores = scores.map_err(|source| vec![EvaluateError::Metric { case: pair.case.clone(), source }])?;
         Ok((scores, warnings))
     }
 
-    /// Reads a label map, in the order of the voxels of another file if one is given, and its header.
+    /// The records of regions: each is scored as if it were the only class.
+    fn score_regions(
+        &self,
+        case: &str,
+        pair: &LabelPair<'_>,
+        regions: &[Target],
+    ) -> Result<Vec<CaseScores>, MetricError> {
+        let classes = self.classes().expect("regions are those of classes");
+        let mut scores = Vec::new();
+        for region in regions {
+            let inside = self.table(|value| classes.class_of(value).is_some_and(|class| region.contains(class)));
+            let alone = |map: &[u16]| -> Vec<u16> { map.iter().map(|&v| u16::from(inside[usize::from(v)])).collect() };
+            let (prediction, reference) = (alone(pair.prediction), alone(pair.reference));
+            let pair = LabelPair { prediction: &prediction, reference: &reference, ..*pair };
+            let of_one = score_values(case, &pair, &[(1, region.name.clone())], self.scoring.regions)?;
+            scores.extend(of_one.into_iter().map(|scores| CaseScores { class: region.value, ..scores }));
+        }
+        Ok(scores)
+    }
+
+    /// Reads a label map, in the order of the voxels of another file if one is given, its header, and which of its voxels are
+    /// ignored; no list where no value is.
     fn read(
         &self,
         path: &Path,
         on: Option<Placed<'_>>,
         warnings: &mut Warnings,
-    ) -> Result<(LabelMap, Header), DataError> {
+    ) -> Result<(LabelMap, Header, Vec<bool>), DataError> {
         let header = read_header(path)?;
         warnings.extend(path, header.warnings.iter().cloned());
         let mut map = match on {
             Some(on) => labels_on(Placed { path, header: &header }, on)?,
             None => read_labels(Input::file(path), &header)?,
         };
+        let is_ignored = self.table(|value| self.is_ignored(value));
+        let ignored = match is_ignored.contains(&true) {
+            true => map.voxels.iter().map(|value| is_ignored[usize::from(*value)]).collect(),
+            false => Vec::new(),
+        };
         self.merge(path, &mut map)?;
-        Ok((map, header))
+        Ok((map, header, ignored))
     }
 
     /// The values to score in a pair.

@@ -1,6 +1,9 @@
 //! Repairs of a prediction: components apart from the organ are removed, holes in it are filled.
+//!
+//! Of regions, each is repaired by itself, in the order of painting, and then all are painted again: a crumb of the tumour's core
+//! becomes what the regions around it are, and a hole that another region fills is none.
 
-use crate::data::LabelMap;
+use crate::data::{Decision, LabelMap, Target};
 
 /// Which repairs are made; none by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,6 +19,30 @@ pub struct PostProcessing {
 }
 
 impl PostProcessing {
+    /// Repairs a label map of classes that were decided so: each class, or each region of `targets`.
+    pub fn apply_to(&self, targets: &[Target], decision: &Decision, labels: &mut LabelMap) {
+        let Decision::Painted(painted) = decision else { return self.apply(labels) };
+        if *self == Self::default() {
+            return;
+        }
+        let decided = &labels.voxels;
+        let found = |target: &Target| decided.iter().map(|&class| u16::from(target.contains(class))).collect();
+        let mut regions: Vec<Vec<u16>> = targets.iter().map(found).collect();
+        for region in &mut regions {
+            if self.largest_component {
+                keep_largest(region, labels.grid.extents, 1);
+            }
+            if self.fill_holes {
+                fill_holes_where(region, labels.grid.extents, 1, |voxel| decided[voxel] == 0);
+            }
+        }
+        labels.voxels.fill(0);
+        for (region, &class) in regions.iter().zip(painted) {
+            let inside = labels.voxels.iter_mut().zip(region).filter(|(_, inside)| **inside == 1);
+            inside.for_each(|(label, _)| *label = class);
+        }
+    }
+
     /// Repairs a label map: components first, then holes, classes in ascending order.
     pub fn apply(&self, labels: &mut LabelMap) {
         let mut classes = labels.voxels.clone();
@@ -99,6 +126,11 @@ fn keep_largest(labels: &mut [u16], extents: [usize; 3], class: u16) {
 }
 
 fn fill_holes(labels: &mut [u16], extents: [usize; 3], class: u16) {
+    fill_holes_where(labels, extents, class, |_| true);
+}
+
+/// Fills the background of holes where `fills` says so.
+fn fill_holes_where(labels: &mut [u16], extents: [usize; 3], class: u16, fills: impl Fn(usize) -> bool) {
     let mut flood = Flood::new(extents, 1);
     let [nx, ny, nz] = extents;
     for start in 0..labels.len() {
@@ -107,8 +139,8 @@ fn fill_holes(labels: &mut [u16], extents: [usize; 3], class: u16) {
             flood.visit(start, |voxel| labels[voxel] != class, |_| ());
         }
     }
-    for (label, outside) in labels.iter_mut().zip(&flood.seen) {
-        if *label == 0 && !outside {
+    for (voxel, (label, outside)) in labels.iter_mut().zip(&flood.seen).enumerate() {
+        if *label == 0 && !outside && fills(voxel) {
             *label = class;
         }
     }
@@ -180,6 +212,31 @@ mod tests {
         let mut core = hollow(&[], 2);
         BOTH.apply(&mut core);
         assert_eq!(core, hollow(&[], 2));
+    }
+
+    /// A tumour along x with a core; a crumb of the core lies in the tumour, a crumb of the tumour with core outside.
+    #[test]
+    fn regions_are_repaired_one_by_one_and_painted_again() {
+        let target =
+            |name: &str, value, classes: &[u16]| Target { name: name.into(), value, classes: classes.to_vec() };
+        let targets = [target("whole", 1, &[1, 2]), target("core", 2, &[2])];
+        let decision = Decision::Painted(vec![1, 2]);
+        let mut labels = map([12, 1, 1], vec![1, 2, 2, 2, 1, 2, 1, 0, 0, 2, 1, 0]);
+        LARGEST.apply_to(&targets, &decision, &mut labels);
+        assert_eq!(labels.voxels, [1, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0]);
+        // Class by class, as without regions, the tumour would lose its smaller end.
+        // A hole of background in the core is filled, one that the tumour fills stays.
+        let mut hollow = hollow(&[], 0);
+        hollow.voxels.iter_mut().filter(|label| **label == 1).for_each(|label| *label = 2);
+        let mut filled = hollow.clone();
+        filled.voxels[(5 + 2) * 5 + 2] = 2;
+        HOLES.apply_to(&targets, &decision, &mut hollow);
+        assert_eq!(hollow, filled);
+        let mut ring = filled.clone();
+        ring.voxels[(5 + 2) * 5 + 2] = 1;
+        let before = ring.clone();
+        BOTH.apply_to(&targets, &decision, &mut ring);
+        assert_eq!(ring, before);
     }
 
     proptest! {

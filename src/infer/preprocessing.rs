@@ -4,7 +4,7 @@ use crate::data::patch::LONGEST_PATCH;
 use crate::data::{
     Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing,
 };
-use crate::nn::Model;
+use crate::nn::{Activation, Model};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,8 @@ pub struct Preprocessing {
     #[serde(default)]
     pub class_names: Vec<String>,
     /// Names of the classes with the values that stand for them in label maps, the written one first; absent where the
-    /// values are the numbers of the classes.
+    /// values are the numbers of the classes. Where values are ignored or there are regions, a table of `classes`, `ignore`,
+    /// `regions` and `regions_order`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Classes>,
 }
@@ -84,6 +85,11 @@ impl Preprocessing {
     /// What is wrong with the key.
     pub fn of(model: &Model) -> Result<Self, serde_json::Error> {
         let Some(value) = &model.preprocessing else {
+            if model.network.activation == Activation::Sigmoid {
+                return Err(serde_json::Error::custom(
+                    "expected labels with the regions of the outputs, found no such key",
+                ));
+            }
             let native = Self::new(&Preparation::native(Normalisation::ZScoreAll), Vec::new());
             return Ok(Self { patch: None, ..native });
         };
@@ -110,8 +116,16 @@ impl Preprocessing {
             return wrong("channel_files: expected patterns of file names with {case}".to_owned());
         }
         let expected = model.network.classes;
-        match found.labels.as_ref().map(Classes::count).filter(|count| *count != expected) {
-            Some(count) => wrong(format!("labels: expected {expected} classes, found {count}")),
+        let outputs = match model.network.activation {
+            Activation::Softmax => "classes",
+            Activation::Sigmoid => "regions",
+        };
+        let has_regions = found.labels.as_ref().is_some_and(|labels| !labels.regions().is_empty());
+        if has_regions == model.network.activation.is_softmax() {
+            return wrong(format!("labels: expected {expected} {outputs}, as the network has"));
+        }
+        match found.labels.as_ref().map(Classes::outputs).filter(|count| *count != expected) {
+            Some(count) => wrong(format!("labels: expected {expected} {outputs}, found {count}")),
             None => Ok(found),
         }
     }
@@ -129,7 +143,7 @@ impl Preprocessing {
         Some(format!("{differs} is {} instead of {}", show(there.get(differs)), show(here.get(differs))))
     }
 
-    /// The preparation of volumes for a network with this number of channels and classes.
+    /// The preparation of volumes for a network with this number of channels and outputs.
     pub fn preparation(&self, channels: usize, classes: usize) -> Preparation {
         let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, .. } = self.clone();
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
@@ -155,7 +169,7 @@ impl Preprocessing {
         Self { channel_names, channel_files: dataset.channel_files.clone(), ..self }
     }
 
-    /// The classes with their values in label maps, for a network with this number of classes.
+    /// The classes with their values in label maps, for a network with this number of outputs.
     pub fn label_classes(&self, classes: usize) -> Classes {
         if let Some(labels) = &self.labels {
             return labels.clone();
@@ -167,8 +181,11 @@ impl Preprocessing {
         named.ok().filter(Classes::is_identity).unwrap_or_else(|| Classes::numbered(classes))
     }
 
-    /// Names of the foreground classes: those that were given, else `class 1`, `class 2`, …
+    /// Names of the foreground classes, or of the regions: those that were given, else `class 1`, `class 2`, …
     pub fn foreground_names(&self, classes: usize) -> Vec<String> {
+        if let Some(labels) = self.labels.as_ref().filter(|labels| !labels.regions().is_empty()) {
+            return labels.regions().iter().map(|region| region.name.clone()).collect();
+        }
         (1..classes).map(|c| self.class_names.get(c).cloned().unwrap_or_else(|| format!("class {c}"))).collect()
     }
 }

@@ -1,14 +1,14 @@
 use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, Header, case_of};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
-use crate::data::{Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
+use crate::data::{Decision, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// What is written for an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SegmentOptions {
-    /// Also one float32 volume of probabilities per foreground class.
+    /// Also one float32 volume of probabilities per foreground class or region.
     pub probabilities: bool,
     /// Repairs of the label map.
     pub post_processing: PostProcessing,
@@ -42,7 +42,8 @@ pub(super) fn segment_prepared(
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
-    let (labels, probabilities) = predict(predictor, &prepared, preparation.classes, options.probabilities, progress)?;
+    let (labels, probabilities) =
+        predict(predictor, &prepared, preparation.decision(), options.probabilities, progress)?;
     let grid = prepared.geometry.input.clone();
     drop(prepared);
     for (class, voxels) in (1..).zip(probabilities) {
@@ -50,7 +51,7 @@ pub(super) fn segment_prepared(
         io::write_probabilities(&probability_path(output, class), &volume, header)?;
     }
     let mut map = LabelMap { grid, voxels: labels };
-    options.post_processing.apply(&mut map);
+    options.post_processing.apply_to(&preparation.targets(), &preparation.decision(), &mut map);
     preparation.to_values(&mut map.voxels);
     io::write_label_map(output, &map, header)?;
     Ok(map)
@@ -82,20 +83,21 @@ pub(super) fn labels_of(
     preparation: &Preparation,
     prepared: &Prepared,
 ) -> Result<LabelMap, InferError> {
-    let (mut voxels, _) = predict(predictor, prepared, preparation.classes, false, |_, _| ControlFlow::Continue(()))?;
+    let (mut voxels, _) =
+        predict(predictor, prepared, preparation.decision(), false, |_, _| ControlFlow::Continue(()))?;
     preparation.to_values(&mut voxels);
     Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
 }
 
-/// Labels of a prepared volume on its original grid, and, if asked for, the probabilities of each foreground class.
+/// Labels of a prepared volume on its original grid, and, if asked for, the probabilities of each foreground class or region.
 fn predict(
     predictor: &Predictor,
     prepared: &Prepared,
-    classes: usize,
+    decision: Decision,
     keep_probabilities: bool,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<(Vec<u16>, Vec<Vec<f32>>), InferError> {
-    let mut restoration = Restoration::new(&prepared.geometry, classes, keep_probabilities);
+    let mut restoration = Restoration::new(&prepared.geometry, decision, keep_probabilities);
     predictor.predict_slabs(prepared, |slab| restoration.push(slab), progress)?;
     Ok(restoration.finish())
 }

@@ -33,6 +33,9 @@ pub use table::render_table;
 pub(crate) use table::{COLUMNS, numbers};
 pub use wilcoxon::Wilcoxon;
 
+/// Reference label of voxels that take no part in scores, and of no class.
+pub const IGNORED: u16 = u16::MAX;
+
 /// What can go wrong while scoring or writing scores.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

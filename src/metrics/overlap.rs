@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MetricError, check_voxels};
+use super::{IGNORED, MetricError, check_voxels};
 
 /// Voxel counts of one class: true positives, false positives, false negatives, and the volume's total.
 ///
@@ -73,6 +73,26 @@ impl Overlap {
         let mut counts = [0u64; 4];
         for (&p, &r) in prediction.iter().zip(reference) {
             counts[usize::from(p == class) + 2 * usize::from(r == class)] += 1;
+        }
+        let [true_negatives, false_positives, false_negatives, true_positives] = counts;
+        Ok(Self { true_positives, false_positives, false_negatives, true_negatives })
+    }
+
+    /// Counts the voxels of what `contains` says of labels, in two label maps on the same grid, without those whose reference
+    /// is [`IGNORED`].
+    ///
+    /// # Errors
+    /// As [`Overlap::count`].
+    pub fn count_where(
+        prediction: &[u16],
+        reference: &[u16],
+        contains: impl Fn(u16) -> bool,
+    ) -> Result<Self, MetricError> {
+        check_voxels("prediction", prediction.len(), [reference.len(), 1, 1])?;
+        let table: Vec<bool> = (0..=u16::MAX).map(contains).collect();
+        let mut counts = [0u64; 4];
+        for (&p, &r) in prediction.iter().zip(reference).filter(|(_, reference)| **reference != IGNORED) {
+            counts[usize::from(table[usize::from(p)]) + 2 * usize::from(table[usize::from(r)])] += 1;
         }
         let [true_negatives, false_positives, false_negatives, true_positives] = counts;
         Ok(Self { true_positives, false_positives, false_negatives, true_negatives })

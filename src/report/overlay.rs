@@ -10,7 +10,7 @@ use std::path::Path;
 use super::canvas::{Anchor, Canvas, Rect, text_width};
 use super::slice::{Plane, SliceView, outline};
 use super::{ReportError, Rgb, check_maps};
-use crate::metrics::Overlap;
+use crate::metrics::{IGNORED, Overlap};
 
 /// Side in pixels of the square that each panel is centred in.
 pub const PANEL: usize = 512;
@@ -41,6 +41,23 @@ pub struct OverlayCase<'a> {
     pub spacing: [f64; 3],
     /// Names of the foreground classes; the first names label 1. Labels without a name are not outlined.
     pub class_names: &'a [String],
+    /// Of regions, for each name the labels that it stands for, which may overlap; empty for classes.
+    pub members: &'a [Vec<u16>],
+}
+
+impl OverlayCase<'_> {
+    /// Whether a label is part of a class or region, counted from 1.
+    pub(super) fn contains(&self, class: u16, label: u16) -> bool {
+        match self.members.get(usize::from(class) - 1) {
+            Some(labels) => labels.contains(&label),
+            None => label == class,
+        }
+    }
+
+    /// Overlap of labels and the reference, of the voxels that are scored; none without a reference.
+    pub(super) fn overlap(&self, labels: &[u16], class: u16) -> Option<Overlap> {
+        Overlap::count_where(labels, self.reference?, |label| self.contains(class, label)).ok()
+    }
 }
 
 /// Colour of the reference's outline of a class (label from 1): cool colours.
@@ -198,7 +215,7 @@ impl Focus {
     }
 }
 
-/// Centroid and box of all foreground voxels.
+/// Centroid and box of all foreground voxels, ignored ones apart.
 pub(super) struct Spread {
     pub(super) centroid: [usize; 3],
     first: [usize; 3],
@@ -209,7 +226,7 @@ impl Spread {
     pub(super) fn of(labels: &[u16], extents: [usize; 3]) -> Option<Self> {
         let (mut sum, mut count) = ([0u64; 3], 0u64);
         let (mut first, mut last) = (extents, [0; 3]);
-        for at in (0..labels.len()).filter(|&at| labels[at] != 0) {
+        for at in (0..labels.len()).filter(|&at| ![0, IGNORED].contains(&labels[at])) {
             let voxel = [at % extents[0], at / extents[0] % extents[1], at / (extents[0] * extents[1])];
             for axis in 0..3 {
                 sum[axis] += voxel[axis] as u64;
@@ -245,7 +262,7 @@ fn draw_panel(
     for layer in layers {
         let labels = view.labels(layer.labels, case.extents, case.spacing);
         for (class, _) in (1..=u16::MAX).zip(case.class_names) {
-            for (x, y) in outline(&labels, width, class, layer.thickness) {
+            for (x, y) in outline(&labels, width, |label| case.contains(class, label), layer.thickness) {
                 canvas.set(left + x, top + y, (layer.colour)(class));
             }
         }
@@ -311,7 +328,7 @@ fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>]
     }
     let predictions: Vec<&Layer<'_>> = layers.iter().filter(|layer| !layer.is_reference).collect();
     let dice = |layer: &&Layer<'_>| {
-        let overlap = Overlap::count(layer.labels, case.reference?, class).expect("lengths were checked");
+        let overlap = case.overlap(layer.labels, class)?;
         let dice = overlap.dice().map_or_else(|| "absent from both".to_owned(), |dice| format!("Dice {dice:.3}"));
         Some(if predictions.len() > 1 { format!("{dice} ({})", layer.name) } else { dice })
     };

@@ -1,11 +1,13 @@
 //! Samples of a training side by side: one axial slice each, with the outlines of its labels.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::canvas::Canvas;
 use super::overlay::{BACKGROUND, DIM, LIGHT, Spread, draw_slice, window};
 use super::slice::{Plane, SliceView, outline};
 use super::{HEADER, MARGIN, ReportError, check_maps, reference_colour};
+use crate::metrics::IGNORED;
 
 /// Side in pixels of the square that each slice is centred in.
 const TILE: usize = 320;
@@ -95,8 +97,9 @@ fn draw_tile(
     };
     let (left, top) = draw_slice(canvas, &view, &tile.image, (grid.extents, grid.spacing), (corner, TILE), levels);
     let labels = view.labels(&tile.labels, grid.extents, grid.spacing);
-    for class in 1..=labels.iter().copied().max().unwrap_or(0) {
-        for (x, y) in outline(&labels, view.size().0, class, 1) {
+    let classes: BTreeSet<u16> = labels.iter().copied().filter(|label| ![0, IGNORED].contains(label)).collect();
+    for class in classes {
+        for (x, y) in outline(&labels, view.size().0, |label| label == class, 1) {
             canvas.set(left + x, top + y, reference_colour(class));
         }
     }

@@ -101,15 +101,20 @@ fn stride(axis: usize, extents: [usize; 3]) -> usize {
     extents[..axis].iter().product()
 }
 
-/// Pixels of `class` that have another label within `thickness` pixels (chessboard distance): the inner outline.
-/// The picture's edge is not an outline, the shape may go on beyond it.
-pub(crate) fn outline(labels: &[u16], width: usize, class: u16, thickness: usize) -> Vec<(usize, usize)> {
+/// Pixels of a shape, whose labels are `inside`, that have another label within `thickness` pixels (chessboard distance): the
+/// inner outline. The picture's edge is not an outline, the shape may go on beyond it.
+pub(crate) fn outline(
+    labels: &[u16],
+    width: usize,
+    inside: impl Fn(u16) -> bool,
+    thickness: usize,
+) -> Vec<(usize, usize)> {
     let height = labels.len() / width.max(1);
     let differs_near = |x: usize, y: usize| {
         let rows = y.saturating_sub(thickness)..(y + thickness + 1).min(height);
         let columns = x.saturating_sub(thickness)..(x + thickness + 1).min(width);
-        rows.into_iter().any(|row| labels[row * width..][columns.clone()].iter().any(|&label| label != class))
+        rows.into_iter().any(|row| labels[row * width..][columns.clone()].iter().any(|&label| !inside(label)))
     };
-    let of_class = (0..labels.len()).filter(|&at| labels[at] == class).map(|at| (at % width, at / width));
-    of_class.filter(|&(x, y)| differs_near(x, y)).collect()
+    let of_shape = (0..labels.len()).filter(|&at| inside(labels[at])).map(|at| (at % width, at / width));
+    of_shape.filter(|&(x, y)| differs_near(x, y)).collect()
 }

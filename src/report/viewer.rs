@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::overlay::{Spread, check_case, window};
 use super::svg::hex;
 use super::{OverlayCase, ReportError, prediction_colour, reference_colour};
-use crate::metrics::Overlap;
+use crate::metrics::IGNORED;
 
 /// Most voxels of a case in the page.
 pub const MAX_VOXELS: usize = 1 << 22;
@@ -55,6 +55,7 @@ impl ViewerCase {
             "extents": blocks.extents(),
             "spacing": blocks.spacing(),
             "window": [low, high],
+            "ignored": IGNORED,
             "hasReference": case.reference.is_some(),
             "centre": std::array::from_fn::<usize, 3, _>(|axis| centre[axis] / blocks.size[axis]),
             "classes": classes(case),
@@ -64,12 +65,14 @@ impl ViewerCase {
     }
 }
 
-/// Name, colours and Dice of each class.
+/// Name, labels, colours and Dice of each class or region.
 fn classes(case: &OverlayCase<'_>) -> Vec<Value> {
     let class = |(class, name): (u16, &String)| {
-        let overlap = case.reference.and_then(|labels| Overlap::count(case.prediction, labels, class).ok());
+        let overlap = case.overlap(case.prediction, class);
+        let labels = case.members.get(usize::from(class) - 1).cloned().unwrap_or_else(|| vec![class]);
         json!({
             "name": name,
+            "labels": labels,
             "reference": hex(reference_colour(class)),
             "prediction": hex(prediction_colour(class)),
             "dice": overlap.and_then(|overlap| overlap.dice()),

@@ -66,15 +66,16 @@ pub fn preflight(
     settings: &RunSettings,
     dataset: &Dataset,
     channels: usize,
-    classes: usize,
+    classes: &Classes,
 ) -> Result<Preflight, Vec<TrainError>> {
     let mut problems = Vec::new();
     let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
-    let network = settings.config.network(channels, classes);
     note(settings.config.check_channels(channels).map_err(TrainError::from));
-    let valid = settings.config.check_network(&network);
+    let valid = settings.config.network_of(channels, classes);
     let is_valid = valid.is_ok();
-    note(valid.map_err(TrainError::from));
+    // An invalid one still has a divisor.
+    let network = valid.as_ref().map_or_else(|_| settings.config.network(channels, classes.outputs()), Network::clone);
+    note(valid.map(drop).map_err(TrainError::from));
     note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));

@@ -2,7 +2,7 @@
 
 use super::{Config, TrainError, choose_patch};
 use crate::augment::{Augmenter, Extents};
-use crate::data::{Batch, Dataset, Examined, Loader, Warnings};
+use crate::data::{Batch, Dataset, Examined, IGNORED, Loader, Warnings};
 use crate::exec::Executor;
 use crate::gpu::Gpu;
 use crate::graph::Graph;
@@ -40,16 +40,16 @@ pub fn preview(
 ) -> Result<Preview, TrainError> {
     let Examined { classes, channels, warnings, .. } = dataset.examine_sound()?;
     config.check_channels(channels)?;
-    let classes = classes.count();
-    let patch = choose_patch(config, &dataset.cases, config.network(channels, classes).divisor())?;
-    let config = config.resolved(patch, channels, dataset.classes.as_ref(), &dataset.cases)?;
+    let patch = choose_patch(config, &dataset.cases, config.network_of(channels, &classes)?.divisor())?;
+    let config = config.resolved(patch, channels, dataset.classes_as(&classes), &dataset.cases)?;
+    let labels = classes.device_labels();
     let cases: Vec<_> = (0..=PARTNERS.min(dataset.cases.len() - 1))
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())
         .collect();
     let wanted = cases[0].name.clone();
-    let loader =
-        Loader::start(cases, config.preparation(patch, channels, classes), config.loader_settings(patch, 1, 0))?;
-    let device = Device::new(gpu, &config, patch)?;
+    let preparation = config.preparation(patch, channels, classes.outputs());
+    let loader = Loader::start(cases, preparation, config.loader_settings(patch, 1, 0))?;
+    let device = Device::new(gpu, &config, patch, labels)?;
     let mut preview = Preview { tiles: Vec::new(), extents: patch, spacing: [1.0; 3], warnings };
     preview.fill(&device, loader, &wanted, count)?;
     Ok(preview)
@@ -78,24 +78,31 @@ struct Device {
     augmenter: Augmenter,
     graph: Graph,
     extents: Extents,
+    /// The label of each class.
+    labels: Vec<u32>,
 }
 
 impl Device {
-    fn new(gpu: &Arc<Gpu>, config: &Config, [x, y, z]: [usize; 3]) -> Result<Self, TrainError> {
+    fn new(gpu: &Arc<Gpu>, config: &Config, [x, y, z]: [usize; 3], labels: Vec<u32>) -> Result<Self, TrainError> {
         let patch = [z, y, x];
         let extents = Extents { source: config.trainer_settings().block(patch), patch };
         let mut graph = Graph::new();
         let augmenter = Augmenter::append(&mut graph, &config.augmentation, config.seed, 1, extents)?;
         let outputs = [augmenter.augmented_image, augmenter.augmented_labels];
         let plan = plan(&Request::inference(&graph, &outputs), gpu.target())?;
-        Ok(Self { executor: Executor::new(Arc::clone(gpu), plan)?, augmenter, graph, extents })
+        Ok(Self { executor: Executor::new(Arc::clone(gpu), plan)?, augmenter, graph, extents, labels })
+    }
+
+    /// A class of a label on the device; of classes that are part of the same regions the first.
+    fn class(&self, label: u32) -> u16 {
+        self.labels.iter().position(|of| *of == label).map_or(IGNORED, |class| class as u16)
     }
 
     /// The middle of a sample as it was loaded.
     fn original(&self, batch: &Batch) -> SampleTile {
         let [from, to] = [self.extents.source, self.extents.patch].map(|[z, y, x]| [x, y, z]);
         let fit = crate::data::patch::CenterFit { from, to };
-        let labels: Vec<u16> = batch.label.iter().map(|&l| l as u16).collect();
+        let labels: Vec<u16> = batch.label.iter().map(|&l| self.class(l)).collect();
         SampleTile {
             caption: vec!["as loaded".to_owned()],
             image: fit.apply(&batch.image, 0.0),
@@ -118,7 +125,7 @@ impl Device {
         Ok(SampleTile {
             caption,
             image: read(self.augmenter.augmented_image)?.data.into_iter().map(|v| v as f32).collect(),
-            labels: read(self.augmenter.augmented_labels)?.data.into_iter().map(|v| v as u16).collect(),
+            labels: read(self.augmenter.augmented_labels)?.data.into_iter().map(|v| self.class(v as u32)).collect(),
         })
     }
 }

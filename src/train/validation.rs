@@ -1,6 +1,7 @@
 use super::TrainError;
 use crate::data::{
-    Bytes, Cache, CacheBudget, Case, DataError, Fit, LabelMap, Preparation, Prepared, prepare_image, read_case_label,
+    Bytes, Cache, CacheBudget, Case, DataError, Fit, LabelMap, Preparation, Prepared, Target, prepare_image,
+    read_case_label,
 };
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 pub struct CaseDice {
     /// Name of the case.
     pub case: String,
-    /// Dice of each foreground class on the grid of the file; `None` where prediction and reference are both empty.
+    /// Dice of each foreground class or region on the grid of the file, of the voxels that are not ignored; `None` where
+    /// prediction and reference are both empty.
     pub dice: Vec<Option<f64>>,
     /// Whether the whole prediction is one class.
     pub constant: bool,
@@ -84,16 +86,18 @@ impl Validation {
         mut seen: impl FnMut(&Predicted<'_>),
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
-        let classes = self.preparation.classes;
+        let (decision, targets) = (self.preparation.decision(), self.preparation.targets());
         for (number, Case { name, .. }) in self.cases.iter().enumerate() {
             let case = self.case(number)?;
             let ValidationCase { prepared, reference } = &*case;
             let probabilities = predict(predictor, prepared, &go_on)?;
-            let labels = predictor.labels(&probabilities);
-            let native = prepared.geometry.restore_classes(&probabilities, classes);
-            let dice = (1..classes)
-                .map(|class| Ok(Overlap::count(&native, &reference.voxels, class as u16)?.dice()))
-                .collect::<Result<Vec<_>, TrainError>>()?;
+            let labels = decision.labels(&probabilities);
+            let native = prepared.geometry.restore_classes(&probabilities, decision.clone());
+            let of = |target: &Target| {
+                let contains = |class| target.contains(class);
+                Ok(Overlap::count_where(&native, &reference.voxels, contains)?.dice())
+            };
+            let dice = targets.iter().map(of).collect::<Result<Vec<_>, TrainError>>()?;
             let constant = labels.iter().all(|l| *l == labels[0]);
             let score = CaseDice { case: name.clone(), dice, constant };
             seen(&Predicted { number, score: &score, prepared, labels: &labels });

@@ -181,7 +181,8 @@ pub(super) fn data(design: &mut Design, fingerprint: &Fingerprint) {
             "share of patches on a labelled voxel, nnU-Net's third: {foreground:.2} % of the median case are labelled."
         ),
     );
-    let classes: Vec<String> = (1..fingerprint.classes)
+    let count = fingerprint.cases.iter().map(|case| case.class_mm3.len()).max().unwrap_or(0);
+    let classes: Vec<String> = (1..count)
         .map(|class| format!("{:.0}", fingerprint.median(|case| case.class_mm3.get(class).copied().unwrap_or(0.0))))
         .collect();
     design.because(
@@ -190,7 +191,7 @@ pub(super) fn data(design: &mut Design, fingerprint: &Fingerprint) {
             "Dice weighs a small class like a large one (medians of {} mm³ for classes 1 to {}); cross-entropy keeps a \
              gradient where everything is background.",
             classes.join(", "),
-            fingerprint.classes - 1
+            count.saturating_sub(1)
         ),
     );
 }

@@ -220,7 +220,7 @@ impl Search<'_> {
         let median = self.fingerprint.median_extents(spacing.mm);
         let smallest = VNet { base: BASES[2], encoder: vec![1, 2], decoder: vec![1] };
         let [x, y, z] = rounded(median, 2);
-        let needed = Network::new(1, self.fingerprint.classes, smallest);
+        let needed = Network::new(1, self.fingerprint.classes, smallest).with_activation(self.fingerprint.activation);
         let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
         let ways =
             "no patch of a network with base 4 fits; give a larger --memory-budget or another --device".to_owned();
@@ -253,7 +253,7 @@ impl Shape {
     fn network(&self, fingerprint: &Fingerprint) -> Network {
         let mut config = Preset::Small.config();
         self.apply(&mut config);
-        config.network(fingerprint.channels, fingerprint.classes)
+        fingerprint.network(&config)
     }
 
     /// Shortens the axis that is longest in mm by one divisor; false if none can be shorter.

@@ -3,11 +3,10 @@ use super::shape::{coarser, levels};
 use super::*;
 use crate::configure::document::Heading;
 use crate::configure::{CaseFacts, ChannelFacts};
-use crate::data::{Classes, DatasetOptions, Normalisation, Sampling, TargetSpacing};
+use crate::data::{Classes, DatasetOptions, Normalisation, Region, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;
 use crate::train::Forecast;
-use crate::train::config::Labels;
 use std::path::Path;
 
 fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
@@ -23,7 +22,8 @@ fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
 }
 
 fn data_set(cases: Vec<CaseFacts>) -> Fingerprint {
-    Fingerprint { cases, classes: 3, channels: 1, channel_names: Vec::new() }
+    let activation = crate::nn::Activation::Softmax;
+    Fingerprint { cases, classes: 3, activation, channels: 1, channel_names: Vec::new() }
 }
 
 /// Like Decathlon's hippocampus, and like PROMISE12 at half resolution.
@@ -208,15 +208,15 @@ fn steps_validations_and_test_are_within_the_budget() {
 }
 
 fn document(step_seconds: f64) -> (String, Design) {
-    document_of(step_seconds, &Labels::default())
+    document_of(step_seconds, None)
 }
 
-fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
+fn document_of(step_seconds: f64, labels: Option<&Classes>) -> (String, Design) {
     let (data, budget) = (prostates(), budget(15.0, 1.0, 8 << 30));
     let mut design = chosen(&data, &budget);
     let measured = measured(step_seconds);
     design.set_length(&measured, &budget);
-    design.config.data.labels = labels.clone();
+    design.config.data.declare(labels);
     let device = AdapterDescription {
         name: "a device".to_owned(),
         driver: "a driver".to_owned(),
@@ -232,7 +232,7 @@ fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
     let warnings = crate::data::Warnings::default();
     let heading = Heading {
         data: Path::new("data"),
-        options: &DatasetOptions { classes: labels.0.clone(), ..DatasetOptions::default() },
+        options: &DatasetOptions { classes: labels.cloned(), ..DatasetOptions::default() },
         device: &device,
         fingerprint: &data,
         design: &design,
@@ -262,11 +262,18 @@ fn every_key_has_its_reason_and_the_file_is_the_configuration() {
 fn classes_that_were_given_are_in_the_plan() {
     let entries = [("left lung", vec![2035]), ("a.b", vec![2, 3])];
     let classes = Classes::new(entries.map(|(name, values)| (name.to_owned(), values))).expect("classes");
-    let (text, design) = document_of(0.7, &Labels(Some(classes.clone())));
+    let (text, design) = document_of(0.7, Some(&classes));
     assert!(text.contains("\n[data.labels]\n# as given"), "{text}");
     let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
     assert_eq!(read, design.config);
     assert_eq!(read.data.labels.0, Some(classes));
+    let region = |name: &str, values: &[u16]| Region { name: name.to_owned(), values: values.to_vec() };
+    let regions = vec![region("whole", &[1, 3]), region("core", &[3])];
+    let classes = Classes::of_regions(0, regions).and_then(|classes| classes.ignoring(&[4])).expect("regions");
+    let (text, design) = document_of(0.7, Some(&classes));
+    let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
+    assert_eq!(read, design.config);
+    assert_eq!(read.data.classes().expect("valid"), Some(classes));
 }
 
 #[test]

@@ -44,17 +44,17 @@
     return pixels;
   }
 
-  /// The edges between voxels of a class and others; the picture's edge is none, the shape may go on beyond it.
-  function outline(labels, width, height, label, sx, sy) {
+  /// The edges between voxels of a class or region, whose labels are wanted, and others; the picture's edge is none, the shape may go on beyond it.
+  function outline(labels, width, height, wanted, sx, sy) {
     const path = new Path2D();
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        const inside = labels[y * width + x] === label;
-        if (x > 0 && inside !== (labels[y * width + x - 1] === label)) {
+        const inside = wanted.has(labels[y * width + x]);
+        if (x > 0 && inside !== wanted.has(labels[y * width + x - 1])) {
           path.moveTo(x * sx, y * sy);
           path.lineTo(x * sx, (y + 1) * sy);
         }
-        if (y > 0 && inside !== (labels[(y - 1) * width + x] === label)) {
+        if (y > 0 && inside !== wanted.has(labels[(y - 1) * width + x])) {
           path.moveTo(x * sx, y * sy);
           path.lineTo((x + 1) * sx, y * sy);
         }
@@ -82,12 +82,13 @@
       if (!options[kind] || !shown[kind]) continue;
       const labels = slice(shown[kind], plane);
       const present = new Set(labels);
-      shown.classes.forEach((entry, index) => {
-        if (!present.has(index + 1)) return;
+      shown.classes.forEach((entry) => {
+        const wanted = new Set(entry.labels);
+        if (!entry.labels.some((label) => present.has(label))) return;
         context.strokeStyle = entry[kind];
         context.lineWidth = thickness * devicePixelRatio;
         context.lineCap = 'round';
-        context.stroke(outline(labels, width, height, index + 1, sx, sy));
+        context.stroke(outline(labels, width, height, wanted, sx, sy));
       });
     }
   }
@@ -160,7 +161,12 @@
 
   function readout() {
     const at = position.reduce((sum, index, axis) => sum + index * step(axis), 0);
-    const name = (labels) => (labels[at] ? shown.classes[labels[at] - 1]?.name ?? `class ${labels[at]}` : 'background');
+    const name = (labels) => {
+      if (labels[at] === 0) return 'background';
+      if (labels[at] === shown.ignored) return 'ignored';
+      const names = shown.classes.filter((entry) => entry.labels.includes(labels[at])).map((entry) => entry.name);
+      return names.join(', ') || `class ${labels[at]}`;
+    };
     const grey = shown.window[0] + (shown.image[at] / 255) * (shown.window[1] - shown.window[0]);
     const parts = [`Voxel ${position.join(', ')}`, `intensity ${Number(grey.toPrecision(3))}`];
     if (shown.reference) parts.push(`reference: ${name(shown.reference)}`);

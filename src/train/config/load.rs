@@ -5,7 +5,7 @@ use super::nearest::nearest_name;
 use super::ranges::out_of_range;
 use super::{Config, ConfigError, Preset, Setting};
 use crate::files::read_text;
-use crate::nn::NetworkError;
+use crate::nn::{Activation, NetworkError};
 use crate::registry::{Choice, Registry};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,8 +17,11 @@ const LONGEST_TEXT: u64 = 1 << 20;
 /// Letters of a key or a wrong value that a message repeats.
 const MOST_SHOWN: usize = 80;
 
-/// The table whose keys are the user's own.
-const LABELS: &str = "data.labels";
+/// The tables whose keys are the user's own.
+const NAMED: [&str; 2] = ["data.labels", "data.regions"];
+
+/// The key that takes a label value or a list of them.
+const IGNORE: &str = "data.ignore";
 
 /// Keys that take an array or a word: the word, and what is expected.
 const WORDS: [(&str, &str, &str); 3] = [
@@ -113,7 +116,7 @@ impl Findings {
                 continue;
             };
             match (present, value) {
-                (Value::Table(present), Value::Table(classes)) if path == LABELS => {
+                (Value::Table(present), Value::Table(classes)) if NAMED.contains(&path.as_str()) => {
                     present.extend(classes);
                     self.origins.insert(path, origin.to_owned());
                 }
@@ -162,6 +165,15 @@ impl Findings {
             let found = shown(at(table, &key).expect("every key is in the table"));
             self.problems.push(mismatch(origin(&key), &key, expected, found));
             named.push(key);
+        }
+        if let Err((key, problem)) = config.data.declared() {
+            let found = shown(at(table, key).expect("every key is in the table"));
+            self.problems.push(mismatch(origin(key), key, problem.trim_start_matches("expected "), found));
+        } else if let (false, Err(expected)) = (config.data.regions.is_empty(), config.check_loss(Activation::Sigmoid))
+        {
+            let key = "training.loss";
+            let found = shown(at(table, key).expect("every key is in the table"));
+            self.problems.push(mismatch(origin(key), key, &expected, found));
         }
         match config.network(1, 2).validate() {
             Ok(()) => {}
@@ -216,6 +228,7 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         (Some((word, _)), _, Value::String(given)) if word == given => return Ok(value),
         (Some((_, expected)), ..) => expected.to_owned(),
         (_, _, Value::Array(_) | Value::String(_)) if WORDS_OF_CHANNELS.contains(&key) => return Ok(value),
+        (_, Value::Array(_), Value::Integer(_)) if key == IGNORE => return Ok(value),
         (_, Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
         (_, Value::Integer(_), Value::Integer(i)) if *i >= 0 => return Ok(value),
         (_, Value::Integer(_), _) => "a whole number, 0 or more".to_owned(),

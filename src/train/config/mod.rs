@@ -4,12 +4,14 @@
 //! |---|---|
 //! | this one | the tables and their keys, and what follows from them for the trainer and the loader |
 //! | `value` | types of values that TOML does not have |
+//! | `labels` | what the keys of label values say together |
 //! | `preset` | the configurations to start from |
 //! | `ranges` | what each key takes beyond its type |
 //! | `resolve` | values that are chosen from the data |
 //! | `load`, `setting` | preset, TOML file and `--set key=value`, in this order, to a [`Config`] or to all mistakes |
 
 mod error;
+mod labels;
 mod load;
 mod nearest;
 mod preset;
@@ -28,12 +30,13 @@ pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
+use crate::data::classes::{NamedValues, Values};
 use crate::data::{
-    CacheBudget, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling,
-    TargetSpacing,
+    CacheBudget, Classes, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation,
+    Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
-use crate::nn::{Architecture, Architectures, Losses, Network};
+use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
 use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
@@ -108,9 +111,19 @@ pub struct DataConfig {
     pub label_file: String,
     /// Resample channels that lie on another grid onto that of the first; else they are refused.
     pub align: bool,
+    /// Label values of voxels that have no say in loss, sampling, statistics and scores: one, or a list. They come to those
+    /// that `dataset.json` names `ignore`.
+    pub ignore: Values,
+    /// The order in which regions are painted when label maps are written, later ones over earlier ones: the first value of
+    /// each region. Empty: regions of more values first.
+    pub regions_order: Vec<u16>,
     /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
     /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
     pub labels: Labels,
+    /// `[data.regions]`: regions by name, which are learnt in place of the classes and may overlap, with the value or the list
+    /// of values of each, e.g. `core = [2, 3]`. Where the region is found its first value is written. Without `[data.labels]`
+    /// each value is a class. Empty: those of `dataset.json`, if it has any.
+    pub regions: NamedValues,
 }
 
 /// `[training]`
@@ -225,6 +238,12 @@ pub enum Reaction {
     Stop,
 }
 
+/// What is expected of a loss with regions.
+/// What the outputs of a network are that learns these classes, or their regions.
+pub fn activation(classes: &Classes) -> Activation {
+    if classes.regions().is_empty() { Activation::Softmax } else { Activation::Sigmoid }
+}
+
 impl Config {
     /// The configuration as a TOML document.
     pub fn to_toml(&self) -> String {
@@ -253,25 +272,44 @@ impl Config {
     /// [`ConfigError`] that names the key.
     pub fn check_network(&self, network: &Network) -> Result<(), ConfigError> {
         network.validate()?;
-        let is_defined = |loss: &Choice<Losses>| loss.build().is_defined(network.activation);
+        self.check_loss(network.activation).map_err(|expected| ConfigError::Value {
+            origin: "configuration".to_owned(),
+            key: "training.loss".to_owned(),
+            expected,
+            found: format!("{:?}", self.training.loss.kind.name()),
+        })
+    }
+
+    /// Checks that the loss is defined for outputs of this kind; else what is expected.
+    fn check_loss(&self, activation: Activation) -> Result<(), String> {
+        let is_defined = |loss: &Choice<Losses>| loss.build().is_defined(activation);
         if is_defined(&self.training.loss) {
             return Ok(());
         }
         let others = Losses::ENTRIES.iter().map(|entry| entry.name).filter(|name| is_defined(&Choice::named(name)));
-        Err(ConfigError::Value {
-            origin: "configuration".to_owned(),
-            key: "training.loss".to_owned(),
-            expected: format!("a loss for regions ({})", others.collect::<Vec<_>>().join(", ")),
-            found: self.training.loss.kind.name().to_owned(),
-        })
+        Err(format!("a loss for regions ({})", others.collect::<Vec<_>>().join(", ")))
+    }
+
+    /// The network for images of this number of channels and for what is learnt of these classes: themselves, or their
+    /// regions.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it cannot be built, or its loss is not defined for regions.
+    pub fn network_of(&self, channels: usize, classes: &Classes) -> Result<Network, ConfigError> {
+        let network = self.network(channels, classes.outputs()).with_activation(activation(classes));
+        self.check_network(&network)?;
+        Ok(network)
     }
 
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first
     /// ([`Config::resolved`]).
+    ///
+    /// # Panics
+    /// When the keys of label values contradict each other: [`DataConfig::classes`] says so.
     pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, labels, spacing, interpolation, canonical, align, .. } =
-            self.data.clone();
-        let (intensities, labels) = (ct_window.map(CtWindow::fixed), labels.0);
+        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, .. } = self.data.clone();
+        let intensities = ct_window.map(CtWindow::fixed);
+        let labels = self.data.classes().expect("label values were checked");
         Preparation {
             normalisation,
             intensities,
@@ -306,9 +344,12 @@ impl Config {
     }
 
     /// What the data set is opened with.
-    pub fn dataset_options(&self) -> DatasetOptions {
-        let DataConfig { labels, channel_files, label_file, align, .. } = self.data.clone();
-        DatasetOptions { classes: labels.0, channel_files, label_file, align }
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the keys of label values contradict each other.
+    pub fn dataset_options(&self) -> Result<DatasetOptions, ConfigError> {
+        let DataConfig { channel_files, label_file, align, .. } = self.data.clone();
+        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align })
     }
 
     /// Checks that settings for each channel are as many as the channels.

@@ -3,6 +3,7 @@ use super::{
     TrainingConfig,
 };
 use crate::augment::Augmentation;
+use crate::data::classes::{NamedValues, Values};
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::Architecture;
@@ -88,7 +89,10 @@ fn small() -> Config {
             sampling: Sampling::Whole,
             foreground: 0.33,
             cache: ByteSize(2 << 30),
+            ignore: Values::default(),
+            regions_order: Vec::new(),
             labels: Labels(None),
+            regions: NamedValues::new(),
         },
         augmentation: Augmentation::general(),
         training: TrainingConfig {

@@ -1,6 +1,6 @@
 //! Values that are chosen from the data.
 
-use super::{AutoOr, Config, Labels};
+use super::{AutoOr, Config};
 use crate::data::io::read_header;
 use crate::data::{
     Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
@@ -8,7 +8,7 @@ use crate::data::{
 use crate::train::TrainError;
 
 impl Config {
-    /// The effective configuration: with this patch, these classes, and the CT window of the training cases where it is
+    /// The effective configuration: with this patch, these classes (with the values that are ignored, and regions), and the CT window of the training cases where it is
     /// automatic.
     ///
     /// # Errors
@@ -22,7 +22,8 @@ impl Config {
     ) -> Result<Self, DataError> {
         let mut config = self.clone();
         let data = &mut config.data;
-        (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
+        data.patch = AutoOr::Fixed(patch);
+        data.declare(classes);
         let (normalisation, windows) = (&data.normalisation, &data.ct_window);
         let needed = |c| *normalisation.of(c) == Normalisation::CtWindow && *windows.of(c) == AutoOr::AUTO;
         if (0..channels).any(needed) {

@@ -1,5 +1,6 @@
 //! Types of values that TOML does not have.
 
+use crate::data::classes::NamedValues;
 use crate::data::{Classes, IntensityStatistics};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
@@ -46,21 +47,20 @@ impl<T: Copy> AutoOr<T> {
 
 /// The table `[data.labels]`; none where it is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "toml::Table", into = "toml::Table")]
+#[serde(try_from = "NamedValues", into = "NamedValues")]
 pub struct Labels(pub Option<Classes>);
 
-impl TryFrom<toml::Table> for Labels {
-    type Error = toml::de::Error;
+impl TryFrom<NamedValues> for Labels {
+    type Error = String;
 
-    fn try_from(table: toml::Table) -> Result<Self, Self::Error> {
+    fn try_from(table: NamedValues) -> Result<Self, Self::Error> {
         if table.is_empty() { Ok(Self(None)) } else { table.try_into().map(|classes| Self(Some(classes))) }
     }
 }
 
-impl From<Labels> for toml::Table {
-    fn from(Labels(classes): Labels) -> toml::Table {
-        let table = |classes| toml::Table::try_from(classes).expect("classes are a table");
-        classes.map(table).unwrap_or_default()
+impl From<Labels> for NamedValues {
+    fn from(Labels(classes): Labels) -> NamedValues {
+        classes.as_ref().map(Classes::table).unwrap_or_default()
     }
 }
 

@@ -24,12 +24,11 @@ impl<'a, P: Progress> Run<'a, P> {
         progress: &'a mut P,
     ) -> Result<(RunLock, Self, Vec<Case>), TrainError> {
         let (dataset, Examined { classes, channels, warnings, .. }) =
-            Dataset::open_checked(&settings.data, settings.config.dataset_options())?;
+            Dataset::open_checked(&settings.data, settings.config.dataset_options()?)?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
-        let classes = classes.count();
         settings.config.check_channels(channels)?;
-        let network = settings.config.network(channels, classes);
-        settings.config.check_network(&network)?;
+        let network = settings.config.network_of(channels, &classes)?;
+        let classes = network.classes;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;

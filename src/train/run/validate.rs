@@ -1,6 +1,7 @@
 //! Validations of a run.
 
 use super::{Progress, Run};
+use crate::data::{Decision, Preparation};
 use crate::report::{OverlayCase, write_curves, write_overlay};
 use crate::train::validation::{class_means, mean};
 use crate::train::{Event, Predicted, TrainError};
@@ -16,6 +17,7 @@ impl<P: Progress> Run<'_, P> {
         }
         let overlays = self.settings.out.join("overlays");
         let names = self.preprocessing.foreground_names(self.network.classes);
+        let members = members(&self.preparation);
         let mut drawn = Ok(());
         let scores = self.validation.run(
             &self.predictor,
@@ -33,6 +35,7 @@ impl<P: Progress> Run<'_, P> {
                             extents: prepared.geometry.grid.extents,
                             spacing: prepared.geometry.grid.spacing,
                             class_names: &names,
+                            members: &members,
                         },
                     );
                 }
@@ -71,6 +74,14 @@ impl<P: Progress> Run<'_, P> {
     fn show_overlay(&mut self, step: u64, case: &str) -> Result<(), TrainError> {
         let path = self.settings.out.join("overlays").join(overlay_name(step, case));
         self.log.board().map_or(Ok(()), |board| board.overlay(step, case, &path))
+    }
+}
+
+/// The classes of each region; none where there are classes only.
+fn members(preparation: &Preparation) -> Vec<Vec<u16>> {
+    match preparation.decision() {
+        Decision::Largest(_) => Vec::new(),
+        Decision::Painted(_) => preparation.targets().into_iter().map(|target| target.classes).collect(),
     }
 }
 
