@@ -113,6 +113,11 @@ fn splits() {
 }
 
 #[test]
+fn tables() {
+    run_all(texts::TABLES);
+}
+
+#[test]
 fn configurations() {
     run_all(texts::CONFIGURATIONS);
 }
@@ -131,6 +136,7 @@ fn the_corpus_is_large() {
         inputs::LABELS,
         inputs::FOLDERS,
         texts::SPLITS,
+        texts::TABLES,
         texts::CONFIGURATIONS,
         texts::MODELS,
     ];

@@ -9,7 +9,7 @@ is not among them. Blocks run from top to bottom; `vnet-engine` is the engine.
 | block | what happens |
 |---|---|
 | `console` | lines with `$ ` run in bash; the rest is what they print, stdout and stderr |
-| `toml file=NAME`, `json file=NAME` | becomes that file |
+| `toml file=NAME`, `json file=NAME`, `sh file=NAME` | becomes that file |
 | `rust` | runs as a test of the documentation (src/lib.rs includes the page) |
 | `text` | is no code |
 
@@ -123,7 +123,7 @@ class Page:
     def one(self, block):
         if block.language == "console":
             self.console(block)
-        elif block.language in ("toml", "json") and "file" in block.flags:
+        elif block.language in ("toml", "json", "sh") and "file" in block.flags:
             (self.folder / block.flags["file"]).write_text("\n".join(block.lines) + "\n")
         elif block.language.startswith("rust"):
             if f"docs/guide/{self.file.name}" not in (ROOT / "src/lib.rs").read_text():

@@ -12,6 +12,7 @@
 //! because a split that is not read would train on the test cases.
 
 mod columns;
+mod table;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use self::columns::{Column, columns_of};
+use self::table::Table;
 use super::dataset::{Case, case_name};
 use super::io::format::{case_of, endings_of_cases};
 use super::io::input::read_text;
@@ -31,6 +33,8 @@ use super::{DataError, ImageFiles};
 const LONGEST_TEXT: u64 = 1 << 26;
 /// Bytes of a name: with an ending it must be a file name, which has 255 at most.
 const LONGEST_NAME: usize = 200;
+/// Rows of a table, at most.
+const MOST_ROWS: usize = 1_000_000;
 /// Problems of one table that are told.
 const MOST_PROBLEMS: usize = 20;
 
@@ -70,57 +74,74 @@ impl Manifest {
     /// [`DataError`] with line and column: the problem, or [`DataError::Many`] with the first twenty.
     pub fn read(path: &Path) -> Result<Manifest, DataError> {
         let text = read_text(path, LONGEST_TEXT).map_err(DataError::io(path, "read"))?;
-        let manifest = Manifest::from_text(path, &text)?;
-        let missing: Vec<DataError> = manifest.rows.par_iter().flat_map_iter(|row| manifest.missing(row)).collect();
-        few_of(path, missing)?;
-        Ok(manifest)
+        let (manifest, problems) = Manifest::parse(path, &text)?;
+        let with_missing = |problems: Problems, row: &Row| problems.and(manifest.missing(row));
+        // Of many cases on a file server most of the time is waiting.
+        let missing = manifest.rows.par_iter().fold(Problems::default, with_missing);
+        let missing = missing.reduce(Problems::default, Problems::append);
+        manifest.without(problems.append(missing))
     }
 
-    /// As [`Manifest::read`], of the text of the table `path`, and without a look at the files that it names.
+    /// As [`Manifest::read`], of the text of the table `path`, and whether its files are there does not matter.
     ///
     /// # Errors
     /// As [`Manifest::read`].
     pub fn from_text(path: &Path, text: &str) -> Result<Manifest, DataError> {
+        let (manifest, problems) = Manifest::parse(path, text)?;
+        manifest.without(problems)
+    }
+
+    /// The rows that are sound, and what is wrong with the others.
+    fn parse(path: &Path, text: &str) -> Result<(Manifest, Problems), DataError> {
         let mut table = Table::of(text);
         let Some((line, head)) = table.next_row() else {
             return Err(DataError::unusable(path, "is empty, expected a line with the names of the columns"));
         };
-        let columns = columns_of(&head).map_err(|problem| at_line(path, line, &problem))?;
+        let columns = columns_of(&head).map_err(|text| at_line(path, &Problem { line, text }))?;
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-        let mut problems = Vec::new();
+        let (mut problems, mut count) = (Problems::default(), 0);
         while let Some((line, cells)) = table.next_row() {
+            count += 1;
+            if count > MOST_ROWS {
+                return Err(DataError::unusable(path, format!("more than {MOST_ROWS} rows, expected at most as many")));
+            }
             match row_of(path, line, &cells, &columns) {
-                Err(problem) => problems.push(at_line(path, line, &problem)),
+                Err(text) => problems.add(Problem { line, text }),
                 Ok(row) => match rows.entry(row.name.clone()) {
                     Entry::Vacant(free) => drop(free.insert(row)),
                     Entry::Occupied(first) => {
-                        let problem = format!(
+                        let text = format!(
                             "case {:?} is in line {} too; expected another name, which a column name can give",
                             row.name,
                             first.get().line
                         );
-                        problems.push(at_line(path, line, &problem));
+                        problems.add(Problem { line, text });
                     }
                 },
             }
         }
-        few_of(path, problems)?;
-        if rows.is_empty() {
+        if rows.is_empty() && problems.count == 0 {
             return Err(DataError::unusable(path, "has no cases, expected a row for each"));
         }
-        Ok(Manifest { path: path.to_path_buf(), rows: rows.into_values().collect() })
+        Ok((Manifest { path: path.to_path_buf(), rows: rows.into_values().collect() }, problems))
     }
 
-    /// The cases, and the problem of rows without a label.
-    pub(super) fn cases(self) -> (Vec<Case>, Option<DataError>) {
-        let (path, mut problems, mut cases) = (self.path, Vec::new(), Vec::new());
+    /// The table, if it has no problems.
+    fn without(self, problems: Problems) -> Result<Manifest, DataError> {
+        DataError::one_or_many(&self.path, problems.told(&self.path))?;
+        Ok(self)
+    }
+
+    /// The cases, and the problems of rows without a label.
+    pub(super) fn cases(self) -> (Vec<Case>, Vec<DataError>) {
+        let (mut cases, mut without) = (Vec::new(), Problems::default());
         for Row { name, image, label, line, .. } in self.rows {
             match label {
                 Some(label) => cases.push(Case { name, image, label }),
-                None => problems.push(at_line(&path, line, &format!("case {name:?} has no label, expected one"))),
+                None => without.add(Problem { line, text: format!("case {name:?} has no label, expected one") }),
             }
         }
-        (cases, few_of(&path, problems).err())
+        (cases, without.told(&self.path))
     }
 
     /// The label maps by case, of the rows that name one.
@@ -141,7 +162,7 @@ impl Manifest {
     }
 
     /// A problem for each file of a row that is not there.
-    fn missing(&self, row: &Row) -> Vec<DataError> {
+    fn missing(&self, row: &Row) -> Vec<Problem> {
         let several = row.image.files().len() > 1;
         let column = |channel: usize| if several { format!("image_{channel}") } else { "image".to_owned() };
         let images = row.image.files().iter().enumerate().map(|(channel, file)| (column(channel), file));
@@ -153,70 +174,63 @@ impl Manifest {
                 None if error.kind() == std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
                 None => format!("cannot open: {error}"),
             };
-            Some(at_line(&self.path, row.line, &format!("column {column}: {}: {reason}", file.display())))
+            Some(Problem { line: row.line, text: format!("column {column}: {}: {reason}", file.display()) })
         };
         images.chain(label).filter_map(absent).collect()
     }
 }
 
+/// What is wrong with a row.
+struct Problem {
+    line: u64,
+    text: String,
+}
+
 /// The folder of a table, from which its paths start.
-pub(super) fn folder_of(path: &Path) -> &Path {
+fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn at_line(path: &Path, line: u64, problem: &str) -> DataError {
-    DataError::unusable(path, format!("line {line}: {problem}"))
+fn at_line(path: &Path, Problem { line, text }: &Problem) -> DataError {
+    DataError::unusable(path, format!("line {line}: {text}"))
 }
 
-/// The first problems, and how many there are beyond, as one error where there are any.
-fn few_of(path: &Path, mut problems: Vec<DataError>) -> Result<(), DataError> {
-    if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS + 1).map(|beyond| beyond + 1) {
-        problems.truncate(MOST_PROBLEMS);
-        problems.push(DataError::unusable(path, format!("and {more} more problems")));
-    }
-    DataError::one_or_many(path, problems)
+/// Problems of many rows.
+#[derive(Default)]
+struct Problems {
+    /// The first by line, [`MOST_PROBLEMS`] at most.
+    first: Vec<Problem>,
+    count: usize,
 }
 
-/// The rows of a text, with their lines.
-struct Table<'a> {
-    reader: csv::Reader<&'a [u8]>,
-    text: &'a [u8],
-    /// A byte of the text and the line in which it is: what is before has been counted.
-    counted: (usize, u64),
-}
-
-impl<'a> Table<'a> {
-    fn of(text: &'a str) -> Table<'a> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
-        let mut builder = csv::ReaderBuilder::new();
-        let reader = builder.has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
-        Table { reader, text, counted: (0, 1) }
-    }
-
-    /// The next row that is not empty, and its line.
-    fn next_row(&mut self) -> Option<(u64, Vec<String>)> {
-        let mut record = csv::StringRecord::new();
-        // The text is UTF-8, and rows of any length are taken: no other error is left.
-        while self.reader.read_record(&mut record).unwrap_or(false) {
-            let start = record.position().map_or(0, csv::Position::byte) as usize;
-            let line = self.line_of(start);
-            // Spreadsheets write lines of commas below a table.
-            if record.iter().any(|cell| !cell.is_empty()) {
-                return Some((line, record.iter().map(str::to_owned).collect()));
-            }
+impl Problems {
+    fn add(&mut self, problem: Problem) {
+        self.count += 1;
+        let at = self.first.partition_point(|other| other.line <= problem.line);
+        if at < MOST_PROBLEMS {
+            self.first.insert(at, problem);
+            self.first.truncate(MOST_PROBLEMS);
         }
-        None
     }
 
-    /// The line of a row that starts at this byte or after the empty lines there. Lines end in LF, CR LF or CR.
-    fn line_of(&mut self, start: usize) -> u64 {
-        let (mut at, mut line) = self.counted;
-        while let Some(byte) = self.text.get(at).filter(|byte| at < start || matches!(byte, b'\n' | b'\r')) {
-            let ends = *byte == b'\n' || (*byte == b'\r' && self.text.get(at + 1) != Some(&b'\n'));
-            (at, line) = (at + 1, line + u64::from(ends));
+    fn and(mut self, problems: Vec<Problem>) -> Problems {
+        problems.into_iter().for_each(|problem| self.add(problem));
+        self
+    }
+
+    fn append(self, others: Problems) -> Problems {
+        let count = self.count + others.count;
+        Problems { count, ..self.and(others.first) }
+    }
+
+    /// The first problems, and how many there are beyond.
+    fn told(&self, path: &Path) -> Vec<DataError> {
+        let mut told: Vec<DataError> = self.first.iter().map(|problem| at_line(path, problem)).collect();
+        let beyond = self.count - told.len();
+        if beyond > 0 {
+            told.push(DataError::unusable(path, format!("and {beyond} more problems")));
         }
-        self.counted = (at, line);
-        line
+        told
     }
 }
 

@@ -74,6 +74,106 @@ pub const SPLITS: &[Case] = &[
     },
 ];
 
+/// A check of a training on a table of cases.
+fn with_table(root: &Path, text: &[u8]) -> Vec<String> {
+    DataSet::new(root);
+    std::fs::write(root.join("cases.csv"), text).expect("written");
+    let mut arguments = dry_run(&[]);
+    arguments[2] = "cases.csv".to_owned();
+    arguments
+}
+
+pub const TABLES: &[Case] = &[
+    Case { name: "empty table", make: |r| with_table(r, b""), words: &["cases.csv: is empty"] },
+    Case { name: "table without rows", make: |r| with_table(r, b"image,label\r\n\r\n"), words: &["has no cases"] },
+    Case { name: "table of zeros", make: |r| with_table(r, &[0; 4096]), words: &["cases.csv: line 1: column 1 is"] },
+    Case { name: "table in UTF-16", make: |r| with_table(r, b"\xFF\xFEi\0m\0"), words: &["cases.csv", "not UTF-8"] },
+    Case {
+        name: "table in Latin-1",
+        make: |r| with_table(r, b"image,label\nGr\xF6\xDFe.nii,a.nii\n"),
+        words: &["cases.csv", "not UTF-8"],
+    },
+    Case {
+        name: "table with an open quotation mark",
+        make: |r| {
+            with_table(r, b"image,label\n\"data/images/a.nii,data/labels/a.nii\ndata/images/b.nii,data/labels/b.nii\n")
+        },
+        words: &["cases.csv: line 2: column image has a control character or a line break", "quotation mark"],
+    },
+    Case {
+        name: "table with a terminal's codes",
+        make: |r| with_table(r, b"image,label\n\x1b[2Ja.nii,b.nii\n"),
+        words: &["cases.csv: line 2: column image has a control character"],
+    },
+    Case {
+        name: "table with codes in a column",
+        make: |r| with_table(r, b"image,lab\x1b[2Jel\n"),
+        words: &["cases.csv: line 1: column 2 is \"lab\\u{1b}[2Jel\""],
+    },
+    Case {
+        name: "table of a million columns",
+        make: |r| with_table(r, ",image".repeat(1_000_000).as_bytes()),
+        words: &["cases.csv: line 1: column 1 is \"\""],
+    },
+    Case {
+        name: "table of a million wrong rows",
+        make: |r| with_table(r, format!("image,label\n{}", "a.nii,b.nii,c\n".repeat(1_000_000)).as_bytes()),
+        words: &["cases.csv: line 2: 3 cells, expected 2", "line 21: ", "and 999980 more problems"],
+    },
+    Case {
+        name: "table of five million rows",
+        make: |r| with_table(r, format!("image,label\n{}", "a.nii,b.nii\n".repeat(5_000_000)).as_bytes()),
+        words: &["cases.csv: more than 1000000 rows, expected at most as many"],
+    },
+    Case {
+        name: "table of a million cases that are not there",
+        make: |r| {
+            let rows: String = (0..1_000_000).map(|number| format!("{number}.nii,l\n")).collect();
+            with_table(r, format!("image,label\n{rows}").as_bytes())
+        },
+        words: &["line 2: column image: 0.nii: there is no such file", "and 1999980 more problems"],
+    },
+    Case {
+        name: "table beyond its limit",
+        make: |r| {
+            let arguments = with_table(r, b"");
+            let file = std::fs::File::create(r.join("cases.csv")).expect("created");
+            file.set_len(1 << 40).expect("a sparse file");
+            arguments
+        },
+        words: &["cases.csv: cannot read: 1099511627776 bytes, expected at most 67108864"],
+    },
+    Case {
+        name: "table as a pipe",
+        make: |r| {
+            let arguments = with_table(r, b"");
+            std::fs::remove_file(r.join("cases.csv")).expect("removed");
+            let made = std::process::Command::new("mkfifo").arg(r.join("cases.csv")).status();
+            assert!(made.expect("mkfifo").success());
+            arguments
+        },
+        words: &["cases.csv: cannot read: it is a pipe or a device"],
+    },
+    Case {
+        name: "table that climbs by a name",
+        make: |r| with_table(r, b"image,label,name\ndata/images/a.nii,data/labels/a.nii,../../b\n"),
+        words: &["cases.csv: line 2: the case is named \"../../b\", expected a file name"],
+    },
+    Case {
+        name: "table with a name of a kilobyte",
+        make: |r| {
+            let row = format!("image,label,name\ndata/images/a.nii,data/labels/a.nii,{}\n", "n".repeat(1024));
+            with_table(r, row.as_bytes())
+        },
+        words: &["cases.csv: line 2", "at most 200 bytes"],
+    },
+    Case {
+        name: "table of a device",
+        make: |r| with_table(r, b"image,label\n/dev/zero,/dev/zero\n"),
+        words: &["cases.csv: line 2: /dev/zero: no known volume format"],
+    },
+];
+
 fn with_config(root: &Path, text: &[u8]) -> Vec<String> {
     DataSet::new(root);
     std::fs::write(root.join("c.toml"), text).expect("written");

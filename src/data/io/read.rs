@@ -182,12 +182,20 @@ pub(crate) fn read_labels(input: Input<'_>, header: &Header) -> Result<LabelMap,
 /// [`read_label_map`] would succeed.
 pub fn label_values(path: &Path, header: &Header) -> Result<Vec<(u16, usize)>, DataError> {
     let mut at = 0;
-    let none = |_| Ok(vec![usize::MAX; usize::from(u16::MAX) + 1]);
-    let first = visit_labels(Input::file(path), header, none, |first, label| {
-        let first = &mut first[usize::from(label)];
-        *first = at.min(*first);
-        at += 1;
-    })?;
+    // Up to the largest value: a table of all values takes longer than a small label map.
+    let first = visit_labels(
+        Input::file(path),
+        header,
+        |_| Ok(Vec::new()),
+        |first, label| {
+            let label = usize::from(label);
+            if label >= first.len() {
+                first.resize(label + 1, usize::MAX);
+            }
+            first[label] = at.min(first[label]);
+            at += 1;
+        },
+    )?;
     Ok((0..=u16::MAX).zip(first).filter(|(_, first)| *first != usize::MAX).collect())
 }
 

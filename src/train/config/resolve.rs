@@ -6,6 +6,7 @@ use crate::data::{
     Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
 };
 use crate::train::TrainError;
+use rayon::prelude::*;
 
 impl Config {
     /// The effective configuration: with this patch, these classes (with the values that are ignored, and regions), and the CT window of the training cases where it is
@@ -47,17 +48,17 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Res
     if let Some(patch) = config.data.patch.fixed() {
         return Ok(patch);
     }
-    let mut extents: [Vec<usize>; 3] = Default::default();
-    for case in cases {
+    let extents_of = |case: &Case| -> Result<[usize; 3], DataError> {
         let grid = read_header(case.image.first())?.grid_of_channels(case.image.first())?;
         let oriented =
             if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
-        for (axis, extent) in extents.iter_mut().zip(Resampling::new(&oriented, &config.data.spacing).to) {
-            axis.push(extent);
-        }
-    }
+        Ok(Resampling::new(&oriented, &config.data.spacing).to)
+    };
+    // Of many cases on a file server most of the time is waiting.
+    let extents = cases.par_iter().map(extents_of).collect::<Result<Vec<_>, _>>()?;
+    let median_of = |axis: usize| median(extents.iter().map(|extents| extents[axis]).collect());
     let [d, h, w] = divisor;
-    Ok(fit_patch(extents.map(median), [w, h, d], config.data.max_patch_voxels))
+    Ok(fit_patch(std::array::from_fn(median_of), [w, h, d], config.data.max_patch_voxels))
 }
 
 fn median(mut values: Vec<usize>) -> usize {
