@@ -11,6 +11,7 @@
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
 //! | [`loader`] | batches, made in the background |
+//! | `cache`, `voxels` | prepared volumes in memory and on disk |
 //! | [`phantom`] | a synthetic data set that looks like the prostate in MR |
 //!
 //! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the
@@ -39,12 +40,16 @@ pub mod resample;
 pub mod restore;
 pub mod sampling;
 pub mod split;
+mod shelf;
 pub mod volume;
+mod voxels;
 pub mod warning;
 
 pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
-pub use cache::CacheBudget;
-pub(crate) use cache::{Bytes, Cache};
+#[cfg(feature = "fuzzing")]
+pub(crate) use cache::fuzz_entry;
+pub use cache::{CacheBudget, DiskCache, DiskUse, training_bytes, validation_bytes};
+pub(crate) use cache::{PreparedCases, Use};
 pub use canonical::Reorientation;
 pub use channels::{ImageFiles, MOST_CHANNELS, PerChannel};
 pub use classes::Classes;
@@ -62,4 +67,5 @@ pub use restore::Restoration;
 pub use sampling::Sampling;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};
+pub use voxels::Voxels;
 pub use warning::{Notice, Severity, Warning, Warnings};

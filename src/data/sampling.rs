@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::voxels::Voxels;
 use crate::random::{Purpose, Stream};
 
 /// How samples are taken from volumes.
@@ -21,8 +22,10 @@ const ROW: usize = 4096;
 /// 0 that occurs, it holds the number of its voxels up to the end of each row of 4096 voxels.
 #[derive(Clone, Debug, Default)]
 pub struct Foreground {
-    /// Each class with its counts, the last of which is that of all its voxels.
-    classes: Vec<(u16, Vec<u32>)>,
+    /// The classes, in ascending order.
+    classes: Vec<u16>,
+    /// The counts of each class, one after the other; the last of them is that of all its voxels.
+    up_to: Voxels<u32>,
 }
 
 impl Foreground {
@@ -30,33 +33,56 @@ impl Foreground {
     pub fn of(labels: &[u16]) -> Foreground {
         let mut occurs = [false; 1 << 16];
         labels.iter().for_each(|&label| occurs[usize::from(label)] = true);
-        let mut classes: Vec<(u16, Vec<u32>)> =
-            (1..=u16::MAX).filter(|&class| occurs[usize::from(class)]).map(|class| (class, Vec::new())).collect();
+        let classes: Vec<u16> = (1..=u16::MAX).filter(|&class| occurs[usize::from(class)]).collect();
+        let rows = labels.len().div_ceil(ROW);
+        let mut up_to = vec![0; classes.len() * rows];
         let mut counts = vec![0u32; 1 << 16];
-        for row in labels.chunks(ROW) {
-            row.iter().for_each(|&label| counts[usize::from(label)] += 1);
-            classes.iter_mut().for_each(|(class, up_to)| up_to.push(counts[usize::from(*class)]));
+        for (row, labels) in labels.chunks(ROW).enumerate() {
+            labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+            for (index, class) in classes.iter().enumerate() {
+                up_to[index * rows + row] = counts[usize::from(*class)];
+            }
         }
-        Foreground { classes }
+        Foreground { classes, up_to: up_to.into() }
     }
 
-    /// Bytes in memory.
+    /// An index of `labels` labels that was stored as [`Foreground::arrays`].
+    ///
+    /// # Errors
+    /// When the number of counts is another.
+    pub(super) fn of_arrays(classes: Vec<u16>, up_to: Voxels<u32>, labels: usize) -> Result<Foreground, String> {
+        let expected = classes.len() * labels.div_ceil(ROW);
+        match up_to.len() == expected {
+            true => Ok(Foreground { classes, up_to }),
+            false => Err(format!("{} counts of foreground, expected {expected}", up_to.len())),
+        }
+    }
+
+    /// Classes and counts, as bytes.
+    pub(super) fn arrays(&self) -> [&[u8]; 2] {
+        [bytemuck::cast_slice(&self.classes), bytemuck::cast_slice(&self.up_to)]
+    }
+
+    /// Bytes of the process's own memory.
     pub fn bytes(&self) -> usize {
-        self.classes.iter().map(|(_, up_to)| size_of_val(up_to.as_slice())).sum()
+        self.up_to.bytes()
     }
 
-    /// A random voxel of a random foreground class: all classes are equally likely, and all voxels of a class.
+    /// A random voxel of a random foreground class: all classes are equally likely, and all voxels of a class. None where
+    /// there is no foreground, or where the counts are not those of the labels.
     fn voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
         if self.classes.is_empty() {
             return None;
         }
-        let (class, up_to) = &self.classes[stream.below(self.classes.len())];
-        let count = *up_to.last()?;
+        let chosen = stream.below(self.classes.len());
+        let rows = self.up_to.len() / self.classes.len();
+        let (class, up_to) = (self.classes[chosen], &self.up_to[chosen * rows..][..rows]);
+        let count = *up_to.last().filter(|&&count| count > 0)?;
         let wanted = u32::try_from(stream.below(count as usize)).expect("below a count of 32 bits");
         let row = up_to.partition_point(|&count| count <= wanted);
         let before = if row == 0 { 0 } else { up_to[row - 1] };
-        let mut of_class = (row * ROW..labels.len()).filter(|&voxel| labels[voxel] == *class);
-        of_class.nth((wanted - before) as usize)
+        let mut of_class = (row * ROW..labels.len()).filter(|&voxel| labels[voxel] == class);
+        of_class.nth(wanted.checked_sub(before)? as usize)
     }
 }
 
@@ -103,6 +129,19 @@ pub fn crop<T: Copy>(voxels: &[T], extents: [usize; 3], start: [i64; 3], block: 
     out
 }
 
+/// As [`crop`] of voxels of several channels, `[.., channels]`: those of a voxel stay together.
+pub fn crop_channels<T: Copy>(
+    voxels: &[T],
+    channels: usize,
+    [x, y, z]: [usize; 3],
+    start: [i64; 3],
+    block: [usize; 3],
+    fill: T,
+) -> Vec<T> {
+    let start = [start[0] * channels as i64, start[1], start[2]];
+    crop(voxels, [x * channels, y, z], start, [block[0] * channels, block[1], block[2]], fill)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +152,21 @@ mod tests {
         assert_eq!(crop(&voxels, [2, 3, 4], [1, 1, 3], [2, 2, 2], 0), [22, 0, 24, 0, 0, 0, 0, 0]);
         assert_eq!(crop(&voxels, [2, 3, 4], [-1, 2, -1], [2, 1, 2], 0), [0, 0, 0, 5]);
         assert_eq!(crop(&voxels, [2, 3, 4], [5, 0, 0], [1, 1, 1], 0), [0]);
+    }
+
+    /// Each channel as it is cut alone.
+    #[test]
+    fn channels_are_cut_together() {
+        let (extents, channels) = ([3, 2, 4], 5);
+        let voxels: Vec<u32> = (1..=3 * 2 * 4 * 5).collect();
+        for (start, block) in [([1, 0, 2], [2, 2, 1]), ([-2, 1, -1], [4, 3, 6]), ([2, -1, 3], [1, 1, 1]), ([9, 9, 9], [2; 3])] {
+            let all = crop_channels(&voxels, channels, extents, start, block, 7);
+            for channel in 0..channels {
+                let of = |voxels: &[u32]| voxels.iter().skip(channel).step_by(channels).copied().collect::<Vec<_>>();
+                assert_eq!(of(&all), crop(&of(&voxels), extents, start, block, 7), "channel {channel} at {start:?}");
+            }
+        }
+        assert_eq!(crop_channels(&voxels[..24], 1, extents, [1; 3], [2; 3], 0), crop(&voxels[..24], extents, [1; 3], [2; 3], 0));
     }
 
     #[test]
@@ -160,6 +214,20 @@ mod tests {
             seen.extend(found.map(|voxel| labels[voxel]));
         }
         assert_eq!(seen.len(), 5);
+        let [classes, up_to] = foreground.arrays().map(<[u8]>::to_vec);
+        let (classes, up_to) = (bytemuck::pod_collect_to_vec(&classes), bytemuck::pod_collect_to_vec::<u8, u32>(&up_to));
+        let stored = |count| Foreground::of_arrays(Vec::clone(&classes), up_to.clone().into(), count);
+        assert!(stored(labels.len() - 17).is_err() && stored(0).is_err());
+        let stored = stored(labels.len()).expect("as many counts");
+        for sample in 0..100 {
+            let draw = |index: &Foreground| index.voxel(&labels, &mut Stream::new(2, Purpose::Patch, sample));
+            assert_eq!(draw(&stored), draw(&foreground));
+        }
+        // Counts of other labels find nothing, or something, and do no harm.
+        let wrong = Foreground { classes: vec![1, 2], up_to: vec![5, 3, 9, 1, 0, 0, 0, 0].into() };
+        for sample in 0..50 {
+            let _ = wrong.voxel(&labels, &mut Stream::new(2, Purpose::Patch, sample));
+        }
         assert_eq!(Foreground::of(&[0; 5000]).voxel(&[0; 5000], &mut Stream::new(2, Purpose::Patch, 0)), None);
     }
 

@@ -1,5 +1,5 @@
 use super::{
-    AutoOr, ByteSize, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig,
+    AutoOr, ByteSize, CacheDir, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig,
     TrainingConfig,
 };
 use crate::augment::Augmentation;
@@ -85,6 +85,7 @@ fn small() -> Config {
             sampling: Sampling::Whole,
             foreground: 0.33,
             cache: ByteSize(2 << 30),
+            cache_dir: CacheDir::Auto,
             labels: Labels(None),
         },
         augmentation: Augmentation::general(),
@@ -98,7 +99,7 @@ fn small() -> Config {
             validate_every: 500,
             checkpoint_every: 250,
             keep_checkpoints: 2,
-            loader_threads: 1,
+            loader_threads: AutoOr::AUTO,
             memory: MemoryMode::Normal,
             ema_decay: 0.0,
             patience: 0,
