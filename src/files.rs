@@ -1,11 +1,12 @@
 //! Files that a reader sees whole or not at all, also when power fails: written to a temporary file in the same folder,
-//! flushed to disk, renamed, and the folder flushed.
+//! flushed to disk, renamed, and the folder flushed. Files that can be made again are not flushed.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How the names of temporary files start and end; between is a word of the file that is to be replaced, and a random one.
 const TEMPORARY: (&str, &str) = (".vnet-engine-", ".part");
@@ -23,21 +24,38 @@ pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Those of `write` and the system's, after which `path` is what it was before.
 pub(crate) fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let write = |file: &mut File| {
+        write(file)?;
+        file.sync_all()
     };
+    place_with(path, write)?;
+    sync_folder(folder_of(path))
+}
+
+/// As [`replace_with`] without flushing anything: for a file that carries checksums and can be made again. When power fails it
+/// may be there and damaged.
+///
+/// # Errors
+/// Those of `write` and the system's, after which `path` is what it was before.
+pub(crate) fn place_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     // Temporary files are private (0600) by default; a result is an ordinary file under the user's umask.
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(&temporary_prefix(path)).suffix(TEMPORARY.1).tempfile_in(folder)?;
+    let prefix = temporary_prefix(path);
+    let mut file = builder.prefix(&prefix).suffix(TEMPORARY.1).tempfile_in(folder_of(path))?;
     let begun = Begun::new(file.path());
     write(file.as_file_mut())?;
-    file.as_file().sync_all()?;
     let _held = begun.renamed_under();
     file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// How the names of temporary files of a file start, the same for every process.
@@ -108,17 +126,22 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Removes temporary files that a killed process left in `folder`, which nobody else may be writing to.
+/// Removes temporary files that a killed process left in `folder`: those that were last written at least `age` ago. Nobody else
+/// may be writing to such a file.
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn remove_leftovers(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove_leftovers(folder: &Path, age: Duration) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) && entry.file_type()?.is_file() {
-            std::fs::remove_file(entry.path())?;
+        if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) {
+            // Another process may have renamed its file by now.
+            match remove_if_old(&entry, age) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())
@@ -143,6 +166,13 @@ pub fn remove_leftovers_of<'a>(folder: &Path, files: impl IntoIterator<Item = &'
         }
     }
     Ok(())
+}
+
+fn remove_if_old(entry: &std::fs::DirEntry, age: Duration) -> io::Result<()> {
+    let metadata = entry.metadata()?;
+    // A file of the future has no age.
+    let is_old = age.is_zero() || metadata.modified()?.elapsed().is_ok_and(|elapsed| elapsed >= age);
+    if metadata.is_file() && is_old { std::fs::remove_file(entry.path()) } else { Ok(()) }
 }
 
 /// A file that grows by whole lines or records. What cannot be written, as on a full disk, waits in memory for the next.
@@ -237,7 +267,9 @@ mod tests {
             std::fs::write(folder.path().join(name), "x").expect("written");
         }
         std::fs::create_dir(folder.path().join(".vnet-engine-folder.part")).expect("created");
-        remove_leftovers(folder.path()).expect("removed");
+        remove_leftovers(folder.path(), Duration::from_secs(3600)).expect("nothing is that old");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 4);
+        remove_leftovers(folder.path(), Duration::ZERO).expect("removed");
         let mut names: Vec<_> =
             std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
         names.sort();

@@ -101,6 +101,11 @@ pub fn model(bytes: &[u8]) {
     }
 }
 
+/// An entry of a cache of prepared volumes.
+pub fn cache_entry(bytes: &[u8]) {
+    crate::data::fuzz_entry(bytes);
+}
+
 /// A checkpoint, with the checksum that is in it and with the one that belongs in it.
 pub fn checkpoint(bytes: &[u8]) {
     crate::train::fuzz_checkpoint(bytes);

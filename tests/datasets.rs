@@ -508,7 +508,7 @@ fn batches(
 fn batches_do_not_depend_on_threads_cache_or_start() {
     let (_dir, dataset) = small_dataset(5);
     let reference = batches(&dataset.cases, 2, 0, 1, usize::MAX, 12);
-    for (threads, cache) in [(1, 0), (2, usize::MAX), (3, 1500)] {
+    for (threads, cache) in [(1, 0), (2, usize::MAX), (3, 1500), (40, 0)] {
         assert_eq!(batches(&dataset.cases, 2, 0, threads, cache, 12), reference, "{threads} threads, cache {cache}");
     }
     assert_eq!(batches(&dataset.cases, 2, 14, 2, usize::MAX, 5), reference[7..], "resumed after 7 batches");
@@ -517,7 +517,7 @@ fn batches_do_not_depend_on_threads_cache_or_start() {
     for (position, name) in reference[3].cases.iter().enumerate() {
         let case = dataset.cases.iter().find(|case| case.name == *name).expect("a case");
         let prepared = prepare_pair(case, &preparation(), Fit::Patch).expect("prepared");
-        assert_eq!(reference[3].image[position * voxels..][..voxels], prepared.image);
+        assert_eq!(reference[3].image[position * voxels..][..voxels], prepared.image[..]);
     }
 }
 

@@ -239,7 +239,7 @@ fn a_loss_without_regions_is_refused_by_its_key() {
     let check = |loss: &str, activation| {
         let mut config = Preset::Tiny.config();
         config.training.loss = Choice::named(loss);
-        config.check_network(&config.network(3).with_activation(activation)).map_err(|error| error.to_string())
+        config.check_network(&config.network(1, 3).with_activation(activation)).map_err(|error| error.to_string())
     };
     for (name, loss) in losses() {
         let key = name.split('/').next().expect("the name of an entry");

@@ -6,9 +6,11 @@ use super::train::TrainArguments;
 use super::verbosity::tell_warnings;
 use anyhow::Result;
 use std::sync::Arc;
+use vnet_engine::data::{Dataset, training_bytes, validation_bytes};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::plan::human_bytes;
+use vnet_engine::train::config::CacheDir;
 use vnet_engine::train::{KERNELS_FILE, Preflight, RunSettings, TrainError, check_budget, check_data, preflight};
 use vnet_engine::tuning::read_table;
 
@@ -34,7 +36,8 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
                     channels_in_words(data.channels, &dataset.channel_names)
                 );
                 let heading = [heading, data.classes.describe()];
-                return print_plan(settings, &found, &heading, data.most_voxels, device);
+                let cache = cache_line(settings, &found, dataset)?;
+                return print_plan(settings, &found, &heading, (data.most_voxels, cache), device);
             }
             Ok(_) => {}
             // Problems that only follow from those of the data are left out.
@@ -68,7 +71,7 @@ fn print_plan(
     settings: &RunSettings,
     found: &Preflight,
     [cases, labels]: &[String; 2],
-    most_voxels: usize,
+    (most_voxels, cache): (usize, String),
     device: &GpuOptions,
 ) -> Result<()> {
     let mut device = device.clone();
@@ -90,6 +93,31 @@ fn print_plan(
     outln!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
     let host = (most_voxels * HOST_BYTES_PER_VOXEL) as u64;
     outln!("host      about {} while the largest case ({most_voxels} voxels) is prepared", human_bytes(host));
+    outln!("cache     {cache}");
     outln!("\n{}", settings.config.to_toml());
     Ok(())
+}
+
+/// What prepared volumes take, and where.
+fn cache_line(settings: &RunSettings, found: &Preflight, dataset: &Dataset) -> Result<String> {
+    let config = &settings.config;
+    let preparation = config.preparation(found.patch, found.network.in_channels, found.network.classes);
+    let [training, validation] = [&found.split.train, &found.split.validation].map(|names| dataset.select(names));
+    let bytes =
+        training_bytes(&training, &preparation, config.data.sampling)? + validation_bytes(&validation, &preparation)?;
+    let (all, memory) = (human_bytes(bytes), config.data.cache.0);
+    let (within, disk) = (human_bytes(memory), config.data.cache_dir.of_run(&settings.out));
+    let free = disk.free_bytes().map_or_else(String::new, |free| format!(", where {} are free", human_bytes(free)));
+    let place = disk.folder().map(|folder| format!("{}{free}", folder.display()));
+    Ok(match (place, &config.data.cache_dir) {
+        (Some(place), CacheDir::At(_)) => format!("{all} of prepared volumes, all of them in {place}"),
+        _ if bytes <= memory => format!("{all} of prepared volumes, all of them in memory (data.cache is {within})"),
+        (Some(place), _) => {
+            format!("{all} of prepared volumes, {within} of them in memory (data.cache), the others in {place}")
+        }
+        (None, _) => format!(
+            "{all} of prepared volumes, {within} of them in memory (data.cache); the others are prepared again whenever they \
+             are needed (data.cache_dir is \"none\")"
+        ),
+    })
 }

@@ -13,6 +13,11 @@ use vnet_engine::kernel::Algorithms;
 use vnet_engine::metrics::render_table;
 use vnet_engine::train::{Config, MemoryMode, Preset, RunSettings, Setting, Summary, refuse_used, train_on};
 
+/// Share of the time that steps wait for batches, and seconds of it, from which that is told: the first batch of a short
+/// training always takes a moment.
+const NOTEWORTHY: f64 = 0.02;
+const LONG: f64 = 10.0;
+
 #[derive(Debug, Args)]
 pub struct TrainArguments {
     /// Folder of volumes with labels, or table of cases
@@ -101,6 +106,10 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         outln!("best validation Dice {dice:.4} after {step} steps");
     }
     outln!("weights after the last step  {}\nweights of the model         {}", summary.weights, summary.model);
+    if summary.waited_share > NOTEWORTHY && summary.waited_seconds > LONG {
+        let percent = 100.0 * summary.waited_share;
+        outln!("loader  the steps waited {percent:.1} % of their time for batches ({:.0} s)", summary.waited_seconds);
+    }
     let out = settings.out.display();
     outln!("model   {out}/model.safetensors\ncurves  {out}/curves.svg\nreport  {out}/report.html");
     if arguments.profile && settings.out.join("profile.txt").exists() {
@@ -115,6 +124,7 @@ fn json(settings: &RunSettings, summary: &Summary) -> serde_json::Value {
         "run": settings.out.display().to_string(), "steps": settings.config.training.steps,
         "best": summary.best.map(|(dice, step)| serde_json::json!({ "dice": dice, "step": step })),
         "test": summary.test, "weights": summary.weights, "model_weights": summary.model,
+        "waited_share": summary.waited_share, "waited_seconds": summary.waited_seconds,
         "model": file("model.safetensors"), "curves": file("curves.svg"), "report": file("report.html"),
         "warnings": summary.warnings.notices(),
     })

@@ -128,7 +128,7 @@ pub fn design(fingerprint: &Fingerprint, budget: &Budget, target: &Target) -> Re
     shape.explain(&mut design, fingerprint, budget);
     choices::data(&mut design, fingerprint);
     choices::augmentation(&mut design, fingerprint, budget, &shape);
-    choices::training(&mut design, &shape);
+    choices::training(&mut design);
     choices::optimiser(&mut design, &shape);
     debug_assert_eq!(design.config.data.patch, Patch::Fixed(design.patch));
     Ok(design)

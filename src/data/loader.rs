@@ -3,25 +3,26 @@
 //! Sample number s of a training is case `permutation(seed, epoch)[s mod n]` with epoch = s div n,
 //! and batch number b holds the samples b·size … b·size + size - 1: a pure function of (seed, b).
 //! So a resumed training continues with the batch that it would have had, and any number of threads gives
-//! the same batches: worker t of T makes the batches t, t + T, … into a queue, and the queues are read in turn.
+//! the same batches: each thread makes whichever batch is next, and they are taken in order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::cache::{Bytes, Cache, CacheBudget};
+use super::cache::{CacheBudget, DiskCache, PreparedCases, Use};
 use super::dataset::Case;
 use super::intensities::Intensities;
-use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
-use super::sampling::{Foreground, Sampling, crop, patch_start};
-use super::{Classes, DataError, IGNORED};
+use super::prepare::{Fit, Preparation, Prepared};
+use super::sampling::{Sampling, crop, crop_channels, patch_start};
+use super::shelf::Shelf;
+use super::{Classes, DataError};
 use crate::random::{Purpose, Stream};
 
 /// Bytes of prepared volumes in memory that [`LoaderSettings::whole`] allows: 340 patches of 128 x 128 x 64.
 const DEFAULT_CACHE_BYTES: usize = 2 << 30;
-/// Batches that wait ready in each worker's queue; one more is in the worker's hands.
-const QUEUED: usize = 2;
+/// Batches that are made or wait ready, at least. There is one more than threads, as long as they take fewer than
+/// [`AHEAD_BYTES`].
+const LEAST_AHEAD: usize = 3;
+const AHEAD_BYTES: usize = 1 << 30;
 
 /// What a training step takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,6 +102,8 @@ pub struct LoaderSettings {
     pub threads: usize,
     /// Budget for prepared volumes in memory; several users may share it.
     pub cache: CacheBudget,
+    /// Where those are kept that memory has no room for.
+    pub disk: DiskCache,
     /// Which part of a volume a sample is.
     pub sampling: Sampling,
     /// Share of the patches that are centred on foreground.
@@ -122,6 +125,7 @@ impl LoaderSettings {
             start_sample: 0,
             threads: 1,
             cache: CacheBudget::new(DEFAULT_CACHE_BYTES),
+            disk: DiskCache::none(),
             sampling: Sampling::Whole,
             foreground: 0.0,
             block: patch,
@@ -129,15 +133,19 @@ impl LoaderSettings {
             partners: false,
         }
     }
+
+    /// Batches that are made or wait ready, at most.
+    fn ahead(&self, channels: usize) -> usize {
+        let voxels = self.block.iter().fold(self.batch, |voxels, &extent| voxels.saturating_mul(extent));
+        let bytes = voxels.saturating_mul(channels * size_of::<f32>() + size_of::<u32>());
+        (self.threads + 1).min(AHEAD_BYTES / bytes.max(1)).max(LEAST_AHEAD)
+    }
 }
 
 /// Endless source of training batches.
 #[derive(Debug)]
 pub struct Loader {
-    queues: Vec<Receiver<Result<Batch, DataError>>>,
-    turn: usize,
-    failed: bool,
-    stop: Arc<AtomicBool>,
+    shelf: Arc<Shelf>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -156,55 +164,38 @@ impl Loader {
         positive("loader threads", settings.threads)?;
         positive("patch", preparation.patch.iter().product())?;
         let threads = settings.threads;
-        let cache = Cache::new(settings.cache.clone());
-        let intensities = Cache::new(CacheBudget::new(usize::MAX));
-        let labels = preparation.labels.as_ref().map(Classes::device_labels);
-        let source = Arc::new(Source { cases, preparation, labels, settings, cache, intensities });
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut queues = Vec::new();
-        let mut workers = Vec::new();
-        for first in 0..threads {
-            let (sender, receiver) = sync_channel(QUEUED);
-            let (source, stop) = (Arc::clone(&source), Arc::clone(&stop));
-            let work = move || source.work(first as u64, threads as u64, &sender, &stop);
-            let worker = std::thread::Builder::new().name(format!("loader-{first}")).spawn(work);
-            workers.push(worker.map_err(DataError::io(std::path::Path::new("loader"), "start a thread"))?);
-            queues.push(receiver);
+        let shelf = Arc::new(Shelf::new(settings.ahead(preparation.channels) as u64));
+        let source = Arc::new(Source::new(cases, preparation, settings));
+        let mut loader = Loader { shelf, workers: Vec::new() };
+        for number in 0..threads {
+            let (source, shelf) = (Arc::clone(&source), Arc::clone(&loader.shelf));
+            let work = move || {
+                while let Some(begun) = shelf.begin() {
+                    let batch = source.make(begun.number());
+                    begun.finish(batch);
+                }
+            };
+            let worker = std::thread::Builder::new().name(format!("loader-{number}")).spawn(work);
+            loader.workers.push(worker.map_err(DataError::io(std::path::Path::new("loader"), "start a thread"))?);
         }
-        Ok(Loader { queues, turn: 0, failed: false, stop, workers })
+        Ok(loader)
     }
 
     /// The next batch; waits until it is ready. After an error there are no more.
     #[expect(clippy::should_implement_trait, reason = "endless, and an error is not an item: no Iterator")]
     pub fn next(&mut self) -> Result<Batch, DataError> {
-        if self.failed {
-            return Err(DataError::LoaderStopped);
-        }
-        // A worker hangs up only after an error, which was in the queue before.
-        let batch = self.queues[self.turn].recv().unwrap_or(Err(DataError::LoaderStopped));
-        self.turn = (self.turn + 1) % self.queues.len();
-        self.failed = batch.is_err();
-        batch
+        self.shelf.take()
     }
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Closing the queues wakes the workers that wait for room.
-        self.queues.clear();
+        self.shelf.stop();
         for worker in self.workers.drain(..) {
             // A worker's panic was reported on stderr when it happened.
             let _ = worker.join();
         }
     }
-}
-
-/// [`crop`] of an image whose channels lie together: a row of voxels is one of all their channels.
-fn crop_channels(image: &[f32], channels: usize, extents: [usize; 3], start: [i64; 3], block: [usize; 3]) -> Vec<f32> {
-    let wide = |[x, y, z]: [usize; 3]| [x * channels, y, z];
-    let start = [start[0] * channels as i64, start[1], start[2]];
-    crop(image, wide(extents), start, wide(block), 0.0)
 }
 
 /// Index of the case from which sample number `sample` is made, of a training on `cases` cases.
@@ -215,53 +206,30 @@ pub fn case_of_sample(seed: u64, cases: usize, sample: u64) -> usize {
 }
 
 struct Source {
-    cases: Vec<Case>,
-    preparation: Preparation,
+    cases: PreparedCases,
     /// Labels of classes on the device.
     labels: Option<Vec<u32>>,
     settings: LoaderSettings,
-    cache: Cache<TrainingCase>,
-    /// A kilobyte for each channel of a case, outside the budget.
-    intensities: Cache<Vec<Intensities>>,
-}
-
-/// A prepared case, and where its foreground is, if patches are centred on it.
-struct TrainingCase {
-    prepared: Prepared,
-    foreground: Foreground,
-}
-
-impl Bytes for TrainingCase {
-    fn bytes(&self) -> usize {
-        self.prepared.bytes() + self.foreground.bytes()
-    }
-}
-
-impl Bytes for Vec<Intensities> {
-    fn bytes(&self) -> usize {
-        self.iter().map(|channel| size_of_val(channel.quantiles.as_slice())).sum()
-    }
 }
 
 impl Source {
-    /// Makes every `stride`-th batch until told to stop, or until the first error.
-    fn work(&self, first: u64, stride: u64, queue: &SyncSender<Result<Batch, DataError>>, stop: &AtomicBool) {
-        let mut number = first;
-        while !stop.load(Ordering::Relaxed) {
-            let batch = self.make(number);
-            let failed = batch.is_err();
-            if queue.send(batch).is_err() || failed {
-                return;
-            }
-            number += stride;
-        }
+    fn new(cases: Vec<Case>, preparation: Preparation, settings: LoaderSettings) -> Source {
+        // The index of foreground also tells which voxels are not ignored.
+        let (fit, foreground) = match settings.sampling {
+            Sampling::Whole => (Fit::Patch, false),
+            Sampling::Patch => (Fit::Whole, true),
+        };
+        let labels = preparation.labels.as_ref().map(Classes::device_labels);
+        let (budget, disk) = (settings.cache.clone(), settings.disk.clone());
+        let cases = PreparedCases::new(cases, preparation, fit, Use::Training { foreground }, budget, disk);
+        Source { cases, labels, settings }
     }
 
     fn make(&self, number: u64) -> Result<Batch, DataError> {
         let size = self.settings.batch as u64;
         let voxels = self.settings.batch * self.settings.block.iter().product::<usize>();
-        let image = Vec::with_capacity(voxels * self.preparation.channels);
-        let label = Vec::with_capacity(voxels);
+        let channels = self.cases.preparation().channels;
+        let (image, label) = (Vec::with_capacity(voxels * channels), Vec::with_capacity(voxels));
         let mut batch = Batch { image, label, ..Batch::default() };
         for position in 0..size {
             self.append(&mut batch, self.settings.start_sample + number * size + position)?;
@@ -271,55 +239,41 @@ impl Source {
 
     /// Appends sample number `number` of the training.
     fn append(&self, batch: &mut Batch, number: u64) -> Result<(), DataError> {
-        let index = case_of_sample(self.settings.seed, self.cases.len(), number);
-        let case = self.case(index)?;
+        let index = case_of_sample(self.settings.seed, self.cases.cases().len(), number);
+        let case = self.cases.get(index)?;
         let prepared = &case.prepared;
         let label = prepared.label.as_ref().expect("a pair has a label");
         match self.settings.sampling {
             Sampling::Whole => batch.push(&prepared.image, label, self.labels.as_deref()),
             Sampling::Patch => {
                 let (extents, block, patch) =
-                    (prepared.geometry.grid.extents, self.settings.block, self.preparation.patch);
+                    (prepared.geometry.grid.extents, self.settings.block, self.cases.preparation().patch);
                 let LoaderSettings { seed, foreground, .. } = self.settings;
                 let start = patch_start(label, &case.foreground, extents, patch, foreground, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
-                let image = crop_channels(&prepared.image, prepared.channels, extents, start, block);
+                let image = crop_channels(&prepared.image, prepared.channels, extents, start, block, 0.0);
                 batch.push(&image, &crop(label, extents, start, block, 0), self.labels.as_deref());
             }
         }
-        let intensities = self.settings.intensities.then(|| self.intensities(index)).transpose()?;
-        let partner = self.settings.partners.then(|| self.intensities(self.partner(index, number))).transpose()?;
-        batch.samples.push(Sample { number, spacing: prepared.geometry.grid.spacing, intensities, partner });
-        batch.cases.push(self.cases[index].name.clone());
+        let spacing = prepared.geometry.grid.spacing;
+        let intensities = self.settings.intensities.then(|| self.cases.intensities(index, Some(&case))).transpose()?;
+        // Another case may need the memory.
+        drop(case);
+        let partner = || self.cases.intensities(self.partner(index, number), None);
+        let partner = self.settings.partners.then(partner).transpose()?;
+        batch.samples.push(Sample { number, spacing, intensities, partner });
+        batch.cases.push(self.cases.cases()[index].name.clone());
         Ok(())
-    }
-
-    fn case(&self, index: usize) -> Result<Arc<TrainingCase>, DataError> {
-        let whole = self.settings.sampling == Sampling::Whole;
-        let fit = if whole { Fit::Patch } else { Fit::Whole };
-        self.cache.get_or_make(index, || {
-            let prepared = prepare_pair(&self.cases[index], &self.preparation, fit)?;
-            let is_sought = |label: &&[u16]| self.settings.foreground > 0.0 || label.contains(&IGNORED);
-            let labels = prepared.label.as_deref().filter(|label| !whole && is_sought(label));
-            let foreground = labels.map(Foreground::of).unwrap_or_default();
-            Ok(TrainingCase { prepared, foreground })
-        })
     }
 
     /// Another case for a sample, each as likely; the case itself if it is the only one.
     fn partner(&self, index: usize, number: u64) -> usize {
-        if self.cases.len() == 1 {
+        let cases = self.cases.cases().len();
+        if cases == 1 {
             return index;
         }
-        let other = Stream::new(self.settings.seed, Purpose::HistogramPartner, number).below(self.cases.len() - 1);
+        let other = Stream::new(self.settings.seed, Purpose::HistogramPartner, number).below(cases - 1);
         other + usize::from(other >= index)
-    }
-
-    fn intensities(&self, index: usize) -> Result<Arc<Vec<Intensities>>, DataError> {
-        self.intensities.get_or_make(index, || {
-            let case = self.case(index)?;
-            Ok(Intensities::of_channels(&case.prepared.image, case.prepared.channels))
-        })
     }
 }

@@ -11,6 +11,7 @@
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
 //! | [`loader`] | batches, made in the background |
+//! | `cache`, `voxels` | prepared volumes in memory and on disk |
 //! | [`phantom`] | a synthetic data set that looks like the prostate in MR |
 //!
 //! Extents, spacing and patches are in the order x, y, z; voxels lie with x fastest, which is the
@@ -45,13 +46,17 @@ pub(crate) mod regions;
 pub mod resample;
 pub mod restore;
 pub mod sampling;
+mod shelf;
 pub mod split;
 pub mod volume;
+mod voxels;
 pub mod warning;
 
 pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
-pub use cache::CacheBudget;
-pub(crate) use cache::{Bytes, Cache};
+#[cfg(feature = "fuzzing")]
+pub(crate) use cache::fuzz_entry;
+pub use cache::{CacheBudget, DiskCache, DiskUse, training_bytes, validation_bytes};
+pub(crate) use cache::{PreparedCases, Use};
 pub use canonical::Reorientation;
 pub use channels::{ImageFiles, PerChannel};
 pub use classes::{Classes, IGNORED};
@@ -75,4 +80,5 @@ pub use restore::Restoration;
 pub use sampling::Sampling;
 pub use split::Split;
 pub use volume::{Grid, LabelMap, Volume};
+pub use voxels::Voxels;
 pub use warning::{Notice, Severity, Warning, Warnings};

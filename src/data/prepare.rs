@@ -20,6 +20,7 @@ use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
 use super::volume::{Grid, Volume};
+use super::voxels::Voxels;
 use super::{Classes, DataError, Decision, ImageFiles, LabelMap, PerChannel, Target};
 
 /// How a volume becomes an input of the network.
@@ -114,11 +115,11 @@ pub enum Fit {
 pub struct Prepared {
     /// Normalised intensities `[D, H, W, C]` of the extents `geometry.grid.extents`: the channels of a voxel together, x
     /// fastest.
-    pub image: Vec<f32>,
+    pub image: Voxels<f32>,
     /// Channels of the image.
     pub channels: usize,
     /// Classes of the same voxels, or [`IGNORED`](super::IGNORED); none for an image alone.
-    pub label: Option<Vec<u16>>,
+    pub label: Option<Voxels<u16>>,
     /// Where the voxels came from.
     pub geometry: Geometry,
 }
@@ -141,7 +142,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    fn new(input: &Grid, preparation: &Preparation, fit: Fit) -> Geometry {
+    pub(super) fn new(input: &Grid, preparation: &Preparation, fit: Fit) -> Geometry {
         let (reorientation, oriented) = preparation.orient(input);
         let resampling = Resampling::new(&oriented, &preparation.spacing);
         let oriented = resampling.apply_to_grid(&oriented);
@@ -157,6 +158,17 @@ impl Geometry {
         }
         let interpolation = preparation.interpolation;
         Geometry { grid, input: input.clone(), reorientation, resampling, fit, interpolation }
+    }
+
+    /// The way of a volume that was prepared before, of which only the grid of its file is kept.
+    ///
+    /// # Errors
+    /// Where such a grid is never prepared.
+    pub(super) fn of_cached(input: &Grid, preparation: &Preparation, fit: Fit) -> Result<Geometry, String> {
+        let path = Path::new("grid");
+        let checked = input.check(path, input.extents.iter().fold(1, |count, &extent| count.saturating_mul(extent)));
+        checked.and_then(|()| check_size(path, input, preparation, MOST_VOXELS)).map_err(|error| error.to_string())?;
+        Ok(Geometry::new(input, preparation, fit))
     }
 
     /// Intensities of the file's grid to the prepared grid; padding has the value `fill`.
@@ -223,7 +235,7 @@ impl Prepared {
                 places.zip(prepared).for_each(|(place, value)| *place = value);
             }
         }
-        Prepared { image, channels: count, label: None, geometry }
+        Prepared { image: image.into(), channels: count, label: None, geometry }
     }
 
     /// Prepares image and label of one case of one channel that are in memory; padding has class 0. The label's voxels may
@@ -271,13 +283,13 @@ impl Prepared {
 
     /// With a label on the grid of the image.
     pub(crate) fn with_label(mut self, label: &LabelMap) -> Prepared {
-        self.label = Some(self.geometry.apply_labels(&label.voxels, 0));
+        self.label = Some(self.geometry.apply_labels(&label.voxels, 0).into());
         self
     }
 
-    /// Bytes in memory.
+    /// Bytes of the process's own memory.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.image.as_slice()) + self.label.as_ref().map_or(0, |label| size_of_val(label.as_slice()))
+        self.image.bytes() + self.label.as_ref().map_or(0, Voxels::bytes)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classes::IGNORED;
+use super::voxels::Voxels;
 use crate::random::{Purpose, Stream};
 
 /// How samples are taken from volumes.
@@ -23,10 +24,10 @@ const ROW: usize = 4096;
 /// ([`IGNORED`]), it holds the same number of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Foreground {
-    /// Each class with its counts, the last of which is that of all its voxels.
-    classes: Vec<(u16, Vec<u32>)>,
-    /// Counts of the voxels that are not ignored; empty where none is ignored.
-    annotated: Vec<u32>,
+    /// The classes, in ascending order. [`IGNORED`] stands for the voxels that are not ignored, where some are.
+    classes: Vec<u16>,
+    /// The counts of each class, one after the other; the last of them is that of all its voxels.
+    up_to: Voxels<u32>,
 }
 
 impl Foreground {
@@ -34,39 +35,65 @@ impl Foreground {
     pub fn of(labels: &[u16]) -> Foreground {
         let mut occurs = [false; 1 << 16];
         labels.iter().for_each(|&label| occurs[usize::from(label)] = true);
-        let mut classes: Vec<(u16, Vec<u32>)> =
-            (1..IGNORED).filter(|&class| occurs[usize::from(class)]).map(|class| (class, Vec::new())).collect();
-        let (mut annotated, mut seen) = (Vec::new(), 0);
-        let mut counts = vec![0u32; 1 << 16];
-        for row in labels.chunks(ROW) {
-            row.iter().for_each(|&label| counts[usize::from(label)] += 1);
-            classes.iter_mut().for_each(|(class, up_to)| up_to.push(counts[usize::from(*class)]));
-            seen += row.len() as u32;
-            if occurs[usize::from(IGNORED)] {
-                annotated.push(seen - counts[usize::from(IGNORED)]);
+        let classes: Vec<u16> = (1..=u16::MAX).filter(|&class| occurs[usize::from(class)]).collect();
+        let rows = labels.len().div_ceil(ROW);
+        let mut up_to = vec![0; classes.len() * rows];
+        let (mut counts, mut seen) = (vec![0u32; 1 << 16], 0);
+        for (row, labels) in labels.chunks(ROW).enumerate() {
+            labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+            seen += labels.len() as u32;
+            for (index, &class) in classes.iter().enumerate() {
+                let count = counts[usize::from(class)];
+                up_to[index * rows + row] = if class == IGNORED { seen - count } else { count };
             }
         }
-        Foreground { classes, annotated }
+        Foreground { classes, up_to: up_to.into() }
     }
 
-    /// Bytes in memory.
+    /// An index of `labels` labels that was stored as [`Foreground::arrays`].
+    ///
+    /// # Errors
+    /// When the number of counts is another.
+    pub(super) fn of_arrays(classes: Vec<u16>, up_to: Voxels<u32>, labels: usize) -> Result<Foreground, String> {
+        let expected = classes.len() * labels.div_ceil(ROW);
+        match up_to.len() == expected {
+            true => Ok(Foreground { classes, up_to }),
+            false => Err(format!("{} counts of foreground, expected {expected}", up_to.len())),
+        }
+    }
+
+    /// Classes and counts, as bytes.
+    pub(super) fn arrays(&self) -> [&[u8]; 2] {
+        [bytemuck::cast_slice(&self.classes), bytemuck::cast_slice(&self.up_to)]
+    }
+
+    /// Bytes of the process's own memory.
     pub fn bytes(&self) -> usize {
-        let classes = self.classes.iter().map(|(_, up_to)| size_of_val(up_to.as_slice())).sum::<usize>();
-        classes + size_of_val(self.annotated.as_slice())
+        self.up_to.bytes()
     }
 
-    /// A random voxel of a random foreground class: all classes are equally likely, and all voxels of a class.
+    /// A random voxel of a random foreground class: all classes are equally likely, and all voxels of a class. None where
+    /// there is no foreground, or where the counts are not those of the labels.
     fn voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
-        if self.classes.is_empty() {
+        let foreground = self.classes.len() - usize::from(self.classes.last() == Some(&IGNORED));
+        if foreground == 0 {
             return None;
         }
-        let (class, up_to) = &self.classes[stream.below(self.classes.len())];
-        random_voxel(labels, up_to, |label| label == *class, stream)
+        let chosen = stream.below(foreground);
+        let class = self.classes[chosen];
+        random_voxel(labels, self.counts(chosen), |label| label == class, stream)
     }
 
     /// A random voxel that is not ignored, in a map with voxels that are.
     fn annotated_voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
-        random_voxel(labels, &self.annotated, |label| label != IGNORED, stream)
+        let last = self.classes.len().checked_sub(1).filter(|&last| self.classes[last] == IGNORED)?;
+        random_voxel(labels, self.counts(last), |label| label != IGNORED, stream)
+    }
+
+    /// The counts of the class at this place.
+    fn counts(&self, class: usize) -> &[u32] {
+        let rows = self.up_to.len() / self.classes.len();
+        &self.up_to[class * rows..][..rows]
     }
 }
 
@@ -77,7 +104,7 @@ fn random_voxel(labels: &[u16], up_to: &[u32], counts: impl Fn(u16) -> bool, str
     let row = up_to.partition_point(|&count| count <= wanted);
     let before = if row == 0 { 0 } else { up_to[row - 1] };
     let mut found = (row * ROW..labels.len()).filter(|&voxel| counts(labels[voxel]));
-    found.nth((wanted - before) as usize)
+    found.nth(wanted.checked_sub(before)? as usize)
 }
 
 /// First voxel x, y, z of a random patch that lies within a volume.
@@ -126,6 +153,19 @@ pub fn crop<T: Copy>(voxels: &[T], extents: [usize; 3], start: [i64; 3], block: 
     out
 }
 
+/// As [`crop`] of voxels of several channels, `[.., channels]`: those of a voxel stay together.
+pub fn crop_channels<T: Copy>(
+    voxels: &[T],
+    channels: usize,
+    [x, y, z]: [usize; 3],
+    start: [i64; 3],
+    block: [usize; 3],
+    fill: T,
+) -> Vec<T> {
+    let start = [start[0] * channels as i64, start[1], start[2]];
+    crop(voxels, [x * channels, y, z], start, [block[0] * channels, block[1], block[2]], fill)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +176,26 @@ mod tests {
         assert_eq!(crop(&voxels, [2, 3, 4], [1, 1, 3], [2, 2, 2], 0), [22, 0, 24, 0, 0, 0, 0, 0]);
         assert_eq!(crop(&voxels, [2, 3, 4], [-1, 2, -1], [2, 1, 2], 0), [0, 0, 0, 5]);
         assert_eq!(crop(&voxels, [2, 3, 4], [5, 0, 0], [1, 1, 1], 0), [0]);
+    }
+
+    /// Each channel as it is cut alone.
+    #[test]
+    fn channels_are_cut_together() {
+        let (extents, channels) = ([3, 2, 4], 5);
+        let voxels: Vec<u32> = (1..=3 * 2 * 4 * 5).collect();
+        for (start, block) in
+            [([1, 0, 2], [2, 2, 1]), ([-2, 1, -1], [4, 3, 6]), ([2, -1, 3], [1, 1, 1]), ([9, 9, 9], [2; 3])]
+        {
+            let all = crop_channels(&voxels, channels, extents, start, block, 7);
+            for channel in 0..channels {
+                let of = |voxels: &[u32]| voxels.iter().skip(channel).step_by(channels).copied().collect::<Vec<_>>();
+                assert_eq!(of(&all), crop(&of(&voxels), extents, start, block, 7), "channel {channel} at {start:?}");
+            }
+        }
+        assert_eq!(
+            crop_channels(&voxels[..24], 1, extents, [1; 3], [2; 3], 0),
+            crop(&voxels[..24], extents, [1; 3], [2; 3], 0)
+        );
     }
 
     #[test]
@@ -184,6 +244,21 @@ mod tests {
             seen.extend(found.map(|voxel| labels[voxel]));
         }
         assert_eq!(seen.len(), 5);
+        let [classes, up_to] = foreground.arrays().map(<[u8]>::to_vec);
+        let (classes, up_to) =
+            (bytemuck::pod_collect_to_vec(&classes), bytemuck::pod_collect_to_vec::<u8, u32>(&up_to));
+        let stored = |count| Foreground::of_arrays(Vec::clone(&classes), up_to.clone().into(), count);
+        assert!(stored(labels.len() - 17).is_err() && stored(0).is_err());
+        let stored = stored(labels.len()).expect("as many counts");
+        for sample in 0..100 {
+            let draw = |index: &Foreground| index.voxel(&labels, &mut Stream::new(2, Purpose::Patch, sample));
+            assert_eq!(draw(&stored), draw(&foreground));
+        }
+        // Counts of other labels find nothing, or something, and do no harm.
+        let wrong = Foreground { classes: vec![1, 2], up_to: vec![5, 3, 9, 1, 0, 0, 0, 0].into() };
+        for sample in 0..50 {
+            let _ = wrong.voxel(&labels, &mut Stream::new(2, Purpose::Patch, sample));
+        }
         assert_eq!(Foreground::of(&[0; 5000]).voxel(&[0; 5000], &mut Stream::new(2, Purpose::Patch, 0)), None);
     }
 

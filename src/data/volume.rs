@@ -63,7 +63,7 @@ impl Grid {
     }
 
     /// Whether the grid can be one, and has so many voxels; `path` is what the error names.
-    fn check(&self, path: &Path, voxels: usize) -> Result<(), DataError> {
+    pub(super) fn check(&self, path: &Path, voxels: usize) -> Result<(), DataError> {
         let path = path.to_path_buf();
         let header = |field, found, expected| Err(DataError::Header { path: path.clone(), field, found, expected });
         if !self.spacing.iter().all(|spacing| spacing.is_finite() && *spacing > 0.0) {

@@ -6,6 +6,7 @@ use super::{Config, RunSettings, TrainError};
 use crate::data::{Dataset, Split};
 use crate::files::{remove_leftovers, replace_file};
 use std::path::Path;
+use std::time::Duration;
 
 /// Name of a plan, beside its data and in a run folder.
 pub const PLAN_FILE: &str = "plan.toml";
@@ -23,7 +24,8 @@ pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>
     refuse_used(&settings.out, settings.resume)?;
     create(&settings.out.join("overlays"))?;
     for folder in FOLDERS.iter().map(|f| settings.out.join(f)).chain([settings.out.clone()]).filter(|f| f.is_dir()) {
-        remove_leftovers(&folder).map_err(TrainError::io("remove what a killed process left in", &folder))?;
+        remove_leftovers(&folder, Duration::ZERO)
+            .map_err(TrainError::io("remove what a killed process left in", &folder))?;
     }
     Ok(lock)
 }

@@ -26,13 +26,15 @@ impl StepProfiler {
         done == self.after
     }
 
-    /// Writes `profile.json` and `profile.txt` into the run folder.
+    /// Writes `profile.json` and `profile.txt` into the run folder, also how long the steps so far waited for their batches:
+    /// the share of their time and its seconds.
     pub(super) fn write(
         &self,
         out: &Path,
         executor: &Executor,
         step: u64,
         timings: &ProgramTimings,
+        (waited_share, waited_seconds): (f64, f64),
     ) -> Result<(), TrainError> {
         let profile = Profile::new(executor.plan(), timings);
         let gpu = executor.gpu();
@@ -41,11 +43,14 @@ impl StepProfiler {
             "step": step, "device": device.name, "driver": device.driver,
             "clock": if gpu.has_timestamps() { "device" } else { "host" },
             "version": env!("CARGO_PKG_VERSION"), "commit": env!("VNET_ENGINE_COMMIT"), "roofline": self.roofline,
+            "waited_share": waited_share, "waited_seconds": waited_seconds,
         });
         let text = format!(
-            "step {step} on {}, {}\n\n{}\n{}",
+            "step {step} on {}, {}\nwaited for batches, all steps until then: {waited_seconds:.3} s, {:.1} % of their \
+             time\n\n{}\n{}",
             device.name,
             device.driver,
+            100.0 * waited_share,
             layer_table(&profile.layers(&self.roofline), &self.roofline, Passes::Training),
             kernel_table(&profile.kernels(&self.roofline))
         );

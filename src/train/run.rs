@@ -7,6 +7,7 @@ mod recover;
 mod start;
 mod steps;
 mod validate;
+mod waits;
 
 pub(super) use initial::initial_model;
 pub use recover::train_on;
@@ -16,7 +17,7 @@ use super::health::Health;
 use super::log::{Event, Log};
 use super::profiler::StepProfiler;
 use super::{Config, StepResult, TrainError, Trainer, Validation};
-use crate::data::{CacheBudget, Case, Notice, Preparation, Warnings};
+use crate::data::{CacheBudget, Case, DiskCache, Notice, Preparation, Warnings};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::metrics::Evaluation;
@@ -137,6 +138,10 @@ pub struct Summary {
     pub weights: String,
     /// Fingerprint of the kept model.
     pub model: String,
+    /// Share of the time of this process's steps that they waited for their batches, from 0 to 1.
+    pub waited_share: f64,
+    /// Seconds of that share.
+    pub waited_seconds: f64,
     /// What is unusual about the files of the data set.
     pub warnings: Warnings,
 }
@@ -150,6 +155,9 @@ struct Run<'a, P: Progress> {
     validation: Validation,
     /// Memory for prepared volumes of training and validation together.
     cache: CacheBudget,
+    /// Where those are that memory has no room for.
+    disk: DiskCache,
+    waits: waits::Waits,
     network: Network,
     preprocessing: Preprocessing,
     log: Log,
@@ -195,5 +203,8 @@ fn train_after<P: Progress>(
     let evaluation = run.test(gpu, &test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, evaluation.as_ref(), &test)?;
-    Ok(Summary { best: run.position.best, test: evaluation, weights, model, warnings: run.warnings })
+    run.remove_cache();
+    let (waited_share, waited_seconds) = run.waits.of_all();
+    let best = run.position.best;
+    Ok(Summary { best, test: evaluation, weights, model, waited_share, waited_seconds, warnings: run.warnings })
 }

@@ -1,12 +1,8 @@
 use super::TrainError;
-use crate::data::{
-    Bytes, Cache, CacheBudget, Case, DataError, Fit, LabelMap, Preparation, Prepared, Target, prepare_image,
-    read_case_label,
-};
+use crate::data::{CacheBudget, Case, DiskCache, Fit, Preparation, Prepared, PreparedCases, Target, Use};
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// Dice of one case.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,22 +19,7 @@ pub struct CaseDice {
 /// The validation cases. Those within a budget of memory are kept, the others are read for each validation.
 #[derive(Debug)]
 pub struct Validation {
-    cases: Vec<Case>,
-    preparation: Preparation,
-    cache: Cache<ValidationCase>,
-}
-
-/// A case, with its label on the grid of the file.
-#[derive(Debug)]
-struct ValidationCase {
-    prepared: Prepared,
-    reference: LabelMap,
-}
-
-impl Bytes for ValidationCase {
-    fn bytes(&self) -> usize {
-        self.prepared.bytes() + size_of_val(self.reference.voxels.as_slice())
-    }
+    cases: PreparedCases,
 }
 
 /// A validation case that has been predicted.
@@ -57,22 +38,19 @@ pub struct Predicted<'a> {
 impl Validation {
     /// Validation on cases. They are read when they are first predicted.
     pub fn new(cases: &[Case], preparation: &Preparation, budget: &CacheBudget) -> Self {
-        Self { cases: cases.to_vec(), preparation: preparation.clone(), cache: Cache::new(budget.clone()) }
+        Self::with_disk(cases, preparation, budget, &DiskCache::none())
+    }
+
+    /// As [`Validation::new`]; cases beyond the budget are kept on disk.
+    pub fn with_disk(cases: &[Case], preparation: &Preparation, budget: &CacheBudget, disk: &DiskCache) -> Self {
+        let (cases, preparation) = (cases.to_vec(), preparation.clone());
+        let needs = Use::Validation;
+        Self { cases: PreparedCases::new(cases, preparation, Fit::Whole, needs, budget.clone(), disk.clone()) }
     }
 
     /// Whether there is nothing to validate on.
     pub fn is_empty(&self) -> bool {
-        self.cases.is_empty()
-    }
-
-    /// Reads and prepares a case, unless it is in memory.
-    fn case(&self, number: usize) -> Result<Arc<ValidationCase>, DataError> {
-        self.cache.get_or_make(number, || {
-            let case = &self.cases[number];
-            let (prepared, image) = prepare_image(&case.image, &self.preparation, Fit::Whole)?;
-            let reference = read_case_label(case, &image, &self.preparation)?;
-            Ok(ValidationCase { prepared: prepared.with_label(&reference), reference })
-        })
+        self.cases.cases().is_empty()
     }
 
     /// Predicts every case and passes it to `seen`. `go_on` is called after every window and may end the validation.
@@ -86,16 +64,17 @@ impl Validation {
         mut seen: impl FnMut(&Predicted<'_>),
     ) -> Result<Vec<CaseDice>, TrainError> {
         let mut scores = Vec::new();
-        let (decision, targets) = (self.preparation.decision(), self.preparation.targets());
-        for (number, Case { name, .. }) in self.cases.iter().enumerate() {
-            let case = self.case(number)?;
-            let ValidationCase { prepared, reference } = &*case;
+        let preparation = self.cases.preparation();
+        let (decision, targets) = (preparation.decision(), preparation.targets());
+        for (number, Case { name, .. }) in self.cases.cases().iter().enumerate() {
+            let case = self.cases.get(number)?;
+            let (prepared, reference) = (&case.prepared, case.reference.as_ref().expect("validation needs it"));
             let probabilities = predict(predictor, prepared, &go_on)?;
             let labels = decision.labels(&probabilities);
             let native = prepared.geometry.restore_classes(&probabilities, decision.clone());
             let of = |target: &Target| {
                 let contains = |class| target.contains(class);
-                Ok(Overlap::count_where(&native, &reference.voxels, contains)?.dice())
+                Ok(Overlap::count_where(&native, reference, contains)?.dice())
             };
             let dice = targets.iter().map(of).collect::<Result<Vec<_>, TrainError>>()?;
             let constant = labels.iter().all(|l| *l == labels[0]);

@@ -57,7 +57,7 @@ fn labels_in_another_order_are_reordered() {
         let (dir, dataset) = data_set(&image().sform(1, OBLIQUE), &there.apply_to_grid(&grid), stored_there);
         assert_eq!(dataset.check().expect("one grid").count(), 3);
         let prepared = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect("one grid");
-        assert_eq!(prepared.label, Some(labels()), "{order:?} {bits:03b}");
+        assert_eq!(prepared.label, Some(labels().into()), "{order:?} {bits:03b}");
         if order == [1, 2, 0] {
             // Predictions lie on the grid of the image.
             let predicted = dir.path().join("predictions");
@@ -74,7 +74,7 @@ fn labels_in_another_order_are_reordered() {
         let volume = read_volume(dataset.cases[0].image.first()).expect("an image");
         let map = LabelMap { grid: there.apply_to_grid(&grid), voxels: there.apply(&labels()) };
         let prepared = Prepared::from_pair(volume, &map, &preparation(), Fit::Patch).expect("one grid");
-        assert_eq!(prepared.label, Some(labels()), "in memory: {order:?} {bits:03b}");
+        assert_eq!(prepared.label, Some(labels().into()), "in memory: {order:?} {bits:03b}");
     }
 }
 
@@ -99,7 +99,7 @@ fn a_label_that_itk_made_of_an_image_without_a_place_is_on_its_grid() {
     assert!(kinds.len() == 1 && kinds[0].contains("neither sform nor qform"), "{kinds:?}");
     assert_eq!(examined.warnings.notices()[0].files, [dataset.cases[0].image.first().to_path_buf()]);
     let prepared = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect("one grid");
-    assert_eq!(prepared.label, Some(labels()));
+    assert_eq!(prepared.label, Some(labels().into()));
     itk.affine[2][3] = 40.0;
     let text = message(&data_set(&image(), &itk, labels()).1);
     assert!(text.contains("images/a.nii is a guess: neither sform nor qform is set"), "{text}");

@@ -5,6 +5,7 @@ use super::{Budget, Design};
 use crate::configure::Fingerprint;
 use crate::configure::fingerprint::CaseFacts;
 use crate::data::{Normalisation, PerChannel, Sampling};
+use crate::train::config::Threads;
 
 /// Ratio of the coarsest to the finest axis from which volumes are anisotropic (nnU-Net's).
 const ANISOTROPIC: f64 = 3.0;
@@ -211,14 +212,14 @@ pub(super) fn augmentation(design: &mut Design, fingerprint: &Fingerprint, budge
 }
 
 /// `[training]` besides length, batch and loss.
-pub(super) fn training(design: &mut Design, shape: &Shape) {
+pub(super) fn training(design: &mut Design) {
     design.config.training.ema_decay = 0.0;
     design.because("training.ema_decay", "0: no averaged weights; 0.99 averages about the last hundred steps.");
     design.config.training.patience = 0;
     design
         .because("training.patience", "0: no early stopping, since the schedule ends in small steps that still gain.");
-    design.config.training.loader_threads = if shape.batch > 1 { 2 } else { 1 };
-    design.because("training.loader_threads", "one per sample of a step.");
+    design.config.training.loader_threads = Threads::AUTO;
+    design.because("training.loader_threads", "one per core, which sleep when enough batches are ready.");
 }
 
 /// `[optimiser]` and `[schedule]`.

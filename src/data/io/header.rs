@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::axes::OtherAffine;
@@ -48,6 +48,12 @@ pub(crate) trait Native: Any + Debug + Send + Sync {
     /// Hands over all voxels in the order of the file, a piece at a time: whole voxels, and how they are stored. The length
     /// of the file is checked before the first piece. `header` is the one of which this is the native part.
     fn visit(&self, input: Input<'_>, header: &Header, each: Pieces<'_>) -> Result<(), DataError>;
+
+    /// Files besides the one that names the volume in which it says its voxels are. What follows from the name alone, as for
+    /// `.hdr` and `.img`, [`super::format::Format::files`] knows.
+    fn voxel_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// See [`Header::other_affines`].
     fn other_affines(&self) -> Vec<OtherAffine> {

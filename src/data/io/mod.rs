@@ -41,7 +41,7 @@ pub use write::{write_label_map, write_probabilities, write_volume, write_volume
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
 pub(crate) use read::read_channels;
-pub(crate) use read::{header_of, read_labels, read_voxels, visit_channels, visit_voxels};
+pub(crate) use read::{files_of, header_of, read_labels, read_voxels, visit_channels, visit_voxels};
 
 use super::DataError;
 use format::Format;

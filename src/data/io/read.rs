@@ -1,8 +1,9 @@
 //! From files to volumes and label maps: the rules that all formats share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::content;
+use super::entries;
 use super::format::format_of;
 use super::header::Header;
 use super::input::{Input, room_for};
@@ -17,6 +18,25 @@ const LABEL_TOLERANCE: f64 = 4e-3;
 /// Reads only the header: cheap, of a compressed file no more than the beginning.
 pub fn read_header(path: &Path) -> Result<Header, DataError> {
     header_of(Input::file(path))
+}
+
+/// All files from which a volume is read, with the one that names it. Voxels are not read.
+///
+/// # Errors
+/// [`DataError`] of the file or folder.
+pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if path.is_dir() {
+        return entries(path);
+    }
+    let input = Input::file(path);
+    let format = format_of(input)?;
+    // Only a text says in words where its voxels are; other formats have a rule for the name.
+    if !format.has_text_header() {
+        return Ok(format.files(path));
+    }
+    let mut files = vec![path.to_path_buf()];
+    files.extend(header_of(input)?.native.voxel_files().into_iter().filter(|file| file != path));
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -23,8 +23,9 @@ const NAMED: [&str; 2] = ["data.labels", "data.regions"];
 /// The key that takes a label value or a list of them.
 const IGNORE: &str = "data.ignore";
 
-/// Keys that take an array or a word: the word, and what is expected.
-const WORDS: [(&str, &str, &str); 3] = [
+/// Keys that take an array or a number, or a word: the word, and what is expected.
+const WORDS: [(&str, &str, &str); 4] = [
+    (THREADS, "auto", "\"auto\" or a whole number from 1 to 64"),
     ("data.patch", "auto", "\"auto\" or [x, y, z]"),
     ("data.spacing", "native", "\"native\" or [x, y, z] in mm"),
     ("data.ct_window", "auto", "\"auto\" or [lower, upper, mean, standard deviation], or a list of these"),
@@ -32,6 +33,8 @@ const WORDS: [(&str, &str, &str); 3] = [
 
 /// Keys that take a word, or a list of words for the channels.
 const WORDS_OF_CHANNELS: [&str; 1] = ["data.normalisation"];
+/// The key of [`WORDS`] that takes a number.
+const THREADS: &str = "training.loader_threads";
 
 /// Which file or setting a key was last given by, and what is wrong.
 #[derive(Default)]
@@ -150,7 +153,7 @@ impl Findings {
                 let message = error.message().to_owned();
                 let words = message.split_once("expected ").map_or(message.as_str(), |(_, words)| words);
                 let words = words.split_once(", found ").map_or(words, |(words, _)| words);
-                let expected = word_or_array(key).map_or(words, |(_, expected)| expected);
+                let expected = word_or_other(key).map_or(words, |(_, expected)| expected);
                 self.problems.push(mismatch(origin, key, expected, shown(value)));
             }
         }
@@ -217,14 +220,15 @@ fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
 }
 
 /// For a key of [`WORDS`]: the word, and what is expected.
-fn word_or_array(key: &str) -> Option<(&'static str, &'static str)> {
+fn word_or_other(key: &str) -> Option<(&'static str, &'static str)> {
     WORDS.iter().find(|(known, ..)| *known == key).map(|(_, word, expected)| (*word, *expected))
 }
 
 /// The value, if its type is that of the one it replaces; whole numbers may stand for fractional ones.
 fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Value, ConfigError> {
-    let expected = match (word_or_array(key), present, &value) {
-        (Some(_), _, Value::Array(_)) => return Ok(value),
+    let expected = match (word_or_other(key), present, &value) {
+        (Some(_), _, Value::Array(_)) if key != THREADS => return Ok(value),
+        (Some(_), _, Value::Integer(i)) if key == THREADS && *i >= 0 => return Ok(value),
         (Some((word, _)), _, Value::String(given)) if word == given => return Ok(value),
         (Some((_, expected)), ..) => expected.to_owned(),
         (_, _, Value::Array(_) | Value::String(_)) if WORDS_OF_CHANNELS.contains(&key) => return Ok(value),
@@ -299,6 +303,11 @@ mod tests {
         ];
         let config = load(&options).expect("valid");
         assert_eq!((config.training.steps, config.training.memory), (7, MemoryMode::Low));
+        let threads = |text: &str| load(&[Setting::parse(text)]).expect("valid").training.loader_threads;
+        assert_eq!(threads("training.loader_threads=2").fixed(), Some(2));
+        assert_eq!(threads("training.loader_threads=auto"), config.training.loader_threads);
+        let earlier = Config::from_text(Preset::Tiny, Some(("config.toml", "training.loader_threads = 3")), &[]);
+        assert_eq!(earlier.expect("valid").training.loader_threads.count(), 3);
         for (setting, message) in [
             (
                 Setting::option("--steps", "training.steps", 0),
@@ -316,6 +325,19 @@ mod tests {
             (
                 Setting::parse("optimiser.momentum=1"),
                 "--set optimiser.momentum=1: key optimiser.momentum: expected 0 up to, not including, 1, found 1",
+            ),
+            (
+                Setting::parse("training.loader_threads=0"),
+                "--set training.loader_threads=0: key training.loader_threads: expected \"auto\" or 1 to 64, found 0",
+            ),
+            (
+                Setting::parse("training.loader_threads=many"),
+                "--set training.loader_threads=many: key training.loader_threads: expected \"auto\" or a whole number from 1 \
+                 to 64, found \"many\"",
+            ),
+            (
+                Setting::parse("data.cache_dir=7"),
+                "--set data.cache_dir=7: key data.cache_dir: expected a value like \"auto\", found 7",
             ),
             (
                 Setting::parse("schedule.every=0"),

@@ -26,14 +26,14 @@ pub use nearest::{did_you_mean, nearest_name};
 pub use preset::Preset;
 pub use resolve::choose_patch;
 pub use setting::Setting;
-pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
+pub use value::{Auto, AutoOr, ByteSize, CacheDir, CtWindow, Labels, Patch, Threads};
 
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
 use crate::data::{
-    CacheBudget, Classes, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation,
-    Sampling, TargetSpacing,
+    CacheBudget, Classes, DatasetOptions, DiskCache, Interpolation, LoaderSettings, Normalisation, PerChannel,
+    Preparation, Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
@@ -101,9 +101,13 @@ pub struct DataConfig {
     pub sampling: Sampling,
     /// For `patch`: share of the patches that are centred on a foreground voxel, every class equally often.
     pub foreground: f64,
-    /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are read again for each
-    /// sample and each validation.
+    /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are kept on disk
+    /// (`cache_dir`). Those that are being prepared at one time take as much again, or one of them what it needs.
     pub cache: ByteSize,
+    /// Folder on disk for prepared volumes. `"auto"`: `cache` in the run folder, for those that exceed `cache`, until the run
+    /// is finished. Any other folder holds all volumes, stays, and may be shared by runs. `"none"`: volumes that exceed `cache`
+    /// are prepared again for each sample and each validation.
+    pub cache_dir: CacheDir,
     /// Where the channels of a case lie in files of their own that no known layout names: a pattern for each, relative to the
     /// folder of the data, e.g. `["{case}/{case}_t1.nii.gz", "{case}/{case}_t2.nii.gz"]`. Empty: the layout is recognised.
     pub channel_files: Vec<String>,
@@ -145,8 +149,8 @@ pub struct TrainingConfig {
     pub checkpoint_every: u64,
     /// How many of the newest checkpoints are kept. If one is damaged, `--resume` uses the one before it.
     pub keep_checkpoints: usize,
-    /// Threads that prepare batches.
-    pub loader_threads: usize,
+    /// Threads that prepare batches: a number, or `"auto"` for one per core. Batches do not depend on it.
+    pub loader_threads: Threads,
     /// `normal`, or `low`: compute activations again instead of keeping them.
     pub memory: MemoryMode,
     /// Decay of the exponential moving average of the parameters, which then predicts the cases; 0: no average.
@@ -369,14 +373,15 @@ impl Config {
     }
 
     /// The settings of a loader of batches of `batch` samples of a patch x, y, z, from sample `start_sample` on, with a new
-    /// [cache](Config::cache_budget).
+    /// [cache](Config::cache_budget) in memory and none on disk.
     pub fn loader_settings(&self, patch: [usize; 3], batch: usize, start_sample: u64) -> LoaderSettings {
         LoaderSettings {
             batch,
             seed: self.seed,
             start_sample,
-            threads: self.training.loader_threads,
+            threads: self.training.loader_threads.count(),
             cache: self.cache_budget(),
+            disk: DiskCache::none(),
             sampling: self.data.sampling,
             foreground: self.data.foreground,
             block: self.trainer_settings().block(patch),

@@ -1,6 +1,6 @@
 use super::{
-    AutoOr, ByteSize, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig,
-    TrainingConfig,
+    AutoOr, ByteSize, CacheDir, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig,
+    ScheduleConfig, TrainingConfig,
 };
 use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
@@ -89,6 +89,7 @@ fn small() -> Config {
             sampling: Sampling::Whole,
             foreground: 0.33,
             cache: ByteSize(2 << 30),
+            cache_dir: CacheDir::Auto,
             ignore: Values::default(),
             regions_order: Vec::new(),
             labels: Labels(None),
@@ -105,7 +106,7 @@ fn small() -> Config {
             validate_every: 500,
             checkpoint_every: 250,
             keep_checkpoints: 2,
-            loader_threads: 1,
+            loader_threads: AutoOr::AUTO,
             memory: MemoryMode::Normal,
             ema_decay: 0.0,
             patience: 0,

@@ -1,6 +1,7 @@
 //! What the values of the keys may be, beyond their types.
 
 use super::Config;
+use super::value::MOST_THREADS;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{IntensityStatistics, PerChannel, Split, TargetSpacing};
@@ -39,6 +40,7 @@ const RANGES: &[Range] = ranges! {
     data.split: |shares| Split::check_fractions(shares).is_ok() =>
         "three numbers from 0 to 1 (training, validation, test), the first above 0, with sum 1",
     data.foreground: is_share => "a share from 0 to 1",
+    data.cache_dir: |dir: super::CacheDir| dir.is_sensible() => "\"auto\", \"none\", or the path of a folder",
     augmentation.histogram_matching.probability: is_share => PROBABILITY,
     augmentation.deformation.probability: is_share => PROBABILITY,
     augmentation.deformation.sigma: |sigma| (0.0..=1000.0).contains(&sigma) => "0 to 1000 voxels",
@@ -65,7 +67,8 @@ const RANGES: &[Range] = ranges! {
     augmentation.noise.range: |range| within(range, 0.0, 10.0) => "two standard deviations from 0 to 10",
     training.steps: |steps| steps >= 1 => "at least 1",
     training.batch: |batch| (1..=64).contains(&batch) => "1 to 64",
-    training.loader_threads: |threads| (1..=64).contains(&threads) => "1 to 64",
+    training.loader_threads: |threads: super::Threads| threads.fixed().is_none_or(|count| (1..=MOST_THREADS).contains(&count)) =>
+        "\"auto\" or 1 to 64",
     training.keep_checkpoints: |kept| (1..=1000).contains(&kept) => "1 to 1000",
     training.ema_decay: |decay| (0.0..1.0).contains(&decay) => "0 (no average) up to, not including, 1",
     training.patience: |patience| patience <= 1_000_000 => "0 (never) to 1000000",

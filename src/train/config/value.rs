@@ -1,9 +1,10 @@
 //! Types of values that TOML does not have.
 
 use crate::data::classes::NamedValues;
-use crate::data::{Classes, IntensityStatistics};
+use crate::data::{Classes, DiskCache, IntensityStatistics};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A value, or `"auto"`: chosen from the data.
@@ -29,6 +30,19 @@ pub type Patch = AutoOr<[usize; 3]>;
 
 /// `[lower, upper, mean, standard deviation]`, or `"auto"`.
 pub type CtWindow = AutoOr<IntensityStatistics>;
+
+/// A number of threads, or `"auto"`: as many as there are cores.
+pub type Threads = AutoOr<usize>;
+
+impl Threads {
+    /// The number.
+    pub fn count(&self) -> usize {
+        self.fixed().unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).min(MOST_THREADS)
+    }
+}
+
+/// Threads, at most.
+pub(super) const MOST_THREADS: usize = 64;
 
 impl<T> AutoOr<T> {
     /// The word.
@@ -68,6 +82,56 @@ impl From<Labels> for NamedValues {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub u64);
+
+/// Where prepared volumes are kept on disk: `"auto"`, `"none"` (or nothing), or a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum CacheDir {
+    /// In the run folder, if memory has no room for all of them.
+    Auto,
+    /// Nowhere.
+    None,
+    /// In a folder that runs may share.
+    At(PathBuf),
+}
+
+impl From<String> for CacheDir {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "auto" => Self::Auto,
+            "none" | "" => Self::None,
+            _ => Self::At(text.into()),
+        }
+    }
+}
+
+impl From<CacheDir> for String {
+    fn from(dir: CacheDir) -> String {
+        match dir {
+            CacheDir::Auto => "auto".into(),
+            CacheDir::None => "none".into(),
+            // It came from a text.
+            CacheDir::At(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+impl CacheDir {
+    /// The cache of a run in the folder `run`.
+    pub fn of_run(&self, run: &Path) -> DiskCache {
+        match self {
+            Self::Auto => DiskCache::of_run(run.join("cache")),
+            Self::None => DiskCache::none(),
+            Self::At(folder) => DiskCache::shared(folder),
+        }
+    }
+
+    /// Whether it can be the name of a folder.
+    pub(super) fn is_sensible(&self) -> bool {
+        // No system takes longer paths, nor a zero in one.
+        !matches!(self, Self::At(path) if path.as_os_str().len() > 4096 || path.to_string_lossy().contains('\0'))
+    }
+}
 
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
@@ -112,6 +176,26 @@ impl From<ByteSize> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cache_folders_are_words_or_paths() {
+        let cache = |text: &str| CacheDir::from(text.to_owned());
+        for (text, dir) in
+            [("auto", CacheDir::Auto), ("none", CacheDir::None), ("./auto", CacheDir::At("./auto".into()))]
+        {
+            assert_eq!((cache(text), String::from(dir.clone())), (dir, text.to_owned()));
+        }
+        assert_eq!(cache(""), CacheDir::None);
+        let run = Path::new("run");
+        assert_eq!(CacheDir::Auto.of_run(run).folder(), Some(run.join("cache").as_path()));
+        assert_eq!(cache("shared").of_run(run).folder(), Some(Path::new("shared")));
+        assert_eq!(CacheDir::None.of_run(run).folder(), None);
+        assert!(
+            cache("/some/where").is_sensible()
+                && !cache("a\0b").is_sensible()
+                && !cache(&"x".repeat(5000)).is_sensible()
+        );
+    }
 
     #[test]
     fn sizes_have_one_grammar_and_whole_numbers_are_exact() {

@@ -44,7 +44,7 @@ impl Board {
                 let mean = mean_dice.map(|dice| scalar("validation/mean_dice", dice));
                 self.file.scalars(*step, self.class_names.iter().zip(dice).filter_map(class).chain(mean).collect());
             }
-            Event::Loader { step, waited_seconds } => {
+            Event::Loader { step, waited_seconds, .. } => {
                 self.file.scalars(*step, vec![scalar("loader/waited_seconds", *waited_seconds)]);
             }
             Event::Restored { step, from, .. } => {
@@ -64,7 +64,7 @@ impl Board {
             Event::Test { step, mean_dice } => {
                 self.file.scalars(*step, mean_dice.map(|dice| scalar("test/mean_dice", dice)).into_iter().collect());
             }
-            Event::Unwritten { .. } => {}
+            Event::Cache { .. } | Event::Unwritten { .. } => {}
         }
     }
 

@@ -1,6 +1,7 @@
 use crate::data::Notice;
 use crate::train::StepResult;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// A line of `log.jsonl`. `step` is the number of steps done.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,8 +22,10 @@ pub enum Event {
     /// The validation cases were predicted: mean Dice of each foreground class, null where no case defines it, and the mean
     /// over cases and classes.
     Validation { step: u64, dice: Vec<Option<f64>>, mean_dice: Option<f64>, best: bool },
-    /// How long the steps since the event before waited for their batches.
-    Loader { step: u64, waited_seconds: f64 },
+    /// How long the steps since the event before waited for their batches, of how many seconds in all, and the share of these.
+    Loader { step: u64, waited_seconds: f64, seconds: f64, waited_share: f64 },
+    /// What the run has in its cache on disk: files, their bytes, and how many of them it made.
+    Cache { step: u64, folder: PathBuf, entries: u64, bytes: u64, made: u64 },
     /// The loss was not finite (text, since JSON has no NaN) but the gradient was: the step took place.
     NonfiniteLoss { step: u64, loss: String, learning_rate: f64, gradient_norm: f64, cases: Vec<String> },
     /// The gradient was not finite and the step had no effect.

@@ -55,7 +55,7 @@ impl<P: Progress> Run<'_, P> {
     fn loader(&self) -> Result<Loader, TrainError> {
         let settings =
             self.settings.config.loader_settings(self.position.patch, self.trainer.pass_batch(), self.position.sample);
-        let settings = LoaderSettings { cache: self.cache.clone(), ..settings };
+        let settings = LoaderSettings { cache: self.cache.clone(), disk: self.disk.clone(), ..settings };
         Ok(Loader::start(self.training.clone(), self.preparation.clone(), settings)?)
     }
 

@@ -68,14 +68,16 @@ impl<'a, P: Progress> Run<'a, P> {
             roofline.map(|roofline| StepProfiler::new(roofline, trainer.step_count(), settings.config.training.steps));
         let log = Log::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
         let preparation = config.preparation(patch, channels, classes);
-        let cache = config.cache_budget();
+        let (cache, disk) = (config.cache_budget(), config.data.cache_dir.of_run(&settings.out));
         let cases = [training.len(), split.validation.len(), test.len()];
         let mut run = Self {
             settings,
             progress,
             predictor: Predictor::sharing(trainer.executor(), trainer.best_arena(), &network, patch)?,
-            validation: Validation::new(&validation, &preparation, &cache),
+            validation: Validation::with_disk(&validation, &preparation, &cache, &disk),
             cache,
+            disk,
+            waits: Default::default(),
             preprocessing: Preprocessing::new(
                 &preparation,
                 dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),

@@ -29,7 +29,6 @@ impl<P: Progress> Run<'_, P> {
             self.validate(step)?;
             self.checkpoint(step >= steps)?;
         }
-        let mut waited = Duration::ZERO;
         while self.trainer.step_count() < steps {
             self.go_on()?;
             if self.is_exhausted() {
@@ -39,13 +38,16 @@ impl<P: Progress> Run<'_, P> {
             let learning_rate = scheduled * self.position.restorations.learning_rate;
             let before = Instant::now();
             let batches = (0..passes).map(|_| loader.next()).collect::<Result<Vec<Batch>, _>>()?;
-            waited += self.told(Part::Loader, before);
+            let waited = self.told(Part::Loader, before);
+            self.waits.waited(waited);
+            self.note_cache();
             let before = Instant::now();
             let results = match self.profiler.take_if(|p| p.due(self.trainer.step_count())) {
                 Some(profiler) => self.profile(&profiler, &batches, learning_rate)?,
                 None => self.trainer.step(&batches, learning_rate)?,
             };
-            self.told(Part::Device, before);
+            let worked = self.told(Part::Device, before);
+            self.waits.worked(worked);
             self.position.sample += batch;
             self.record(results);
             let step = self.trainer.step_count();
@@ -54,14 +56,15 @@ impl<P: Progress> Run<'_, P> {
             if validate || keep {
                 let before = Instant::now();
                 let results = self.trainer.finish()?;
-                self.told(Part::Device, before);
+                let worked = self.told(Part::Device, before);
+                self.waits.worked(worked);
                 self.record(results);
-                let waited_seconds = std::mem::take(&mut waited).as_secs_f64();
-                self.log.write(&Event::Loader { step, waited_seconds });
+                self.log_loader(step);
             }
             let before = Instant::now();
             if validate {
                 self.validate(step)?;
+                self.note_cache();
                 self.told(Part::Validation, before);
             }
             let before = Instant::now();
@@ -128,7 +131,13 @@ impl<P: Progress> Run<'_, P> {
         let mut results = self.trainer.finish()?;
         let (newer, timings) = self.trainer.profile_step(batches, learning_rate)?;
         results.extend(newer);
-        profiler.write(&self.settings.out, self.trainer.executor(), self.trainer.step_count(), &timings)?;
+        profiler.write(
+            &self.settings.out,
+            self.trainer.executor(),
+            self.trainer.step_count(),
+            &timings,
+            self.waits.of_all(),
+        )?;
         self.progress.note(&format!("step {} is profiled in profile.json and profile.txt", self.trainer.step_count()));
         Ok(results)
     }

@@ -219,6 +219,10 @@ impl Native for Storage {
         place.visit(input, header.encoding(), each)
     }
 
+    fn voxel_files(&self) -> Vec<PathBuf> {
+        vec![self.file.clone()]
+    }
+
     fn is_probability(&self) -> bool {
         self.probability
     }
