@@ -1,13 +1,13 @@
-// Bias field, brightness, contrast, gamma and noise, in this order, at each voxel p with v = image[p]:
+// Bias field, brightness, contrast, gamma and noise, in this order, at each voxel p of a channel with v = image[p]:
 //   v = low + (v - low) exp(B(p)), B a polynomial of degree 3 without constant in z, y, x from -1 to 1
 //   v = v brightness;   v = mean + (v - mean) contrast
 //   v = low + (high - low) g(clamp((v - low) / (high - low), 0, 1)), g(t) = t^gamma or, inverted, 1 - (1 - t)^gamma
 //   v = v + deviation normal(p)
 //
-// Layout   image, output: [N, D, H, W]; parameters: [N, 32]: low, high, mean, brightness, contrast, gamma, inverted,
+// Layout   image, output: [N, D, H, W, C]; parameters: [N, C, 32]: low, high, mean, brightness, contrast, gamma, inverted,
 //          deviation, four times 16 bits of the noise's key, whether there is a bias field, 19 coefficients of B
-// Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row
-// Traffic  8 bytes per voxel
+// Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row, for one channel after the other
+// Traffic  8 bytes per element
 // Oracle   augment::Intensity::reference
 #import image_rows
 #import random
@@ -35,14 +35,9 @@ fn curve(t: f32, gamma: f32) -> f32 {
     return select(0.0, exp2(gamma * log2(t)), t > 0.0);
 }
 
-@compute @workgroup_size(64)
-fn augment_intensity(invocation: Invocation) {
-    let row = workgroup_number(invocation);
-    if row >= params.rows {
-        return;
-    }
+fn augment_row(row: u32, channel: u32, local: u32) {
     let line = line_of(row, params.depth, params.height);
-    let n = line.sample * PARAMETERS;
+    let n = (line.sample * params.channels + channel) * PARAMETERS;
     let low = parameters[n];
     let range = parameters[n + 1u] - low;
     let mean = parameters[n + 2u];
@@ -56,8 +51,9 @@ fn augment_intensity(invocation: Invocation) {
     let biased = parameters[n + 12u] != 0.0;
     let bias = bias_row(n + 13u, centred(line.z, params.depth), centred(line.y, params.height));
     let first_of_sample = (line.z * params.height + line.y) * params.width;
-    for (var x = invocation.local; x < params.width; x += 64u) {
-        var v = image[row * params.width + x];
+    for (var x = local; x < params.width; x += 64u) {
+        let i = (row * params.width + x) * params.channels + channel;
+        var v = image[i];
         if biased {
             let at = centred(x, params.width);
             let field = bias.x + at * (bias.y + at * (bias.z + at * bias.w));
@@ -76,6 +72,17 @@ fn augment_intensity(invocation: Invocation) {
             let bits = pcg4d(vec4<u32>(first_of_sample + x, key_low, key_high, 0u));
             v += deviation * standard_normal(bits.xy);
         }
-        output[row * params.width + x] = v;
+        output[i] = v;
+    }
+}
+
+@compute @workgroup_size(64)
+fn augment_intensity(invocation: Invocation) {
+    let row = workgroup_number(invocation);
+    if row >= params.rows {
+        return;
+    }
+    for (var channel = 0u; channel < params.channels; channel++) {
+        augment_row(row, channel, invocation.local);
     }
 }

@@ -1,9 +1,9 @@
-// output[n, v] = to[k] + t (to[k + 1] - to[k]) with from[k] <= image[n, v] < from[k + 1] and t the position between the
-// two: the intensity at a quantile of the image becomes the one at the same quantile of another volume.
+// output[n, v, c] = to[k] + t (to[k + 1] - to[k]) with from[k] <= image[n, v, c] < from[k + 1] and t the position between
+// the two: the intensity at a quantile of the image's channel becomes the one at the same quantile of another volume's.
 //
-// Layout   image, output: [N, voxels]; parameters: [N, 1 + 2 quantiles]: 1, or 0 to copy; from; to
-// Grid     one workgroup of 64 per 1024 voxels of a sample, folded
-// Traffic  8 bytes per voxel; log2(quantiles) + 4 numbers from the cache
+// Layout   image, output: [N, voxels, C]; parameters: [N, C, 1 + 2 quantiles]: 1, or 0 to copy; from; to
+// Grid     one workgroup of 64 per 1024 voxels of a sample, folded; one channel after the other
+// Traffic  8 bytes per element; log2(quantiles) + 4 numbers from the cache
 // Bounds   quantiles >= 2
 // Oracle   augment::HistogramMatch::reference
 #import grid
@@ -11,6 +11,7 @@
 struct Params {
     samples: u32,
     voxels: u32,
+    channels: u32,
     tiles: u32,
     quantiles: u32,
 }
@@ -35,19 +36,12 @@ fn interval(value: f32, from_first: u32) -> u32 {
     return low;
 }
 
-@compute @workgroup_size(64)
-fn augment_match(invocation: Invocation) {
-    let tile = workgroup_number(invocation);
-    let sample = tile / params.tiles;
-    if sample >= params.samples {
-        return;
-    }
-    let first = (tile - sample * params.tiles) * 1024u;
+fn match_tile(sample: u32, first: u32, channel: u32, local: u32) {
     let end = min(first + 1024u, params.voxels);
-    let numbers = sample * (1u + 2u * params.quantiles);
+    let numbers = (sample * params.channels + channel) * (1u + 2u * params.quantiles);
     let matched = parameters[numbers] != 0.0;
-    for (var v = first + invocation.local; v < end; v += 64u) {
-        let i = sample * params.voxels + v;
+    for (var v = first + local; v < end; v += 64u) {
+        let i = (sample * params.voxels + v) * params.channels + channel;
         var value = image[i];
         if matched {
             let k = numbers + 1u + interval(value, numbers + 1u);
@@ -61,5 +55,18 @@ fn augment_match(invocation: Invocation) {
             value = start + t * (parameters[k + params.quantiles + 1u] - start);
         }
         output[i] = value;
+    }
+}
+
+@compute @workgroup_size(64)
+fn augment_match(invocation: Invocation) {
+    let tile = workgroup_number(invocation);
+    let sample = tile / params.tiles;
+    if sample >= params.samples {
+        return;
+    }
+    let first = (tile - sample * params.tiles) * 1024u;
+    for (var channel = 0u; channel < params.channels; channel++) {
+        match_tile(sample, first, channel, invocation.local);
     }
 }

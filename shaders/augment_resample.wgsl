@@ -1,12 +1,13 @@
 // image'[p] = image(q) and label'[p] = label(q) at q = A p + b + d(p), where d is a cubic B-spline on a mesh of 2 x 2 x 2
-// cells over the output. The image is linear between voxels; a label is the one with the largest linear weight, the
-// lowest of equals. Both are 0 outside the source.
+// cells over the output. Each channel of the image is linear between voxels; a label is the one with the largest linear
+// weight, the lowest of equals, as an unsigned number: whether labels number classes, are masks of regions or say that a
+// voxel is ignored (0xffffffff), one of those around the point is taken as it is. Both are 0 outside the source.
 //
-// Layout   image, labels: [N, source]; parameters: [N, 387]: A (9), b (3), displacements along z, y, x (each [5, 5, 5]);
-//          axes in the order z, y, x
+// Layout   image: [N, source, C]; labels: [N, source]; parameters: [N, 387]: A (9), b (3), displacements along z, y, x (each
+//          [5, 5, 5]); axes in the order z, y, x
 // Grid     one workgroup of 64 per output row (n, z, y), folded; invocations stride over the row
 // Shared   15 words: the displacements of the row's control points along x
-// Traffic  8 bytes read (from the cache 64) and 8 written per voxel, and 960 bytes of numbers per row
+// Traffic  4 + 4 C bytes read (from the cache 8 times as many) and written per voxel, and 960 bytes of numbers per row
 // Bounds   points may lie anywhere; corners outside the source are not read
 // Oracle   augment::Resample::reference
 #import grid
@@ -14,6 +15,8 @@
 
 const CONTROL_POINTS: u32 = 5u;
 const PARAMETERS: u32 = 387u;
+// In place of the number of a voxel.
+const OUTSIDE: u32 = 0xffffffffu;
 // Centre of voxel 0 from the end of the mesh, which covers the voxels and an eighth of one beyond on either side.
 const FIRST_VOXEL: f32 = 0.625;
 
@@ -24,6 +27,7 @@ struct Params {
     depth: u32,
     height: u32,
     width: u32,
+    channels: u32,
     rows: u32,
     cells_per_voxel_z: f32,
     cells_per_voxel_y: f32,
@@ -97,6 +101,16 @@ fn heaviest(near: vec4<u32>, far: vec4<u32>, near_weights: vec4<f32>, far_weight
     return best;
 }
 
+fn values_at(voxels: vec4<u32>, channel: u32) -> vec4<f32> {
+    var values: vec4<f32>;
+    for (var corner = 0u; corner < 4u; corner++) {
+        if voxels[corner] != OUTSIDE {
+            values[corner] = image[voxels[corner] * params.channels + channel];
+        }
+    }
+    return values;
+}
+
 @compute @workgroup_size(64)
 fn augment_resample(invocation: Invocation) {
     let row = workgroup_number(invocation);
@@ -132,8 +146,8 @@ fn augment_resample(invocation: Invocation) {
         let low = floor(point);
         let f = point - low;
         let at = vec3<i32>(low);
-        var near_values: vec4<f32>;
-        var far_values: vec4<f32>;
+        var near_at = vec4<u32>(OUTSIDE);
+        var far_at = vec4<u32>(OUTSIDE);
         var near: vec4<u32>;
         var far: vec4<u32>;
         for (var corner = 0u; corner < 4u; corner++) {
@@ -142,19 +156,23 @@ fn augment_resample(invocation: Invocation) {
             let offset = v.x * source.z + v.y;
             if inside && at.x >= 0 && at.x < source.x {
                 let i = first_voxel + u32(at.x * source.y * source.z + offset);
-                near_values[corner] = image[i];
+                near_at[corner] = i;
                 near[corner] = labels[i];
             }
             if inside && at.x >= -1 && at.x + 1 < source.x {
                 let i = first_voxel + u32((at.x + 1) * source.y * source.z + offset);
-                far_values[corner] = image[i];
+                far_at[corner] = i;
                 far[corner] = labels[i];
             }
         }
         let g = 1.0 - f;
         let weights = vec4<f32>(g.y * g.z, g.y * f.z, f.y * g.z, f.y * f.z);
         let voxel = row * params.width + x;
-        image_out[voxel] = g.x * dot(weights, near_values) + f.x * dot(weights, far_values);
         labels_out[voxel] = heaviest(near, far, g.x * weights, f.x * weights);
+        for (var channel = 0u; channel < params.channels; channel++) {
+            let near_values = values_at(near_at, channel);
+            let far_values = values_at(far_at, channel);
+            image_out[voxel * params.channels + channel] = g.x * dot(weights, near_values) + f.x * dot(weights, far_values);
+        }
     }
 }

@@ -39,10 +39,16 @@ pub struct Stream(ChaCha8Rng);
 impl Stream {
     /// The stream of (seed, purpose, index).
     pub fn new(seed: u64, purpose: Purpose, index: u64) -> Stream {
+        Stream::of_part(seed, purpose, index, 0)
+    }
+
+    /// The stream of a part of (seed, purpose, index): a channel of a sample, say. That of part 0 is [`Stream::new`].
+    pub fn of_part(seed: u64, purpose: Purpose, index: u64, part: u64) -> Stream {
         let mut key = [0u8; 32];
         key[0..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
         key[16..24].copy_from_slice(&index.to_le_bytes());
+        key[24..32].copy_from_slice(&part.to_le_bytes());
         Stream(ChaCha8Rng::from_seed(key))
     }
 
@@ -95,13 +101,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_depend_on_seed_purpose_and_index() {
+    fn streams_depend_on_seed_purpose_index_and_part() {
         let draw = |seed, purpose, index| Stream::new(seed, purpose, index).permutation(50);
         let reference = draw(5, Purpose::Split, 0);
         assert_eq!(reference, draw(5, Purpose::Split, 0));
-        for other in [draw(6, Purpose::Split, 0), draw(5, Purpose::Order, 0), draw(5, Purpose::Split, 1)] {
+        let part = |part| Stream::of_part(5, Purpose::Split, 0, part).permutation(50);
+        for other in [draw(6, Purpose::Split, 0), draw(5, Purpose::Order, 0), draw(5, Purpose::Split, 1), part(1)] {
             assert_ne!(reference, other);
         }
+        assert_eq!(reference, part(0));
         let mut sorted = reference;
         sorted.sort_unstable();
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-// An image [N, D, H, W] by rows along x, and the parameters of each sample.
+// An image [N, D, H, W, C] by rows along x, and the parameters of each channel of each sample.
 #import grid
 #import line
 
@@ -6,6 +6,7 @@ struct Params {
     depth: u32,
     height: u32,
     width: u32,
+    channels: u32,
     rows: u32,
 }
 

@@ -1,6 +1,6 @@
-use super::histogram_matching::image_and_numbers;
+use super::image::{ImageShape, Place, image_and_numbers};
 use crate::graph::{Lowering, Op};
-use crate::kernel::{Dispatch, Operand};
+use crate::kernel::Operand;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Voxels on either side that a blurred voxel depends on: 4 standard deviations of at most 1 voxel.
@@ -9,7 +9,7 @@ pub(super) const BLUR_RADIUS: usize = 4;
 /// Gaussian blur, axis by axis, with the outermost voxel repeated beyond the edge (`scipy.ndimage.gaussian_filter` with mode
 /// `nearest`).
 ///
-/// Inputs: image `[N, D, H, W, 1]` and numbers `[N, BLUR_RADIUS + 1]`: the weights of the voxels at distance 0, 1, …
+/// Inputs: image `[N, D, H, W, C]` and numbers `[N, C, BLUR_RADIUS + 1]`: the weights of the voxels at distance 0, 1, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blur;
 
@@ -33,36 +33,38 @@ impl Op for Blur {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let [n, d, h, w, _] = at.input_spec(0).shape[..] else { unreachable!("checked by the shape rule") };
-        let voxels = n * d * h * w;
-        let (along_x, along_y) = (at.scratch(voxels), at.scratch(voxels));
-        let passes: [(usize, usize, Operand, Operand); 3] =
-            [(w, 1, at.input(0), along_x), (h, w, along_x, along_y), (d, h * w, along_y, at.output(0))];
-        for (extent, stride, from, to) in passes {
-            let dispatch = Dispatch::new("augment_blur").params(&[extent, stride, w, n * d * h, d * h]);
+        let shape @ ImageShape { extents: [d, h, w], channels, .. } = ImageShape::of(at.input_spec(0));
+        let elements = at.input_spec(0).elements();
+        let (along_x, along_y) = (at.scratch(elements), at.scratch(elements));
+        let row = w * channels;
+        let passes: [(usize, usize, usize, Operand, Operand); 3] = [
+            (2, w, channels, at.input(0), along_x),
+            (1, h, row, along_x, along_y),
+            (0, d, h * row, along_y, at.output(0)),
+        ];
+        for (axis, extent, stride, from, to) in passes {
+            let dispatch = shape.dispatch("augment_blur").params(&[axis, extent, stride]);
             let dispatch = dispatch.read(from).read(at.input(1)).write(to);
-            at.emit(dispatch.linear_grid(n * d * h, at.target()));
+            at.emit(dispatch.linear_grid(shape.rows(), at.target()));
         }
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let [n, d, h, w, _] = inputs[0].shape()[..] else { unreachable!("checked by the shape rule") };
+        let shape = ImageShape::of(&inputs[0].spec);
         let mut image = inputs[0].clone();
-        for (extent, stride) in [(w, 1), (h, w), (d, h * w)] {
-            let from = image.data.clone();
-            for (i, value) in image.data.iter_mut().enumerate() {
-                let weights = &inputs[1].data[i / (d * h * w) * (BLUR_RADIUS + 1)..][..BLUR_RADIUS + 1];
-                let at = i / stride % extent;
-                let read = |at: usize, from: &[f64]| from[i - i / stride % extent * stride + at * stride];
-                *value = weights[0] * read(at, &from)
-                    + (1..=BLUR_RADIUS)
-                        .map(|r| {
-                            weights[r] * (read(at.saturating_sub(r), &from) + read((at + r).min(extent - 1), &from))
-                        })
-                        .sum::<f64>();
-            }
+        for axis in [2, 1, 0] {
+            let last = shape.extents[axis] - 1;
+            image = shape.map(inputs[1], |place, weights| {
+                let read = |along: usize| {
+                    let mut at = place.at;
+                    at[axis] = along;
+                    image.data[shape.element(&Place { at, ..*place })]
+                };
+                let at = place.at[axis];
+                let pair = |r: usize| weights[r] * (read(at.saturating_sub(r)) + read((at + r).min(last)));
+                weights[0] * read(at) + (1..=BLUR_RADIUS).map(pair).sum::<f64>()
+            });
         }
-        debug_assert_eq!(image.data.len(), n * d * h * w);
         vec![image]
     }
 

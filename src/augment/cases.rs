@@ -1,9 +1,9 @@
 //! Test cases of the operations: inputs as a training draws them, and bounds on the device's errors.
 
+use super::image::{ImageShape, Place};
 use super::resample::RESAMPLE_PARAMETERS;
 use super::{
-    Augmentation, Blur, Draw, Extents, HistogramMatch, INTENSITY_PARAMETERS, Intensity, LowResolution, Probability,
-    Resample, standard_normal,
+    Augmentation, Blur, Draw, Extents, HistogramMatch, Intensity, LowResolution, Probability, Resample, standard_normal,
 };
 use crate::data::{Intensities, Sample};
 use crate::graph::Op;
@@ -18,23 +18,38 @@ pub const EXTENTS: [usize; 3] = [7, 10, 13];
 /// Extents `[D, H, W]` of the others: rows longer than a workgroup is wide.
 const LARGE: [usize; 3] = [9, 14, 67];
 
-/// Labels of the cases.
-const CLASSES: usize = 3;
+/// Labels of the cases: of classes, and of regions with voxels that are ignored.
+const LABELS: [[u32; 3]; 2] = [[0, 1, 2], [0, 0x4000_0005, u32::MAX]];
 
 /// Cases of every operation.
 pub fn cases() -> Vec<Case> {
     vec![
-        resample(&[1, 2, 5], EXTENTS, EXTENTS),
-        resample(&[1, 2, 5], [9, 14, 15], EXTENTS),
-        resample(&[1, 5], [11, 15, 70], LARGE),
-        histogram_matching(EXTENTS),
-        histogram_matching(LARGE),
-        blur(EXTENTS),
-        blur(LARGE),
-        low_resolution(&[1, 2], EXTENTS),
-        low_resolution(&[1, 2], LARGE),
-        intensity(&[1, 2, 5, 6], EXTENTS),
-        intensity(&[1, 2, 6], LARGE),
+        resample(&[1, 2, 5], EXTENTS, EXTENTS, 1),
+        resample(&[1, 2, 5], [9, 14, 15], EXTENTS, 1),
+        resample(&[1, 5], [11, 15, 70], LARGE, 1),
+        resample(&[1, 2], [9, 14, 15], EXTENTS, 2),
+        resample(&[1, 2], EXTENTS, EXTENTS, 3),
+        resample(&[1, 5], [11, 15, 70], LARGE, 5),
+        histogram_matching(EXTENTS, 1),
+        histogram_matching(LARGE, 1),
+        histogram_matching(EXTENTS, 2),
+        histogram_matching(EXTENTS, 3),
+        histogram_matching(LARGE, 5),
+        blur(EXTENTS, 1),
+        blur(LARGE, 1),
+        blur(EXTENTS, 2),
+        blur(EXTENTS, 3),
+        blur(LARGE, 5),
+        low_resolution(&[1, 2], EXTENTS, 1),
+        low_resolution(&[1, 2], LARGE, 1),
+        low_resolution(&[1, 2], EXTENTS, 2),
+        low_resolution(&[1, 2], EXTENTS, 3),
+        low_resolution(&[1, 2], LARGE, 5),
+        intensity(&[1, 2, 5, 6], EXTENTS, 1),
+        intensity(&[1, 2, 6], LARGE, 1),
+        intensity(&[1, 2, 6], EXTENTS, 2),
+        intensity(&[1, 2], EXTENTS, 3),
+        intensity(&[1, 2], LARGE, 5),
     ]
 }
 
@@ -60,56 +75,66 @@ pub fn always() -> Augmentation {
     all
 }
 
-/// Normal intensities `[N, D, H, W, 1]`.
-pub fn image(samples: usize, [d, h, w]: [usize; 3], seed: u64) -> HostTensor {
+/// Normal intensities `[N, D, H, W, C]`.
+pub fn image(samples: usize, [d, h, w]: [usize; 3], channels: usize, seed: u64) -> HostTensor {
     let mut stream = Stream::new(seed, Purpose::PhantomSignal, 1);
-    HostTensor::from_fn([samples, d, h, w, 1], |_| f64::from((1.7 * stream.normal()) as f32))
+    HostTensor::from_fn([samples, d, h, w, channels], |_| f64::from((1.7 * stream.normal()) as f32))
 }
 
-/// Labels 0, 1 and 2, `[N, D, H, W]`.
-pub fn labels(samples: usize, [d, h, w]: [usize; 3], seed: u64) -> HostTensor {
+/// Labels of these values, `[N, D, H, W]`.
+pub fn labels(samples: usize, [d, h, w]: [usize; 3], values: &[u32], seed: u64) -> HostTensor {
     let mut stream = Stream::new(seed, Purpose::PhantomShape, 1);
     let spec = TensorSpec::u32([samples, d, h, w]);
-    let data = (0..spec.elements()).map(|_| stream.below(CLASSES) as f64).collect();
+    let data = (0..spec.elements()).map(|_| f64::from(values[stream.below(values.len())])).collect();
     HostTensor::new(spec, data)
 }
 
-/// The numbers of samples, a row each.
+/// The numbers of samples, a row each: `[N, …]`.
 pub fn numbers(rows: &[Vec<f32>]) -> HostTensor {
     let data = rows.iter().flatten().map(|n| f64::from(*n)).collect();
     HostTensor::new(TensorSpec::f32([rows.len(), rows[0].len()]), data)
 }
 
+/// The numbers of samples, a row each, for each of their channels: `[N, C, …]`.
+fn numbers_of_channels(rows: &[Vec<f32>], channels: usize) -> HostTensor {
+    let spec = TensorSpec::f32([rows.len(), channels, rows[0].len() / channels]);
+    HostTensor::new(spec, numbers(rows).data)
+}
+
 /// A sample of a training, with the intensities of [`image()`] for its number and of another one.
-pub fn sample(number: u64) -> Sample {
+pub fn sample(number: u64, channels: usize) -> Sample {
     let described = |seed: u64| {
-        let intensities: Vec<f32> = image(1, EXTENTS, seed).data.iter().map(|v| *v as f32).collect();
-        Some(Arc::new(Intensities::of_channels(&intensities, 1)))
+        let intensities: Vec<f32> = image(1, EXTENTS, channels, seed).data.iter().map(|v| *v as f32).collect();
+        Some(Arc::new(Intensities::of_channels(&intensities, channels)))
     };
     Sample { number, spacing: [0.6, 0.8, 1.7], intensities: described(number), partner: described(number + 100) }
 }
 
 /// What happens to samples of these numbers.
-pub fn draws(settings: &Augmentation, extents: Extents, samples: &[u64]) -> Vec<Draw> {
-    samples.iter().map(|&n| Draw::new(settings, 3, &sample(n), &extents)).collect()
+pub fn draws(settings: &Augmentation, extents: Extents, channels: usize, samples: &[u64]) -> Vec<Draw> {
+    samples.iter().map(|&n| Draw::new(settings, 3, &sample(n, channels), channels, &extents)).collect()
 }
 
-/// The numbers that an operation reads of [`always`].
-fn drawn(source: [usize; 3], patch: [usize; 3], samples: &[u64], of: fn(Draw) -> Vec<f32>) -> HostTensor {
-    let draws = draws(&always(), Extents { source, patch }, samples);
-    numbers(&draws.into_iter().map(of).collect::<Vec<_>>())
+/// The numbers that an operation reads of [`always`] for each channel.
+fn drawn(extents: [usize; 3], channels: usize, samples: &[u64], of: fn(Draw) -> Vec<f32>) -> HostTensor {
+    let draws = draws(&always(), Extents { source: extents, patch: extents }, channels, samples);
+    numbers_of_channels(&draws.into_iter().map(of).collect::<Vec<_>>(), channels)
 }
 
 fn case(op: impl Op + 'static, inputs: Vec<HostTensor>, bound: Bound) -> Case {
-    let shape: Vec<String> = inputs[0].shape()[..4].iter().map(ToString::to_string).collect();
+    // One channel goes without saying.
+    let axes = if inputs[0].spec.channels() == 1 { 4 } else { 5 };
+    let shape: Vec<String> = inputs[0].shape()[..axes].iter().map(ToString::to_string).collect();
     let name = format!("{}/{}", op.name(), shape.join("x"));
     let given = |tensor: HostTensor| (tensor.spec, Elements::Given(tensor.data));
     Case::new(name, op, inputs.into_iter().map(given).collect(), bound).forward_only()
 }
 
-fn resample(samples: &[u64], source: [usize; 3], patch: [usize; 3]) -> Case {
-    let numbers = drawn(source, patch, samples, |draw| draw.resample);
-    let inputs = vec![image(samples.len(), source, 1), labels(samples.len(), source, 2), numbers];
+fn resample(samples: &[u64], source: [usize; 3], patch: [usize; 3], channels: usize) -> Case {
+    let draws = draws(&always(), Extents { source, patch }, channels, samples);
+    let numbers = numbers(&draws.into_iter().map(|draw| draw.resample).collect::<Vec<_>>());
+    let labels = labels(samples.len(), source, &LABELS[usize::from(channels > 1)], 2);
+    let inputs = vec![image(samples.len(), source, channels, 1), labels, numbers];
     let case = case(Resample { extents: patch }, inputs, Bound::Computed(resample_bounds));
     let [d, h, w] = patch;
     Case { name: format!("{}/to-{d}x{h}x{w}", case.name), ..case }
@@ -142,26 +167,28 @@ fn coordinate_error(numbers: &[f64], extents: [usize; 3]) -> f64 {
 
 /// For each output voxel the distance of the largest weight of a label from the second.
 fn label_margins(labels: &HostTensor, numbers: &HostTensor, extents: [usize; 3]) -> Vec<f64> {
-    let weight = |class: f64| {
-        let data = labels.data.iter().map(|l| f64::from(u8::from(*l == class))).collect();
+    let [_, first, second] =
+        LABELS.into_iter().find(|values| labels.data.contains(&f64::from(values[1]))).expect("drawn");
+    let weight = |label: u32| {
+        let data = labels.data.iter().map(|l| f64::from(u8::from(*l == f64::from(label)))).collect();
         let shape = [labels.shape(), &[1]].concat();
         let indicator = HostTensor::new(TensorSpec::f32(shape), data);
         Resample { extents }.reference(&[&indicator, labels, numbers]).swap_remove(0).data
     };
     let margin = |(one, two): (f64, f64)| {
-        // What is neither class 1 nor class 2 is class 0, inside or outside.
+        // What is neither of the two is 0, inside or outside.
         let mut weights = [1.0 - one - two, one, two];
         weights.sort_by(f64::total_cmp);
         weights[2] - weights[1]
     };
-    weight(1.0).into_iter().zip(weight(2.0)).map(margin).collect()
+    weight(first).into_iter().zip(weight(second)).map(margin).collect()
 }
 
-fn histogram_matching(extents: [usize; 3]) -> Case {
-    let numbers = drawn(extents, extents, &[1, 2], |draw| draw.matching);
+fn histogram_matching(extents: [usize; 3], channels: usize) -> Case {
+    let numbers = drawn(extents, channels, &[1, 2], |draw| draw.matching);
     // Of the first sample's volume, and of another, which is partly beyond the quantiles.
-    let mut image = image(2, extents, 7);
-    let first = self::image(1, extents, 1).data;
+    let mut image = image(2, extents, channels, 7);
+    let first = self::image(1, extents, channels, 1).data;
     image.data[..first.len()].copy_from_slice(&first);
     let bounds = |_, inputs: &[HostTensor], expected: &HostTensor| {
         // Position: two differences, a quotient of 2.5 ULP; then a difference, a product and a sum.
@@ -170,36 +197,37 @@ fn histogram_matching(extents: [usize; 3]) -> Case {
     case(HistogramMatch, vec![image, numbers], Bound::Computed(bounds))
 }
 
-fn blur(extents: [usize; 3]) -> Case {
-    let rows: Vec<Vec<f32>> = [0.9, 0.0, 0.5].iter().map(|s| Blur::weights(*s).map(|w| w as f32).to_vec()).collect();
+fn blur(extents: [usize; 3], channels: usize) -> Case {
+    let weights = |sigma: &f64| Blur::weights(*sigma).map(|w| w as f32);
+    // Another standard deviation for each channel. In each sample, one of three is not blurred.
+    let sigmas = |sample: usize| [0.9, 0.0, 0.5].iter().cycle().skip(sample).take(channels).flat_map(weights).collect();
+    let rows: Vec<Vec<f32>> = (0..3).map(sigmas).collect();
     let bounds = |_, inputs: &[HostTensor], expected: &HostTensor| {
         // Three passes of 9 products with weights that sum to 1 up to 9 roundings.
         vec![3.0 * 20.0 * U * inputs[0].max_abs(); expected.data.len()]
     };
-    case(Blur, vec![image(3, extents, 5), numbers(&rows)], Bound::Computed(bounds))
+    case(Blur, vec![image(3, extents, channels, 5), numbers_of_channels(&rows, channels)], Bound::Computed(bounds))
 }
 
-fn low_resolution(samples: &[u64], extents: [usize; 3]) -> Case {
-    let numbers = drawn(extents, extents, samples, |draw| draw.low_resolution);
+fn low_resolution(samples: &[u64], extents: [usize; 3], channels: usize) -> Case {
+    let numbers = drawn(extents, channels, samples, |draw| draw.low_resolution);
     let bounds = |_, inputs: &[HostTensor], expected: &HostTensor| {
         // Three times a difference, a product and a sum, of values of at most this size.
         vec![3.0 * 5.0 * U * inputs[0].max_abs(); expected.data.len()]
     };
-    case(LowResolution, vec![image(samples.len(), extents, 5), numbers], Bound::Computed(bounds))
+    case(LowResolution, vec![image(samples.len(), extents, channels, 5), numbers], Bound::Computed(bounds))
 }
 
-fn intensity(samples: &[u64], extents: [usize; 3]) -> Case {
-    let numbers = drawn(extents, extents, samples, |draw| draw.intensity);
-    let bounds = |_, inputs: &[HostTensor], expected: &HostTensor| {
-        let extents @ [d, h, w] = [1, 2, 3].map(|axis| expected.shape()[axis]);
-        let bound = |(i, value): (usize, &f64)| {
-            let (sample, voxel) = (i / (d * h * w), i % (d * h * w));
-            let numbers = &inputs[1].data[sample * INTENSITY_PARAMETERS..][..INTENSITY_PARAMETERS];
-            intensity_bound(numbers, *value, [voxel / (h * w), voxel / w % h, voxel % w], extents)
+fn intensity(samples: &[u64], extents: [usize; 3], channels: usize) -> Case {
+    let numbers = drawn(extents, channels, samples, |draw| draw.intensity);
+    let bounds = |_, inputs: &[HostTensor], _: &HostTensor| {
+        let shape = ImageShape::of(&inputs[0].spec);
+        let bound = |place: &Place, numbers: &[f64]| {
+            intensity_bound(numbers, inputs[0].data[shape.element(place)], place.at, shape.extents)
         };
-        inputs[0].data.iter().enumerate().map(bound).collect()
+        shape.map(&inputs[1], bound).data
     };
-    case(Intensity, vec![image(samples.len(), extents, 5), numbers], Bound::Computed(bounds))
+    case(Intensity, vec![image(samples.len(), extents, channels, 5), numbers], Bound::Computed(bounds))
 }
 
 /// The largest error of one voxel: the accuracy that WGSL promises for exp, log2, exp2, log and cos, carried through the

@@ -1,59 +1,76 @@
 use super::intensity::BIAS_TERMS;
 use super::resample::{CONTROL_POINTS, RESAMPLE_PARAMETERS};
 use super::{Augmentation, Blur, Extents, Flip, Gamma, HistogramMatch, LowResolution, Ranged, Rotation};
-use crate::data::Sample;
+use crate::data::{Intensities, Sample};
 use crate::random::{Purpose, Stream};
 
-/// What happens to one sample, as the numbers that the operations read: a pure function of settings, seed and sample
-/// number. A transformation draws the same count of random numbers whether it takes place or not, so that no setting changes
-/// what the others draw.
+/// What happens to one sample, as the numbers that the operations read: a pure function of settings, seed and sample number.
+/// A transformation draws the same count of random numbers whether it takes place or not, so that no setting changes what the
+/// others draw.
+///
+/// Where voxels move, and whether histograms are matched, is drawn once for all channels; everything else for each channel
+/// from a stream of its own, whatever the number of channels. The first channel goes on with the stream of the sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draw {
-    /// For [`HistogramMatch`].
+    /// For [`HistogramMatch`], channel by channel.
     pub matching: Vec<f32>,
     /// For [`super::Resample`].
     pub resample: Vec<f32>,
-    /// For [`LowResolution`].
+    /// For [`LowResolution`], channel by channel.
     pub low_resolution: Vec<f32>,
-    /// For [`Blur`].
+    /// For [`Blur`], channel by channel.
     pub blur: Vec<f32>,
-    /// For [`super::Intensity`].
+    /// For [`super::Intensity`], channel by channel.
     pub intensity: Vec<f32>,
-    /// Names of the transformations that take place.
-    pub applied: Vec<String>,
+    /// For each channel the names of the transformations that take place: those of all channels, then its own.
+    pub applied: Vec<Vec<String>>,
 }
 
 impl Draw {
-    /// The draw of a sample.
+    /// The draw of a sample of `channels` channels.
     ///
     /// # Panics
-    /// When the settings need intensities that the sample was not given.
-    pub fn new(settings: &Augmentation, seed: u64, sample: &Sample, extents: &Extents) -> Self {
-        let mut drawing =
-            Drawing { stream: Stream::new(seed, Purpose::Augmentation, sample.number), applied: Vec::new() };
+    /// When the settings need intensities that the sample was not given for each channel.
+    pub fn new(settings: &Augmentation, seed: u64, sample: &Sample, channels: usize, extents: &Extents) -> Self {
+        let stream = |channel: usize| Stream::of_part(seed, Purpose::Augmentation, sample.number, channel as u64);
+        let mut drawing = Drawing { stream: stream(0), applied: Vec::new() };
         let matched = drawing.happens(settings.histogram_matching.probability, || "histogram".to_owned());
-        let resample = drawing.resample(settings, sample, extents);
-        let low_resolution = drawing.low_resolution(settings.low_resolution, extents);
-        let blur = drawing.blur(settings.blur);
-        let intensity = drawing.intensity(settings, sample, matched);
-        let matching = if settings.matches_histograms() { matching(sample, matched) } else { Vec::new() };
-        let single = |numbers: Vec<f64>| numbers.into_iter().map(|n| n as f32).collect();
-        Self {
-            matching,
-            resample: single(resample),
-            low_resolution: single(low_resolution),
-            blur: single(blur),
-            intensity: single(intensity),
-            applied: drawing.applied,
+        let mut draw = Self {
+            matching: Vec::new(),
+            resample: single(drawing.resample(settings, sample, extents)),
+            low_resolution: Vec::new(),
+            blur: Vec::new(),
+            intensity: Vec::new(),
+            applied: Vec::new(),
+        };
+        let common = std::mem::take(&mut drawing.applied);
+        for channel in 0..channels {
+            if channel > 0 {
+                drawing = Drawing { stream: stream(channel), applied: Vec::new() };
+            }
+            draw.low_resolution.extend(single(drawing.low_resolution(settings.low_resolution, extents)));
+            draw.blur.extend(single(drawing.blur(settings.blur)));
+            let described = if matched { &sample.partner } else { &sample.intensities };
+            let intensities = described.as_ref().map(|channels| &channels[channel]);
+            draw.intensity.extend(single(drawing.intensity(settings, intensities)));
+            draw.applied.push([&common[..], &drawing.applied].concat());
+            if settings.matches_histograms() {
+                draw.matching.extend(matching(sample, channel, matched));
+            }
         }
+        draw
     }
+}
+
+fn single(numbers: Vec<f64>) -> Vec<f32> {
+    numbers.into_iter().map(|n| n as f32).collect()
 }
 
 const DESCRIBED: &str = "the loader describes intensities where they are needed";
 
-fn matching(sample: &Sample, matched: bool) -> Vec<f32> {
-    let own = &sample.intensities.as_ref().expect(DESCRIBED)[0].quantiles;
-    let partner = &sample.partner.as_ref().expect(DESCRIBED)[0].quantiles;
+fn matching(sample: &Sample, channel: usize, matched: bool) -> Vec<f32> {
+    let own = &sample.intensities.as_ref().expect(DESCRIBED)[channel].quantiles;
+    let partner = &sample.partner.as_ref().expect(DESCRIBED)[channel].quantiles;
     let numbers: Vec<f32> = std::iter::once(f32::from(u8::from(matched))).chain(own.iter().copied()).collect();
     let numbers = [&numbers[..], partner].concat();
     debug_assert_eq!(numbers.len(), HistogramMatch::PARAMETERS);
@@ -160,7 +177,8 @@ impl Drawing {
         Blur::weights(self.ranged("blur", ranged, 0.0)).to_vec()
     }
 
-    fn intensity(&mut self, settings: &Augmentation, sample: &Sample, matched: bool) -> Vec<f64> {
+    /// The numbers of a channel with these intensities.
+    fn intensity(&mut self, settings: &Augmentation, intensities: Option<&Intensities>) -> Vec<f64> {
         let coefficients: Vec<f64> = (0..BIAS_TERMS)
             .map(|_| self.stream.between(settings.bias_field.range[0], settings.bias_field.range[1]))
             .collect();
@@ -170,8 +188,7 @@ impl Drawing {
         let (gamma, inverted) = self.gamma(settings.gamma);
         let deviation = self.ranged("noise", settings.noise, 0.0);
         let key: [f64; 4] = std::array::from_fn(|_| self.stream.below(1 << 16) as f64);
-        let intensities = if matched { &sample.partner } else { &sample.intensities };
-        let (low, high, mean) = intensities.as_ref().map_or((0.0, 0.0, 0.0), |i| (i[0].low(), i[0].high(), i[0].mean));
+        let (low, high, mean) = intensities.map_or((0.0, 0.0, 0.0), |i| (i.low(), i.high(), i.mean));
         let mut numbers = [low, high, mean].map(f64::from).to_vec();
         numbers.extend([brightness, contrast, gamma, f64::from(u8::from(inverted)), deviation]);
         numbers.extend(key);

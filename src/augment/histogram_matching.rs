@@ -1,3 +1,4 @@
+use super::image::{ImageShape, image_and_numbers};
 use crate::data::QUANTILES;
 use crate::graph::{Lowering, Op};
 use crate::kernel::Dispatch;
@@ -10,13 +11,13 @@ const WORKGROUP_VOXELS: usize = 1024;
 /// between [`QUANTILES`] quantiles of the two. `skimage.exposure.match_histograms` uses every quantile; the two differ by less
 /// than the step between neighbouring quantiles.
 ///
-/// Inputs: image `[N, D, H, W, 1]` and numbers `[N, 1 + 2 QUANTILES]`: 1 to match or 0 to leave the image as it is, the
-/// image's quantiles, the other volume's.
+/// Inputs: image `[N, D, H, W, C]` and numbers `[N, C, 1 + 2 QUANTILES]`: 1 to match or 0 to leave the channel as it is, the
+/// channel's quantiles, those of the other volume's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistogramMatch;
 
 impl HistogramMatch {
-    /// Numbers of one sample.
+    /// Numbers of one channel of a sample.
     pub(super) const PARAMETERS: usize = 1 + 2 * QUANTILES;
 
     /// The matched intensity.
@@ -41,43 +42,23 @@ impl Op for HistogramMatch {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let samples = at.input_spec(0).shape[0];
-        let voxels = at.input_spec(0).elements() / samples;
-        let tiles = voxels.div_ceil(WORKGROUP_VOXELS);
-        let dispatch = Dispatch::new("augment_match").params(&[samples, voxels, tiles, QUANTILES]);
+        let shape @ ImageShape { samples, channels, .. } = ImageShape::of(at.input_spec(0));
+        let (voxels, tiles) = (shape.voxels(), shape.voxels().div_ceil(WORKGROUP_VOXELS));
+        let dispatch = Dispatch::new("augment_match").params(&[samples, voxels, channels, tiles, QUANTILES]);
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
         at.emit(dispatch.linear_grid(samples * tiles, at.target()));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let voxels = inputs[0].data.len() / inputs[0].shape()[0];
-        let mut output = inputs[0].clone();
-        for (values, numbers) in output.data.chunks_exact_mut(voxels).zip(inputs[1].data.chunks_exact(Self::PARAMETERS))
-        {
+        let shape = ImageShape::of(&inputs[0].spec);
+        vec![shape.map(inputs[1], |place, numbers| {
+            let value = inputs[0].data[shape.element(place)];
             let (from, to) = numbers[1..].split_at(QUANTILES);
-            if numbers[0] != 0.0 {
-                values.iter_mut().for_each(|v| *v = Self::map(*v, from, to));
-            }
-        }
-        vec![output]
+            if numbers[0] == 0.0 { value } else { Self::map(value, from, to) }
+        })]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
         12 * inputs[0].elements() as u64
     }
-}
-
-/// The shape rule of operations on an image `[N, D, H, W, 1]` and `numbers` numbers for each sample.
-pub(super) fn image_and_numbers(
-    op: &'static str,
-    inputs: &[&TensorSpec],
-    numbers: usize,
-) -> Result<Vec<TensorSpec>, ShapeError> {
-    if let [image, parameters] = inputs
-        && let [n, _, _, _, 1] = image.shape[..]
-        && **parameters == TensorSpec::f32([n, numbers])
-    {
-        return Ok(vec![(*image).clone()]);
-    }
-    Err(ShapeError::new(op, format!("image f32 [N, D, H, W, 1] and f32 [N, {numbers}]"), inputs))
 }

@@ -1,16 +1,15 @@
-use super::histogram_matching::image_and_numbers;
+use super::image::{ImageShape, image_and_numbers};
 use crate::graph::{Lowering, Op};
-use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Terms of the bias field's polynomial: those of degree 1 to 3 in three variables.
 pub(super) const BIAS_TERMS: usize = 19;
 
-/// Numbers of one sample: low, high, mean, brightness, contrast, gamma, inverted, deviation of the noise, four times 16 bits of
-/// its key, whether there is a bias field, and its coefficients.
+/// Numbers of one channel of a sample: low, high, mean, brightness, contrast, gamma, inverted, deviation of the noise, four times
+/// 16 bits of its key, whether there is a bias field, and its coefficients.
 pub const INTENSITY_PARAMETERS: usize = 13 + BIAS_TERMS;
 
-/// Bias field, brightness, contrast, gamma and noise of an image `[N, D, H, W, 1]` by `[N, INTENSITY_PARAMETERS]`, in this
+/// Bias field, brightness, contrast, gamma and noise of an image `[N, D, H, W, C]` by `[N, C, INTENSITY_PARAMETERS]`, in this
 /// order; the formulas are those of `augment_intensity.wgsl`. What is not wanted (factor 1, gamma 1, deviation 0) changes
 /// no bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +54,7 @@ fn pcg4d(counter: [u32; 4]) -> [u32; 4] {
     v
 }
 
-/// The noise of voxel number `voxel` of a sample under the four 16-bit parts of its key: radius and cosine, whose product is
+/// The noise of voxel number `voxel` of a channel of a sample under the four 16-bit parts of its key: radius and cosine, whose product is
 /// standard normal.
 pub fn standard_normal(voxel: usize, key: &[f64]) -> (f64, f64) {
     let word = |low: f64, high: f64| low as u32 | (high as u32) << 16;
@@ -117,21 +116,17 @@ impl Op for Intensity {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let [n, d, h, w, _] = at.input_spec(0).shape[..] else { unreachable!("checked by the shape rule") };
-        let dispatch = Dispatch::new("augment_intensity").params(&[d, h, w, n * d * h]);
+        let shape = ImageShape::of(at.input_spec(0));
+        let dispatch = shape.dispatch("augment_intensity");
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
-        at.emit(dispatch.linear_grid(n * d * h, at.target()));
+        at.emit(dispatch.linear_grid(shape.rows(), at.target()));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let [_, d, h, w, _] = inputs[0].shape()[..] else { unreachable!("checked by the shape rule") };
-        let mut output = inputs[0].clone();
-        for (i, value) in output.data.iter_mut().enumerate() {
-            let (sample, voxel) = (i / (d * h * w), i % (d * h * w));
-            let numbers = &inputs[1].data[sample * INTENSITY_PARAMETERS..][..INTENSITY_PARAMETERS];
-            *value = Self::apply(numbers, *value, [voxel / (h * w), voxel / w % h, voxel % w], [d, h, w]);
-        }
-        vec![output]
+        let shape = ImageShape::of(&inputs[0].spec);
+        vec![shape.map(inputs[1], |place, numbers| {
+            Self::apply(numbers, inputs[0].data[shape.element(place)], place.at, shape.extents)
+        })]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

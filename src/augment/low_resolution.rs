@@ -1,13 +1,12 @@
-use super::histogram_matching::image_and_numbers;
+use super::image::{ImageShape, Place, image_and_numbers};
 use crate::graph::{Lowering, Op};
-use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Simulated low resolution: along each axis every s-th voxel (the nearest to multiples of s) is kept, and the others are
 /// interpolated linearly.
 ///
-/// Inputs: image `[N, D, H, W, 1]` and numbers `[N, 3 (D + H + W)]`: for each coordinate of each axis the kept coordinates below
-/// and above, and the position between them ([`LowResolution::table`]).
+/// Inputs: image `[N, D, H, W, C]` and numbers `[N, C, 3 (D + H + W)]`: for each coordinate of each axis the kept coordinates
+/// below and above, and the position between them ([`LowResolution::table`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LowResolution;
 
@@ -36,32 +35,29 @@ impl Op for LowResolution {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let [n, d, h, w, _] = at.input_spec(0).shape[..] else { unreachable!("checked by the shape rule") };
-        let dispatch = Dispatch::new("augment_low_resolution").params(&[d, h, w, n * d * h]);
+        let shape = ImageShape::of(at.input_spec(0));
+        let dispatch = shape.dispatch("augment_low_resolution");
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
-        at.emit(dispatch.linear_grid(n * d * h, at.target()));
+        at.emit(dispatch.linear_grid(shape.rows(), at.target()));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let [_, d, h, w, _] = inputs[0].shape()[..] else { unreachable!("checked by the shape rule") };
-        let (voxels, numbers) = (d * h * w, 3 * (d + h + w));
-        let mut output = inputs[0].clone();
-        for (i, value) in output.data.iter_mut().enumerate() {
-            let (sample, voxel) = (i / voxels, i % voxels);
-            let table = &inputs[1].data[sample * numbers..][..numbers];
+        let shape @ ImageShape { extents: [d, h, _], .. } = ImageShape::of(&inputs[0].spec);
+        vec![shape.map(inputs[1], |place, table| {
             let entry = |row: usize| (table[3 * row] as usize, table[3 * row + 1] as usize, table[3 * row + 2]);
-            let axes = [entry(voxel / (h * w)), entry(d + voxel / w % h), entry(d + h + voxel % w)];
+            let [z, y, x] = place.at;
+            let axes = [entry(z), entry(d + y), entry(d + h + x)];
             let corner = |corner: usize| {
-                let side = |axis: usize| match (corner >> axis & 1, axes[axis]) {
+                let sides: [(usize, f64); 3] = std::array::from_fn(|axis| match (corner >> axis & 1, axes[axis]) {
                     (0, (below, _, t)) => (below, 1.0 - t),
                     (_, (_, above, t)) => (above, t),
-                };
-                let [z, y, x] = [side(0), side(1), side(2)];
-                z.1 * y.1 * x.1 * inputs[0].data[sample * voxels + (z.0 * h + y.0) * w + x.0]
+                });
+                let weight: f64 = sides.iter().map(|(_, weight)| weight).product();
+                let at = sides.map(|(at, _)| at);
+                weight * inputs[0].data[shape.element(&Place { at, ..*place })]
             };
-            *value = (0..8).map(corner).sum();
-        }
-        vec![output]
+            (0..8).map(corner).sum()
+        })]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {

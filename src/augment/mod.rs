@@ -10,11 +10,15 @@
 //!
 //! The host draws a few numbers for each sample ([`Draw`]), a pure function of (seed, sample number). The operations are
 //! ordinary nodes of the graph that read these numbers as a tensor. Only the steps that the settings ask for become nodes.
+//!
+//! An image has 1 to 64 channels, `[N, D, H, W, C]`. They move together, with the labels, and their histograms are matched to
+//! those of the same volume or not at all. Whether a channel is blurred, say, and how much, is drawn for each channel.
 
 mod blur;
 pub mod cases;
 mod draw;
 mod histogram_matching;
+mod image;
 mod intensity;
 mod low_resolution;
 mod pipeline;

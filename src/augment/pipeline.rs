@@ -22,12 +22,13 @@ type Numbers = fn(&Draw) -> &[f32];
 pub struct Augmenter {
     settings: Augmentation,
     seed: u64,
+    channels: usize,
     extents: Extents,
-    /// Input: image `[N, source, 1]`.
+    /// Input: image `[N, source, C]`.
     pub image: ValueId,
     /// Input: labels `[N, source]`.
     pub labels: ValueId,
-    /// Augmented image `[N, patch, 1]`.
+    /// Augmented image `[N, patch, C]`.
     pub augmented_image: ValueId,
     /// Augmented labels `[N, patch]`.
     pub augmented_labels: ValueId,
@@ -35,7 +36,7 @@ pub struct Augmenter {
 }
 
 impl Augmenter {
-    /// Appends the inputs and the steps that the settings ask for.
+    /// Appends the inputs, for images of `channels` channels, and the steps that the settings ask for.
     ///
     /// # Errors
     /// [`ShapeError`] when an operation is not defined on these extents.
@@ -44,14 +45,16 @@ impl Augmenter {
         settings: &Augmentation,
         seed: u64,
         batch: usize,
+        channels: usize,
         extents: Extents,
     ) -> Result<Self, ShapeError> {
         let [d, h, w] = extents.source;
-        let image = graph.input("image", TensorSpec::f32([batch, d, h, w, 1]));
+        let image = graph.input("image", TensorSpec::f32([batch, d, h, w, channels]));
         let labels = graph.input("labels", TensorSpec::u32([batch, d, h, w]));
         let mut augmenter = Self {
             settings: *settings,
             seed,
+            channels,
             extents,
             image,
             labels,
@@ -67,11 +70,11 @@ impl Augmenter {
         let settings = self.settings;
         graph.set_scope("augmentation");
         if settings.matches_histograms() {
-            let numbers = self.input(graph, batch, HistogramMatch::PARAMETERS, |draw| &draw.matching);
+            let numbers = self.of_channels(graph, batch, HistogramMatch::PARAMETERS, |draw| &draw.matching);
             self.augmented_image = graph.add(HistogramMatch, &[self.augmented_image, numbers])?;
         }
         if settings.is_spatial() {
-            let numbers = self.input(graph, batch, RESAMPLE_PARAMETERS, |draw| &draw.resample);
+            let numbers = self.input(graph, &[batch, RESAMPLE_PARAMETERS], |draw| &draw.resample);
             let resample = Resample { extents: self.extents.patch };
             let inputs = [self.augmented_image, self.augmented_labels, numbers];
             let outputs = graph.append(Box::new(resample), &inputs)?;
@@ -79,22 +82,27 @@ impl Augmenter {
         }
         if settings.enabled && settings.low_resolution.probability > 0.0 {
             let count = 3 * self.extents.patch.iter().sum::<usize>();
-            let numbers = self.input(graph, batch, count, |draw| &draw.low_resolution);
+            let numbers = self.of_channels(graph, batch, count, |draw| &draw.low_resolution);
             self.augmented_image = graph.add(LowResolution, &[self.augmented_image, numbers])?;
         }
         if settings.enabled && settings.blur.probability > 0.0 {
-            let numbers = self.input(graph, batch, BLUR_RADIUS + 1, |draw| &draw.blur);
+            let numbers = self.of_channels(graph, batch, BLUR_RADIUS + 1, |draw| &draw.blur);
             self.augmented_image = graph.add(Blur, &[self.augmented_image, numbers])?;
         }
         if settings.is_pointwise() {
-            let numbers = self.input(graph, batch, INTENSITY_PARAMETERS, |draw| &draw.intensity);
+            let numbers = self.of_channels(graph, batch, INTENSITY_PARAMETERS, |draw| &draw.intensity);
             self.augmented_image = graph.add(Intensity, &[self.augmented_image, numbers])?;
         }
         Ok(())
     }
 
-    fn input(&mut self, graph: &mut Graph, batch: usize, count: usize, of: Numbers) -> ValueId {
-        let value = graph.input("augmentation", TensorSpec::f32([batch, count]));
+    /// An input of `count` numbers for each channel of each sample.
+    fn of_channels(&mut self, graph: &mut Graph, batch: usize, count: usize, of: Numbers) -> ValueId {
+        self.input(graph, &[batch, self.channels, count], of)
+    }
+
+    fn input(&mut self, graph: &mut Graph, shape: &[usize], of: Numbers) -> ValueId {
+        let value = graph.input("augmentation", TensorSpec::f32(shape));
         self.numbers.push((value, of));
         value
     }
@@ -104,15 +112,20 @@ impl Augmenter {
         &self.settings
     }
 
+    /// Channels of an image.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// What happens to a sample.
     pub fn draw(&self, sample: &Sample) -> Draw {
-        Draw::new(&self.settings, self.seed, sample, &self.extents)
+        Draw::new(&self.settings, self.seed, sample, self.channels, &self.extents)
     }
 
     /// The inputs of a batch besides image and labels.
     ///
     /// # Panics
-    /// When the settings need intensities that the samples were not given.
+    /// When the settings need intensities that the samples were not given for each channel.
     pub fn feeds(&self, samples: &[Sample]) -> Vec<(ValueId, Vec<f32>)> {
         let draws: Vec<Draw> = samples.iter().map(|sample| self.draw(sample)).collect();
         self.numbers.iter().map(|&(value, of)| (value, draws.iter().flat_map(of).copied().collect())).collect()

@@ -1,3 +1,4 @@
+use super::image::ImageShape;
 use crate::graph::{Lowering, Op};
 use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
@@ -15,11 +16,14 @@ pub(super) const CONTROL_POINTS: usize = MESH + 3;
 /// (each [`CONTROL_POINTS`]^3, x fastest). All axes are in the order z, y, x.
 pub(super) const RESAMPLE_PARAMETERS: usize = 12 + 3 * CONTROL_POINTS * CONTROL_POINTS * CONTROL_POINTS;
 
-/// Image and labels `[N, D, H, W(, 1)]` to `extents`: output voxel p is taken from the point `A p + b + d(p)` of the source,
-/// where d is a cubic B-spline on a mesh of 2 x 2 x 2 cells over the output (ITK's `BSplineTransform` of order 3).
+/// Image `[N, D, H, W, C]` and labels `[N, D, H, W]` to `extents`: output voxel p is taken from the point `A p + b + d(p)` of the
+/// source, where d is a cubic B-spline on a mesh of 2 x 2 x 2 cells over the output (ITK's `BSplineTransform` of order 3). All
+/// channels and the labels move alike.
 ///
-/// The image is linear between voxels. A label is the one with the largest linear weight, the lowest of equals. Both
-/// are 0 outside the source. Inputs: image, labels, parameters `[N, RESAMPLE_PARAMETERS]`.
+/// The image is linear between voxels. A label is the one with the largest linear weight, the lowest of equals. So it is always
+/// one of the eight around the point, whatever labels stand for: the number of a class, a mask of regions, or `0xffff_ffff`
+/// where a voxel is ignored, which loses to a class of the same weight. Outside the source the image is 0 and the label is 0:
+/// background, not ignored. Inputs: image, labels, parameters `[N, RESAMPLE_PARAMETERS]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resample {
     /// Output extents `[D, H, W]`.
@@ -109,46 +113,54 @@ impl Op for Resample {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         if let [image, labels, parameters] = inputs
-            && let [n, d, h, w, 1] = image.shape[..]
+            && let [n, d, h, w, c] = image.shape[..]
+            && **image == TensorSpec::f32([n, d, h, w, c])
             && **labels == TensorSpec::u32([n, d, h, w])
             && **parameters == TensorSpec::f32([n, RESAMPLE_PARAMETERS])
         {
             let [d, h, w] = self.extents;
-            return Ok(vec![TensorSpec::f32([n, d, h, w, 1]), TensorSpec::u32([n, d, h, w])]);
+            return Ok(vec![TensorSpec::f32([n, d, h, w, c]), TensorSpec::u32([n, d, h, w])]);
         }
-        Err(ShapeError::new(self.name(), "image f32 [N, D, H, W, 1], labels u32 [N, D, H, W] and numbers", inputs))
+        let expected =
+            format!("image f32 [N, D, H, W, C], labels u32 [N, D, H, W] and numbers f32 [N, {RESAMPLE_PARAMETERS}]");
+        Err(ShapeError::new(self.name(), expected, inputs))
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let [n, d, h, w, _] = at.input_spec(0).shape[..] else { unreachable!("checked by the shape rule") };
-        let rows = n * self.extents[0] * self.extents[1];
-        let dispatch = Dispatch::new("augment_resample").params(&[d, h, w]).params(&self.extents).param(rows);
+        let ImageShape { samples, extents: source, channels } = ImageShape::of(at.input_spec(0));
+        let to = ImageShape { samples, extents: self.extents, channels };
+        let dispatch = Dispatch::new("augment_resample").params(&source).params(&to.extents);
+        let dispatch = dispatch.params(&[channels, to.rows()]);
         let dispatch = self.extents.iter().fold(dispatch, |d, &extent| d.scalar(Self::cells_per_voxel(extent)));
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2));
         let dispatch = dispatch.write(at.output(0)).write(at.output(1));
-        at.emit(dispatch.linear_grid(rows, at.target()));
+        at.emit(dispatch.linear_grid(to.rows(), at.target()));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
-        let [n, sd, sh, sw, _] = inputs[0].shape()[..] else { unreachable!("checked by the shape rule") };
+        let ImageShape { samples, extents: source, channels } = ImageShape::of(&inputs[0].spec);
         let [d, h, w] = self.extents;
-        let (from, to) = (sd * sh * sw, d * h * w);
-        let mut image = HostTensor::zeros(TensorSpec::f32([n, d, h, w, 1]));
-        let mut labels = HostTensor::zeros(TensorSpec::u32([n, d, h, w]));
-        for (i, (value, label)) in image.data.iter_mut().zip(&mut labels.data).enumerate() {
+        let (from, to) = (source.iter().product::<usize>(), d * h * w);
+        let mut image = HostTensor::zeros(TensorSpec::f32([samples, d, h, w, channels]));
+        let mut labels = HostTensor::zeros(TensorSpec::u32([samples, d, h, w]));
+        for (i, (values, label)) in image.data.chunks_exact_mut(channels).zip(&mut labels.data).enumerate() {
             let (sample, voxel) = (i / to, i % to);
             let parameters = &inputs[2].data[sample * RESAMPLE_PARAMETERS..][..RESAMPLE_PARAMETERS];
             let point = self.source_point(parameters, [voxel / (h * w), voxel / w % h, voxel % w]);
-            let around = corners(point, [sd, sh, sw]);
-            let read = |data: &[f64], index: Option<usize>| index.map_or(0.0, |index| data[sample * from + index]);
-            *value = around.iter().map(|&(index, weight)| weight * read(&inputs[0].data, index)).sum();
-            *label = heaviest(&around.map(|(index, weight)| (read(&inputs[1].data, index), weight)));
+            let around = corners(point, source).map(|(index, weight)| (index.map(|i| sample * from + i), weight));
+            for (channel, value) in values.iter_mut().enumerate() {
+                let read = |index: Option<usize>| index.map_or(0.0, |i| inputs[0].data[i * channels + channel]);
+                *value = around.iter().map(|&(index, weight)| weight * read(index)).sum();
+            }
+            let read = |index: Option<usize>| index.map_or(0.0, |i| inputs[1].data[i]);
+            *label = heaviest(&around.map(|(index, weight)| (read(index), weight)));
         }
         vec![image, labels]
     }
 
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
-        // 3 x 4 products of the spline, 9 of the matrix and 8 of the interpolation at each output voxel.
-        58 * (inputs[0].shape[0] * self.extents.iter().product::<usize>()) as u64
+        // 3 x 4 products of the spline, 9 of the matrix, and 8 of the interpolation of each channel at each output voxel.
+        let shape = ImageShape::of(inputs[0]);
+        (shape.samples * self.extents.iter().product::<usize>() * (42 + 16 * shape.channels)) as u64
     }
 }

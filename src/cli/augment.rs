@@ -1,7 +1,7 @@
 //! `augment`: a picture of augmented samples.
 
 use super::status::{WrongInput, wrong};
-use super::verbosity::tell_warnings;
+use super::verbosity::{tell, tell_warnings};
 use super::{RARE, open_gpu, values};
 use anyhow::Result;
 use clap::Args;
@@ -19,7 +19,8 @@ pub struct AugmentArguments {
     data: PathBuf,
     /// Picture to write (PNG)
     ///
-    /// The sample as it was loaded, then augmented ones with their transformations and the outlines of their labels.
+    /// The sample as it was loaded, then augmented ones with their transformations and the outlines of their labels; of
+    /// images with several channels, a row for each channel.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Start from a preset
@@ -36,6 +37,11 @@ pub struct AugmentArguments {
     /// Case to draw [default: the first]
     #[arg(long, value_name = "NAME", help_heading = RARE)]
     case: Option<String>,
+    /// Channel to draw, counted from 0 [default: all, or as many as fit]
+    ///
+    /// May be repeated.
+    #[arg(long = "channel", value_name = "N", help_heading = RARE)]
+    channels: Vec<usize>,
     /// Number of augmented samples
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = values::samples, help_heading = RARE)]
     samples: usize,
@@ -65,11 +71,24 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
     };
     let name = dataset.cases[case].name.clone();
     let gpu = open_gpu(device)?;
-    let preview = preview(&gpu, &dataset, &config, case, arguments.samples)?;
+    let preview = preview(&gpu, &dataset, &config, case, arguments.samples, &arguments.channels)?;
     tell_warnings(&preview.warnings);
+    let (shown, count) = (preview.channels.len(), preview.channel_count);
+    if arguments.channels.is_empty() && shown < count {
+        tell!(
+            "the first {shown} of {count} channels are drawn; --channel draws others, fewer --samples leave room for more"
+        );
+    }
+    let channels: Vec<String> = preview.channels.iter().map(|channel| format!("channel {channel}")).collect();
     let [x, y, z] = preview.extents;
     let title = format!("{name}: {} samples of {x} x {y} x {z} voxels", arguments.samples);
-    let grid = SampleGrid { title: &title, tiles: &preview.tiles, extents: preview.extents, spacing: preview.spacing };
+    let grid = SampleGrid {
+        title: &title,
+        tiles: &preview.tiles,
+        channels: &channels,
+        extents: preview.extents,
+        spacing: preview.spacing,
+    };
     write_samples(&arguments.out, &grid)?;
     outln!("{}", arguments.out.display());
     Ok(())

@@ -31,7 +31,7 @@ pub use overlay::{
     second_colour, write_comparison_overlay, write_overlay,
 };
 pub use page::{Report, write_report};
-pub use samples::{SampleGrid, SampleTile, write_samples};
+pub use samples::{ChannelTile, MOST_SLICES, SampleGrid, SampleTile, write_samples};
 pub use viewer::{MAX_VOXELS, ViewerCase};
 
 /// Red, green, blue, 0 to 255.

@@ -34,7 +34,8 @@ impl Head {
         };
         let mut graph = Graph::new();
         let extents = Extents { source: settings.block(patch), patch };
-        let augmenter = Augmenter::append(&mut graph, &augmentation, settings.seed, batch, extents)?;
+        let (seed, channels) = (settings.seed, network.in_channels);
+        let augmenter = Augmenter::append(&mut graph, &augmentation, seed, batch, channels, extents)?;
         let inputs = (augmenter.augmented_image, augmenter.augmented_labels);
         let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
         Ok(Self { training, augmenter: Some(augmenter) })

@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use super::fit::NORM_SCRATCH;
-use crate::data::{Batch, Sample};
+use crate::data::{Batch, Intensities, Sample};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
 use crate::optim::{StepScalars, average_weight};
@@ -22,12 +22,21 @@ const LONG_STEP: Duration = Duration::from_millis(500);
 
 /// What augmentation needs and a batch may lack.
 const UNDESCRIBED: &str = "samples that are described for augmentation (a Loader describes them, Batch::of does not)";
-const WITHOUT_INTENSITIES: &str = "samples with the intensities of their volume, which augmentation needs";
-const WITHOUT_PARTNER: &str = "samples with the intensities of another volume, which histogram matching needs";
+const WITHOUT_INTENSITIES: &str =
+    "samples with the intensities of each channel of their volume, which augmentation needs";
+const WITHOUT_PARTNER: &str =
+    "samples with the intensities of each channel of another volume, which histogram matching needs";
+
+/// What an image has, by its number of channels.
+const VOXELS: &str = "voxels of the image";
+const VOXELS_OF_CHANNELS: &str = "intensities of the image (its voxels times its channels)";
 
 /// Program numbers of the plan.
 const GRADIENTS: usize = 0;
 const UPDATE: usize = 1;
+
+/// The intensities of each channel of a volume, where they are known.
+type Described = Option<Arc<Vec<Intensities>>>;
 
 /// Backward passes whose gradients are in the arena.
 #[derive(Debug, Default)]
@@ -197,17 +206,20 @@ impl Trainer {
     fn check(&self, batch: &Batch) -> Result<(), TrainError> {
         let (image, labels) = self.batch_inputs();
         let elements = |value| (self.executor.plan().places[&value].bytes / ELEMENT_BYTES) as usize;
-        same("voxels of the image", batch.image.len(), elements(image))?;
+        let channels = self.training.graph.spec(image).channels();
+        same(if channels == 1 { VOXELS } else { VOXELS_OF_CHANNELS }, batch.image.len(), elements(image))?;
         same("labels", batch.label.len(), elements(labels))?;
         if let Some(augmenter) = &self.augmenter {
-            let described = |known: fn(&Sample) -> bool| batch.samples.iter().filter(|s| known(s)).count();
+            let described = |of: fn(&Sample) -> &Described| {
+                batch.samples.iter().filter(|s| of(s).as_ref().is_some_and(|i| i.len() == channels)).count()
+            };
             let settings = augmenter.settings();
-            same(UNDESCRIBED, described(|_| true), self.batch)?;
+            same(UNDESCRIBED, batch.samples.len(), self.batch)?;
             if settings.needs_intensities() {
-                same(WITHOUT_INTENSITIES, described(|s| s.intensities.is_some()), self.batch)?;
+                same(WITHOUT_INTENSITIES, described(|s| &s.intensities), self.batch)?;
             }
             if settings.matches_histograms() {
-                same(WITHOUT_PARTNER, described(|s| s.partner.is_some()), self.batch)?;
+                same(WITHOUT_PARTNER, described(|s| &s.partner), self.batch)?;
             }
         }
         Ok(())
