@@ -211,7 +211,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
 #[test]
 fn gradients_that_do_not_fit_the_parameters_are_named() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
-    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice::default(), 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let refused = |gradients: &[ValueId]| {
         let request = Request { gradients, ..Request::inference(&t.graph, &outputs) };
@@ -230,7 +230,7 @@ fn gradients_that_do_not_fit_the_parameters_are_named() {
 #[test]
 fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 2], decoder: vec![2] });
-    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice::default(), 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let request = Request { gradients: &t.gradients, ..Request::inference(&t.graph, &outputs) };
     let plan = plan(&request, &llvmpipe()).expect("it fits");
@@ -241,7 +241,7 @@ fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
 #[test]
 fn nodes_that_nothing_depends_on_are_not_run() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
-    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice::default(), 1, [4, 4, 4], 1.0).expect("a small network");
     let forward = plan(&Request::inference(&t.graph, &[t.logits]), &llvmpipe()).expect("it fits");
     let all = plan(&Request { gradients: &t.gradients, ..Request::inference(&t.graph, &[t.loss]) }, &llvmpipe());
     let all = all.expect("it fits");

@@ -20,7 +20,7 @@ use vnet_engine::kernel::{Algorithms, Arena, DeviceLimits, Target, WinogradTunin
 use vnet_engine::nn::loss::{Dice, DiceCrossEntropy};
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::nn::vnet::VNet;
-use vnet_engine::nn::{Kept, Network, TrainingGraph};
+use vnet_engine::nn::{Activation, Kept, Loss, Network, TrainingGraph};
 use vnet_engine::optim::{OptimiserSettings, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
@@ -34,6 +34,8 @@ fn main() {
         ("every_value_agrees_with_the_f64_interpreter", true, every_value_agrees_with_the_f64_interpreter),
         ("every_value_agrees_within_webgpus_default_limits", true, every_value_agrees_within_webgpus_default_limits),
         ("every_value_agrees_on_a_plan_for_a_gpu", true, every_value_agrees_on_a_plan_for_a_gpu),
+        ("every_value_agrees_with_several_channels", true, every_value_agrees_with_several_channels),
+        ("every_value_agrees_with_ignored_voxels", true, every_value_agrees_with_ignored_voxels),
         ("a_network_learns_a_ball", true, a_network_learns_a_ball),
         ("two_runs_give_the_same_bits", true, two_runs_give_the_same_bits),
         ("recomputation_gives_the_same_bits", true, recomputation_gives_the_same_bits),
@@ -86,7 +88,11 @@ fn main() {
 }
 
 fn small() -> Network {
-    Network::new(1, 3, VNet { base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] })
+    Network::new(1, 3, small_vnet())
+}
+
+fn small_vnet() -> VNet {
+    VNet { base: 4, encoder: vec![1, 2, 2], decoder: vec![1, 2] }
 }
 
 /// A deterministic number in (-1, 1) that no index pattern explains.
@@ -97,7 +103,19 @@ fn noise(i: usize) -> f64 {
 
 /// Every value of forward and backward pass, from the device and in f64. The first that departs is named.
 fn compare_all_values(gpu: &Arc<Gpu>, target: &Target) {
-    let t = TrainingGraph::new(&small(), &DiceCrossEntropy, 2, [5, 9, 7], 1.0).expect("valid");
+    let values = compare_values_of(gpu, target, &small(), &DiceCrossEntropy::default(), &|i| ((i / 3) % 7 % 3) as f64);
+    assert!(values > 60);
+}
+
+/// As [`compare_all_values`], of a network and a loss, on the labels of the voxels; the number of values.
+fn compare_values_of(
+    gpu: &Arc<Gpu>,
+    target: &Target,
+    network: &Network,
+    loss: &dyn Loss,
+    label: &dyn Fn(usize) -> f64,
+) -> usize {
+    let t = TrainingGraph::new(network, loss, 2, [5, 9, 7], 1.0).expect("valid");
     // Winograd's errors are compared by operation (tests/ops.rs).
     let target = &target.with_algorithms(Algorithms::Direct);
     let request = Request { keep_all: true, gradients: &[], ..Request::inference(&t.graph, &[]) };
@@ -107,7 +125,8 @@ fn compare_all_values(gpu: &Arc<Gpu>, target: &Target) {
         let data = (0..spec.elements()).map(|i| f64::from(f(i) as f32)).collect();
         (value, HostTensor::new(spec, data))
     };
-    let mut feeds = vec![tensor(t.image, &|i| 1.5 * noise(i)), tensor(t.labels, &|i| ((i / 3) % 7 % 3) as f64)];
+    let labels = HostTensor::new(t.graph.spec(t.labels).clone(), (0..2 * 5 * 9 * 7).map(label).collect());
+    let mut feeds = vec![tensor(t.image, &|i| 1.5 * noise(i)), (t.labels, labels)];
     let layout = &executor.plan().arena;
     let arena = initial_arena(&t.graph, layout, 5, 0.3);
     for (p, w) in t.graph.parameters().iter().zip(&layout.windows) {
@@ -138,7 +157,37 @@ fn compare_all_values(gpu: &Arc<Gpu>, target: &Target) {
         }
     }
     println!("{bounds:?}: {largest:.2} of a bound at most");
-    assert!(wanted.len() > 60);
+    wanted.len()
+}
+
+/// Networks of several input channels, which the first stage repeats or projects.
+fn every_value_agrees_with_several_channels() {
+    let gpu = gpu();
+    for base in [4, 8, 16] {
+        for channels in 1..=5 {
+            let network = Network::new(channels, 3, VNet { base, encoder: vec![1, 1], decoder: vec![1] });
+            println!("{}", network.description());
+            let label = |i: usize| ((i / 3) % 7 % 3) as f64;
+            compare_values_of(gpu, gpu.target(), &network, &DiceCrossEntropy::default(), &label);
+        }
+    }
+}
+
+/// Regions, and classes, with voxels that have no say.
+fn every_value_agrees_with_ignored_voxels() {
+    let gpu = gpu();
+    for activation in [Activation::Softmax, Activation::Sigmoid] {
+        for dice in [Dice::default(), Dice { squares: false, batch: true }] {
+            let network = Network::new(3, 3, small_vnet()).with_activation(activation);
+            let label = |i: usize| match (i / 3 % 7, activation) {
+                (5, _) => f64::from(u32::MAX),
+                (n, Activation::Softmax) => (n % 3) as f64,
+                (n, Activation::Sigmoid) => n as f64,
+            };
+            let values = compare_values_of(gpu, gpu.target(), &network, &DiceCrossEntropy { dice }, &label);
+            assert!(values > 60);
+        }
+    }
 }
 
 fn every_value_agrees_with_the_f64_interpreter() {
@@ -245,7 +294,7 @@ fn recomputation_gives_the_same_bits() {
 /// Gradients of one pass with every stage recomputed as far as possible, bit for bit.
 fn every_choice_of_recomputation_gives_the_same_gradients() {
     let gpu = gpu();
-    let training = TrainingGraph::new(&small(), &DiceCrossEntropy, 1, [8, 12, 20], 1.0).expect("valid");
+    let training = TrainingGraph::new(&small(), &DiceCrossEntropy::default(), 1, [8, 12, 20], 1.0).expect("valid");
     let stages = training.stages().len();
     assert_eq!(training.stages().first(), Some(&"encoder.0"));
     let gradients = |training: &TrainingGraph| {
@@ -723,7 +772,7 @@ fn the_loader_feeds_the_shapes_that_the_trainer_takes() {
     let settings = LoaderSettings::whole(preparation.patch, 2, 0);
     let mut loader = Loader::start(dataset.cases, preparation, settings).expect("a loader");
     let batch = loader.next().expect("a batch");
-    let graph = TrainingGraph::new(&config.network(1, 2), &Dice, 2, [16, 40, 24], 1.0).expect("valid");
+    let graph = TrainingGraph::new(&config.network(1, 2), &Dice::default(), 2, [16, 40, 24], 1.0).expect("valid");
     assert_eq!(graph.graph.spec(graph.image).elements(), batch.image.len());
     assert_eq!(graph.graph.spec(graph.labels).elements(), batch.label.len());
     assert_eq!(graph.graph.spec(graph.labels).dtype, DType::U32);

@@ -98,7 +98,7 @@ fn between_convolutions(gpu: &Arc<Gpu>) -> Outcome<()> {
     let x = graph.add(Silu, &[x])?;
     let logits = graph.add(Conv3d::same(1), &[x, head])?;
     let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
-    let loss = DiceCrossEntropy.append(&mut graph, inputs)?;
+    let loss = DiceCrossEntropy::default().append(&mut graph, inputs)?;
     let gradients = vnet_engine::graph::gradients(&mut graph, loss, &[first, head], 1.0, GRADIENT_OPS)?;
     let mut wanted = vec![logits, loss];
     wanted.extend(gradients.into_iter().flatten());

@@ -176,7 +176,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         );
         return Ok(());
     }
-    outln!("{title}: {}, {} classes, input {x} x {y} x {z}\n", network.summary(), network.classes);
+    outln!("{title}: {}, input {x} x {y} x {z}\n", network.description());
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
     print_choices(&convolutions, &target);

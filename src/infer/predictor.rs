@@ -46,8 +46,8 @@ pub enum InferError {
     /// Models whose probabilities cannot be averaged.
     #[error(
         "models of {} input channels and {} outputs ({}), and of {} and {} ({}), cannot be averaged",
-        .first.in_channels, .first.classes, .first.activation.name(), .other.in_channels, .other.classes,
-        .other.activation.name()
+        .first.in_channels, .first.classes, .first.activation.name(),
+        .other.in_channels, .other.classes, .other.activation.name()
     )]
     Unlike {
         /// Network of the first model.

@@ -98,6 +98,17 @@ impl Network {
         self.architecture.summary()
     }
 
+    /// The network in a few words, with its input channels and outputs: `V-Net base 16, 5 levels, 1 channel, 2 classes`.
+    pub fn description(&self) -> String {
+        let counted = |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+        let channels = counted(self.in_channels, "channel", "channels");
+        let outputs = match self.activation {
+            Activation::Softmax => counted(self.classes, "class", "classes"),
+            Activation::Sigmoid => counted(self.classes, "region", "regions") + " (sigmoid)",
+        };
+        format!("{}, {channels}, {outputs}", self.summary())
+    }
+
     /// Extents `[D, H, W]` are padded to multiples of this.
     pub fn divisor(&self) -> [usize; 3] {
         self.architecture.divisor()
@@ -291,7 +302,6 @@ mod tests {
         let network = |base, decoder| Network::new(3, 2, VNet { base, encoder: vec![1, 2], decoder });
         let message = |network: Network| network.validate().expect_err("wrong").to_string();
         assert_eq!(message(network(0, vec![1])), "network: base is 0, expected 1 to 256");
-        assert_eq!(message(network(2, vec![1])), "network: base is 2, expected at least in_channels");
         let expected = "network: decoder is [17], expected 1 to 16 convolutions in each of up to 7 stages";
         assert_eq!(message(network(4, vec![17])), expected);
         assert!(message(network(4, vec![1, 1])).starts_with("network: encoder has 2 stages and decoder 2"));
@@ -309,6 +319,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Network>(&written).expect("a network"), network);
         let softmax = serde_json::from_str::<Network>(&written.replace("sigmoid", "softmax")).expect("a network");
         assert_eq!(serde_json::to_string(&softmax).expect("JSON"), WRITTEN);
+        assert_eq!(network.description(), "V-Net base 4, 2 levels, 1 channel, 3 regions (sigmoid)");
+        assert_eq!(softmax.description(), "V-Net base 4, 2 levels, 1 channel, 3 classes");
         assert_eq!(network.with("base", 8).map(|wider| wider.activation), Some(Activation::Sigmoid));
         let error = serde_json::from_str::<Network>(&written.replace("sigmoid", "tanh")).expect_err("unknown");
         assert!(error.to_string().contains("unknown variant `tanh`, expected `softmax` or `sigmoid`"), "{error}");

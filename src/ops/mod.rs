@@ -25,7 +25,10 @@ pub use concat::{ConcatChannels, SliceChannels};
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
 pub use fill::Fill;
-pub use loss::{CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
+pub use loss::{
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad,
+    SoftDiceLoss,
+};
 pub use pad_crop::PadCrop;
 pub use prelu::{Prelu, PreluGrad};
 pub use sigmoid::{Sigmoid, SigmoidGrad};

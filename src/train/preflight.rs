@@ -62,11 +62,10 @@ pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
 pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: &Classes) -> Result<Preflight, Vec<TrainError>> {
     let mut problems = Vec::new();
     let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
-    let valid = settings.config.network_of(1, classes);
+    let network = settings.config.network_of(1, classes);
+    let valid = settings.config.check_network(&network);
     let is_valid = valid.is_ok();
-    // An invalid one still has a divisor.
-    let network = valid.as_ref().map_or_else(|_| settings.config.network(1, classes.outputs()), Network::clone);
-    note(valid.map(drop).map_err(TrainError::from));
+    note(valid.map_err(TrainError::from));
     note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));

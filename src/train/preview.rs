@@ -39,7 +39,7 @@ pub fn preview(
     count: usize,
 ) -> Result<Preview, TrainError> {
     let Examined { classes, warnings, .. } = dataset.examine_sound()?;
-    let patch = choose_patch(config, &dataset.cases, config.network_of(1, &classes)?.divisor())?;
+    let patch = choose_patch(config, &dataset.cases, config.network_of(1, &classes).divisor())?;
     let config = config.resolved(patch, dataset.classes_as(&classes), &dataset.cases)?;
     let labels = classes.device_labels();
     let cases: Vec<_> = (0..=PARTNERS.min(dataset.cases.len() - 1))

@@ -3,7 +3,7 @@
 
 use super::nearest::nearest_name;
 use super::ranges::out_of_range;
-use super::{Config, ConfigError, LOSS_OF_REGIONS, Preset, Setting};
+use super::{Config, ConfigError, Preset, Setting, losses_for};
 use crate::files::read_text;
 use crate::nn::{Activation, NetworkError};
 use crate::registry::{Choice, Registry};
@@ -169,7 +169,7 @@ impl Findings {
         } else if let (false, false) = (config.data.regions.is_empty(), defined_for_regions(config)) {
             let key = "training.loss";
             let found = shown(at(table, key).expect("every key is in the table"));
-            self.problems.push(mismatch(origin(key), key, LOSS_OF_REGIONS, found));
+            self.problems.push(mismatch(origin(key), key, &losses_for(Activation::Sigmoid), found));
         }
         match config.network(1, 2).validate() {
             Ok(()) => {}

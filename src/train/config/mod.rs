@@ -37,7 +37,7 @@ use crate::data::{
 use crate::kernel::Algorithms;
 use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
-use crate::registry::{Choice, Hyperparameters, Kind};
+use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -230,8 +230,12 @@ pub enum Reaction {
     Stop,
 }
 
-/// What is expected of a loss with regions.
-const LOSS_OF_REGIONS: &str = "a loss that is defined for regions: dice or dice_cross_entropy";
+/// The losses that are defined for outputs of this kind, as what a message expects.
+fn losses_for(activation: Activation) -> String {
+    let is_defined = |name: &&str| Choice::<Losses>::named(name).build().is_defined(activation);
+    let names: Vec<&str> = Losses::ENTRIES.iter().map(|entry| entry.name).filter(is_defined).collect();
+    format!("a loss for regions ({})", names.join(", "))
+}
 
 /// What the outputs of a network are that learns these classes, or their regions.
 pub fn activation(classes: &Classes) -> Activation {
@@ -261,22 +265,27 @@ impl Config {
     }
 
     /// The network for images of this number of channels and for what is learnt of these classes: themselves, or their
-    /// regions.
+    /// regions. [`Config::check_network`] says whether it can be trained.
+    pub fn network_of(&self, channels: usize, classes: &Classes) -> Network {
+        self.network(channels, classes.outputs()).with_activation(activation(classes))
+    }
+
+    /// Checks that a network can be built, and that the loss is defined for its outputs.
     ///
     /// # Errors
-    /// [`ConfigError`] when it cannot be built, or its loss is not defined for regions.
-    pub fn network_of(&self, channels: usize, classes: &Classes) -> Result<Network, ConfigError> {
-        let network = self.network(channels, classes.outputs()).with_activation(activation(classes));
+    /// [`ConfigError`] that names the key.
+    pub fn check_network(&self, network: &Network) -> Result<(), ConfigError> {
         network.validate()?;
-        if !self.training.loss.build().is_defined(network.activation) {
-            return Err(ConfigError::Value {
-                origin: "configuration".to_owned(),
-                key: "training.loss".to_owned(),
-                expected: LOSS_OF_REGIONS.to_owned(),
-                found: format!("{:?}", self.training.loss.kind.name()),
-            });
+        let is_defined = |loss: &Choice<Losses>| loss.build().is_defined(network.activation);
+        if is_defined(&self.training.loss) {
+            return Ok(());
         }
-        Ok(network)
+        Err(ConfigError::Value {
+            origin: "configuration".to_owned(),
+            key: "training.loss".to_owned(),
+            expected: losses_for(network.activation),
+            found: self.training.loss.kind.name().to_owned(),
+        })
     }
 
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first

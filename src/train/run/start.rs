@@ -26,7 +26,8 @@ impl<'a, P: Progress> Run<'a, P> {
         let given = settings.config.data.classes()?;
         let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(&settings.data, given.as_ref())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
-        let network = settings.config.network_of(1, &classes)?;
+        let network = settings.config.network_of(1, &classes);
+        settings.config.check_network(&network)?;
         let classes = network.classes;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
