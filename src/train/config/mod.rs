@@ -242,7 +242,6 @@ pub enum Reaction {
     Stop,
 }
 
-/// What is expected of a loss with regions.
 /// What the outputs of a network are that learns these classes, or their regions.
 pub fn activation(classes: &Classes) -> Activation {
     if classes.regions().is_empty() { Activation::Softmax } else { Activation::Sigmoid }
