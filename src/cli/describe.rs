@@ -7,7 +7,8 @@ use super::{RARE, open_gpu, output, values};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use vnet_engine::data::inspect as inspect_volume;
+use vnet_engine::data::inspect_series;
+use vnet_engine::data::io::SeriesChoice;
 use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use vnet_engine::kernel::{DeviceLimits, Target};
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
@@ -26,6 +27,11 @@ pub struct InspectArguments {
     /// NIfTI, MetaImage, or the folder of a DICOM series
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<PathBuf>,
+    /// Series of a DICOM folder with several
+    ///
+    /// SeriesInstanceUID, SeriesDescription or SeriesNumber, or "largest".
+    #[arg(long, value_name = "SERIES")]
+    series: Option<SeriesChoice>,
     /// Print one JSON object per volume
     #[arg(long)]
     json: bool,
@@ -92,12 +98,13 @@ pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription
 }
 
 pub fn inspect(arguments: &InspectArguments) -> Result<()> {
+    let series = arguments.series.clone().unwrap_or_default();
     let mut unread = 0;
     for path in &arguments.volumes {
         if output::reader_is_gone() {
             break;
         }
-        let found = inspect_volume(path);
+        let found = inspect_series(path, &series);
         unread += usize::from(found.is_err());
         match (found, arguments.json) {
             (Ok(i), true) => outln!("{}", serde_json::to_string(&i)?),

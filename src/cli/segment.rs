@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{check_output, files_written, is_series, output_name_of};
+use vnet_engine::data::io::{SeriesChoice, check_output, files_written, is_series, output_name_of};
 use vnet_engine::data::{
     ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
 };
@@ -35,6 +35,11 @@ pub struct SegmentArguments {
     /// NIfTI, MetaImage, or the folder of a DICOM series. Of a table (.csv) the column image, or image_0, image_1, ….
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
+    /// Series of a DICOM folder with several
+    ///
+    /// SeriesInstanceUID, SeriesDescription or SeriesNumber, or "largest".
+    #[arg(long, value_name = "SERIES")]
+    series: Option<SeriesChoice>,
     /// Label map to write, or folder for them
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
@@ -162,6 +167,7 @@ impl Batch {
         };
         let targets = preprocessing.foreground_names(classes).len();
         let job = |(input, name): (ImageFiles, String)| {
+            let input = input.of_series(arguments.series.clone().unwrap_or_default());
             let to = if several || output.is_dir() { output.join(name) } else { output.clone() };
             let probabilities = (1..=targets).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();

@@ -2,6 +2,7 @@
 
 use super::{Design, Fingerprint, Measured, Reason};
 use crate::data::classes::NamedValues;
+use crate::data::io::SeriesChoice;
 use crate::data::{Classes, DatasetOptions, Warnings};
 use crate::files::replace_file;
 use crate::gpu::AdapterDescription;
@@ -62,7 +63,7 @@ impl Heading<'_> {
 
     /// Repeats what the user says of the channels.
     fn channels(&self, text: &mut String) {
-        let DatasetOptions { channel_files, label_file, align, .. } = self.options;
+        let DatasetOptions { channel_files, label_file, align, series, .. } = self.options;
         if !channel_files.is_empty() {
             comment(text, "as given: the files of the channels and of the label map");
             let files: Vec<Value> = channel_files.iter().cloned().map(Value::String).collect();
@@ -72,6 +73,10 @@ impl Heading<'_> {
         if *align {
             comment(text, "as given: channels on another grid are resampled onto that of the first");
             let _ = writeln!(text, "align = true");
+        }
+        if *series != SeriesChoice::Only {
+            comment(text, "as given: the series of folders with several");
+            let _ = writeln!(text, "series = {}", Value::String(series.clone().into()));
         }
     }
 

@@ -6,6 +6,8 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::io::SeriesChoice;
+
 use super::io::MOST_CHANNELS;
 
 /// The files of an image: one that holds all of its channels, or one for each channel, in their order.
@@ -21,6 +23,8 @@ use super::io::MOST_CHANNELS;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageFiles {
     files: Vec<PathBuf>,
+    /// Which series of a folder, for all files.
+    series: SeriesChoice,
 }
 
 impl ImageFiles {
@@ -30,7 +34,17 @@ impl ImageFiles {
     /// When there is no file.
     pub fn of_channels(files: Vec<PathBuf>) -> ImageFiles {
         assert!(!files.is_empty(), "an image has a file");
-        ImageFiles { files }
+        ImageFiles { files, series: SeriesChoice::Only }
+    }
+
+    /// The same files, of which this series is meant where they are folders with several.
+    pub fn of_series(self, series: SeriesChoice) -> ImageFiles {
+        ImageFiles { series, ..self }
+    }
+
+    /// Which series of a folder is meant.
+    pub fn series(&self) -> &SeriesChoice {
+        &self.series
     }
 
     /// The file of the first channel. Its grid is that of the image.
@@ -46,7 +60,7 @@ impl ImageFiles {
 
 impl From<PathBuf> for ImageFiles {
     fn from(file: PathBuf) -> ImageFiles {
-        ImageFiles { files: vec![file] }
+        ImageFiles::of_channels(vec![file])
     }
 }
 

@@ -13,7 +13,8 @@ use super::error::{also, some_of};
 use super::folder::Folder;
 use super::image::{Image, counted};
 use super::io::{
-    Header, MOST_CHANNELS, case_of, entries, is_series, label_values, name_of, output_name, output_name_of, read_header,
+    Header, MOST_CHANNELS, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
+    output_name_of, read_header,
 };
 use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
 use super::manifest::Manifest;
@@ -71,6 +72,8 @@ pub struct DatasetOptions {
     pub label_file: String,
     /// Whether channels on another grid are resampled onto the first one's.
     pub align: bool,
+    /// Which series is meant, where images are folders with DICOM files of several.
+    pub series: SeriesChoice,
 }
 
 impl From<Option<&Classes>> for DatasetOptions {
@@ -156,7 +159,10 @@ impl Dataset {
         if let Some(described) = &described {
             found.warnings.extend(&folder.join(DESCRIPTION), unheeded(described));
         }
-        let Found { cases, channel_files, parts, mut warnings } = found;
+        let Found { mut cases, channel_files, parts, mut warnings } = found;
+        for case in &mut cases {
+            case.image = case.image.clone().of_series(options.series.clone());
+        }
         let (dir, align) = (folder, options.align);
         let split_file = if parts.is_none() { Split::file_of(&dir) } else { None };
         if let Some(outside) = split_file.as_ref().filter(|file| !is_inside(file, &dir)) {

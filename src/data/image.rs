@@ -27,7 +27,8 @@ impl<'a> Image<'a> {
     /// # Errors
     /// [`DataError`] that names the file.
     pub(crate) fn open(files: &'a ImageFiles, align: bool) -> Result<Image<'a>, DataError> {
-        let headers = files.files().iter().map(|file| io::read_header(file)).collect::<Result<Vec<_>, _>>()?;
+        let headers = files.files().iter().map(|file| io::read_header_of(file, files.series()));
+        let headers = headers.collect::<Result<Vec<_>, _>>()?;
         let mut channels = Vec::new();
         for (file, header) in files.files().iter().zip(&headers) {
             header.check_real(file)?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::DataError;
 use super::io::input::Input;
-use super::io::{self, ByteOrder, MOST_CHANNELS};
+use super::io::{self, ByteOrder, MOST_CHANNELS, SeriesChoice};
 
 /// The answer of [`inspect`]; serialised it is one object of `inspect --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,6 +57,11 @@ pub struct ChannelRange {
 /// and mean; for them only the header is read.
 pub fn inspect(path: &Path) -> Result<Inspection, DataError> {
     inspection_of(Input::file(path))
+}
+
+/// As [`inspect()`], of one series of a folder that holds several.
+pub fn inspect_series(path: &Path, series: &SeriesChoice) -> Result<Inspection, DataError> {
+    inspection_of(Input::file(path).of_series(series))
 }
 
 pub(crate) fn inspection_of(input: Input<'_>) -> Result<Inspection, DataError> {

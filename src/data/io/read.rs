@@ -7,6 +7,7 @@ use super::entries;
 use super::format::format_of;
 use super::header::Header;
 use super::input::{Input, room_for};
+use super::series::SeriesChoice;
 use crate::data::DataError;
 use crate::data::volume::{Grid, LabelMap, NonFinite, Volume, position_of};
 
@@ -37,6 +38,11 @@ pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut files = vec![path.to_path_buf()];
     files.extend(header_of(input)?.native.voxel_files().into_iter().filter(|file| file != path));
     Ok(files)
+}
+
+/// As [`read_header`], of one series of a folder that holds several.
+pub fn read_header_of(path: &Path, series: &SeriesChoice) -> Result<Header, DataError> {
+    header_of(Input::file(path).of_series(series))
 }
 
 #[cfg(test)]
@@ -119,6 +125,11 @@ pub(crate) fn visit_channels<R>(
 /// ```
 pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
     read_voxels(Input::file(path), &read_header(path)?)
+}
+
+/// As [`read_volume`], of one series of a folder that holds several.
+pub fn read_volume_of(path: &Path, series: &SeriesChoice) -> Result<Volume, DataError> {
+    read_voxels(Input::file(path), &read_header_of(path, series)?)
 }
 
 /// Reads an image of one channel or several: a volume for each channel, in the order of the file, all on one grid. Their voxels are

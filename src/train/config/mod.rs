@@ -31,6 +31,7 @@ pub use value::{Auto, AutoOr, ByteSize, CacheDir, CtWindow, Labels, Patch, Threa
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
+use crate::data::io::SeriesChoice;
 use crate::data::{
     CacheBudget, Classes, DatasetOptions, DiskCache, Interpolation, LoaderSettings, Normalisation, PerChannel,
     Preparation, Sampling, TargetSpacing,
@@ -115,6 +116,9 @@ pub struct DataConfig {
     pub label_file: String,
     /// Resample channels that lie on another grid onto that of the first; else they are refused.
     pub align: bool,
+    /// Which series is read where an image is a folder with DICOM files of several: its SeriesInstanceUID, SeriesDescription or
+    /// SeriesNumber, or `largest`. Empty: there must be one.
+    pub series: SeriesChoice,
     /// Label values of voxels that have no say in loss, sampling, statistics and scores: one, or a list. They come to those
     /// that `dataset.json` names `ignore`.
     pub ignore: Values,
@@ -351,8 +355,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] when the keys of label values contradict each other.
     pub fn dataset_options(&self) -> Result<DatasetOptions, ConfigError> {
-        let DataConfig { channel_files, label_file, align, .. } = self.data.clone();
-        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align })
+        let DataConfig { channel_files, label_file, align, series, .. } = self.data.clone();
+        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align, series })
     }
 
     /// Checks that settings for each channel are as many as the channels.

@@ -4,6 +4,7 @@ use super::{
 };
 use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
+use crate::data::io::SeriesChoice;
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::Architecture;
@@ -85,6 +86,7 @@ fn small() -> Config {
             channel_files: Vec::new(),
             label_file: String::new(),
             align: false,
+            series: SeriesChoice::Only,
             split: [0.7, 0.1, 0.2],
             sampling: Sampling::Whole,
             foreground: 0.33,

@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::value::MOST_THREADS;
+use crate::data::io::SeriesChoice;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{IntensityStatistics, PerChannel, Split, TargetSpacing};
@@ -37,6 +38,8 @@ const RANGES: &[Range] = ranges! {
         "at most 64 patterns of file names within the folder, each with {case}",
     data.label_file: |file: String| file.is_empty() || are_patterns(&[file]) =>
         "a pattern of file names within the folder, with {case}",
+    data.series: |series: SeriesChoice| series.is_sensible() =>
+        "a UID, a description, a number or \"largest\", of at most 256 characters",
     data.split: |shares| Split::check_fractions(shares).is_ok() =>
         "three numbers from 0 to 1 (training, validation, test), the first above 0, with sum 1",
     data.foreground: is_share => "a share from 0 to 1",

@@ -1,7 +1,7 @@
 //! Values that are chosen from the data.
 
 use super::{AutoOr, Config};
-use crate::data::io::read_header;
+use crate::data::io::read_header_of;
 use crate::data::{
     Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
 };
@@ -49,7 +49,7 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Res
         return Ok(patch);
     }
     let extents_of = |case: &Case| -> Result<[usize; 3], DataError> {
-        let grid = read_header(case.image.first())?.grid_of_channels(case.image.first())?;
+        let grid = read_header_of(case.image.first(), case.image.series())?.grid_of_channels(case.image.first())?;
         let oriented =
             if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
         Ok(Resampling::new(&oriented, &config.data.spacing).to)
