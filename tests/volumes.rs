@@ -10,10 +10,14 @@ mod crafted;
 mod damaged;
 #[path = "volumes/dicom.rs"]
 mod dicom;
+#[path = "volumes/enhanced.rs"]
+mod enhanced;
 #[path = "volumes/geometry.rs"]
 mod geometry;
 #[path = "volumes/metaimage.rs"]
 mod metaimage;
+#[path = "volumes/multiframe.rs"]
+mod multiframe;
 #[path = "volumes/slices.rs"]
 mod slices;
 

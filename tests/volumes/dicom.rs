@@ -123,7 +123,10 @@ fn series_that_are_none() {
         change(&mut slices[1]);
         slices
     };
-    refused(&with(|s| s.series = "1.2.9"), &["SeriesInstanceUID of IM10 is 1.2.9 and of IM03 1.2.3.4"]);
+    refused(
+        &with(|s| s.series = "1.2.9"),
+        &["holds 2 series: 1.2.3.4 (MR, 2 images); 1.2.9 (MR, 1 image)", "--series"],
+    );
     refused(&with(|s| s.spacing = "0.75\\0.7"), &["PixelSpacing"]);
     refused(&with(|s| s.orientation = "0\\1\\0\\0\\0\\-1"), &["ImageOrientationPatient"]);
     refused(&with(|s| (s.columns, s.pixels) = (5, vec![0; 15])), &["size of IM10 is [5, 3]"]);
@@ -141,7 +144,7 @@ fn series_that_are_none() {
     assert!(error.contains("holds no DICOM files"), "{error}");
     let path = slice(0).write(dir.path(), "single.dcm");
     let error = read_volume(&path).expect_err("one file").to_string();
-    assert!(error.contains("the folder of a DICOM series"), "{error}");
+    assert!(error.contains("is a slice of a DICOM series, expected the folder of the series"), "{error}");
     let bytes = std::fs::read(&path).expect("a file");
     for length in [132, 200, 400, bytes.len() - 30] {
         std::fs::write(&path, &bytes[..length]).expect("written");

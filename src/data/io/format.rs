@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::content::Content;
 use super::input::Input;
 use super::{FORMATS, Header, Output, name_of};
 use crate::data::DataError;
@@ -129,7 +130,11 @@ pub(super) fn format_of(input: Input<'_>) -> Result<&'static dyn Format, DataErr
     match by_name.filter(|_| !is_series).or_else(|| format_of_folders().filter(|_| is_series)) {
         Some(format) => Ok(format),
         None if !path.exists() => Err(DataError::io(path, "open")(std::io::Error::from(std::io::ErrorKind::NotFound))),
-        None => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
+        // A file with all frames of a volume has any name.
+        None => (Content::of_file(path) == Content::Slice)
+            .then(format_of_folders)
+            .flatten()
+            .ok_or_else(|| DataError::UnknownFormat { path: path.to_path_buf() }),
     }
 }
 
@@ -160,7 +165,10 @@ pub fn output_name(input: &Path) -> String {
     match known(&name) {
         Some((_, format)) if format.writer().is_some() => name,
         Some((ending, _)) => format!("{}.nii.gz", &name[..name.len() - ending.text.len()]),
-        None => format!("{name}.nii.gz"),
+        None => {
+            let dicom = name.len().checked_sub(4).filter(|&at| name.as_bytes()[at..].eq_ignore_ascii_case(b".dcm"));
+            format!("{}.nii.gz", &name[..dicom.filter(|&at| at > 0).unwrap_or(name.len())])
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use flate2::bufread::ZlibDecoder;
 use super::Pieces;
 use super::gzip::{GZIP_MAGIC, Members};
 use super::scalar::Encoding;
+use super::series::SeriesChoice;
 use crate::data::DataError;
 
 /// Deflate cannot expand by more than 1032 (RFC 1951: 258 bytes from two bits); the rest is for
@@ -37,6 +38,8 @@ pub(crate) enum Packing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) path: &'a Path,
+    /// Which series of a folder is meant.
+    pub(crate) series: &'a SeriesChoice,
     memory: Option<&'a [u8]>,
 }
 
@@ -52,13 +55,18 @@ struct Source<'a> {
 
 impl<'a> Input<'a> {
     pub(crate) fn file(path: &'a Path) -> Input<'a> {
-        Input { path, memory: None }
+        Input { path, series: &SeriesChoice::Only, memory: None }
+    }
+
+    /// The same file, of which this series is meant.
+    pub(crate) fn of_series(self, series: &'a SeriesChoice) -> Input<'a> {
+        Input { series, ..self }
     }
 
     /// Every file of the volume has these bytes.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn memory(path: &'a Path, bytes: &'a [u8]) -> Input<'a> {
-        Input { path, memory: Some(bytes) }
+        Input { path, series: &SeriesChoice::Only, memory: Some(bytes) }
     }
 
     /// True for bytes in place of files.
@@ -71,7 +79,7 @@ impl<'a> Input<'a> {
     where
         'a: 'b,
     {
-        Input { path, memory: self.memory }
+        Input { path, ..self }
     }
 
     fn open(self) -> Result<Source<'a>, DataError> {

@@ -25,6 +25,7 @@ pub mod metaimage;
 pub mod nifti;
 mod read;
 pub mod scalar;
+mod series;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -33,8 +34,9 @@ pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
 pub use format::{case_of, check_output, files_written, is_series, output_name};
 pub use header::Header;
-pub use read::{check_volume, label_values, read_header, read_label_map, read_volume};
+pub use read::{check_volume, label_values, read_header, read_header_of, read_label_map, read_volume, read_volume_of};
 pub use scalar::{Scalar, Scaling};
+pub use series::SeriesChoice;
 pub use write::{write_label_map, write_probabilities, write_volume, write_volume_as};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::content;
 use super::format::format_of;
 use super::header::Header;
 use super::input::{Input, room_for};
+use super::series::SeriesChoice;
 use crate::data::DataError;
 use crate::data::volume::{LabelMap, NonFinite, Volume, position_of};
 
@@ -17,6 +18,11 @@ const LABEL_TOLERANCE: f64 = 4e-3;
 /// Reads only the header: cheap, of a compressed file no more than the beginning.
 pub fn read_header(path: &Path) -> Result<Header, DataError> {
     header_of(Input::file(path))
+}
+
+/// As [`read_header`], of one series of a folder that holds several.
+pub fn read_header_of(path: &Path, series: &SeriesChoice) -> Result<Header, DataError> {
+    header_of(Input::file(path).of_series(series))
 }
 
 #[cfg(test)]
@@ -74,6 +80,11 @@ pub(crate) fn visit_voxels<R>(
 /// ```
 pub fn read_volume(path: &Path) -> Result<Volume, DataError> {
     read_voxels(Input::file(path), &read_header(path)?)
+}
+
+/// As [`read_volume`], of one series of a folder that holds several.
+pub fn read_volume_of(path: &Path, series: &SeriesChoice) -> Result<Volume, DataError> {
+    read_voxels(Input::file(path), &read_header_of(path, series)?)
 }
 
 /// Reads an image whose header was read before; its voxels are finite.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::Dicom;
+use super::series::Info;
 use super::slice::{Object, Slice};
 use super::start::is_dicom;
 use crate::data::io::content::{Content, is_description};
@@ -30,6 +32,10 @@ const FOLDERS: &str = "folders beside the slices are left out";
 /// What a folder holds.
 pub(super) struct Files {
     pub(super) slices: Vec<Slice>,
+    /// Files that say their series and cannot be read otherwise, with the problem.
+    pub(super) unread: Vec<(Arc<Info>, String, DataError)>,
+    /// DICOM files.
+    pub(super) count: usize,
     /// Names of what is left out, by reason.
     left_out: BTreeMap<&'static str, Vec<String>>,
 }
@@ -49,24 +55,28 @@ impl Files {
             }
         }
         let objects: Vec<_> = paths.par_iter().map(|path| Object::read(Input::file(path))).collect();
-        let mut slices = Vec::new();
-        let mut unread = Vec::new();
+        let mut files = Files { slices: Vec::new(), unread: Vec::new(), count: paths.len(), left_out: BTreeMap::new() };
+        let mut strange = Vec::new();
         for (path, object) in paths.iter().zip(objects) {
             match object {
-                Ok(Object::Slice(slice)) => slices.push(*slice),
+                Ok(Object::Slices(mut slices)) => files.slices.append(&mut slices),
                 Ok(Object::Other(kind)) => leave_out(OTHERS, format!("{} ({kind})", name_of(path))),
-                Err(error) => unread.push((name_of(path), error)),
+                Err((Some(info), error)) => files.unread.push((info, name_of(path), error)),
+                Err((None, error)) => strange.push((name_of(path), error)),
             }
         }
-        match unread.len() {
-            0 => Ok(Files { slices, left_out }),
-            1 => Err(unread.remove(0).1),
-            count => {
-                let (all, names) = (paths.len(), first_of(unread.iter().map(|(name, _)| name)));
-                let problem = format!("{count} of {all} DICOM files cannot be read ({names}): {}", unread[0].1);
-                Err(DataError::unusable(dir, format!("{problem}, expected slices that can all be read")))
-            }
+        files.left_out = left_out;
+        if strange.is_empty() { Ok(files) } else { Err(files.problem(dir, strange)) }
+    }
+
+    /// The error of a folder in which files cannot be read.
+    pub(super) fn problem(&self, dir: &Path, mut unread: Vec<(String, DataError)>) -> DataError {
+        if unread.len() == 1 {
+            return unread.remove(0).1;
         }
+        let (count, all, names) = (unread.len(), self.count, first_of(unread.iter().map(|(name, _)| name)));
+        let problem = format!("{count} of {all} DICOM files cannot be read ({names}): {}", unread[0].1);
+        DataError::unusable(dir, format!("{problem}, expected slices that can all be read"))
     }
 
     /// What is left out, a warning for each reason.

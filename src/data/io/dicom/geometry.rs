@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 
 use super::slice::Slice;
 use crate::data::Warning;
-use crate::data::io::name_of;
 use crate::data::volume::SAME_GRID_TOLERANCE;
 
 /// A slice may be off its place by this part of a voxel.
@@ -33,7 +32,7 @@ pub(super) fn check_alike(slices: &[Slice]) -> Result<(), String> {
     match slices.iter().find_map(|slice| Some((slice, difference(typical, slice)?))) {
         None => Ok(()),
         Some((slice, (what, found, usual))) => {
-            let (file, other) = (name_of(&slice.path), name_of(&typical.path));
+            let (file, other) = (slice.name(), typical.name());
             Err(format!("{what} of {file} is {found} and of {other} {usual}"))
         }
     }
@@ -43,19 +42,24 @@ pub(super) fn check_alike(slices: &[Slice]) -> Result<(), String> {
 fn typical(slices: &[Slice]) -> &Slice {
     let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
     for slice in slices {
-        *kinds.entry((&slice.series, slice.extents)).or_default() += 1;
+        *kinds.entry((&slice.series.uid, slice.extents)).or_default() += 1;
     }
     let most = kinds.values().max();
-    slices.iter().find(|slice| kinds.get(&(&slice.series, slice.extents)) == most).unwrap_or(&slices[0])
+    slices.iter().find(|slice| kinds.get(&(&slice.series.uid, slice.extents)) == most).unwrap_or(&slices[0])
 }
 
 /// Sorts slices along their normal, and returns it.
 pub(super) fn sort(slices: &mut [Slice]) -> [f64; 3] {
-    let [x, y] = slices[0].directions;
-    let normal = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
+    let normal = normal_of(&slices[0]);
     let along = |slice: &Slice| dot(slice.position, normal);
-    slices.sort_by(|a, b| along(a).total_cmp(&along(b)).then_with(|| a.path.cmp(&b.path)));
+    slices.sort_by(|a, b| along(a).total_cmp(&along(b)).then_with(|| a.place.cmp(&b.place)));
     normal
+}
+
+/// The normal of a slice, which points to where slices count up.
+pub(super) fn normal_of(slice: &Slice) -> [f64; 3] {
+    let [x, y] = slice.directions;
+    [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]]
 }
 
 /// A warning where the slices do not lie above each other.
@@ -70,8 +74,8 @@ pub(super) fn tilt(step: [f64; 3], normal: [f64; 3]) -> Option<Warning> {
 /// What keeps two slices from being of one volume: the attribute, and its values.
 fn difference(first: &Slice, other: &Slice) -> Option<(&'static str, String, String)> {
     let flat = |slice: &Slice| slice.directions.concat();
-    if first.series != other.series {
-        return Some(("SeriesInstanceUID", other.series.clone(), first.series.clone()));
+    if first.series.uid != other.series.uid {
+        return Some(("SeriesInstanceUID", other.series.uid.clone(), first.series.uid.clone()));
     }
     if first.extents != other.extents {
         return Some(("size", format!("{:?}", other.extents), format!("{:?}", first.extents)));
@@ -121,7 +125,7 @@ pub(super) fn step_of(slices: &[Slice], normal: [f64; 3]) -> Result<([f64; 3], O
         return Err(uneven(slices, length));
     }
     if let Some(([_, across], slice)) = offs().find(|([_, across], _)| *across >= OFF_PLACE) {
-        return Err(format!("{} is {across:.2} pixels beside the line of the slices", name_of(&slice.path)));
+        return Err(format!("{} is {across:.2} pixels beside the line of the slices", slice.name()));
     }
     let worst = gaps(slices).map(|gap| (gap - length).abs()).fold(0.0, f64::max);
     let warning = (worst > UNEVEN * length).then(|| {
@@ -136,7 +140,7 @@ fn uneven(slices: &[Slice], mean: f64) -> String {
     let unlike = |gap: f64| (gap - mean).abs();
     let (worst, gap) =
         gaps(slices).enumerate().max_by(|a, b| unlike(a.1).total_cmp(&unlike(b.1))).expect("two slices or more");
-    let [before, after] = [worst, worst + 1].map(|index| name_of(&slices[index].path));
+    let [before, after] = [worst, worst + 1].map(|index| slices[index].name());
     format!("{} slices are {mean:.3} mm apart on average, but {after} is {gap:.3} mm from {before}", slices.len())
 }
 

@@ -18,18 +18,27 @@
 //! objects that are no images of the series (contours, reports, presentation states, segmentations, doses), empty files, git-lfs
 //! pointers, folders; `DICOMDIR`, hidden files and descriptions (`.txt`, `.json`, …) without one.
 
+mod attributes;
+mod dataset;
 mod elements;
 mod files;
+mod fragments;
+mod frames;
 mod geometry;
+mod jpeg2000;
+mod jpeg_ls;
 mod pixels;
 mod rle;
+mod series;
 mod slice;
 mod start;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use self::dataset::DataSet;
 use self::files::Files;
+use self::pixels::Pixels;
 use self::slice::{Object, Slice};
 use super::bytes::ByteOrder;
 use super::format::{Format, SeriesFormat};
@@ -55,23 +64,41 @@ impl Format for Dicom {
             let expected = "expected a file of a known format, or the slices of one series";
             DataError::unusable(input.path, format!("{problem}, {expected}"))
         };
-        // Bytes in memory are a series of one file.
-        if input.is_memory() {
-            return match Object::read(input)? {
-                Object::Slice(slice) => header_of(input.path, vec![*slice]),
+        if input.is_memory() || !input.path.is_dir() {
+            return match Object::read(input).map_err(|(_, error)| error)? {
+                // Bytes in memory are a series of one file.
+                Object::Slices(slices) if input.is_memory() || slices[0].place.frames > 1 => {
+                    let volume = series::choose(series::volumes(slices, Vec::new()), input.series);
+                    header_of(input.path, volume.map_err(|problem| ambiguous(input.path, problem))?.slices)
+                }
+                Object::Slices(_) => {
+                    let problem = "is a slice of a DICOM series, expected the folder of the series";
+                    Err(DataError::unusable(input.path, problem))
+                }
                 Object::Other(kind) => Err(no_slices(format!("is no image ({kind})"))),
             };
         }
         let mut files = Files::read(input.path)?;
         let mut warnings = files.warnings();
-        let slices = std::mem::take(&mut files.slices);
-        if slices.is_empty() {
+        let (slices, unread) = (std::mem::take(&mut files.slices), std::mem::take(&mut files.unread));
+        let volumes = series::volumes(slices, unread);
+        if volumes.is_empty() {
             return Err(no_slices(files.without_slices(input.path)));
         }
-        let mut header = header_of(input.path, slices)?;
+        let volume = series::choose(volumes, input.series).map_err(|problem| ambiguous(input.path, problem))?;
+        if !volume.unread.is_empty() {
+            return Err(files.problem(input.path, volume.unread));
+        }
+        let mut header = header_of(input.path, volume.slices)?;
         warnings.append(&mut header.warnings);
         Ok(Header { warnings, ..header })
     }
+}
+
+/// The error of a path where not one series is meant.
+fn ambiguous(path: &Path, problem: String) -> DataError {
+    let expected = "expected one, or a choice by UID, description or number, or the largest (--series, data.series)";
+    DataError::unusable(path, format!("{problem}; {expected}"))
 }
 
 /// The slices in order.
@@ -123,11 +150,18 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
 }
 
 impl Native for Series {
-    /// One slice in memory at a time.
+    /// One file in memory at a time, and one of its frames.
     fn visit(&self, input: Input<'_>, _: &Header, each: Pieces<'_>) -> Result<(), DataError> {
-        for slice in &self.0 {
-            let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
-            each(&slice.pixels(input)?, Encoding { scalar, order: ByteOrder::Little, scaling })?;
+        for of_file in self.0.chunk_by(|a, b| a.place.path == b.place.path) {
+            let path = &of_file[0].place.path;
+            let (bytes, _alone) = slice::whole(input.beside(path))?;
+            let file = DataSet::read(path, &bytes)?;
+            let pixels = Pixels::of(path, &file, of_file[0].place.frames)?;
+            for slice in of_file {
+                let cells = pixels.frame(slice.place.frame, slice.extents, slice.scalar.bytes())?;
+                let (scalar, scaling) = (slice.scalar, Some(slice.scaling));
+                each(&slice.samples(&cells), Encoding { scalar, order: ByteOrder::Little, scaling })?;
+            }
         }
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! From the pixel data of a file to cells of one or two bytes. Sizes are compared before anything is decoded.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 
 use jpeg_decoder::{Decoder, PixelFormat};
 
-use super::elements::DataSet;
-use super::rle;
+use super::dataset::DataSet;
+use super::elements::PIXEL_DATA;
+use super::{fragments, jpeg_ls, jpeg2000, rle};
 use crate::data::DataError;
 
 /// Uncompressed: implicit, explicit, deflated, big endian.
@@ -13,32 +16,73 @@ const NATIVE: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.
 /// JPEG: baseline, extended, lossless with any predictor and with the first.
 const JPEG: [&str; 4] =
     ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
+/// JPEG-LS: lossless, near-lossless.
+const JPEG_LS: [&str; 2] = ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"];
+/// JPEG 2000: lossless, either.
+const JPEG_2000: [&str; 2] = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"];
 /// Run lengths.
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
-/// Cells of a frame of `extents` (columns, rows), `bytes` each, little endian.
-pub(super) fn decode(path: &Path, file: &DataSet<'_>, extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, DataError> {
-    let wrong = |reason: String| DataError::unusable(path, reason);
-    let syntax = file.syntax.as_str();
-    let count = extents[0] * extents[1];
-    if NATIVE.contains(&syntax) {
-        return native(path, file, count * bytes, bytes);
-    }
-    let data = file.fragments().unwrap_or_default();
-    if syntax == RLE_LOSSLESS {
-        let damaged = || wrong(format!("run lengths are damaged or cut short, expected {count} pixels"));
-        return rle::decode(&data, count, bytes).ok_or_else(damaged);
-    }
-    if JPEG.contains(&syntax) {
-        return jpeg(&data, extents, bytes).map_err(wrong);
-    }
-    Err(wrong(format!("transfer syntax {syntax:?} is not read, expected uncompressed, deflated, RLE or JPEG pixels")))
+/// What each kind of coding is decoded by.
+type Decode = fn(&[u8], [usize; 2], usize) -> Result<Vec<u8>, String>;
+
+/// The pixels of a file, by frame.
+pub(super) struct Pixels<'a> {
+    path: &'a Path,
+    file: &'a DataSet<'a>,
+    /// How frames are decoded, and which fragments each of them has; none where they are not encapsulated.
+    encapsulated: Option<(Decode, Vec<Range<usize>>)>,
 }
 
-fn native(path: &Path, file: &DataSet<'_>, needed: usize, bytes: usize) -> Result<Vec<u8>, DataError> {
-    let pixels = file.native_pixels(bytes).unwrap_or_default();
-    let short = || DataError::truncated(path, needed as u64, pixels.len() as u64);
-    pixels.get(..needed).map(<[u8]>::to_vec).ok_or_else(short)
+impl<'a> Pixels<'a> {
+    /// Of a file with so many frames.
+    pub(super) fn of(path: &'a Path, file: &'a DataSet<'a>, frames: usize) -> Result<Pixels<'a>, DataError> {
+        let wrong = |reason: String| DataError::unusable(path, reason);
+        let syntax = file.syntax.as_str();
+        if NATIVE.contains(&syntax) {
+            return Ok(Pixels { path, file, encapsulated: None });
+        }
+        let decode = decoder(syntax).map_err(wrong)?;
+        let fragments = fragments::of_frames(file, frames).map_err(wrong)?;
+        Ok(Pixels { path, file, encapsulated: Some((decode, fragments)) })
+    }
+
+    /// Cells of a frame of `extents` (columns, rows), `bytes` each, little endian.
+    pub(super) fn frame(&self, index: usize, extents: [usize; 2], bytes: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        let count = extents[0] * extents[1];
+        let Some((decode, frames)) = &self.encapsulated else {
+            let found = self.file.value(PIXEL_DATA).unwrap_or_default().len() as u64;
+            let short = || DataError::truncated(self.path, ((index + 1) * count * bytes) as u64, found);
+            return self.file.native_frame(index, count, bytes).ok_or_else(short);
+        };
+        let data = fragments::joined(self.file, frames.get(index).cloned().unwrap_or_default());
+        let cells = decode(&data, extents, bytes).map_err(|reason| DataError::unusable(self.path, reason))?;
+        Ok(Cow::Owned(cells))
+    }
+}
+
+/// What decodes the frames of a transfer syntax, or why nothing does, and the way on.
+fn decoder(syntax: &str) -> Result<Decode, String> {
+    match syntax {
+        RLE_LOSSLESS => Ok(run_lengths),
+        _ if JPEG.contains(&syntax) => Ok(jpeg),
+        _ if JPEG_LS.contains(&syntax) => Ok(|data, extents, bytes| {
+            jpeg_ls::decode(data, extents, bytes).map_err(|reason| format!("JPEG-LS pixels: {reason}"))
+        }),
+        _ if JPEG_2000.contains(&syntax) => Ok(|data, extents, bytes| {
+            jpeg2000::decode(data, extents, bytes).map_err(|reason| format!("JPEG 2000 pixels: {reason}"))
+        }),
+        _ => Err(format!(
+            "transfer syntax {syntax:?} is not read, expected uncompressed, deflated, RLE, JPEG, JPEG-LS or JPEG 2000 pixels; \
+             `gdcmconv --raw FILE OUT` writes a file without compression"
+        )),
+    }
+}
+
+fn run_lengths(data: &[u8], extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, String> {
+    let count = extents[0] * extents[1];
+    let damaged = || format!("run lengths are damaged or cut short, expected {count} pixels");
+    rle::decode(data, count, bytes).ok_or_else(damaged)
 }
 
 /// Decodes one JPEG image, or says what is wrong with it.

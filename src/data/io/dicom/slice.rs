@@ -1,52 +1,41 @@
-//! One DICOM file of a series: what its header says, and its pixels.
+//! One slice of a volume, a DICOM file or a frame of one: what its header says, and its samples.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::elements::{DataSet, PIXEL_DATA, Tag};
+use super::attributes::{self, Attributes, MOST_MILLIMETRES};
+use super::dataset::DataSet;
+use super::elements::PIXEL_DATA;
+use super::frames::{self, Fact};
 use super::geometry::dot;
-use super::pixels;
+use super::series::Info;
 use crate::data::DataError;
 use crate::data::io::input::{DEFLATE_LARGEST_RATIO, Input};
+use crate::data::io::name_of;
 use crate::data::io::scalar::{Scalar, Scaling};
 
-/// Bytes of the file of a slice, at most: 8192 x 8192 pixels of 16 bits, four times the largest detectors.
-const LONGEST_FILE: u64 = 1 << 27;
+/// Bytes of a file, at most: a thousand frames of 1024 x 1024 pixels of 16 bits. DICOM itself ends at twice as many.
+const LONGEST_FILE: u64 = 1 << 31;
 /// Longer files are read one at a time: slices are read on all cores, and memory is not to grow with their number.
 const LONG_FILE: u64 = 1 << 23;
 static LONG: Mutex<()> = Mutex::new(());
 
-/// The attributes that make a volume of slices: their numbers and names in DICOM PS3.6.
-mod attributes {
-    use super::Attribute;
-    pub(super) const SOP_CLASS_UID: Attribute = ((0x0008, 0x0016), "SOPClassUID");
-    pub(super) const MODALITY: Attribute = ((0x0008, 0x0060), "Modality");
-    pub(super) const SLICE_THICKNESS: Attribute = ((0x0018, 0x0050), "SliceThickness");
-    pub(super) const SPACING_BETWEEN_SLICES: Attribute = ((0x0018, 0x0088), "SpacingBetweenSlices");
-    pub(super) const SERIES_INSTANCE_UID: Attribute = ((0x0020, 0x000E), "SeriesInstanceUID");
-    pub(super) const IMAGE_POSITION_PATIENT: Attribute = ((0x0020, 0x0032), "ImagePositionPatient");
-    pub(super) const IMAGE_ORIENTATION_PATIENT: Attribute = ((0x0020, 0x0037), "ImageOrientationPatient");
-    pub(super) const SAMPLES_PER_PIXEL: Attribute = ((0x0028, 0x0002), "SamplesPerPixel");
-    pub(super) const NUMBER_OF_FRAMES: Attribute = ((0x0028, 0x0008), "NumberOfFrames");
-    pub(super) const ROWS: Attribute = ((0x0028, 0x0010), "Rows");
-    pub(super) const COLUMNS: Attribute = ((0x0028, 0x0011), "Columns");
-    pub(super) const PIXEL_SPACING: Attribute = ((0x0028, 0x0030), "PixelSpacing");
-    pub(super) const BITS_ALLOCATED: Attribute = ((0x0028, 0x0100), "BitsAllocated");
-    pub(super) const BITS_STORED: Attribute = ((0x0028, 0x0101), "BitsStored");
-    pub(super) const HIGH_BIT: Attribute = ((0x0028, 0x0102), "HighBit");
-    pub(super) const PIXEL_REPRESENTATION: Attribute = ((0x0028, 0x0103), "PixelRepresentation");
-    pub(super) const RESCALE_INTERCEPT: Attribute = ((0x0028, 0x1052), "RescaleIntercept");
-    pub(super) const RESCALE_SLOPE: Attribute = ((0x0028, 0x1053), "RescaleSlope");
+/// Where a slice is: a file, a frame of it from 0, and how many frames it has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) path: Arc<Path>,
+    pub(super) frame: usize,
+    pub(super) frames: usize,
 }
 
-/// Tag and name.
-type Attribute = (Tag, &'static str);
-
-/// What one file says.
+/// What a file says of one slice.
 #[derive(Clone, Debug)]
 pub(super) struct Slice {
-    pub(super) path: PathBuf,
-    pub(super) series: String,
+    pub(super) place: Place,
+    pub(super) series: Arc<Info>,
+    /// By what it may differ from another frame at its place; none of a slice in a file of its own.
+    pub(super) facts: Vec<Fact>,
     /// Columns, rows.
     pub(super) extents: [usize; 2],
     /// Distance of neighbouring columns, of neighbouring rows, mm (`PixelSpacing` has them the other way round).
@@ -74,8 +63,8 @@ struct Bits {
 /// What a file of a folder is.
 #[derive(Debug)]
 pub(super) enum Object {
-    /// A slice of an image.
-    Slice(Box<Slice>),
+    /// A slice of an image, or several frames.
+    Slices(Vec<Slice>),
     /// No slice, but of this kind: a set of contours, a report, a presentation state, a segmentation, doses.
     Other(String),
 }
@@ -85,66 +74,39 @@ pub(super) enum Object {
 const DERIVED: [&str; 3] =
     ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.2"];
 
-/// Lengths in a file, mm, at most: what is computed of them stays finite.
-const MOST_MILLIMETRES: f64 = 1e9;
-
-struct Attributes<'a> {
-    path: &'a Path,
-    file: &'a DataSet<'a>,
-}
-
-impl Attributes<'_> {
-    fn wrong(&self, (_, field): Attribute, found: String, expected: &'static str) -> DataError {
-        DataError::Header { path: self.path.to_path_buf(), field, found, expected }
-    }
-
-    /// All numbers of an attribute of decimal or integer strings; none if it is absent or empty.
-    fn numbers(&self, attribute: Attribute) -> Result<Option<Vec<f64>>, DataError> {
-        let text = self.file.text(attribute.0).unwrap_or_default();
-        if text.trim().is_empty() {
-            return Ok(None);
-        }
-        let numbers: Result<Vec<f64>, _> = text.split('\\').map(|number| number.trim().parse()).collect();
-        numbers.map(Some).map_err(|_| self.wrong(attribute, format!("{text:?}"), "numbers"))
-    }
-
-    fn number(&self, attribute: Attribute) -> Result<Option<f64>, DataError> {
-        Ok(self.numbers(attribute)?.and_then(|numbers| numbers.first().copied()))
-    }
-
-    fn several<const N: usize>(&self, attribute: Attribute, expected: &'static str) -> Result<[f64; N], DataError> {
-        let numbers = self.numbers(attribute)?.ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
-        let wrong = || self.wrong(attribute, format!("{numbers:?}"), expected);
-        let array: [f64; N] = numbers.as_slice().try_into().map_err(|_| wrong())?;
-        if array.iter().all(|value| value.abs() <= MOST_MILLIMETRES) { Ok(array) } else { Err(wrong()) }
-    }
-
-    /// An unsigned number of 16 bits within a range.
-    fn whole(
-        &self,
-        attribute: Attribute,
-        range: std::ops::RangeInclusive<u32>,
-        expected: &'static str,
-    ) -> Result<u32, DataError> {
-        let value = self.file.short(attribute.0).map(u32::from);
-        let value = value.ok_or_else(|| self.wrong(attribute, "absent".into(), expected))?;
-        if range.contains(&value) { Ok(value) } else { Err(self.wrong(attribute, value.to_string(), expected)) }
-    }
+/// Reads a file whole. A long one is alone in memory as long as what is returned with it lives.
+pub(super) fn whole(input: Input<'_>) -> Result<(Cow<'_, [u8]>, Option<MutexGuard<'static, ()>>), DataError> {
+    let long = input.path.metadata().is_ok_and(|metadata| metadata.len() > LONG_FILE);
+    let alone = long.then(|| LONG.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((input.whole(LONGEST_FILE)?, alone))
 }
 
 impl Object {
-    /// Reads the attributes of a file, not its pixels.
-    pub(super) fn read(input: Input<'_>) -> Result<Object, DataError> {
+    /// Reads the attributes of a file, not its pixels. An error comes with its series, where the file says it.
+    pub(super) fn read(input: Input<'_>) -> Result<Object, (Option<Arc<Info>>, DataError)> {
         let path = input.path;
-        let long = path.metadata().is_ok_and(|metadata| metadata.len() > LONG_FILE);
-        let _alone = long.then(|| LONG.lock().unwrap_or_else(PoisonError::into_inner));
-        let bytes = input.whole(LONGEST_FILE)?;
-        let file = DataSet::read(path, &bytes)?;
-        match kind_of_other(&file) {
-            Some(kind) => Ok(Object::Other(kind)),
-            None => Ok(Object::Slice(Box::new(Slice::of(path, &file, bytes.len() as u64)?))),
+        let (bytes, _alone) = whole(input).map_err(|error| (None, error))?;
+        let file = DataSet::read(path, &bytes).map_err(|error| (None, error))?;
+        if let Some(kind) = kind_of_other(&file) {
+            return Ok(Object::Other(kind));
         }
+        let (info, length) = (Arc::new(Info::of(&file)), bytes.len() as u64);
+        let slices = if frames::has_frames(&file) {
+            frames::slices_of(path, &file, &info, length)
+        } else {
+            let of = Attributes { path, file: &file, frame: [None, None] };
+            let place = Place { path: path.into(), frame: 0, frames: 1 };
+            check_one_frame(&of).and_then(|()| Slice::of(&of, place, info.clone(), length)).map(|slice| vec![slice])
+        };
+        let said = file.has(attributes::SERIES_INSTANCE_UID.0).then_some(info);
+        slices.map(Object::Slices).map_err(|error| (said, error))
     }
+}
+
+fn check_one_frame(of: &Attributes<'_>) -> Result<(), DataError> {
+    let frames = of.number(attributes::NUMBER_OF_FRAMES)?.unwrap_or(1.0);
+    let expected = "1: one slice per file, or frames with PerFrameFunctionalGroupsSequence";
+    if frames == 1.0 { Ok(()) } else { Err(of.wrong(attributes::NUMBER_OF_FRAMES, frames.to_string(), expected)) }
 }
 
 /// The kind of an object that is no slice. Without `Rows` it is no image; but only an object that says its kind and series is whole,
@@ -163,12 +125,8 @@ fn plain(text: &str) -> String {
 }
 
 impl Slice {
-    fn of(path: &Path, file: &DataSet<'_>, length: u64) -> Result<Slice, DataError> {
-        let of = Attributes { path, file };
-        let frames = of.number(attributes::NUMBER_OF_FRAMES)?.unwrap_or(1.0);
-        if frames != 1.0 {
-            return Err(of.wrong(attributes::NUMBER_OF_FRAMES, frames.to_string(), "1: one slice per file"));
-        }
+    /// What the attributes say of a slice in a file of this length.
+    pub(super) fn of(of: &Attributes<'_>, place: Place, series: Arc<Info>, length: u64) -> Result<Slice, DataError> {
         of.whole(attributes::SAMPLES_PER_PIXEL, 1..=1, "1: one number per pixel")?;
         let rows = of.whole(attributes::ROWS, 1..=65535, "1 to 65535")?;
         let columns = of.whole(attributes::COLUMNS, 1..=65535, "1 to 65535")?;
@@ -186,8 +144,9 @@ impl Slice {
             return Err(of.wrong(attributes::IMAGE_ORIENTATION_PATIENT, format!("{cosines:?}"), expected));
         }
         let position = of.several(attributes::IMAGE_POSITION_PATIENT, "three numbers of mm")?;
-        let bits = bits_of(&of)?;
-        check_size(path, length, u64::from(rows) * u64::from(columns) * u64::from(bits.allocated / 8))?;
+        let bits = bits_of(of)?;
+        let pixels = u64::from(rows) * u64::from(columns) * place.frames as u64;
+        check_size(of.path, length, pixels * u64::from(bits.allocated / 8))?;
         let scalar = match (bits.allocated, bits.signed) {
             (8, false) => Scalar::Uint8,
             (8, true) => Scalar::Int8,
@@ -204,8 +163,9 @@ impl Slice {
             stated => stated,
         };
         Ok(Slice {
-            path: path.to_path_buf(),
-            series: file.text(attributes::SERIES_INSTANCE_UID.0).unwrap_or_default(),
+            place,
+            series,
+            facts: Vec::new(),
             extents: [columns as usize, rows as usize],
             spacing: [column_spacing, row_spacing],
             directions,
@@ -217,17 +177,15 @@ impl Slice {
         })
     }
 
-    /// The stored numbers of all pixels, x fastest, in the type [`Slice::scalar`], little endian.
-    pub(super) fn pixels(&self, input: Input<'_>) -> Result<Vec<u8>, DataError> {
-        let path = &self.path;
-        let bytes = input.beside(path).whole(LONGEST_FILE)?;
-        let file = DataSet::read(path, &bytes)?;
-        let cells = pixels::decode(path, &file, self.extents, self.scalar.bytes())?;
-        Ok(self.samples(&cells))
+    /// The slice for a message: the name of its file, and the frame where there are several.
+    pub(super) fn name(&self) -> String {
+        let Place { path, frame, frames } = &self.place;
+        let name = name_of(path);
+        if *frames == 1 { name } else { format!("frame {} of {name}", frame + 1) }
     }
 
     /// The samples of cells; both little endian.
-    fn samples(&self, cells: &[u8]) -> Vec<u8> {
+    pub(super) fn samples(&self, cells: &[u8]) -> Vec<u8> {
         if self.bits.allocated == 8 {
             return cells.iter().map(|&cell| self.bits.sample(u32::from(cell)) as u8).collect();
         }

@@ -59,8 +59,9 @@ fn are_elements(window: &[u8], mut at: usize, coding: Coding) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::elements::tests::{ROWS, file};
-    use super::super::elements::{DataSet, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Problem};
+    use super::super::dataset::tests::{ROWS, file};
+    use super::super::dataset::{DataSet, EXPLICIT_LITTLE, IMPLICIT_LITTLE};
+    use super::super::elements::Problem;
     use super::*;
 
     #[test]

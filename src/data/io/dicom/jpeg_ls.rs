@@ -1,0 +1,12 @@
+//! JPEG-LS (ISO/IEC 14495-1) in one component, as DICOM has it (PS3.5, A.4.3): decoded by `pure_jpegls`.
+
+/// Decodes one image to little-endian cells of `bytes` bytes, or says what is wrong with it.
+pub(super) fn decode(data: &[u8], extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, String> {
+    let [columns, rows] = extents.map(|extent| extent as u32);
+    let (pixels, _, _) = jpegls::decode(data, columns, rows).map_err(|error| error.to_string())?;
+    if bytes == 2 {
+        return Ok(pixels.into_iter().flat_map(u16::to_le_bytes).collect());
+    }
+    let narrow = |pixel: u16| u8::try_from(pixel).map_err(|_| format!("a pixel of {pixel}, expected at most 255"));
+    pixels.into_iter().map(narrow).collect()
+}
