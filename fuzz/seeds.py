@@ -262,6 +262,12 @@ def split_files():
     yield b'{"train": ["a"]}'
 
 
+def manifest_files():
+    yield b"image,label,split\na.nii.gz,b/a.nii.gz,train\n/c/d.mha,e.mha,\n"
+    yield "\ufeffname,image_0,image_1,label\r\n\"x, \"\"1\"\"\",a_0000.nii,a_0001.nii,a.nii\r\n\r\n,,,\r\n".encode()
+    yield b"Image , Split\ra.nii,Test\rb.nii,validation\r"
+
+
 def model_files():
     shapes = {
         "encoder.0.conv.0.weight": [1, 1, 5, 5, 5],
@@ -354,6 +360,7 @@ WORDS = {
     "configuration": [f"[{table}]" for table in KEYS if table] + ["nan", "inf", "-1", "1e999"]
     + sorted({line.split(" =")[0] for lines in KEYS.values() for line in lines}),
     "split": ["train", "validation", "test", "folds"],
+    "manifest": ["image", "image_0", "image_1", "label", "split", "name", "train", "validation", "test", "a.nii", ",", "\\x0a", "\\x0d"],
     "model": ["__metadata__", "vnet_engine", "dtype", "F32", "F16", "shape", "data_offsets", "format", "network",
               "in_channels", "classes", "base", "encoder", "decoder", "preprocessing", "normalisation", "patch"],
     "checkpoint": ["__metadata__", "vnet_engine_checkpoint", "dtype", "F32", "F16", "shape", "data_offsets", "parameter/",
@@ -368,6 +375,7 @@ def main():
         "volume": lambda: itertools.chain(nifti_files(), metaimage_files(), dicom_files()),
         "configuration": configuration_files,
         "split": split_files,
+        "manifest": manifest_files,
         "model": model_files,
         "checkpoint": checkpoint_files,
     }

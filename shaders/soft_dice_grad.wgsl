@@ -1,15 +1,20 @@
-// grad_p[voxel, class] = grad_output / (samples * foreground classes) * 2 (p * numerator / denominator - g) / denominator
-// with numerator = 2 pg + epsilon, denominator = pp + gg + epsilon of the sample and class; 0 for class 0.
+// grad_p[voxel, k] = 2 grad_output / count * (x * numerator / denominator - g) / denominator with numerator = 2 pg + epsilon,
+// denominator = pp + gg + epsilon of the sample (or the batch) and output, and x = p, without squares 1/2; 0 for the background
+// and where the voxel is ignored.
 //
-// Layout   p, grad_p: [samples, voxels, channels]; labels: [samples, voxels]; sums: [samples, channels - 1, 3];
+// Layout   p, grad_p: [samples, voxels, outputs]; labels: [samples, voxels]; sums: [samples or 1, foreground outputs, 3];
 //          grad_output: [1]
 // Grid     rows.wgsl, four voxels per invocation
 // Traffic  12 bytes per element
 // Oracle   ops::SoftDiceGrad::reference
 #import rows
+#import labels
 
 struct Params {
     rows: Rows,
+    labelling: Labelling,
+    squares: u32,
+    samples: u32, // of sums
     epsilon: f32,
 }
 
@@ -26,19 +31,27 @@ fn soft_dice_grad(invocation: Invocation) {
     if at.row >= at.end {
         return;
     }
-    // The gradient is linear in p and g: both factors are 0 for the background.
-    var of_p = 0.0;
+    let background = 1u - params.labelling.regions;
+    let foreground = params.rows.channels - background;
+    // The gradient is linear in x and g: both factors are 0 for the background.
+    var of_x = 0.0;
     var of_g = 0.0;
-    if at.channel > 0u {
-        let i = 3u * (at.sample * (params.rows.channels - 1u) + at.channel - 1u);
+    if at.channel >= background {
+        let i = 3u * (min(at.sample, params.samples - 1u) * foreground + at.channel - background);
         let numerator = 2.0 * sums[i] + params.epsilon;
         let denominator = sums[i + 1u] + sums[i + 2u] + params.epsilon;
-        let count = f32(params.rows.samples * (params.rows.channels - 1u));
+        let count = f32(params.samples * foreground);
         of_g = -2.0 * grad_output[0] / (count * denominator);
-        of_p = -of_g * numerator / denominator;
+        of_x = -of_g * numerator / denominator;
     }
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let i = voxel * params.rows.channels + at.channel;
-        grad_p[i] = of_p * p[i] + select(0.0, of_g, labels[voxel] == at.channel);
+        let label = labels[voxel];
+        var grad = 0.0;
+        if counts(params.labelling, label) {
+            let x = select(0.5, p[i], params.squares == 1u);
+            grad = of_x * x + select(0.0, of_g, belongs(params.labelling, label, at.channel));
+        }
+        grad_p[i] = grad;
     }
 }

@@ -1,14 +1,14 @@
-// loss = mean over samples and foreground classes of 1 - (2 pg + epsilon) / (pp + gg + epsilon).
+// loss = mean over samples (or the whole batch) and foreground outputs of 1 - (2 pg + epsilon) / (pp + gg + epsilon).
 //
-// Layout   sums: [samples * classes, 3] with pg, pp, gg; loss: [1]
+// Layout   sums: [count, 3] with pg, pp, gg; loss: [1]
 // Grid     one workgroup
 // Shared   1 KiB
-// Traffic  12 bytes per sample and class
+// Traffic  12 bytes per sample and output
 // Oracle   ops::SoftDiceLoss::reference
 #import reduce
 
 struct Params {
-    count: u32, // samples * foreground classes
+    count: u32, // samples, or 1, times foreground outputs
     epsilon: f32,
 }
 

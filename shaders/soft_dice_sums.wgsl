@@ -1,16 +1,19 @@
-// partial[tile, channel, 0..3] = sums over the voxels of the tile of p g, p p and g g, where k = channel + 1, p is
-// p[voxel, k] and g is 1 where the label is k, else 0.
+// partial[tile, channel, 0..3] = sums over the voxels of the tile that count of p g, of p² (p without squares) and of g, where k
+// is the channel-th foreground output, p is p[voxel, k] and g is 1 where the voxel belongs to it, else 0.
 //
-// Layout   p: [samples, voxels, channels + 1]; labels: [samples, voxels]; partial: [samples, tiles, channels, 3]
-// Grid     rows.wgsl over the foreground classes, one workgroup per tile and block of classes
+// Layout   p: [samples, voxels, background + channels]; labels: [samples, voxels]; partial: [samples, tiles, channels, 3]
+// Grid     rows.wgsl over the foreground outputs, one workgroup per tile and block of outputs
 // Shared   1 KiB
-// Traffic  8 bytes per voxel and foreground class
+// Traffic  8 bytes per voxel and foreground output
 // Oracle   ops::SoftDiceLoss::reference
 #import rows
 #import reduce
+#import labels
 
 struct Params {
     rows: Rows,
+    labelling: Labelling,
+    squares: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,24 +24,27 @@ struct Params {
 @compute @workgroup_size(WORKGROUP)
 fn soft_dice_sums(invocation: Invocation) {
     let at = share(params.rows, invocation);
-    let k = at.channel + 1u;
+    let background = 1u - params.labelling.regions;
+    let k = at.channel + background;
     var overlap = 0.0;
     var predicted = 0.0;
     var labelled = 0.0;
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
-        let x = p[voxel * (params.rows.channels + 1u) + k];
-        let g = select(0.0, 1.0, labels[voxel] == k);
+        let label = labels[voxel];
+        let has_say = counts(params.labelling, label);
+        let x = select(0.0, p[voxel * (params.rows.channels + background) + k], has_say);
+        let g = select(0.0, 1.0, has_say && belongs(params.labelling, label, k));
         overlap += x * g;
-        predicted += x * x;
+        predicted += x * select(1.0, x, params.squares == 1u);
         labelled += g;
     }
     let overlaps = sum_groups(invocation.local, params.rows.block, params.rows.groups, overlap);
-    let squares = sum_groups(invocation.local, params.rows.block, params.rows.groups, predicted);
-    let counts = sum_groups(invocation.local, params.rows.block, params.rows.groups, labelled);
+    let predictions = sum_groups(invocation.local, params.rows.block, params.rows.groups, predicted);
+    let voxels = sum_groups(invocation.local, params.rows.block, params.rows.groups, labelled);
     if at.leads {
         let i = (at.tile * params.rows.channels + at.channel) * 3u;
         partial[i] = overlaps;
-        partial[i + 1u] = squares;
-        partial[i + 2u] = counts;
+        partial[i + 1u] = predictions;
+        partial[i + 2u] = voxels;
     }
 }

@@ -1,12 +1,13 @@
 //! Files that a reader sees whole or not at all, also when power fails: written to a temporary file in the same folder,
 //! flushed to disk, renamed, and the folder flushed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How the names of temporary files start and end; between is a random word.
+/// How the names of temporary files start and end; between is a word of the file that is to be replaced, and a random one.
 const TEMPORARY: (&str, &str) = (".vnet-engine-", ".part");
 
 /// Replaces `path` by `contents` in one step.
@@ -30,13 +31,19 @@ pub(crate) fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Res
     // Temporary files are private (0600) by default; a result is an ordinary file under the user's umask.
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder)?;
+    let mut file = builder.prefix(&temporary_prefix(path)).suffix(TEMPORARY.1).tempfile_in(folder)?;
     let begun = Begun::new(file.path());
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     let _held = begun.renamed_under();
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(folder)
+}
+
+/// How the names of temporary files of a file start, the same for every process.
+fn temporary_prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    format!("{}{}-", TEMPORARY.0, &blake3::hash(name).to_hex()[..16])
 }
 
 /// Temporary files that are being written.
@@ -117,6 +124,27 @@ pub(crate) fn remove_leftovers(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes temporary files that a killed process left in `folder` when it wrote some of these files of the folder, which nobody
+/// may be writing now. Other files may be written there at the same time.
+///
+/// # Errors
+/// The system's.
+pub fn remove_leftovers_of<'a>(folder: &Path, files: impl IntoIterator<Item = &'a PathBuf>) -> io::Result<()> {
+    let prefixes: BTreeSet<String> = files.into_iter().map(|file| temporary_prefix(file)).collect();
+    let length = prefixes.first().map_or(0, String::len);
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| {
+            name.ends_with(TEMPORARY.1) && name.get(..length).is_some_and(|start| prefixes.contains(start))
+        });
+        if ours && entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A file that grows by whole lines or records. What cannot be written, as on a full disk, waits in memory for the next.
 #[derive(Debug)]
 pub(crate) struct Appender {
@@ -185,6 +213,21 @@ mod tests {
         std::fs::create_dir_all(occupied.join("c")).expect("created");
         assert!(replace_file(&occupied, b"three").is_err());
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 2);
+    }
+
+    #[test]
+    fn leftovers_of_some_files_go_and_those_of_others_stay() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        let left = |path: &Path| folder.path().join(format!("{}x1{}", temporary_prefix(path), TEMPORARY.1));
+        let [ours, other] = ["a.nii.gz", "b.nii.gz"].map(at);
+        for path in [left(&ours), left(&other), ours.clone(), at(".vnet-engine-x1y2.part")] {
+            std::fs::write(path, "x").expect("written");
+        }
+        remove_leftovers_of(folder.path(), [&ours]).expect("removed");
+        assert!(!left(&ours).exists() && left(&other).exists() && ours.exists());
+        remove_leftovers_of(folder.path(), []).expect("removed");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 3);
     }
 
     #[test]

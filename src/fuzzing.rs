@@ -4,8 +4,8 @@
 use crate::data::inspect::inspection_of;
 use crate::data::io::format::sample_names;
 use crate::data::io::input::Input;
-use crate::data::io::{header_of, read_labels, read_voxels};
-use crate::data::{Fit, Normalisation, Preparation, Prepared, Split, TargetSpacing};
+use crate::data::io::{header_of, read_channels, read_labels, read_voxels};
+use crate::data::{Fit, Manifest, Normalisation, Preparation, Prepared, Split, TargetSpacing};
 use crate::infer::Preprocessing;
 use crate::nn::Model;
 use crate::train::{Config, Preset, Setting};
@@ -30,6 +30,13 @@ fn read(name: &str, bytes: &[u8]) {
     };
     if let Ok(inspection) = inspection_of(input) {
         serde_json::to_string(&inspection).expect("an inspection is always JSON");
+    }
+    if let Ok(channels) = read_channels(input, &header) {
+        assert_eq!(Ok(channels.len()), header.channels(input.path).map_err(|error| error.to_string()));
+        let [first, ..] = &channels[..] else { panic!("an image has a channel") };
+        assert!(channels.iter().all(|channel| channel.grid == first.grid));
+        assert!(channels.iter().all(|channel| channel.voxels.len() == first.grid.voxel_count()));
+        assert!(channels.iter().flat_map(|channel| &channel.voxels).all(|voxel| voxel.is_finite()));
     }
     let labels = read_labels(input, &header);
     let Ok(volume) = read_voxels(input, &header) else { return };
@@ -71,11 +78,24 @@ pub fn split(bytes: &[u8]) {
     }
 }
 
+/// A table of cases.
+pub fn manifest(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match Manifest::from_text(Path::new("cases.csv"), &text) {
+        Ok(manifest) => {
+            assert!(!manifest.rows.is_empty() && manifest.rows.is_sorted_by(|one, next| one.name < next.name));
+            let channels = manifest.rows[0].image.files().len();
+            assert!(manifest.rows.iter().all(|row| row.image.files().len() == channels));
+        }
+        Err(error) => assert!(error.to_string().starts_with("cases.csv: "), "{error}"),
+    }
+}
+
 /// A model file.
 pub fn model(bytes: &[u8]) {
     let Ok(model) = Model::from_bytes(Path::new("m.safetensors"), bytes) else { return };
     if let Ok(preprocessing) = Preprocessing::of(&model) {
-        preprocessing.preparation(model.network.classes);
+        preprocessing.preparation(model.network.in_channels, model.network.classes);
         preprocessing.foreground_names(model.network.classes);
         preprocessing.label_classes(model.network.classes);
     }

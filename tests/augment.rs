@@ -287,7 +287,7 @@ fn matching_is_scikit_images() {
     let case = &golden["matching"];
     let described = |key: &str| {
         let image: Vec<f32> = list(&case[key]).iter().map(|v| *v as f32).collect();
-        Intensities::of(&image).quantiles.iter().map(|q| f64::from(*q)).collect::<Vec<_>>()
+        Intensities::of_channels(&image, 1)[0].quantiles.iter().map(|q| f64::from(*q)).collect::<Vec<_>>()
     };
     let (from, to) = (described("image"), described("other"));
     let mut total = 0.0;

@@ -65,7 +65,7 @@ fn a_profiled_step_gives_the_same_bits() {
     let mut ends = Vec::new();
     for profiled in [false, true] {
         let mut trainer =
-            Trainer::new(gpu(), &config.network(2), &config.trainer_settings(), extents).expect("it fits");
+            Trainer::new(gpu(), &config.network(1, 2), &config.trainer_settings(), extents).expect("it fits");
         let arena = initial_arena(&trainer.training().graph, trainer.layout(), 3, 0.05);
         trainer.set_parameters(&arena);
         let mut results = Vec::new();
@@ -100,7 +100,7 @@ fn roofline(gpu: &Arc<vnet_engine::gpu::Gpu>) -> Roofline {
 
 fn parts_add_up_to_the_whole() {
     let (config, roofline) = (config(), roofline(gpu()));
-    let network = config.network(3);
+    let network = config.network(1, 3);
     let extents = [6, 10, 7];
     let bench =
         NetworkBench { network: &network, config: &config, model: None, extents, repetitions: 2, profiled: true };

@@ -143,7 +143,7 @@ fn promise12() {
     assert_eq!(dataset.names(), ["Case00", "Case01"]);
     assert!(dataset.cases[0].label.ends_with("Case00_segmentation.mhd"));
     assert_eq!(dataset.check().expect("sound").count(), 3);
-    let volume = read_volume(&dataset.cases[1].image).expect("an image");
+    let volume = read_volume(dataset.cases[1].image.first()).expect("an image");
     assert!(volume.grid.same_grid(&grid()) && volume.grid.orientation_code() == "LAS");
     // Only the images are to be segmented.
     let images = images_only(dir.path()).expect("images");
@@ -168,7 +168,7 @@ fn of_two_layouts_in_one_folder_the_second_is_told() {
         write_label(&dir.path().join(labels), "a.nii", &grid(), 2);
     }
     let dataset = Dataset::open(dir.path()).expect("a data set");
-    assert!(dataset.cases[0].image.ends_with("images/a.nii"));
+    assert!(dataset.cases[0].image.first().ends_with("images/a.nii"));
     let told: Vec<String> = dataset.warnings.notices().iter().map(ToString::to_string).collect();
     let [second, first] = ["imagesTr", "images"].map(|name| dir.path().join(name).display().to_string());
     let expected = "passed over, the folder holds two data sets and the other one is read";
@@ -411,9 +411,9 @@ fn classes_that_no_case_proves_are_refused() {
 fn a_blank_image_among_good_ones_is_named() {
     let (_dir, dataset) = small_dataset(3);
     let blank = Volume { grid: grid(), voxels: vec![-7.0; grid().voxel_count()] };
-    write_volume(&dataset.cases[1].image, &blank).expect("written");
+    write_volume(dataset.cases[1].image.first(), &blank).expect("written");
     let error = dataset.check().expect_err("blank").to_string();
-    let path = dataset.cases[1].image.display();
+    let path = dataset.cases[1].image.first().display();
     assert!(error.contains(&format!("{path}: every voxel has the value -7: a blank image")), "{error}");
 }
 
@@ -440,14 +440,14 @@ fn mapped_and_merged_values_are_classes_in_every_sample() {
         });
         batches.collect()
     };
-    let (expected, foreground) = (samples(&None), IntensityStatistics::of_foreground(&dataset.cases, None));
+    let (expected, foreground) = (samples(&None), IntensityStatistics::of_foreground(&dataset.cases, None, false));
     for (case, label) in dataset.cases.iter().zip(&numbered) {
         let voxels = label.voxels.iter().enumerate().map(|(v, &class)| value_of(v, class)).collect();
         write_label_map(&case.label, &LabelMap { grid: grid(), voxels }, &Header::for_grid(&grid())).expect("written");
     }
     let labels = classes(&[("background", &[0, 9]), ("b", &[2, 3]), ("a", &[255])]);
     assert_eq!(samples(&Some(labels.clone())), expected);
-    let found = IntensityStatistics::of_foreground(&dataset.cases, Some(&labels)).expect("foreground");
+    let found = IntensityStatistics::of_foreground(&dataset.cases, Some(&labels), false).expect("foreground");
     assert_eq!(found, foreground.expect("foreground"));
     let error = prepare_pair(&dataset.cases[0], &whole(None), Fit::Patch).expect_err("9 is no class").to_string();
     assert!(error.contains("has the label value 9, expected 0 to 2"), "{error}");
@@ -467,9 +467,9 @@ fn prepared_case_returns_to_its_own_grid() {
         let cropped = index / EXTENTS[0] % EXTENTS[1] == 4;
         assert_eq!(*got, if cropped { 99 } else { *expected }, "voxel {index}");
     }
-    let whole = Preparation { normalisation: Normalisation::None, ..preparation() };
+    let whole = Preparation { normalisation: Normalisation::None.into(), ..preparation() };
     let (prepared, _header) = prepare_image(&case.image, &whole, Fit::Whole).expect("prepared");
-    let voxels = read_volume(&case.image).expect("an image").voxels;
+    let voxels = read_volume(case.image.first()).expect("an image").voxels;
     assert_eq!(prepared.geometry.restore_image(&prepared.image, f32::NAN), voxels);
 }
 
@@ -534,7 +534,7 @@ fn every_epoch_has_every_case_in_an_order_of_its_own() {
 #[test]
 fn loader_reports_the_broken_file_and_stops() {
     let (_dir, dataset) = small_dataset(3);
-    std::fs::write(&dataset.cases[1].image, "no volume").expect("written");
+    std::fs::write(dataset.cases[1].image.first(), "no volume").expect("written");
     let settings = LoaderSettings { threads: 2, ..whole(1, 5) };
     let mut loader = Loader::start(dataset.cases.clone(), preparation(), settings).expect("a loader");
     let error = (0..6).find_map(|_| loader.next().err()).expect("case c comes in the first epoch");
@@ -567,7 +567,7 @@ fn phantom_data_set_is_whole_and_repeatable() {
     let dataset = Dataset::open(dir.path()).expect("a data set");
     assert_eq!((&dataset.cases, dataset.check().expect("sound").count()), (&cases, 2));
     let (volume, label) = make_case(&settings, 2);
-    assert_eq!(read_volume(&cases[2].image).expect("an image").voxels, volume.voxels);
+    assert_eq!(read_volume(cases[2].image.first()).expect("an image").voxels, volume.voxels);
     assert_eq!(read_label_map(&cases[2].label).expect("a label").voxels, label.voxels);
     // A case does not depend on how many there are, but on the seed.
     assert_eq!(make_case(&PhantomSettings { cases: 9, ..settings.clone() }, 2).0, volume);

@@ -101,7 +101,7 @@ fn memory_that_runs_out_at_each_allocation_is_an_error() {
         Config::load(Preset::Tiny, None, &Setting::parse_all(["network.encoder=[1,1]", "network.decoder=[1]"]));
     let config = config.expect("valid");
     let gpu = open(None);
-    let build = || Trainer::new(&gpu, &config.network(2), &config.trainer_settings(), [8, 8, 8]);
+    let build = || Trainer::new(&gpu, &config.network(1, 2), &config.trainer_settings(), [8, 8, 8]);
     build().expect("it fits");
     let allocations = gpu.counts().allocations;
     assert!(allocations > 10, "{allocations}");
@@ -194,7 +194,7 @@ fn a_loss_that_is_nan_with_a_finite_gradient() {
     let (expected, _) = reference(folder.path());
     let settings = settings(folder.path(), "loss", &[]);
     let trainer =
-        Trainer::new(&open(None), &settings.config.network(2), &settings.config.trainer_settings(), [16, 32, 32])
+        Trainer::new(&open(None), &settings.config.network(1, 2), &settings.config.trainer_settings(), [16, 32, 32])
             .expect("it fits");
     let plan = trainer.executor().plan();
     let of_a_step: Vec<usize> = plan.programs.iter().flat_map(|p| p.dispatches.iter().map(|d| d.kernel)).collect();
@@ -217,7 +217,7 @@ fn parameters_that_became_nan_are_restored() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = settings(folder.path(), "parameters", &["health.nonfinite_steps=2"]);
     let trainer =
-        Trainer::new(&open(None), &settings.config.network(2), &settings.config.trainer_settings(), [16, 32, 32])
+        Trainer::new(&open(None), &settings.config.network(1, 2), &settings.config.trainer_settings(), [16, 32, 32])
             .expect("it fits");
     let programs = &trainer.executor().plan().programs;
     let dispatches: u64 = programs.iter().map(|p| p.dispatches.len() as u64).sum();

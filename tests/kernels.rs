@@ -104,7 +104,7 @@ fn a_table_against_the_cost_model_is_followed_to_the_bit() {
     let (table, kernels) = contradiction(auto);
     let gpu = measuring(Some(Arc::new(table.clone())));
     let [a, b] = ["a", "b"].map(|out| settings(folder.path(), out, Algorithms::Measured));
-    let network = a.config.network(2);
+    let network = a.config.network(1, 2);
     let plan = |gpu: &Gpu| {
         Trainer::plan_for(&network, &a.config.trainer_settings(), [16; 3], gpu.target()).expect("it fits").1
     };

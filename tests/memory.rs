@@ -39,7 +39,7 @@ fn config(preset: Preset, memory: MemoryMode, batch: usize) -> Config {
 /// Bytes that a trainer and its predictor hold on a fresh device, after `steps` steps.
 fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, Forecast) {
     let gpu = open(None);
-    let network = config.network(2);
+    let network = config.network(1, 2);
     let forecast = Forecast::new(&network, &config.trainer_settings(), extents, gpu.target()).expect("it fits");
     let used = || gpu.allocated().expect("the backend counts").used;
     let before = used();
@@ -54,7 +54,7 @@ fn allocated(config: &Config, extents: [usize; 3], steps: usize) -> (u64, u64, F
     let voxels = trainer.pass_batch() * z * y * x;
     for step in 0..steps {
         let image: Vec<f32> = (0..voxels).map(|i| ((i + step) as f32 * 0.37).sin()).collect();
-        let intensities = Some(Arc::new(Intensities::of(&image)));
+        let intensities = Some(Arc::new(Intensities::of_channels(&image, 1)));
         let sample =
             |number: u64| Sample { number, spacing: [1.0; 3], intensities: intensities.clone(), partner: None };
         let samples = (0..trainer.pass_batch()).map(|i| sample((step + i) as u64)).collect();
@@ -98,7 +98,7 @@ fn the_papers_forecast_is_what_the_allocator_counts() {
 fn a_training_beyond_the_budget_is_told_what_fits() {
     let extents = [64, 64, 64];
     let config = config(Preset::Small, MemoryMode::Normal, 2);
-    let network = config.network(2);
+    let network = config.network(1, 2);
     let needed = check_budget(gpu(), &network, &config.trainer_settings(), extents).expect("it fits").total();
     let gpu = open(Some(needed));
     assert_eq!(
@@ -116,7 +116,7 @@ fn a_training_beyond_the_budget_is_told_what_fits() {
     // Each way fits by its forecast, and the next larger one does not.
     let total = |settings: &[String], extents| {
         let changed = Config::load(Preset::Small, None, &Setting::parse_all(settings)).expect("valid");
-        Forecast::new(&changed.network(2), &changed.trainer_settings(), extents, gpu.target())
+        Forecast::new(&changed.network(1, 2), &changed.trainer_settings(), extents, gpu.target())
             .expect("within limits")
             .total()
     };
@@ -139,6 +139,6 @@ fn a_budget_that_nothing_fits_says_so() {
     let config = config(Preset::Tiny, MemoryMode::Normal, 1);
     let gpu = open(Some(100_000));
     let error =
-        check_budget(&gpu, &config.network(2), &config.trainer_settings(), [16, 16, 16]).expect_err("too large");
+        check_budget(&gpu, &config.network(1, 2), &config.trainer_settings(), [16, 16, 16]).expect_err("too large");
     assert!(error.to_string().contains("no smaller batch, base or patch fits"), "{error}");
 }

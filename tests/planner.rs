@@ -8,7 +8,7 @@ use vnet_engine::graph::{Graph, Initial, Lowering, gradients};
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
 use vnet_engine::nn::loss::{CrossEntropy, Dice};
 use vnet_engine::nn::vnet::VNet;
-use vnet_engine::nn::{InferenceGraph, Kept, Loss, Network, TrainingGraph, initialise};
+use vnet_engine::nn::{Activation, InferenceGraph, Kept, Loss, LossInputs, Network, TrainingGraph, initialise};
 use vnet_engine::ops::{Conv3d, GRADIENT_OPS, Prelu};
 use vnet_engine::plan::{Lifetime, Plan, PlanError, PlannedDispatch, Request, assign_slots, lower_bound, plan};
 use vnet_engine::tensor::layout::ParameterLayout;
@@ -87,7 +87,7 @@ fn presets_plan_legally_on_every_kind_of_device() {
         {
             for classes in [2, 3] {
                 let config = preset.config();
-                let network = config.network(classes);
+                let network = config.network(1, classes);
                 let (_, plan, _) =
                     Trainer::plan_for(&network, &config.trainer_settings(), patch, &target).expect("the preset fits");
                 check(&plan, &target);
@@ -103,7 +103,7 @@ fn the_papers_network_stays_within_ten_percent_of_the_lower_bound() {
         config.training.batch = batch;
         let target = llvmpipe().with_max_binding_bytes(1 << 31);
         let (_, plan, passes) =
-            Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &target)
+            Trainer::plan_for(&config.network(1, 2), &config.trainer_settings(), [64, 128, 128], &target)
                 .expect("it fits");
         assert_eq!(passes, 1);
         let m = plan.memory;
@@ -123,7 +123,7 @@ fn recomputation_takes_less_memory_and_plans_legally() {
         ] {
             let mut config = preset.config();
             config.training.batch = batch;
-            let network = config.network(2);
+            let network = config.network(1, 2);
             let mut forecasts = Vec::new();
             for memory in [MemoryMode::Normal, MemoryMode::Low] {
                 config.training.memory = memory;
@@ -152,8 +152,9 @@ fn recomputation_takes_less_memory_and_plans_legally() {
 fn a_batch_that_exceeds_the_binding_limit_is_accumulated() {
     // 32 channels at 128 x 128 x 64 are exactly 128 MiB.
     let config = Preset::Paper.config();
-    let (_, _, passes) = Trainer::plan_for(&config.network(2), &config.trainer_settings(), [64, 128, 128], &llvmpipe())
-        .expect("it fits");
+    let (_, _, passes) =
+        Trainer::plan_for(&config.network(1, 2), &config.trainer_settings(), [64, 128, 128], &llvmpipe())
+            .expect("it fits");
     assert_eq!((config.training.batch, passes), (2, 2));
 }
 
@@ -188,7 +189,8 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
     graph.set_initial(weight, Initial::of_head);
     let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
-    let loss = CrossEntropy { weighted: false }.append(&mut graph, logits, labels).expect("the shapes belong together");
+    let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+    let loss = CrossEntropy { weighted: false }.append(&mut graph, inputs).expect("the shapes belong together");
     let forward = graph.nodes().len();
     let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
     let gradients = gradients(&mut graph, loss, &parameters, 1.0, GRADIENT_OPS).expect("gradients");
@@ -209,7 +211,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
 #[test]
 fn gradients_that_do_not_fit_the_parameters_are_named() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
-    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice::default(), 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let refused = |gradients: &[ValueId]| {
         let request = Request { gradients, ..Request::inference(&t.graph, &outputs) };
@@ -228,7 +230,7 @@ fn gradients_that_do_not_fit_the_parameters_are_named() {
 #[test]
 fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 2], decoder: vec![2] });
-    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice::default(), 1, [4, 4, 4], 1.0).expect("a small network");
     let outputs = [t.loss];
     let request = Request { gradients: &t.gradients, ..Request::inference(&t.graph, &outputs) };
     let plan = plan(&request, &llvmpipe()).expect("it fits");
@@ -239,7 +241,7 @@ fn sums_over_channels_take_no_pass_of_their_own_before_a_prelu() {
 #[test]
 fn nodes_that_nothing_depends_on_are_not_run() {
     let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
-    let t = TrainingGraph::new(&network, &Dice, 1, [4, 4, 4], 1.0).expect("a small network");
+    let t = TrainingGraph::new(&network, &Dice::default(), 1, [4, 4, 4], 1.0).expect("a small network");
     let forward = plan(&Request::inference(&t.graph, &[t.logits]), &llvmpipe()).expect("it fits");
     let all = plan(&Request { gradients: &t.gradients, ..Request::inference(&t.graph, &[t.loss]) }, &llvmpipe());
     let all = all.expect("it fits");
@@ -251,7 +253,7 @@ fn nodes_that_nothing_depends_on_are_not_run() {
 #[test]
 fn no_submission_exceeds_the_bound() {
     let config = Preset::Paper.config();
-    let network = config.network(2);
+    let network = config.network(1, 2);
     for base in [large_gpu(), llvmpipe(), Target::webgpu().with_max_binding_bytes(1 << 31)] {
         let mut base = base;
         base.limits.max_buffer_bytes = 1 << 31;

@@ -27,7 +27,7 @@ fn kernels() -> Vec<Kernel> {
                     config.training.ema_decay = 0.99;
                     for loss in ["dice_cross_entropy", "weighted_cross_entropy"] {
                         config.training.loss = Choice::named(loss);
-                        let network = config.network(classes);
+                        let network = config.network(1, classes);
                         let planned = Trainer::plan_for(&network, &config.trainer_settings(), patch, &target);
                         kernels.extend(planned.expect("the preset fits").1.kernels);
                     }

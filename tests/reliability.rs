@@ -9,6 +9,8 @@ mod disk;
 mod files;
 #[path = "reliability/health.rs"]
 mod health;
+#[path = "reliability/many.rs"]
+mod many;
 #[path = "reliability/program.rs"]
 mod program;
 #[cfg(unix)]
@@ -31,6 +33,7 @@ fn main() {
     tests.extend(determinism::TESTS);
     tests.extend(files::TESTS);
     tests.extend(health::TESTS);
+    tests.extend(many::TESTS);
     tests.extend(surroundings::TESTS);
     #[cfg(unix)]
     tests.extend(signals::TESTS);

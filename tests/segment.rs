@@ -2,6 +2,8 @@
 
 #[path = "segment/batch.rs"]
 mod batch;
+#[path = "segment/parts.rs"]
+mod parts;
 mod support;
 #[path = "segment/whole.rs"]
 mod whole;
@@ -46,6 +48,8 @@ fn main() {
             true,
             batch::a_broken_volume_ends_no_other_and_what_is_missing_can_be_made_up_for,
         ),
+        ("parts_together_are_the_whole", true, parts::parts_together_are_the_whole),
+        ("a_table_names_the_volumes_and_their_outputs", true, parts::a_table_names_the_volumes_and_their_outputs),
         ("nothing_is_computed_that_cannot_be_written", false, batch::nothing_is_computed_that_cannot_be_written),
         ("models_remember_how_volumes_are_prepared", false, models_remember_how_volumes_are_prepared),
     ]);
@@ -110,7 +114,7 @@ fn every_format_comes_back_in_its_own_grid() {
         write_volume_as(&at(name), &volume, Scalar::Int16, &header).expect("written");
         let input = read_header(&at(name)).expect("readable");
         // Slabs of windows and of the way back, against everything at once.
-        let (prepared, _) = prepare_image(&at(name), &preparation, Fit::Whole).expect("readable");
+        let (prepared, _) = prepare_image(&at(name).into(), &preparation, Fit::Whole).expect("readable");
         let whole = predictor.predict(&prepared).expect("a prediction");
         let exact = prepared.geometry.restore_classes(&whole, CLASSES);
         let first: Vec<f32> = whole.iter().skip(1).step_by(CLASSES).copied().collect();
@@ -119,7 +123,15 @@ fn every_format_comes_back_in_its_own_grid() {
             let to = folder.path().join("out").join(to);
             std::fs::create_dir_all(folder.path().join("out")).expect("a folder");
             let options = SegmentOptions { probabilities: true, ..SegmentOptions::default() };
-            let map = segment_file(&predictor, &preparation, &at(name), &to, options, |_, _| ControlFlow::Continue(()))
+            let map =
+                segment_file(
+                    &predictor,
+                    &preparation,
+                    &at(name).into(),
+                    &to,
+                    options,
+                    |_, _| ControlFlow::Continue(()),
+                )
                 .expect("segmented");
             let written = read_label_map(&to).expect("readable");
             assert_eq!(written.voxels, map.voxels);
@@ -142,9 +154,10 @@ fn every_format_comes_back_in_its_own_grid() {
         post_processing: PostProcessing { largest_component: true, fill_holes: true },
         ..SegmentOptions::default()
     };
-    let mended =
-        segment_file(&predictor, &preparation, &at("d.mha"), &at("m.mha"), options, |_, _| ControlFlow::Continue(()))
-            .expect("segmented");
+    let mended = segment_file(&predictor, &preparation, &at("d.mha").into(), &at("m.mha"), options, |_, _| {
+        ControlFlow::Continue(())
+    })
+    .expect("segmented");
     let mut by_hand = read_label_map(&folder.path().join("out/d.mha")).expect("readable");
     assert_ne!(mended.voxels, by_hand.voxels);
     options.post_processing.apply(&mut by_hand);
@@ -171,9 +184,10 @@ fn label_maps_have_the_values_of_the_data_set() {
             let (output, options) =
                 (format!("{output}.{ending}"), SegmentOptions { probabilities: true, ..SegmentOptions::default() });
             let output = at(&output);
-            let map =
-                segment_file(&predictor, preparation, &at(input), &output, options, |_, _| ControlFlow::Continue(()))
-                    .expect("segmented");
+            let map = segment_file(&predictor, preparation, &at(input).into(), &output, options, |_, _| {
+                ControlFlow::Continue(())
+            })
+            .expect("segmented");
             let written = read_label_map(&output).expect("readable");
             assert_eq!(written.voxels, map.voxels);
             written.voxels
@@ -264,8 +278,11 @@ fn models_remember_how_volumes_are_prepared() {
     let plain = Preprocessing::of(&model).expect("a default");
     assert!(plain.spacing.is_native() && !plain.canonical);
     let settings = Preprocessing {
-        normalisation: Normalisation::CtWindow,
-        intensities: Some(IntensityStatistics::from([-100.0, 240.0, 81.5, 33.25])),
+        normalisation: Normalisation::CtWindow.into(),
+        intensities: Some(IntensityStatistics::from([-100.0, 240.0, 81.5, 33.25])).into(),
+        channel_names: Vec::new(),
+        channel_files: Vec::new(),
+        align: false,
         spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
         interpolation: Interpolation::Cubic,
         patch: Some([16, 24, 8]),
@@ -279,14 +296,14 @@ fn models_remember_how_volumes_are_prepared() {
     model.write(&path).expect("written");
     let back = Model::read(&path).expect("readable");
     assert_eq!(Preprocessing::of(&back).expect("preprocessing"), settings);
-    assert_eq!(settings.preparation(3).intensities, settings.intensities);
+    assert_eq!(settings.preparation(1, 3).intensities, settings.intensities);
     // A model of before there were these keys.
     let old = serde_json::json!({"normalisation": "z_score_non_zero", "patch": [8, 8, 8], "canonical": true});
     model.preprocessing = Some(old.clone());
     let read = Preprocessing::of(&model).expect("preprocessing");
     assert_eq!(
-        (read.spacing, read.interpolation, read.intensities),
-        (TargetSpacing::default(), Interpolation::Linear, None)
+        (read.spacing, read.interpolation, read.intensities.clone()),
+        (TargetSpacing::default(), Interpolation::Linear, None.into())
     );
     assert_eq!(serde_json::to_value(&read).expect("JSON")["spacing"], serde_json::Value::Null, "not written");
     for (key, value) in [

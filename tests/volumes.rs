@@ -4,6 +4,8 @@
 
 #[path = "volumes/alignment.rs"]
 mod alignment;
+#[path = "volumes/channels.rs"]
+mod channels;
 #[path = "volumes/crafted.rs"]
 mod crafted;
 #[path = "volumes/damaged.rs"]

@@ -15,10 +15,11 @@ fn data_set() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = PhantomSettings { cases: CASES, seed: 2, extents: [24, 20, 16], spacing: [5.0, 5.5, 4.5] };
     for case in write_dataset(&folder.path().join("data"), &settings, |_| ()).expect("written") {
-        let (header, volume) = (read_header(&case.image).expect("read"), read_volume(&case.image).expect("read"));
+        let (header, volume) =
+            (read_header(case.image.first()).expect("read"), read_volume(case.image.first()).expect("read"));
         let image = folder.path().join(format!("data/images/{}.nii", case.name));
         write_volume_as(&image, &volume, header.scalar, &header).expect("written");
-        std::fs::remove_file(&case.image).expect("removed");
+        std::fs::remove_file(case.image.first()).expect("removed");
         for path in [&image, &uncompressed(&case.label)] {
             let mut bytes = std::fs::read(path).expect("read");
             bytes[123] = 3;

@@ -122,15 +122,18 @@ def padding(extents, levels):
 
 
 def tiled(x, channels):
-    """Channel c takes c mod Cin. A single channel is left to broadcasting, which copies nothing."""
+    """Channel c takes c mod Cin, which divides. A single channel is left to broadcasting, which copies nothing."""
     return x if x.shape[1] in (1, channels) else x[:, torch.arange(channels) % x.shape[1]]
 
 
 class Stage(nn.Module):
-    """n times 5^3 convolution and PReLU; the input is added before the last PReLU, tiled: channel c takes c mod Cin."""
+    """n times 5^3 convolution and PReLU; the input is added before the last PReLU: tiled, or projected where its channels
+    do not divide."""
 
     def __init__(self, channels_in, channels, convolutions):
         super().__init__()
+        if channels % channels_in:
+            self.project = nn.Conv3d(channels_in, channels, 1)
         inputs = [channels_in] + [channels] * (convolutions - 1)
         self.conv = nn.ModuleList(nn.Conv3d(i, channels, 5, padding=2) for i in inputs)
         self.act = nn.ModuleList(nn.PReLU(channels) for _ in inputs)
@@ -140,7 +143,7 @@ class Stage(nn.Module):
         for conv, act in zip(self.conv[:-1], self.act[:-1]):
             y = act(conv(y))
         y = self.conv[-1](y)
-        return self.act[-1](y + tiled(x, y.shape[1]))
+        return self.act[-1](y + (self.project(x) if hasattr(self, "project") else tiled(x, y.shape[1])))
 
 
 class Encoder(Stage):
@@ -175,8 +178,8 @@ class VNet(nn.Module):
     def __init__(self, in_channels, classes, base, encoder, decoder):
         super().__init__()
         deepest = len(encoder) - 1
-        if deepest < 1 or len(decoder) != deepest or in_channels > base:
-            raise ValueError("need levels >= 2, one decoder fewer than encoders, and in_channels <= base")
+        if deepest < 1 or len(decoder) != deepest:
+            raise ValueError("need levels >= 2 and one decoder fewer than encoders")
         self.encoder = nn.ModuleList(Encoder(l, in_channels, base, n) for l, n in enumerate(encoder))
         self.decoder = nn.ModuleList(
             Decoder((2 * base << l) * (1 if l == deepest - 1 else 2), base << l, n) for l, n in enumerate(decoder)
@@ -618,7 +621,7 @@ def check(arguments):
         parameters = {name: file.get_tensor(name) for name in file.keys()}
     if not metadata or metadata.get("format") != 1:
         raise SystemExit(f"{arguments.model}: no metadata key vnet_engine with format 1")
-    network = metadata["network"]
+    network = {key: value for key, value in metadata["network"].items() if key != "activation"}
     model = build(network, parameters, torch.float64)
     for name, p in model.state_dict().items():
         print(f"{name:32} {list(p.shape)}")

@@ -86,8 +86,12 @@ class Engine:
 
 NETWORKS = {
     "one": {"in_channels": 1, "classes": 2, "base": 4, "encoder": [1, 2, 3], "decoder": [1, 2]},
-    # Channels that do not divide: 4 of 3.
+    # Channels that do not divide, which are projected: 4 of 3.
     "three": {"in_channels": 3, "classes": 4, "base": 4, "encoder": [2, 1], "decoder": [2]},
+    # Channels that are repeated; the outputs are regions.
+    "four": {"in_channels": 4, "classes": 3, "activation": "sigmoid", "base": 8, "encoder": [1, 2], "decoder": [1]},
+    # More channels than the first level has, and one region.
+    "five": {"in_channels": 5, "classes": 1, "activation": "sigmoid", "base": 4, "encoder": [1, 1], "decoder": [1]},
 }
 PREPROCESSING = {"normalisation": "z_score_all", "patch": [16, 16, 16], "canonical": True,
                  "class_names": ["background", 'a "quoted" name']}
@@ -105,6 +109,8 @@ def shapes(network):
             layer(f"{prefix}.conv.{j}", [channels, channels if j else channels_in, 5, 5, 5], channels)
             found[f"{prefix}.act.{j}.weight"] = [channels]
 
+    if base % network["in_channels"]:
+        layer("encoder.0.project", [base, network["in_channels"], 1, 1, 1], base)
     for level, convolutions in enumerate(network["encoder"]):
         channels = base << level
         if level:
@@ -181,6 +187,8 @@ def onnx_logits(engine):
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
         assert json.loads(metadata["vnet_engine"])["network"] == NETWORKS[name]
+        activation = NETWORKS[name].get("activation", "softmax")
+        assert onnx.load(file).graph.output[0].doc_string.startswith(f"before {activation}")
         if name == "one":
             assert json.loads(metadata["class_names"]) == PREPROCESSING["class_names"]
             assert metadata["normalisation"] == "z_score_all"
@@ -222,8 +230,11 @@ def torch_logits(engine):
         for batch, extents in [(2, (8, 16, 8)), (1, (9, 7, 14))]:
             image = random_image(name, batch, extents, 11)
             with torch.no_grad():
-                found = network(torch.from_numpy(image)).numpy()
-            errors.append(compare(found, engine.forward(model, image)))
+                logits = network(torch.from_numpy(image))
+                probabilities = network.probabilities(logits)
+            errors.append(compare(logits.numpy(), engine.forward(model, image)))
+            is_sigmoid = NETWORKS[name].get("activation") == "sigmoid"
+            assert torch.equal(probabilities, logits.sigmoid() if is_sigmoid else logits.softmax(1))
     return f"PyTorch {torch.__version__} agrees within {max(errors, key=float)} of the largest logit"
 
 
@@ -248,7 +259,21 @@ def torch_round_trip(engine):
     subprocess.run(command, shell=True, check=True, cwd=engine.folder)
     engine("import", "--from", "state.safetensors", "--out", "pickle.safetensors")
     assert (engine.folder / "pickle.safetensors").read_bytes() == (engine.folder / "imported.safetensors").read_bytes()
+    regions(engine)
     return "a state dictionary comes back to the bit, and a pickle by the command that its refusal names"
+
+
+def regions(engine):
+    """A dictionary without metadata is one of regions where that is said, or where there is a single output."""
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    for name, options in (("four", ["--regions"]), ("five", [])):
+        _, tensors = random_model(engine, name, 4)
+        save_file(tensors, engine.folder / "plain.safetensors")
+        engine("import", "--from", "plain.safetensors", "--out", "regions.safetensors", "--force", *options)
+        with safe_open(engine.folder / "regions.safetensors", framework="numpy") as file:
+            assert json.loads(file.metadata()["vnet_engine"])["network"] == NETWORKS[name]
 
 
 def torch_segmentation(engine):

@@ -84,7 +84,7 @@ pub fn numbers(rows: &[Vec<f32>]) -> HostTensor {
 pub fn sample(number: u64) -> Sample {
     let described = |seed: u64| {
         let intensities: Vec<f32> = image(1, EXTENTS, seed).data.iter().map(|v| *v as f32).collect();
-        Some(Arc::new(Intensities::of(&intensities)))
+        Some(Arc::new(Intensities::of_channels(&intensities, 1)))
     };
     Sample { number, spacing: [0.6, 0.8, 1.7], intensities: described(number), partner: described(number + 100) }
 }

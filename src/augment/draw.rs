@@ -52,8 +52,8 @@ impl Draw {
 const DESCRIBED: &str = "the loader describes intensities where they are needed";
 
 fn matching(sample: &Sample, matched: bool) -> Vec<f32> {
-    let own = &sample.intensities.as_ref().expect(DESCRIBED).quantiles;
-    let partner = &sample.partner.as_ref().expect(DESCRIBED).quantiles;
+    let own = &sample.intensities.as_ref().expect(DESCRIBED)[0].quantiles;
+    let partner = &sample.partner.as_ref().expect(DESCRIBED)[0].quantiles;
     let numbers: Vec<f32> = std::iter::once(f32::from(u8::from(matched))).chain(own.iter().copied()).collect();
     let numbers = [&numbers[..], partner].concat();
     debug_assert_eq!(numbers.len(), HistogramMatch::PARAMETERS);
@@ -171,7 +171,7 @@ impl Drawing {
         let deviation = self.ranged("noise", settings.noise, 0.0);
         let key: [f64; 4] = std::array::from_fn(|_| self.stream.below(1 << 16) as f64);
         let intensities = if matched { &sample.partner } else { &sample.intensities };
-        let (low, high, mean) = intensities.as_ref().map_or((0.0, 0.0, 0.0), |i| (i.low(), i.high(), i.mean));
+        let (low, high, mean) = intensities.as_ref().map_or((0.0, 0.0, 0.0), |i| (i[0].low(), i[0].high(), i[0].mean));
         let mut numbers = [low, high, mean].map(f64::from).to_vec();
         numbers.extend([brightness, contrast, gamma, f64::from(u8::from(inverted)), deviation]);
         numbers.extend(key);

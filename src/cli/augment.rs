@@ -52,7 +52,7 @@ pub fn augment(arguments: &AugmentArguments, device: &GpuOptions) -> Result<()> 
         let text = "augmentation is off in this configuration; see --preset, or --set augmentation.enabled=true";
         return Err(wrong(text));
     }
-    let dataset = Dataset::open_as(&arguments.data, config.data.labels.0.as_ref())?;
+    let dataset = Dataset::open_as(&arguments.data, config.dataset_options())?;
     let wanted = arguments.case.as_deref().map(case_name);
     let case = match &wanted {
         None => 0,

@@ -172,7 +172,7 @@ fn predict(segmenter: &mut Segmenter, out: &Path) -> Result<Evaluation> {
     std::fs::create_dir_all(&predictions)?;
     for input in images_only(&out.join("unseen").join("images"))? {
         let output = predictions.join(input.file_name().unwrap_or_default());
-        segmenter.segment_file(&input, &output, SegmentOptions::default(), |_, _| ControlFlow::Continue(()))?;
+        segmenter.segment_file(&input.into(), &output, SegmentOptions::default(), |_, _| ControlFlow::Continue(()))?;
     }
     Ok(evaluate_folders(&predictions, &out.join("unseen").join("labels"), &Scoring::WHOLE)?)
 }

@@ -7,7 +7,8 @@ use super::{RARE, open_gpu, output, values};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use vnet_engine::data::inspect as inspect_volume;
+use vnet_engine::data::inspect_series;
+use vnet_engine::data::io::SeriesChoice;
 use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use vnet_engine::kernel::{DeviceLimits, Target};
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
@@ -26,6 +27,11 @@ pub struct InspectArguments {
     /// NIfTI, MetaImage, or the folder of a DICOM series
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<PathBuf>,
+    /// Series of a DICOM folder with several
+    ///
+    /// SeriesInstanceUID, SeriesDescription or SeriesNumber, or "largest".
+    #[arg(long, value_name = "SERIES")]
+    series: Option<SeriesChoice>,
     /// Print one JSON object per volume
     #[arg(long)]
     json: bool,
@@ -92,12 +98,13 @@ pub fn print_adapters(adapters: &[AdapterDescription], used: &AdapterDescription
 }
 
 pub fn inspect(arguments: &InspectArguments) -> Result<()> {
+    let series = arguments.series.clone().unwrap_or_default();
     let mut unread = 0;
     for path in &arguments.volumes {
         if output::reader_is_gone() {
             break;
         }
-        let found = inspect_volume(path);
+        let found = inspect_series(path, &series);
         unread += usize::from(found.is_err());
         match (found, arguments.json) {
             (Ok(i), true) => outln!("{}", serde_json::to_string(&i)?),
@@ -111,6 +118,10 @@ pub fn inspect(arguments: &InspectArguments) -> Result<()> {
                 outln!("  shape {:?}, {} {}, spacing {:?} mm", i.shape, i.byte_order, i.dtype, i.spacing);
                 outln!("  orientation {}, affine {:?}", i.orientation, i.affine);
                 outln!("  min {}, max {}, mean {}", number(i.min), number(i.max), number(i.mean));
+                for (channel, c) in i.channels.iter().enumerate() {
+                    let [min, max, mean] = [c.min, c.max, c.mean].map(number);
+                    outln!("  channel {channel}: min {min}, max {max}, mean {mean}");
+                }
                 if i.nonfinite > 0 {
                     outln!("  {} voxels are NaN or infinite", i.nonfinite);
                 }
@@ -176,7 +187,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         );
         return Ok(());
     }
-    outln!("{title}: {}, {} classes, input {x} x {y} x {z}\n", network.summary(), network.classes);
+    outln!("{title}: {}, input {x} x {y} x {z}\n", network.description());
     let kernels = |layer: &Layer| forward.as_ref().ok().map(|plan| plan.kernels_of(&layer.name));
     print_layers(&inference.layers, kernels);
     print_choices(&convolutions, &target);
@@ -231,7 +242,7 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
             vnet_engine::train::config::Patch::Auto(_) => [64, 64, 24],
         };
         let title = format!("preset {preset:?}").to_lowercase();
-        return Ok(Subject { title, network: config.network(classes), config, patch, model: None });
+        return Ok(Subject { title, network: config.network(1, classes), config, patch, model: None });
     }
     let given = model.expect("there is a model or a preset");
     let (model, preprocessing) = read_model(given)?;

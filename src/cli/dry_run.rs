@@ -19,16 +19,20 @@ const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
 /// Finds everything that can be wrong before the first step, or prints what would be trained. Writes nothing.
 pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
     let mut problems = Vec::new();
-    let labels = settings.as_ref().ok().and_then(|settings| settings.config.data.labels.0.as_ref());
-    let data = check_data(&arguments.data, labels);
+    let options = settings.as_ref().map(|settings| settings.config.dataset_options()).unwrap_or_default();
+    let data = check_data(&arguments.data, options);
     tell_warnings(&data.warnings);
     let wrong_data = !data.problems.is_empty();
     problems.extend(data.problems.into_iter().map(anyhow::Error::from));
     let settings = settings.map_err(|error| problems.insert(0, error)).ok();
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
-        match preflight(settings, dataset, data.classes.count()) {
+        match preflight(settings, dataset, data.channels, data.classes.count()) {
             Ok(found) if problems.is_empty() => {
-                let heading = format!("{} cases, {} classes", dataset.cases.len(), data.classes.count());
+                let (cases, classes) = (dataset.cases.len(), data.classes.count());
+                let heading = format!(
+                    "{cases} cases, {}{classes} classes",
+                    channels_in_words(data.channels, &dataset.channel_names)
+                );
                 let heading = [heading, data.classes.describe()];
                 return print_plan(settings, &found, &heading, data.most_voxels, device);
             }
@@ -40,6 +44,15 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
         }
     }
     Err(Problems::of(problems))
+}
+
+/// The channels, where there are several.
+fn channels_in_words(channels: usize, names: &[String]) -> String {
+    match (channels, names) {
+        (1, _) => String::new(),
+        (channels, []) => format!("{channels} channels, "),
+        (channels, names) => format!("{channels} channels ({}), ", names.join(", ")),
+    }
 }
 
 /// False for problems of single volumes, which the check of the data has named.

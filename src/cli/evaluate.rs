@@ -6,6 +6,7 @@ use super::verbosity::tell;
 use super::{RARE, values};
 use anyhow::Result;
 use clap::Args;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use vnet_engine::data::Classes;
 use vnet_engine::evaluate::figures::{Folders, case_dice, choose, draw_cases};
@@ -18,20 +19,20 @@ pub struct EvaluateArguments {
     /// Folder of predicted label maps
     #[arg(long, value_name = "DIR", required_unless_present = "compare")]
     predictions: Option<PathBuf>,
-    /// Folder of reference label maps
+    /// Folder of reference label maps, or table of cases
     ///
-    /// With the names of the predictions, or these with _segmentation.
-    #[arg(long, value_name = "DIR")]
+    /// With the names of the predictions, or these with _segmentation. Of a table (.csv) the column label.
+    #[arg(long, value_name = "LABELS")]
     labels: PathBuf,
     /// Folder for tables and plots
     ///
     /// scores.csv, scores.json, dice.svg and metrics.svg; with --compare comparison.csv, .json, .md and .svg.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Folder of the images: draws best, median, worst case
+    /// Folder or table of the images: draws best, median, worst case
     ///
     /// With the names of the predictions. The pictures are in overlays/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "IMAGES")]
     images: Option<PathBuf>,
     /// Model whose classes are scored
     ///
@@ -49,7 +50,7 @@ pub struct EvaluateArguments {
     names: Option<[String; 2]>,
     /// Leave out labels without a prediction
     ///
-    /// With a note. By default a label without a prediction is an error.
+    /// With a note that says how many are scored. By default a label without a prediction is an error.
     #[arg(long, help_heading = RARE)]
     partial: bool,
     /// Also score apex and base
@@ -126,9 +127,9 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &
         let mut classes = [first.classes(), second.classes()].concat();
         classes.sort();
         classes.dedup();
-        let second = case_dice(&second);
+        let second: HashMap<String, f64> = case_dice(&second).into_iter().collect();
         let difference = |(case, dice): (String, f64)| {
-            let (_, other) = second.iter().find(|(name, _)| *name == case)?;
+            let other = second.get(&case)?;
             Some((case, dice - other))
         };
         let differences = case_dice(&first).into_iter().filter_map(difference).collect();

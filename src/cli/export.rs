@@ -12,7 +12,7 @@ use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::forward as run_forward;
 use vnet_engine::interop::{export_onnx, export_torch, import as read_foreign, weights_path};
 use vnet_engine::nn::model::{decode, read_file, write_tensors};
-use vnet_engine::nn::{Model, Network};
+use vnet_engine::nn::{Activation, Model};
 
 /// Names of the tensors of `forward`'s files.
 const IMAGE: &str = "image";
@@ -60,6 +60,11 @@ pub struct ImportArguments {
     /// A run folder or .safetensors file. Without it nothing says how volumes are prepared.
     #[arg(long, value_name = "MODEL")]
     preprocessing: Option<PathBuf>,
+    /// The outputs are regions that may overlap
+    ///
+    /// Their probabilities are sigmoids. Without it they are classes, unless there is only one.
+    #[arg(long)]
+    regions: bool,
     /// Replace an output that exists
     #[arg(long)]
     force: bool,
@@ -77,7 +82,7 @@ pub struct ForwardArguments {
     input: PathBuf,
     /// File for the tensor `logits`, .safetensors
     ///
-    /// [N, classes, D, H, W], before softmax.
+    /// [N, classes, D, H, W], before softmax or sigmoid.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Replace an output that exists
@@ -107,12 +112,13 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
     if let Some(path) = &preprocessing {
         imported.model.preprocessing = Model::read(path)?.preprocessing;
     }
-    let model = &imported.model;
+    if arguments.regions {
+        imported.model.network.activation = Activation::Sigmoid;
+    }
+    let model = imported.model.checked(&arguments.from)?;
     model.write(&arguments.out)?;
     outln!("{}", arguments.out.display());
-    let Network { in_channels, classes, .. } = model.network;
-    let (layout, network) = (imported.layout.name(), model.network.summary());
-    tell!("{layout}: {network}, {in_channels} channels, {classes} classes");
+    tell!("{}: {}", imported.layout.name(), model.network.description());
     if model.preprocessing.is_none() {
         tell!(
             "nothing says how volumes are prepared: they are taken whole, at their own spacing, and normalised to zero \

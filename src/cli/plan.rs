@@ -8,23 +8,24 @@ use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use vnet_engine::configure::{self, Plan};
-use vnet_engine::data::Dataset;
+use vnet_engine::data::{Dataset, Manifest};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::train::{Config, PLAN_FILE, Preset, Setting, TrainError};
 
 #[derive(Debug, Args)]
 pub struct PlanArguments {
-    /// Folder of volumes with labels, as for train
-    #[arg(long, value_name = "DIR")]
+    /// Folder of volumes with labels, or table of cases, as for train
+    #[arg(long, value_name = "DATA")]
     data: PathBuf,
     /// Time for the training [default: 15, on a GPU 480]
     ///
     /// Steps, validations and test together.
     #[arg(long, value_parser = values::minutes)]
     minutes: Option<f64>,
-    /// TOML file to write [default: DIR/plan.toml]
+    /// TOML file to write [default: DATA/plan.toml]
     ///
-    /// `train --data DIR` uses DIR/plan.toml. Give another file to train with --config FILE.
+    /// `train --data DATA` uses DATA/plan.toml, of a table cases.csv the file cases.plan.toml beside it. Give another file
+    /// to train with --config FILE.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace a plan that exists
@@ -38,13 +39,13 @@ pub struct PlanArguments {
 }
 
 pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
-    let out = arguments.out.clone().unwrap_or_else(|| arguments.data.join(PLAN_FILE));
+    let out = arguments.out.clone().unwrap_or_else(|| plan_file(&arguments.data));
     if out.exists() && !arguments.force {
         return Err(wrong(format!("{}: exists already; give another --out, or --force to replace it", out.display())));
     }
     let settings = Setting::parse_all(&arguments.settings);
-    if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_labels(setting)) {
-        return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE only")));
+    if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_data(setting)) {
+        return Err(wrong(format!("--set {other}: plan takes {} only", OF_DATA.join(", "))));
     }
     let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
     tell_warnings(&warnings);
@@ -54,18 +55,25 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     Ok(())
 }
 
-/// Whether a plan must know the setting: it says what the label values mean.
-fn is_of_labels(setting: &Setting) -> bool {
-    setting.key().is_some_and(|key| key.starts_with("data.labels"))
+/// Keys that a plan must know: they say where channels, series and label maps are, and what their values mean.
+const OF_DATA: [&str; 5] = ["data.labels", "data.channel_files", "data.label_file", "data.align", "data.series"];
+
+/// The plan of a data set: in its folder, of a table beside it, with the name of the table.
+fn plan_file(data: &Path) -> PathBuf {
+    if Manifest::is_named(data) { data.with_extension(PLAN_FILE) } else { data.join(PLAN_FILE) }
+}
+
+fn is_of_data(setting: &Setting) -> bool {
+    setting.key().is_some_and(|key| OF_DATA.iter().any(|of| key.starts_with(of)))
 }
 
 fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
-    let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_labels(setting)).cloned().collect();
-    let labels = Config::load(Preset::Small, None, &of_data)?.data.labels;
+    let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_data(setting)).cloned().collect();
+    let options = Config::load(Preset::Small, None, &of_data)?.dataset_options();
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open_as(data, labels.0.as_ref()).map_err(TrainError::from)?;
+    Dataset::open_as(data, options.clone()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, &labels, minutes, |text| tell!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, &options, minutes, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.
@@ -73,7 +81,7 @@ pub type Planned = (Config, Option<String>);
 
 /// The configuration of a training that names none: by the data set's `plan.toml`, else by a plan that is made now.
 pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOptions) -> Result<Planned> {
-    let stored = arguments.data.join(PLAN_FILE);
+    let stored = plan_file(&arguments.data);
     if stored.exists() {
         tell!("configuration: {}", stored.display());
         let config = Config::load(Preset::Small, Some(&stored), overrides)?;

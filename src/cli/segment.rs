@@ -1,19 +1,24 @@
-//! `segment`: everything is checked first, a broken volume does not stop the others, and `--continue` segments what is missing.
+//! `segment`: everything is checked first, a broken volume does not stop the others, `--continue` segments what is missing, and
+//! `--part` shares the volumes among several processes.
 
 use super::model::{model_path, read_model};
 use super::progress::SegmentProgress;
 use super::status::{Failures, Problems, WrongInput, is_full_disk, message, wrong};
 use super::verbosity::{tell, tell_warnings};
-use super::{RARE, open_gpu, stop};
+use super::{RARE, open_gpu, stop, values};
 use anyhow::Result;
 use clap::Args;
+use rayon::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
-use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_in};
+use vnet_engine::data::io::{SeriesChoice, check_output, files_written, is_series, output_name_of};
+use vnet_engine::data::{
+    ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
+};
+use vnet_engine::files::remove_leftovers_of;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
@@ -25,11 +30,16 @@ pub struct SegmentArguments {
     /// With several models the mean of their probabilities decides.
     #[arg(long = "model", value_name = "MODEL", required = true)]
     pub models: Vec<PathBuf>,
-    /// Volume, or folder of volumes
+    /// Volume, folder of volumes, or table of cases
     ///
-    /// NIfTI, MetaImage, or the folder of a DICOM series.
+    /// NIfTI, MetaImage, or the folder of a DICOM series. Of a table (.csv) the column image, or image_0, image_1, ….
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
+    /// Series of a DICOM folder with several
+    ///
+    /// SeriesInstanceUID, SeriesDescription or SeriesNumber, or "largest".
+    #[arg(long, value_name = "SERIES")]
+    series: Option<SeriesChoice>,
     /// Label map to write, or folder for them
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
@@ -41,6 +51,12 @@ pub struct SegmentArguments {
     /// With --probabilities an output exists when all its probabilities do.
     #[arg(long = "continue", conflicts_with = "force")]
     go_on: bool,
+    /// Segment part I of N (from 0) of the volumes
+    ///
+    /// For job arrays: of the volumes in the order of their names, every N-th. The parts may run at the same time, with
+    /// one output folder.
+    #[arg(long, value_name = "I/N", value_parser = values::part)]
+    part: Option<(usize, usize)>,
     /// Keep only the largest component of each class
     #[arg(long)]
     largest_component: bool,
@@ -62,19 +78,24 @@ pub struct SegmentArguments {
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let (models, preprocessing) = read_models(&arguments.models)?;
-    let classes = models[0].network.classes;
-    let batch = Batch::of(arguments, classes)?;
-    let mut told = Told { is_folder: batch.is_folder, warnings: batch.warnings.clone(), ..Told::default() };
+    let (channels, classes) = (models[0].network.in_channels, models[0].network.classes);
+    let batch = Batch::of(arguments, &preprocessing, channels, classes)?;
+    let mut told = Told { several: batch.several, warnings: batch.warnings.clone(), ..Told::default() };
     batch.check_outputs(arguments)?;
-    let preparation = preprocessing.preparation(classes);
+    if let Some((part, parts)) = arguments.part {
+        let (ours, all) = (batch.jobs.len(), batch.jobs.len() + batch.others.len());
+        tell!("part {part}/{parts}: {ours} of {all} volumes");
+    }
+    let preparation = preprocessing.preparation(channels, classes);
     let (waiting, done): (Vec<&Job>, Vec<&Job>) =
         batch.jobs.iter().partition(|job| !(arguments.go_on && job.written.iter().all(|file| file.exists())));
     let waiting = told.readable(waiting, &preparation);
     batch.create_folder()?;
+    batch.remove_leftovers();
     if !waiting.is_empty() {
         let gpu = open_gpu(device)?;
         let mut segmenter = Segmenter::new(&gpu, models, &preprocessing)?.with_mirroring(arguments.tta);
-        if batch.is_folder {
+        if batch.several {
             stop::hint("; segment --continue goes on with what is missing".to_owned());
         }
         told.segment(&waiting, &mut segmenter, arguments);
@@ -90,7 +111,7 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
 
 /// One volume to segment.
 struct Job {
-    input: PathBuf,
+    input: ImageFiles,
     output: PathBuf,
     probabilities: Vec<PathBuf>,
     /// All files of the output and the probabilities.
@@ -100,10 +121,12 @@ struct Job {
 /// What is to be done.
 struct Batch {
     jobs: Vec<Job>,
+    /// What is left to the other parts.
+    others: Vec<Job>,
     /// Where the outputs go.
     folder: PathBuf,
-    /// Whether the input is a folder of volumes; then one that fails does not end the others.
-    is_folder: bool,
+    /// Whether the input is a folder of volumes or a table; then one that fails does not end the others.
+    several: bool,
     /// Files of the input folder that are not read.
     warnings: Warnings,
 }
@@ -117,51 +140,63 @@ struct Told<'a> {
     /// Volumes that were not tried, because the device or the disk failed before.
     left: usize,
     /// Whether there are others when one fails.
-    is_folder: bool,
+    several: bool,
 }
 
 impl Batch {
-    /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume.
-    fn of(arguments: &SegmentArguments, classes: usize) -> Result<Self> {
+    /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume. A table gives a folder
+    /// with the names of its cases.
+    fn of(
+        arguments: &SegmentArguments,
+        preprocessing: &Preprocessing,
+        channels: usize,
+        classes: usize,
+    ) -> Result<Self> {
         let (input, output) = (&arguments.input, &arguments.output);
-        let is_folder = input.is_dir() && !is_series(input);
-        let mut warnings = Warnings::default();
-        let inputs = if is_folder {
-            let images = images_in(input)?;
-            warnings.append(images.warnings);
-            images.volumes.into_values().collect()
-        } else {
-            vec![input.clone()]
-        };
+        let Inputs { volumes, several, warnings } = Inputs::of(input, &preprocessing.channel_files, channels)?;
+        if arguments.part.is_some() && !several {
+            return Err(wrong(format!(
+                "{}: is one volume; --part takes a folder of volumes or a table",
+                input.display()
+            )));
+        }
         let folder = match output.parent() {
-            _ if is_folder || output.is_dir() => output.as_path(),
+            _ if several || output.is_dir() => output.as_path(),
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let job = |input: PathBuf| {
-            let to = if is_folder || output.is_dir() { output.join(output_name(&input)) } else { output.clone() };
+        let job = |(input, name): (ImageFiles, String)| {
+            let input = input.of_series(arguments.series.clone().unwrap_or_default());
+            let to = if several || output.is_dir() { output.join(name) } else { output.clone() };
             let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
             Job { input, output: to, probabilities, written }
         };
-        Ok(Self { jobs: inputs.into_iter().map(job).collect(), folder: folder.to_owned(), is_folder, warnings })
+        let (part, parts) = arguments.part.unwrap_or((0, 1));
+        let (mut jobs, mut others) = (Vec::new(), Vec::new());
+        for (position, volume) in volumes.into_iter().enumerate() {
+            let ours = position % parts == part;
+            if ours { &mut jobs } else { &mut others }.push(job(volume));
+        }
+        Ok(Self { jobs, others, folder: folder.to_owned(), several, warnings })
     }
 
     /// Nothing is computed that cannot be written. Nothing is overwritten without `--force`, and an input never.
     fn check_outputs(&self, arguments: &SegmentArguments) -> Result<()> {
         let mut taken: BTreeMap<&Path, &Path> = BTreeMap::new();
         // All inputs, and both files of a pair: a.mha and a.mhd differ, their voxels need not.
-        let inputs = self.jobs.iter().flat_map(|job| files_written(&job.input));
+        let all = || self.jobs.iter().chain(&self.others);
+        let inputs = all().flat_map(|job| job.input.files()).flat_map(|file| files_written(file));
         let inputs: BTreeSet<PathBuf> = inputs.filter_map(|file| file.canonicalize().ok()).collect();
         let mut problems = Vec::new();
-        for job in &self.jobs {
+        for job in all() {
             check_output(&job.output)?;
             if let Err(text) = check_job(job, &inputs, &mut taken) {
                 problems.push(wrong(text));
             }
         }
-        if !self.is_folder && !self.folder.is_dir() {
+        if !self.several && !self.folder.is_dir() {
             problems.push(wrong(format!("{}: there is no such folder to write to", self.folder.display())));
         }
         let present: Vec<&PathBuf> =
@@ -180,14 +215,48 @@ impl Batch {
         if problems.is_empty() { Ok(()) } else { Err(Problems::of(problems)) }
     }
 
+    /// Removes what an earlier process left when it was killed while it wrote one of these outputs. Another part writes others.
+    fn remove_leftovers(&self) {
+        // One that cannot be removed is hidden and counts as no result.
+        let _ = remove_leftovers_of(&self.folder, self.jobs.iter().flat_map(|job| &job.written));
+    }
+
     /// The folder of the outputs, in which a file can be made.
     fn create_folder(&self) -> Result<()> {
         let wrong = |e| WrongInput(format!("{}: cannot write to the output folder: {e}", self.folder.display()));
-        if self.is_folder {
+        if self.several {
             std::fs::create_dir_all(&self.folder).map_err(wrong)?;
         }
         tempfile::tempfile_in(&self.folder).map_err(wrong)?;
         Ok(())
+    }
+}
+
+/// The volumes of an input, in the order of their names.
+struct Inputs {
+    /// The files of each, and the file name of its output in a folder.
+    volumes: Vec<(ImageFiles, String)>,
+    /// Whether the input is a folder of volumes or a table.
+    several: bool,
+    warnings: Warnings,
+}
+
+impl Inputs {
+    fn of(input: &Path, channel_files: &[String], channels: usize) -> Result<Self> {
+        if Manifest::is_named(input) {
+            let rows = Manifest::read(input)?.rows;
+            let volumes = rows.into_iter().map(|row| {
+                let name = output_name_of(&row.name, row.image.first());
+                (row.image, name)
+            });
+            return Ok(Self { volumes: volumes.collect(), several: true, warnings: Warnings::default() });
+        }
+        let (images, warnings) = images_to_segment(input, channel_files, channels)?;
+        let volumes = images.into_iter().map(|(case, image)| {
+            let name = output_of_image(&case, &image);
+            (image, name)
+        });
+        Ok(Self { volumes: volumes.collect(), several: input.is_dir() && !is_series(input), warnings })
     }
 }
 
@@ -201,9 +270,12 @@ fn check_job<'a>(
         if file.canonicalize().is_ok_and(|file| inputs.contains(&file)) {
             return Err(format!("{}: is the input; give another --output", file.display()));
         }
-        if let Some(other) = taken.insert(file, &job.input) {
+        if let Some(other) = taken.insert(file, job.input.first()) {
             let (one, file) = (other.display(), file.display());
-            return Err(format!("{file}: would be written for {one} and for {}; rename one", job.input.display()));
+            return Err(format!(
+                "{file}: would be written for {one} and for {}; rename one",
+                job.input.first().display()
+            ));
         }
         if file.is_dir() {
             return Err(format!("{}: is a folder, and a file is to be written", file.display()));
@@ -216,10 +288,12 @@ impl<'a> Told<'a> {
     /// The jobs whose inputs can be read as far as their headers say.
     fn readable(&mut self, jobs: Vec<&'a Job>, preparation: &Preparation) -> Vec<&'a Job> {
         let mut readable = Vec::new();
-        for job in jobs {
-            match check_image(&job.input, preparation) {
-                Ok(header) => {
-                    self.warnings.extend(&job.input, header.warnings);
+        let checked = |job: &&Job| check_image(&job.input, preparation).map(|header| header.warnings);
+        let checked: Vec<_> = jobs.par_iter().map(checked).collect();
+        for (job, checked) in jobs.into_iter().zip(checked) {
+            match checked {
+                Ok(warnings) => {
+                    self.warnings.extend(job.input.first(), warnings);
                     readable.push(job);
                 }
                 Err(error) => self.fail(job, error.into(), |text| tell!("{text}")),
@@ -235,7 +309,7 @@ impl<'a> Told<'a> {
         let options = SegmentOptions { probabilities: arguments.probabilities, post_processing };
         let mut progress = SegmentProgress::new(jobs.len());
         for (at, job) in jobs.iter().enumerate() {
-            progress.volume(&job.input);
+            progress.volume(job.input.first());
             let start = Instant::now();
             let shown = |done, all| {
                 progress.window(done, all);
@@ -245,7 +319,7 @@ impl<'a> Told<'a> {
                 Ok(found) => {
                     if let Some([x, y, z]) = found.windows {
                         let detail = format!("windows of {x} x {y} x {z} voxels");
-                        self.warn(&progress, &job.input, Warning::with(IN_WINDOWS, detail));
+                        self.warn(&progress, job.input.first(), Warning::with(IN_WINDOWS, detail));
                     }
                     self.written.push((job, start.elapsed()));
                 }
@@ -274,7 +348,7 @@ impl<'a> Told<'a> {
 
     /// Tells of a failure at once, where others go on; [`Told::end`] names all of them.
     fn fail(&mut self, job: &'a Job, error: anyhow::Error, say: impl Fn(&str)) {
-        if self.is_folder {
+        if self.several {
             say(&format!("failed: {}", message(&error)));
         }
         self.failures.push((job, error));
@@ -284,12 +358,14 @@ impl<'a> Told<'a> {
         let written = self.written.iter().map(|(job, time)| {
             let probabilities: Vec<String> = job.probabilities.iter().map(|path| shown(path)).collect();
             json!({
-                "input": shown(&job.input), "output": shown(&job.output), "seconds": time.as_secs_f64(),
+                "input": shown(job.input.first()), "output": shown(&job.output), "seconds": time.as_secs_f64(),
                 "probabilities": probabilities,
             })
         });
-        let failed =
-            self.failures.iter().map(|(job, error)| json!({ "input": shown(&job.input), "error": message(error) }));
+        let failed = self
+            .failures
+            .iter()
+            .map(|(job, error)| json!({ "input": shown(job.input.first()), "error": message(error) }));
         json!({
             "volumes": written.collect::<Vec<_>>(), "present": done, "failures": failed.collect::<Vec<_>>(),
             "left": self.left, "warnings": self.warnings.notices(),
@@ -300,7 +376,7 @@ impl<'a> Told<'a> {
     fn end(mut self, batch: &Batch) -> Result<()> {
         match self.failures.len() {
             0 => Ok(()),
-            1 if !batch.is_folder => Err(self.failures.remove(0).1),
+            1 if !batch.several => Err(self.failures.remove(0).1),
             _ => {
                 let failures = self.failures.into_iter().map(|(_, error)| error).collect();
                 Err(Failures { failures, all: batch.jobs.len(), left: self.left }.into())
@@ -329,10 +405,7 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
     for path in paths {
         let refused = |text: String| Err(wrong(format!("{}: {text}", model_path(path).display())));
         let (model, found) = read_model(path)?;
-        let (channels, classes) = (model.network.in_channels, model.network.classes);
-        if channels != 1 {
-            return refused(format!("{channels} input channels, but a volume has one; see forward"));
-        }
+        let classes = model.network.classes;
         let with = model_path(&paths[0]).display().to_string();
         if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
             return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));

@@ -15,11 +15,11 @@ use vnet_engine::train::{Config, MemoryMode, Preset, RunSettings, Setting, Summa
 
 #[derive(Debug, Args)]
 pub struct TrainArguments {
-    /// Folder of volumes with labels
+    /// Folder of volumes with labels, or table of cases
     ///
     /// images/ and labels/ with equal file names, imagesTr/ and labelsTr/ (Decathlon), or NAME with NAME_segmentation
-    /// (PROMISE12).
-    #[arg(long, value_name = "DIR")]
+    /// (PROMISE12). A table (.csv) has columns image, label and, if you like, split and name.
+    #[arg(long, value_name = "DATA")]
     pub data: PathBuf,
     /// Run folder to create: model, curves, scores, report
     #[arg(long, value_name = "RUN")]
@@ -36,7 +36,7 @@ pub struct TrainArguments {
     pub dry_run: bool,
     /// Start from a preset
     ///
-    /// By default DIR/plan.toml, or a plan that is made first; with --config, small.
+    /// By default DATA/plan.toml, or a plan that is made first; with --config, small.
     #[arg(long, value_parser = values::presets())]
     pub preset: Option<Preset>,
     /// TOML file whose keys replace those of the preset
@@ -51,6 +51,8 @@ pub struct TrainArguments {
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Validate on part I of K (from 0), train on the rest
+    ///
+    /// Of a table, cases whose split is test stay so, and the others are divided.
     #[arg(long, value_name = "I/K", value_parser = values::fold, help_heading = RARE)]
     pub fold: Option<(usize, usize)>,
     /// Start from the parameters of this model
@@ -83,7 +85,7 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
     }
     let settings = settings?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
-    Dataset::open_as(&settings.data, settings.config.data.labels.0.as_ref())?;
+    Dataset::open_as(&settings.data, settings.config.dataset_options())?;
     let mut progress = TrainProgress::new(&settings.out);
     let summary = train_on(|| open_named_gpu(&device), &settings, &mut progress);
     progress.finish();

@@ -7,6 +7,9 @@ use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::train::config::ByteSize;
 use vnet_engine::train::{MemoryMode, Preset};
 
+/// Parts of `--part`, at most: more than any scheduler lets a job array have.
+const MOST_PARTS: usize = 100_000;
+
 /// `--preset`.
 pub fn presets() -> impl TypedValueParser<Value = Preset> {
     words(Preset::ALL.map(|preset| (preset.name(), preset.summary(), preset)))
@@ -89,6 +92,12 @@ pub fn convolution(text: &str) -> Result<ConvolutionLayer, String> {
 pub fn names(text: &str) -> Result<[String; 2], String> {
     let names = text.split_once(',').map(|(a, b)| [a.trim().to_owned(), b.trim().to_owned()]);
     expect(names.filter(|[a, b]| !a.is_empty() && !b.is_empty() && a != b), "two names, e.g. Dice,logistic")
+}
+
+/// `--part`.
+pub fn part(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, in_range(n, &(1..=MOST_PARTS))?)));
+    expect(parsed.filter(|(i, n)| i < n), "i/n with i from 0 to n-1 and n at most 100000, e.g. 0/8")
 }
 
 /// `--fold`.

@@ -1,7 +1,8 @@
 //! The TOML file of a plan: each key with the reason for its value.
 
 use super::{Design, Fingerprint, Measured, Reason};
-use crate::data::Warnings;
+use crate::data::io::SeriesChoice;
+use crate::data::{DatasetOptions, Warnings};
 use crate::files::replace_file;
 use crate::gpu::AdapterDescription;
 use crate::plan::human_bytes;
@@ -21,8 +22,8 @@ const TABLES: [&str; 6] = ["network", "data", "augmentation", "training", "optim
 pub struct Heading<'a> {
     /// The data set.
     pub data: &'a Path,
-    /// The classes, if the user named them.
-    pub labels: &'a Labels,
+    /// What the user says of the data set.
+    pub options: &'a DatasetOptions,
     /// The device.
     pub device: &'a AdapterDescription,
     /// What the volumes are like.
@@ -50,7 +51,10 @@ impl Heading<'_> {
                 let value: &Value = &table[name][*key];
                 let _ = writeln!(text, "{key} = {value}");
             }
-            let classes = Table::from(self.labels.clone());
+            if name == "data" {
+                self.channels(&mut text);
+            }
+            let classes = Table::from(Labels(self.options.classes.clone()));
             if name == "data" && !classes.is_empty() {
                 let _ = writeln!(text, "\n[data.labels]");
                 comment(&mut text, "as given: the value of each class in label maps, the written one first");
@@ -58,6 +62,25 @@ impl Heading<'_> {
             }
         }
         text
+    }
+
+    /// Repeats what the user says of the channels.
+    fn channels(&self, text: &mut String) {
+        let DatasetOptions { channel_files, label_file, align, series, .. } = self.options;
+        if !channel_files.is_empty() {
+            comment(text, "as given: the files of the channels and of the label map");
+            let files: Vec<Value> = channel_files.iter().cloned().map(Value::String).collect();
+            let _ = writeln!(text, "channel_files = {}", Value::Array(files));
+            let _ = writeln!(text, "label_file = {}", Value::String(label_file.clone()));
+        }
+        if *align {
+            comment(text, "as given: channels on another grid are resampled onto that of the first");
+            let _ = writeln!(text, "align = true");
+        }
+        if *series != SeriesChoice::Only {
+            comment(text, "as given: the series of folders with several");
+            let _ = writeln!(text, "series = {}", Value::String(series.clone().into()));
+        }
     }
 
     fn introduce(&self, text: &mut String) {
@@ -75,7 +98,7 @@ impl Heading<'_> {
             ),
         );
         comment(text, &format!("device: {}, {}", self.device.name, self.device.driver));
-        let network = design.config.network(self.fingerprint.classes);
+        let network = design.config.network(self.fingerprint.channels, self.fingerprint.classes);
         comment(text, &format!("network: {} ({})", network.kind(), network.summary()));
         self.warnings.notices().iter().for_each(|notice| comment(text, &format!("warning: {notice}")));
         let seconds = 1000.0 * measured.step_seconds;

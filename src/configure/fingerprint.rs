@@ -1,12 +1,10 @@
 //! The fingerprint of a data set: sizes, spacings, intensities and classes of its volumes.
 
-use crate::data::description::description;
 use crate::data::volume::position_of;
 use crate::data::{
-    Case, DataError, Dataset, Intensities, Normalisation, Preparation, Reorientation, io, read_case_label,
+    Case, DataError, Dataset, Fit, Intensities, Normalisation, Preparation, Prepared, prepare_image, read_case_label,
 };
 use crate::metrics::percentile;
-use std::path::Path;
 
 /// What a case is like, in the orientation nearest to RAS.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,18 +15,25 @@ pub struct CaseFacts {
     pub extents: [usize; 3],
     /// Spacing x, y, z in mm.
     pub spacing: [f64; 3],
-    /// Part of the volume within the box around the voxels that are not exactly 0.
-    pub nonzero_box: f64,
-    /// Intensity below which 0.4 % of the voxels lie (quantile 1/255).
-    pub low: f64,
-    /// Mean intensity.
-    pub mean: f64,
+    /// Intensities of each channel.
+    pub channels: Vec<ChannelFacts>,
     /// Volume of each class in mm³, background first.
     pub class_mm3: Vec<f64>,
     /// Part of the voxels that are labelled.
     pub foreground: f64,
     /// First and last labelled voxel along x, y, z; `None` where nothing is labelled.
     pub labelled: Option<[[usize; 2]; 3]>,
+}
+
+/// What the intensities of a channel of a case are like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChannelFacts {
+    /// Part of the volume within the box around the voxels that are not exactly 0.
+    pub nonzero_box: f64,
+    /// Intensity below which 0.4 % of the voxels lie (quantile 1/255).
+    pub low: f64,
+    /// Mean intensity.
+    pub mean: f64,
 }
 
 /// What a data set is like.
@@ -38,8 +43,10 @@ pub struct Fingerprint {
     pub cases: Vec<CaseFacts>,
     /// Number of classes, background included.
     pub classes: usize,
-    /// What `dataset.json` says the images are, e.g. `CT`.
-    pub modality: Option<String>,
+    /// Channels of each image.
+    pub channels: usize,
+    /// What `dataset.json` says the channels are, e.g. `CT`; may be empty.
+    pub channel_names: Vec<String>,
 }
 
 impl Fingerprint {
@@ -47,11 +54,12 @@ impl Fingerprint {
     ///
     /// # Errors
     /// [`DataError`] that names the file.
-    pub fn of(dataset: &Dataset, classes: usize) -> Result<Self, DataError> {
-        let preparation =
-            Preparation { classes, labels: dataset.classes.clone(), ..Preparation::native(Normalisation::None) };
+    pub fn of(dataset: &Dataset, channels: usize, classes: usize) -> Result<Self, DataError> {
+        let (labels, align) = (dataset.classes.clone(), dataset.align);
+        let native = Preparation::native(Normalisation::None);
+        let preparation = Preparation { channels, classes, labels, align, ..native };
         let cases = dataset.cases.iter().map(|case| CaseFacts::of(case, &preparation)).collect::<Result<_, _>>()?;
-        Ok(Self { cases, classes, modality: modality(&dataset.dir)? })
+        Ok(Self { cases, classes, channels, channel_names: dataset.channel_names.clone() })
     }
 
     /// Percentile (0 to 100) over the cases, by linear interpolation; 0 without cases.
@@ -77,27 +85,29 @@ impl Fingerprint {
 
 impl CaseFacts {
     fn of(case: &Case, preparation: &Preparation) -> Result<Self, DataError> {
-        let header = io::read_header(&case.image)?;
-        let image = io::read_voxels(io::input::Input::file(&case.image), &header)?;
-        let label = read_case_label(case, &header, preparation)?;
-        let reorientation = Reorientation::to_ras(&image.grid);
-        let grid = reorientation.apply_to_grid(&image.grid);
-        let voxels = reorientation.apply(&image.voxels);
-        let labels = reorientation.apply(&label.voxels);
-        let intensities = Intensities::of(&voxels);
+        let whole = Preparation { canonical: true, ..preparation.clone() };
+        let (Prepared { image, channels, geometry, .. }, header) = prepare_image(&case.image, &whole, Fit::Whole)?;
+        let labels = geometry.reorientation.apply(&read_case_label(case, &header, preparation)?.voxels);
+        let grid = geometry.grid;
         let mut counts = vec![0usize; preparation.classes];
         labels.iter().for_each(|&class| counts[usize::from(class)] += 1);
         let voxel: f64 = grid.spacing.iter().product();
-        let nonzero = bounding_box(grid.extents, |at| voxels[at] != 0.0);
-        let inside = |[first, last]: [usize; 2]| last - first + 1;
         let of_all = |count: usize| count as f64 / labels.len() as f64;
+        let intensities = Intensities::of_channels(&image, channels);
+        let of_channel = |(channel, intensities): (usize, &Intensities)| {
+            let nonzero = bounding_box(grid.extents, |at| image[at * channels + channel] != 0.0);
+            let inside = |[first, last]: [usize; 2]| last - first + 1;
+            ChannelFacts {
+                nonzero_box: nonzero.map_or(0.0, |b| of_all(b.map(inside).iter().product())),
+                low: f64::from(intensities.quantiles[1]),
+                mean: f64::from(intensities.mean),
+            }
+        };
         Ok(Self {
             name: case.name.clone(),
             extents: grid.extents,
             spacing: grid.spacing,
-            nonzero_box: nonzero.map_or(0.0, |b| of_all(b.map(inside).iter().product())),
-            low: f64::from(intensities.quantiles[1]),
-            mean: f64::from(intensities.mean),
+            channels: intensities.iter().enumerate().map(of_channel).collect(),
             class_mm3: counts.iter().map(|&count| count as f64 * voxel).collect(),
             foreground: of_all(labels.len() - counts[0]),
             labelled: bounding_box(grid.extents, |at| labels[at] != 0),
@@ -116,13 +126,6 @@ fn bounding_box(extents: [usize; 3], wanted: impl Fn(usize) -> bool) -> Option<[
         }
     }
     found
-}
-
-/// The first entry of `modality` (Decathlon) or `channel_names` (nnU-Net) of `dataset.json`.
-fn modality(dir: &Path) -> Result<Option<String>, DataError> {
-    let description = description(dir)?.unwrap_or_default();
-    let first = |key: &str| description.get(key)?.get("0")?.as_str().map(str::to_owned);
-    Ok(first("modality").or_else(|| first("channel_names")))
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ pub mod fingerprint;
 pub mod probe;
 pub mod rules;
 
-pub use fingerprint::{CaseFacts, Fingerprint};
+pub use fingerprint::{CaseFacts, ChannelFacts, Fingerprint};
 pub use probe::{Measured, Nominal};
 pub use rules::{Budget, Design, Reason, design};
 
-use crate::data::{Dataset, Examined, Warnings};
+use crate::data::{Dataset, DatasetOptions, Examined, Warnings};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
 use crate::train::config::Labels;
@@ -37,7 +37,7 @@ pub struct Plan {
 /// Measures a data set and a device, and chooses a configuration that trains in about `minutes` minutes, by default
 /// [`Nominal::minutes`] of the device.
 ///
-/// `labels` are the classes, if the data set does not declare them; the plan repeats them. `noted` is called with what is
+/// `options` are what the user says of the data set; the plan repeats them. `noted` is called with what is
 /// being done.
 ///
 /// # Errors
@@ -45,14 +45,14 @@ pub struct Plan {
 pub fn plan(
     gpu: &Arc<Gpu>,
     data: &Path,
-    labels: &Labels,
+    options: &DatasetOptions,
     minutes: Option<f64>,
     mut noted: impl FnMut(&str),
 ) -> Result<Plan, TrainError> {
-    let (dataset, Examined { classes, warnings, .. }) = Dataset::open_checked(data, labels.0.as_ref())?;
+    let (dataset, Examined { classes, channels, warnings, .. }) = Dataset::open_checked(data, options.clone())?;
     let classes = classes.count();
     noted(&format!("measuring {} cases", dataset.cases.len()));
-    let fingerprint = Fingerprint::of(&dataset, classes)?;
+    let fingerprint = Fingerprint::of(&dataset, channels, classes)?;
     let nominal = Nominal::of(gpu.description());
     let budget = Budget { minutes: minutes.unwrap_or(nominal.minutes), memory: gpu.memory_budget(), nominal };
     let mut design = design(&fingerprint, &budget, gpu.target())?;
@@ -62,7 +62,7 @@ pub fn plan(
     design.set_length(&measured, &budget);
     let heading = document::Heading {
         data,
-        labels,
+        options,
         device: gpu.description(),
         fingerprint: &fingerprint,
         design: &design,

@@ -70,13 +70,14 @@ impl Measured {
     pub fn of(gpu: &Arc<Gpu>, design: &Design, dataset: &Dataset, facts: &Fingerprint) -> Result<Self, TrainError> {
         let mut config: Config = design.config.clone();
         // A CT window would need all volumes first, and takes no time in a step.
-        config.data.normalisation = Normalisation::ZScoreAll;
+        config.data.normalisation = Normalisation::ZScoreAll.into();
+        config.data.align = dataset.align;
         let [x, y, z] = design.patch;
-        let (network, trainer_settings) = (config.network(facts.classes), config.trainer_settings());
+        let (network, trainer_settings) = (config.network(facts.channels, facts.classes), config.trainer_settings());
         let forecast = Forecast::new(&network, &trainer_settings, [z, y, x], gpu.target())?;
         let mut trainer = Trainer::new(gpu, &network, &trainer_settings, [z, y, x])?;
         trainer.initialise(config.seed, config.network.head_gain);
-        let preparation = config.preparation(design.patch, facts.classes);
+        let preparation = config.preparation(design.patch, facts.channels, facts.classes);
         let settings = config.loader_settings(design.patch, trainer.pass_batch(), 0);
         let loader = Loader::start(dataset.cases.clone(), preparation.clone(), settings)?;
         let step_seconds = steady_step(&mut trainer, loader, config.learning_rate(0))?;
@@ -142,10 +143,10 @@ fn window(predictor: &Predictor, prepared: &Prepared) -> Result<f64, TrainError>
 
 /// The split of the data set, or its first fold, else the split of the configuration.
 fn split_of(dataset: &Dataset, config: &Config) -> Result<Split, TrainError> {
-    let (names, given) = (dataset.names(), dataset.dir.join("split.json"));
-    Ok(match given.exists() {
-        true => Split::load(&given, &names, None).or_else(|_| Split::load(&given, &names, Some(0)))?,
-        false => Split::from_seed(&names, config.seed, config.data.split)?,
+    let names = dataset.names();
+    Ok(match &dataset.split_file {
+        Some(given) => Split::load(given, &names, None).or_else(|_| Split::load(given, &names, Some(0)))?,
+        None => Split::from_seed(&names, config.seed, config.data.split)?,
     })
 }
 

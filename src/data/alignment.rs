@@ -24,7 +24,7 @@ pub struct Placed<'a> {
 impl Placed<'_> {
     /// All grids that the file may be meant to lie on, the one that is used first.
     fn grids(&self) -> Result<Vec<(Statement, Grid)>, DataError> {
-        let used = self.header.grid(self.path)?;
+        let used = self.header.grid_of_channels(self.path)?;
         let others = self.header.other_affines().into_iter();
         let others: Vec<_> =
             others.map(|other| (other.statement, Grid { affine: other.affine, ..used.clone() })).collect();
@@ -81,7 +81,7 @@ pub fn read_label_map_on(path: &Path, on: Placed<'_>) -> Result<LabelMap, DataEr
 
 /// [`read_label_map_on`] of a file whose header was read before.
 pub(crate) fn labels_on(labels: Placed<'_>, on: Placed<'_>) -> Result<LabelMap, DataError> {
-    let (reordering, grid) = (reordering(labels, on)?, on.header.grid(on.path)?);
+    let (reordering, grid) = (reordering(labels, on)?, on.header.grid_of_channels(on.path)?);
     Ok(LabelMap { voxels: reordering.applied(io::read_labels(Input::file(labels.path), labels.header)?.voxels), grid })
 }
 
@@ -91,6 +91,6 @@ pub(crate) fn labels_on(labels: Placed<'_>, on: Placed<'_>) -> Result<LabelMap, 
 /// [`DataError`] that names the file; that of [`reordering`].
 pub fn read_volume_on(path: &Path, on: Placed<'_>) -> Result<Volume, DataError> {
     let header = io::read_header(path)?;
-    let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid(on.path)?);
+    let (reordering, grid) = (reordering(Placed { path, header: &header }, on)?, on.header.grid_of_channels(on.path)?);
     Ok(Volume { voxels: reordering.applied(io::read_voxels(Input::file(path), &header)?.voxels), grid })
 }

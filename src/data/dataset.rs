@@ -4,40 +4,82 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 use super::alignment::{Placed, reordering};
+use super::description::{DESCRIPTION, channel_names, classes_of, description, unheeded};
 use super::error::{also, some_of};
 use super::folder::Folder;
-use super::io::{Header, check_volume, label_values, read_header};
+use super::image::{Image, counted};
+use super::io::{
+    Header, MOST_CHANNELS, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
+    output_name_of, read_header,
+};
+use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
+use super::manifest::Manifest;
+use super::parts::Parts;
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, prove};
 use super::volume::position_of;
-use super::{Classes, DataError, Grid, Warning, Warnings, declared_classes};
+use super::{Classes, DataError, Grid, ImageFiles, Split, Warning, Warnings};
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// File name without the ending, as [`case_name`].
     pub name: String,
-    /// The image.
-    pub image: PathBuf,
+    /// The files of the image.
+    pub image: ImageFiles,
     /// Its label map.
     pub label: PathBuf,
 }
 
-/// Cases of one folder.
+/// Cases of one folder or of a [`Manifest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// The folder.
+    /// The folder; of a table the one in which it lies.
     pub dir: PathBuf,
     /// Cases, by name.
     pub cases: Vec<Case>,
     /// The classes that are declared, by the configuration or by `dataset.json`; none where the labels prove them
     /// ([`Dataset::examine`]).
     pub classes: Option<Classes>,
+    /// Names of the channels that `dataset.json` declares (`channel_names`, `modality`), in their order; may be empty.
+    pub channel_names: Vec<String>,
+    /// Patterns of the files of the channels, where they are files of their own: those of the configuration, or nnU-Net's
+    /// `{case}_0000`.
+    pub channel_files: Vec<String>,
+    /// Whether channels on another grid are resampled onto the first one's.
+    pub align: bool,
+    /// The file that says which cases train, where there is one.
+    pub split_file: Option<PathBuf>,
+    /// What the cases are for, where a table says so.
+    pub parts: Option<Parts>,
     /// What else the folders hold, which is not read.
     pub warnings: Warnings,
+}
+
+/// What a user says of a data set besides its folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetOptions {
+    /// Classes that replace those of `dataset.json`.
+    pub classes: Option<Classes>,
+    /// Patterns of the files of the channels in the folder, such as `{case}/{case}_t1.nii.gz`; empty for a layout that is
+    /// recognised.
+    pub channel_files: Vec<String>,
+    /// The pattern of the label map of a case, with `channel_files`.
+    pub label_file: String,
+    /// Whether channels on another grid are resampled onto the first one's.
+    pub align: bool,
+    /// Which series is meant, where images are folders with DICOM files of several.
+    pub series: SeriesChoice,
+}
+
+impl From<Option<&Classes>> for DatasetOptions {
+    fn from(classes: Option<&Classes>) -> DatasetOptions {
+        DatasetOptions { classes: classes.cloned(), ..DatasetOptions::default() }
+    }
 }
 
 /// What the label `NAME_segmentation` of an image `NAME` in the same folder is called, as in PROMISE12.
@@ -51,20 +93,21 @@ impl Dataset {
     /// Finds the cases of a data set: `images/` and `labels/` with equal file names (the endings may differ), or the Medical
     /// Segmentation Decathlon's `imagesTr/` and `labelsTr/`, with the classes of `dataset.json` where there is one, or, as
     /// PROMISE12 comes, volumes `NAME` and labels `NAME_segmentation` in one folder. Every image needs a label and the other
-    /// way round. An image may be a folder with a DICOM series. Files are listed, not read: see [`Dataset::check`].
+    /// way round. An image may be a folder with a DICOM series. In place of a folder there may be a table of cases
+    /// ([`Manifest`]). Files are listed, not read: see [`Dataset::check`].
     ///
     /// # Errors
     /// The problem, or [`DataError::Many`].
     pub fn open(dir: &Path) -> Result<Dataset, DataError> {
-        Dataset::open_as(dir, None)
+        Dataset::open_as(dir, DatasetOptions::default())
     }
 
-    /// As [`Dataset::open`], with classes that replace those of `dataset.json`.
+    /// As [`Dataset::open`], with what the user says of the data set.
     ///
     /// # Errors
     /// The problem, or [`DataError::Many`].
-    pub fn open_as(dir: &Path, classes: Option<&Classes>) -> Result<Dataset, DataError> {
-        let (dataset, problems) = Dataset::survey(dir, classes)?;
+    pub fn open_as(dir: &Path, options: impl Into<DatasetOptions>) -> Result<Dataset, DataError> {
+        let (dataset, problems) = Dataset::survey(dir, options)?;
         DataError::one_or_many(dir, problems)?;
         Ok(dataset)
     }
@@ -73,53 +116,63 @@ impl Dataset {
     ///
     /// # Errors
     /// The problem, or all of both as [`DataError::Many`].
-    pub fn open_checked(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Examined), DataError> {
-        let (dataset, mut problems) = Dataset::survey(dir, classes)?;
+    pub fn open_checked(dir: &Path, options: impl Into<DatasetOptions>) -> Result<(Dataset, Examined), DataError> {
+        let (dataset, mut problems) = Dataset::survey(dir, options)?;
         let mut examined = dataset.examine();
         problems.append(&mut examined.problems);
         DataError::one_or_many(dir, problems)?;
         Ok((dataset, examined))
     }
 
-    /// The cases that have image and label, and what is wrong with the other files. `classes`, if there are any, replace those
-    /// of `dataset.json`.
+    /// The cases that have image and label, and what is wrong with the other files.
     ///
     /// # Errors
     /// [`DataError`] where there is no data set at all.
-    pub fn survey(dir: &Path, classes: Option<&Classes>) -> Result<(Dataset, Vec<DataError>), DataError> {
-        let layouts = LAYOUTS.map(|names| names.map(|name| dir.join(name)));
-        let mut layouts = layouts.iter().filter(|folders| folders.iter().all(|folder| folder.is_dir()));
+    pub fn survey(dir: &Path, options: impl Into<DatasetOptions>) -> Result<(Dataset, Vec<DataError>), DataError> {
+        let options = options.into();
         let mut problems = Vec::new();
-        let (mut images, mut labels) = match layouts.next() {
-            Some([images, labels]) => {
-                let (mut images, labels) = (Folder::list(images)?, Folder::list(labels)?);
-                if images.volumes.is_empty() {
-                    return Err(images.without_volumes());
-                }
-                (images, labels)
+        let (folder, mut found) = match Manifest::is_named(dir) {
+            true => by_manifest(dir, &mut problems)?,
+            false if dir.is_file() => {
+                let problem = "is a file, expected a folder, or a table of cases whose name ends in .csv";
+                return Err(DataError::unusable(dir, problem));
             }
-            None => {
-                let mut images = Folder::list(dir)?;
-                let mut labels = take_labels(&mut images);
-                if labels.volumes.is_empty() {
-                    let passed_over = labels.take_passed_over();
-                    return Err(DataError::NoDataset { dir: dir.to_path_buf(), passed_over });
-                }
-                (images, labels)
-            }
+            false => (dir.to_path_buf(), Found::default()),
         };
-        let cases = pair(&mut images, &mut labels, &mut problems);
-        let mut warnings = images.warnings;
-        warnings.append(labels.warnings);
-        for [second, _] in layouts {
-            warnings.add(second, Warning::with(SECOND, images.dir.display().to_string()));
+        let described = description(&folder).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
+        if !Manifest::is_named(dir) {
+            found = match options.channel_files.is_empty() {
+                true => by_layout(dir, described.as_ref(), &mut problems)?,
+                false => by_patterns(dir, &options)?,
+            };
         }
-        let declared = classes.map_or_else(|| declared_classes(dir), |classes| Ok(Some(classes.clone())));
+        let declared = match (options.classes, &described) {
+            (Some(classes), _) => Ok(Some(classes)),
+            (None, Some(described)) => classes_of(&folder, described),
+            (None, None) => Ok(None),
+        };
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
         });
-        Ok((Dataset { dir: dir.to_path_buf(), cases, classes, warnings }, problems))
+        let channel_names = described.as_ref().map(channel_names).unwrap_or_default();
+        if let Some(described) = &described {
+            found.warnings.extend(&folder.join(DESCRIPTION), unheeded(described));
+        }
+        let Found { mut cases, channel_files, parts, mut warnings } = found;
+        for case in &mut cases {
+            case.image = case.image.clone().of_series(options.series.clone());
+        }
+        let (dir, align) = (folder, options.align);
+        let split_file = if parts.is_none() { Split::file_of(&dir) } else { None };
+        if let Some(outside) = split_file.as_ref().filter(|file| !is_inside(file, &dir)) {
+            warnings.add(outside, Warning::new(OUTSIDE));
+        }
+        let dataset = Dataset { dir, cases, classes, channel_names, channel_files, align, split_file, parts, warnings };
+        Ok((dataset, problems))
     }
 
     /// Names of the cases, in order.
@@ -158,12 +211,13 @@ impl Dataset {
     /// As [`Dataset::check`], but problems are part of the result.
     pub fn examine(&self) -> Examined {
         let declared = self.classes.as_ref();
-        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared)).collect();
+        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared, self.align)).collect();
         let mut warnings = self.warnings.clone();
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         let mut whole = !self.cases.is_empty();
         let mut most_voxels = 0;
+        let mut channels = self.declared_channels();
         for (case, found) in self.cases.iter().zip(cases) {
             most_voxels = found.voxels.max(most_voxels);
             warnings.append(found.warnings);
@@ -171,6 +225,10 @@ impl Dataset {
             whole &= found.values.is_some();
             for value in found.values.unwrap_or_default() {
                 values.entry(value).or_insert(case.label.as_path());
+            }
+            if let Some(found) = found.channels {
+                let (expected, by) = channels.get_or_insert_with(|| (found, case.image.first().display().to_string()));
+                problems.extend((found != *expected).then(|| other_channels(case, found, *expected, by)));
             }
         }
         let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
@@ -181,8 +239,27 @@ impl Dataset {
         if let Some(warning) = declared.filter(|_| whole).and_then(|declared| absent(declared, &values)) {
             warnings.add(&self.dir, warning);
         }
-        Examined { classes: proven, most_voxels, problems, warnings }
+        let channels = channels.map_or(1, |(channels, _)| channels);
+        Examined { classes: proven, channels, most_voxels, problems, warnings }
     }
+
+    /// The number of channels that is declared, and by what.
+    fn declared_channels(&self) -> Option<(usize, String)> {
+        let by = || self.dir.join(DESCRIPTION).display().to_string();
+        (!self.channel_names.is_empty()).then(|| (self.channel_names.len(), by()))
+    }
+}
+
+const OUTSIDE: &str = "the split is that of nnU-Net's preprocessed data";
+
+fn is_inside(file: &Path, dir: &Path) -> bool {
+    dir.canonicalize().is_ok_and(|dir| file.starts_with(dir))
+}
+
+/// The problem of a case whose image has another number of channels than the others.
+fn other_channels(case: &Case, found: usize, expected: usize, by: &str) -> DataError {
+    let problem = format!("{}, expected {} as {by} says", counted(found), counted(expected));
+    DataError::unusable(case.image.first(), problem)
 }
 
 /// What [`Dataset::examine`] finds.
@@ -190,6 +267,8 @@ impl Dataset {
 pub struct Examined {
     /// The classes; two where a problem leaves them open.
     pub classes: Classes,
+    /// Channels of each image; 1 where a problem leaves them open.
+    pub channels: usize,
     /// Voxels of the largest image.
     pub most_voxels: usize,
     /// In the order of the cases.
@@ -198,40 +277,126 @@ pub struct Examined {
     pub warnings: Warnings,
 }
 
+/// Cases of a folder.
+#[derive(Default)]
+struct Found {
+    cases: Vec<Case>,
+    channel_files: Vec<String>,
+    parts: Option<Parts>,
+    warnings: Warnings,
+}
+
+/// The cases of a folder in one of the layouts that are recognised.
+fn by_layout(dir: &Path, described: Option<&Value>, problems: &mut Vec<DataError>) -> Result<Found, DataError> {
+    let layouts = LAYOUTS.map(|names| names.map(|name| dir.join(name)));
+    let mut layouts = layouts.iter().filter(|folders| folders.iter().all(|folder| folder.is_dir()));
+    let (mut images, mut labels) = match layouts.next() {
+        Some([images, labels]) => {
+            let (mut images, labels) = (Folder::list(images)?, Folder::list(labels)?);
+            if images.volumes.is_empty() {
+                return Err(images.without_volumes());
+            }
+            (images, labels)
+        }
+        None => {
+            let mut images = Folder::list(dir)?;
+            let mut labels = take_labels(&mut images);
+            if labels.volumes.is_empty() {
+                let passed_over = labels.take_passed_over();
+                return Err(nnunet_parent(dir).unwrap_or(DataError::NoDataset { dir: dir.to_path_buf(), passed_over }));
+            }
+            (images, labels)
+        }
+    };
+    let declared = described.map_or(0, |described| channel_names(described).len());
+    let mut found = pair(&mut images, &mut labels, declared, problems);
+    found.warnings.append(images.warnings);
+    found.warnings.append(labels.warnings);
+    for [second, _] in layouts {
+        found.warnings.add(second, Warning::with(SECOND, images.dir.display().to_string()));
+    }
+    Ok(found)
+}
+
+/// The cases of a table, and its folder.
+fn by_manifest(path: &Path, problems: &mut Vec<DataError>) -> Result<(PathBuf, Found), DataError> {
+    let manifest = Manifest::read(path)?;
+    let (folder, parts) = (manifest.folder().to_path_buf(), manifest.parts());
+    let (cases, problem) = manifest.cases();
+    problems.extend(problem);
+    Ok((folder, Found { cases, parts, ..Found::default() }))
+}
+
+/// The error of a folder that holds data sets of nnU-Net (`nnUNet_raw`).
+fn nnunet_parent(dir: &Path) -> Option<DataError> {
+    let names = entries(dir).ok()?.into_iter().filter(|path| path.join("imagesTr").is_dir());
+    let names: Vec<String> = names.map(|path| name_of(&path)).collect();
+    let (first, some) = (names.first()?, some_of(&names));
+    let problem =
+        format!("holds several data sets ({some}), expected one of them, such as {}", dir.join(first).display());
+    Some(DataError::unusable(dir, problem))
+}
+
+/// The cases of a folder whose files the user's patterns name.
+fn by_patterns(dir: &Path, options: &DatasetOptions) -> Result<Found, DataError> {
+    let texts = [&options.channel_files[..], std::slice::from_ref(&options.label_file)].concat();
+    let Some(patterns) = patterns(&texts) else {
+        let found = format!("{:?} with data.label_file {:?}", options.channel_files, options.label_file);
+        let expected = "patterns of file names with {case}, and one for the label map";
+        return Err(DataError::Setting { key: "data.channel_files", found, expected });
+    };
+    let (grouped, warnings) = images_by(dir, &patterns)?;
+    let cases = grouped.into_iter().map(|(name, files)| {
+        let (label, channels) = files.files().split_last().expect("a pattern for the label");
+        Case { name, image: ImageFiles::of_channels(channels.to_vec()), label: label.clone() }
+    });
+    Ok(Found { cases: cases.collect(), channel_files: options.channel_files.clone(), parts: None, warnings })
+}
+
 /// Cases of images and labels of equal names; the others are problems, with what is passed over where they are missing.
-fn pair(images: &mut Folder, labels: &mut Folder, problems: &mut Vec<DataError>) -> Vec<Case> {
+///
+/// An image `NAME_0000` without a label of this name, but with a label `NAME`, is a channel, as nnU-Net names them. All such images
+/// are grouped then, `declared` channels to a case, where `dataset.json` says how many.
+fn pair(images: &mut Folder, labels: &mut Folder, declared: usize, problems: &mut Vec<DataError>) -> Found {
     problems.append(&mut images.problems);
     problems.append(&mut labels.problems);
-    let mut cases = Vec::new();
+    let mut found = Found::default();
     let mut without_label = Vec::new();
     let mut left = std::mem::take(&mut labels.volumes);
+    let mut volumes = BTreeMap::new();
     for (name, image) in std::mem::take(&mut images.volumes) {
         match left.remove(&name) {
-            Some(label) => cases.push(Case { name, image, label }),
-            None => without_label.push(name),
+            Some(label) => found.cases.push(Case { name, image: image.into(), label }),
+            None => {
+                volumes.insert(name, image);
+            }
         }
     }
-    let suffix = channel_suffix(&without_label, &left);
-    let mut unpaired = |folder: &mut Folder, missing: &str, names: Vec<String>, hint: &str| {
+    if volumes.keys().any(|name| channel_suffix(name).is_some_and(|(case, _)| left.contains_key(case))) {
+        let channels = suffixed_channels(volumes.keys()).max(declared).min(MOST_CHANNELS + 1);
+        let patterns: Vec<Pattern> = (0..channels).map(Pattern::of_channel).collect();
+        let Grouped { cases, incomplete, problems: missing, .. } = group(&images.dir, &mut volumes, &patterns);
+        problems.extend(missing);
+        left.retain(|name, _| !incomplete.contains(name));
+        found.channel_files = patterns.iter().map(|pattern| pattern.text().to_owned()).collect();
+        for (name, image) in cases {
+            match left.remove(&name) {
+                Some(label) => found.cases.push(Case { name, image, label }),
+                None => without_label.push(name),
+            }
+        }
+        found.cases.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    without_label.extend(volumes.into_keys());
+    let mut unpaired = |folder: &mut Folder, missing: &str, names: Vec<String>| {
         if !names.is_empty() {
-            let problem = format!("no {missing} for {}{hint}{}", some_of(&names), also(&folder.take_passed_over()));
+            let problem = format!("no {missing} for {}{}", some_of(&names), also(&folder.take_passed_over()));
             problems.push(DataError::unusable(&folder.dir, problem));
         }
     };
-    unpaired(labels, "label", without_label, &suffix.unwrap_or_default());
-    unpaired(images, "image", left.into_keys().collect(), "");
-    cases
-}
-
-/// The end of a message where a label lacks nothing but the channel that nnU-Net writes after the name of an image (`_0000`).
-fn channel_suffix(images: &[String], labels: &BTreeMap<String, PathBuf>) -> Option<String> {
-    images.iter().find_map(|image| {
-        let (name, channel) = image.rsplit_once('_')?;
-        let found = channel.len() == 4 && channel.bytes().all(|b| b.is_ascii_digit()) && labels.contains_key(name);
-        found.then(|| {
-            format!("; the label {name} is there: _{channel} is nnU-Net's channel suffix, expected {image} without it")
-        })
-    })
+    unpaired(labels, "label", without_label);
+    unpaired(images, "image", left.into_keys().collect());
+    found
 }
 
 /// Takes the labels `NAME_segmentation` out of the files of one folder, by `NAME`. What is passed over goes with them, because
@@ -250,23 +415,26 @@ fn take_labels(images: &mut Folder) -> Folder {
 pub(super) struct ExaminedCase {
     /// The label values that occur; none where the label map cannot be read.
     values: Option<Vec<u16>>,
+    /// Channels of the image; none where its headers cannot be read.
+    channels: Option<usize>,
     voxels: usize,
     pub(super) problems: Vec<DataError>,
     warnings: Warnings,
 }
 
-pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedCase {
+pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, align: bool) -> ExaminedCase {
     let mut found = ExaminedCase::default();
-    let image = examine_header(&case.image);
+    let image = examine_image(&case.image, align);
     let label = examine_header(&case.label);
-    for (path, header) in [(&case.image, &image), (&case.label, &label)] {
-        if let Ok((header, _)) = header {
-            found.warnings.extend(path, header.warnings.iter().cloned());
-        }
+    for (path, header) in image.iter().flat_map(Image::headers) {
+        found.warnings.extend(path, header.warnings.iter().cloned());
     }
-    if let (Ok((image, _)), Ok((label, _))) = (&image, &label) {
+    if let Ok((label, _)) = &label {
+        found.warnings.extend(&case.label, label.warnings.iter().cloned());
+    }
+    if let (Ok(image), Ok((label, _))) = (&image, &label) {
         let label = Placed { path: &case.label, header: label };
-        found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
+        found.problems.extend(reordering(label, image.first()).err());
     }
     match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
         Ok((values, grid)) => {
@@ -275,19 +443,44 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedC
         }
         Err(error) => found.problems.push(error),
     }
-    match image.and_then(|(header, grid)| Ok((check_volume(&case.image, &header)?, grid))) {
-        Ok(([low, high], grid)) => {
-            found.voxels = grid.voxel_count();
-            if low == high {
-                let problem = format!(
-                    "every voxel has the value {low}: a blank image; expected at least two values, or a data set without this case"
-                );
-                found.problems.push(DataError::unusable(&case.image, problem));
-            }
+    match image.and_then(|image| Ok((image.ranges()?, image))) {
+        Ok((ranges, image)) => {
+            found.voxels = image.voxels();
+            found.channels = Some(ranges.len());
+            found.examine_ranges(case, &ranges);
         }
         Err(error) => found.problems.push(error),
     }
     found
+}
+
+const BLANK: &str = "every voxel of a channel has one value";
+
+impl ExaminedCase {
+    /// Images without contrast are problems; a single channel without it may be a sequence that was not taken.
+    fn examine_ranges(&mut self, case: &Case, ranges: &[[f32; 2]]) {
+        let blank: Vec<usize> = (0..ranges.len()).filter(|&c| ranges[c][0] == ranges[c][1]).collect();
+        if blank.len() == ranges.len() {
+            let value = ranges[0][0];
+            let problem = format!(
+                "every voxel has the value {value}: a blank image; expected at least two values, or a data set without this case"
+            );
+            self.problems.push(DataError::unusable(case.image.first(), problem));
+        } else if !blank.is_empty() {
+            let channels: Vec<String> = blank.iter().map(|channel| (channel + 1).to_string()).collect();
+            let detail = format!("channel {} of {}", channels.join(", "), ranges.len());
+            self.warnings.add(case.image.first(), Warning::with(BLANK, detail));
+        }
+    }
+}
+
+/// The headers of an image that is not too large to be trained on.
+fn examine_image(files: &ImageFiles, align: bool) -> Result<Image<'_>, DataError> {
+    let image = Image::open(files, align)?;
+    for (path, header) in image.headers() {
+        check_extents(path, header.grid_of_channels(path)?.extents, MOST_VOXELS, ["", ""])?;
+    }
+    Ok(image)
 }
 
 /// The first voxel of a label map whose value no class has, as a problem.
@@ -313,10 +506,63 @@ fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
 /// As [`Folder::with_volumes`].
 pub fn images_in(dir: &Path) -> Result<Folder, DataError> {
     let mut folder = Folder::with_volumes(dir)?;
-    let names: Vec<String> = folder.volumes.keys().cloned().collect();
-    let is_label = |name: &str| name.strip_suffix(LABEL_SUFFIX).is_some_and(|image| names.iter().any(|n| n == image));
-    folder.volumes.retain(|name, _| !is_label(name));
+    let of_image = |name: &String| name.strip_suffix(LABEL_SUFFIX).is_some_and(|i| folder.volumes.contains_key(i));
+    let labels: Vec<String> = folder.volumes.keys().filter(|name| of_image(name)).cloned().collect();
+    labels.iter().for_each(|label| drop(folder.volumes.remove(label)));
     Ok(folder)
+}
+
+/// The images to segment by case, of a folder or of one file of an image, for a model of so many channels whose data set had
+/// the files `channel_files`. Other folders are those of [`images_in`], or hold nnU-Net's `NAME_0000`, one for each channel.
+///
+/// # Errors
+/// [`DataError`] that names the folder: no volumes, or a channel of a case is missing.
+pub fn images_to_segment(
+    input: &Path,
+    channel_files: &[String],
+    channels: usize,
+) -> Result<(BTreeMap<String, ImageFiles>, Warnings), DataError> {
+    let parent = input.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_folder = input.is_dir() && !is_series(input);
+    let mut dir = if is_folder { input } else { parent };
+    let mut patterns = patterns(channel_files).unwrap_or_default();
+    if patterns.is_empty() && channels > 1 {
+        patterns = (0..channels).map(Pattern::of_channel).collect();
+    }
+    let listed = |dir| if patterns.is_empty() { Ok(Default::default()) } else { find_images(dir, &patterns) };
+    let (mut grouped, mut warnings) = listed(dir)?;
+    if is_folder && grouped.cases.is_empty() && grouped.problems.is_empty() {
+        // The folder of one case.
+        let case = case_name(&name_of(input));
+        (grouped, warnings) = listed(parent)?;
+        grouped.cases.retain(|name, _| *name == case);
+        grouped.problems.clear();
+        dir = parent;
+    }
+    if !is_folder {
+        grouped.cases.retain(|_, files| files.files().iter().any(|file| name_of(file) == name_of(input)));
+        if grouped.cases.is_empty() {
+            let case = case_name(case_of(&name_of(input)).unwrap_or(&name_of(input)));
+            return Ok(([(case, ImageFiles::from(input))].into(), Warnings::default()));
+        }
+        return Ok((grouped.cases, Warnings::default()));
+    }
+    DataError::one_or_many(dir, grouped.problems)?;
+    if grouped.cases.is_empty() {
+        let images = images_in(input)?;
+        return Ok((images.volumes.into_iter().map(|(case, file)| (case, file.into())).collect(), images.warnings));
+    }
+    Ok((grouped.cases, warnings))
+}
+
+/// The file name of what is made of an image of a case: the image's, but named after the case where channels have files of their
+/// own (`case_0000.nii.gz` gives `case.nii.gz`).
+pub fn output_of_image(case: &str, image: &ImageFiles) -> String {
+    let name = output_name(image.first());
+    match case_of(&name) {
+        Some(stem) if case_name(stem) != case => output_name_of(case, image.first()),
+        _ => name,
+    }
 }
 
 /// The volumes of [`images_in`], by file name; that function also tells what is passed over.

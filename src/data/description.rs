@@ -5,20 +5,25 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::io::input::read_text;
-use super::{Classes, DataError};
+use super::{Classes, DataError, Warning};
 
 /// Bytes of a `dataset.json`, at most: it may list every file.
 const LONGEST_DESCRIPTION: u64 = 1 << 26;
 
+const READER: &str = "overwrite_image_reader_writer is passed over: a file's own format is recognised";
+
 /// Name that nnU-Net reserves for voxels that take no part in training and scores.
 const IGNORE: &str = "ignore";
+
+/// The file that describes a data set.
+pub(crate) const DESCRIPTION: &str = "dataset.json";
 
 /// What `dataset.json` says of a data set; none where there is no such file.
 ///
 /// # Errors
 /// [`DataError`] when the file cannot be read or is not JSON.
 pub(crate) fn description(dir: &Path) -> Result<Option<Value>, DataError> {
-    let path = dir.join("dataset.json");
+    let path = dir.join(DESCRIPTION);
     let text = match read_text(&path, LONGEST_DESCRIPTION) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -26,6 +31,26 @@ pub(crate) fn description(dir: &Path) -> Result<Option<Value>, DataError> {
     };
     let expected = "a JSON object whose \"labels\" map numbers to class names";
     serde_json::from_str(&text).map(Some).map_err(|source| DataError::Json { path, source, expected })
+}
+
+/// The names of the channels, in their order: `channel_names` of nnU-Net, `modality` of the Decathlon and of nnU-Net's first
+/// version, each `{"0": "FLAIR", "1": "T1w"}`, or a list. Empty where there are none, or not one for each number.
+pub(crate) fn channel_names(description: &Value) -> Vec<String> {
+    let named = ["channel_names", "modality"].iter().find_map(|key| description.get(key));
+    let name = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let names: Option<Vec<String>> = match named {
+        Some(Value::Object(entries)) => (0..entries.len()).map(|n| name(entries.get(&n.to_string()))).collect(),
+        Some(Value::Array(entries)) => entries.iter().map(|entry| name(Some(entry))).collect(),
+        _ => None,
+    };
+    names.unwrap_or_default()
+}
+
+/// What a description asks for that is not done.
+pub(crate) fn unheeded(description: &Value) -> Option<Warning> {
+    let reader = description.get("overwrite_image_reader_writer")?;
+    let reader = reader.as_str().map_or_else(|| reader.to_string(), str::to_owned);
+    (reader != "None" && reader != "null").then(|| Warning::with(READER, reader))
 }
 
 /// The classes that `labels` of the `dataset.json` of a folder declares: `{"0": "background", "1": "organ"}` as in the

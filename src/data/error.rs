@@ -180,6 +180,12 @@ impl DataError {
         DataError::Unusable { path: path.to_path_buf(), problem: problem.into() }
     }
 
+    /// [`DataError::Unusable`] of a symbolic link to nothing.
+    pub(crate) fn dangling(path: &Path, target: &Path) -> DataError {
+        let problem = format!("is a link to {}, where there is nothing; expected a file there", target.display());
+        DataError::unusable(path, problem)
+    }
+
     /// [`DataError::Truncated`].
     pub(crate) fn truncated(path: &Path, needed: u64, found: u64) -> DataError {
         DataError::Truncated { path: path.to_path_buf(), needed, found }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::dataset::case_name;
 use super::io::content::{Content, is_description};
 use super::io::format::{case_of, formats_read, is_series, stem_of_pair, without_series};
-use super::io::{entries, name_of};
+use super::io::{entries, missing_link, name_of};
 use super::{DataError, Notice, Warning, Warnings};
 
 static FORMAT: LazyLock<String> =
@@ -18,6 +18,7 @@ const SLICE: &str = "passed over, DICOM files are read from a folder of their ow
 const VOXELS: &str = "passed over, voxels without a header of the same name";
 const NAMED: &str = "passed over, a folder with the name of a volume";
 const NESTED: &str = "passed over, the DICOM series lies deeper";
+const LINK: &str = "passed over, a link to nothing";
 const OTHER: &str = "passed over, a folder without a DICOM series";
 
 /// A listed folder.
@@ -51,6 +52,11 @@ impl Folder {
             }
         }
         Ok(folder)
+    }
+
+    /// These volumes of a folder, or of a table.
+    pub(crate) fn of(dir: &Path, volumes: BTreeMap<String, PathBuf>) -> Folder {
+        Folder { dir: dir.to_path_buf(), volumes, ..Folder::default() }
     }
 
     /// As [`Folder::list`], of a folder that must hold volumes.
@@ -124,6 +130,7 @@ fn kind_of(path: &Path, name: &str, headers: &Headers) -> Kind {
     Kind::PassedOver(Warning::new(match content {
         Content::Pointer(_) => POINTER,
         Content::Slice => SLICE,
+        Content::Other if missing_link(path).is_some() => LINK,
         _ if stem_of_pair(name, false).is_some() => VOXELS,
         _ => &FORMAT,
     }))

@@ -26,7 +26,7 @@ const QUEUED: usize = 2;
 /// What a training step takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Normalised intensities, (N, D, H, W, 1).
+    /// Normalised intensities, (N, D, H, W, C).
     pub image: Vec<f32>,
     /// Labels, (N, D, H, W).
     pub label: Vec<u32>,
@@ -43,11 +43,11 @@ pub struct Sample {
     pub number: u64,
     /// Spacing x, y, z of its voxels in mm.
     pub spacing: [f64; 3],
-    /// Intensities of the prepared volume, where [`LoaderSettings::intensities`] asks for them: with
+    /// Intensities of each channel of the prepared volume, where [`LoaderSettings::intensities`] asks for them: with
     /// [`Sampling::Whole`] those of the block, padding included.
-    pub intensities: Option<Arc<Intensities>>,
+    pub intensities: Option<Arc<Vec<Intensities>>>,
     /// Those of another training volume, where [`LoaderSettings::partners`] asks for them.
-    pub partner: Option<Arc<Intensities>>,
+    pub partner: Option<Arc<Vec<Intensities>>>,
 }
 
 impl Batch {
@@ -187,6 +187,13 @@ impl Drop for Loader {
     }
 }
 
+/// [`crop`] of an image whose channels lie together: a row of voxels is one of all their channels.
+fn crop_channels(image: &[f32], channels: usize, extents: [usize; 3], start: [i64; 3], block: [usize; 3]) -> Vec<f32> {
+    let wide = |[x, y, z]: [usize; 3]| [x * channels, y, z];
+    let start = [start[0] * channels as i64, start[1], start[2]];
+    crop(image, wide(extents), start, wide(block), 0.0)
+}
+
 /// Index of the case from which sample number `sample` is made, of a training on `cases` cases.
 pub fn case_of_sample(seed: u64, cases: usize, sample: u64) -> usize {
     let (epoch, position) = (sample / cases as u64, sample % cases as u64);
@@ -199,8 +206,8 @@ struct Source {
     preparation: Preparation,
     settings: LoaderSettings,
     cache: Cache<TrainingCase>,
-    /// A kilobyte for each case, outside the budget.
-    intensities: Cache<Intensities>,
+    /// A kilobyte for each channel of a case, outside the budget.
+    intensities: Cache<Vec<Intensities>>,
 }
 
 /// A prepared case, and where its foreground is, if patches are centred on it.
@@ -215,9 +222,9 @@ impl Bytes for TrainingCase {
     }
 }
 
-impl Bytes for Intensities {
+impl Bytes for Vec<Intensities> {
     fn bytes(&self) -> usize {
-        size_of_val(self.quantiles.as_slice())
+        self.iter().map(|channel| size_of_val(channel.quantiles.as_slice())).sum()
     }
 }
 
@@ -238,7 +245,8 @@ impl Source {
     fn make(&self, number: u64) -> Result<Batch, DataError> {
         let size = self.settings.batch as u64;
         let voxels = self.settings.batch * self.settings.block.iter().product::<usize>();
-        let (image, label) = (Vec::with_capacity(voxels), Vec::with_capacity(voxels));
+        let image = Vec::with_capacity(voxels * self.preparation.channels);
+        let label = Vec::with_capacity(voxels);
         let mut batch = Batch { image, label, ..Batch::default() };
         for position in 0..size {
             self.append(&mut batch, self.settings.start_sample + number * size + position)?;
@@ -261,7 +269,8 @@ impl Source {
                 let start = patch_start(label, &case.foreground, extents, patch, foreground, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
-                batch.push(&crop(&prepared.image, extents, start, block, 0.0), &crop(label, extents, start, block, 0));
+                let image = crop_channels(&prepared.image, prepared.channels, extents, start, block);
+                batch.push(&image, &crop(label, extents, start, block, 0));
             }
         }
         let intensities = self.settings.intensities.then(|| self.intensities(index)).transpose()?;
@@ -291,7 +300,10 @@ impl Source {
         other + usize::from(other >= index)
     }
 
-    fn intensities(&self, index: usize) -> Result<Arc<Intensities>, DataError> {
-        self.intensities.get_or_make(index, || Ok(Intensities::of(&self.case(index)?.prepared.image)))
+    fn intensities(&self, index: usize) -> Result<Arc<Vec<Intensities>>, DataError> {
+        self.intensities.get_or_make(index, || {
+            let case = self.case(index)?;
+            Ok(Intensities::of_channels(&case.prepared.image, case.prepared.channels))
+        })
     }
 }

@@ -6,7 +6,7 @@
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`warning`] | oddities of files that can be read |
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
-//! | [`dataset`], [`split`] | which cases there are, and which of them train |
+//! | [`dataset`], [`manifest`], [`split`], [`parts`] | which cases there are, and which of them train |
 //! | [`classes`], [`description`] | which label values are which classes |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
@@ -20,16 +20,22 @@
 pub mod alignment;
 mod cache;
 pub mod canonical;
+mod channels;
 pub mod classes;
 pub mod dataset;
 pub mod description;
 pub(crate) mod error;
 pub mod folder;
+mod image;
 pub mod inspect;
 pub mod intensities;
 pub mod io;
+pub(crate) mod layout;
 pub mod loader;
+pub mod manifest;
 pub mod normalise;
+mod onto;
+pub mod parts;
 pub mod patch;
 pub mod phantom;
 pub mod prepare;
@@ -45,15 +51,20 @@ pub use alignment::{Placed, read_label_map_on, read_volume_on, reordering};
 pub use cache::CacheBudget;
 pub(crate) use cache::{Bytes, Cache};
 pub use canonical::Reorientation;
+pub use channels::{ImageFiles, PerChannel};
 pub use classes::Classes;
-pub use dataset::{Case, Dataset, Examined, images_in, images_only};
+pub use dataset::{
+    Case, Dataset, DatasetOptions, Examined, images_in, images_only, images_to_segment, output_of_image,
+};
 pub use description::declared_classes;
 pub use error::DataError;
 pub use folder::Folder;
-pub use inspect::inspect;
+pub use inspect::{inspect, inspect_series};
 pub use intensities::{Intensities, QUANTILES};
 pub use loader::{Batch, Loader, LoaderSettings, Sample};
+pub use manifest::Manifest;
 pub use normalise::{IntensityStatistics, Normalisation};
+pub use parts::{Part, Parts};
 pub use prepare::{Fit, Geometry, Preparation, Prepared, check_image, prepare_image, prepare_pair, read_case_label};
 pub use resample::{Interpolation, Resampling, TargetSpacing};
 pub use restore::Restoration;

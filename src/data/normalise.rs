@@ -6,10 +6,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::alignment::{Placed, read_label_map_on};
+use super::alignment::read_label_map_on;
 use super::dataset::Case;
-use super::io::{self, input::Input};
-use super::{Classes, DataError};
+use super::image::Image;
+use super::{Classes, DataError, Volume};
 
 /// Percentiles between which intensities are kept, as in nnU-Net.
 const PERCENTILES: [f64; 2] = [0.5, 99.5];
@@ -63,18 +63,29 @@ impl From<IntensityStatistics> for [f64; 4] {
 }
 
 impl IntensityStatistics {
-    /// Of the labelled voxels of cases (of `labels`, those of a class above 0; without them of a value above 0):
-    /// percentiles 0.5 and 99.5, mean and standard deviation. Of a volume with more than 50,000 of them, every k-th counts.
+    /// Of the labelled voxels of cases (of `labels`, those of a class above 0; without them of a value above 0), for each
+    /// channel: percentiles 0.5 and 99.5, mean and standard deviation. Of a volume with more than 50,000 of them, every k-th
+    /// counts. Channels on another grid are resampled onto the first one's if `align` says so.
     ///
     /// # Errors
     /// [`DataError`] that names the file, or [`DataError::Setting`] when no voxel is labelled.
-    pub fn of_foreground(cases: &[Case], labels: Option<&Classes>) -> Result<IntensityStatistics, DataError> {
-        let per_case = cases.par_iter().map(|case| foreground_of(case, labels)).collect::<Result<Vec<_>, _>>()?;
-        Self::of(per_case.concat()).ok_or(DataError::Setting {
-            key: "data.normalisation",
-            found: "ct_window, but no training label has foreground".into(),
-            expected: "labelled voxels, or data.ct_window = [lower, upper, mean, standard deviation]",
-        })
+    pub fn of_foreground(
+        cases: &[Case],
+        labels: Option<&Classes>,
+        align: bool,
+    ) -> Result<Vec<IntensityStatistics>, DataError> {
+        let of_case = |case| foreground_of(case, labels, align);
+        let per_case = cases.par_iter().map(of_case).collect::<Result<Vec<_>, _>>()?;
+        let channels = per_case.first().map_or(1, Vec::len);
+        let of_channel = |channel: usize| {
+            let values = per_case.iter().filter_map(|case| case.get(channel)).flatten().copied().collect();
+            Self::of(values).ok_or(DataError::Setting {
+                key: "data.normalisation",
+                found: "ct_window, but no training label has foreground".into(),
+                expected: "labelled voxels, or data.ct_window = [lower, upper, mean, standard deviation]",
+            })
+        };
+        (0..channels).map(of_channel).collect()
     }
 
     /// Whether these are the numbers of a window.
@@ -94,17 +105,20 @@ impl IntensityStatistics {
     }
 }
 
-fn foreground_of(case: &Case, labels: Option<&Classes>) -> Result<Vec<f32>, DataError> {
-    let header = io::read_header(&case.image)?;
-    let image = io::read_voxels(Input::file(&case.image), &header)?;
-    let label = read_label_map_on(&case.label, Placed { path: &case.image, header: &header })?;
+/// Labelled voxels of each channel of a case.
+fn foreground_of(case: &Case, labels: Option<&Classes>, align: bool) -> Result<Vec<Vec<f32>>, DataError> {
+    let image = Image::open(&case.image, align)?;
+    let label = read_label_map_on(&case.label, image.first())?;
     let is_foreground = |value: u16| match labels {
         Some(classes) => classes.class_of(value).is_some_and(|class| class > 0),
         None => value > 0,
     };
     let count = label.voxels.iter().filter(|&&value| is_foreground(value)).count();
-    let labelled = image.voxels.iter().zip(&label.voxels).filter(|(_, value)| is_foreground(**value));
-    Ok(labelled.map(|(value, _)| *value).step_by(count.div_ceil(SAMPLED).max(1)).collect())
+    let of_channel = |channel: Volume| {
+        let labelled = channel.voxels.iter().zip(&label.voxels).filter(|(_, value)| is_foreground(**value));
+        labelled.map(|(value, _)| *value).step_by(count.div_ceil(SAMPLED).max(1)).collect()
+    };
+    Ok(image.read()?.into_iter().map(of_channel).collect())
 }
 
 /// Percentile of ascending values by linear interpolation, as numpy's.

@@ -142,10 +142,10 @@ pub fn write_dataset(
     for number in 0..settings.cases {
         let name = case_name(number);
         let file = format!("{name}.nii.gz");
-        let case = Case { image: images.join(&file), label: labels.join(&file), name };
+        let case = Case { image: images.join(&file).into(), label: labels.join(&file), name };
         let (volume, label) = make_case(settings, number);
         let header = Header::for_grid(&volume.grid);
-        write_volume_as(&case.image, &volume, Scalar::Int16, &header)?;
+        write_volume_as(case.image.first(), &volume, Scalar::Int16, &header)?;
         write_label_map(&case.label, &label, &header)?;
         cases.push(case);
         progress(number + 1);

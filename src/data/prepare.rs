@@ -5,6 +5,7 @@
 //! the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so that all of them
 //! see the same input.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -13,48 +14,54 @@ use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
 use super::dataset::Case;
 use super::error::shape_text;
-use super::io::input::Input;
-use super::io::{self, Header};
+use super::image::{Image, counted};
+use super::io::Header;
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
 use super::volume::{Grid, Volume};
-use super::{Classes, DataError, LabelMap};
+use super::{Classes, DataError, ImageFiles, LabelMap, PerChannel};
 
 /// How a volume becomes an input of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preparation {
     /// How intensities are brought to a common scale.
-    pub normalisation: Normalisation,
+    pub normalisation: PerChannel<Normalisation>,
     /// The data set's, for [`Normalisation::CtWindow`].
-    pub intensities: Option<IntensityStatistics>,
+    pub intensities: PerChannel<Option<IntensityStatistics>>,
     /// Spacing to which volumes are brought.
     pub spacing: TargetSpacing,
     /// How images are brought there.
     pub interpolation: Interpolation,
     /// Extents of the network's input, x, y, z.
     pub patch: [usize; 3],
+    /// Channels of an image.
+    pub channels: usize,
     /// Number of classes, background included.
     pub classes: usize,
     /// The values of the classes in label maps; none where they are the numbers of the classes.
     pub labels: Option<Classes>,
     /// True to bring every volume to the orientation nearest to RAS first.
     pub canonical: bool,
+    /// True to resample channels on another grid onto that of the first.
+    pub align: bool,
 }
 
 impl Preparation {
     /// Volumes in their own spacing and orientation, for two classes and without a patch; set the other fields as needed.
     pub fn native(normalisation: Normalisation) -> Preparation {
         Preparation {
-            normalisation,
-            intensities: None,
+            normalisation: normalisation.into(),
+            intensities: None.into(),
             spacing: TargetSpacing::default(),
             interpolation: Interpolation::default(),
             patch: [1; 3],
+            channels: 1,
             classes: 2,
             labels: None,
             canonical: false,
+            align: false,
         }
     }
 
@@ -94,8 +101,11 @@ pub enum Fit {
 /// A volume ready for the network.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Normalised intensities, x fastest, of the extents `geometry.grid.extents`.
+    /// Normalised intensities `[D, H, W, C]` of the extents `geometry.grid.extents`: the channels of a voxel together, x
+    /// fastest.
     pub image: Vec<f32>,
+    /// Channels of the image.
+    pub channels: usize,
     /// Classes of the same voxels; none for an image alone.
     pub label: Option<Vec<u16>>,
     /// Where the voxels came from.
@@ -175,16 +185,36 @@ impl Geometry {
 }
 
 impl Prepared {
-    /// Prepares a volume that is in memory.
+    /// Prepares a volume of one channel that is in memory.
     pub fn from_volume(volume: Volume, preparation: &Preparation, fit: Fit) -> Prepared {
-        let geometry = Geometry::new(&volume.grid, preparation, fit);
-        let mut voxels = volume.voxels;
-        preparation.normalisation.apply(&mut voxels, preparation.intensities.as_ref());
-        Prepared { image: geometry.apply_image(&voxels, 0.0), label: None, geometry }
+        Prepared::from_channels(vec![volume], preparation, fit)
     }
 
-    /// Prepares image and label of one case that are in memory; padding has class 0. The label's voxels may lie in another
-    /// order than the image's.
+    /// Prepares the channels of an image that are in memory, all on the grid of the first.
+    ///
+    /// # Panics
+    /// When there is no channel, their voxels are not equally many, or settings are given for another number of channels.
+    pub fn from_channels(channels: Vec<Volume>, preparation: &Preparation, fit: Fit) -> Prepared {
+        let geometry = Geometry::new(&channels[0].grid, preparation, fit);
+        let count = channels.len();
+        let mut image = if count == 1 { Vec::new() } else { vec![0.0; geometry.grid.voxel_count() * count] };
+        for (channel, volume) in channels.into_iter().enumerate() {
+            let mut voxels = volume.voxels;
+            let statistics = preparation.intensities.of(channel).as_ref();
+            preparation.normalisation.of(channel).apply(&mut voxels, statistics);
+            let prepared = geometry.apply_image(&voxels, 0.0);
+            if count == 1 {
+                image = prepared;
+            } else {
+                let places = image.iter_mut().skip(channel).step_by(count);
+                places.zip(prepared).for_each(|(place, value)| *place = value);
+            }
+        }
+        Prepared { image, channels: count, label: None, geometry }
+    }
+
+    /// Prepares image and label of one case of one channel that are in memory; padding has class 0. The label's voxels may
+    /// lie in another order than the image's.
     ///
     /// # Errors
     /// [`DataError`] when the label does not lie on the image's grid, or has values that are no class.
@@ -194,14 +224,36 @@ impl Prepared {
         preparation: &Preparation,
         fit: Fit,
     ) -> Result<Prepared, DataError> {
+        Prepared::from_labelled(vec![volume], label, preparation, fit)
+    }
+
+    /// As [`Prepared::from_pair`], of the channels of an image.
+    ///
+    /// # Errors
+    /// As [`Prepared::from_pair`]; [`DataError`] when there is no channel, or channels differ in their grids.
+    pub fn from_labelled(
+        channels: Vec<Volume>,
+        label: &LabelMap,
+        preparation: &Preparation,
+        fit: Fit,
+    ) -> Result<Prepared, DataError> {
         let path = Path::new("label map");
-        let Some(reordering) = Reorientation::between(&label.grid, &volume.grid) else {
-            let difference = label.grid.difference(&volume.grid).unwrap_or_default();
+        let grid = check_channels_in_memory(&channels, preparation)?;
+        let Some(reordering) = Reorientation::between(&label.grid, &grid) else {
+            let difference = label.grid.difference(&grid).unwrap_or_default();
             return Err(DataError::GridMismatch { label: path.to_owned(), image: "volume".into(), difference });
         };
-        let mut label = LabelMap { voxels: reordering.apply(&label.voxels), grid: volume.grid.clone() };
+        let mut label = LabelMap { voxels: reordering.apply(&label.voxels), grid };
         preparation.to_classes(path, &mut label)?;
-        Ok(Prepared::from_volume(volume, preparation, fit).with_label(&label))
+        Ok(Prepared::from_channels(channels, preparation, fit).with_label(&label))
+    }
+
+    /// The intensities of one channel, x fastest.
+    pub fn channel(&self, channel: usize) -> Cow<'_, [f32]> {
+        match self.channels {
+            1 => Cow::Borrowed(&self.image),
+            channels => self.image.iter().skip(channel).step_by(channels).copied().collect(),
+        }
     }
 
     /// With a label on the grid of the image.
@@ -241,18 +293,44 @@ pub(super) fn check_extents(
     Err(DataError::unusable(path, problem))
 }
 
-/// Checks what the header of an image says, before its voxels are read.
-pub fn check_image(path: &Path, preparation: &Preparation) -> Result<Header, DataError> {
-    let header = io::read_header(path)?;
-    check_size(path, &header.grid(path)?, preparation, MOST_VOXELS)?;
-    Ok(header)
+/// The grid of channels that are in memory, which must be as many as the preparation says, and lie on one grid.
+pub(crate) fn check_channels_in_memory(channels: &[Volume], preparation: &Preparation) -> Result<Grid, DataError> {
+    let path = Path::new("volume");
+    let (found, expected) = (channels.len(), preparation.channels);
+    let first = channels.first().filter(|_| found == expected);
+    let wrong = || DataError::unusable(path, format!("{}, expected {}", counted(found), counted(expected)));
+    let grid = &first.ok_or_else(wrong)?.grid;
+    match channels.iter().find_map(|channel| channel.grid.difference(grid)) {
+        Some(difference) => {
+            let image = "the first channel".into();
+            Err(DataError::GridMismatch { label: "a channel".into(), image, difference })
+        }
+        None => Ok(grid.clone()),
+    }
 }
 
-/// Reads and prepares an image; the header is what an output in its grid is written from.
-pub fn prepare_image(path: &Path, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
-    let header = check_image(path, preparation)?;
-    let prepared = Prepared::from_volume(io::read_voxels(Input::file(path), &header)?, preparation, fit);
-    Ok((prepared, header))
+/// Checks what the headers of an image say, before its voxels are read. Returns that of one channel.
+///
+/// # Errors
+/// [`DataError`] that names the file.
+pub fn check_image(image: &ImageFiles, preparation: &Preparation) -> Result<Header, DataError> {
+    open_image(image, preparation).map(Image::into_header)
+}
+
+/// The headers of an image of the right number of channels that is not too large.
+fn open_image<'a>(files: &'a ImageFiles, preparation: &Preparation) -> Result<Image<'a>, DataError> {
+    let image = Image::open(files, preparation.align)?;
+    image.check_channels(preparation.channels)?;
+    let first = image.first();
+    check_size(first.path, &first.header.grid_of_channels(first.path)?, preparation, MOST_VOXELS)?;
+    Ok(image)
+}
+
+/// Reads and prepares an image; the header, of one channel, is what an output in its grid is written from.
+pub fn prepare_image(image: &ImageFiles, preparation: &Preparation, fit: Fit) -> Result<(Prepared, Header), DataError> {
+    let image = open_image(image, preparation)?;
+    let prepared = Prepared::from_channels(image.read()?, preparation, fit);
+    Ok((prepared, image.into_header()))
 }
 
 /// Reads and prepares image and label of a case; padding has label 0.
@@ -269,7 +347,7 @@ pub fn prepare_pair(case: &Case, preparation: &Preparation, fit: Fit) -> Result<
 /// # Errors
 /// [`DataError`] that names the file.
 pub fn read_case_label(case: &Case, image: &Header, preparation: &Preparation) -> Result<LabelMap, DataError> {
-    let mut label = read_label_map_on(&case.label, Placed { path: &case.image, header: image })?;
+    let mut label = read_label_map_on(&case.label, Placed { path: case.image.first(), header: image })?;
     preparation.to_classes(&case.label, &mut label)?;
     Ok(label)
 }
@@ -277,6 +355,7 @@ pub fn read_case_label(case: &Case, image: &Header, preparation: &Preparation) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::io;
 
     /// Also when a data set is examined: each of the two files of a case once.
     #[test]
@@ -287,7 +366,7 @@ mod tests {
         let voxels = vec![1; volume().voxels.len()];
         io::write_label_map(&label, &LabelMap { grid: volume().grid, voxels }, &Header::for_grid(&volume().grid))
             .expect("written");
-        let case = Case { name: "a".into(), image, label };
+        let case = Case { name: "a".into(), image: image.into(), label };
         let parsed = |read: &dyn Fn()| {
             let before = io::PARSED_HEADERS.get();
             read();
@@ -296,7 +375,7 @@ mod tests {
         let native = Preparation::native(Normalisation::ZScoreAll);
         assert_eq!(parsed(&|| drop(prepare_pair(&case, &native, Fit::Whole).expect("prepared"))), 2);
         assert_eq!(parsed(&|| drop(prepare_image(&case.image, &native, Fit::Whole).expect("prepared"))), 1);
-        assert_eq!(parsed(&|| assert!(super::super::dataset::examine_case(&case, None).problems.is_empty())), 2);
+        assert_eq!(parsed(&|| assert!(super::super::dataset::examine_case(&case, None, false).problems.is_empty())), 2);
     }
 
     fn volume() -> Volume {

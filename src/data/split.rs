@@ -5,10 +5,10 @@
 //! ```
 //!
 //! For cross-validation the file may hold `{"folds": [{"train": …, "validation": …, "test": …},
-//! …]}`.
+//! …]}`, or a list `[{"train": …, "val": …}, …]` as nnU-Net's `splits_final.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,10 @@ pub struct Split {
     pub test: Vec<String>,
 }
 
+const SPLIT: &str = "split.json";
+const NNUNET_SPLITS: &str = "splits_final.json";
+const PREPROCESSED: &str = "nnUNet_preprocessed";
+
 /// Bytes of a `split.json`, at most: a hundred thousand cases with names of a hundred letters, five times over.
 const LONGEST_TEXT: u64 = 1 << 26;
 
@@ -45,8 +49,27 @@ struct Folds {
     folds: Vec<Split>,
 }
 
-/// The splits of a file, and whether they are folds. The key `folds` decides, so that a mistake is named for what it is and where.
+/// A fold of nnU-Net.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NnunetFold {
+    train: Vec<String>,
+    val: Vec<String>,
+}
+
+impl From<NnunetFold> for Split {
+    fn from(NnunetFold { train, val: validation }: NnunetFold) -> Split {
+        Split { train, validation, test: Vec::new() }
+    }
+}
+
+/// The splits of a file, and whether they are folds. A list is nnU-Net's; else the key `folds` decides, so that a mistake is
+/// named for what it is and where.
 fn parse(text: &str) -> serde_json::Result<(Vec<Split>, bool)> {
+    if text.trim_start().starts_with('[') {
+        let folds: Vec<NnunetFold> = serde_json::from_str(text)?;
+        return Ok((folds.into_iter().map(Split::from).collect(), true));
+    }
     match serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text)?.contains_key("folds") {
         true => Ok((serde_json::from_str::<Folds>(text)?.folds, true)),
         false => Ok((vec![serde_json::from_str(text)?], false)),
@@ -101,7 +124,8 @@ impl Split {
 
     /// As [`Split::load`], of the text of the file `path`.
     pub fn from_text(path: &Path, text: &str, names: &[String], fold: Option<usize>) -> Result<Split, DataError> {
-        let expected = "an object with the lists \"train\", \"validation\", \"test\", or \"folds\": a list of those";
+        let expected = "an object with the lists \"train\", \"validation\", \"test\", or \"folds\": a list of those, or nnU-Net's list of objects \
+                        with \"train\" and \"val\"";
         let wrong = |source| DataError::Json { path: path.to_path_buf(), source, expected };
         let (mut folds, several) = parse(text).map_err(wrong)?;
         let index = fold.filter(|_| several).unwrap_or(0);
@@ -113,6 +137,18 @@ impl Split {
         split.each_part(|names| names.iter_mut().for_each(|name| *name = case_name(name)));
         split.validate(path, names)?;
         Ok(split)
+    }
+
+    /// The file that splits the data set of a folder: `split.json` or nnU-Net's `splits_final.json` in it. nnU-Net itself keeps
+    /// the latter in a folder of the same name under `nnUNet_preprocessed`: the one that the environment names, or the one beside
+    /// `nnUNet_raw`.
+    pub fn file_of(dir: &Path) -> Option<PathBuf> {
+        let dir = dir.canonicalize().ok()?;
+        let preprocessed = |root: &Path| Some(root.join(dir.file_name()?).join(NNUNET_SPLITS));
+        let by_environment = || preprocessed(Path::new(&std::env::var_os(PREPROCESSED)?));
+        let beside = || preprocessed(&dir.parent()?.parent()?.join(PREPROCESSED));
+        let inside = [SPLIT, NNUNET_SPLITS].map(|name| dir.join(name));
+        inside.into_iter().chain(by_environment()).chain(beside()).find(|file| file.exists())
     }
 
     /// Writes the split, whole or not at all.
@@ -150,13 +186,13 @@ impl Split {
         [&mut self.train, &mut self.validation, &mut self.test].into_iter().for_each(change);
     }
 
-    fn sorted(mut self) -> Split {
+    pub(super) fn sorted(mut self) -> Split {
         self.each_part(|names| names.sort());
         self
     }
 }
 
-fn shuffle(names: &[String], seed: u64) -> Vec<String> {
+pub(super) fn shuffle(names: &[String], seed: u64) -> Vec<String> {
     let mut sorted = names.to_vec();
     sorted.sort();
     let order = Stream::new(seed, Purpose::Split, 0).permutation(sorted.len());

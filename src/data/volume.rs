@@ -177,13 +177,13 @@ impl Volume {
         grid.check(path, voxels.len())?;
         let mut odd = NonFinite::default();
         voxels.iter().for_each(|&value| odd.note(value));
-        odd.check(path, grid.extents)?;
+        odd.check(path, None, grid.extents)?;
         Ok(Volume { grid, voxels })
     }
 }
 
 /// Counts voxels that are no numbers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct NonFinite {
     seen: usize,
     count: usize,
@@ -202,15 +202,16 @@ impl NonFinite {
         self.seen += 1;
     }
 
-    /// The error of a file with such voxels.
-    pub(crate) fn check(&self, path: &Path, extents: [usize; 3]) -> Result<(), DataError> {
+    /// The error of a file with such voxels; of a channel, where there are several.
+    pub(crate) fn check(&self, path: &Path, channel: Option<usize>, extents: [usize; 3]) -> Result<(), DataError> {
         if self.count == 0 {
             return Ok(());
         }
         let problem = format!(
-            "{} of {} voxels are NaN or infinite (first at x, y, z = {:?}), expected finite numbers",
+            "{} of {} voxels{} are NaN or infinite (first at x, y, z = {:?}), expected finite numbers",
             self.count,
             self.seen,
+            channel.map(|channel| format!(" of channel {channel}")).unwrap_or_default(),
             position_of(self.first, extents)
         );
         Err(DataError::unusable(path, problem))

@@ -3,6 +3,7 @@
 use super::pairs::{Declared, pairs_of};
 use super::{EvaluateError, Scoring};
 use crate::metrics::{Comparison, Evaluation};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Scores both folders as [`super::evaluate_folders`] does and pairs them. With [`Scoring::partial`], cases that only one of
@@ -17,7 +18,7 @@ pub fn compare_folders(
     scoring: &Scoring<'_>,
 ) -> Result<(Comparison, [Evaluation; 2]), EvaluateError> {
     let [mut first, mut second] = [pairs_of(predictions[0], labels)?, pairs_of(predictions[1], labels)?];
-    let missing = [first.missing.clone(), second.missing.clone()].concat();
+    let missing: BTreeSet<String> = first.missing.iter().chain(&second.missing).cloned().collect();
     for folder in [&mut first, &mut second] {
         folder.pairs.retain(|pair| !missing.contains(&pair.case));
     }

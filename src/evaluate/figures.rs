@@ -1,13 +1,13 @@
 //! The choice of cases to draw, and their overlays: images with the outlines of reference and predictions.
 
-use super::pairs::predictions_in;
+use super::pairs::{images_in, predictions_in, references_in};
 use super::{CaseFiles, EvaluateError, upright};
-use crate::data::dataset::label_maps_of;
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
 use crate::data::{Classes, Grid, Placed, read_label_map_on, read_volume_on};
 use crate::metrics::{Evaluation, Region};
 use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Where the volumes of some cases lie, by case.
@@ -39,9 +39,11 @@ pub struct Chosen {
 /// Mean Dice over the classes of every case in which one is defined, whole organ, in the order of the records.
 pub fn case_dice(evaluation: &Evaluation) -> Vec<(String, f64)> {
     let mut sums: Vec<(String, f64, f64)> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
     for scores in evaluation.cases.iter().filter(|s| s.region == Region::Whole) {
         let Some(dice) = scores.dice else { continue };
-        match sums.iter_mut().find(|(case, ..)| *case == scores.case) {
+        let at = *known.entry(&scores.case).or_insert(sums.len());
+        match sums.get_mut(at) {
             Some((_, sum, count)) => (*sum, *count) = (*sum + dice, *count + 1.0),
             None => sums.push((scores.case.clone(), dice, 1.0)),
         }
@@ -73,8 +75,8 @@ pub fn draw_cases(
     chosen: &[Chosen],
     out: &Path,
 ) -> Result<Vec<PathBuf>, EvaluateError> {
-    let images = Folder::with_volumes(folders.images)?.volumes;
-    let references = label_maps_of(folders.labels)?;
+    let images = images_in(folders.images)?;
+    let references = references_in(folders.labels)?;
     let predicted = folders.predictions.iter().map(|folder| predictions_in(folder)).collect::<Result<Vec<_>, _>>()?;
     let outlines = Outlines { classes, merged: folders.classes };
     let mut written = Vec::new();

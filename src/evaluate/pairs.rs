@@ -5,7 +5,8 @@ use crate::data::dataset::label_maps_of;
 use crate::data::error::some_of;
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
-use crate::data::{Classes, DataError, LabelMap, Notice, Warnings, declared_classes};
+use crate::data::{Classes, DataError, LabelMap, Manifest, Notice, Warnings, declared_classes};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The pairs of two folders, and the cases without a partner.
@@ -13,6 +14,8 @@ pub(super) struct Pairs {
     predictions: PathBuf,
     labels: PathBuf,
     pub(super) pairs: Vec<CaseFiles>,
+    /// Cases with a label.
+    all: usize,
     /// Cases with a label and no prediction.
     pub(super) missing: Vec<String>,
     /// Cases with a prediction and no label.
@@ -27,7 +30,8 @@ pub(super) fn pairs_of(predictions: &Path, labels: &Path) -> Result<Pairs, DataE
     let mut predicted = predictions_in(predictions)?;
     let mut pairs = Vec::new();
     let mut missing = Vec::new();
-    let references = label_maps_of(labels)?;
+    let references = references_in(labels)?;
+    let all = references.volumes.len();
     for (case, label) in references.volumes {
         match predicted.volumes.remove(&case) {
             Some(prediction) => pairs.push(CaseFiles { case, prediction, label, image: None }),
@@ -39,7 +43,7 @@ pub(super) fn pairs_of(predictions: &Path, labels: &Path) -> Result<Pairs, DataE
     warnings.append(predicted.warnings.clone());
     let passed_over = predicted.take_passed_over();
     let (predictions, labels) = (predictions.to_owned(), labels.to_owned());
-    Ok(Pairs { predictions, labels, pairs, missing, strangers, warnings, passed_over })
+    Ok(Pairs { predictions, labels, pairs, all, missing, strangers, warnings, passed_over })
 }
 
 impl Pairs {
@@ -63,8 +67,31 @@ impl Pairs {
     /// A note on labels that were left out.
     pub(super) fn note(&self) -> Option<String> {
         let (folder, cases) = (self.predictions.display(), some_of(&self.missing));
-        (!self.missing.is_empty()).then(|| format!("{folder}: no prediction for {cases}: not scored"))
+        let (scored, all) = (self.pairs.len(), self.all);
+        (!self.missing.is_empty())
+            .then(|| format!("{folder}: {scored} of {all} labels are scored, no prediction for {cases}"))
     }
+}
+
+/// The references by case: the label maps of a folder, or those that a table names.
+pub(super) fn references_in(labels: &Path) -> Result<Folder, DataError> {
+    if !Manifest::is_named(labels) {
+        return label_maps_of(labels);
+    }
+    let volumes = Manifest::read(labels)?.labels();
+    if volumes.is_empty() {
+        return Err(DataError::unusable(labels, "names no label, expected a column label with files"));
+    }
+    Ok(Folder::of(labels, volumes))
+}
+
+/// Images by case: those of a folder, or those that a table names.
+pub(super) fn images_in(images: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    if !Manifest::is_named(images) {
+        return Ok(Folder::with_volumes(images)?.volumes);
+    }
+    let rows = Manifest::read(images)?.rows.into_iter();
+    Ok(rows.map(|row| (row.name, row.image.first().to_owned())).collect())
 }
 
 /// Label maps of a folder by case, without the maps of probabilities that this program has written beside them. A file whose
@@ -93,6 +120,7 @@ impl<'a> Declared<'a> {
         let beside = labels.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let named = match scoring.classes {
             Some(_) => None,
+            None if Manifest::is_named(labels) => declared_classes(beside)?,
             None => declared_classes(labels)?.map_or_else(|| declared_classes(beside), |found| Ok(Some(found)))?,
         };
         Ok(Self { scoring, named })

@@ -45,8 +45,9 @@ pub enum InferError {
     NoModel,
     /// Models whose probabilities cannot be averaged.
     #[error(
-        "models of {} input channels and {} classes, and of {} and {}, cannot be averaged",
-        .first.in_channels, .first.classes, .other.in_channels, .other.classes
+        "models of {} input channels and {} outputs ({}), and of {} and {} ({}), cannot be averaged",
+        .first.in_channels, .first.classes, .first.activation.name(),
+        .other.in_channels, .other.classes, .other.activation.name()
     )]
     Unlike {
         /// Network of the first model.
@@ -98,6 +99,7 @@ pub enum InferError {
 pub struct Predictor {
     members: Vec<Member>,
     patch: [usize; 3],
+    channels: usize,
     classes: usize,
     mirror: bool,
 }
@@ -128,13 +130,14 @@ impl Predictor {
     pub fn ensemble(gpu: &Arc<Gpu>, models: &[Model], patch: [usize; 3]) -> Result<Self, InferError> {
         let first = &models.first().ok_or(InferError::NoModel)?.network;
         let networks = by_network(models);
-        let unlike = |network: &Network| (network.in_channels, network.classes) != (first.in_channels, first.classes);
+        let outputs = |network: &Network| (network.in_channels, network.classes, network.activation);
+        let unlike = |network: &Network| outputs(network) != outputs(first);
         if let Some((other, _)) = networks.iter().find(|(network, _)| unlike(network)) {
             return Err(InferError::Unlike { first: Box::new(first.clone()), other: Box::new((*other).clone()) });
         }
         let member = |(network, models): (&Network, Vec<&Model>)| Member::new(gpu, network, &models, patch);
         let members = networks.into_iter().map(member).collect::<Result<_, _>>()?;
-        Ok(Self { members, patch, classes: first.classes, mirror: false })
+        Ok(Self { members, patch, channels: first.in_channels, classes: first.classes, mirror: false })
     }
 
     /// A predictor that reads the parameters of a training, or their average, where they are on the device;
@@ -152,7 +155,7 @@ impl Predictor {
         let (graph, plan) = Self::plan_for(network, 1, [z, y, x], training.gpu().target())?;
         let executor = Executor::sharing(training, plan, parameters)?;
         let members = vec![Member { executor, graph, parameters: Vec::new() }];
-        Ok(Self { members, patch, classes: network.classes, mirror: false })
+        Ok(Self { members, patch, channels: network.in_channels, classes: network.classes, mirror: false })
     }
 
     /// The plan that predicts `batch` patches of `extents` `[D, H, W]` at once and keeps their probabilities.
@@ -183,7 +186,7 @@ impl Predictor {
     }
 
     fn sliding(&self, extents: [usize; 3]) -> Sliding {
-        Sliding::new(extents, self.patch, self.classes)
+        Sliding::new(extents, self.patch, self.channels, self.classes)
     }
 
     /// Predicts a prepared volume on its prepared grid. `slab` gets the probabilities in slabs of slices, in ascending
@@ -218,7 +221,7 @@ impl Predictor {
     /// # Errors
     /// [`InferError::Gpu`] when the device failed.
     pub fn predict(&self, prepared: &Prepared) -> Result<Vec<f32>, InferError> {
-        let mut probabilities = Vec::with_capacity(prepared.image.len() * self.classes);
+        let mut probabilities = Vec::with_capacity(prepared.geometry.grid.voxel_count() * self.classes);
         self.predict_slabs(prepared, |slab| probabilities.extend_from_slice(slab), |_, _| ControlFlow::Continue(()))?;
         Ok(probabilities)
     }
@@ -237,12 +240,12 @@ impl Predictor {
         let mirrors = if self.mirror { 0..8u8 } else { 0..1 };
         let models: usize = self.members.iter().map(|member| member.parameters.len().max(1)).sum();
         let count = (models * mirrors.len()) as f32;
-        let mut sum = vec![0.0; image.len() * self.classes];
+        let mut sum = vec![0.0; self.patch.iter().product::<usize>() * self.classes];
         for member in &self.members {
             for parameters in 0..member.parameters.len().max(1) {
                 member.take(parameters);
                 for axes in mirrors.clone() {
-                    let probabilities = member.run(&mirrored(image, self.patch, 1, axes))?;
+                    let probabilities = member.run(&mirrored(image, self.patch, self.channels, axes))?;
                     for (s, p) in sum.iter_mut().zip(mirrored(&probabilities, self.patch, self.classes, axes)) {
                         *s += p / count;
                     }

@@ -1,6 +1,9 @@
 use crate::data::classes::BACKGROUND;
+use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{Classes, IntensityStatistics, Interpolation, Normalisation, Preparation, TargetSpacing};
+use crate::data::{
+    Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing,
+};
 use crate::nn::Model;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -9,11 +12,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    /// How intensities are normalised.
-    pub normalisation: Normalisation,
-    /// Statistics of the training data for a CT window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub intensities: Option<IntensityStatistics>,
+    /// How intensities are normalised: one word, or one for each channel.
+    pub normalisation: PerChannel<Normalisation>,
+    /// Statistics of the training data for a CT window: of the image, or of each channel.
+    #[serde(default = "without_statistics", skip_serializing_if = "has_no_statistics")]
+    pub intensities: PerChannel<Option<IntensityStatistics>>,
+    /// Names of the channels, where the data set declares them for several; may be empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_names: Vec<String>,
+    /// Patterns of the files of the channels, where they were files of their own: how a folder of cases is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_files: Vec<String>,
+    /// Whether channels on another grid are resampled onto that of the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub align: bool,
     /// Spacing that volumes are resampled to; without the key each volume keeps its own.
     #[serde(default, skip_serializing_if = "TargetSpacing::is_native")]
     pub spacing: TargetSpacing,
@@ -35,13 +47,34 @@ pub struct Preprocessing {
     pub labels: Option<Classes>,
 }
 
+fn without_statistics() -> PerChannel<Option<IntensityStatistics>> {
+    None.into()
+}
+
+fn has_no_statistics(statistics: &PerChannel<Option<IntensityStatistics>>) -> bool {
+    statistics.values().iter().all(Option::is_none)
+}
+
 impl Preprocessing {
     /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
-        let Preparation { normalisation, intensities, spacing, interpolation, patch, canonical, .. } = *preparation;
-        let labels = preparation.labels.clone().filter(|labels| !labels.is_identity());
+        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, align, .. } =
+            preparation.clone();
+        let labels = labels.filter(|labels| !labels.is_identity());
         let patch = Some(patch);
-        Self { normalisation, intensities, spacing, interpolation, patch, canonical, class_names, labels }
+        Self {
+            normalisation,
+            intensities,
+            channel_names: Vec::new(),
+            channel_files: Vec::new(),
+            align,
+            spacing,
+            interpolation,
+            patch,
+            canonical,
+            class_names,
+            labels,
+        }
     }
 
     /// That of a model; without the key, as in a state dictionary from PyTorch, volumes are taken whole, in their own
@@ -56,8 +89,15 @@ impl Preprocessing {
         };
         let found = Self::deserialize(value)?;
         let wrong = |text: String| Err(serde_json::Error::custom(text));
-        let window = found.intensities.is_some_and(|statistics| statistics.is_sensible());
-        if found.normalisation == Normalisation::CtWindow && !window {
+        let channels = model.network.in_channels;
+        for (key, given) in [("normalisation", found.normalisation.given()), ("intensities", found.intensities.given())]
+        {
+            if let Some(given) = given.filter(|given| *given != channels) {
+                return wrong(format!("{key}: expected one, or one for each of {channels} channels, found {given}"));
+            }
+        }
+        let window = |channel| found.intensities.of(channel).is_some_and(|statistics| statistics.is_sensible());
+        if (0..channels).any(|c| *found.normalisation.of(c) == Normalisation::CtWindow && !window(c)) {
             return wrong("normalisation ct_window needs intensities, four numbers".to_owned());
         }
         if !found.spacing.is_sensible() {
@@ -65,6 +105,9 @@ impl Preprocessing {
         }
         if !found.patch.iter().flatten().all(|extent| (1..=LONGEST_PATCH).contains(extent)) {
             return wrong(format!("patch: expected three extents from 1 to {LONGEST_PATCH}"));
+        }
+        if !are_patterns(&found.channel_files) {
+            return wrong("channel_files: expected patterns of file names with {case}".to_owned());
         }
         let expected = model.network.classes;
         match found.labels.as_ref().map(Classes::count).filter(|count| *count != expected) {
@@ -86,13 +129,30 @@ impl Preprocessing {
         Some(format!("{differs} is {} instead of {}", show(there.get(differs)), show(here.get(differs))))
     }
 
-    /// The preparation of volumes for a network with this number of classes.
-    pub fn preparation(&self, classes: usize) -> Preparation {
-        let Self { normalisation, intensities, spacing, interpolation, canonical, .. } = *self;
+    /// The preparation of volumes for a network with this number of channels and classes.
+    pub fn preparation(&self, channels: usize, classes: usize) -> Preparation {
+        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, .. } = self.clone();
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
         let patch = self.patch.unwrap_or([1; 3]);
-        let labels = self.labels.clone();
-        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
+        Preparation {
+            normalisation,
+            intensities,
+            spacing,
+            interpolation,
+            patch,
+            channels,
+            classes,
+            labels,
+            canonical,
+            align,
+        }
+    }
+
+    /// With what a data set of so many channels says of them.
+    #[must_use]
+    pub fn with_channels_of(self, dataset: &Dataset, channels: usize) -> Self {
+        let channel_names = if channels > 1 { dataset.channel_names.clone() } else { Vec::new() };
+        Self { channel_names, channel_files: dataset.channel_files.clone(), ..self }
     }
 
     /// The classes with their values in label maps, for a network with this number of classes.

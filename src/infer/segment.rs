@@ -1,7 +1,7 @@
 use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, Header, case_of};
-use crate::data::prepare::{MOST_VOXELS, check_size};
-use crate::data::{Fit, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
+use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
+use crate::data::{Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct SegmentOptions {
 pub fn segment_file(
     predictor: &Predictor,
     preparation: &Preparation,
-    input: &Path,
+    input: &ImageFiles,
     output: &Path,
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
@@ -66,13 +66,14 @@ pub fn segment_volume(
     preparation: &Preparation,
     volume: Volume,
 ) -> Result<LabelMap, InferError> {
-    labels_of(predictor, preparation, &prepare_volume(volume, preparation)?)
+    labels_of(predictor, preparation, &prepare_channels(vec![volume], preparation)?)
 }
 
 /// Prepares a volume in memory.
-pub(super) fn prepare_volume(volume: Volume, preparation: &Preparation) -> Result<Prepared, InferError> {
-    check_size(Path::new("volume"), &volume.grid, preparation, MOST_VOXELS)?;
-    Ok(Prepared::from_volume(volume, preparation, Fit::Whole))
+pub(super) fn prepare_channels(channels: Vec<Volume>, preparation: &Preparation) -> Result<Prepared, InferError> {
+    let grid = check_channels_in_memory(&channels, preparation)?;
+    check_size(Path::new("volume"), &grid, preparation, MOST_VOXELS)?;
+    Ok(Prepared::from_channels(channels, preparation, Fit::Whole))
 }
 
 /// Labels of a prepared volume on its original grid, with the values of the training data.

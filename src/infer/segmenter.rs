@@ -1,9 +1,9 @@
 //! Models with their preprocessing, ready to segment one volume after the other.
 
 use super::predictor::by_network;
-use super::segment::{labels_of, prepare_volume, segment_prepared};
+use super::segment::{labels_of, prepare_channels, segment_prepared};
 use super::{InferError, Predictor, Preprocessing, SegmentOptions};
-use crate::data::{Fit, LabelMap, Preparation, Volume, prepare_image};
+use crate::data::{Fit, ImageFiles, LabelMap, Preparation, Volume, prepare_image};
 use crate::gpu::{Gpu, GpuError};
 use crate::nn::Model;
 use std::ops::ControlFlow;
@@ -52,7 +52,7 @@ impl Segmenter {
     /// [`InferError`] when the models do not fit the device, or cannot be averaged.
     pub fn new(gpu: &Arc<Gpu>, models: Vec<Model>, preprocessing: &Preprocessing) -> Result<Self, InferError> {
         let first = &models.first().ok_or(InferError::NoModel)?.network;
-        let preparation = preprocessing.preparation(first.classes);
+        let preparation = preprocessing.preparation(first.in_channels, first.classes);
         let mut segmenter = Self { gpu: Arc::clone(gpu), models, preparation, mirror: false, ready: None };
         if let Some(patch) = preprocessing.patch {
             let predictor = Predictor::ensemble(gpu, &segmenter.models, patch)?;
@@ -81,7 +81,7 @@ impl Segmenter {
     /// [`InferError`] that names the file; [`InferError::Stopped`] when `progress` said so.
     pub fn segment_file(
         &mut self,
-        input: &Path,
+        input: &ImageFiles,
         output: &Path,
         options: SegmentOptions,
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
@@ -98,7 +98,15 @@ impl Segmenter {
     /// # Errors
     /// [`InferError::Data`] when the volume is too large, [`InferError::Gpu`] when the device failed.
     pub fn segment_volume(&mut self, volume: Volume) -> Result<Segmented, InferError> {
-        let prepared = prepare_volume(volume, &self.preparation)?;
+        self.segment_channels(vec![volume])
+    }
+
+    /// As [`Segmenter::segment_volume`], of the channels of an image, which lie on one grid.
+    ///
+    /// # Errors
+    /// [`InferError::Data`] when they are not the network's channels or too large, [`InferError::Gpu`] when the device failed.
+    pub fn segment_channels(&mut self, channels: Vec<Volume>) -> Result<Segmented, InferError> {
+        let prepared = prepare_channels(channels, &self.preparation)?;
         let (ready, preparation) = self.ready_for(prepared.geometry.grid.extents)?;
         Ok(Segmented { labels: labels_of(&ready.predictor, preparation, &prepared)?, windows: ready.windows() })
     }

@@ -9,15 +9,16 @@ use super::{gaussian_weights, window_starts};
 pub(super) struct Sliding {
     extents: [usize; 3],
     patch: [usize; 3],
+    channels: usize,
     classes: usize,
     starts: [Vec<usize>; 3],
 }
 
 impl Sliding {
-    /// Windows of extents `patch` over a volume of `extents`, x, y, z, none smaller than the patch.
-    pub(super) fn new(extents: [usize; 3], patch: [usize; 3], classes: usize) -> Self {
+    /// Windows of extents `patch` over an image of `extents`, x, y, z, none smaller than the patch, and so many channels.
+    pub(super) fn new(extents: [usize; 3], patch: [usize; 3], channels: usize, classes: usize) -> Self {
         let starts = std::array::from_fn(|axis| window_starts(extents[axis], patch[axis]));
-        Self { extents, patch, classes, starts }
+        Self { extents, patch, channels, classes, starts }
     }
 
     /// Number of windows.
@@ -42,7 +43,7 @@ impl Sliding {
         for (position, &z) in self.starts[2].iter().enumerate() {
             for &y in &self.starts[1] {
                 for &x in &self.starts[0] {
-                    let probabilities = window(&self.rows([x, y, z]).gather(image))?;
+                    let probabilities = window(&self.rows([x, y, z]).gather(image, self.channels))?;
                     sums.add(&self.rows([x, y, z - sums.first]), &probabilities, &weights);
                 }
             }
@@ -118,8 +119,9 @@ impl Rows {
         })
     }
 
-    fn gather(&self, image: &[f32]) -> Vec<f32> {
-        self.starts().flat_map(|(volume, _)| &image[volume..volume + self.patch[0]]).copied().collect()
+    fn gather(&self, image: &[f32], channels: usize) -> Vec<f32> {
+        let row = |volume: usize| &image[volume * channels..(volume + self.patch[0]) * channels];
+        self.starts().flat_map(|(volume, _)| row(volume)).copied().collect()
     }
 
     fn scatter(&self, probabilities: &[f32], weights: &[f32], classes: usize, sums: &mut [f32], total: &mut [f32]) {
@@ -189,7 +191,7 @@ mod tests {
             let extents: [usize; 3] = std::array::from_fn(|axis| patch[axis] + more[axis]);
             let voxels = extents.iter().product::<usize>();
             let image: Vec<f32> = (0..voxels).map(|v| (v * v % 97) as f32 * 0.31 - 11.0).collect();
-            let sliding = Sliding::new(extents, patch, CLASSES);
+            let sliding = Sliding::new(extents, patch, 1, CLASSES);
             let (mut found, mut done, mut largest) = (Vec::new(), 0, 0);
             let slab = |slices: &[f32]| {
                 largest = largest.max(slices.len());

@@ -1,6 +1,8 @@
+use super::model::Tensor;
 use super::{Layers, NetworkError, vnet};
 use crate::registry::{Entry, Registry, Value};
 use crate::tensor::{ShapeError, ValueId};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -38,6 +40,10 @@ pub trait Architecture: Debug + Send + Sync {
     fn width(&self) -> Option<&'static str> {
         None
     }
+
+    /// Adds the parameters that files of earlier versions lack, such that the network computes what it did then. `tensors` are
+    /// those of a file, in PyTorch's order.
+    fn complete(&self, _in_channels: usize, _tensors: &mut BTreeMap<String, Tensor>) {}
 
     /// A Python module that computes the same with PyTorch: the template for `export --torch`, where there is one. Its lines
     /// `NETWORK = {}`, `PREPROCESSING = {}` and `WEIGHTS = ""` are filled in.

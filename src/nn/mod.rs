@@ -10,7 +10,8 @@ mod recompute;
 mod training;
 pub mod vnet;
 
-pub use crate::ops::loss::{self, Loss, Losses};
+pub use crate::ops::Activation;
+pub use crate::ops::loss::{self, Loss, LossInputs, Losses};
 pub use architecture::{Architecture, Architectures};
 pub use init::initialise;
 pub use layers::{Appended, Layers, SLOPE};

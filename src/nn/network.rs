@@ -1,4 +1,4 @@
-use super::{Appended, Architecture, Architectures, Layers};
+use super::{Activation, Appended, Architecture, Architectures, Layers};
 use crate::graph::Graph;
 use crate::ops::PadCrop;
 use crate::registry::{Choice, Registry, Value};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// A network's shape: what a model file says of it.
 ///
-/// It is written as the channels of the image, the classes, `kind` and the settings of its [`Architecture`]; a missing `kind`
-/// means V-Net.
+/// It is written as the channels of the image, the classes, `activation`, `kind` and the settings of its [`Architecture`]. A
+/// missing `activation` means softmax, a missing `kind` V-Net.
 ///
 /// ```
 /// use vnet_engine::nn::vnet::VNet;
@@ -31,8 +31,10 @@ use std::sync::Arc;
 pub struct Network {
     /// Channels of the image.
     pub in_channels: usize,
-    /// Classes, background included.
+    /// Outputs: classes, background included, or with [`Activation::Sigmoid`] regions.
     pub classes: usize,
+    /// What the outputs are: classes that exclude each other, or regions that may overlap.
+    pub activation: Activation,
     architecture: Arc<dyn Architecture>,
 }
 
@@ -55,14 +57,30 @@ pub enum NetworkError {
 }
 
 impl Network {
-    /// A network of this architecture, which need not be in the table of [`Architectures`].
+    /// A network of this architecture, which need not be in the table of [`Architectures`]. Its outputs are classes; see
+    /// [`Network::with_activation`].
     pub fn new(in_channels: usize, classes: usize, architecture: impl Architecture + 'static) -> Self {
         Self::of(in_channels, classes, Arc::new(architecture))
     }
 
     /// As [`Network::new`], of an architecture that is already shared.
     pub fn of(in_channels: usize, classes: usize, architecture: Arc<dyn Architecture>) -> Self {
-        Self { in_channels, classes, architecture }
+        Self { in_channels, classes, activation: Activation::Softmax, architecture }
+    }
+
+    /// The same network with outputs of another kind.
+    ///
+    /// ```
+    /// use vnet_engine::nn::{Activation, Network, vnet::VNet};
+    ///
+    /// let regions = Network::new(4, 3, VNet::paper()).with_activation(Activation::Sigmoid);
+    /// regions.validate()?;
+    /// assert!(serde_json::to_string(&regions)?.starts_with(r#"{"in_channels":4,"classes":3,"activation":"sigmoid","base":16"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
     }
 
     /// What stands between the image and the logits.
@@ -78,6 +96,17 @@ impl Network {
     /// The architecture in a few words.
     pub fn summary(&self) -> String {
         self.architecture.summary()
+    }
+
+    /// The network in a few words, with its input channels and outputs: `V-Net base 16, 5 levels, 1 channel, 2 classes`.
+    pub fn description(&self) -> String {
+        let counted = |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+        let channels = counted(self.in_channels, "channel", "channels");
+        let outputs = match self.activation {
+            Activation::Softmax => counted(self.classes, "class", "classes"),
+            Activation::Sigmoid => counted(self.classes, "region", "regions") + " (sigmoid)",
+        };
+        format!("{}, {channels}, {outputs}", self.summary())
     }
 
     /// Extents `[D, H, W]` are padded to multiples of this.
@@ -113,8 +142,12 @@ impl Network {
     /// [`NetworkError`] that names the setting.
     pub fn validate(&self) -> Result<(), NetworkError> {
         let setting = |key, found: String, expected| Err(NetworkError::Setting { key, found, expected });
-        if !(2..=256).contains(&self.classes) {
-            return setting("classes", self.classes.to_string(), "2 to 256");
+        let (fewest, most, expected) = match self.activation {
+            Activation::Softmax => (2, 256, "2 to 256"),
+            Activation::Sigmoid => (1, 31, "1 to 31 regions"),
+        };
+        if !(fewest..=most).contains(&self.classes) {
+            return setting("classes", self.classes.to_string(), expected);
         }
         if !(1..=64).contains(&self.in_channels) {
             return setting("in_channels", self.in_channels.to_string(), "1 to 64");
@@ -171,7 +204,7 @@ impl From<&dyn Architecture> for Choice<Architectures> {
 
 impl PartialEq for Network {
     fn eq(&self, other: &Self) -> bool {
-        let of = |n: &Self| (n.in_channels, n.classes, n.kind(), n.architecture.settings());
+        let of = |n: &Self| (n.in_channels, n.classes, n.activation, n.kind(), n.architecture.settings());
         of(self) == of(other)
     }
 }
@@ -181,6 +214,9 @@ impl Serialize for Network {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("in_channels", &self.in_channels)?;
         map.serialize_entry("classes", &self.classes)?;
+        if !self.activation.is_softmax() {
+            map.serialize_entry("activation", &self.activation)?;
+        }
         if Architectures::IMPLIED != Some(self.kind()) {
             map.serialize_entry(Architectures::KEY, self.kind())?;
         }
@@ -197,11 +233,13 @@ impl<'de> Deserialize<'de> for Network {
         struct Written {
             in_channels: usize,
             classes: usize,
+            #[serde(default)]
+            activation: Activation,
             #[serde(flatten)]
             architecture: Choice<Architectures>,
         }
-        let Written { in_channels, classes, architecture } = Written::deserialize(deserializer)?;
-        Ok(Self::of(in_channels, classes, architecture.build()))
+        let Written { in_channels, classes, activation, architecture } = Written::deserialize(deserializer)?;
+        Ok(Self::of(in_channels, classes, architecture.build()).with_activation(activation))
     }
 }
 
@@ -264,13 +302,42 @@ mod tests {
         let network = |base, decoder| Network::new(3, 2, VNet { base, encoder: vec![1, 2], decoder });
         let message = |network: Network| network.validate().expect_err("wrong").to_string();
         assert_eq!(message(network(0, vec![1])), "network: base is 0, expected 1 to 256");
-        assert_eq!(message(network(2, vec![1])), "network: base is 2, expected at least in_channels");
         let expected = "network: decoder is [17], expected 1 to 16 convolutions in each of up to 7 stages";
         assert_eq!(message(network(4, vec![17])), expected);
         assert!(message(network(4, vec![1, 1])).starts_with("network: encoder has 2 stages and decoder 2"));
         network(4, vec![1]).validate().expect("valid");
         assert_eq!(network(4, vec![1]).with("base", 8), Some(network(8, vec![1])));
         assert_eq!(network(4, vec![1]).with("features", 8), None);
+    }
+
+    #[test]
+    fn regions_are_written_and_read() {
+        let network = Network::new(1, 3, VNet { base: 4, encoder: vec![1, 2], decoder: vec![1] });
+        let network = network.with_activation(Activation::Sigmoid);
+        let written = WRITTEN.replace("\"base\"", "\"activation\":\"sigmoid\",\"base\"");
+        assert_eq!(serde_json::to_string(&network).expect("JSON"), written);
+        assert_eq!(serde_json::from_str::<Network>(&written).expect("a network"), network);
+        let softmax = serde_json::from_str::<Network>(&written.replace("sigmoid", "softmax")).expect("a network");
+        assert_eq!(serde_json::to_string(&softmax).expect("JSON"), WRITTEN);
+        assert_eq!(network.description(), "V-Net base 4, 2 levels, 1 channel, 3 regions (sigmoid)");
+        assert_eq!(softmax.description(), "V-Net base 4, 2 levels, 1 channel, 3 classes");
+        assert_eq!(network.with("base", 8).map(|wider| wider.activation), Some(Activation::Sigmoid));
+        let error = serde_json::from_str::<Network>(&written.replace("sigmoid", "tanh")).expect_err("unknown");
+        assert!(error.to_string().contains("unknown variant `tanh`, expected `softmax` or `sigmoid`"), "{error}");
+    }
+
+    #[test]
+    fn outputs_have_a_range() {
+        let outputs = |classes, activation| {
+            let network = Network::new(1, classes, VNet::paper()).with_activation(activation);
+            network.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(outputs(1, Activation::Sigmoid), Ok(()));
+        assert_eq!(outputs(31, Activation::Sigmoid), Ok(()));
+        let regions = |found| Err(format!("network: classes is {found}, expected 1 to 31 regions"));
+        assert_eq!(outputs(0, Activation::Sigmoid), regions(0));
+        assert_eq!(outputs(32, Activation::Sigmoid), regions(32));
+        assert_eq!(outputs(1, Activation::Softmax), Err("network: classes is 1, expected 2 to 256".to_owned()));
     }
 
     #[test]

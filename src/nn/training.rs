@@ -1,6 +1,6 @@
-use super::{Layer, Loss, Network};
+use super::{Layer, Loss, LossInputs, Network};
 use crate::graph::{Graph, gradients};
-use crate::ops::{GRADIENT_OPS, Softmax, share_channel_sums};
+use crate::ops::{GRADIENT_OPS, share_channel_sums};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
 /// A network with its loss and the gradient of every parameter.
@@ -10,11 +10,11 @@ pub struct TrainingGraph {
     pub graph: Graph,
     /// Image `[N, D, H, W, in_channels]`.
     pub image: ValueId,
-    /// Labels `[N, D, H, W]`.
+    /// Labels `[N, D, H, W]`, written as the network's [`Activation`](super::Activation) says.
     pub labels: ValueId,
     /// Logits `[N, D, H, W, classes]`.
     pub logits: ValueId,
-    /// Loss `[1]`: the mean over the samples.
+    /// Loss `[1]` of the batch.
     pub loss: ValueId,
     /// Gradient of each parameter, in the graph's order.
     pub gradients: Vec<ValueId>,
@@ -56,7 +56,8 @@ impl TrainingGraph {
         scale: f32,
     ) -> Result<Self, ShapeError> {
         let net = network.append(&mut graph, image)?;
-        let loss = loss.append(&mut graph, net.logits, labels)?;
+        let inputs = LossInputs { logits: net.logits, labels, activation: network.activation };
+        let loss = loss.append(&mut graph, inputs)?;
         let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
         let mut gradients: Vec<ValueId> = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?
@@ -77,7 +78,7 @@ pub struct InferenceGraph {
     pub image: ValueId,
     /// Logits `[N, D, H, W, classes]`.
     pub logits: ValueId,
-    /// Softmax of the logits.
+    /// Softmax or sigmoid of the logits, as the network's [`Activation`](super::Activation) says.
     pub probabilities: ValueId,
     /// Layers with weights.
     pub layers: Vec<Layer>,
@@ -93,8 +94,7 @@ impl InferenceGraph {
         let [d, h, w] = extents;
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
         let net = network.append(&mut graph, image)?;
-        graph.set_scope("softmax");
-        let probabilities = graph.add(Softmax, &[net.logits])?;
+        let probabilities = network.activation.append(&mut graph, net.logits)?;
         Ok(Self { graph, image, logits: net.logits, probabilities, layers: net.layers })
     }
 }

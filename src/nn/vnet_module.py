@@ -2,7 +2,7 @@
 
     model = load()                      weights from the .safetensors file beside this one
     logits = model(image)               [N, C, D, H, W] float32 -> [N, classes, D, H, W]; D = z, H = y, W = x
-    probabilities = logits.softmax(1)
+    probabilities = model.probabilities(logits)
 
 The names of `state_dict()` are those of the weights' file: `load_state_dict(..., strict=True)` works both ways.
 PREPROCESSING says how a volume becomes an image: orientation (canonical: nearest to RAS), spacing in mm, normalisation,
@@ -26,12 +26,15 @@ class Stage(nn.Module):
 
     def __init__(self, in_channels, channels, convolutions):
         super().__init__()
+        if channels % in_channels:
+            # The channels of the image cannot be repeated as a whole.
+            self.project = nn.Conv3d(in_channels, channels, 1)
         inputs = [in_channels] + [channels] * (convolutions - 1)
         self.conv = nn.ModuleList(nn.Conv3d(i, channels, 5, padding=2) for i in inputs)
         self.act = nn.ModuleList(nn.PReLU(channels) for _ in inputs)
 
     def stage(self, x):
-        residual = x
+        residual = self.project(x) if hasattr(self, "project") else x
         for conv, act in zip(self.conv[:-1], self.act[:-1]):
             x = act(conv(x))
         x = self.conv[-1](x)
@@ -68,10 +71,12 @@ class Decoder(Stage):
 
 
 class VNet(nn.Module):
-    """`encoder` and `decoder`: convolutions of each stage, level 0 first."""
+    """`encoder` and `decoder`: convolutions of each stage, level 0 first. `activation`: softmax of classes that exclude each other,
+    or sigmoid of regions that may overlap."""
 
-    def __init__(self, in_channels, classes, base, encoder, decoder):
+    def __init__(self, in_channels, classes, base, encoder, decoder, activation="softmax"):
         super().__init__()
+        self.activation = activation
         self.divisor = 1 << (len(encoder) - 1)
         self.encoder = nn.ModuleList(Encoder(level, in_channels, base, n) for level, n in enumerate(encoder))
         # The deepest decoder takes the last encoder's channels; the others take those of the decoder below.
@@ -94,6 +99,9 @@ class VNet(nn.Module):
             x = stage(x, skip)
         window = [slice(b, b + extent) for b, extent in zip(before, extents)]
         return self.head(x)[(slice(None), slice(None), *window)]
+
+    def probabilities(self, logits):
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
 
 
 def read_safetensors(path):

@@ -18,6 +18,8 @@ pub enum Draw {
     Uniform(f64, f64),
     /// Uniform integers in `0..n`, as u32.
     Labels(u32),
+    /// Uniform among these, as u32.
+    Among(&'static [u32]),
     /// These, whatever the seed: for what is not drawn element by element.
     Given(Vec<f64>),
 }
@@ -155,7 +157,7 @@ impl Case {
     /// Inputs of integers in `-3..=3` (labels and given inputs stay what they are), on which sums of products are exact in f32.
     pub fn draw_integers(&self, seed: u64) -> Vec<HostTensor> {
         let draw = |((spec, draw), stream): (&(TensorSpec, Draw), u64)| match draw {
-            Draw::Labels(_) | Draw::Given(_) => draw_tensor(spec, draw, stream),
+            Draw::Labels(_) | Draw::Among(_) | Draw::Given(_) => draw_tensor(spec, draw, stream),
             _ => {
                 let mut random = Stream::new(stream, Purpose::TestInputs, 0);
                 let data = (0..spec.elements()).map(|_| random.below(7) as f64 - 3.0).collect();
@@ -177,6 +179,7 @@ fn draw_tensor(spec: &TensorSpec, draw: &Draw, stream: u64) -> HostTensor {
         }
         Draw::Uniform(low, high) => (0..count).map(|_| rounded(random.between(low, high))).collect(),
         Draw::Labels(classes) => (0..count).map(|_| random.below(classes as usize) as f64).collect(),
+        Draw::Among(values) => (0..count).map(|_| f64::from(values[random.below(values.len())])).collect(),
         Draw::Given(ref elements) => elements.clone(),
     };
     HostTensor::new(spec.clone(), data)

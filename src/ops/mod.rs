@@ -1,5 +1,6 @@
 //! The operations, one module each: shape rule, gradient, dispatches, f64 definition and test cases.
 
+mod activation;
 mod add;
 pub mod case;
 mod channel_sum;
@@ -13,18 +14,24 @@ pub mod loss;
 mod pad_crop;
 mod prelu;
 pub(crate) mod rows;
+mod sigmoid;
 mod softmax;
 mod tile_channels;
 
+pub use activation::Activation;
 pub use add::Add;
 pub use channel_sum::{ChannelSum, share_channel_sums};
 pub use concat::{ConcatChannels, SliceChannels};
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
 pub use fill::Fill;
-pub use loss::{CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad, SoftDiceLoss};
+pub use loss::{
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad,
+    SoftDiceLoss,
+};
 pub use pad_crop::PadCrop;
 pub use prelu::{Prelu, PreluGrad};
+pub use sigmoid::{Sigmoid, SigmoidGrad};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
 
@@ -45,6 +52,7 @@ pub fn cases() -> Vec<Case> {
         tile_channels::cases(),
         concat::cases(),
         softmax::cases(),
+        sigmoid::cases(),
         loss::cases(),
         pad_crop::cases(),
         conv3d::cases(),

@@ -52,19 +52,25 @@ pub(super) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), Train
     replace_file(path, contents.as_ref()).map_err(TrainError::io("write", path))
 }
 
-/// The run's split: the stored one when the run is resumed, else the data set's, else one drawn from the seed.
+/// The run's split: the stored one when the run is resumed, else the data set's (of a table: what its rows say), else one drawn
+/// from the seed.
 pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
     if settings.resume && stored.exists() {
         return Ok(Split::load(&stored, &names, None)?);
     }
-    let given = settings.data.join("split.json");
     let seed = settings.config.seed;
-    Ok(match settings.fold {
-        _ if given.exists() => Split::load(&given, &names, settings.fold.map(|(i, _)| i))?,
-        Some((i, k)) => Split::fold(&names, seed, i, k)?,
-        None => Split::from_seed(&names, seed, settings.config.data.split)?,
+    if let Some(parts) = &dataset.parts {
+        return Ok(match settings.fold {
+            Some((i, k)) => parts.fold(&names, seed, i, k)?,
+            None => parts.split(&names, seed, settings.config.data.split)?,
+        });
+    }
+    Ok(match (&dataset.split_file, settings.fold) {
+        (Some(given), fold) => Split::load(given, &names, fold.map(|(i, _)| i))?,
+        (None, Some((i, k))) => Split::fold(&names, seed, i, k)?,
+        (None, None) => Split::from_seed(&names, seed, settings.config.data.split)?,
     })
 }
 

@@ -2,8 +2,8 @@
 
 use super::folder::{choose_split, refuse_used};
 use super::run::initial_model;
-use super::{ConfigError, RunSettings, TrainError, checkpoint, choose_patch};
-use crate::data::{Classes, Dataset, Split, Warnings};
+use super::{RunSettings, TrainError, checkpoint, choose_patch};
+use crate::data::{Classes, Dataset, DatasetOptions, Split, Warnings};
 use crate::nn::Network;
 use std::path::Path;
 
@@ -14,6 +14,8 @@ pub struct CheckedData {
     pub dataset: Option<Dataset>,
     /// The classes.
     pub classes: Classes,
+    /// Channels of each image.
+    pub channels: usize,
     /// Voxels of the largest image.
     pub most_voxels: usize,
     /// All problems, in the order of the cases.
@@ -33,12 +35,12 @@ pub struct Preflight {
     pub patch: [usize; 3],
 }
 
-/// Reads every file of a data set to its end; `classes` are those of the configuration, if it has any.
-pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
-    match Dataset::survey(dir, classes) {
+/// Reads every file of a data set to its end; `options` are those of the configuration.
+pub fn check_data(dir: &Path, options: DatasetOptions) -> CheckedData {
+    match Dataset::survey(dir, options) {
         Err(error) => {
             let (classes, problems) = (Classes::numbered(2), vec![error.into()]);
-            CheckedData { dataset: None, classes, most_voxels: 0, problems, warnings: Warnings::default() }
+            CheckedData { dataset: None, classes, channels: 1, most_voxels: 0, problems, warnings: Warnings::default() }
         }
         Ok((dataset, mut problems)) => {
             let examined = dataset.examine();
@@ -46,6 +48,7 @@ pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
             CheckedData {
                 dataset: Some(dataset),
                 classes: examined.classes,
+                channels: examined.channels,
                 most_voxels: examined.most_voxels,
                 problems: problems.into_iter().map(TrainError::from).collect(),
                 warnings: examined.warnings,
@@ -59,13 +62,19 @@ pub fn check_data(dir: &Path, classes: Option<&Classes>) -> CheckedData {
 ///
 /// # Errors
 /// All problems of these.
-pub fn preflight(settings: &RunSettings, dataset: &Dataset, classes: usize) -> Result<Preflight, Vec<TrainError>> {
+pub fn preflight(
+    settings: &RunSettings,
+    dataset: &Dataset,
+    channels: usize,
+    classes: usize,
+) -> Result<Preflight, Vec<TrainError>> {
     let mut problems = Vec::new();
     let mut note = |result: Result<(), TrainError>| problems.extend(result.err());
-    let network = settings.config.network(classes);
-    let valid = network.validate();
+    let network = settings.config.network(channels, classes);
+    note(settings.config.check_channels(channels).map_err(TrainError::from));
+    let valid = settings.config.check_network(&network);
     let is_valid = valid.is_ok();
-    note(valid.map_err(|error| ConfigError::from(error).into()));
+    note(valid.map_err(TrainError::from));
     note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));

@@ -38,15 +38,17 @@ pub fn preview(
     case: usize,
     count: usize,
 ) -> Result<Preview, TrainError> {
-    let Examined { classes, warnings, .. } = dataset.examine_sound()?;
+    let Examined { classes, channels, warnings, .. } = dataset.examine_sound()?;
+    config.check_channels(channels)?;
     let classes = classes.count();
-    let patch = choose_patch(config, &dataset.cases, config.network(classes).divisor())?;
-    let config = config.resolved(patch, dataset.classes.as_ref(), &dataset.cases)?;
+    let patch = choose_patch(config, &dataset.cases, config.network(channels, classes).divisor())?;
+    let config = config.resolved(patch, channels, dataset.classes.as_ref(), &dataset.cases)?;
     let cases: Vec<_> = (0..=PARTNERS.min(dataset.cases.len() - 1))
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())
         .collect();
     let wanted = cases[0].name.clone();
-    let loader = Loader::start(cases, config.preparation(patch, classes), config.loader_settings(patch, 1, 0))?;
+    let loader =
+        Loader::start(cases, config.preparation(patch, channels, classes), config.loader_settings(patch, 1, 0))?;
     let device = Device::new(gpu, &config, patch)?;
     let mut preview = Preview { tiles: Vec::new(), extents: patch, spacing: [1.0; 3], warnings };
     preview.fill(&device, loader, &wanted, count)?;

@@ -369,7 +369,7 @@ pub const METAIMAGE: &[Case] = &[
     Case {
         name: "seven channels",
         make: |r| with_image(r, M, &metaimage("ElementNumberOfChannels = 7")),
-        words: &["b.mha", "ElementNumberOfChannels is 7"],
+        words: &["b.mha", "x 7"],
     },
 ];
 

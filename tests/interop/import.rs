@@ -4,12 +4,13 @@ use super::{model, network, noise, tensors};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use vnet_engine::interop::{Imported, InteropError, Layout, import};
-use vnet_engine::nn::Network;
 use vnet_engine::nn::model::{Tensor, write_tensors};
 use vnet_engine::nn::vnet::VNet;
+use vnet_engine::nn::{Activation, Model, Network};
 
-pub const TESTS: [(&str, bool, fn()); 6] = [
+pub const TESTS: [(&str, bool, fn()); 7] = [
     ("names_of_this_program_give_the_network", false, own_names),
+    ("names_without_a_projection_get_one", false, own_names_without_a_projection),
     ("every_tensor_that_does_not_fit_is_told_of", false, own_differences),
     ("a_model_of_this_program_keeps_its_preprocessing", false, own_model),
     ("a_pickle_is_not_run", false, pickle),
@@ -32,7 +33,11 @@ fn prefixed(tensors: &Tensors, prefix: &str) -> Tensors {
 
 fn own_names() {
     let paper_like = Network::new(1, 2, VNet { base: 1, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] });
-    for network in [network(), paper_like] {
+    let of =
+        |channels, outputs| Network::new(channels, outputs, VNet { base: 4, encoder: vec![1, 2], decoder: vec![1] });
+    // A single output is a region.
+    let region = of(4, 1).with_activation(Activation::Sigmoid);
+    for network in [network(), paper_like, of(3, 2), of(5, 3), region] {
         let tensors = tensors(&network);
         for prefix in ["", "module.", "model.module."] {
             let imported = read(&prefixed(&tensors, prefix)).expect("it fits");
@@ -41,6 +46,23 @@ fn own_names() {
             assert_eq!(imported.model.preprocessing, None);
         }
     }
+}
+
+/// A dictionary of an earlier version, which repeated any number of channels, gets the projection that does the same.
+fn own_names_without_a_projection() {
+    let network = Network::new(3, 2, VNet { base: 4, encoder: vec![1, 2], decoder: vec![1] });
+    let mut tensors = tensors(&network);
+    tensors.retain(|name, _| !name.starts_with("encoder.0.project"));
+    let found = read(&tensors).expect("it fits").model;
+    assert_eq!(found.network, network);
+    let repeats = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0];
+    assert_eq!(found.tensors["encoder.0.project.weight"].data, repeats);
+    assert_eq!(found.tensors["encoder.0.project.bias"].data, [0.0; 4]);
+    // And so does a model file.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    Model { tensors, ..found.clone() }.write(&path).expect("written");
+    assert_eq!(Model::read(&path).expect("read"), found);
 }
 
 /// The differences that are told of.

@@ -8,7 +8,7 @@ use vnet_engine::interop::proto::{self, Dimension, ModelProto, NodeProto, ValueI
 use vnet_engine::interop::{InteropError, OPSET, export_onnx};
 use vnet_engine::nn::model::parameter_shapes;
 use vnet_engine::nn::vnet::VNet;
-use vnet_engine::nn::{InferenceGraph, Model, Network};
+use vnet_engine::nn::{Activation, InferenceGraph, Model, Network};
 use vnet_engine::tensor::layout::permute;
 use vnet_engine::tensor::{HostTensor, TensorSpec};
 
@@ -89,12 +89,12 @@ fn nodes_in_order() {
 }
 
 /// A tensor `[C, D, H, W]` and its shape.
-type Activation = ([usize; 4], Vec<f64>);
+type Value = ([usize; 4], Vec<f64>);
 
 /// ONNX's definitions for a batch of one, in plain loops.
 struct Interpreter<'a> {
     constants: HashMap<&'a str, &'a proto::TensorProto>,
-    values: HashMap<&'a str, Activation>,
+    values: HashMap<&'a str, Value>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -152,7 +152,7 @@ impl<'a> Interpreter<'a> {
         (self.floats(&node.input[1]), self.floats(&node.input[2]), [dims[0] as usize, dims[1] as usize])
     }
 
-    fn convolution(&self, node: &NodeProto, (shape, x): &Activation) -> Activation {
+    fn convolution(&self, node: &NodeProto, (shape, x): &Value) -> Value {
         let [kernel, stride, pad] = Self::window(node);
         let (weight, bias, [outputs, inputs]) = self.weights(node);
         assert_eq!(inputs, shape[0]);
@@ -173,7 +173,7 @@ impl<'a> Interpreter<'a> {
     }
 
     /// Stride equal to the kernel, no padding: every output has one tap.
-    fn transposed(&self, node: &NodeProto, (shape, x): &Activation) -> Activation {
+    fn transposed(&self, node: &NodeProto, (shape, x): &Value) -> Value {
         let [kernel, stride, pad] = Self::window(node);
         assert_eq!((kernel, pad), (stride, 0));
         let (weight, bias, [inputs, outputs]) = self.weights(node);
@@ -206,9 +206,13 @@ fn for_each_voxel([channels, d, h, w]: [usize; 4], mut f: impl FnMut(usize, [usi
 }
 
 fn same_values() {
-    // 3 channels do not divide 4.
-    let odd = Network::new(3, 2, VNet { base: 4, encoder: vec![2, 1], decoder: vec![1] });
-    for (network, [d, h, w]) in [(network(), [4, 8, 4]), (odd, [2, 6, 4])] {
+    let of =
+        |channels, outputs| Network::new(channels, outputs, VNet { base: 4, encoder: vec![2, 1], decoder: vec![1] });
+    // 3 and 5 channels do not divide 4, so they are projected.
+    let regions = of(5, 1).with_activation(Activation::Sigmoid);
+    for (network, [d, h, w]) in
+        [(network(), [4, 8, 4]), (of(3, 2), [2, 6, 4]), (of(4, 2), [4, 2, 2]), (regions, [2, 4, 2])]
+    {
         let model = model(network);
         let file = exported(&model).graph.expect("a graph");
         let channels = model.network.in_channels;

@@ -2,9 +2,21 @@
 
 use super::{model, network};
 use vnet_engine::interop::{export_torch, weights_path};
-use vnet_engine::nn::Model;
+use vnet_engine::nn::{Activation, Model};
 
-pub const TESTS: [(&str, bool, fn()); 1] = [("a_torch_module_names_its_network_and_weights", false, module)];
+pub const TESTS: [(&str, bool, fn()); 2] = [
+    ("a_torch_module_names_its_network_and_weights", false, module),
+    ("a_torch_module_says_that_its_outputs_are_regions", false, regions),
+];
+
+/// Of regions, the module says so.
+fn regions() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("regions.py");
+    export_torch(&model(network().with_activation(Activation::Sigmoid)), &path).expect("exported");
+    let text = std::fs::read_to_string(&path).expect("read");
+    assert!(text.contains("NETWORK = {\"activation\": \"sigmoid\", \"base\": 4, "), "{text}");
+}
 
 fn module() {
     let folder = tempfile::tempdir().expect("a temporary folder");

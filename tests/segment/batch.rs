@@ -9,7 +9,7 @@ use vnet_engine::data::{Grid, Normalisation, Preparation, Volume};
 use vnet_engine::infer::Preprocessing;
 
 /// A folder with a model and `in` with these volumes.
-fn folder(names: &[&str]) -> tempfile::TempDir {
+pub fn folder(names: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let preparation = Preparation { patch: [8, 8, 8], ..Preparation::native(Normalisation::ZScoreAll) };
     let preprocessing = serde_json::to_value(Preprocessing::new(&preparation, Vec::new())).expect("JSON");
@@ -21,7 +21,7 @@ fn folder(names: &[&str]) -> tempfile::TempDir {
     folder
 }
 
-fn volume(folder: &Path, name: &str) {
+pub fn volume(folder: &Path, name: &str) {
     let grid = Grid::axis_aligned([9, 7, 8], [1.0; 3]);
     let voxels = (0..grid.voxel_count()).map(|v| ((v * 7919) % 1013) as f32 - 300.0).collect();
     let header = Header::for_grid(&grid);

@@ -48,7 +48,7 @@ pub fn a_model_without_preprocessing_takes_volumes_whole() {
         windows += 1;
         ControlFlow::Continue(())
     };
-    let found = segmenter(gpu(), &model).segment_file(&at("v.nii.gz"), &at("o.nii.gz"), options, count);
+    let found = segmenter(gpu(), &model).segment_file(&at("v.nii.gz").into(), &at("o.nii.gz"), options, count);
     let found = found.expect("segmented");
     assert_eq!((windows, found.windows), (1, None));
     let maps: Vec<Volume> = (1..CLASSES)
@@ -105,7 +105,7 @@ pub fn a_prediction_ends_after_the_window_in_which_it_is_asked_to() {
         assert!(all > 20, "{all} windows");
         if asked == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let end = segmenter.segment_file(&at("v.nii.gz"), &at("o.nii.gz"), SegmentOptions::default(), stop);
+    let end = segmenter.segment_file(&at("v.nii.gz").into(), &at("o.nii.gz"), SegmentOptions::default(), stop);
     assert!(matches!(end, Err(InferError::Stopped)), "{end:?}");
     assert_eq!(asked, 3, "no window after the third");
     assert!(!at("o.nii.gz").exists());

@@ -71,7 +71,7 @@ fn labels_in_another_order_are_reordered() {
                 [(Some(1.0), Some(0.0)); 2]
             );
         }
-        let volume = read_volume(&dataset.cases[0].image).expect("an image");
+        let volume = read_volume(dataset.cases[0].image.first()).expect("an image");
         let map = LabelMap { grid: there.apply_to_grid(&grid), voxels: there.apply(&labels()) };
         let prepared = Prepared::from_pair(volume, &map, &preparation(), Fit::Patch).expect("one grid");
         assert_eq!(prepared.label, Some(labels()), "in memory: {order:?} {bits:03b}");
@@ -97,7 +97,7 @@ fn a_label_that_itk_made_of_an_image_without_a_place_is_on_its_grid() {
     let examined = dataset.examine_sound().expect("one grid");
     let kinds: Vec<_> = examined.warnings.notices().iter().map(|notice| notice.kind).collect();
     assert!(kinds.len() == 1 && kinds[0].contains("neither sform nor qform"), "{kinds:?}");
-    assert_eq!(examined.warnings.notices()[0].files, [dataset.cases[0].image.clone()]);
+    assert_eq!(examined.warnings.notices()[0].files, [dataset.cases[0].image.first().to_path_buf()]);
     let prepared = prepare_pair(&dataset.cases[0], &preparation(), Fit::Patch).expect("one grid");
     assert_eq!(prepared.label, Some(labels()));
     itk.affine[2][3] = 40.0;

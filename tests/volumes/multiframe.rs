@@ -43,7 +43,7 @@ fn files_of_pydicom_and_highdicom_hold_their_values() {
         std::fs::copy(golden().join(file), &copy).expect("copied");
         // By itself, and as the only file of a folder.
         for path in [&copy, alone.path()] {
-            let choice: SeriesChoice = choice.parse().expect("a choice");
+            let choice: SeriesChoice = choice.into();
             let header = read_header_of(path, &choice).expect(&name);
             assert_eq!(header.shape, facts.shape, "{name}");
             // Positions have six digits after the point.
@@ -170,7 +170,7 @@ fn several_volumes_are_listed_and_chosen() {
             assert!(error.contains(words), "{error}, expected {words}");
         }
         let extent = |choice: &str| {
-            let header = read_header_of(path, &choice.parse().expect("a choice"));
+            let header = read_header_of(path, &choice.into());
             header.map(|header| header.shape[2]).map_err(|error| error.to_string())
         };
         assert_eq!([extent("largest"), extent("heart#1"), extent("1.2.3.4#3")], [Ok(3), Ok(3), Ok(2)]);
@@ -199,7 +199,7 @@ fn a_series_is_chosen_among_several() {
     for words in ["holds 3 series", "1.2.3.4 (MR, 3 images)", "1.2.9 (MR, 1 image)", "1.2.10 (MR, 1 image)"] {
         assert!(error.contains(words), "{error}, expected {words}");
     }
-    let read = |choice: &str| read_header_of(dir.path(), &choice.parse().expect("a choice"));
+    let read = |choice: &str| read_header_of(dir.path(), &choice.into());
     assert_eq!(read("1.2.3.4").expect("readable").shape, [4, 3, 3]);
     assert_eq!(read("largest").expect("readable").shape, [4, 3, 3]);
     assert_eq!(read("1.2.9").expect("readable").shape, [4, 3, 1]);

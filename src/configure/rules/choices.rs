@@ -4,7 +4,7 @@ use super::shape::{Shape, samples_wanted};
 use super::{Budget, Design};
 use crate::configure::Fingerprint;
 use crate::configure::fingerprint::CaseFacts;
-use crate::data::{Normalisation, Sampling};
+use crate::data::{Normalisation, PerChannel, Sampling};
 
 /// Ratio of the coarsest to the finest axis from which volumes are anisotropic (nnU-Net's).
 const ANISOTROPIC: f64 = 3.0;
@@ -76,14 +76,35 @@ impl Spacing {
     }
 }
 
-/// The normalisation, and the reason.
-pub(super) fn normalisation(fingerprint: &Fingerprint) -> (Normalisation, String) {
-    let declared = fingerprint.modality.as_deref();
+/// The normalisation of each channel, and the reason.
+pub(super) fn normalisation(fingerprint: &Fingerprint) -> (PerChannel<Normalisation>, String) {
+    let channels: Vec<_> = (0..fingerprint.channels).map(|channel| of_channel(fingerprint, channel)).collect();
+    let text = match &channels[..] {
+        [(_, reason)] => reason.clone(),
+        several => {
+            let name = |channel: usize| match fingerprint.channel_names.get(channel) {
+                Some(name) => format!("channel {} ({name})", channel + 1),
+                None => format!("channel {}", channel + 1),
+            };
+            let line =
+                |(channel, (_, reason)): (usize, &(Normalisation, String))| format!("{}: {reason}", name(channel));
+            several.iter().enumerate().map(line).collect::<Vec<_>>().join(" ")
+        }
+    };
+    (PerChannel::collected(channels.into_iter().map(|(normalisation, _)| normalisation).collect()), text)
+}
+
+/// As nnU-Net chooses, by the name of a channel: `CT`, `noNorm`; else by its intensities.
+fn of_channel(fingerprint: &Fingerprint, channel: usize) -> (Normalisation, String) {
+    let declared = fingerprint.channel_names.get(channel);
     if declared.is_some_and(|modality| modality.eq_ignore_ascii_case("ct")) {
         let text = "dataset.json says CT: one window for all, the labelled voxels' percentiles 0.5 and 99.5.";
         return (Normalisation::CtWindow, text.to_owned());
     }
-    let air = share(fingerprint, |case| case.low < AIR);
+    if declared.is_some_and(|modality| modality.eq_ignore_ascii_case("nonorm")) {
+        return (Normalisation::None, "dataset.json says noNorm: values as they are.".to_owned());
+    }
+    let air = share(fingerprint, |case| case.channels[channel].low < AIR);
     if declared.is_none() && air >= NEARLY_ALL {
         let text = format!(
             "{:.0} % of the cases have air below {AIR}, as only CT's Hounsfield units do: one window for all.",
@@ -91,8 +112,8 @@ pub(super) fn normalisation(fingerprint: &Fingerprint) -> (Normalisation, String
         );
         return (Normalisation::CtWindow, text);
     }
-    let means = [0.0, 100.0].map(|percent| fingerprint.percentile(percent, |case| case.mean));
-    let box_share = fingerprint.median(|case| case.nonzero_box);
+    let means = [0.0, 100.0].map(|percent| fingerprint.percentile(percent, |case| case.channels[channel].mean));
+    let box_share = fingerprint.median(|case| case.channels[channel].nonzero_box);
     let scale = format!("case means from {:.4} to {:.4}, so each volume has its own scale", means[0], means[1]);
     match box_share < MASKED {
         true => (

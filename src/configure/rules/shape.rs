@@ -190,7 +190,7 @@ impl Search<'_> {
 
     fn seconds_per_voxel(&self, shape: &Shape) -> Result<f64, TrainError> {
         let edge = COARSEST * shape.divisor();
-        let graph = InferenceGraph::new(&shape.network(self.fingerprint.classes), 1, [edge; 3])?;
+        let graph = InferenceGraph::new(&shape.network(self.fingerprint), 1, [edge; 3])?;
         let forward: u64 = graph.layers.iter().map(|layer| layer.flops).sum();
         // The gradients of inputs and of weights each cost as much as the forward pass.
         Ok(3.0 * forward as f64 / edge.pow(3) as f64 / self.budget.nominal.flops_per_second(shape.base))
@@ -205,7 +205,7 @@ impl Search<'_> {
         let mut config = Preset::Small.config();
         shape.apply(&mut config);
         let [x, y, z] = shape.patch;
-        let network = shape.network(self.fingerprint.classes);
+        let network = shape.network(self.fingerprint);
         match Forecast::new(&network, &config.trainer_settings(), [z, y, x], self.target) {
             Ok(forecast) => shape.memory = forecast.total(),
             Err(TrainError::Plan(_) | TrainError::Infer(_)) => return Ok(Some(Limit::Memory)),
@@ -250,10 +250,10 @@ impl Shape {
         self.voxels() as f64 >= COVERED * self.median.iter().product::<usize>() as f64
     }
 
-    fn network(&self, classes: usize) -> Network {
+    fn network(&self, fingerprint: &Fingerprint) -> Network {
         let mut config = Preset::Small.config();
         self.apply(&mut config);
-        config.network(classes)
+        config.network(fingerprint.channels, fingerprint.classes)
     }
 
     /// Shortens the axis that is longest in mm by one divisor; false if none can be shorter.

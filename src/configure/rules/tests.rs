@@ -1,9 +1,9 @@
 use super::choices::{Spacing, is_held, normalisation, target_spacing};
 use super::shape::{coarser, levels};
 use super::*;
-use crate::configure::CaseFacts;
 use crate::configure::document::Heading;
-use crate::data::{Classes, Normalisation, Sampling, TargetSpacing};
+use crate::configure::{CaseFacts, ChannelFacts};
+use crate::data::{Classes, DatasetOptions, Normalisation, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;
 use crate::train::Forecast;
@@ -15,9 +15,7 @@ fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
         name: "case".to_owned(),
         extents,
         spacing,
-        nonzero_box: 1.0,
-        low: 3.0,
-        mean: 120.0,
+        channels: vec![ChannelFacts { nonzero_box: 1.0, low: 3.0, mean: 120.0 }],
         class_mm3: vec![9e4, 1200.0, 1100.0],
         foreground: 0.05,
         labelled: Some(extents.map(|e| [e / 3, e - e / 3])),
@@ -25,7 +23,7 @@ fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
 }
 
 fn data_set(cases: Vec<CaseFacts>) -> Fingerprint {
-    Fingerprint { cases, classes: 3, modality: None }
+    Fingerprint { cases, classes: 3, channels: 1, channel_names: Vec::new() }
 }
 
 /// Like Decathlon's hippocampus, and like PROMISE12 at half resolution.
@@ -77,17 +75,17 @@ fn voxels_grow_along_the_finest_axes_first() {
 
 #[test]
 fn intensities_decide_on_the_normalisation() {
-    let kind = |fingerprint: &Fingerprint| normalisation(fingerprint).0;
+    let kind = |fingerprint: &Fingerprint| *normalisation(fingerprint).0.of(0);
     let mut data = small_crops();
     assert_eq!(kind(&data), Normalisation::ZScoreAll);
-    data.cases.iter_mut().for_each(|case| case.nonzero_box = 0.4);
+    data.cases.iter_mut().for_each(|case| case.channels[0].nonzero_box = 0.4);
     assert_eq!(kind(&data), Normalisation::ZScoreNonZero);
-    data.cases.iter_mut().for_each(|case| case.low = -1000.0);
+    data.cases.iter_mut().for_each(|case| case.channels[0].low = -1000.0);
     assert_eq!(kind(&data), Normalisation::CtWindow);
-    data.modality = Some("MRI".to_owned());
+    data.channel_names = vec!["MRI".to_owned()];
     assert_eq!(kind(&data), Normalisation::ZScoreNonZero);
-    data.modality = Some("CT".to_owned());
-    data.cases.iter_mut().for_each(|case| case.low = 0.0);
+    data.channel_names = vec!["CT".to_owned()];
+    data.cases.iter_mut().for_each(|case| case.channels[0].low = 0.0);
     assert_eq!(kind(&data), Normalisation::CtWindow);
 }
 
@@ -234,7 +232,7 @@ fn document_of(step_seconds: f64, labels: &Labels) -> (String, Design) {
     let warnings = crate::data::Warnings::default();
     let heading = Heading {
         data: Path::new("data"),
-        labels,
+        options: &DatasetOptions { classes: labels.0.clone(), ..DatasetOptions::default() },
         device: &device,
         fingerprint: &data,
         design: &design,

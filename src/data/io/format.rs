@@ -172,6 +172,13 @@ pub fn output_name(input: &Path) -> String {
     }
 }
 
+/// As [`output_name`], for a case that is not named like its file.
+pub fn output_name_of(case: &str, input: &Path) -> String {
+    let name = output_name(input);
+    let ending = split_ending(&name).map_or("", |(_, ending)| ending);
+    format!("{case}{ending}")
+}
+
 /// Whether a file of this name can be written. Ask before the work whose result is to be written.
 ///
 /// # Errors
@@ -268,6 +275,12 @@ mod tests {
         assert_eq!(endings_of_cases(), ".nii, .nii.gz, .hdr, .mha or .mhd");
         assert_eq!(formats_read(), "NIfTI, MetaImage, folders of DICOM series");
         assert_eq!(sample_names(), ["a.nii", "a.hdr", "a.mha", "a.mhd", "a"]);
+    }
+
+    #[test]
+    fn outputs_are_named_like_cases() {
+        let of = |input| output_name_of("case 1.5", Path::new(input));
+        assert_eq!([of("x/a.MHA"), of("a.nii"), of("series")], ["case 1.5.MHA", "case 1.5.nii", "case 1.5.nii.gz"]);
     }
 
     #[test]

@@ -14,11 +14,18 @@ use crate::data::error::shape_text;
 use crate::data::volume::Grid;
 use crate::data::{DataError, Warning};
 
+/// Channels of a case, at most.
+pub const MOST_CHANNELS: usize = 64;
+
 /// What a file says about its voxels.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// Extents as stored, x first; three axes or fewer or more.
+    /// Extents of x, y, z, and of further axes where there are some. The axis of the channels follows z, whatever the order in
+    /// the file.
     pub shape: Vec<usize>,
+    /// True if the file stores the channels of a voxel side by side; false if the whole volume of one channel follows that of
+    /// the other.
+    pub interleaved: bool,
     /// Type of a voxel in the file.
     pub scalar: Scalar,
     /// Byte order of the file.
@@ -57,14 +64,58 @@ pub(crate) trait Native: Any + Debug + Send + Sync {
 pub(crate) type Pieces<'a> = &'a mut dyn FnMut(&[u8], Encoding) -> Result<(), DataError>;
 
 impl Header {
-    /// The grid of a file with three axes; further axes must have extent 1.
+    /// The grid of a file of one channel, as label maps are: three axes, and further ones only of extent 1.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`] for another shape; `path` is the file.
     pub fn grid(&self, path: &Path) -> Result<Grid, DataError> {
-        if self.shape.len() < 3 || self.shape[3..].iter().any(|&extent| extent != 1) {
-            let expected = "expected three axes (x, y, z); further axes only of extent 1";
-            return Err(DataError::unusable(path, format!("shape is {}, {expected}", shape_text(&self.shape))));
+        match self.grid_of_channels(path) {
+            Ok(grid) if self.further_axes().next().is_none() => Ok(grid),
+            _ => Err(self.wrong_shape(path, "three axes (x, y, z); further axes only of extent 1")),
         }
-        let extents = [self.shape[0], self.shape[1], self.shape[2]];
-        Ok(Grid { extents, spacing: self.spacing, affine: self.affine })
+    }
+
+    /// The grid that all channels of a file share: its first three axes.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`] where there are fewer.
+    pub fn grid_of_channels(&self, path: &Path) -> Result<Grid, DataError> {
+        let [x, y, z, ..] = self.shape[..] else { return Err(self.wrong_shape(path, "three axes (x, y, z)")) };
+        Ok(Grid { extents: [x, y, z], spacing: self.spacing, affine: self.affine })
+    }
+
+    /// The number of channels: the extent of the one axis after z that is larger than 1; 1 where there is none.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`] for fewer than three axes, for several further axes, and for more than [`MOST_CHANNELS`].
+    pub fn channels(&self, path: &Path) -> Result<usize, DataError> {
+        self.grid_of_channels(path)?;
+        let mut further = self.further_axes();
+        match (further.next(), further.next()) {
+            (None, _) => Ok(1),
+            (Some(channels), None) if channels <= MOST_CHANNELS => Ok(channels),
+            (Some(_), None) => Err(self.wrong_shape(path, "at most 64 channels after x, y, z")),
+            (Some(_), Some(_)) => Err(self.wrong_shape(path, "x, y, z and one axis of channels")),
+        }
+    }
+
+    /// Extents after z that are larger than 1.
+    fn further_axes(&self) -> impl Iterator<Item = usize> {
+        self.shape.iter().skip(3).copied().filter(|&extent| extent != 1)
+    }
+
+    fn wrong_shape(&self, path: &Path, expected: &str) -> DataError {
+        DataError::unusable(path, format!("shape is {}, expected {expected}", shape_text(&self.shape)))
+    }
+
+    /// The header of one channel: what an output in the grid of the image is written from.
+    #[must_use]
+    pub fn of_one_channel(mut self) -> Header {
+        if self.further_axes().next().is_some() {
+            self.shape.truncate(3);
+        }
+        self.interleaved = false;
+        self
     }
 
     /// Refuses voxels that are not one real number each.

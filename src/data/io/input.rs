@@ -87,7 +87,10 @@ impl<'a> Input<'a> {
         if let Some(bytes) = self.memory {
             return Ok(Source { path, bytes: Box::new(Cursor::new(bytes)), length: bytes.len() as u64 });
         }
-        let (file, length) = open_regular(path).map_err(DataError::io(path, "open"))?;
+        let (file, length) = open_regular(path).map_err(|error| match super::missing_link(path) {
+            Some(target) => DataError::dangling(path, &target),
+            None => DataError::io(path, "open")(error),
+        })?;
         Ok(Source { path, bytes: Box::new(BufReader::new(file)), length })
     }
 

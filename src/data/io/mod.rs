@@ -28,20 +28,25 @@ pub mod scalar;
 mod series;
 mod write;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
-pub use format::{case_of, check_output, files_written, is_series, output_name};
-pub use header::Header;
-pub use read::{check_volume, label_values, read_header, read_header_of, read_label_map, read_volume, read_volume_of};
+pub use format::{case_of, check_output, files_written, is_series, output_name, output_name_of};
+pub use header::{Header, MOST_CHANNELS};
+pub use read::{
+    check_channels, check_volume, label_values, read_header, read_header_of, read_label_map, read_volume,
+    read_volume_of, read_volumes,
+};
 pub use scalar::{Scalar, Scaling};
 pub use series::SeriesChoice;
 pub use write::{write_label_map, write_probabilities, write_volume, write_volume_as};
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
-pub(crate) use read::{header_of, read_labels, read_voxels, visit_voxels};
+pub(crate) use read::read_channels;
+pub(crate) use read::{header_of, read_labels, read_voxels, visit_channels, visit_voxels};
 
 use super::DataError;
 use format::Format;
@@ -54,6 +59,11 @@ static FORMATS: [&dyn Format; 3] = [&nifti::Nifti, &metaimage::MetaImage, &dicom
 /// The name of a file or folder.
 pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Where a symbolic link points, if the path is one and nothing is there.
+pub(crate) fn missing_link(path: &Path) -> Option<PathBuf> {
+    std::fs::read_link(path).ok().filter(|_| std::fs::metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound))
 }
 
 /// The entries of a folder, sorted: the system lists them in any order, and messages should not depend on it.

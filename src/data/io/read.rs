@@ -8,7 +8,7 @@ use super::header::Header;
 use super::input::{Input, room_for};
 use super::series::SeriesChoice;
 use crate::data::DataError;
-use crate::data::volume::{LabelMap, NonFinite, Volume, position_of};
+use crate::data::volume::{Grid, LabelMap, NonFinite, Volume, position_of};
 
 /// Labels stored as floats or scaled by a float32 slope are whole numbers but for rounding: 255 ·
 /// float32(1/255) is off by 6e-8, and a label of 65535 in float32 arithmetic by 4e-3 at the very
@@ -61,7 +61,32 @@ pub(crate) fn visit_voxels<R>(
         Ok(())
     });
     visited.map_err(|error| content::explain(input, error))?;
-    Ok(made.expect("extents are 1 or more"))
+    made.ok_or_else(|| DataError::unusable(input.path, "holds no voxels, expected at least one"))
+}
+
+/// [`visit_voxels`] of an image of one channel or several. `room` gets the voxels of a channel and the number of channels; `each`
+/// gets the channel of each voxel. The voxels of one channel come with x fastest.
+pub(crate) fn visit_channels<R>(
+    input: Input<'_>,
+    header: &Header,
+    room: impl FnOnce(usize, usize) -> Result<R, DataError>,
+    mut each: impl FnMut(&mut R, usize, f64),
+) -> Result<R, DataError> {
+    let channels = header.channels(input.path)?;
+    let interleaved = header.interleaved;
+    let mut channel = 0;
+    let room = |count: usize| Ok((room(count / channels, channels)?, count / channels, count / channels));
+    let visited = visit_voxels(input, header, room, |(room, count, left), value| {
+        each(room, channel, value);
+        if interleaved {
+            channel = if channel + 1 == channels { 0 } else { channel + 1 };
+        } else if *left == 1 {
+            (channel, *left) = (channel + 1, *count);
+        } else {
+            *left -= 1;
+        }
+    })?;
+    Ok(visited.0)
 }
 
 /// Reads an image; its voxels are finite.
@@ -87,31 +112,69 @@ pub fn read_volume_of(path: &Path, series: &SeriesChoice) -> Result<Volume, Data
     read_voxels(Input::file(path), &read_header_of(path, series)?)
 }
 
-/// Reads an image whose header was read before; its voxels are finite.
+/// Reads an image of one channel or several: a volume for each channel, in the order of the file, all on one grid. Their voxels are
+/// finite.
+///
+/// # Errors
+/// [`DataError`] of the file, of its number of channels ([`Header::channels`]), and of the first channel with a voxel that is NaN or
+/// infinite.
+pub fn read_volumes(path: &Path) -> Result<Vec<Volume>, DataError> {
+    read_channels(Input::file(path), &read_header(path)?)
+}
+
+/// Reads an image of one channel, whose header was read before; its voxels are finite.
 pub(crate) fn read_voxels(input: Input<'_>, header: &Header) -> Result<Volume, DataError> {
-    let grid = header.grid(input.path)?;
-    let mut odd = NonFinite::default();
-    let room = |count| room_for::<f32>(input.path, count);
-    let voxels = visit_voxels(input, header, room, |voxels, value| {
+    header.grid(input.path)?;
+    let mut channels = read_channels(input, header)?;
+    Ok(channels.swap_remove(0))
+}
+
+/// [`read_volumes`] of a file whose header was read before.
+pub(crate) fn read_channels(input: Input<'_>, header: &Header) -> Result<Vec<Volume>, DataError> {
+    let grid = header.grid_of_channels(input.path)?;
+    let room = |count, channels| {
+        let channel = |_| Ok((room_for::<f32>(input.path, count)?, NonFinite::default()));
+        (0..channels).map(channel).collect::<Result<Vec<_>, _>>()
+    };
+    let channels = visit_channels(input, header, room, |channels, channel, value| {
+        let (voxels, odd) = &mut channels[channel];
         odd.note(value as f32);
         voxels.push(value as f32);
     })?;
-    odd.check(input.path, grid.extents)?;
-    Ok(Volume { grid, voxels })
+    check_finite(input.path, &grid, channels.iter().map(|(_, odd)| odd))?;
+    Ok(channels.into_iter().map(|(voxels, _)| Volume { grid: grid.clone(), voxels }).collect())
 }
 
-/// Reads every voxel of an image and keeps none; returns the smallest and the largest value. [`read_volume`] would succeed.
+/// Refuses the first channel with voxels that are no numbers.
+fn check_finite<'a>(
+    path: &Path,
+    grid: &Grid,
+    channels: impl ExactSizeIterator<Item = &'a NonFinite>,
+) -> Result<(), DataError> {
+    let several = channels.len() > 1;
+    channels.enumerate().try_for_each(|(channel, odd)| odd.check(path, several.then_some(channel), grid.extents))
+}
+
+/// Reads every voxel of an image of one channel and keeps none; returns the smallest and the largest value. [`read_volume`] would
+/// succeed.
 pub fn check_volume(path: &Path, header: &Header) -> Result<[f32; 2], DataError> {
-    let grid = header.grid(path)?;
-    let mut odd = NonFinite::default();
-    let none = |_| Ok([f32::INFINITY, f32::NEG_INFINITY]);
-    let range = visit_voxels(Input::file(path), header, none, |[low, high], value| {
+    header.grid(path)?;
+    check_channels(path, header).map(|ranges| ranges[0])
+}
+
+/// Reads every voxel of an image and keeps none; returns the smallest and the largest value of each channel. The file can be read as
+/// an image of so many channels.
+pub fn check_channels(path: &Path, header: &Header) -> Result<Vec<[f32; 2]>, DataError> {
+    let grid = header.grid_of_channels(path)?;
+    let none = |_, channels| Ok(vec![([f32::INFINITY, f32::NEG_INFINITY], NonFinite::default()); channels]);
+    let channels = visit_channels(Input::file(path), header, none, |channels, channel, value| {
+        let ([low, high], odd) = &mut channels[channel];
         let value = value as f32;
         odd.note(value);
         (*low, *high) = (low.min(value), high.max(value));
     })?;
-    odd.check(path, grid.extents)?;
-    Ok(range)
+    check_finite(path, &grid, channels.iter().map(|(_, odd)| odd))?;
+    Ok(channels.into_iter().map(|(range, _)| range).collect())
 }
 
 /// Reads a label map: whole numbers from 0 to 65535, of any real type in the file.

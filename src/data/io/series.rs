@@ -1,19 +1,22 @@
 //! Which series of a folder is meant.
 
-use std::convert::Infallible;
-use std::str::FromStr;
+use serde::{Deserialize, Serialize};
+
+const LARGEST: &str = "largest";
+/// Characters of a name, at most: four times those of a UID or a description.
+const LONGEST: usize = 256;
 
 /// Which series of a folder with DICOM files is read, and which volume of a file with several.
 ///
 /// ```
 /// use vnet_engine::data::io::SeriesChoice;
 ///
-/// let parsed = |text: &str| text.parse::<SeriesChoice>();
-/// assert_eq!(parsed(""), Ok(SeriesChoice::Only));
-/// assert_eq!(parsed("largest"), Ok(SeriesChoice::Largest));
-/// assert_eq!(parsed("T1 axial"), Ok(SeriesChoice::Named("T1 axial".into())));
+/// assert_eq!(SeriesChoice::from(""), SeriesChoice::Only);
+/// assert_eq!(SeriesChoice::from("largest"), SeriesChoice::Largest);
+/// assert_eq!(SeriesChoice::from("T1 axial"), SeriesChoice::Named("T1 axial".into()));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "String", into = "String")]
 pub enum SeriesChoice {
     /// There must be one.
     #[default]
@@ -25,15 +28,36 @@ pub enum SeriesChoice {
     Named(String),
 }
 
-impl FromStr for SeriesChoice {
-    type Err = Infallible;
-
+impl From<&str> for SeriesChoice {
     /// Nothing means the only series, `largest` the largest one, all else one of this name.
-    fn from_str(text: &str) -> Result<SeriesChoice, Infallible> {
-        Ok(match text.trim() {
+    fn from(text: &str) -> SeriesChoice {
+        match text.trim() {
             "" => SeriesChoice::Only,
-            "largest" => SeriesChoice::Largest,
+            LARGEST => SeriesChoice::Largest,
             name => SeriesChoice::Named(name.to_owned()),
-        })
+        }
+    }
+}
+
+impl From<String> for SeriesChoice {
+    fn from(text: String) -> SeriesChoice {
+        text.as_str().into()
+    }
+}
+
+impl From<SeriesChoice> for String {
+    fn from(choice: SeriesChoice) -> String {
+        match choice {
+            SeriesChoice::Only => String::new(),
+            SeriesChoice::Largest => LARGEST.to_owned(),
+            SeriesChoice::Named(name) => name,
+        }
+    }
+}
+
+impl SeriesChoice {
+    /// True if a name is as long as names are.
+    pub(crate) fn is_sensible(&self) -> bool {
+        !matches!(self, SeriesChoice::Named(name) if name.chars().count() > LONGEST || name.contains(char::is_control))
     }
 }

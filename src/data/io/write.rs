@@ -32,6 +32,13 @@ enum Voxels<'a> {
 }
 
 impl Output<'_> {
+    /// Extents of what is written: those of `like`, without its axis of channels.
+    pub(super) fn shape(&self) -> &[usize] {
+        let shape = &self.like.shape[..];
+        let channels = shape.iter().skip(3).any(|&extent| extent != 1);
+        if channels { &shape[..3] } else { shape }
+    }
+
     /// The voxels as bytes.
     ///
     /// # Errors
@@ -42,7 +49,7 @@ impl Output<'_> {
             Voxels::Labels(voxels) => (voxels.len(), encode(voxels, self.scalar, order)),
             Voxels::Intensities(voxels) => (voxels.len(), encode(voxels, self.scalar, order)),
         };
-        let (shape, expected) = (self.like.shape.clone(), self.like.shape.iter().product());
+        let (shape, expected) = (self.shape().to_vec(), self.shape().iter().product());
         if count != expected {
             return Err(DataError::VoxelCount { path: self.path.to_path_buf(), voxels: count, expected, shape });
         }

@@ -4,7 +4,7 @@ use super::read::StateDict;
 use crate::interop::InteropError;
 use crate::nn::model::{Tensor, parameter_shapes};
 use crate::nn::vnet::VNet;
-use crate::nn::{Model, ModelError, Network};
+use crate::nn::{Activation, Model, ModelError, Network};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,9 +12,10 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`InteropError::Differences`] that names every tensor that is missing, superfluous or of another shape.
-pub(super) fn model(path: &Path, state: StateDict) -> Result<Model, InteropError> {
+pub(super) fn model(path: &Path, mut state: StateDict) -> Result<Model, InteropError> {
     let network = network(&state.tensors);
     network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
+    network.architecture().complete(network.in_channels, &mut state.tensors);
     let differences = differences(&parameter_shapes(&network), &state.tensors);
     if !differences.is_empty() {
         let (path, layout) = (path.to_owned(), "this program's names");
@@ -23,7 +24,7 @@ pub(super) fn model(path: &Path, state: StateDict) -> Result<Model, InteropError
     Ok(Model { network, preprocessing: None, tensors: state.tensors })
 }
 
-/// The network whose first tensors have these shapes.
+/// The network whose first tensors have these shapes. A single output is a region: classes are two at least.
 fn network(tensors: &BTreeMap<String, Tensor>) -> Network {
     let extent = |name: &str, axis: usize| tensors.get(name).and_then(|t| t.shape.get(axis)).copied().unwrap_or(0);
     let count = |prefix: &str| -> Vec<usize> {
@@ -35,7 +36,9 @@ fn network(tensors: &BTreeMap<String, Tensor>) -> Network {
     };
     let first = "encoder.0.conv.0.weight";
     let vnet = VNet { base: extent(first, 0), encoder: count("encoder"), decoder: count("decoder") };
-    Network::new(extent(first, 1), extent("head.weight", 0), vnet)
+    let outputs = extent("head.weight", 0);
+    let activation = if outputs == 1 { Activation::Sigmoid } else { Activation::Softmax };
+    Network::new(extent(first, 1), outputs, vnet).with_activation(activation)
 }
 
 /// What is missing, superfluous or of another shape.

@@ -46,6 +46,9 @@ pub fn export_onnx(model: &Model, path: &Path) -> Result<(), InteropError> {
     replace_file(path, &encoded).map_err(|source| InteropError::Io { path: path.to_owned(), action: "write", source })
 }
 
+/// What is said of the extents of the output.
+const EXTENTS: &str = "same extents as the image";
+
 /// The message of a model.
 fn message(model: &Model) -> Result<ModelProto, InteropError> {
     let network = &model.network;
@@ -57,7 +60,7 @@ fn message(model: &Model) -> Result<ModelProto, InteropError> {
         name: network.kind().to_owned(),
         initializer,
         input: vec![value("image", network.in_channels, &doc)],
-        output: vec![value("logits", network.classes, "before softmax; same extents as the image")],
+        output: vec![value("logits", network.classes, &format!("before {}; {EXTENTS}", network.activation.name()))],
     };
     Ok(ModelProto {
         ir_version: IR_VERSION,

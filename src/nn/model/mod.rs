@@ -1,10 +1,12 @@
 //! Models on disk: safetensors with PyTorch's names, shapes and axis orders, and a description of the network.
 
 mod arena;
+mod channels;
 mod error;
 mod file;
 
 pub use arena::{initial_arena, tensors_from_arena, tensors_to_arena};
+pub(crate) use channels::with_channels;
 pub use error::ModelError;
 pub use file::{Contents, decode, encode_tensors, read_file, write_tensors};
 
@@ -106,13 +108,14 @@ impl Model {
         Self { network: description.network, preprocessing: description.preprocessing, tensors }.checked(path)
     }
 
-    /// The model, if its network can be built and it holds exactly the parameters that this needs; `path` is for the
-    /// error.
+    /// The model, if its network can be built and it holds exactly the parameters that this needs, completed where an earlier
+    /// version had fewer; `path` is for the error.
     ///
     /// # Errors
     /// [`ModelError`] that names what differs.
-    pub fn checked(self, path: &Path) -> Result<Self, ModelError> {
+    pub fn checked(mut self, path: &Path) -> Result<Self, ModelError> {
         self.network.validate().map_err(|source| ModelError::Network { path: path.to_owned(), source })?;
+        self.network.architecture().complete(self.network.in_channels, &mut self.tensors);
         check(path, &self.network, &self.tensors)?;
         check_values(path, &self.tensors)?;
         Ok(self)

@@ -110,6 +110,10 @@ fn compared() -> Vec<Layer> {
         Layer::same5([1, 18, 3, 7, 8], 4, false),
         Layer::same5([1, 3, 18, 7, 3], 5, true),
         Layer::same5([1, 9, 13, 25, 2], 3, false),
+        Layer::same5([1, 3, 5, 40, 2], 16, true),
+        Layer::same5([1, 4, 6, 35, 4], 16, true),
+        Layer::same5([2, 3, 5, 36, 5], 8, true),
+        Layer::same5([1, 6, 5, 7, 5], 16, true),
         Layer::windows(2, [2, 6, 4, 10, 3], 5, true),
         Layer::windows(2, [1, 2, 2, 2, 1], 2, false),
         Layer::windows(2, [2, 6, 10, 8, 4], 8, true),
@@ -120,6 +124,9 @@ fn compared() -> Vec<Layer> {
         Layer::windows(1, [2, 3, 5, 7, 8], 2, true),
         Layer::windows(1, [1, 9, 6, 11, 32], 3, true),
         Layer::windows(1, [1, 5, 4, 9, 16], 16, false),
+        Layer::windows(1, [2, 3, 5, 7, 3], 4, true),
+        Layer::windows(1, [1, 9, 6, 11, 5], 16, true),
+        Layer::windows(1, [1, 3, 5, 7, 33], 16, true),
         general([2, 3, 5, 7, 3], 5, [3, 3, 3], [2, 2, 2], [1, 1, 1], true),
         general([1, 9, 6, 11, 2], 4, [1, 3, 5], [1, 2, 3], [0, 1, 2], false),
         general([1, 6, 7, 5, 4], 3, [2, 3, 1], [1, 1, 2], [1, 0, 1], true),
@@ -135,6 +142,7 @@ fn timed() -> Vec<Layer> {
         Layer::same5([1, 8, 16, 16, 128], 128, true),
         Layer::same5([1, 40, 56, 40, 1], 4, true),
         Layer::same5([1, 40, 56, 40, 4], 4, true),
+        Layer::same5([1, 64, 128, 128, 4], 16, true),
         Layer::same5([1, 40, 56, 40, 8], 8, true),
         Layer::same5([1, 20, 28, 20, 16], 16, true),
         Layer::same5([1, 10, 14, 10, 32], 32, true),
@@ -144,6 +152,7 @@ fn timed() -> Vec<Layer> {
         Layer::windows(2, [1, 40, 56, 40, 4], 8, true),
         Layer::windows(1, [1, 64, 128, 128, 32], 2, true),
         Layer::windows(1, [1, 40, 56, 40, 8], 2, true),
+        Layer::windows(1, [1, 64, 128, 128, 3], 16, true),
     ]
 }
 

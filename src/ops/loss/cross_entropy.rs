@@ -1,16 +1,18 @@
-use super::{Loss, Losses, labelled, labelled_inputs};
+use super::binary_cross_entropy::BinaryCrossEntropyLoss;
+use super::labels::{Labelling, emit_mean_weight, labelled, labelled_inputs, mean_weight};
+use super::{Loss, LossInputs, Losses};
 use crate::graph::{Graph, Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
-use crate::ops::case::{Bound, Case, Draw};
+use crate::ops::Activation;
 use crate::ops::rows::{Columns, Rows, emit_sums};
-use crate::ops::softmax::{softmax_of, softmax_ulps};
+use crate::ops::softmax::softmax_of;
 use crate::registry::Entry;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use std::sync::Arc;
 
-/// Softmax cross-entropy of logits `[N, .., K]` and labels `u32 [N, ..]`: per sample the mean over its voxels, plain or
-/// with weights `voxels / voxels of the label` normalised by their sum, then the mean over the samples. A label outside
-/// `0..K` adds nothing.
+/// Softmax cross-entropy of logits `[N, .., K]` and labels `u32 [N, ..]`: the mean over the voxels of the batch, or with
+/// weights `voxels / voxels of the label`, normalised by their sum, per sample, then the mean over the samples. A voxel whose
+/// label is outside `0..K` is ignored: it adds nothing and is not counted. The loss is 0 where every voxel is.
 ///
 /// Outputs: the loss `[1]`, and `[N, K]`: the factor of a voxel's loss by sample and label, in which all these means are
 /// contained, for the backward pass.
@@ -25,7 +27,8 @@ pub struct CrossEntropyLoss {
 #[derive(Debug, Clone, Copy)]
 pub struct CrossEntropyGrad;
 
-/// The loss of a network by softmax cross-entropy ([`CrossEntropyLoss`]).
+/// The loss of a network by cross-entropy: [`CrossEntropyLoss`] of classes, [`BinaryCrossEntropyLoss`] of regions, for which
+/// there are no weights.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossEntropy {
     /// Weight each voxel by the rarity of its class in the sample.
@@ -43,9 +46,21 @@ pub(super) const WEIGHTED_CROSS_ENTROPY: Entry<Losses> =
     Entry { name: "weighted_cross_entropy", build: |_| Arc::new(CrossEntropy { weighted: true }), ..CROSS_ENTROPY };
 
 impl Loss for CrossEntropy {
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
         graph.set_scope("loss.cross_entropy");
-        graph.add(CrossEntropyLoss { weighted: self.weighted }, &[logits, labels])
+        let operands = [inputs.logits, inputs.labels];
+        match inputs.activation {
+            Activation::Softmax => graph.add(CrossEntropyLoss { weighted: self.weighted }, &operands),
+            Activation::Sigmoid if !self.weighted => graph.add(BinaryCrossEntropyLoss, &operands),
+            Activation::Sigmoid => {
+                let specs = operands.map(|operand| graph.spec(operand));
+                Err(ShapeError::new("weighted_cross_entropy", "classes, not regions", &specs))
+            }
+        }
+    }
+
+    fn is_defined(&self, activation: Activation) -> bool {
+        activation.is_softmax() || !self.weighted
     }
 }
 
@@ -82,8 +97,8 @@ impl Op for CrossEntropyLoss {
             let weights = weights.read(counts).write(at.output(1));
             at.emit(weights.linear_grid(samples.div_ceil(64), at.target()));
         } else {
-            let weights = Dispatch::new("fill").param(samples * classes).scalar(1.0 / (samples * voxels) as f32);
-            at.emit(weights.write(at.output(1)).linear_grid((samples * classes).div_ceil(64), at.target()));
+            let labelling = Labelling::new(Activation::Softmax, classes);
+            emit_mean_weight(at, labelling, 1, (at.output(1), samples * classes));
         }
         let rows = Rows::summed(samples, voxels, 1);
         let partial = rows.dispatch("cross_entropy_loss", at.target()).param(classes);
@@ -116,7 +131,8 @@ impl CrossEntropyLoss {
     /// The factor of a voxel's loss by sample and label.
     fn weights(self, labels: &[f64], [samples, voxels, classes]: [usize; 3]) -> Vec<f64> {
         if !self.weighted {
-            return vec![1.0 / (samples * voxels) as f64; samples * classes];
+            let labelling = Labelling::new(Activation::Softmax, classes);
+            return vec![mean_weight(labels, labelling, 1); samples * classes];
         }
         let weights_of = |labels: &[f64]| -> Vec<f64> {
             let count = |k: usize| labels.iter().filter(|&&l| l == k as f64).count() as f64;
@@ -170,43 +186,6 @@ impl Op for CrossEntropyGrad {
     }
 }
 
-pub(super) fn cases() -> Vec<Case> {
-    let inputs = |shape: [usize; 5], labels: u32| {
-        let logits = (TensorSpec::f32(shape), Draw::Normal(2.0));
-        vec![logits, (TensorSpec::u32(&shape[..4]), Draw::Labels(labels))]
-    };
-    let loss = |name: &str, shape: [usize; 5], labels: u32, weighted: bool| {
-        let [n, d, h, w, classes] = shape;
-        // A voxel's log is off by 8 (2^-21 around 1, else 3 ulp) and what its argument inherits from the exponentials
-        // and their sum (as in `softmax_ulps`), then two roundings, the weight (8) and the sum; the loss is above 1/2.
-        let voxel = 8.0 + softmax_ulps(classes) - 13.0;
-        let roundings = Rows::summed(n, d * h * w, 1).summed_roundings() as f64;
-        let ulps = 2.0 * voxel + 10.0 + roundings;
-        Case::new(name, CrossEntropyLoss { weighted }, inputs(shape, labels), Bound::Relative { ulps })
-    };
-    let grad = |name: &str, shape: [usize; 5], labels: u32| {
-        let mut inputs = inputs(shape, labels);
-        inputs.push((TensorSpec::f32([shape[0], shape[4]]), Draw::Uniform(0.5, 1.5)));
-        inputs.push((TensorSpec::f32([1]), Draw::AwayFromZero(0.5)));
-        // The softmax, a subtraction and two products; the largest result exceeds a third of the largest weight.
-        let ulps = 3.0 * (softmax_ulps(shape[4]) + 3.0);
-        Case::new(name, CrossEntropyGrad, inputs, Bound::Relative { ulps }).backward_only()
-    };
-    vec![
-        loss("cross_entropy_loss/2x3x5x7x2", [2, 3, 5, 7, 2], 2, false),
-        loss("cross_entropy_loss/3x9x11x13x5", [3, 9, 11, 13, 5], 5, false),
-        loss("cross_entropy_loss/2x3x5x7x3-outside", [2, 3, 5, 7, 3], 4, false),
-        loss("cross_entropy_loss/2x3x5x7x2-weighted", [2, 3, 5, 7, 2], 2, true),
-        loss("cross_entropy_loss/3x9x11x13x5-weighted", [3, 9, 11, 13, 5], 5, true),
-        loss("cross_entropy_loss/2x1x2x2x5-weighted-missing", [2, 1, 2, 2, 5], 3, true),
-        loss("cross_entropy_loss/1x64x128x128x2-weighted", [1, 64, 128, 128, 2], 2, true).benchmark(),
-        grad("cross_entropy_grad/2x3x5x7x2", [2, 3, 5, 7, 2], 2),
-        grad("cross_entropy_grad/2x3x5x7x3-outside", [2, 3, 5, 7, 3], 4),
-        grad("cross_entropy_grad/3x9x11x13x5", [3, 9, 11, 13, 5], 5),
-        grad("cross_entropy_grad/1x64x128x128x2", [1, 64, 128, 128, 2], 2).benchmark(),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,5 +198,21 @@ mod tests {
         let outputs = CrossEntropyLoss { weighted: true }.reference(&[&logits, &labels]);
         approx::assert_abs_diff_eq!(outputs[1].data[..], [1.0 / 6.0, 0.5, 0.0], epsilon = 1e-12);
         approx::assert_abs_diff_eq!(outputs[0].data[0], 3.0f64.ln(), epsilon = 1e-12);
+    }
+    /// The mean is over the voxels that count, whatever their sample; a batch without any has neither loss nor gradient.
+    #[test]
+    fn ignored_voxels_have_no_say() {
+        let logits = HostTensor::new(TensorSpec::f32([2, 2, 2]), vec![0.0, 0.0, 9.0, 1.0, 5.0, 2.0, 0.0, 0.0]);
+        for weighted in [false, true] {
+            let op = CrossEntropyLoss { weighted };
+            let labels = HostTensor::new(TensorSpec::u32([2, 2]), vec![1.0, 2.0, 77.0, 0.0]);
+            approx::assert_abs_diff_eq!(op.reference(&[&logits, &labels])[0].data[0], 2.0f64.ln(), epsilon = 1e-12);
+            let labels = HostTensor::new(TensorSpec::u32([2, 2]), vec![2.0, 2.0, 77.0, 4294967295.0]);
+            let [loss, weights] = op.reference(&[&logits, &labels]).try_into().expect("two outputs");
+            assert_eq!((loss.data, weights.data), (vec![0.0], vec![0.0; 4]));
+        }
+        let op = CrossEntropyLoss { weighted: false };
+        let labels = HostTensor::new(TensorSpec::u32([2, 2]), vec![1.0, 2.0, 0.0, 0.0]);
+        assert_eq!(op.reference(&[&logits, &labels])[1].data, [1.0 / 3.0; 4]);
     }
 }

@@ -4,27 +4,47 @@
 //! value of `training.loss`, its hyperparameters are keys of `[training]`, and the self-test and the tests of operations try
 //! it. A kernel that computes value or gradient by a number of its uniform does with one WGSL file.
 
+mod binary_cross_entropy;
+mod cases;
 mod cross_entropy;
 mod dice;
+mod labels;
 
+pub use binary_cross_entropy::{BinaryCrossEntropyGrad, BinaryCrossEntropyLoss};
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, CrossEntropyLoss};
 pub use dice::{DICE_EPSILON, Dice, SoftDiceGrad, SoftDiceLoss};
 
-use super::Add;
 use super::case::Case;
-use crate::graph::{Graph, Lowering};
+use super::{Activation, Add};
+use crate::graph::Graph;
 use crate::registry::{Entry, Registry};
-use crate::tensor::{DType, ShapeError, TensorSpec, ValueId};
+use crate::tensor::{ShapeError, ValueId};
 use std::fmt::Debug;
 use std::sync::Arc;
 
 /// A loss. One of another crate goes to the trainer as it is (`TrainerSettings::loss`).
 pub trait Loss: Debug + Send + Sync {
-    /// Appends the loss `[1]` of logits `[N, D, H, W, K]` and labels `[N, D, H, W]`.
+    /// Appends the loss `[1]`.
     ///
     /// # Errors
-    /// [`ShapeError`] when the two do not belong together.
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError>;
+    /// [`ShapeError`] when the inputs do not belong together, or the loss is not [defined](Loss::is_defined) for them.
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError>;
+
+    /// Whether the loss is defined for networks of this activation: for classes only, where it says nothing else.
+    fn is_defined(&self, activation: Activation) -> bool {
+        activation == Activation::Softmax
+    }
+}
+
+/// What a loss compares.
+#[derive(Debug, Clone, Copy)]
+pub struct LossInputs {
+    /// Logits `[N, D, H, W, K]`.
+    pub logits: ValueId,
+    /// Labels `u32 [N, D, H, W]`, as the activation says. Voxels that these mark as ignored have no say in a loss.
+    pub labels: ValueId,
+    /// What the logits stand for.
+    pub activation: Activation,
 }
 
 /// The table of losses that a configuration can choose.
@@ -40,8 +60,8 @@ impl Registry for Losses {
         cross_entropy::CROSS_ENTROPY,
         Entry {
             name: "dice_cross_entropy",
-            hyperparameters: &[],
-            build: |_| Arc::new(DiceCrossEntropy),
+            hyperparameters: dice::KEYS,
+            build: |values| Arc::new(DiceCrossEntropy { dice: Dice::from(values) }),
             variants: &[],
         },
     ];
@@ -49,40 +69,34 @@ impl Registry for Losses {
 
 /// The cases of their operations.
 pub(super) fn cases() -> Vec<Case> {
-    dice::cases().into_iter().chain(cross_entropy::cases()).collect()
+    cases::all()
 }
 
-/// Soft Dice + softmax cross-entropy.
-#[derive(Debug, Clone, Copy)]
-pub struct DiceCrossEntropy;
+/// Soft Dice + cross-entropy ([`Dice`], [`CrossEntropy`]).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiceCrossEntropy {
+    /// The first of the two.
+    pub dice: Dice,
+}
 
 impl Loss for DiceCrossEntropy {
-    fn append(&self, graph: &mut Graph, logits: ValueId, labels: ValueId) -> Result<ValueId, ShapeError> {
+    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
         let cross_entropy = CrossEntropy { weighted: false };
-        let terms = [Dice.append(graph, logits, labels)?, cross_entropy.append(graph, logits, labels)?];
+        let terms = [self.dice.append(graph, inputs)?, cross_entropy.append(graph, inputs)?];
         graph.set_scope("loss.sum");
         graph.add(Add, &terms)
     }
-}
 
-/// Samples, voxels of one and classes of predictions `f32 [N, .., K]`, when labels `u32 [N, ..]` belong to them.
-pub(super) fn labelled(prediction: &TensorSpec, labels: &TensorSpec) -> Option<[usize; 3]> {
-    let [samples, voxels @ .., classes] = &prediction.shape[..] else { return None };
-    let fits = prediction.dtype == DType::F32
-        && labels.dtype == DType::U32
-        && labels.shape[..] == prediction.shape[..prediction.shape.len() - 1];
-    fits.then(|| [*samples, voxels.iter().product(), *classes])
-}
-
-/// [`labelled`] of inputs 0 and 1 of a node.
-pub(super) fn labelled_inputs(at: &Lowering<'_>) -> [usize; 3] {
-    labelled(at.input_spec(0), at.input_spec(1)).expect("the shape rule has been applied")
+    fn is_defined(&self, _: Activation) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::registry::{cases, is_consistent};
+    use crate::tensor::TensorSpec;
 
     #[test]
     fn every_loss_of_the_table_is_a_number() {
@@ -91,8 +105,13 @@ mod tests {
             let mut graph = Graph::new();
             let logits = graph.input("logits", TensorSpec::f32([2, 2, 3, 5, 3]));
             let labels = graph.input("labels", TensorSpec::u32([2, 2, 3, 5]));
-            let loss = loss.append(&mut graph, logits, labels).expect(name);
-            assert_eq!(*graph.spec(loss), TensorSpec::f32([1]), "{name}");
+            for activation in [Activation::Softmax, Activation::Sigmoid] {
+                let appended = loss.append(&mut graph, LossInputs { logits, labels, activation });
+                match (loss.is_defined(activation), appended) {
+                    (true, appended) => assert_eq!(*graph.spec(appended.expect(name)), TensorSpec::f32([1]), "{name}"),
+                    (false, appended) => assert!(appended.is_err(), "{name}"),
+                }
+            }
             assert!(graph.nodes().iter().all(|node| !node.name.is_empty()), "{name} names its nodes");
         }
     }

@@ -44,6 +44,16 @@ pub enum ConfigError {
         /// What was given.
         found: String,
     },
+    /// A setting for each channel, of another number of channels.
+    #[error("key {key}: expected one value, or one for each of the data's {channels} channels, found {given}")]
+    Channels {
+        /// The key.
+        key: &'static str,
+        /// Values that are given.
+        given: usize,
+        /// Channels of the data.
+        channels: usize,
+    },
     /// The network cannot be built.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -24,8 +24,11 @@ const LABELS: &str = "data.labels";
 const WORDS: [(&str, &str, &str); 3] = [
     ("data.patch", "auto", "\"auto\" or [x, y, z]"),
     ("data.spacing", "native", "\"native\" or [x, y, z] in mm"),
-    ("data.ct_window", "auto", "\"auto\" or [lower, upper, mean, standard deviation]"),
+    ("data.ct_window", "auto", "\"auto\" or [lower, upper, mean, standard deviation], or a list of these"),
 ];
+
+/// Keys that take a word, or a list of words for the channels.
+const WORDS_OF_CHANNELS: [&str; 1] = ["data.normalisation"];
 
 /// Which file or setting a key was last given by, and what is wrong.
 #[derive(Default)]
@@ -160,7 +163,7 @@ impl Findings {
             self.problems.push(mismatch(origin(&key), &key, expected, found));
             named.push(key);
         }
-        match config.network(2).validate() {
+        match config.network(1, 2).validate() {
             Ok(()) => {}
             Err(NetworkError::Setting { key, .. }) if named.contains(&format!("network.{key}").into()) => {}
             Err(error) => self.problems.push(error.into()),
@@ -212,6 +215,7 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         (Some(_), _, Value::Array(_)) => return Ok(value),
         (Some((word, _)), _, Value::String(given)) if word == given => return Ok(value),
         (Some((_, expected)), ..) => expected.to_owned(),
+        (_, _, Value::Array(_) | Value::String(_)) if WORDS_OF_CHANNELS.contains(&key) => return Ok(value),
         (_, Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
         (_, Value::Integer(_), Value::Integer(i)) if *i >= 0 => return Ok(value),
         (_, Value::Integer(_), _) => "a whole number, 0 or more".to_owned(),

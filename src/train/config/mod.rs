@@ -28,11 +28,15 @@ pub use value::{Auto, AutoOr, ByteSize, CtWindow, Labels, Patch};
 
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
-use crate::data::{CacheBudget, Interpolation, LoaderSettings, Normalisation, Preparation, Sampling, TargetSpacing};
+use crate::data::io::SeriesChoice;
+use crate::data::{
+    CacheBudget, DatasetOptions, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling,
+    TargetSpacing,
+};
 use crate::kernel::Algorithms;
 use crate::nn::{Architecture, Architectures, Losses, Network};
 use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
-use crate::registry::{Choice, Hyperparameters, Kind};
+use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -77,11 +81,12 @@ pub struct DataConfig {
     pub patch: Patch,
     /// Limit for an automatic patch.
     pub max_patch_voxels: usize,
-    /// Intensities: `z_score_all`, `z_score_non_zero`, `percentile_clip`, `ct_window` or `none`.
-    pub normalisation: Normalisation,
+    /// Intensities: `z_score_all`, `z_score_non_zero`, `percentile_clip`, `ct_window` or `none`; or a list with one for each
+    /// channel.
+    pub normalisation: PerChannel<Normalisation>,
     /// For `ct_window`: `[lower, upper, mean, standard deviation]`, or `"auto"`: percentiles 0.5 and 99.5, mean and
     /// standard deviation of the training cases' foreground.
-    pub ct_window: CtWindow,
+    pub ct_window: PerChannel<CtWindow>,
     /// Bring volumes to the orientation nearest to RAS.
     pub canonical: bool,
     /// `"native"`, or the spacing x, y, z in mm to which volumes are resampled.
@@ -97,6 +102,16 @@ pub struct DataConfig {
     /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are read again for each
     /// sample and each validation.
     pub cache: ByteSize,
+    /// Where the channels of a case lie in files of their own that no known layout names: a pattern for each, relative to the
+    /// folder of the data, e.g. `["{case}/{case}_t1.nii.gz", "{case}/{case}_t2.nii.gz"]`. Empty: the layout is recognised.
+    pub channel_files: Vec<String>,
+    /// With `channel_files`: the pattern of the label map, e.g. `"{case}/{case}_seg.nii.gz"`.
+    pub label_file: String,
+    /// Resample channels that lie on another grid onto that of the first; else they are refused.
+    pub align: bool,
+    /// Which series is read where an image is a folder with DICOM files of several: its SeriesInstanceUID, SeriesDescription or
+    /// SeriesNumber, or `largest`. Empty: there must be one.
+    pub series: SeriesChoice,
     /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
     /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
     pub labels: Labels,
@@ -231,17 +246,48 @@ impl Config {
         table.into_iter().map(of).collect()
     }
 
-    /// The network for this number of classes.
-    pub fn network(&self, classes: usize) -> Network {
-        Network::of(1, classes, self.network.architecture.build())
+    /// The network for this number of channels and classes.
+    pub fn network(&self, channels: usize, classes: usize) -> Network {
+        Network::of(channels, classes, self.network.architecture.build())
+    }
+
+    /// Checks that a network can be built, and that the loss is defined for its outputs.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the key.
+    pub fn check_network(&self, network: &Network) -> Result<(), ConfigError> {
+        network.validate()?;
+        let is_defined = |loss: &Choice<Losses>| loss.build().is_defined(network.activation);
+        if is_defined(&self.training.loss) {
+            return Ok(());
+        }
+        let others = Losses::ENTRIES.iter().map(|entry| entry.name).filter(|name| is_defined(&Choice::named(name)));
+        Err(ConfigError::Value {
+            origin: "configuration".to_owned(),
+            key: "training.loss".to_owned(),
+            expected: format!("a loss for regions ({})", others.collect::<Vec<_>>().join(", ")),
+            found: self.training.loss.kind.name().to_owned(),
+        })
     }
 
     /// How volumes are prepared for a patch x, y, z. Resolve an automatic CT window first
     /// ([`Config::resolved`]).
-    pub fn preparation(&self, patch: [usize; 3], classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, .. } = self.data;
-        let (intensities, labels) = (ct_window.fixed(), self.data.labels.0.clone());
-        Preparation { normalisation, intensities, spacing, interpolation, patch, classes, labels, canonical }
+    pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
+        let DataConfig { normalisation, ct_window, labels, spacing, interpolation, canonical, align, .. } =
+            self.data.clone();
+        let (intensities, labels) = (ct_window.map(CtWindow::fixed), labels.0);
+        Preparation {
+            normalisation,
+            intensities,
+            spacing,
+            interpolation,
+            patch,
+            channels,
+            classes,
+            labels,
+            canonical,
+            align,
+        }
     }
 
     /// The settings of the trainer.
@@ -261,6 +307,23 @@ impl Config {
             seed: self.seed,
             margin,
         }
+    }
+
+    /// What the data set is opened with.
+    pub fn dataset_options(&self) -> DatasetOptions {
+        let DataConfig { labels, channel_files, label_file, align, series, .. } = self.data.clone();
+        DatasetOptions { classes: labels.0, channel_files, label_file, align, series }
+    }
+
+    /// Checks that settings for each channel are as many as the channels.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the key.
+    pub fn check_channels(&self, channels: usize) -> Result<(), ConfigError> {
+        let given =
+            [("data.normalisation", self.data.normalisation.given()), ("data.ct_window", self.data.ct_window.given())];
+        let wrong = given.into_iter().find_map(|(key, given)| Some((key, given.filter(|&given| given != channels)?)));
+        wrong.map_or(Ok(()), |(key, given)| Err(ConfigError::Channels { key, given, channels }))
     }
 
     /// A new budget of `data.cache` bytes.

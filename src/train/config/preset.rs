@@ -3,6 +3,7 @@ use super::{
     TrainingConfig,
 };
 use crate::augment::Augmentation;
+use crate::data::io::SeriesChoice;
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::Architecture;
@@ -76,11 +77,15 @@ fn small() -> Config {
         data: DataConfig {
             patch: AutoOr::AUTO,
             max_patch_voxels: 1 << 20,
-            normalisation: Normalisation::ZScoreAll,
+            normalisation: Normalisation::ZScoreAll.into(),
             canonical: true,
             spacing: TargetSpacing::default(),
             interpolation: Interpolation::Linear,
-            ct_window: AutoOr::AUTO,
+            ct_window: AutoOr::AUTO.into(),
+            channel_files: Vec::new(),
+            label_file: String::new(),
+            align: false,
+            series: SeriesChoice::Only,
             split: [0.7, 0.1, 0.2],
             sampling: Sampling::Whole,
             foreground: 0.33,
@@ -133,7 +138,7 @@ fn paper() -> Config {
         network: vnet(16, &[1, 2, 3, 3, 3], &[1, 2, 3, 3]),
         data: DataConfig {
             patch: AutoOr::Fixed([128, 128, 64]),
-            normalisation: Normalisation::ZScoreNonZero,
+            normalisation: Normalisation::ZScoreNonZero.into(),
             spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
             ..data
         },

@@ -1,8 +1,10 @@
 //! What the values of the keys may be, beyond their types.
 
 use super::Config;
+use crate::data::io::SeriesChoice;
+use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
-use crate::data::{IntensityStatistics, Split, TargetSpacing};
+use crate::data::{IntensityStatistics, PerChannel, Split, TargetSpacing};
 use std::borrow::Cow;
 
 /// A key, whether its value is in range, and what is expected in words. NaN is in no range.
@@ -13,7 +15,7 @@ macro_rules! ranges {
     ($($table:ident $(. $key:ident)+ : $fits:expr => $expected:expr,)*) => {
         &[$((
             concat!(stringify!($table), $(".", stringify!($key)),+),
-            |config| ($fits)(config.$table $(.$key)+),
+            |config| ($fits)(config.$table $(.$key)+.clone()),
             $expected,
         )),*]
     };
@@ -26,8 +28,17 @@ const RANGES: &[Range] = ranges! {
     data.patch: |patch: super::Patch| patch.fixed().is_none_or(is_extents) => "three extents from 1 to 4096",
     data.max_patch_voxels: |most| (1..=1 << 31).contains(&most) => "1 to 2147483648",
     data.spacing: |spacing: TargetSpacing| spacing.is_sensible() => "three numbers of mm from 0.01 to 100",
-    data.ct_window: |window: super::CtWindow| window.fixed().as_ref().is_none_or(IntensityStatistics::is_sensible) =>
+    data.ct_window: |windows: PerChannel<super::CtWindow>| windows
+        .values()
+        .iter()
+        .all(|window| window.fixed().as_ref().is_none_or(IntensityStatistics::is_sensible)) =>
         "finite numbers with lower < upper and a standard deviation above 0",
+    data.channel_files: |files: Vec<String>| are_patterns(&files) =>
+        "at most 64 patterns of file names within the folder, each with {case}",
+    data.label_file: |file: String| file.is_empty() || are_patterns(&[file]) =>
+        "a pattern of file names within the folder, with {case}",
+    data.series: |series: SeriesChoice| series.is_sensible() =>
+        "a UID, a description, a number or \"largest\", of at most 256 characters",
     data.split: |shares| Split::check_fractions(shares).is_ok() =>
         "three numbers from 0 to 1 (training, validation, test), the first above 0, with sum 1",
     data.foreground: is_share => "a share from 0 to 1",

@@ -1,8 +1,10 @@
 //! Values that are chosen from the data.
 
 use super::{AutoOr, Config, Labels};
-use crate::data::io::read_header;
-use crate::data::{Case, Classes, DataError, IntensityStatistics, Normalisation, Reorientation, Resampling};
+use crate::data::io::read_header_of;
+use crate::data::{
+    Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
+};
 use crate::train::TrainError;
 
 impl Config {
@@ -11,12 +13,25 @@ impl Config {
     ///
     /// # Errors
     /// [`DataError`] that names the file.
-    pub fn resolved(&self, patch: [usize; 3], classes: Option<&Classes>, training: &[Case]) -> Result<Self, DataError> {
+    pub fn resolved(
+        &self,
+        patch: [usize; 3],
+        channels: usize,
+        classes: Option<&Classes>,
+        training: &[Case],
+    ) -> Result<Self, DataError> {
         let mut config = self.clone();
         let data = &mut config.data;
         (data.patch, data.labels) = (AutoOr::Fixed(patch), Labels(classes.cloned()));
-        if data.normalisation == Normalisation::CtWindow && data.ct_window == AutoOr::AUTO {
-            data.ct_window = AutoOr::Fixed(IntensityStatistics::of_foreground(training, classes)?);
+        let (normalisation, windows) = (&data.normalisation, &data.ct_window);
+        let needed = |c| *normalisation.of(c) == Normalisation::CtWindow && *windows.of(c) == AutoOr::AUTO;
+        if (0..channels).any(needed) {
+            let found = IntensityStatistics::of_foreground(training, classes, data.align)?;
+            let window = |c| if needed(c) { AutoOr::Fixed(found[c]) } else { *windows.of(c) };
+            data.ct_window = match channels {
+                1 => window(0).into(),
+                _ => PerChannel::each((0..channels).map(window).collect()),
+            };
         }
         Ok(config)
     }
@@ -33,7 +48,7 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Res
     }
     let mut extents: [Vec<usize>; 3] = Default::default();
     for case in cases {
-        let grid = read_header(&case.image)?.grid(&case.image)?;
+        let grid = read_header_of(case.image.first(), case.image.series())?.grid_of_channels(case.image.first())?;
         let oriented =
             if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
         for (axis, extent) in extents.iter_mut().zip(Resampling::new(&oriented, &config.data.spacing).to) {

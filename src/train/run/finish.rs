@@ -1,9 +1,9 @@
 //! The end of a run: fingerprints, test cases and report.
 
 use super::{Progress, Run};
-use crate::data::Case;
 use crate::data::dataset::case_name;
-use crate::data::io::{case_of, output_name};
+use crate::data::io::case_of;
+use crate::data::{Case, output_of_image};
 use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
@@ -38,10 +38,10 @@ impl<P: Progress> Run<'_, P> {
         create(&predictions)?;
         let model = Model::read(&self.model_path())?;
         let predictor = Predictor::new(gpu, &model, self.position.patch)?;
-        let preparation = self.preprocessing.preparation(self.network.classes);
+        let preparation = self.preprocessing.preparation(self.network.in_channels, self.network.classes);
         for case in cases {
             self.go_on()?;
-            let output = predictions.join(output_name(&case.image));
+            let output = predictions.join(output_of_image(&case.name, &case.image));
             let mut ended = None;
             let asking = asking(|| self.go_on(), &mut ended);
             let options = SegmentOptions::default();
@@ -61,10 +61,15 @@ impl<P: Progress> Run<'_, P> {
 
     fn test_files(&self, cases: &[Case]) -> Vec<CaseFiles> {
         let files = |case: &Case| {
-            let name = output_name(&case.image);
+            let name = output_of_image(&case.name, &case.image);
             let prediction = self.settings.out.join("test").join("predictions").join(&name);
             let case_name = case_name(case_of(&name).unwrap_or(&name));
-            CaseFiles { case: case_name, prediction, label: case.label.clone(), image: Some(case.image.clone()) }
+            CaseFiles {
+                case: case_name,
+                prediction,
+                label: case.label.clone(),
+                image: Some(case.image.first().to_path_buf()),
+            }
         };
         cases.iter().map(files).collect()
     }

@@ -13,7 +13,7 @@ use crate::train::kernels::choose_kernels;
 use crate::train::lock::RunLock;
 use crate::train::log::{Board, Log};
 use crate::train::profiler::StepProfiler;
-use crate::train::{Config, ConfigError, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
+use crate::train::{Config, Event, TrainError, Trainer, Validation, check_budget, choose_patch};
 use std::sync::Arc;
 
 impl<'a, P: Progress> Run<'a, P> {
@@ -23,12 +23,13 @@ impl<'a, P: Progress> Run<'a, P> {
         settings: &'a RunSettings,
         progress: &'a mut P,
     ) -> Result<(RunLock, Self, Vec<Case>), TrainError> {
-        let (dataset, Examined { classes, warnings, .. }) =
-            Dataset::open_checked(&settings.data, settings.config.data.labels.0.as_ref())?;
+        let (dataset, Examined { classes, channels, warnings, .. }) =
+            Dataset::open_checked(&settings.data, settings.config.dataset_options())?;
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
         let classes = classes.count();
-        let network = settings.config.network(classes);
-        network.validate().map_err(ConfigError::from)?;
+        settings.config.check_channels(channels)?;
+        let network = settings.config.network(channels, classes);
+        settings.config.check_network(&network)?;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));
         let split = choose_split(settings, &dataset)?;
@@ -39,7 +40,7 @@ impl<'a, P: Progress> Run<'a, P> {
             Some(loaded) => loaded.state.patch,
             None => choose_patch(&settings.config, &training, network.divisor())?,
         };
-        let config = settings.config.resolved(patch, dataset.classes.as_ref(), &training)?;
+        let config = settings.config.resolved(patch, channels, dataset.classes.as_ref(), &training)?;
         // Before the training takes the device's memory.
         let roofline = settings.profile.then(|| Roofline::measure(gpu)).transpose()?;
         let gpu = &choose_kernels(gpu, settings, &network, patch, progress)?;
@@ -67,7 +68,7 @@ impl<'a, P: Progress> Run<'a, P> {
         let profiler =
             roofline.map(|roofline| StepProfiler::new(roofline, trainer.step_count(), settings.config.training.steps));
         let log = Log::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
-        let preparation = config.preparation(patch, classes);
+        let preparation = config.preparation(patch, channels, classes);
         let cache = config.cache_budget();
         let cases = [training.len(), split.validation.len(), test.len()];
         let mut run = Self {
@@ -79,7 +80,8 @@ impl<'a, P: Progress> Run<'a, P> {
             preprocessing: Preprocessing::new(
                 &preparation,
                 dataset.classes.as_ref().map(Classes::names).unwrap_or_default(),
-            ),
+            )
+            .with_channels_of(&dataset, channels),
             position,
             saved: Some(trainer.step_count()),
             trainer,

@@ -27,7 +27,7 @@ impl<P: Progress> Run<'_, P> {
                         &overlays.join(overlay_name(step, &score.case)),
                         &OverlayCase {
                             title: &format!("{} after {step} steps", score.case),
-                            image: &prepared.image,
+                            image: &prepared.channel(0),
                             reference: prepared.label.as_deref(),
                             prediction: labels,
                             extents: prepared.geometry.grid.extents,

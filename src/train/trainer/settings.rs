@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// use vnet_engine::train::TrainerSettings;
 ///
 /// let optimiser = OptimiserSettings { weight_decay: 5e-4, ..OptimiserSettings::new(Sgd::default()) };
-/// let papers = TrainerSettings { loss: Arc::new(Dice), optimiser, batch: 2, ..TrainerSettings::default() };
+/// let papers = TrainerSettings { loss: Arc::new(Dice::default()), optimiser, batch: 2, ..TrainerSettings::default() };
 /// assert_eq!(papers.accumulation, 1);
 /// ```
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ impl Default for TrainerSettings {
         Self {
             // Without normalisation a small network may collapse to background under Dice alone, whose gradient
             // vanishes there; cross-entropy's does not.
-            loss: Arc::new(DiceCrossEntropy),
+            loss: Arc::new(DiceCrossEntropy::default()),
             optimiser: OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) },
             batch: 1,
             accumulation: 1,

@@ -138,6 +138,7 @@ fn header_of(dir: &Path, mut slices: Vec<Slice>) -> Result<Header, DataError> {
     let identity = first.scaling.slope == 1.0 && first.scaling.intercept == 0.0;
     Ok(Header {
         shape: vec![first.extents[0], first.extents[1], slices.len()],
+        interleaved: false,
         // Where scaling differs between slices, numbers are scaled as they are read.
         scalar: if scaled { Scalar::Float64 } else { scalar },
         byte_order: ByteOrder::Little,

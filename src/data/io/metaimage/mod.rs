@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Read: every scalar type, both byte orders, compressed (zlib or gzip) or not, `HeaderSize` (also -1), one file of
-//! voxels. Refused: text voxels (`BinaryData = False`), lists of files, several channels, spacings that are not
-//! positive. A missing `TransformMatrix` or `ElementSpacing` is the identity or 1, with a warning. `CenterOfRotation`
+//! voxels, several channels (`ElementNumberOfChannels`, or a fourth axis). Refused: text voxels (`BinaryData = False`), lists of
+//! files, spacings that are not positive. A missing `TransformMatrix` or `ElementSpacing` is the identity or 1, with a warning. `CenterOfRotation`
 //! and `AnatomicalOrientation` do not matter, as in ITK.
 
 mod text;
@@ -73,15 +73,16 @@ impl Format for MetaImage {
         if let Some(kind) = text.value("ObjectType").filter(|kind| *kind != "Image") {
             return Err(text.wrong("ObjectType", format!("{kind:?}"), "Image"));
         }
-        let shape = shape_of(&text)?;
+        let mut shape = shape_of(&text)?;
         let scalar = scalar_of(&text)?;
-        let (affine, stated, mut warnings) = geometry_of(&text, shape.len())?;
+        let axes = shape.len();
+        let (affine, stated, mut warnings) = geometry_of(&text, axes)?;
         if !axes::is_regular(&affine) {
             let found = format!("{affine:?} (as an affine to RAS)");
             return Err(text.wrong("TransformMatrix", found, "three independent finite axes"));
         }
-        let spacing = axes::spacing_of(&affine, stated, shape.len());
-        warnings.extend(axes::warnings_of(&affine, stated, shape.len()));
+        let spacing = axes::spacing_of(&affine, stated, axes);
+        warnings.extend(axes::warnings_of(&affine, stated, axes));
         if text.value("ElementToIntensityFunctionSlope").is_some() {
             warnings.push(Warning::new("ElementToIntensityFunctionSlope is not applied, as in ITK"));
         }
@@ -90,8 +91,15 @@ impl Format for MetaImage {
             Some(true) => ByteOrder::Big,
             _ => ByteOrder::Little,
         };
+        let channels = channels_of(&text)?;
+        let interleaved = channels > 1;
+        if interleaved {
+            // The channels follow z, also where there is none.
+            shape.resize(axes.max(3), 1);
+            shape.push(channels);
+        }
         let native = Arc::new(storage_of(&text, input.path)?);
-        Ok(Header { shape, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
+        Ok(Header { shape, interleaved, scalar, byte_order, scaling: None, spacing, affine, warnings, native })
     }
 
     fn files(&self, path: &Path) -> Vec<PathBuf> {
@@ -136,13 +144,15 @@ fn scalar_of(text: &Text) -> Result<Scalar, DataError> {
     let expected = "a scalar type such as MET_UCHAR, MET_SHORT or MET_FLOAT";
     let name = text.value("ElementType").ok_or_else(|| text.absent("ElementType", expected))?;
     let scalar = TYPE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, scalar)| *scalar);
-    let scalar = scalar.ok_or_else(|| text.wrong("ElementType", format!("{name:?}"), expected))?;
-    let channels = text.numbers::<usize>(&["ElementNumberOfChannels"], 1, "1")?.map_or(1, |channels| channels[0]);
-    match (channels, scalar) {
-        (1, _) => Ok(scalar),
-        (3, Scalar::Uint8) => Ok(Scalar::Rgb24),
-        (4, Scalar::Uint8) => Ok(Scalar::Rgba32),
-        _ => Err(text.wrong("ElementNumberOfChannels", channels.to_string(), "1: one number per voxel")),
+    scalar.ok_or_else(|| text.wrong("ElementType", format!("{name:?}"), expected))
+}
+
+/// Numbers per voxel. Colours are three of them: MetaImage has no other sign of a colour.
+fn channels_of(text: &Text) -> Result<usize, DataError> {
+    let (key, expected) = ("ElementNumberOfChannels", "1 or more numbers per voxel");
+    match text.numbers(&[key], 1, expected)?.map_or(1, |channels| channels[0]) {
+        0 => Err(text.wrong(key, "0".into(), expected)),
+        channels => Ok(channels),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn write(output: &Output<'_>) -> Result<(), DataError> {
 /// divided by it, so the header always says the affine of `like`.
 fn text(output: &Output<'_>, packed: usize, file: &str) -> String {
     let like = output.like;
-    let n = like.shape.len();
+    let n = output.shape().len();
     let affine = axes::ras_from_lps(like.affine);
     let lengths = axes::spacing_of(&affine, like.spacing, n);
     let matrix = (0..n * n).map(|at| match (at / n, at % n) {
@@ -42,7 +42,7 @@ fn text(output: &Output<'_>, packed: usize, file: &str) -> String {
     let offset = (0..n).map(|row| affine.get(row).map_or(0.0, |row| row[3]));
     let spacing = (0..n).map(|axis| lengths.get(axis).copied().unwrap_or(1.0));
     let name = TYPE_NAMES.iter().find(|(_, known)| *known == output.scalar).map_or("MET_NONE", |(name, _)| name);
-    let extents: Vec<String> = like.shape.iter().map(usize::to_string).collect();
+    let extents: Vec<String> = output.shape().iter().map(usize::to_string).collect();
     let comment = if output.is_probability { format!("Comment = {PROBABILITY}\n") } else { String::new() };
     let mut text =
         format!("{comment}ObjectType = Image\nNDims = {n}\nBinaryData = True\nBinaryDataByteOrderMSB = False\n");

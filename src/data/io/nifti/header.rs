@@ -77,6 +77,7 @@ pub(crate) struct Field([(usize, Kind); 2]);
 impl Field {
     pub(crate) const SIZEOF_HDR: Field = Field([(0, Kind::I32), (0, Kind::I32)]);
     pub(crate) const DIM: Field = Field([(40, Kind::I16), (16, Kind::I64)]);
+    pub(crate) const INTENT_CODE: Field = Field([(68, Kind::I16), (504, Kind::I32)]);
     pub(crate) const DATATYPE: Field = Field([(70, Kind::I16), (12, Kind::I16)]);
     pub(crate) const BITPIX: Field = Field([(72, Kind::I16), (14, Kind::I16)]);
     pub(crate) const PIXDIM: Field = Field([(76, Kind::F32), (104, Kind::F64)]);

@@ -97,7 +97,9 @@ impl Format for Nifti {
             return Err(wrong("pixdim", format!("{spacing:?}"), "finite spacings in mm"));
         }
         let warnings = warnings_of(&raw, &shape, &affine, stated);
-        Ok(Header { shape, scalar, byte_order: raw.order, scaling, spacing, affine, warnings, native: Arc::new(raw) })
+        let (byte_order, interleaved) = (raw.order, false);
+        let native = Arc::new(raw);
+        Ok(Header { shape, interleaved, scalar, byte_order, scaling, spacing, affine, warnings, native })
     }
 
     fn files(&self, path: &Path) -> Vec<PathBuf> {

@@ -24,6 +24,7 @@ pub(in crate::data::io) fn header_for_grid(grid: &Grid) -> Header {
     let spacing = axes::spacing_of(&affine, affine::spacing(&raw), shape.len());
     Header {
         shape,
+        interleaved: false,
         scalar: Scalar::Float32,
         byte_order: raw.order,
         scaling: None,
@@ -62,16 +63,20 @@ pub(super) fn write(output: &Output<'_>) -> Result<(), DataError> {
 
 /// The header of `like` with everything that describes its voxels replaced.
 fn header_of_output(output: &Output<'_>, single: bool) -> RawHeader {
-    let (like, scalar) = (output.like, output.scalar);
+    let (like, scalar, shape) = (output.like, output.scalar, output.shape());
     let mut raw = match like.native_as::<RawHeader>() {
-        Some(raw) => affine::reconciled(raw, &like.shape),
-        None => new_header(&like.shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
+        Some(raw) => affine::reconciled(raw, shape),
+        None => new_header(shape, &Grid { extents: [1; 3], spacing: like.spacing, affine: like.affine }),
     };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
     raw.set_magic(single);
-    raw.set_integer(Field::DIM, 0, like.shape.len() as i64);
+    raw.set_integer(Field::DIM, 0, shape.len() as i64);
     for index in 0..7 {
-        raw.set_integer(Field::DIM, index + 1, like.shape.get(index).copied().unwrap_or(1) as i64);
+        raw.set_integer(Field::DIM, index + 1, shape.get(index).copied().unwrap_or(1) as i64);
+    }
+    if shape.len() < like.shape.len() {
+        // What the channels were (a vector, a tensor) the output is not.
+        raw.set_integer(Field::INTENT_CODE, 0, 0);
     }
     raw.set_integer(Field::DATATYPE, 0, code);
     raw.set_integer(Field::BITPIX, 0, 8 * scalar.bytes() as i64);

@@ -1,0 +1,39 @@
+// grad_logits[voxel, k] = grad_output * weight * (1 / (1 + exp(-logits[voxel, k])) - g), with g 1 where the voxel belongs to
+// region k, else 0; 0 where the voxel is ignored.
+//
+// Layout   logits, grad_logits: [samples, voxels, regions]; labels: [samples, voxels]; weight, grad_output: [1]
+// Grid     rows.wgsl, four voxels per invocation
+// Traffic  8 bytes per logit and 4 per voxel
+// Oracle   ops::BinaryCrossEntropyGrad::reference
+#import rows
+#import labels
+
+struct Params {
+    rows: Rows,
+    labelling: Labelling,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> labels: array<u32>;
+@group(0) @binding(3) var<storage, read> weight: array<f32>;
+@group(0) @binding(4) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(5) var<storage, read_write> grad_logits: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn binary_cross_entropy_grad(invocation: Invocation) {
+    let at = share(params.rows, invocation);
+    let scale = grad_output[0] * weight[0];
+    for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
+        let i = voxel * params.rows.channels + at.channel;
+        let label = labels[voxel];
+        var grad = 0.0;
+        if counts(params.labelling, label) {
+            let x = logits[i];
+            let e = exp(-abs(x));
+            let p = select(e, 1.0, x >= 0.0) / (1.0 + e);
+            grad = scale * (p - select(0.0, 1.0, belongs(params.labelling, label, at.channel)));
+        }
+        grad_logits[i] = grad;
+    }
+}
