@@ -7,6 +7,9 @@ mod child;
 #[path = "volumes/crafted.rs"]
 #[allow(dead_code, reason = "shared with the tests of volumes, which use all of it")]
 mod crafted;
+#[path = "volumes/enhanced.rs"]
+#[allow(dead_code, reason = "shared with the tests of volumes, which use all of it")]
+mod enhanced;
 #[path = "hostile/files.rs"]
 mod files;
 #[path = "hostile/found.rs"]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::crafted::{Crafted, VOXELS, stored};
+use crate::enhanced::{Enhanced, Frame, enhanced, fragments, frame};
 use crate::files::{DataSet, PutInto, bomb, changed, gzipped, header, image, label, metaimage, typed};
 use crate::slices::{RLE, Slice, Start, element, encapsulated, object, slice};
 use crate::{Case, dry_run};
@@ -473,6 +474,39 @@ fn with_many_elements(bytes: Vec<u8>) -> Vec<u8> {
 
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 
+/// JPEG 2000 without losses.
+const WAVELETS: &str = "1.2.840.10008.1.2.4.90";
+/// JPEG-LS without losses.
+const PREDICTION: &str = "1.2.840.10008.1.2.4.80";
+/// The headers of a JPEG-LS image of 65535 x 65535 pixels.
+const PREDICTED: &[u8] = b"\xFF\xD8\xFF\xF7\0\x0B\x0C\xFF\xFF\xFF\xFF\x01\x01\x11\0\xFF\xDA\0\x08\x01\x01\0\0\0\0";
+/// A sequence and an item, both without an end.
+const DEEP: &[u8] = b"\x18\0\x14\x91SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\xFF\xFF\xFF\xFF";
+
+/// A codestream without any data: extents of image and tile, exponents of code blocks less 2, and both exponents of precincts.
+fn wavelets(extents: [u32; 2], tile: [u32; 2], block: [u8; 2], precinct: u8) -> Vec<u8> {
+    let longs = [extents, [0, 0], tile, [0, 0]].concat();
+    let longs: Vec<u8> = longs.iter().flat_map(|long| long.to_be_bytes()).collect();
+    let size = [b"\xFF\x4F\xFF\x51\0\x29\0\0", &longs[..], b"\0\x01\x0B\x01\x01"].concat();
+    let coding = [b"\xFF\x52\0\x0D\x01\0\0\x20\0\0", &block[..], &[0, 1, precinct]].concat();
+    let rest = b"\xFF\x5C\0\x04\x40\x60\xFF\x90\0\x0A\0\0\0\0\0\x0F\0\x01\xFF\x93\0\xFF\xD9";
+    [&size, &coding, &rest[..]].concat()
+}
+
+fn with_wavelets(root: &Path, image: &[u8]) -> Vec<String> {
+    with_frames(root, |file| file.pixels = Some((WAVELETS, fragments(&[&[], image]))), |bytes| bytes)
+}
+
+/// A data set whose image `b` is a folder with one multi-frame file, which is changed before and after it is made bytes.
+fn with_frames(root: &Path, change: impl Fn(&mut Enhanced), bytes: impl Fn(Vec<u8>) -> Vec<u8>) -> Vec<String> {
+    let dir = DataSet::new(root).replace_image("b");
+    std::fs::create_dir(&dir).expect("created");
+    let mut file = enhanced(vec![frame(0)]);
+    change(&mut file);
+    std::fs::write(dir.join("IM0"), bytes(file.bytes())).expect("written");
+    dry_run(&[])
+}
+
 pub const DICOM: &[Case] = &[
     Case { name: "slice cut", make: |r| with_file(r, &slice(0), |bytes| cut(&bytes, 5)), words: &["IM0", "cut short"] },
     Case {
@@ -510,9 +544,116 @@ pub const DICOM: &[Case] = &[
         words: &["IM0", "64 x 64", "4 x 3"],
     },
     Case {
-        name: "JPEG 2000",
-        make: |r| with_series(r, &[Slice { syntax: "1.2.840.10008.1.2.4.90", ..slice(0) }]),
-        words: &["IM0", "1.2.840.10008.1.2.4.90", "expected"],
+        name: "high-throughput JPEG 2000",
+        make: |r| with_series(r, &[Slice { syntax: "1.2.840.10008.1.2.4.201", ..slice(0) }]),
+        words: &["IM0", "1.2.840.10008.1.2.4.201", "expected", "decompress()"],
+    },
+    Case {
+        name: "JPEG 2000 of tiles of a pixel",
+        make: |r| with_wavelets(r, &wavelets([4, 3], [1, 1], [4, 4], 0xFF)),
+        words: &["b/IM0", "JPEG 2000", "tiles of 1 x 1"],
+    },
+    Case {
+        name: "JPEG 2000 of precincts of a pixel",
+        make: |r| with_wavelets(r, &wavelets([4, 3], [4, 3], [4, 4], 0)),
+        words: &["b/IM0", "JPEG 2000", "precincts"],
+    },
+    Case {
+        name: "JPEG 2000 of code blocks of 16 pixels",
+        make: |r| with_wavelets(r, &wavelets([4, 3], [4, 3], [0, 0], 0xFF)),
+        words: &["b/IM0", "JPEG 2000", "code blocks of 2^2 x 2^2"],
+    },
+    Case {
+        name: "JPEG 2000 larger than its slice",
+        make: |r| with_wavelets(r, &wavelets([60_000, 60_000], [60_000, 60_000], [4, 4], 0xFF)),
+        words: &["b/IM0", "JPEG 2000", "60000 x 60000 pixels, expected 4 x 3"],
+    },
+    Case {
+        name: "JPEG 2000 cut",
+        make: |r| with_wavelets(r, &cut(&wavelets([4, 3], [4, 3], [4, 4], 0xFF), 9)),
+        words: &["b/IM0", "JPEG 2000", "cut short"],
+    },
+    Case {
+        name: "JPEG 2000 of 3 GiB",
+        make: |r| {
+            let image = wavelets([40_000, 40_000], [40_000, 40_000], [4, 4], 0xFF);
+            with_frames(
+                r,
+                |file| file.pixels = Some((WAVELETS, fragments(&[&[], &image, &vec![0; 1 << 23]]))),
+                |bytes| with_short(with_short(bytes, 0x10, 40_000), 0x11, 40_000),
+            )
+        },
+        words: &["b/IM0", "JPEG 2000", "40000 x 40000 pixels, expected at most"],
+    },
+    Case {
+        name: "JPEG-LS larger than its slice",
+        make: |r| {
+            let pixels = [PREDICTED, &[0; 64]].concat();
+            with_frames(r, |file| file.pixels = Some((PREDICTION, fragments(&[&[], &pixels]))), |bytes| bytes)
+        },
+        words: &["b/IM0", "JPEG-LS", "12"],
+    },
+    Case {
+        name: "JPEG-LS cut",
+        make: |r| {
+            let mut pixels = [PREDICTED, &[0; 2]].concat();
+            (pixels[8], pixels[10]) = (3, 4);
+            (pixels[7], pixels[9]) = (0, 0);
+            with_frames(r, |file| file.pixels = Some((PREDICTION, fragments(&[&[], &pixels]))), |bytes| bytes)
+        },
+        words: &["b/IM0", "JPEG-LS"],
+    },
+    Case {
+        name: "frames that are not there",
+        make: |r| with_frames(r, |file| file.stated = Some("2000000000"), |bytes| bytes),
+        words: &["b/IM0", "NumberOfFrames is 2000000000, with 1 items"],
+    },
+    Case {
+        name: "a hundred thousand frames",
+        make: |r| {
+            let many = |file: &mut Enhanced| {
+                file.frames = vec![Frame { pixels: Vec::new(), ..frame(0) }; 100_000];
+            };
+            with_frames(r, many, |bytes| bytes)
+        },
+        words: &["b/IM0", "NumberOfFrames is 100000"],
+    },
+    Case {
+        name: "sixty thousand frames of 64 MB each",
+        make: |r| {
+            let many = |file: &mut Enhanced| file.frames = vec![Frame { pixels: Vec::new(), ..frame(0) }; 60_000];
+            with_frames(r, many, |bytes| with_short(with_short(bytes, 0x10, 8000), 0x11, 4000))
+        },
+        words: &["b/IM0", "cut short"],
+    },
+    Case {
+        name: "functional groups a million deep",
+        make: |r| {
+            let open = |file: &mut Enhanced| file.more = DEEP.repeat(1_000_000);
+            with_frames(r, open, |bytes| bytes)
+        },
+        words: &["b/IM0"],
+    },
+    Case {
+        name: "a functional group longer than its item",
+        make: |r| {
+            let long = |file: &mut Enhanced| {
+                file.more = file.sequence(0x18, 0x9114, &[b"\x18\0\x82\x90FD\xF0\xFF".to_vec()]);
+            };
+            with_frames(r, long, |bytes| bytes)
+        },
+        words: &["b/IM0", "sequence (0018,9114) is damaged"],
+    },
+    Case {
+        name: "an offset table beyond the fragments",
+        make: |r| {
+            let wild = |file: &mut Enhanced| {
+                file.frames = vec![frame(0), frame(1)];
+                file.pixels = Some((RLE, fragments(&[&[0, 0, 0, 0, 0xF0, 0xFF, 0xFF, 0xFF], &[0; 64], &[0; 64]])));
+            };
+            with_frames(r, wild, |bytes| bytes)
+        },
+        words: &["b/IM0", "offset table"],
     },
     Case {
         name: "no position",
@@ -529,7 +670,7 @@ pub const DICOM: &[Case] = &[
     Case {
         name: "two series",
         make: |r| with_series(r, &[slice(0), Slice { series: "1.2.9", ..slice(1) }]),
-        words: &["images/b", "SeriesInstanceUID"],
+        words: &["images/b", "holds 2 series", "1.2.9 (MR, 1 image)", "data.series"],
     },
     Case {
         name: "missing slice",

@@ -7,6 +7,8 @@
 //! progression, packed headers, changes of the coding within a tile), high throughput, image offsets, small tiles and precincts.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 
 use dicom_toolkit_jpeg2000::{DecodeSettings, Image};
 
@@ -23,10 +25,18 @@ const PASSED_OVER: [u16; 5] = [0xFF55, 0xFF57, 0xFF58, 0xFF63, 0xFF64];
 /// Sides of tiles and exponents of the sides of precincts, at least; 2^4 pixels are less than encoders choose.
 const LEAST_TILE: u32 = 64;
 const LEAST_PRECINCT: u8 = 4;
-/// Exponents of the sides of a code block less 2, and their sum, at most (15444-1, table A.18); layers and levels.
-const MOST_BLOCK: u8 = 8;
+/// Exponents of the sides of a code block less 2, at most; their sum, also at least (15444-1, table A.18): 256 to 4096 pixels.
+const MOST_SIDE: u8 = 8;
+const BLOCK: RangeInclusive<u8> = 4..=8;
+/// Layers and levels, at most.
 const MOST_LAYERS: u16 = 32;
 const MOST_LEVELS: u8 = 32;
+
+/// Pixels of an image, at most: the decoder takes 15 to 20 bytes for each. Larger images than the second number are decoded one at
+/// a time: slices are read on all cores, and memory is not to grow with their number.
+const MOST_PIXELS: usize = 1 << 25;
+const MANY_PIXELS: usize = 1 << 20;
+static LARGE: Mutex<()> = Mutex::new(());
 
 /// Decodes one image to little-endian cells of `bytes` bytes, or says what is wrong with it. Negative numbers are two's complement.
 pub(super) fn decode(data: &[u8], extents: [usize; 2], bytes: usize) -> Result<Vec<u8>, String> {
@@ -40,6 +50,10 @@ pub(super) fn decode(data: &[u8], extents: [usize; 2], bytes: usize) -> Result<V
     if usize::from(precision) > 8 * bytes {
         return Err(format!("{precision} bits per pixel, expected at most {}", 8 * bytes));
     }
+    if columns * rows > MOST_PIXELS {
+        return Err(format!("{columns} x {rows} pixels, expected at most {MOST_PIXELS}"));
+    }
+    let _alone = (columns * rows > MANY_PIXELS).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
     let image = Image::new(&stream.bytes, &settings).map_err(|error| error.to_string())?;
     let bitmap = image.decode_native().map_err(|error| error.to_string())?;
@@ -227,14 +241,15 @@ fn check_coding(parameters: &[u8]) -> Result<(), String> {
     let mut reader = Reader(parameters);
     let (style, _, layers, _) = (reader.byte()?, reader.byte()?, reader.short()?, reader.byte()?);
     let (levels, block, passes, _) = (reader.byte()?, reader.take(2)?, reader.byte()?, reader.byte()?);
-    let sides = u32::from(block[0]) + u32::from(block[1]);
     if passes & 0x40 != 0 {
         return Err("high-throughput code blocks, which are not read".to_owned());
     }
-    if levels > MOST_LEVELS || layers > MOST_LAYERS || block.iter().any(|&side| side > MOST_BLOCK) || sides > 8 {
-        return Err(format!(
-            "{levels} levels, {layers} layers, code blocks of exponents {block:?} + 2: too many or too large"
-        ));
+    if levels > MOST_LEVELS || layers > MOST_LAYERS {
+        return Err(format!("{levels} levels and {layers} layers, expected at most {MOST_LEVELS} and {MOST_LAYERS}"));
+    }
+    if block.iter().any(|&side| side > MOST_SIDE) || !BLOCK.contains(&(block[0] + block[1])) {
+        let [columns, rows] = [block[0], block[1]].map(|side| u32::from(side) + 2);
+        return Err(format!("code blocks of 2^{columns} x 2^{rows} pixels, expected 256 to 4096 pixels"));
     }
     let small = |precinct: &u8| precinct & 0xF < LEAST_PRECINCT || precinct >> 4 < LEAST_PRECINCT;
     let expected = if style & 1 == 1 { usize::from(levels) + 1 } else { 0 };

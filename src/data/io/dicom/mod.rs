@@ -9,12 +9,14 @@
 //!
 //! The spacing of the slices is that of their positions, not `SliceThickness`; with a tilted gantry the third axis is
 //! oblique to the slices. Slices that are not evenly spaced (one missing or doubled), of different size, orientation or spacing,
-//! and several series in one folder are errors; `geometry` has the tolerances. Intensities are stored · `RescaleSlope` +
+//! are errors; `geometry` has the tolerances. Intensities are stored · `RescaleSlope` +
 //! `RescaleIntercept`; scaling and type may differ between slices. Windows and lookup tables for display are not applied.
 //!
 //! Files are recognised by their content, not by their names (`start`), also without preamble or file meta information.
-//! Read: one frame, one sample per pixel of 8 or 16 bits, uncompressed, deflated, RLE or JPEG (baseline, extended,
-//! lossless). Not read: JPEG 2000, JPEG-LS, files of several frames. What else lies in the folder is left out with a warning:
+//! Read: one sample per pixel of 8 or 16 bits, uncompressed, deflated, RLE, JPEG (baseline, extended, lossless), JPEG-LS or JPEG
+//! 2000. A file holds a slice, or frames with functional groups (enhanced MR, CT, PET), which are slices each with a place of its
+//! own (`frames`); such a file may also be given without its folder. Of several series in a folder, and of several stacks, times
+//! or echoes in a series of such files, one is chosen ([`SeriesChoice`](super::SeriesChoice)). What else lies in the folder is left out with a warning:
 //! objects that are no images of the series (contours, reports, presentation states, segmentations, doses), empty files, git-lfs
 //! pointers, folders; `DICOMDIR`, hidden files and descriptions (`.txt`, `.json`, …) without one.
 
@@ -155,7 +157,7 @@ impl Native for Series {
     fn visit(&self, input: Input<'_>, _: &Header, each: Pieces<'_>) -> Result<(), DataError> {
         for of_file in self.0.chunk_by(|a, b| a.place.path == b.place.path) {
             let path = &of_file[0].place.path;
-            let (bytes, _alone) = slice::whole(input.beside(path))?;
+            let (bytes, _alone) = slice::whole(input.beside(path), of_file[0].bytes_of_file())?;
             let file = DataSet::read(path, &bytes)?;
             let pixels = Pixels::of(path, &file, of_file[0].place.frames)?;
             for slice in of_file {

@@ -23,6 +23,9 @@ const JPEG_2000: [&str; 2] = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 /// Run lengths.
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
+/// The way on where pixels cannot be decoded.
+const UNPACKED: &str = "pydicom's `dcmread(FILE).decompress()` undoes a compression";
+
 /// What each kind of coding is decoded by.
 type Decode = fn(&[u8], [usize; 2], usize) -> Result<Vec<u8>, String>;
 
@@ -67,14 +70,14 @@ fn decoder(syntax: &str) -> Result<Decode, String> {
         RLE_LOSSLESS => Ok(run_lengths),
         _ if JPEG.contains(&syntax) => Ok(jpeg),
         _ if JPEG_LS.contains(&syntax) => Ok(|data, extents, bytes| {
-            jpeg_ls::decode(data, extents, bytes).map_err(|reason| format!("JPEG-LS pixels: {reason}"))
+            jpeg_ls::decode(data, extents, bytes).map_err(|reason| format!("JPEG-LS pixels: {reason}; {UNPACKED}"))
         }),
         _ if JPEG_2000.contains(&syntax) => Ok(|data, extents, bytes| {
-            jpeg2000::decode(data, extents, bytes).map_err(|reason| format!("JPEG 2000 pixels: {reason}"))
+            jpeg2000::decode(data, extents, bytes).map_err(|reason| format!("JPEG 2000 pixels: {reason}; {UNPACKED}"))
         }),
         _ => Err(format!(
             "transfer syntax {syntax:?} is not read, expected uncompressed, deflated, RLE, JPEG, JPEG-LS or JPEG 2000 pixels; \
-             `gdcmconv --raw FILE OUT` writes a file without compression"
+             {UNPACKED}"
         )),
     }
 }

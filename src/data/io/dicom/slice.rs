@@ -74,9 +74,12 @@ pub(super) enum Object {
 const DERIVED: [&str; 3] =
     ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.2"];
 
-/// Reads a file whole. A long one is alone in memory as long as what is returned with it lives.
-pub(super) fn whole(input: Input<'_>) -> Result<(Cow<'_, [u8]>, Option<MutexGuard<'static, ()>>), DataError> {
-    let long = input.path.metadata().is_ok_and(|metadata| metadata.len() > LONG_FILE);
+/// A file that is alone in memory while this lives.
+type Alone = Option<MutexGuard<'static, ()>>;
+
+/// Reads a file whole, of which so many bytes of pixels are made. One that is much longer is alone in memory.
+pub(super) fn whole(input: Input<'_>, made: u64) -> Result<(Cow<'_, [u8]>, Alone), DataError> {
+    let long = input.path.metadata().is_ok_and(|metadata| metadata.len() > LONG_FILE.saturating_add(made));
     let alone = long.then(|| LONG.lock().unwrap_or_else(PoisonError::into_inner));
     Ok((input.whole(LONGEST_FILE)?, alone))
 }
@@ -85,7 +88,7 @@ impl Object {
     /// Reads the attributes of a file, not its pixels. An error comes with its series, where the file says it.
     pub(super) fn read(input: Input<'_>) -> Result<Object, (Option<Arc<Info>>, DataError)> {
         let path = input.path;
-        let (bytes, _alone) = whole(input).map_err(|error| (None, error))?;
+        let (bytes, _alone) = whole(input, 0).map_err(|error| (None, error))?;
         let file = DataSet::read(path, &bytes).map_err(|error| (None, error))?;
         if let Some(kind) = kind_of_other(&file) {
             return Ok(Object::Other(kind));
@@ -175,6 +178,11 @@ impl Slice {
             scaling: Scaling { slope, intercept },
             bits,
         })
+    }
+
+    /// Bytes of the pixels of all frames of its file.
+    pub(super) fn bytes_of_file(&self) -> u64 {
+        (self.extents[0] * self.extents[1] * self.scalar.bytes()) as u64 * self.place.frames as u64
     }
 
     /// The slice for a message: the name of its file, and the frame where there are several.
