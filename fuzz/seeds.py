@@ -353,7 +353,8 @@ WORDS = {
         "Offset = ", "Position = ", "Origin = ", "ElementSpacing = ", "ElementSize = ", "DimSize = ", "HeaderSize = ",
         "ElementNumberOfChannels = ", "ElementToIntensityFunctionSlope = ", "ElementType = ", "ElementDataFile = ",
         "LOCAL", "LIST", "MET_UCHAR", "MET_LONG_LONG", "MET_DOUBLE", "1e308", "-1", "nan", "inf",
-        "DICM", "SQ", "UN", "OW", "OB", "US", "DS", "UI", "\\xfe\\xff\\x00\\xe0", "\\xfe\\xff\\x0d\\xe0",
+        "\\x00\\x52\\x29\\x92", "\\x00\\x52\\x30\\x92", "\\xff\\x4f\\xff\\x51", "\\xff\\x90\\x00\\x0a", "\\xff\\xf7",
+        "DICM", "SQ", "UN", "UL", "OW", "OB", "US", "DS", "UI", "\\xfe\\xff\\x00\\xe0", "\\xfe\\xff\\x0d\\xe0",
         "\\xfe\\xff\\xdd\\xe0", "\\xff\\xff\\xff\\xff", "\\xe0\\x7f\\x10\\x00", "\\xff\\xc4", "\\xff\\xd8", "\\xff\\xdb",
         "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
     ],
@@ -370,9 +371,16 @@ WORDS = {
 }
 
 
+def multiframe_files():
+    """The golden files: several frames, uncompressed and in every coding of encapsulated frames."""
+    for path in sorted((Path(__file__).parent.parent / "tests" / "golden" / "volumes" / "dicom").iterdir()):
+        if path.suffix != ".json":
+            yield path.read_bytes()
+
+
 def main():
     targets = {
-        "volume": lambda: itertools.chain(nifti_files(), metaimage_files(), dicom_files()),
+        "volume": lambda: itertools.chain(nifti_files(), metaimage_files(), dicom_files(), multiframe_files()),
         "configuration": configuration_files,
         "split": split_files,
         "manifest": manifest_files,

@@ -258,3 +258,64 @@ fn check_coding(parameters: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(marker: u16, parameters: &[u8]) -> Vec<u8> {
+        [&marker.to_be_bytes(), &(parameters.len() as u16 + 2).to_be_bytes(), parameters].concat()
+    }
+
+    /// A codestream of an image of 4 x 3 pixels whose tile-part has these markers before its packets.
+    fn stream(more: &[u8], in_part: &[u8], length: Option<u32>) -> Vec<u8> {
+        let longs: Vec<u8> = [4u32, 3, 0, 0, 4, 3, 0, 0].iter().flat_map(|long| long.to_be_bytes()).collect();
+        let size = segment(SIZE, &[&[0, 0], &longs[..], &[0, 1, 0x8B, 1, 1]].concat());
+        let coding = segment(CODING, &[0, 0, 0, 1, 0, 1, 4, 4, 0, 1]);
+        let quantisation = segment(QUANTISATION, &[0x40, 0x60, 0x68, 0x68, 0x70]);
+        let packets = [0x80, 0, 0];
+        let all = 12 + in_part.len() + 2 + packets.len();
+        let length = length.unwrap_or(all as u32);
+        let part = segment(TILE_PART, &[&[0, 0], &length.to_be_bytes()[..], &[0, 1]].concat());
+        let begin = START.to_be_bytes().to_vec();
+        let data = DATA.to_be_bytes();
+        let end = END.to_be_bytes();
+        [&begin, &size, more, &coding, &quantisation, &part, in_part, &data, &packets, &end].concat()
+    }
+
+    #[test]
+    fn only_what_was_looked_at_is_decoded() {
+        let plain = stream(&[], &[], None);
+        let of = |bytes: &[u8]| Stream::of(bytes).map(|stream| stream.bytes);
+        assert_eq!(of(&plain), Ok(plain.clone()));
+        let comment = segment(0xFF64, b"\0\x01made by");
+        let lengths = segment(0xFF58, &[0, 0x83]);
+        assert_eq!(of(&stream(&comment, &lengths, None)), Ok(plain.clone()));
+        // Without a length, and filled up.
+        assert_eq!(of(&[stream(&[], &[], Some(0)), vec![0]].concat()), Ok(plain.clone()));
+        assert_eq!(of(&plain[..plain.len() - 2]), Ok(plain.clone()), "without its end");
+        for (bytes, word) in [
+            (stream(&segment(0xFF5E, &[0, 0, 1]), &[], None), "FF5E"),
+            (stream(&[], &segment(CODING, &[0, 0, 0, 1, 0, 1, 0, 0, 0, 1]), None), "FF52"),
+            (stream(&segment(CODING, &[0, 0, 0, 1, 0, 33, 4, 4, 0, 1]), &[], None), "33 levels"),
+            (stream(&segment(CODING, &[0, 0, 0, 1, 0, 1, 4, 4, 0x40, 1]), &[], None), "high-throughput"),
+            (stream(&[], &[], Some(100)), "cut short"),
+            (stream(&[], &[], Some(5)), "cut short"),
+            (plain[..60].to_vec(), "cut short"),
+            (b"\0\0\0\x0CjP  ".to_vec(), "begins as no codestream"),
+        ] {
+            let problem = of(&bytes).expect_err(word);
+            assert!(problem.contains(word), "{problem}, expected {word}");
+        }
+    }
+
+    #[test]
+    fn signed_numbers_have_half_their_range_taken_off() {
+        // No packet has a block: every number is 0.
+        assert_eq!(decode(&stream(&[], &[], None), [4, 3], 2), Ok(vec![0; 24]));
+        assert_eq!(
+            decode(&stream(&[], &[], None), [4, 3], 1).expect_err("12 bits"),
+            "12 bits per pixel, expected at most 8"
+        );
+    }
+}

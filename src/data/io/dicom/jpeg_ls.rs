@@ -18,3 +18,32 @@ pub(super) fn decode(data: &[u8], extents: [usize; 2], bytes: usize) -> Result<V
     let narrow = |pixel: u16| u8::try_from(pixel).map_err(|_| format!("a pixel of {pixel}, expected at most 255"));
     pixels.into_iter().map(narrow).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The headers of an image of 4 x 3 pixels of so many bits.
+    fn headers(bits: u8) -> Vec<u8> {
+        [b"\xFF\xD8\xFF\xF7\0\x0B", &[bits][..], b"\0\x03\0\x04\x01\x01\x11\0\xFF\xDA\0\x08\x01\x01\0\0\0\0"].concat()
+    }
+
+    #[test]
+    fn images_are_as_large_as_they_are_said_to_be() {
+        // Runs of zeros to the end of each line.
+        let zeros = [headers(12), vec![0xFF, 0x7F, 0xFF, 0xD9]].concat();
+        assert_eq!(decode(&zeros, [4, 3], 2), Ok(vec![0; 24]));
+        assert_eq!(decode(&zeros, [4, 3], 1), Ok(vec![0; 12]));
+        assert!(decode(&zeros, [3, 4], 2).is_err());
+        assert!(decode(&zeros[..25], [4, 3], 2).is_err());
+    }
+
+    #[test]
+    fn overflowing_sums_end_in_an_error() {
+        // Ones alone are the longest codes of ever larger numbers.
+        for byte in [0x00, 0x01, 0x10, 0x55] {
+            let wild = [headers(16), vec![byte; 200]].concat();
+            assert!(decode(&wild, [4, 3], 2).is_err(), "{byte}");
+        }
+    }
+}
