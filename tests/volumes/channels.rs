@@ -34,7 +34,11 @@ fn interleaved(channels: usize) -> Vec<u8> {
 /// The values repeat: `stored` has a period of 211.
 fn nifti(dir: &TempDir, name: &str, dim: [i64; 8]) -> PathBuf {
     let count = usize::try_from(dim[1..].iter().product::<i64>()).expect("a size");
-    Crafted::new(false, true, 4, 16).dim(&dim).sform(1, OBLIQUE).i16s((0..count).map(|v| stored(v % 844))).write(dir, name)
+    Crafted::new(false, true, 4, 16)
+        .dim(&dim)
+        .sform(1, OBLIQUE)
+        .i16s((0..count).map(|v| stored(v % 844)))
+        .write(dir, name)
 }
 
 fn metaimage(dir: &TempDir, name: &str, lines: &str, voxels: &[u8]) -> PathBuf {
