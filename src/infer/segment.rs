@@ -1,7 +1,9 @@
 use super::{InferError, PostProcessing, Predictor};
-use crate::data::io::{self, Header, case_of};
+use crate::data::io::{self, Header, Segment, case_of};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
-use crate::data::{Decision, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
+use crate::data::{
+    Classes, Decision, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image,
+};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -30,15 +32,22 @@ pub fn segment_file(
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
     let (prepared, header) = prepare_image(input, preparation, Fit::Whole)?;
-    segment_prepared(predictor, preparation, (prepared, &header), output, options, progress)
+    let segments = preparation.labels.as_ref().map(segments_of).unwrap_or_default();
+    segment_prepared(predictor, preparation, (prepared, &header), (output, &segments), options, progress)
 }
 
-/// Like [`segment_file`], for an image that is prepared already, with its header.
+/// Names of the foreground classes and their values in label maps, for formats that hold them.
+pub(super) fn segments_of(classes: &Classes) -> Vec<Segment> {
+    let segment = |(value, name)| Segment { name, value, color: None };
+    classes.foreground().into_iter().map(segment).collect()
+}
+
+/// Like [`segment_file`], for an image that is prepared already, with its header; an output with names of its labels.
 pub(super) fn segment_prepared(
     predictor: &Predictor,
     preparation: &Preparation,
     (prepared, header): (Prepared, &Header),
-    output: &Path,
+    (output, segments): (&Path, &[Segment]),
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
@@ -53,7 +62,7 @@ pub(super) fn segment_prepared(
     let mut map = LabelMap { grid, voxels: labels };
     options.post_processing.apply_to(&preparation.targets(), &preparation.decision(), &mut map);
     preparation.to_values(&mut map.voxels);
-    io::write_label_map(output, &map, header)?;
+    io::write_segmentation(output, &map, header, segments)?;
     Ok(map)
 }
 

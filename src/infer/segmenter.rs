@@ -1,8 +1,9 @@
 //! Models with their preprocessing, ready to segment one volume after the other.
 
 use super::predictor::by_network;
-use super::segment::{labels_of, prepare_channels, segment_prepared};
+use super::segment::{labels_of, prepare_channels, segment_prepared, segments_of};
 use super::{InferError, Predictor, Preprocessing, SegmentOptions};
+use crate::data::io::Segment;
 use crate::data::{Fit, ImageFiles, LabelMap, Preparation, Volume, prepare_image};
 use crate::gpu::{Gpu, GpuError};
 use crate::nn::Model;
@@ -23,6 +24,8 @@ pub struct Segmenter {
     /// Models to make predictors of; empty if one predictor serves all volumes.
     models: Vec<Model>,
     preparation: Preparation,
+    /// Names of the labels.
+    segments: Vec<Segment>,
     mirror: bool,
     ready: Option<Ready>,
 }
@@ -53,7 +56,8 @@ impl Segmenter {
     pub fn new(gpu: &Arc<Gpu>, models: Vec<Model>, preprocessing: &Preprocessing) -> Result<Self, InferError> {
         let first = &models.first().ok_or(InferError::NoModel)?.network;
         let preparation = preprocessing.preparation(first.in_channels, first.classes);
-        let mut segmenter = Self { gpu: Arc::clone(gpu), models, preparation, mirror: false, ready: None };
+        let segments = segments_of(&preprocessing.label_classes(first.classes));
+        let mut segmenter = Self { gpu: Arc::clone(gpu), models, preparation, segments, mirror: false, ready: None };
         if let Some(patch) = preprocessing.patch {
             let predictor = Predictor::ensemble(gpu, &segmenter.models, patch)?;
             segmenter.ready = Some(Ready { predictor, made_for: None, patch });
@@ -87,8 +91,9 @@ impl Segmenter {
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Segmented, InferError> {
         let (prepared, header) = prepare_image(input, &self.preparation, Fit::Whole)?;
+        let segments = self.segments.clone();
         let (ready, preparation) = self.ready_for(prepared.geometry.grid.extents)?;
-        let windows = ready.windows();
+        let (windows, output) = (ready.windows(), (output, &segments[..]));
         let labels = segment_prepared(&ready.predictor, preparation, (prepared, &header), output, options, progress)?;
         Ok(Segmented { labels, windows })
     }

@@ -29,6 +29,12 @@ pub(crate) fn deflated(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes every byte")
 }
 
+/// A gzip member of `bytes`, without name and time.
+pub(crate) fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(DEFLATE_LEVEL));
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes every byte")
+}
+
 /// Writes a file whole or not at all. `gzip` compresses (without name and time, so equal content gives equal files).
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], gzip: bool) -> Result<(), DataError> {
     let write = |file: &mut File| {

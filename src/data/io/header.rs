@@ -43,6 +43,17 @@ pub struct Header {
     pub(crate) native: Arc<dyn Native>,
 }
 
+/// A named part of a label map, as 3D Slicer stores them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// As a person knows it.
+    pub name: String,
+    /// Its value in the label map, 1 to 65535.
+    pub value: u16,
+    /// Red, green and blue from 0 to 1, where the file has a color.
+    pub color: Option<[f32; 3]>,
+}
+
 /// What only the format of a file knows of it: where the voxels are, and what an output in the same format keeps.
 pub(crate) trait Native: Any + Debug + Send + Sync {
     /// Hands over all voxels in the order of the file, a piece at a time: whole voxels, and how they are stored. The length
@@ -63,6 +74,11 @@ pub(crate) trait Native: Any + Debug + Send + Sync {
     /// See [`Header::is_probability`].
     fn is_probability(&self) -> bool {
         false
+    }
+
+    /// See [`Header::segments`].
+    fn segments(&self) -> &[Segment] {
+        &[]
     }
 }
 
@@ -142,6 +158,12 @@ impl Header {
     /// so.
     pub fn is_probability(&self) -> bool {
         self.native.is_probability()
+    }
+
+    /// The segments that a segmentation of 3D Slicer names (`.seg.nrrd`), in the order of the file, with their values in the label
+    /// map that is read; none in other files.
+    pub fn segments(&self) -> &[Segment] {
+        self.native.segments()
     }
 
     /// The header of a new file: NIfTI-1 (NIfTI-2 above 32767 voxels along an axis), little endian.

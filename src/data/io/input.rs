@@ -110,6 +110,30 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
+    /// The bytes from `start` on, and how many they are.
+    pub(crate) fn bytes_from(self, start: u64) -> Result<(Box<dyn BufRead + 'a>, u64), DataError> {
+        let mut source = self.open()?;
+        source.bytes.seek(SeekFrom::Start(start)).map_err(DataError::io(self.path, "read"))?;
+        Ok((source.bytes, source.length.saturating_sub(start)))
+    }
+
+    /// Where the bytes begin that follow `lines` lines from `start` on; the end of a file that has fewer.
+    pub(crate) fn after_lines(self, start: u64, lines: u64) -> Result<u64, DataError> {
+        let (mut bytes, mut at, mut left) = (self.bytes_from(start)?.0, start, lines);
+        while left > 0 {
+            let buffer = bytes.fill_buf().map_err(DataError::io(self.path, "read"))?;
+            let end = buffer.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+            let count = end.unwrap_or(buffer.len());
+            if count == 0 {
+                break;
+            }
+            bytes.consume(count);
+            at += count as u64;
+            left -= u64::from(end.is_some());
+        }
+        Ok(at)
+    }
+
     /// All bytes of a file that is not longer than `limit`.
     pub(crate) fn whole(self, limit: u64) -> Result<Cow<'a, [u8]>, DataError> {
         match self.memory {
@@ -160,6 +184,8 @@ pub(crate) struct Place {
     pub(crate) file: PathBuf,
     /// First byte, of what comes out where [`Packing::Detect`] decompresses; none: the voxels are the end of the file.
     pub(crate) start: Option<u64>,
+    /// Bytes of a deflated stream that come before the voxels.
+    pub(crate) skip: u64,
     /// Bytes of all voxels.
     pub(crate) count: u64,
     pub(crate) packing: Packing,
@@ -187,6 +213,11 @@ impl Place {
         }
     }
 
+    /// Checks that the length of the file can provide all voxels.
+    pub(crate) fn check(&self, input: Input<'_>) -> Result<(), DataError> {
+        self.open(input).map(|_| ())
+    }
+
     /// Opens the file and checks that its length can provide all voxels.
     fn open<'a>(&'a self, input: Input<'a>) -> Result<Stream<'a>, DataError> {
         let mut source = input.beside(&self.file).open()?;
@@ -196,7 +227,11 @@ impl Place {
             return source.plain(start, self.count);
         };
         match self.packing {
-            Packing::Deflated(packed) => source.deflated(start, packed, self.count),
+            Packing::Deflated(packed) => {
+                let mut stream = source.deflated(start, packed, self.skip.saturating_add(self.count))?;
+                stream.pass_over(self.skip)?;
+                Ok(stream)
+            }
             Packing::Detect if source.is_gzip()? => source.gzip(start, self.count),
             Packing::Detect | Packing::Plain => source.plain(start, self.count),
         }
@@ -295,6 +330,18 @@ impl<'a> Stream<'a> {
             self.persist(Reader::verify)?;
         }
         Ok(&buffer[..filled])
+    }
+
+    /// Reads bytes that are not wanted.
+    fn pass_over(&mut self, count: u64) -> Result<(), DataError> {
+        let mut scratch = [0; 1 << 12];
+        while self.at < count {
+            let some = scratch.len().min(usize::try_from(count - self.at).unwrap_or(usize::MAX));
+            if self.next(&mut scratch[..some])?.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads, again after a signal.

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | NIfTI-1, NIfTI-2 ([`nifti`]) | `.nii`, `.nii.gz`, `.hdr` + `.img` | yes | yes |
 //! | MetaImage ([`metaimage`]) | `.mha`, `.mhd` + voxel file | yes | yes, compressed |
+//! | NRRD ([`nrrd`]) | `.nrrd`, `.nhdr` + voxel files; segmentations of 3D Slicer, `.seg.nrrd` | yes | yes, compressed |
 //! | DICOM ([`dicom`]) | a folder that holds one series | yes | no |
 //!
 //! A format (`format`) turns a file into a [`Header`] and pieces of stored voxels; this module makes volumes and label maps
@@ -23,6 +24,7 @@ mod header;
 pub(crate) mod input;
 pub mod metaimage;
 pub mod nifti;
+pub mod nrrd;
 mod read;
 pub mod scalar;
 mod series;
@@ -34,14 +36,14 @@ use std::path::{Path, PathBuf};
 pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
 pub use format::{case_of, check_output, files_written, is_series, output_name, output_name_of};
-pub use header::{Header, MOST_CHANNELS};
+pub use header::{Header, MOST_CHANNELS, Segment};
 pub use read::{
     check_channels, check_volume, label_values, read_header, read_header_of, read_label_map, read_volume,
     read_volume_of, read_volumes,
 };
 pub use scalar::{Scalar, Scaling};
 pub use series::SeriesChoice;
-pub use write::{write_label_map, write_probabilities, write_volume, write_volume_as};
+pub use write::{write_label_map, write_probabilities, write_segmentation, write_volume, write_volume_as};
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
@@ -54,7 +56,7 @@ use header::{Native, Pieces};
 use write::{Output, PROBABILITY};
 
 /// All formats. A new one is its module and a line here.
-static FORMATS: [&dyn Format; 3] = [&nifti::Nifti, &metaimage::MetaImage, &dicom::Dicom];
+static FORMATS: [&dyn Format; 4] = [&nifti::Nifti, &metaimage::MetaImage, &nrrd::Nrrd, &dicom::Dicom];
 
 /// The name of a file or folder.
 pub(super) fn name_of(path: &Path) -> String {

@@ -1,15 +1,16 @@
 //! From volumes and label maps to files: what all formats share.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::bytes::ByteOrder;
 use super::format::writer_of;
-use super::header::Header;
+use super::header::{Header, Segment};
 use super::scalar::{Scalar, for_real_type};
 use crate::data::DataError;
-use crate::data::volume::{LabelMap, Volume};
+use crate::data::volume::{LabelMap, Volume, position_of};
 
-/// What the header of a map of probabilities says, in NIfTI's `descrip` and MetaImage's `Comment`.
+/// What the header of a map of probabilities says, in NIfTI's `descrip`, MetaImage's `Comment` and NRRD's `content`.
 pub(super) const PROBABILITY: &str = "vnet-engine: probability of a class";
 
 /// A volume to be written.
@@ -22,6 +23,8 @@ pub(crate) struct Output<'a> {
     pub(super) scalar: Scalar,
     /// True if it is the probabilities of a class, which the header says as [`PROBABILITY`].
     pub(super) is_probability: bool,
+    /// Names of the labels, for formats that have a place for them.
+    pub(super) segments: &'a [Segment],
     voxels: Voxels<'a>,
 }
 
@@ -37,6 +40,36 @@ impl Output<'_> {
         let shape = &self.like.shape[..];
         let channels = shape.iter().skip(3).any(|&extent| extent != 1);
         if channels { &shape[..3] } else { shape }
+    }
+
+    /// True for a label map.
+    pub(super) fn is_labels(&self) -> bool {
+        matches!(self.voxels, Voxels::Labels(_))
+    }
+
+    /// Every segment with the bounds x, x, y, y, z, z of its voxels, the last included; (0, -1) where there are none. Labels without
+    /// a name get one.
+    pub(super) fn segments_with_extents(&self) -> Vec<(Segment, [i64; 6])> {
+        let mut bounds: BTreeMap<u16, [i64; 6]> = BTreeMap::new();
+        let Voxels::Labels(voxels) = self.voxels else { return Vec::new() };
+        let extents = std::array::from_fn(|axis| self.shape().get(axis).copied().unwrap_or(1));
+        for (at, &label) in voxels.iter().enumerate().filter(|(_, label)| **label > 0) {
+            let [x, y, z] = position_of(at, extents).map(|place| place as i64);
+            let found = bounds.entry(label).or_insert([x, x, y, y, z, z]);
+            let [x0, x1, y0, y1, z0, z1] = *found;
+            *found = [x0.min(x), x1.max(x), y0.min(y), y1.max(y), z0.min(z), z1.max(z)];
+        }
+        let named = self.segments.iter().map(|segment| segment.value);
+        let known: BTreeMap<u16, &Segment> = named.zip(self.segments).collect();
+        let name = |value: u16| Segment { name: format!("label {value}"), value, color: None };
+        let others = bounds.keys().filter(|value| !known.contains_key(value)).map(|&value| name(value));
+        let all = self.segments.iter().cloned().chain(others);
+        let bounds_of = |segment: &Segment| bounds.get(&segment.value).copied().unwrap_or([0, -1, 0, -1, 0, -1]);
+        all.map(|segment| {
+            let bounds = bounds_of(&segment);
+            (segment, bounds)
+        })
+        .collect()
     }
 
     /// The voxels as bytes.
@@ -62,9 +95,20 @@ impl Output<'_> {
 /// affine, and from NIfTI to NIfTI the same qform and sform codes, version and byte order. Voxels are uint8, or uint16 if a
 /// label is above 255. The file is whole or absent.
 pub fn write_label_map(path: &Path, labels: &LabelMap, like: &Header) -> Result<(), DataError> {
+    write_segmentation(path, labels, like, &[])
+}
+
+/// As [`write_label_map`], with the names of the labels. A segmentation of 3D Slicer (`.seg.nrrd`) holds them; other formats have no
+/// place for them.
+pub fn write_segmentation(
+    path: &Path,
+    labels: &LabelMap,
+    like: &Header,
+    segments: &[Segment],
+) -> Result<(), DataError> {
     let wide = labels.voxels.iter().any(|&label| label > 255);
     let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
-    write(&Output { path, like, scalar, is_probability: false, voxels: Voxels::Labels(&labels.voxels) })
+    write(&Output { path, like, scalar, is_probability: false, segments, voxels: Voxels::Labels(&labels.voxels) })
 }
 
 /// Writes an image as float32 into a new file (see [`Header::for_grid`]).
@@ -75,14 +119,15 @@ pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
 /// Writes an image in the grid of `like` as any real type; integers are rounded, and a value beyond
 /// the type's range is an error.
 pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
-    write(&Output { path, like, scalar, is_probability: false, voxels: Voxels::Intensities(&volume.voxels) })
+    let voxels = Voxels::Intensities(&volume.voxels);
+    write(&Output { path, like, scalar, is_probability: false, segments: &[], voxels })
 }
 
 /// Writes the probabilities of a class as float32 in the grid of `like`; the header says what they are
 /// ([`Header::is_probability`]).
 pub fn write_probabilities(path: &Path, volume: &Volume, like: &Header) -> Result<(), DataError> {
     let (scalar, voxels) = (Scalar::Float32, Voxels::Intensities(&volume.voxels));
-    write(&Output { path, like, scalar, is_probability: true, voxels })
+    write(&Output { path, like, scalar, is_probability: true, segments: &[], voxels })
 }
 
 /// Writes in the format of the file name, which need not be that of `like`.

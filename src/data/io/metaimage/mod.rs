@@ -215,7 +215,7 @@ impl Native for Storage {
     fn visit(&self, input: Input<'_>, header: &Header, each: Pieces<'_>) -> Result<(), DataError> {
         let count = header.voxel_bytes(input.path, "DimSize")?;
         let packing = if self.compressed { Packing::Deflated(self.packed) } else { Packing::Plain };
-        let place = Place { file: self.file.clone(), start: self.start, count, packing };
+        let place = Place { file: self.file.clone(), start: self.start, skip: 0, count, packing };
         place.visit(input, header.encoding(), each)
     }
 

@@ -275,5 +275,5 @@ fn place_of(path: &Path, header: &Header, raw: &RawHeader) -> Result<Place, Data
     // A header in front of the voxels tells gzip from NIfTI; voxels alone do not, so there the name decides.
     let named_gzip = voxel_file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     let packing = if raw.is_single() || named_gzip { Packing::Detect } else { Packing::Plain };
-    Ok(Place { file: voxel_file, start: Some(offset), count, packing })
+    Ok(Place { file: voxel_file, start: Some(offset), skip: 0, count, packing })
 }
