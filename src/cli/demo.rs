@@ -183,9 +183,9 @@ fn viewer(classes: &Classes, evaluation: &Evaluation, out: &Path) -> Result<Vec<
         let file = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let case = io::case_of(&file).unwrap_or(&file).to_owned();
         let [label, prediction] = [out.join("unseen").join("labels"), out.join("predictions")].map(|f| f.join(&file));
-        CaseFiles { case, prediction, label, image: Some(image) }
+        CaseFiles { case, prediction, label, image: Some(image.into()) }
     });
-    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(classes), &out.join("overlays"))?)
+    Ok(viewer_cases(evaluation, &files.collect::<Vec<_>>(), Some(classes), &[], &out.join("overlays"))?)
 }
 
 /// One overlay per unseen case; returns captions and paths for the report.

@@ -118,6 +118,18 @@ impl<'a> Image<'a> {
     }
 }
 
+/// Reads the channels of an image onto the grid of another volume: their voxels in its order. Channels on another grid than the
+/// first are resampled onto it.
+///
+/// # Errors
+/// [`DataError`] that names the file; that of [`reordering`] for the first channel.
+pub fn read_channels_on(files: &ImageFiles, on: Placed<'_>) -> Result<Vec<Volume>, DataError> {
+    let image = Image::open(files, true)?;
+    let (order, grid) = (reordering(image.first(), on)?, on.header.grid_of_channels(on.path)?);
+    let placed = |volume: Volume| Volume { grid: grid.clone(), voxels: order.applied(volume.voxels) };
+    Ok(image.read()?.into_iter().map(placed).collect())
+}
+
 /// A number of channels in words.
 pub(crate) fn counted(channels: usize) -> String {
     if channels == 1 { "1 channel".to_owned() } else { format!("{channels} channels") }

@@ -67,6 +67,7 @@ pub use decision::Decision;
 pub use description::declared_classes;
 pub use error::DataError;
 pub use folder::Folder;
+pub use image::read_channels_on;
 pub use inspect::{inspect, inspect_series};
 pub use intensities::{Intensities, QUANTILES};
 pub use loader::{Batch, Loader, LoaderSettings, Sample};

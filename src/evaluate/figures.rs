@@ -4,7 +4,7 @@ use super::pairs::{Declared, images_in, predictions_in, references_in};
 use super::{CaseFiles, EvaluateError, Scoring, upright};
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
-use crate::data::{Classes, Grid, IGNORED, Placed, read_label_map_on, read_volume_on};
+use crate::data::{Classes, Grid, IGNORED, ImageFiles, Placed, read_label_map_on, read_channels_on};
 use crate::metrics::{Evaluation, Region};
 use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
 use std::collections::HashMap;
@@ -154,6 +154,8 @@ impl Outlines<'_> {
 /// The volumes of a case, in the orientation nearest to RAS.
 struct Loaded {
     image: Vec<f32>,
+    /// The channels after the first.
+    further: Vec<Vec<f32>>,
     /// Numbers of the classes that are drawn, from 1.
     reference: Vec<u16>,
     maps: Vec<Vec<u16>>,
@@ -163,9 +165,11 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(image: &Path, label: &Path, maps: &[PathBuf], outlines: &Outlines<'_>) -> Result<Self, EvaluateError> {
+    fn read(image: &ImageFiles, label: &Path, maps: &[PathBuf], outlines: &Outlines<'_>) -> Result<Self, EvaluateError> {
         let on = Placed { path: label, header: &read_header(label)? };
-        let volume = read_volume_on(image, on)?;
+        let mut channels = read_channels_on(image, on)?.into_iter().map(|volume| upright(&volume.grid, volume.voxels));
+        let (grid, image) = channels.next().expect("an image has a channel");
+        let further = channels.map(|(_, voxels)| voxels).collect();
         let numbered = |path: &Path| -> Result<Vec<u16>, EvaluateError> {
             let mut map = read_label_map_on(path, on)?;
             outlines.number(&mut map.voxels);
@@ -173,9 +177,8 @@ impl Loaded {
         };
         let reference = numbered(label)?;
         let maps = maps.iter().map(|map| numbered(map)).collect::<Result<Vec<_>, _>>()?;
-        let (grid, image) = upright(&volume.grid, volume.voxels);
         let class_names = outlines.classes.iter().map(|(_, name)| name.clone()).collect();
-        Ok(Self { image, reference, maps, grid, class_names, members: outlines.members() })
+        Ok(Self { image, further, reference, maps, grid, class_names, members: outlines.members() })
     }
 
     /// The case with its first prediction.
@@ -194,7 +197,7 @@ impl Loaded {
 }
 
 /// The worst, the median and the best case of an evaluation for the report's viewer, with all classes that were scored
-/// (`merged` as in [`Folders::classes`]). Each is also drawn to `out/ROLE_CASE.png` for browsers without scripts. Cases
+/// (`merged` as in [`Folders::classes`]) and all channels, by these names. Each is also drawn to `out/ROLE_CASE.png` for browsers without scripts. Cases
 /// without an image are left out.
 ///
 /// # Errors
@@ -203,6 +206,7 @@ pub fn viewer_cases(
     evaluation: &Evaluation,
     files: &[CaseFiles],
     merged: Option<&Classes>,
+    channel_names: &[String],
     out: &Path,
 ) -> Result<Vec<ViewerCase>, EvaluateError> {
     let mut chosen = choose(case_dice(evaluation), ["best", "median", "worst"]);
@@ -218,7 +222,8 @@ pub fn viewer_cases(
         let heading = format!("{}{}: {case}, Dice {value:.3}", role[..1].to_uppercase(), &role[1..]);
         let picture = out.join(format!("{role}_{case}.png"));
         write_overlay(&picture, &loaded.case(&heading))?;
-        cases.push(ViewerCase::new(&heading, &loaded.case(&case), Some(picture))?);
+        let channels = (&loaded.further[..], channel_names);
+        cases.push(ViewerCase::of_channels(&heading, &loaded.case(&case), channels, Some(picture))?);
     }
     Ok(cases)
 }

@@ -5,7 +5,8 @@ use crate::data::dataset::label_maps_of;
 use crate::data::error::some_of;
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
-use crate::data::{Classes, DataError, LabelMap, Manifest, Notice, Target, Warnings, declared_classes};
+use crate::data::layout::channel_suffix;
+use crate::data::{Classes, DataError, ImageFiles, LabelMap, Manifest, Notice, Target, Warnings, declared_classes};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -86,12 +87,23 @@ pub(super) fn references_in(labels: &Path) -> Result<Folder, DataError> {
 }
 
 /// Images by case: those of a folder, or those that a table names.
-pub(super) fn images_in(images: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    if !Manifest::is_named(images) {
-        return Ok(Folder::with_volumes(images)?.volumes);
+/// Files `NAME_0000`, `NAME_0001`, … are the channels of an image `NAME`, where there is no other image of this name.
+pub(super) fn images_in(images: &Path) -> Result<BTreeMap<String, ImageFiles>, DataError> {
+    if Manifest::is_named(images) {
+        let rows = Manifest::read(images)?.rows.into_iter();
+        return Ok(rows.map(|row| (row.name, row.image)).collect());
     }
-    let rows = Manifest::read(images)?.rows.into_iter();
-    Ok(rows.map(|row| (row.name, row.image.first().to_owned())).collect())
+    let volumes = Folder::with_volumes(images)?.volumes;
+    let mut channels: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (name, file) in &volumes {
+        if let Some((case, _)) = channel_suffix(name) {
+            channels.entry(case.to_owned()).or_default().push(file.clone());
+        }
+    }
+    let mut found: BTreeMap<String, ImageFiles> =
+        channels.into_iter().map(|(case, files)| (case, ImageFiles::of_channels(files))).collect();
+    found.extend(volumes.into_iter().map(|(name, file)| (name, file.into())));
+    Ok(found)
 }
 
 /// Label maps of a folder by case, without the maps of probabilities that this program has written beside them. A file whose

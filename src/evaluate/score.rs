@@ -5,7 +5,7 @@ use super::{EvaluateError, upright};
 use crate::data::alignment::labels_on;
 use crate::data::io::input::Input;
 use crate::data::io::{Header, read_header, read_labels};
-use crate::data::{Classes, DataError, LabelMap, Placed, Target, Warnings};
+use crate::data::{Classes, DataError, ImageFiles, LabelMap, Placed, Target, Warnings};
 use crate::metrics::{CaseScores, Evaluation, LabelPair, MetricError, Region, score_values};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub struct CaseFiles {
     /// Reference labels.
     pub label: PathBuf,
     /// Image; needed for pictures only.
-    pub image: Option<PathBuf>,
+    pub image: Option<ImageFiles>,
 }
 
 /// Scores pairs; see [`super::evaluate_folders`].

@@ -95,7 +95,7 @@ fn viewer(cases: &[ViewerCase]) -> Result<String, ReportError> {
     // In JSON a < can only be in a string, and is the only way to leave a script element.
     let descriptions = serde_json::to_string(&descriptions).expect("values are JSON").replace('<', "\\u003c");
     let volume = |(number, case): (usize, &ViewerCase)| {
-        let block = |(kind, encoded): &(&str, String)| {
+        let block = |(kind, encoded): &(String, String)| {
             format!("<script type=\"application/octet-stream\" id=\"viewer-{number}-{kind}\">{encoded}</script>\n")
         };
         case.volumes.iter().map(block).collect::<String>()

@@ -3,7 +3,7 @@
 //! Intensities go in as 8 bits between the 1st and 99th percentile, as in [`super::write_overlay`], labels as 16 bits; both
 //! are deflated (zlib, RFC 1950) and in base64, and the browser's `DecompressionStream` unpacks them. A case of more than
 //! [`MAX_VOXELS`] voxels is coarsened by powers of two along its finest axes, so that the intensities of a case take at most
-//! 5.6 MB of the page, however large the file; label maps deflate to a few per cent of that.
+//! 5.6 MB of the page (of several channels 11.2 MB), however large the file; label maps deflate to a few per cent of that.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -30,23 +30,47 @@ pub struct ViewerCase {
     /// What the page's script reads.
     pub(super) description: Value,
     /// Kind of each volume, and the volume in base64.
-    pub(super) volumes: Vec<(&'static str, String)>,
+    pub(super) volumes: Vec<(String, String)>,
     /// Picture for browsers without scripts.
     pub(super) picture: Option<PathBuf>,
 }
 
 impl ViewerCase {
-    /// Packs a case. `heading` is its name in the choice of cases; `picture` is shown where scripts are off.
+    /// Packs a case of one channel. `heading` is its name in the choice of cases; `picture` is shown where scripts are off.
     ///
     /// # Errors
     /// When a map does not fill the extents, or the volume is empty.
     pub fn new(heading: &str, case: &OverlayCase<'_>, picture: Option<PathBuf>) -> Result<Self, ReportError> {
+        Self::of_channels(heading, case, (&[], &[]), picture)
+    }
+
+    /// As [`ViewerCase::new`], of an image with `further` channels after the one of the case. `names` in the choice of the
+    /// channel are those of all channels; where there are none, numbers.
+    ///
+    /// # Errors
+    /// As [`ViewerCase::new`]; also when a channel does not fill the extents.
+    pub fn of_channels(
+        heading: &str,
+        case: &OverlayCase<'_>,
+        (further, names): (&[Vec<f32>], &[String]),
+        picture: Option<PathBuf>,
+    ) -> Result<Self, ReportError> {
         check_case(case)?;
-        let blocks = Blocks::new(case.extents, case.spacing);
-        let (low, high) = window(case.image);
-        let image = blocks.means(case.image).map(|v| ((v - low) / (high - low) * 255.0).round() as u8).collect();
-        let mut volumes = vec![("image", packed(image)), ("prediction", packed(blocks.labels(case.prediction)))];
-        volumes.extend(case.reference.map(|labels| ("reference", packed(blocks.labels(labels)))));
+        let images: Vec<&[f32]> = std::iter::once(case.image).chain(further.iter().map(Vec::as_slice)).collect();
+        for image in &images {
+            check_case(&OverlayCase { image, ..*case })?;
+        }
+        let blocks = Blocks::new(case.extents, case.spacing, images.len());
+        let (mut volumes, mut channels) = (Vec::new(), Vec::new());
+        for (channel, image) in images.into_iter().enumerate() {
+            let (low, high) = window(image);
+            let grey = blocks.means(image).map(|v| ((v - low) / (high - low) * 255.0).round() as u8).collect();
+            volumes.push((format!("image-{channel}"), packed(grey)));
+            let name = names.get(channel).cloned().unwrap_or_else(|| format!("channel {}", channel + 1));
+            channels.push(json!({ "name": name, "window": [low, high] }));
+        }
+        volumes.push(("prediction".to_owned(), packed(blocks.labels(case.prediction))));
+        volumes.extend(case.reference.map(|labels| ("reference".to_owned(), packed(blocks.labels(labels)))));
         let spread = case.reference.and_then(|l| Spread::of(l, case.extents));
         let spread = spread.or_else(|| Spread::of(case.prediction, case.extents));
         let centre = spread.map_or_else(|| case.extents.map(|extent| extent / 2), |spread| spread.centroid);
@@ -54,7 +78,7 @@ impl ViewerCase {
             "case": case.title,
             "extents": blocks.extents(),
             "spacing": blocks.spacing(),
-            "window": [low, high],
+            "channels": channels,
             "ignored": IGNORED,
             "hasReference": case.reference.is_some(),
             "centre": std::array::from_fn::<usize, 3, _>(|axis| centre[axis] / blocks.size[axis]),
@@ -98,10 +122,12 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// The smallest blocks that keep a volume below [`MAX_VOXELS`], doubled along the axis of the finest voxels each time.
-    fn new(extents: [usize; 3], spacing: [f64; 3]) -> Self {
+    /// The smallest blocks that keep a volume below [`MAX_VOXELS`], and several channels together below twice that, doubled
+    /// along the axis of the finest voxels each time.
+    fn new(extents: [usize; 3], spacing: [f64; 3], channels: usize) -> Self {
+        let most = if channels == 1 { MAX_VOXELS } else { MAX_VOXELS.min(2 * MAX_VOXELS / channels) };
         let mut blocks = Self { extents, spacing, size: [1; 3] };
-        while blocks.extents().iter().product::<usize>() > MAX_VOXELS {
+        while blocks.extents().iter().product::<usize>() > most {
             let divisible = (0..3).filter(|&axis| blocks.extents()[axis] > 1);
             let finest = divisible.min_by(|&a, &b| blocks.spacing()[a].total_cmp(&blocks.spacing()[b]));
             blocks.size[finest.expect("a volume of many voxels is long along some axis")] *= 2;

@@ -10,6 +10,7 @@
   const options = { reference: true, prediction: true, crosshair: true, smooth: true };
   const position = [0, 0, 0];
   let shown = null;
+  let channel = 0;
   let asked = 0;
 
   const planes = [
@@ -67,7 +68,7 @@
     const [width, height] = [shown.extents[plane.columns], shown.extents[plane.rows]];
     const pixels = new ImageData(width, height);
     const opaque = new Uint32Array(pixels.data.buffer);
-    slice(shown.image, plane).forEach((grey, at) => { opaque[at] = 0xff000000 | (grey * 0x010101); });
+    slice(shown.images[channel], plane).forEach((grey, at) => { opaque[at] = 0xff000000 | (grey * 0x010101); });
     [plane.source.width, plane.source.height] = [width, height];
     plane.source.getContext('2d').putImageData(pixels, 0, 0);
     context.imageSmoothingEnabled = options.smooth;
@@ -167,7 +168,8 @@
       const names = shown.classes.filter((entry) => entry.labels.includes(labels[at])).map((entry) => entry.name);
       return names.join(', ') || `class ${labels[at]}`;
     };
-    const grey = shown.window[0] + (shown.image[at] / 255) * (shown.window[1] - shown.window[0]);
+    const [low, high] = shown.channels[channel].window;
+    const grey = low + (shown.images[channel][at] / 255) * (high - low);
     const parts = [`Voxel ${position.join(', ')}`, `intensity ${Number(grey.toPrecision(3))}`];
     if (shown.reference) parts.push(`reference: ${name(shown.reference)}`);
     parts.push(`prediction: ${name(shown.prediction)}`);
@@ -223,6 +225,14 @@
     }
   }
 
+  /// The choice of the channel, where there are several. Another case keeps the number that was chosen.
+  function chooseChannel() {
+    const select = find('channels').querySelector('select');
+    channel = Math.min(channel, shown.channels.length - 1);
+    select.replaceChildren(...shown.channels.map(({ name }, number) => new Option(name, number, false, number === channel)));
+    find('channels').hidden = shown.channels.length < 2;
+  }
+
   /// Unpacks and shows a case, unless another one was asked for in the meantime.
   async function show(number) {
     asked += 1;
@@ -230,12 +240,13 @@
     find('readout').textContent = 'Unpacking the case…';
     const entry = cases[number];
     const volume = (kind, Type) => decoded(`viewer-${number}-${kind}`, Type);
-    const [image, prediction, reference] = await Promise.all([
-      volume('image', Uint8Array), volume('prediction', Uint16Array),
-      entry.hasReference ? volume('reference', Uint16Array) : null,
+    const [prediction, reference, ...images] = await Promise.all([
+      volume('prediction', Uint16Array), entry.hasReference ? volume('reference', Uint16Array) : null,
+      ...entry.channels.map((_, number) => volume(`image-${number}`, Uint8Array)),
     ]);
     if (mine !== asked) return;
-    shown = { ...entry, image, prediction, reference };
+    shown = { ...entry, images, prediction, reference };
+    chooseChannel();
     entry.centre.forEach((index, axis) => { position[axis] = index; });
     legend();
     find('note').textContent = entry.note;
@@ -312,6 +323,7 @@
     box.addEventListener('change', set);
     options[box.dataset.option] = box.checked;
   }
+  find('channels').addEventListener('change', (event) => { channel = Number(event.target.value); drawAll(); });
   const fail = (error) => {
     section.hidden = true;
     fallback.hidden = false;

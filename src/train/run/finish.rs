@@ -68,7 +68,7 @@ impl<P: Progress> Run<'_, P> {
                 case: case_name,
                 prediction,
                 label: case.label.clone(),
-                image: Some(case.image.first().to_path_buf()),
+                image: Some(case.image.clone()),
             }
         };
         cases.iter().map(files).collect()
@@ -79,7 +79,8 @@ impl<P: Progress> Run<'_, P> {
         let overlays = self.settings.out.join("test").join("overlays");
         create(&overlays)?;
         let classes = self.preprocessing.label_classes(self.network.classes);
-        viewer_cases(evaluation, &self.test_files(cases), Some(&classes), &overlays)
+        let names = &self.preprocessing.channel_names;
+        viewer_cases(evaluation, &self.test_files(cases), Some(&classes), names, &overlays)
             .map_err(|error| train_error(error, &overlays))
     }
 
