@@ -249,7 +249,7 @@ fn row_of(path: &Path, line: u64, cells: &[String], columns: &[Column]) -> Resul
     }
     let (mut files, mut label, mut part, mut given) = (Vec::new(), None, None, None);
     for (column, cell) in columns.iter().zip(cells) {
-        let file = || Some(folder_of(path).join(cell)).filter(|_| !cell.is_empty());
+        let file = || Some(path.parent().unwrap_or(Path::new("")).join(cell)).filter(|_| !cell.is_empty());
         match column {
             Column::Image | Column::Channel(_) => {
                 let file = file().ok_or_else(|| format!("column {column} is empty, expected a file"))?;

@@ -830,7 +830,7 @@ pub const FOLDERS: &[Case] = &[
             std::fs::write(r.join("data"), "x").expect("written");
             dry_run(&[])
         },
-        words: &["data", "cannot list"],
+        words: &["data", "is a file, expected a folder"],
     },
     Case {
         name: "empty folder",
