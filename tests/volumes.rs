@@ -16,6 +16,10 @@ mod dicom;
 mod geometry;
 #[path = "volumes/metaimage.rs"]
 mod metaimage;
+#[path = "volumes/nrrd.rs"]
+mod nrrd;
+#[path = "volumes/segments.rs"]
+mod segments;
 #[path = "volumes/slices.rs"]
 mod slices;
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{check_output, files_written, is_series, output_name};
+use vnet_engine::data::io::{check_output, files_written, is_series, output_name, with_ending};
 use vnet_engine::data::{Preparation, Warning, Warnings, check_image, images_in};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
@@ -27,12 +27,17 @@ pub struct SegmentArguments {
     pub models: Vec<PathBuf>,
     /// Volume, or folder of volumes
     ///
-    /// NIfTI, MetaImage, or the folder of a DICOM series.
+    /// NIfTI, MetaImage, NRRD, or the folder of a DICOM series.
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// Label map to write, or folder for them
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
+    /// Ending of outputs in a folder, such as .seg.nrrd [default: that of the input]
+    ///
+    /// The format follows from it. A .seg.nrrd is a segmentation of 3D Slicer, with the names of the classes.
+    #[arg(long, value_name = "ENDING")]
+    format: Option<String>,
     /// Replace outputs that exist
     #[arg(long)]
     force: bool,
@@ -138,8 +143,16 @@ impl Batch {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let is_named = !is_folder && !output.is_dir();
+        if is_named && arguments.format.is_some() {
+            return Err(wrong(
+                "--format: only for a folder of outputs; the ending of --output is the format of a file",
+            ));
+        }
+        let named =
+            |name: String| arguments.format.as_deref().map_or(name.clone(), |ending| with_ending(&name, ending));
         let job = |input: PathBuf| {
-            let to = if is_folder || output.is_dir() { output.join(output_name(&input)) } else { output.clone() };
+            let to = if is_named { output.clone() } else { output.join(named(output_name(&input))) };
             let probabilities = (1..classes).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();

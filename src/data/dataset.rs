@@ -9,9 +9,9 @@ use unicode_normalization::UnicodeNormalization;
 use super::alignment::{Placed, reordering};
 use super::error::{also, some_of};
 use super::folder::Folder;
-use super::io::{Header, check_volume, label_values, read_header};
+use super::io::{Header, Segment, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::proof::{absent, prove};
+use super::proof::{absent, named, prove};
 use super::volume::position_of;
 use super::{Classes, DataError, Grid, Warning, Warnings, declared_classes};
 
@@ -163,17 +163,20 @@ impl Dataset {
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         let mut whole = !self.cases.is_empty();
+        let mut segments = Vec::new();
         let mut most_voxels = 0;
         for (case, found) in self.cases.iter().zip(cases) {
             most_voxels = found.voxels.max(most_voxels);
             warnings.append(found.warnings);
             problems.extend(found.problems);
             whole &= found.values.is_some();
+            segments.push(found.segments);
             for value in found.values.unwrap_or_default() {
                 values.entry(value).or_insert(case.label.as_path());
             }
         }
-        let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
+        let named = named(segments.iter().map(Vec::as_slice), &values);
+        let proven = prove(&self.dir, declared.or(named.as_ref()), &values).unwrap_or_else(|problem| {
             // A label map that cannot be read may have the values that seem to be missing.
             problems.extend(whole.then_some(problem));
             Classes::numbered(2)
@@ -250,6 +253,8 @@ fn take_labels(images: &mut Folder) -> Folder {
 pub(super) struct ExaminedCase {
     /// The label values that occur; none where the label map cannot be read.
     values: Option<Vec<u16>>,
+    /// What the label map names itself.
+    segments: Vec<Segment>,
     voxels: usize,
     pub(super) problems: Vec<DataError>,
     warnings: Warnings,
@@ -268,6 +273,7 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedC
         let label = Placed { path: &case.label, header: label };
         found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
     }
+    found.segments = label.as_ref().map_or_else(|_| Vec::new(), |(header, _)| header.segments().to_vec());
     match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
         Ok((values, grid)) => {
             found.problems.extend(declared.and_then(|classes| undeclared(&case.label, &values, &grid, classes)));

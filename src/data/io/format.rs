@@ -164,6 +164,12 @@ pub fn output_name(input: &Path) -> String {
     }
 }
 
+/// The name of a volume's file with another ending, such as `.seg.nrrd`.
+pub fn with_ending(name: &str, ending: &str) -> String {
+    let stem = split_ending(name).map_or(name, |(stem, _)| stem);
+    format!("{stem}.{}", ending.trim_start_matches('.'))
+}
+
 /// Whether a file of this name can be written. Ask before the work whose result is to be written.
 ///
 /// # Errors
@@ -262,6 +268,13 @@ mod tests {
         assert_eq!(endings_of_cases(), ".nii, .nii.gz, .hdr, .mha, .mhd, .nrrd, .nhdr or .seg.nrrd");
         assert_eq!(formats_read(), "NIfTI, MetaImage, NRRD, folders of DICOM series");
         assert_eq!(sample_names(), ["a.nii", "a.hdr", "a.mha", "a.mhd", "a.nrrd", "a.nhdr", "a"]);
+    }
+
+    #[test]
+    fn an_ending_is_replaced_whole() {
+        assert_eq!(with_ending("a.b.nii.gz", ".seg.nrrd"), "a.b.seg.nrrd");
+        assert_eq!(with_ending("a.seg.nrrd", "mha"), "a.mha");
+        assert_eq!(with_ending("1.2.840", "nii"), "1.2.840.nii");
     }
 
     #[test]
