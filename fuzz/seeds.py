@@ -81,6 +81,41 @@ def metaimage_files():
     yield metaimage("MET_USHORT", gzip.compress(struct.pack("<24H", *values), mtime=0), more="CompressedData = True\n")
 
 
+def nrrd(kind, voxels, encoding="raw", more="", sizes="4 3 2", space="space: LPS\n", axes="", list_first=False):
+    vectors = f"(0.5,0,0{axes}) (0,0.75,-1{axes}) (0,1,2.4{axes})"
+    kinds = "domain domain domain"
+    if sizes.count(" ") == 3:
+        vectors, kinds = (f"none {vectors}", f"list {kinds}") if list_first else (f"{vectors} none", f"{kinds} list")
+    text = f"NRRD0004\n# seed\ntype: {kind}\ndimension: {sizes.count(' ') + 1}\n{space}sizes: {sizes}\n"
+    text += f"space directions: {vectors}\nkinds: {kinds}\nendian: little\nencoding: {encoding}\n"
+    text += f"space origin: (10,-20.5,3e1{axes})\n{more}\n"
+    return text.encode() + voxels
+
+
+def nrrd_files():
+    values = [v % 3 for v in range(VOXELS)]
+    shorts = struct.pack("<24h", *values)
+    yield nrrd("uchar", bytes(values))
+    yield nrrd("short", gzip.compress(shorts, mtime=0), "gzip", "measurement frame: (1,0,0) (0,1,0) (0,0,1)\n")
+    yield nrrd("double", " ".join(map(str, values)).encode(), "ascii")
+    yield nrrd("int", b"line\n1234567" + struct.pack("<24i", *values), more="line skip: 1\nbyte skip: 7\n", space="space: RAS\n")
+    yield nrrd("float", struct.pack("<24f", *values), more="byte skip: -1\n", space="space: LAST\n", axes=",0")
+    yield nrrd("uint8", bytes(2 * values), sizes="2 4 3 2", list_first=True)
+    yield nrrd("int16", 2 * shorts, sizes="4 3 2 2", more="space units: \"m\" \"m\" \"m\"\n")
+    # The bytes stand for every file of a volume: here the voxels are the end of each.
+    yield nrrd("ushort", shorts, more="byte skip: -1\ndata file: a%02d.raw 1 2 1\n")
+    yield nrrd("ushort", b"", more="byte skip: -1\ndata file: LIST\na.raw\nb.raw\nc.raw\n")
+    plain = "NRRD0001\r\ntype: signed char\r\ndimension: 3\r\nsizes: 4 3 2\r\nspacings: 1 nan 3\r\nunits: \"um\" \"cm\" \"\"\r\n"
+    yield plain.encode() + b"encoding: raw\r\n\r\n" + bytes(values)
+    segments = "".join(
+        f"Segment{n}_Name:=s\\n{n}\nSegment{n}_LabelValue:={1 + n // 2}\nSegment{n}_Layer:={n % 2}\n"
+        f"Segment{n}_Color:=0.5 1 0\nSegment{n}_Extent:=0 3 0 2 0 1\n" for n in range(3)
+    )
+    layered = [v % 2 if layer == 0 else 0 for v in range(VOXELS) for layer in (0, 1)]
+    yield nrrd("uchar", gzip.compress(bytes(layered), mtime=0), "gzip", segments, "2 4 3 2", list_first=True)
+    yield nrrd("uchar", bytes(values), more=segments.replace("Layer:=1", "Layer:=0").replace("Segment1_LabelValue:=1", "Segment1_LabelValue:=9"))
+
+
 LONG = {"OB", "OW", "SQ", "UN"}
 
 
@@ -352,6 +387,10 @@ WORDS = {
         "CompressedData = True", "CompressedDataSize = ", "TransformMatrix = ", "Rotation = ", "Orientation = ",
         "Offset = ", "Position = ", "Origin = ", "ElementSpacing = ", "ElementSize = ", "DimSize = ", "HeaderSize = ",
         "ElementNumberOfChannels = ", "ElementToIntensityFunctionSlope = ", "ElementType = ", "ElementDataFile = ",
+        "NRRD0005", "type: ", "dimension: ", "sizes: ", "space: ", "space dimension: ", "space directions: ", "space origin: ",
+        "space units: ", "spacings: ", "units: ", "kinds: ", "endian: ", "encoding: ", "line skip: ", "byte skip: ",
+        "data file: ", "content: ", "gzip", "ascii", "none ", "(1,0,0)", "%03d 1 3 1", "RAS", "LPST", "left-anterior-superior",
+        "Segment1_LabelValue:=", "Segment1_Layer:=", "Segment1_Name:=", "long long int", "vector", "domain", "list",
         "LOCAL", "LIST", "MET_UCHAR", "MET_LONG_LONG", "MET_DOUBLE", "1e308", "-1", "nan", "inf",
         "\\x00\\x52\\x29\\x92", "\\x00\\x52\\x30\\x92", "\\xff\\x4f\\xff\\x51", "\\xff\\x90\\x00\\x0a", "\\xff\\xf7",
         "DICM", "SQ", "UN", "UL", "OW", "OB", "US", "DS", "UI", "\\xfe\\xff\\x00\\xe0", "\\xfe\\xff\\x0d\\xe0",
@@ -380,7 +419,9 @@ def multiframe_files():
 
 def main():
     targets = {
-        "volume": lambda: itertools.chain(nifti_files(), metaimage_files(), dicom_files(), multiframe_files()),
+        "volume": lambda: itertools.chain(
+            nifti_files(), metaimage_files(), nrrd_files(), dicom_files(), multiframe_files()
+        ),
         "configuration": configuration_files,
         "split": split_files,
         "manifest": manifest_files,

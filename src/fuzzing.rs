@@ -11,6 +11,9 @@ use crate::nn::Model;
 use crate::train::{Config, Preset, Setting};
 use std::path::Path;
 
+/// Voxels of volumes that list their files, at most: the same bytes stand for each of thousands.
+const LISTED: usize = 1 << 24;
+
 /// Voxels of volumes that are prepared for a network, at most: larger ones take their time.
 const PREPARED: usize = 1 << 12;
 
@@ -28,6 +31,10 @@ fn read(name: &str, bytes: &[u8]) {
             return assert!(text.starts_with(name) && !text.contains('\n'), "{text}");
         }
     };
+    let voxels = header.shape.iter().fold(1usize, |product, &extent| product.saturating_mul(extent));
+    if voxels > LISTED && (name.ends_with(".nrrd") || name.ends_with(".nhdr")) {
+        return;
+    }
     if let Ok(inspection) = inspection_of(input) {
         serde_json::to_string(&inspection).expect("an inspection is always JSON");
     }

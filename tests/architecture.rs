@@ -211,7 +211,7 @@ fn only_the_lists_of_kernels_name_those_for_llvmpipe() {
 /// What the program asks of a file format, it asks the table of formats.
 #[test]
 fn a_format_is_its_module_and_one_line() {
-    let formats = ["nifti", "metaimage", "dicom"];
+    let formats = ["nifti", "metaimage", "nrrd", "dicom"];
     for (_, path, text) in sources() {
         let own = path.components().any(|part| formats.iter().any(|name| part.as_os_str() == *name));
         // The table, and the header of a new file, which is NIfTI's.

@@ -225,31 +225,31 @@ fn nothing_is_passed_over_in_silence() {
     assert!(sound.warnings.is_empty() && whole.warnings.is_empty(), "{:?}", sound.warnings);
     assert_eq!(sound.names(), ["a", "c", "e", "pair", "voxels"]);
 
-    for name in ["x.nrrd", "y.mgz", "z.png", "empty.dcm"] {
+    for name in ["x.mnc", "y.mgz", "z.png", "empty.dcm"] {
         write(name, b"\0\x01");
     }
     write("lost.raw", b"\0\x01");
-    write("pointer.nrrd", b"version https://git-lfs.github.com/spec/v1\nsize 7\n");
+    write("pointer.mnc", b"version https://git-lfs.github.com/spec/v1\nsize 7\n");
     write("IM1", &[&[0; 128], &b"DICM"[..]].concat());
     write_image(&images.join("f.nii"), "f.nii.gz", &grid(), 3);
     std::fs::create_dir_all(images.join("case/study/series")).expect("folders");
     std::fs::write(images.join("case/study/series/IM1"), [&[0; 128], &b"DICM"[..]].concat()).expect("written");
     std::fs::create_dir(images.join("old")).expect("a folder");
-    write_label(&dir.path().join("labels"), "g.nrrd.nii", &grid(), 1);
-    std::fs::rename(dir.path().join("labels/g.nrrd.nii"), dir.path().join("labels/g.nrrd")).expect("renamed");
+    write_label(&dir.path().join("labels"), "g.mnc.nii", &grid(), 1);
+    std::fs::rename(dir.path().join("labels/g.mnc.nii"), dir.path().join("labels/g.mnc")).expect("renamed");
     let dataset = Dataset::open(dir.path()).expect("a data set");
     assert_eq!(dataset.cases, sound.cases);
     let told: Vec<String> = dataset.warnings.notices().iter().map(ToString::to_string).collect();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    let (series, label) = (path("images/case/study/series"), path("labels/g.nrrd"));
+    let (series, label) = (path("images/case/study/series"), path("labels/g.mnc"));
     let expected = [
         format!("{}: passed over, DICOM files are read from a folder of their own", path("images/IM1")),
         format!("{}: passed over, the DICOM series lies deeper: in {series}", path("images/case")),
-        format!("5 files: {}", [path("images/empty.dcm"), path("images/x.nrrd"), path("images/y.mgz")].join(", ")),
+        format!("5 files: {}", [path("images/empty.dcm"), path("images/x.mnc"), path("images/y.mgz")].join(", ")),
         format!("{}: passed over, a folder with the name of a volume: it holds f.nii.gz", path("images/f.nii")),
         format!("{}: passed over, voxels without a header of the same name", path("images/lost.raw")),
         format!("{}: passed over, a folder without a DICOM series", path("images/old")),
-        format!("{}: passed over, a git-lfs pointer in place of a file", path("images/pointer.nrrd")),
+        format!("{}: passed over, a git-lfs pointer in place of a file", path("images/pointer.mnc")),
     ];
     for line in &expected {
         assert!(told.iter().any(|told| told.contains(line.as_str())), "{line}\n{}", told.join("\n"));
@@ -268,11 +268,11 @@ fn errors_say_what_was_passed_over() {
         |folder: &Path, from: &str, to: &str| std::fs::rename(folder.join(from), folder.join(to)).expect("renamed");
     let open = || Dataset::open(dir.path()).expect_err("no data set").to_string();
     // Labels in another format.
-    rename(&labels, "a.nii.gz", "a.nrrd");
+    rename(&labels, "a.nii.gz", "a.mnc");
     let error = open();
-    let expected = "labels: no label for a; a.nrrd: passed over, not in a format that is read (NIfTI, MetaImage, folders of DICOM series)";
+    let expected = "labels: no label for a; a.mnc: passed over, not in a format that is read (NIfTI, MetaImage, NRRD, folders of DICOM series)";
     assert!(error.ends_with(expected), "{error}");
-    rename(&labels, "a.nrrd", "a.nii.gz");
+    rename(&labels, "a.mnc", "a.nii.gz");
     // The channel suffix of nnU-Net.
     for name in ["a", "c", "e"] {
         rename(&images, &format!("{name}.nii.gz"), &format!("{name}_0000.nii.gz"));
@@ -286,7 +286,8 @@ fn errors_say_what_was_passed_over() {
         std::fs::create_dir(images.join(format!("{name}.nii"))).expect("a folder");
         std::fs::rename(file, images.join(format!("{name}.nii/{name}.nii.gz"))).expect("moved");
     }
-    let expected = "no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha or .mhd; passed over, a folder with the \
+    let expected = "no volumes; expected files that end in .nii, .nii.gz, .hdr, .mha, .mhd, .nrrd, .nhdr or \
+        .seg.nrrd; passed over, a folder with the \
                     name of a volume: it holds a.nii.gz, in the first of 3 files: a.nii, c.nii, e.nii";
     for error in [open(), images_only(&images).expect_err("no volumes").to_string()] {
         assert!(error.ends_with(expected), "{error}");
@@ -295,12 +296,12 @@ fn errors_say_what_was_passed_over() {
     let dir = folder();
     write_image(dir.path(), "Case00.mhd", &grid(), 1);
     write_image(dir.path(), "Case01.mhd", &grid(), 1);
-    std::fs::write(dir.path().join("Case00_segmentation.nrrd"), [0, 1]).expect("written");
+    std::fs::write(dir.path().join("Case00_segmentation.mnc"), [0, 1]).expect("written");
     let error = Dataset::open(dir.path()).expect_err("no labels").to_string();
-    assert!(error.contains("no data set") && error.contains("Case00_segmentation.nrrd"), "{error}");
+    assert!(error.contains("no data set") && error.contains("Case00_segmentation.mnc"), "{error}");
     write_label(dir.path(), "Case01_segmentation.mhd", &grid(), 1);
     let error = Dataset::open(dir.path()).expect_err("a label").to_string();
-    assert!(error.contains("no label for Case00; ") && error.contains("Case00_segmentation.nrrd"), "{error}");
+    assert!(error.contains("no label for Case00; ") && error.contains("Case00_segmentation.mnc"), "{error}");
 }
 
 /// The error of a file that is text or a git-lfs pointer says so, also where the file should hold voxels.

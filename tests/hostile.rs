@@ -16,6 +16,8 @@ mod files;
 mod found;
 #[path = "hostile/inputs.rs"]
 mod inputs;
+#[path = "hostile/nrrd.rs"]
+mod nrrd;
 #[path = "volumes/slices.rs"]
 #[allow(dead_code, reason = "shared with the tests of volumes, which use all of it")]
 mod slices;
@@ -96,6 +98,11 @@ fn metaimage_files() {
 }
 
 #[test]
+fn nrrd_files() {
+    run_all(nrrd::NRRD);
+}
+
+#[test]
 fn dicom_series() {
     run_all(inputs::DICOM);
 }
@@ -135,6 +142,7 @@ fn the_corpus_is_large() {
     let groups = [
         inputs::NIFTI,
         inputs::METAIMAGE,
+        nrrd::NRRD,
         inputs::DICOM,
         inputs::LABELS,
         inputs::FOLDERS,

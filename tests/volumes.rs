@@ -20,6 +20,10 @@ mod geometry;
 mod metaimage;
 #[path = "volumes/multiframe.rs"]
 mod multiframe;
+#[path = "volumes/nrrd.rs"]
+mod nrrd;
+#[path = "volumes/segments.rs"]
+mod segments;
 #[path = "volumes/slices.rs"]
 mod slices;
 

@@ -5,7 +5,8 @@
 
 Small models with random weights go through `export` and `import`; logits of onnxruntime and PyTorch are compared with those
 of `forward`, within 1e-4 of the largest. A short training's event files are read by TensorBoard's own EventAccumulator, and
-predictions of an oblique, anisotropic volume by SimpleITK. One line per check; exit status 1 if one fails.
+predictions of an oblique, anisotropic volume by SimpleITK. NRRD files of pynrrd and SimpleITK are read, and what is written for
+them is read by both; segmentations are read by slicerio, 3D Slicer's own package. One line per check; exit status 1 if one fails.
 
 Packages come from PyPI into a virtual environment (by default target/interop-venv). Where PyPI is out of reach, their checks
 are skipped with a word; a failure of another kind is a failure.
@@ -22,8 +23,9 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What is installed together: packages, whose modules have the same names.
-GROUPS = ["numpy safetensors onnx onnxruntime tensorboard SimpleITK", "torch", "monai"]
+# What is installed together: packages, whose modules have the same names unless MODULES has another.
+GROUPS = ["numpy safetensors onnx onnxruntime tensorboard SimpleITK", "torch", "monai", "pynrrd slicerio"]
+MODULES = {"pynrrd": "nrrd"}
 TOLERANCE = 1e-4  # of the largest logit
 OFFLINE = ("NewConnectionError", "ConnectTimeout", "Temporary failure in name resolution", "Network is unreachable",
            "Connection refused", "ReadTimeout", "ProxyError")
@@ -45,7 +47,8 @@ def install(venv):
     missing = []
     for packages in GROUPS:
         test = "import importlib.util as u, sys; sys.exit(not all(u.find_spec(m) for m in sys.argv[1:]))"
-        if subprocess.run([python, "-c", test, *packages.split()]).returncode == 0:
+        modules = [MODULES.get(package, package) for package in packages.split()]
+        if subprocess.run([python, "-c", test, *modules]).returncode == 0:
             continue
         command = [python, "-m", "pip", "install", "--quiet", "--retries", "1", *packages.split()]
         found = subprocess.run(command, capture_output=True, text=True)
@@ -409,7 +412,7 @@ def orientation(engine):
     # x runs along the turned -z, y along x, z along -y: no axis where the program wants it.
     image.SetDirection((turn @ np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])).ravel().tolist())
     brightest = image.TransformIndexToPhysicalPoint((6, 5, 2))
-    for ending in ("nii.gz", "nii", "mha", "mhd"):
+    for ending in ("nii.gz", "nii", "mha", "mhd", "nrrd", "nhdr"):
         name = f"volume.{ending}"
         sitk.WriteImage(image, str(engine.folder / name))
         engine("segment", "--model", "bright.safetensors", "--input", name, "--output", f"labels.{ending}", "--force")
@@ -423,10 +426,110 @@ def orientation(engine):
             assert np.abs(found - original).max() <= 50 * 2**-21, f"{name}: {what}: {found}, expected {original}"
         assert np.array_equal(sitk.GetArrayFromImage(labels), voxels > voxels.mean()), f"{name}: voxels are elsewhere"
         assert labels[labels.TransformPhysicalPointToIndex(brightest)] == 1
-    return f"SimpleITK {sitk.Version.VersionString()} finds predictions of NIfTI and MetaImage where the image is"
+    return f"SimpleITK {sitk.Version.VersionString()} finds predictions of NIfTI, MetaImage and NRRD where the image is"
 
 
-CHECKS = [onnx_logits, torch_logits, torch_round_trip, torch_segmentation, monai, tensorboard, orientation]
+def bright_model(engine, classes):
+    """A network that answers class 1 where a voxel is brighter than the mean, with names of the classes."""
+    import numpy as np
+
+    network = {"in_channels": 1, "classes": classes, "base": 1, "encoder": [1, 1], "decoder": [1]}
+    tensors = {key: np.zeros(shape, np.float32) for key, shape in shapes(network).items()}
+    for key in tensors:
+        if "act" in key:
+            tensors[key][:] = 1
+    tensors["head.weight"][:2, 1, 0, 0, 0] = [-1, 1]
+    tensors["head.bias"][2:] = -1000
+    names = ["background", "left kidney", "cyst"][:classes]
+    write_model(engine.folder / "named.safetensors", network, tensors, {**PREPROCESSING, "class_names": names})
+
+
+def nrrd(engine):
+    """NRRD on an oblique grid, both ways: pynrrd and SimpleITK against the program, voxel for voxel."""
+    if not has("nrrd slicerio"):
+        raise Skip("pynrrd and slicerio are not installed")
+    import nrrd as pynrrd
+    import numpy as np
+    import SimpleITK as sitk
+    import slicerio
+
+    random = np.random.default_rng(8)
+    voxels = random.integers(-300, 300, (7, 9, 11)).astype(np.int16)  # x, y, z
+    turn = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0], [0.48, 0.64, 0.6]])
+    columns, origin = turn * [0.7, 1.3, 2.9], np.array([12.5, -40.25, 7.75])
+    flips = {"left-posterior-superior": [-1, -1, 1], "RAS": [1, 1, 1], "LAS": [-1, 1, 1]}
+    inspect = lambda name: json.loads(subprocess.run([engine.program, "inspect", "--json", name], cwd=engine.folder, check=True,
+                                                     capture_output=True, text=True).stdout)
+    read = written = 0
+    bright_model(engine, 3)
+    # Read: what pynrrd writes in each space, encoding, byte order and type, attached and detached.
+    for (space, flip), encoding, kind, detached in [
+        (item, encoding, kind, detached) for item in flips.items() for encoding in ("raw", "gzip", "ascii")
+        for kind in ("<i2", ">i2", "<f4", ">f8", "<i8", "i1") for detached in (False, True)
+    ]:
+        name = "p.nhdr" if detached else "p.nrrd"
+        header = {"space": space, "space directions": columns.T, "space origin": origin, "encoding": encoding,
+                  "kinds": ["domain"] * 3, "note": "a:= b"}
+        values = (voxels if kind != "i1" else voxels // 4).astype(kind)
+        pynrrd.write(str(engine.folder / name), values, header, detached_header=detached)
+        found = inspect(name)
+        expected = np.diag(flip) @ np.column_stack([columns, origin])
+        assert found["shape"] == [7, 9, 11] and np.abs(np.array(found["affine"]) - expected).max() < 1e-12, found
+        # Order and values: one volume as the file of another format that SimpleITK reads.
+        assert (found["min"], found["max"]) == (values.min(), values.max()) and abs(found["mean"] - values.mean()) < 1e-9
+        read += 1
+    # Voxel for voxel: class 1 lies where the voxels are above the mean, in the file and in what is written for it.
+    mask = voxels.astype(np.float64) > voxels.mean(dtype=np.float64)
+    for space, source, target in [(s, a, b) for s in flips for a in ("p.nrrd", "p.nhdr", "i.nrrd") for b in
+                                  ("o.nrrd", "o.nhdr", "o.seg.nrrd", "o.mha")]:
+        if source.startswith("p"):
+            header = {"space": space, "space directions": columns.T, "space origin": origin, "encoding": "gzip"}
+            pynrrd.write(str(engine.folder / source), voxels, header, detached_header=source.endswith("nhdr"))
+        else:
+            image = sitk.GetImageFromArray(voxels.transpose())
+            image.SetSpacing((0.7, 1.3, 2.9))
+            image.SetOrigin(origin.tolist())
+            image.SetDirection(turn.ravel().tolist())
+            sitk.WriteImage(image, str(engine.folder / source), useCompression=bool(read % 2))
+        engine("segment", "--model", "named.safetensors", "--input", source, "--output", target, "--force")
+        image, labels = (sitk.ReadImage(str(engine.folder / n)) for n in (source, target))
+        assert np.array_equal(sitk.GetArrayFromImage(image).transpose(), voxels)
+        assert np.array_equal(sitk.GetArrayFromImage(labels).transpose(), mask), f"{source} to {target}: voxels are elsewhere"
+        for what in ("GetSpacing", "GetOrigin", "GetDirection"):
+            off = np.abs(np.array(getattr(labels, what)()) - np.array(getattr(image, what)())).max()
+            assert off < 1e-12, f"{source} to {target}: {what} is off by {off}"
+        written += 1
+        if target.endswith("mha"):
+            continue
+        values, header = pynrrd.read(str(engine.folder / target))
+        assert np.array_equal(values, mask) and header["space"] == "left-posterior-superior"
+        to_lps = np.diag([-1, -1, 1]) @ np.diag(flips[space]) if source.startswith("p") else np.eye(3)
+        assert np.abs(header["space directions"].T - to_lps @ columns).max() < 1e-12, header["space directions"]
+        assert np.abs(header["space origin"] - to_lps @ origin).max() < 1e-12, header["space origin"]
+    # Segments, as 3D Slicer's package reads them.
+    segmentation = slicerio.read_segmentation(str(engine.folder / "o.seg.nrrd"))
+    segments = [(s["name"], s["labelValue"], s["layer"]) for s in segmentation["segments"]]
+    assert segments == [("left kidney", 1, 0), ("cyst", 2, 0)], segments
+    x, y, z = np.nonzero(mask)
+    extent = [x.min(), x.max(), y.min(), y.max(), z.min(), z.max()]
+    assert segmentation["segments"][0]["extent"] == extent, segmentation["segments"][0]
+    assert all(len(s["color"]) == 3 and s["id"] and s["terminology"] for s in segmentation["segments"])
+    assert np.array_equal(segmentation["voxels"], mask)
+    # Layers: segments of slicerio that do not overlap become one label map, in this program and in numpy.
+    layers = np.zeros((2, 7, 9, 11), np.uint8)
+    layers[0, 1:3, 2:5, 3:6], layers[1, 4:6, 0:4, 2:9] = 1, 1
+    keys = {f"Segment{n}_{key}": value for n, name in enumerate(["left kidney", "cyst"]) for key, value in
+            {"Name": name, "LabelValue": "1", "Layer": str(n), "ID": f"s{n}"}.items()}
+    directions = np.vstack([[np.nan] * 3, columns.T])
+    pynrrd.write(str(engine.folder / "layers.seg.nrrd"), layers, {
+        "space": "LPS", "space directions": directions, "space origin": origin, "kinds": ["list"] + ["domain"] * 3, **keys})
+    found = inspect("layers.seg.nrrd")
+    merged = layers[0] + 2 * layers[1]
+    assert found["shape"] == [7, 9, 11] and found["max"] == 2 and abs(found["mean"] - merged.mean()) < 1e-12, found
+    return f"{read} headers of pynrrd {pynrrd.__version__} are read, and {written} label maps are read by pynrrd and SimpleITK"
+
+
+CHECKS = [onnx_logits, torch_logits, torch_round_trip, torch_segmentation, monai, tensorboard, orientation, nrrd]
 
 
 def main():

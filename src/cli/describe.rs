@@ -24,7 +24,7 @@ pub struct DevicesArguments {
 
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// NIfTI, MetaImage, or the folder of a DICOM series
+    /// NIfTI, MetaImage, NRRD, or the folder of a DICOM series
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<PathBuf>,
     /// Series of a DICOM folder with several

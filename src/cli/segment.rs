@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{SeriesChoice, check_output, files_written, is_series, output_name_of};
+use vnet_engine::data::io::{SeriesChoice, check_output, files_written, is_series, output_name_of, with_ending};
 use vnet_engine::data::{
     ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
 };
@@ -32,7 +32,7 @@ pub struct SegmentArguments {
     pub models: Vec<PathBuf>,
     /// Volume, folder of volumes, or table of cases
     ///
-    /// NIfTI, MetaImage, or the folder of a DICOM series. Of a table (.csv) the column image, or image_0, image_1, ….
+    /// NIfTI, MetaImage, NRRD, or the folder of a DICOM series. Of a table (.csv) the column image, or image_0, image_1, ….
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// Series of a DICOM folder with several
@@ -43,6 +43,11 @@ pub struct SegmentArguments {
     /// Label map to write, or folder for them
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
+    /// Ending of outputs in a folder, such as .seg.nrrd [default: that of the input]
+    ///
+    /// The format follows from it. A .seg.nrrd is a segmentation of 3D Slicer, with the names of the classes.
+    #[arg(long, value_name = "ENDING")]
+    format: Option<String>,
     /// Replace outputs that exist
     #[arg(long)]
     force: bool,
@@ -165,10 +170,18 @@ impl Batch {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let is_named = !several && !output.is_dir();
+        if is_named && arguments.format.is_some() {
+            return Err(wrong(
+                "--format: only for a folder of outputs; the ending of --output is the format of a file",
+            ));
+        }
+        let named =
+            |name: String| arguments.format.as_deref().map_or(name.clone(), |ending| with_ending(&name, ending));
         let targets = preprocessing.foreground_names(classes).len();
         let job = |(input, name): (ImageFiles, String)| {
             let input = input.of_series(arguments.series.clone().unwrap_or_default());
-            let to = if several || output.is_dir() { output.join(name) } else { output.clone() };
+            let to = if is_named { output.clone() } else { output.join(named(name)) };
             let probabilities = (1..=targets).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
             let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();

@@ -13,14 +13,14 @@ use super::error::{also, some_of};
 use super::folder::Folder;
 use super::image::{Image, counted};
 use super::io::{
-    Header, MOST_CHANNELS, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
+    Header, MOST_CHANNELS, Segment, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
     output_name_of, read_header,
 };
 use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
 use super::manifest::Manifest;
 use super::parts::Parts;
 use super::prepare::{MOST_VOXELS, check_extents};
-use super::proof::{absent, prove};
+use super::proof::{absent, named, prove};
 use super::volume::position_of;
 use super::{Classes, DataError, Grid, ImageFiles, Split, Warning, Warnings};
 
@@ -219,6 +219,7 @@ impl Dataset {
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         let mut whole = !self.cases.is_empty();
+        let mut segments = Vec::new();
         let mut most_voxels = 0;
         let mut channels = self.declared_channels();
         for (case, found) in self.cases.iter().zip(cases) {
@@ -226,6 +227,7 @@ impl Dataset {
             warnings.append(found.warnings);
             problems.extend(found.problems);
             whole &= found.values.is_some();
+            segments.push(found.segments);
             for value in found.values.unwrap_or_default() {
                 values.entry(value).or_insert(case.label.as_path());
             }
@@ -234,7 +236,8 @@ impl Dataset {
                 problems.extend((found != *expected).then(|| other_channels(case, found, *expected, by)));
             }
         }
-        let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
+        let named = named(segments.iter().map(Vec::as_slice), &values);
+        let proven = prove(&self.dir, declared.or(named.as_ref()), &values).unwrap_or_else(|problem| {
             // A label map that cannot be read may have the values that seem to be missing.
             problems.extend(whole.then_some(problem));
             Classes::numbered(2)
@@ -420,6 +423,8 @@ pub(super) struct ExaminedCase {
     values: Option<Vec<u16>>,
     /// Channels of the image; none where its headers cannot be read.
     channels: Option<usize>,
+    /// What the label map names itself.
+    segments: Vec<Segment>,
     voxels: usize,
     pub(super) problems: Vec<DataError>,
     warnings: Warnings,
@@ -439,6 +444,7 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, align: bool)
         let label = Placed { path: &case.label, header: label };
         found.problems.extend(reordering(label, image.first()).err());
     }
+    found.segments = label.as_ref().map_or_else(|_| Vec::new(), |(header, _)| header.segments().to_vec());
     match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
         Ok((values, grid)) => {
             found.problems.extend(declared.and_then(|classes| undeclared(&case.label, &values, &grid, classes)));

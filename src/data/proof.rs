@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::classes::MOST_CLASSES;
+use super::classes::{BACKGROUND, MOST_CLASSES};
+use super::io::Segment;
 use super::{Classes, DataError, Warning};
 
 /// The classes of a data set whose label maps have these values, each with the first file that has it.
@@ -53,6 +54,23 @@ pub(super) fn prove(
         return Err(DataError::unusable(dir, problem));
     }
     Ok(Classes::numbered(usize::from(largest) + 1))
+}
+
+/// The classes that the label maps of a data set name themselves, as 3D Slicer's segmentations do: where all have the same names
+/// for the same values, and no map has another value. None otherwise.
+pub(super) fn named<'a>(
+    mut maps: impl Iterator<Item = &'a [Segment]>,
+    values: &BTreeMap<u16, &Path>,
+) -> Option<Classes> {
+    let entries = |segments: &[Segment]| -> BTreeMap<u16, String> {
+        segments.iter().map(|segment| (segment.value, segment.name.clone())).collect()
+    };
+    let first = maps.next().map(entries).filter(|entries| !entries.is_empty())?;
+    let alike = maps.all(|segments| entries(segments) == first);
+    let background = std::iter::once((BACKGROUND.to_owned(), vec![0]));
+    let foreground = first.into_iter().map(|(value, name)| (name, vec![value]));
+    let classes = Classes::new(background.chain(foreground)).ok().filter(|_| alike)?;
+    values.keys().all(|&value| classes.class_of(value).is_some()).then_some(classes)
 }
 
 /// The declared classes of which no label map has a voxel.
@@ -120,6 +138,23 @@ mod tests {
         let warning = absent(&declared, &values(&[0, 3])).expect("two are absent");
         assert_eq!(warning.detail, "cyst, vessel");
         assert_eq!(absent(&declared, &values(&[2, 7, 9])), None);
+    }
+
+    #[test]
+    fn segments_name_the_classes_where_all_maps_agree() {
+        let segment = |value, name: &str| Segment { name: name.into(), value, color: None };
+        let (one, two) = ([segment(7, "cyst"), segment(2, "kidney")], [segment(2, "kidney"), segment(7, "cyst")]);
+        let other = [segment(2, "liver"), segment(7, "cyst")];
+        let values = |values: &[u16]| values.iter().map(|&value| (value, Path::new("l.nrrd"))).collect();
+        let of = |maps: &[&[Segment]], found: &[u16]| named(maps.iter().copied(), &values(found)).map(|c| c.describe());
+        let expected = Some("0 (background), 2 (kidney), 7 (cyst)".to_owned());
+        assert_eq!(of(&[&one, &two], &[0, 2, 7]), expected);
+        assert_eq!(of(&[&one], &[0, 2]), expected);
+        assert_eq!(of(&[&one, &other], &[0, 2, 7]), None, "names differ");
+        assert_eq!(of(&[&one, &[]], &[0, 2, 7]), None, "a map names nothing");
+        assert_eq!(of(&[&one], &[0, 2, 3]), None, "a value has no name");
+        assert_eq!(of(&[&[segment(1, "a"), segment(2, "a")]], &[0, 1]), None, "a name for two values");
+        assert_eq!(of(&[], &[]), None);
     }
 
     #[test]

@@ -853,10 +853,10 @@ pub const FOLDERS: &[Case] = &[
         name: "labels in a format that is not read",
         make: |r| {
             let set = DataSet::new(r);
-            std::fs::rename(set.label("a.nii"), set.label("a.nrrd")).expect("renamed");
+            std::fs::rename(set.label("a.nii"), set.label("a.mnc")).expect("renamed");
             dry_run(&[])
         },
-        words: &["no label for a", "a.nrrd: passed over"],
+        words: &["no label for a", "a.mnc: passed over"],
     },
     Case {
         name: "git-lfs pointer",

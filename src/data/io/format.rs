@@ -179,6 +179,12 @@ pub fn output_name_of(case: &str, input: &Path) -> String {
     format!("{case}{ending}")
 }
 
+/// The name of a volume's file with another ending, such as `.seg.nrrd`.
+pub fn with_ending(name: &str, ending: &str) -> String {
+    let stem = split_ending(name).map_or(name, |(stem, _)| stem);
+    format!("{stem}.{}", ending.trim_start_matches('.'))
+}
+
 /// Whether a file of this name can be written. Ask before the work whose result is to be written.
 ///
 /// # Errors
@@ -283,6 +289,13 @@ mod tests {
     fn outputs_are_named_like_cases() {
         let of = |input| output_name_of("case 1.5", Path::new(input));
         assert_eq!([of("x/a.MHA"), of("a.nii"), of("series")], ["case 1.5.MHA", "case 1.5.nii", "case 1.5.nii.gz"]);
+    }
+
+    #[test]
+    fn an_ending_is_replaced_whole() {
+        assert_eq!(with_ending("a.b.nii.gz", ".seg.nrrd"), "a.b.seg.nrrd");
+        assert_eq!(with_ending("a.seg.nrrd", "mha"), "a.mha");
+        assert_eq!(with_ending("1.2.840", "nii"), "1.2.840.nii");
     }
 
     #[test]

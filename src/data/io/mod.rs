@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use axes::{OtherAffine, Statement};
 pub use bytes::ByteOrder;
-pub use format::{case_of, check_output, files_written, is_series, output_name, output_name_of};
+pub use format::{case_of, check_output, files_written, is_series, output_name, output_name_of, with_ending};
 pub use header::{Header, MOST_CHANNELS, Segment};
 pub use read::{
     check_channels, check_volume, label_values, read_header, read_header_of, read_label_map, read_volume,

@@ -255,3 +255,32 @@ fn visit_labels<R>(
         Err(DataError::LabelValue { path: input.path.to_path_buf(), value, at })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Grid;
+    use crate::data::io::{Native, Pieces};
+    use std::sync::Arc;
+
+    /// A format that forgets the voxels.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Native for Nothing {
+        fn visit(&self, _: Input<'_>, _: &Header, _: Pieces<'_>) -> Result<(), DataError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_format_without_pieces_is_an_error() {
+        let header = Header::for_grid(&Grid::axis_aligned([3, 4, 5], [1.0; 3]));
+        let header = Header { native: Arc::new(Nothing), ..header };
+        let input = Input::file(Path::new("a.nii"));
+        let errors = [read_voxels(input, &header).map(|_| ()), read_labels(input, &header).map(|_| ())];
+        for error in errors.map(|found| found.expect_err("no voxels").to_string()) {
+            assert_eq!(error, "a.nii: holds no voxels, expected at least one");
+        }
+    }
+}

@@ -23,11 +23,11 @@ use self::geometry::{Geometry, sizes_of};
 use self::segments::Segments;
 use self::storage::Storage;
 use self::text::Text;
+use super::Header;
 use super::bytes::ByteOrder;
 use super::format::{Ending, Format, Part, Writer};
 use super::input::Input;
 use super::scalar::{Encoding, Scalar};
-use super::Header;
 use crate::data::{DataError, Warning};
 
 /// The names of the types, of which the first of each is written.

@@ -19,8 +19,10 @@ use crate::data::volume::position_of;
 pub(super) struct Segments {
     /// With their values in the label map that is made of all layers.
     pub(super) list: Vec<Segment>,
-    /// For each layer the value of the label map for a value in the file; empty for a file of one layer.
-    layers: Vec<BTreeMap<u16, u16>>,
+    /// The value of the label map for a value in a layer of the file; empty for a file of one layer.
+    values: BTreeMap<(usize, u16), u16>,
+    /// Layers of the file.
+    layers: usize,
 }
 
 impl Segments {
@@ -33,6 +35,9 @@ impl Segments {
             {
                 found.entry(number).or_default().insert(field, value);
             }
+        }
+        if found.len() > usize::from(u16::MAX) {
+            return Err(DataError::unusable(path, format!("{} segments, expected at most 65535", found.len())));
         }
         let mut placed = Vec::new();
         for (at, (number, fields)) in found.into_iter().enumerate() {
@@ -54,38 +59,38 @@ impl Segments {
     }
 
     /// Of segments with their layers.
-    fn placed(path: &Path, mut placed: Vec<(usize, Segment)>, count: usize) -> Result<Segments, DataError> {
-        let mut layers = vec![BTreeMap::new(); count];
-        let values: BTreeSet<u16> = placed.iter().map(|(_, segment)| segment.value).collect();
+    fn placed(path: &Path, mut placed: Vec<(usize, Segment)>, layers: usize) -> Result<Segments, DataError> {
+        let mut values = BTreeMap::new();
+        let different: BTreeSet<u16> = placed.iter().map(|(_, segment)| segment.value).collect();
         // Values that occur in two layers say nothing without the layer.
-        let are_unique = values.len() == placed.len();
-        for ((layer, segment), number) in placed.iter_mut().zip(1..) {
+        let are_unique = different.len() == placed.len();
+        for ((layer, segment), number) in placed.iter_mut().zip(1..=u16::MAX) {
             let value = if are_unique { segment.value } else { number };
             if segment.value == 0 {
                 let problem = format!("segment {:?} has the label value 0, expected 1 to 65535", segment.name);
                 return Err(DataError::unusable(path, problem));
             }
-            if layers[*layer].insert(segment.value, value).is_some() {
+            if values.insert((*layer, segment.value), value).is_some() {
                 let problem = format!(
                     "two segments have the label value {} (one is {:?}), expected one segment for each value of a layer",
                     segment.value, segment.name
                 );
                 return Err(DataError::unusable(path, problem));
             }
-            if count > 1 {
+            if layers > 1 {
                 segment.value = value;
             }
         }
-        let list: Vec<Segment> = placed.into_iter().map(|(_, segment)| segment).collect();
-        if list.is_empty() || count == 1 {
-            layers.clear();
+        if layers == 1 {
+            values.clear();
         }
-        Ok(Segments { list, layers })
+        let list = placed.into_iter().map(|(_, segment)| segment).collect();
+        Ok(Segments { list, values, layers })
     }
 
     /// True if the layers of the file are read as one label map.
     pub(super) fn are_merged(&self) -> bool {
-        !self.layers.is_empty()
+        !self.values.is_empty()
     }
 
     fn name_of(&self, value: u16) -> &str {
@@ -125,7 +130,7 @@ impl<'a> Merged<'a> {
             self.voxels = crate::data::io::input::room_for(self.path, count)?;
             self.voxels.resize(count, 0);
         }
-        let layers = self.segments.layers.len();
+        let layers = self.segments.layers;
         encoding.visit(bytes, |value| {
             let (layer, voxel) = if self.interleaved {
                 (self.at % layers, self.at / layers)
@@ -143,7 +148,7 @@ impl<'a> Merged<'a> {
     fn put(&mut self, layer: usize, voxel: usize, value: f64) -> Result<(), DataError> {
         let at = position_of(voxel, self.extents);
         let is_label = (1.0..=65535.0).contains(&value) && value.fract() == 0.0;
-        let label = self.segments.layers[layer].get(&(value as u16)).filter(|_| is_label);
+        let label = self.segments.values.get(&(layer, value as u16)).filter(|_| is_label);
         let Some(&label) = label else {
             let problem =
                 format!("voxel x, y, z = {at:?} of layer {layer} is {value}, expected the label value of a segment");

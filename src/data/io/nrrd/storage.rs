@@ -146,9 +146,10 @@ impl Storage {
             let byte = byte.map_err(DataError::io(input.path, "read"))?;
             if !byte.is_ascii_whitespace() && byte != b',' {
                 word.push(byte);
-                if word.len() <= LONGEST_NUMBER {
-                    continue;
+                if word.len() > LONGEST_NUMBER {
+                    return Err(self.no_number(input.path, &word, seen));
                 }
+                continue;
             }
             if word.is_empty() {
                 continue;
@@ -180,10 +181,12 @@ impl Storage {
                 text.parse::<$type>().ok().map(|number| number as f64)
             };
         }
-        for_real_type!(scalar, parse, None).ok_or_else(|| {
-            let problem = format!("number {at} of the text is {}, expected {}", shown(&text), scalar.name());
-            DataError::unusable(path, problem)
-        })
+        for_real_type!(scalar, parse, None).ok_or_else(|| self.no_number(path, word, at))
+    }
+
+    fn no_number(&self, path: &Path, word: &[u8], at: u64) -> DataError {
+        let (found, expected) = (shown(&String::from_utf8_lossy(word)), self.encoding.scalar.name());
+        DataError::unusable(path, format!("number {at} of the text is {found}, expected {expected}"))
     }
 }
 

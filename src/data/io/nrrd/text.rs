@@ -62,8 +62,7 @@ impl Text {
             } else if line.is_empty() {
                 return Ok(Some(text));
             } else if !line.starts_with('#') {
-                text.take(line)?;
-                is_list = text.field("data file").is_some_and(|value| value.split_whitespace().next() == Some("LIST"));
+                is_list = text.take(line)?;
             }
         }
         Ok(is_whole.then_some(text))
@@ -80,16 +79,19 @@ impl Text {
         Err(self.wrong("the first line", found, "NRRD0001 to NRRD0005"))
     }
 
-    /// A line `field: value` or `key:=value`. A colon in the value is the value's.
-    fn take(&mut self, line: &str) -> Result<(), DataError> {
-        match line.split_once(':') {
-            Some((key, value)) => match value.strip_prefix('=') {
-                Some(value) => self.pairs.push((unescaped(key.trim()), unescaped(value.trim()))),
-                None => self.fields.push((name_of_field(key), value.trim().to_owned())),
-            },
-            None => return Err(self.wrong("line", shown(line.trim()), "field: value (an NRRD header)")),
+    /// A line `field: value` or `key:=value`; true if a list of files follows. A colon in the value is the value's.
+    fn take(&mut self, line: &str) -> Result<bool, DataError> {
+        let Some((key, value)) = line.split_once(':') else {
+            return Err(self.wrong("line", shown(line.trim()), "field: value (an NRRD header)"));
+        };
+        if let Some(value) = value.strip_prefix('=') {
+            self.pairs.push((unescaped(key.trim()), unescaped(value.trim())));
+            return Ok(false);
         }
-        Ok(())
+        let (name, value) = (name_of_field(key), value.trim().to_owned());
+        let is_list = name == name_of_field("data file") && value.split_whitespace().next() == Some("LIST");
+        self.fields.push((name, value));
+        Ok(is_list)
     }
 
     /// The error of a field that cannot be right.
