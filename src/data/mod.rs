@@ -39,6 +39,8 @@ pub mod resample;
 pub mod restore;
 pub mod sampling;
 pub mod split;
+mod spool;
+mod values;
 pub mod volume;
 pub mod warning;
 
@@ -61,5 +63,6 @@ pub use resample::{Interpolation, Resampling, TargetSpacing};
 pub use restore::Restoration;
 pub use sampling::Sampling;
 pub use split::Split;
+pub use spool::Probabilities;
 pub use volume::{Grid, LabelMap, Volume};
 pub use warning::{Notice, Severity, Warning, Warnings};

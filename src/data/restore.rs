@@ -2,13 +2,16 @@
 //! once.
 
 use std::ops::Range;
+use std::path::Path;
 
+use super::DataError;
 use super::prepare::Geometry;
 use super::resample::{Resampling, keep_larger};
+use super::spool::{Probabilities, Spool};
 
 /// Takes the slices of a prediction in the order of z and makes the label map, bit for bit that of
 /// [`Geometry::restore_classes`]. On request it also makes the volume of probabilities of every foreground class, as
-/// [`Geometry::restore_image`].
+/// [`Geometry::restore_image`]; these wait in a temporary file, so that they are never in memory together.
 #[derive(Debug)]
 pub struct Restoration<'a> {
     geometry: &'a Geometry,
@@ -23,8 +26,8 @@ pub struct Restoration<'a> {
     /// Number of slices that are finished, in the network's orientation.
     finished: usize,
     labels: Vec<u16>,
-    /// Of each foreground class; empty where they are not wanted.
-    probabilities: Vec<Vec<f32>>,
+    /// Of the foreground classes, where they are wanted.
+    probabilities: Option<Spool>,
 }
 
 impl<'a> Restoration<'a> {
@@ -32,10 +35,9 @@ impl<'a> Restoration<'a> {
     ///
     /// # Panics
     /// If preparing cropped the volume: what was cropped has no probabilities.
-    pub fn new(geometry: &'a Geometry, classes: usize, keep_probabilities: bool) -> Self {
+    pub fn new(geometry: &'a Geometry, classes: usize) -> Self {
         let fit = geometry.fit;
         assert!((0..3).all(|axis| fit.from[axis] <= fit.to[axis]), "the prepared volume was cropped");
-        let kept = if keep_probabilities { classes.saturating_sub(1) } else { 0 };
         Self {
             geometry,
             resampling: geometry.resampling.inverse(),
@@ -44,8 +46,18 @@ impl<'a> Restoration<'a> {
             next: 0,
             finished: 0,
             labels: Vec::with_capacity(geometry.input.voxel_count()),
-            probabilities: vec![Vec::with_capacity(geometry.input.voxel_count()); kept],
+            probabilities: None,
         }
+    }
+
+    /// Keeps the probabilities of the foreground classes, in a temporary file in a folder that has room for them.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when no file can be made there.
+    pub fn keeping_probabilities(mut self, folder: &Path) -> Result<Self, DataError> {
+        let [nx, ny, _] = self.resampling.to;
+        self.probabilities = Some(Spool::new(folder, self.waiting.len().saturating_sub(1), nx * ny)?);
+        Ok(self)
     }
 
     /// Takes the next slices along z of the prediction: voxels x fastest, each with its classes.
@@ -56,12 +68,13 @@ impl<'a> Restoration<'a> {
         let [nx, ny, _] = self.geometry.fit.to;
         let slice = nx * ny * self.waiting.len();
         assert_eq!(probabilities.len() % slice, 0, "whole slices of {nx} x {ny} voxels");
+        // Slice by slice, so that no more of them wait than the next output depends on.
         for slice in probabilities.chunks_exact(slice) {
             self.take(slice);
-        }
-        let ready = self.ready();
-        if ready > self.finished {
-            self.emit(self.finished..ready);
+            let ready = self.ready();
+            if ready > self.finished {
+                self.emit(self.finished..ready);
+            }
         }
     }
 
@@ -106,9 +119,8 @@ impl<'a> Restoration<'a> {
         for (class, waiting) in (0..=u16::MAX).zip(&self.waiting) {
             let image = self.resampling.slices(waiting[voxels.clone()].to_vec(), from.clone(), to.clone());
             keep_larger(&image, class, &mut best, &mut self.labels[start..]);
-            let kept = usize::from(class).checked_sub(1).and_then(|index| self.probabilities.get_mut(index));
-            if let Some(kept) = kept {
-                kept.extend(image);
+            if let (Some(spool), Some(foreground)) = (&mut self.probabilities, usize::from(class).checked_sub(1)) {
+                spool.push(foreground, &image);
             }
         }
         self.finished = to.end;
@@ -134,11 +146,11 @@ impl<'a> Restoration<'a> {
     ///
     /// # Panics
     /// If slices are missing.
-    pub fn finish(self) -> (Vec<u16>, Vec<Vec<f32>>) {
+    pub fn finish(self) -> (Vec<u16>, Option<Probabilities<'a>>) {
         assert_eq!(self.finished, self.resampling.to[2], "slices of the result");
         let reorientation = &self.geometry.reorientation;
         let labels = reorientation.invert(&self.labels);
-        (labels, self.probabilities.into_iter().map(|class| reorientation.invert(&class)).collect())
+        (labels, self.probabilities.map(|spool| Probabilities { spool, reorientation }))
     }
 }
 
@@ -179,7 +191,9 @@ mod tests {
             let geometry = Prepared::from_volume(volume, &preparation, Fit::Whole).geometry;
             let [nx, ny, nz] = geometry.grid.extents;
             let probabilities = random(nx * ny * nz * 3, seed);
-            let mut restoration = Restoration::new(&geometry, 3, true);
+            let folder = tempfile::tempdir().expect("a folder");
+            let restoration = Restoration::new(&geometry, 3).keeping_probabilities(folder.path());
+            let mut restoration = restoration.expect("a temporary file");
             let mut rest = probabilities.as_slice();
             for slices in thickness.iter().cycle() {
                 let (slab, later) = rest.split_at((slices * nx * ny * 3).min(rest.len()));
@@ -189,9 +203,11 @@ mod tests {
             }
             let (labels, kept) = restoration.finish();
             prop_assert_eq!(labels, geometry.restore_classes(&probabilities, 3));
+            let mut kept = kept.expect("they were asked for");
+            prop_assert_eq!(kept.count(), 2);
             for class in [1, 2] {
                 let values: Vec<f32> = probabilities.iter().skip(class).step_by(3).copied().collect();
-                prop_assert_eq!(&kept[class - 1], &geometry.restore_image(&values, 0.0));
+                prop_assert_eq!(kept.of_class(class - 1).expect("it was written"), geometry.restore_image(&values, 0.0));
             }
         }
     }

@@ -1,6 +1,7 @@
 use super::TrainError;
 use crate::data::{
-    Bytes, Cache, CacheBudget, Case, DataError, Fit, LabelMap, Preparation, Prepared, prepare_image, read_case_label,
+    Bytes, Cache, CacheBudget, Case, DataError, Fit, LabelMap, Preparation, Prepared, Restoration, prepare_image,
+    read_case_label,
 };
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
@@ -88,12 +89,9 @@ impl Validation {
         for (number, Case { name, .. }) in self.cases.iter().enumerate() {
             let case = self.case(number)?;
             let ValidationCase { prepared, reference } = &*case;
-            let probabilities = predict(predictor, prepared, &go_on)?;
-            let labels = predictor.labels(&probabilities);
-            let native = prepared.geometry.restore_classes(&probabilities, classes);
-            let dice = (1..classes)
-                .map(|class| Ok(Overlap::count(&native, &reference.voxels, class as u16)?.dice()))
-                .collect::<Result<Vec<_>, TrainError>>()?;
+            let [labels, native] = predict(predictor, prepared, classes, &go_on)?;
+            let overlaps = Overlap::of_classes(&native, &reference.voxels, classes)?;
+            let dice = overlaps.iter().skip(1).map(Overlap::dice).collect();
             let constant = labels.iter().all(|l| *l == labels[0]);
             let score = CaseDice { case: name.clone(), dice, constant };
             seen(&Predicted { number, score: &score, prepared, labels: &labels });
@@ -103,17 +101,24 @@ impl Validation {
     }
 }
 
-/// Probabilities of a case, unless `go_on` ends it after a window.
+/// Labels of a case on the prepared grid and on that of its file, unless `go_on` ends the prediction after a window.
+/// Probabilities become labels slab by slab.
 fn predict(
     predictor: &Predictor,
     prepared: &Prepared,
+    classes: usize,
     go_on: impl Fn() -> Result<(), TrainError>,
-) -> Result<Vec<f32>, TrainError> {
-    let (mut probabilities, mut ended) = (Vec::new(), None);
-    let slab = |slab: &[f32]| probabilities.extend_from_slice(slab);
+) -> Result<[Vec<u16>; 2], TrainError> {
+    let (mut labels, mut ended) = (Vec::with_capacity(prepared.geometry.grid.voxel_count()), None);
+    let mut restoration = Restoration::new(&prepared.geometry, classes);
+    let slab = |slab: &[f32]| {
+        labels.extend(predictor.labels(slab));
+        restoration.push(slab);
+    };
     let predicted = predictor.predict_slabs(prepared, slab, asking(go_on, &mut ended));
     ended.map_or(Ok(()), Err)?;
-    Ok(predicted.map(|()| probabilities)?)
+    predicted?;
+    Ok([labels, restoration.finish().0])
 }
 
 /// Ends a prediction after the window where `go_on` fails, and keeps the reason.
