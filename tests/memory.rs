@@ -18,6 +18,11 @@ fn main() {
         ("the_papers_forecast_is_what_the_allocator_counts", true, the_papers_forecast_is_what_the_allocator_counts),
         ("a_training_beyond_the_budget_is_told_what_fits", true, a_training_beyond_the_budget_is_told_what_fits),
         ("a_budget_that_nothing_fits_says_so", true, a_budget_that_nothing_fits_says_so),
+        (
+            "values_larger_than_a_binding_give_the_bits_of_the_whole",
+            true,
+            values_larger_than_a_binding_give_the_bits_of_the_whole,
+        ),
     ]);
 }
 
@@ -141,4 +146,58 @@ fn a_budget_that_nothing_fits_says_so() {
     let error =
         check_budget(&gpu, &config.network(1, 2), &config.trainer_settings(), [16, 16, 16]).expect_err("too large");
     assert!(error.to_string().contains("no smaller batch, base or patch fits"), "{error}");
+}
+
+/// A training whose logits, probabilities and their gradients are larger than a binding may be. They are bound in pieces, and
+/// all numbers but the head's own weight gradient are summed in the same order as in whole bindings.
+fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
+    for loss in ["dice", "cross_entropy", "weighted_cross_entropy", "dice_cross_entropy"] {
+        let gpu = gpu();
+        let extents = [8, 32, 32];
+        let classes = 40;
+        let settings = [
+            "network.base=4", "network.encoder=[1,1]", "network.decoder=[1]", "kernels=direct", "training.batch=1",
+            "augmentation.enabled=false",
+        ];
+        let mut settings: Vec<String> = settings.map(str::to_owned).to_vec();
+        settings.push(format!("training.loss={loss}"));
+        let config = Config::load(Preset::Tiny, None, &Setting::parse_all(&settings)).expect("valid");
+        let network = config.network(1, classes);
+        let voxels: usize = extents.iter().product();
+        let batch = Batch {
+            image: (0..voxels).map(|i| (i as f32 * 0.37).sin()).collect(),
+            label: (0..voxels).map(|i| (i / 3 % classes) as u32).collect(),
+            ..Batch::default()
+        };
+        let run = |limit: u64| {
+            let target = gpu.target().clone().with_max_binding_bytes(limit);
+            let mut trainer = Trainer::in_passes(gpu, &network, &config.trainer_settings(), extents, &target).expect("it fits");
+            trainer.initialise(3, 1.0);
+            trainer.backward(&batch).expect("a step");
+            let gradients = trainer.gradients().expect("gradients");
+            let loss = trainer.update(1e-3).expect("an update");
+            let loss = loss.into_iter().chain(trainer.finish().expect("a step")).next().expect("one step").loss;
+            let names: Vec<String> = trainer.training().graph.parameters().iter().map(|p| p.name.clone()).collect();
+            let windows = trainer.layout().windows.clone();
+            (loss, gradients, names, windows)
+        };
+        let value = (voxels * classes * 4) as u64;
+        let (loss_of_whole, whole, names, windows) = run(4 * value);
+        // Seven pieces, and nothing else is as large.
+        let (loss_of_pieces, pieces, ..) = run(value / 7);
+        assert_eq!(loss_of_whole.to_bits(), loss_of_pieces.to_bits(), "{loss}: {loss_of_whole} {loss_of_pieces}");
+        for (name, window) in names.iter().zip(windows) {
+            let range = window.start..window.start + window.len;
+            let (whole, pieces) = (&whole[range.clone()], &pieces[range]);
+            if name == "head.weight" {
+                // Sums of as many products as there are voxels, in two orders: twice the rounding of a sum of absolute
+                // values, which an activation below 4 and a gradient below 1 / voxels bound by 4.
+                let bound = 2.0 * 4.0 * (voxels as f32).log2() * f32::EPSILON;
+                let worst = whole.iter().zip(pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst <= bound && whole.iter().any(|w| *w != 0.0), "{loss} {name}: {worst}");
+            } else {
+                assert_eq!(whole, pieces, "{loss} {name}");
+            }
+        }
+    }
 }

@@ -13,7 +13,9 @@ use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use vnet_engine::kernel::{DeviceLimits, Target};
 use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, StoredWeights, TrainError, TrainerSettings};
+use vnet_engine::train::{
+    Config, Footprint, Forecast, MemoryMode, Preset, StoredWeights, TrainError, TrainerSettings, Volumes,
+};
 
 #[derive(Debug, Args)]
 pub struct DevicesArguments {
@@ -48,6 +50,12 @@ pub struct InfoArguments {
     preset: Option<Preset>,
     #[command(flatten)]
     size: SizeArguments,
+    /// Extents of the largest volume, for the host's memory [default: those of the patch]
+    #[arg(long, value_name = "X,Y,Z", value_parser = values::extents)]
+    volume: Option<[usize; 3]>,
+    /// Cases of training and validation, for the host's memory
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = values::count, help_heading = RARE)]
+    cases: usize,
     /// Print JSON
     #[arg(long, help_heading = RARE)]
     json: bool,
@@ -155,9 +163,9 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let [x, y, z] = arguments.size.patch.unwrap_or(patch);
     config.training.batch = arguments.size.batch.unwrap_or(config.training.batch);
     // Plans need no device: without one they are made for WebGPU's default limits.
-    let (target, name) = match open_gpu(device) {
-        Ok(gpu) => (gpu.target().clone(), gpu.description().name.clone()),
-        Err(_) => (without_device(device), "WebGPU's default limits".to_owned()),
+    let (target, name, software) = match open_gpu(device) {
+        Ok(gpu) => (gpu.target().clone(), gpu.description().name.clone(), gpu.description().kind == "cpu"),
+        Err(_) => (without_device(device), "WebGPU's default limits".to_owned(), false),
     };
     let inference = InferenceGraph::new(&network, 1, [z, y, x])?;
     let forward = plan(&Request::inference(&inference.graph, &[inference.probabilities]), &target);
@@ -169,6 +177,18 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     let flops: u64 = inference.layers.iter().map(|l| l.flops).sum();
     let passes = training[0].1.as_ref().map_or(1, |forecast| forecast.passes);
     let convolutions = convolutions(&inference.layers, &[1, config.training.batch / passes]);
+    let volumes = Volumes {
+        extents: arguments.volume.unwrap_or([x, y, z]),
+        channels: network.in_channels,
+        cases: arguments.cases,
+    };
+    let resident_training = training[usize::from(config.training.memory == MemoryMode::Low)].1.as_ref().ok().map(
+        |forecast| Footprint::of_training(&network, &config, &volumes, [x, y, z], forecast, software),
+    );
+    let resident_segmentation = forward
+        .as_ref()
+        .ok()
+        .map(|plan| Footprint::of_segmentation(&network, &volumes, [x, y, z], plan, software));
     if arguments.json {
         let forecasts: serde_json::Map<String, serde_json::Value> = training
             .iter()
@@ -182,7 +202,8 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
                 "layers": inference.layers, "receptive_fields": fields,
                 "fingerprint": fingerprint, "checkpoint": checkpoint,
                 "inference_memory": forward.as_ref().ok().map(|p| p.memory), "training_memory": memory,
-                "training_forecast": forecasts, "convolutions": choices_json(&convolutions, &target),
+                "training_forecast": forecasts,
+                "resident": { "train": resident_training, "segment": resident_segmentation }, "convolutions": choices_json(&convolutions, &target),
             })
         );
         return Ok(());
@@ -213,7 +234,31 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
             Err(e) => outln!("  training, --memory {memory}: {e}"),
         }
     }
+    let [vx, vy, vz] = volumes.extents;
+    outln!("\nhost memory, volumes of {vx} x {vy} x {vz}{}:", if software { ", that of the device included" } else { "" });
+    for (work, footprint) in [("segmentation", resident_segmentation), ("training", resident_training)] {
+        if let Some(footprint) = footprint {
+            print_footprint(work, &footprint);
+        }
+    }
     Ok(())
+}
+
+/// What a run takes of the host's memory, by what it is for.
+pub fn print_footprint(work: &str, footprint: &Footprint) {
+    let Footprint { program, device, volumes, batches, parameters, prediction, total } = *footprint;
+    let parts = [
+        ("program", program),
+        ("device and copies to it", device),
+        ("volumes", volumes),
+        ("batches", batches),
+        ("parameters", parameters),
+        ("prediction", prediction),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|part| part.1 > 0).map(|(name, bytes)| format!("{name} {}", human_bytes(*bytes))).collect();
+    outln!("  {work}: {}", human_bytes(total));
+    outln!("    {}", parts.join(", "));
 }
 
 fn without_device(options: &GpuOptions) -> Target {

@@ -11,12 +11,10 @@ use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::plan::human_bytes;
 use vnet_engine::train::config::CacheDir;
-use vnet_engine::train::{KERNELS_FILE, Preflight, RunSettings, TrainError, check_budget, check_data, preflight};
+use vnet_engine::train::{
+    Footprint, KERNELS_FILE, Preflight, RunSettings, TrainError, Volumes, check_budget, check_data, preflight,
+};
 use vnet_engine::tuning::read_table;
-
-/// Bytes of host memory per voxel of a case while it is prepared: float32 intensities before and after resampling and
-/// in their patch, and labels of 16 bits likewise.
-const HOST_BYTES_PER_VOXEL: usize = 3 * (4 + 2);
 
 /// Finds everything that can be wrong before the first step, or prints what would be trained. Writes nothing.
 pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
@@ -91,8 +89,20 @@ fn print_plan(
     outln!("device    {}, {}", gpu.description().name, gpu.description().driver);
     let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
     outln!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
-    let host = (most_voxels * HOST_BYTES_PER_VOXEL) as u64;
-    outln!("host      about {} while the largest case ({most_voxels} voxels) is prepared", human_bytes(host));
+    // Only the number of voxels is known, so the shape is that of the patch.
+    let scale = (most_voxels as f64 / (x * y * z) as f64).cbrt();
+    let volumes = Volumes {
+        extents: found.patch.map(|extent| (extent as f64 * scale).round().max(1.0) as usize),
+        channels: found.network.in_channels,
+        cases: training + validation,
+    };
+    let software = gpu.description().kind == "cpu";
+    let host = Footprint::of_training(&found.network, &settings.config, &volumes, found.patch, &forecast, software);
+    let device_too = if software { ", that of the device included" } else { "" };
+    outln!(
+        "host      about {}{device_too}; the largest case has {most_voxels} voxels",
+        human_bytes(host.total)
+    );
     outln!("cache     {cache}");
     outln!("\n{}", settings.config.to_toml());
     Ok(())

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::regions::{self, Region, Target};
+pub use super::values::Values;
 use super::volume::position_of;
 use super::{DataError, Decision, LabelMap};
 
@@ -23,14 +24,17 @@ pub(crate) const BACKGROUND: &str = "background";
 /// What a voxel has in place of a class where it takes no part in loss, sampling, statistics and scores. No class has this
 /// number.
 pub const IGNORED: u16 = u16::MAX;
+/// Classes of a message, and values of one of them.
+const DESCRIBED_CLASSES: usize = 12;
+const DESCRIBED_VALUES: usize = 6;
 
 /// Marks values without a class in a table of classes; a class is below [`MOST_CLASSES`].
 const UNDECLARED: u16 = u16::MAX - 1;
 
 /// The classes of a data set with their names and values, background first, the others by the value that is written.
 ///
-/// In files a table of names with one value, or several that are one class: `prostate = 255`, `tumour = [2, 3]`. The first
-/// value is the one that is written. Background is the class of that name, else the class of value 0, else 0.
+/// In files a table of names with one value, or several that are one class: `prostate = 255`, `tumour = [2, 3]`,
+/// `cortex = ["1000-1999", 2035]`. The first value is the one that is written. Background is the class of that name, else the class of value 0, else 0.
 ///
 /// ```
 /// use vnet_engine::data::Classes;
@@ -49,6 +53,8 @@ const UNDECLARED: u16 = u16::MAX - 1;
 pub struct Classes {
     /// Empty where only the values that are ignored are known yet.
     classes: Vec<Class>,
+    /// Each value with its class, by value.
+    by_value: Vec<(u16, u16)>,
     /// Values without a class, ascending.
     ignored: Vec<u16>,
     /// In the order in which they are painted; empty where the classes themselves are learnt.
@@ -62,43 +68,8 @@ struct Class {
     values: Vec<u16>,
 }
 
-/// What a file has for a class, a region, or for what is ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected for each class a label value from 0 to 65535, or a list of them")]
-pub enum Values {
-    /// One value.
-    One(u16),
-    /// A list.
-    Several(Vec<u16>),
-}
-
 /// Names with their values.
 pub type NamedValues = BTreeMap<String, Values>;
-
-impl Values {
-    /// The values.
-    pub fn list(&self) -> &[u16] {
-        match self {
-            Values::One(value) => std::slice::from_ref(value),
-            Values::Several(values) => values,
-        }
-    }
-}
-
-impl Default for Values {
-    fn default() -> Values {
-        Values::Several(Vec::new())
-    }
-}
-
-impl From<Vec<u16>> for Values {
-    fn from(values: Vec<u16>) -> Values {
-        match values.as_slice() {
-            [value] => Values::One(*value),
-            _ => Values::Several(values),
-        }
-    }
-}
 
 /// Classes in a file: a table of names, or, where values are ignored or there are regions, the parts by themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,13 +129,19 @@ impl Classes {
                 classes.len()
             ));
         }
-        Ok(Classes { classes, ignored: Vec::new(), regions: Vec::new() })
+        Ok(Classes::of(classes))
+    }
+
+    fn of(classes: Vec<Class>) -> Classes {
+        let values = |(number, class): (u16, &Class)| class.values.iter().map(move |&value| (value, number)).collect();
+        let mut by_value: Vec<(u16, u16)> = (0..).zip(&classes).flat_map::<Vec<_>, _>(values).collect();
+        by_value.sort_unstable();
+        Classes { classes, by_value, ignored: Vec::new(), regions: Vec::new() }
     }
 
     /// Classes that are not known yet, of which the data set says more or the labels prove them: these values have none.
     pub fn unknown_but(ignored: &[u16]) -> Classes {
-        let none = Classes { classes: Vec::new(), ignored: Vec::new(), regions: Vec::new() };
-        none.ignoring(ignored).expect("no class has these values")
+        Classes::of(Vec::new()).ignoring(ignored).expect("no class has these values")
     }
 
     /// Whether only the values that are ignored are known.
@@ -216,8 +193,7 @@ impl Classes {
     pub fn numbered(count: usize) -> Classes {
         let name = |value: u16| if value == 0 { BACKGROUND.to_owned() } else { format!("class {value}") };
         let of = |value: u16| Class { name: name(value), values: vec![value] };
-        let classes = (0..=u16::MAX).take(count.max(1)).map(of).collect();
-        Classes { classes, ignored: Vec::new(), regions: Vec::new() }
+        Classes::of((0..=u16::MAX).take(count.max(1)).map(of).collect())
     }
 
     /// The values without a class, ascending.
@@ -297,7 +273,8 @@ impl Classes {
 
     /// The class of a value; none if the value is not declared.
     pub fn class_of(&self, value: u16) -> Option<u16> {
-        (0..).zip(&self.classes).find(|(_, class)| class.values.contains(&value)).map(|(number, _)| number)
+        let at = self.by_value.binary_search_by_key(&value, |(value, _)| *value).ok()?;
+        Some(self.by_value[at].1)
     }
 
     /// The values of a class.
@@ -357,23 +334,31 @@ impl Classes {
         voxels.iter_mut().for_each(|voxel| *voxel = written[usize::from(*voxel)]);
     }
 
-    /// The values for a message: `0 to 2`, or `0 (background), 2, 3 (tumour), 255 (prostate)`.
+    /// The values for a message: `0 to 2`, or `0 (background), 2, 3 (tumour), 255 (prostate)`; of many classes, and of many
+    /// values of one, the first.
     pub fn describe(&self) -> String {
-        let list = |values: &[u16]| values.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        let of = |class: &Class| format!("{} ({})", list(&class.values), class.name);
+        let list = |values: &[u16]| first_of(values.len(), DESCRIBED_VALUES, |at| values[at].to_string());
+        let of = |at: usize| format!("{} ({})", list(&self.classes[at].values), self.classes[at].name);
         let mut text = match self.classes == Classes::numbered(self.count()).classes {
             true => format!("0 to {}", self.count() - 1),
-            false => self.classes.iter().map(of).collect::<Vec<_>>().join(", "),
+            false => first_of(self.count(), DESCRIBED_CLASSES, of),
         };
         if !self.ignored.is_empty() {
             text += &format!(", {} (ignored)", list(&self.ignored));
         }
         let region = |region: &Region| format!("{} = {}", region.name, list(&region.values));
         if !self.regions.is_empty() {
-            text += &format!("; regions {}", self.regions.iter().map(region).collect::<Vec<_>>().join(", "));
+            let regions = first_of(self.regions.len(), DESCRIBED_CLASSES, |at| region(&self.regions[at]));
+            text += &format!("; regions {regions}");
         }
         text
     }
+}
+
+/// The first `shown` of `count` texts, and how many others there are.
+pub(super) fn first_of(count: usize, shown: usize, text: impl Fn(usize) -> String) -> String {
+    let list = |count: usize| (0..count).map(&text).collect::<Vec<_>>().join(", ");
+    if count <= shown { list(count) } else { format!("{} and {} more", list(shown), count - shown) }
 }
 
 impl TryFrom<NamedValues> for Classes {
@@ -461,5 +446,39 @@ mod tests {
         assert_eq!(serde_json::from_str::<Classes>(&text).expect("classes"), classes);
         let error = serde_json::from_str::<Classes>(r#"{"a": 70000}"#).expect_err("too large").to_string();
         assert!(error.starts_with("expected for each class a label value from 0 to 65535"), "{error}");
+    }
+
+    #[test]
+    fn ranges_of_values_are_read_and_written() {
+        let text = r#"{"cortex": ["1000-1999", 2035, 7, 8], "white": "3-5", "rest": " 20 - 40 "}"#;
+        let classes: Classes = serde_json::from_str(text).expect("classes");
+        assert_eq!([1000, 1999, 2035, 8, 4, 40, 2000].map(|value| classes.class_of(value)), {
+            let [white, rest, cortex] = [Some(1), Some(2), Some(3)];
+            [cortex, cortex, cortex, cortex, white, rest, None]
+        });
+        let written = serde_json::to_string(&classes).expect("JSON");
+        let expected = r#"{"background":0,"cortex":["1000-1999",2035,7,8],"rest":"20-40","white":[3,4,5]}"#;
+        assert_eq!(written, expected);
+        assert_eq!(serde_json::from_str::<Classes>(&written).expect("classes"), classes);
+        for (range, words) in [("5-3", "\"5-3\" is none"), ("1-70000", "is none"), ("x", "is none"), ("-5", "is none")] {
+            let error = serde_json::from_str::<Classes>(&format!(r#"{{"a": "{range}"}}"#)).expect_err("no range");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let error = serde_json::from_str::<Classes>(r#"{"a": "3-9", "b": 9}"#).expect_err("twice").to_string();
+        assert!(error.contains("9 is in a and in b"), "{error}");
+    }
+
+    /// Every value of 16 bits is of a class, and messages about them stay short.
+    #[test]
+    fn as_many_values_as_there_are_and_as_many_classes_as_a_network_has() {
+        let entries = (0..256u16).map(|class| (format!("class {class}"), (class * 256..=class * 256 + 255).collect()));
+        let classes = Classes::new(entries).expect("classes");
+        let mut voxels: Vec<u16> = (0..=u16::MAX).collect();
+        assert!(voxels.iter().all(|&value| classes.class_of(value) == Some(value / 256)));
+        classes.to_classes(&mut voxels).expect("declared");
+        assert!((0..=u16::MAX).zip(&voxels).all(|(value, &class)| class == value / 256));
+        let text = classes.describe();
+        assert!(text.len() < 800 && text.ends_with("and 244 more"), "{text}");
+        assert!(text.starts_with("0, 1, 2, 3, 4, 5 and 250 more (class 0), "), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::classes::{BACKGROUND, MOST_CLASSES};
+use super::classes::{BACKGROUND, MOST_CLASSES, first_of};
 use super::io::Segment;
 use super::{Classes, DataError, Warning};
 
@@ -86,7 +86,7 @@ pub(super) fn absent(declared: &Classes, values: &BTreeMap<u16, &Path>) -> Optio
         .filter_map(|(name, occurs)| (!occurs).then_some(name))
         .collect();
     let kind = "declared classes occur in no label map, so that nothing can be learnt of them";
-    (!absent.is_empty()).then(|| Warning::with(kind, absent.join(", ")))
+    (!absent.is_empty()).then(|| Warning::with(kind, first_of(absent.len(), 12, |at| absent[at].clone())))
 }
 
 /// Ascending numbers as text, `0, 3 to 5, 255`; of many ranges the first.

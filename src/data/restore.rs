@@ -2,14 +2,16 @@
 //! once.
 
 use std::ops::Range;
+use std::path::Path;
 
-use super::Decision;
 use super::prepare::Geometry;
 use super::resample::Resampling;
+use super::spool::{Probabilities, Spool};
+use super::{DataError, Decision};
 
 /// Takes the slices of a prediction in the order of z and makes the label map, bit for bit that of
 /// [`Geometry::restore_classes`]. On request it also makes the volume of probabilities of every foreground class or region, as
-/// [`Geometry::restore_image`].
+/// [`Geometry::restore_image`]; these wait in a temporary file, so that they are never in memory together.
 #[derive(Debug)]
 pub struct Restoration<'a> {
     geometry: &'a Geometry,
@@ -25,8 +27,8 @@ pub struct Restoration<'a> {
     /// Number of slices that are finished, in the network's orientation.
     finished: usize,
     labels: Vec<u16>,
-    /// Of each foreground class or region; empty where they are not wanted.
-    probabilities: Vec<Vec<f32>>,
+    /// Of the foreground classes or regions, where they are wanted.
+    probabilities: Option<Spool>,
 }
 
 impl<'a> Restoration<'a> {
@@ -34,11 +36,10 @@ impl<'a> Restoration<'a> {
     ///
     /// # Panics
     /// If preparing cropped the volume: what was cropped has no probabilities.
-    pub fn new(geometry: &'a Geometry, decision: impl Into<Decision>, keep_probabilities: bool) -> Self {
+    pub fn new(geometry: &'a Geometry, decision: impl Into<Decision>) -> Self {
         let (fit, decision) = (geometry.fit, decision.into());
         assert!((0..3).all(|axis| fit.from[axis] <= fit.to[axis]), "the prepared volume was cropped");
         let outputs = decision.outputs();
-        let kept = if keep_probabilities { outputs - decision.first_kept() } else { 0 };
         Self {
             geometry,
             decision,
@@ -48,8 +49,19 @@ impl<'a> Restoration<'a> {
             next: 0,
             finished: 0,
             labels: Vec::with_capacity(geometry.input.voxel_count()),
-            probabilities: vec![Vec::with_capacity(geometry.input.voxel_count()); kept],
+            probabilities: None,
         }
+    }
+
+    /// Keeps the probabilities of the foreground classes or regions, in a temporary file in a folder that has room for them.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when no file can be made there.
+    pub fn keeping_probabilities(mut self, folder: &Path) -> Result<Self, DataError> {
+        let [nx, ny, _] = self.resampling.to;
+        let kept = self.waiting.len() - self.decision.first_kept();
+        self.probabilities = Some(Spool::new(folder, kept, nx * ny)?);
+        Ok(self)
     }
 
     /// Takes the next slices along z of the prediction: voxels x fastest, each with its outputs.
@@ -60,12 +72,13 @@ impl<'a> Restoration<'a> {
         let [nx, ny, _] = self.geometry.fit.to;
         let slice = nx * ny * self.waiting.len();
         assert_eq!(probabilities.len() % slice, 0, "whole slices of {nx} x {ny} voxels");
+        // Slice by slice, so that no more of them wait than the next output depends on.
         for slice in probabilities.chunks_exact(slice) {
             self.take(slice);
-        }
-        let ready = self.ready();
-        if ready > self.finished {
-            self.emit(self.finished..ready);
+            let ready = self.ready();
+            if ready > self.finished {
+                self.emit(self.finished..ready);
+            }
         }
     }
 
@@ -110,10 +123,9 @@ impl<'a> Restoration<'a> {
         for (output, waiting) in self.waiting.iter().enumerate() {
             let image = self.resampling.slices(waiting[voxels.clone()].to_vec(), from.clone(), to.clone());
             self.decision.take(output, &image, &mut best, &mut self.labels[start..]);
-            let first = self.decision.first_kept();
-            let kept = output.checked_sub(first).and_then(|index| self.probabilities.get_mut(index));
-            if let Some(kept) = kept {
-                kept.extend(image);
+            let kept = output.checked_sub(self.decision.first_kept());
+            if let (Some(spool), Some(kept)) = (&mut self.probabilities, kept) {
+                spool.push(kept, &image);
             }
         }
         self.finished = to.end;
@@ -139,11 +151,11 @@ impl<'a> Restoration<'a> {
     ///
     /// # Panics
     /// If slices are missing.
-    pub fn finish(self) -> (Vec<u16>, Vec<Vec<f32>>) {
+    pub fn finish(self) -> (Vec<u16>, Option<Probabilities<'a>>) {
         assert_eq!(self.finished, self.resampling.to[2], "slices of the result");
         let reorientation = &self.geometry.reorientation;
         let labels = reorientation.invert(&self.labels);
-        (labels, self.probabilities.into_iter().map(|class| reorientation.invert(&class)).collect())
+        (labels, self.probabilities.map(|spool| Probabilities { spool, reorientation }))
     }
 }
 
@@ -187,7 +199,9 @@ mod tests {
             let regions = Decision::Painted(vec![2, 5, 1]);
             let decision = if seed % 2 == 0 { Decision::Largest(3) } else { regions };
             let first = decision.first_kept();
-            let mut restoration = Restoration::new(&geometry, decision.clone(), true);
+            let folder = tempfile::tempdir().expect("a folder");
+            let restoration = Restoration::new(&geometry, decision.clone()).keeping_probabilities(folder.path());
+            let mut restoration = restoration.expect("a temporary file");
             let mut rest = probabilities.as_slice();
             for slices in thickness.iter().cycle() {
                 let (slab, later) = rest.split_at((slices * nx * ny * 3).min(rest.len()));
@@ -197,10 +211,12 @@ mod tests {
             }
             let (labels, kept) = restoration.finish();
             prop_assert_eq!(labels, geometry.restore_classes(&probabilities, decision));
-            prop_assert_eq!(kept.len(), 3 - first);
+            let mut kept = kept.expect("they were asked for");
+            prop_assert_eq!(kept.count(), 3 - first);
             for output in first..3 {
                 let values: Vec<f32> = probabilities.iter().skip(output).step_by(3).copied().collect();
-                prop_assert_eq!(&kept[output - first], &geometry.restore_image(&values, 0.0));
+                let found = kept.of_class(output - first).expect("it was written");
+                prop_assert_eq!(found, geometry.restore_image(&values, 0.0));
             }
         }
     }

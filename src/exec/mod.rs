@@ -162,6 +162,22 @@ impl Executor {
         self.gpu.read_back(&ranges)
     }
 
+    /// Reads a value of floats that the plan keeps, in order and in pieces of whole rows of `row` elements that take about
+    /// [`STAGING_BYTES`]: the value is never on the host as a whole.
+    ///
+    /// # Errors
+    /// [`GpuError`] when the device failed.
+    pub fn read_rows(&self, value: ValueId, row: usize, mut seen: impl FnMut(&[f32])) -> Result<(), GpuError> {
+        let Window { buffer, offset, bytes } = self.plan.places[&value];
+        let row = row as u64 * ELEMENT_BYTES;
+        let piece = (STAGING_BYTES as u64 / row).max(1) * row;
+        for start in (0..bytes).step_by(usize::try_from(piece).expect("a piece that memory can hold")) {
+            let window = Window { buffer, offset: offset + start, bytes: piece.min(bytes - start) };
+            self.read_windows(&[window])?.wait_for_floats(&self.gpu, &mut seen)?;
+        }
+        Ok(())
+    }
+
     /// Reads a whole arena, in pieces of [`STAGING_BYTES`].
     ///
     /// # Errors

@@ -34,6 +34,24 @@ impl Readback {
         self.take(result)
     }
 
+    /// Waits for the elements and lets `seen` have them where they are.
+    ///
+    /// # Errors
+    /// [`GpuError::Failed`] when the device failed.
+    pub fn wait_for_floats(&self, gpu: &Gpu, seen: impl FnOnce(&[f32])) -> Result<(), GpuError> {
+        let failed = |reason: String| GpuError::Failed { reason };
+        gpu.wait()?;
+        let result = self.done.recv().map_err(|_| failed("readback was dropped".into()))?;
+        result.map_err(|e| failed(e.to_string()))?;
+        let view = self.staging.slice(..).get_mapped_range().map_err(|e| failed(e.to_string()))?;
+        // Drivers map memory at page boundaries, but nothing says so.
+        match bytemuck::try_cast_slice(&view) {
+            Ok(elements) => seen(elements),
+            Err(_) => seen(&bytemuck::pod_collect_to_vec::<u8, f32>(&view)),
+        }
+        Ok(())
+    }
+
     fn take(&self, result: Result<(), wgpu::BufferAsyncError>) -> Result<Vec<u8>, GpuError> {
         let failed = |reason: String| GpuError::Failed { reason };
         result.map_err(|e| failed(e.to_string()))?;

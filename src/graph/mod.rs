@@ -7,6 +7,7 @@ mod autodiff;
 mod builder;
 mod interpret;
 mod op;
+mod pieces;
 mod recompute;
 
 pub use autodiff::{GradientOps, Vjp, gradients, vector_jacobian};

@@ -1,5 +1,7 @@
 use super::Vjp;
 use crate::kernel::{Cost, Dispatch, Operand, Target};
+#[cfg(doc)]
+use crate::kernel::Pieces;
 use crate::tensor::{ELEMENT_BYTES, HostTensor, ShapeError, TensorSpec, ValueId};
 use std::any::Any;
 use std::fmt::Debug;
@@ -102,9 +104,24 @@ impl<'a> Lowering<'a> {
         Operand::Scratch(self.scratch.len() - 1)
     }
 
-    /// Appends a dispatch.
+    /// Appends a dispatch; where an operand is larger than a binding may be, those that replace it ([`Pieces`]).
     pub fn emit(&mut self, dispatch: Dispatch) {
-        self.dispatches.push(dispatch);
+        match self.in_pieces(&dispatch) {
+            Some(pieces) => self.dispatches.extend(pieces),
+            None => self.dispatches.push(dispatch),
+        }
+    }
+
+    /// Elements of an operand that is a whole value or temporary buffer of the node.
+    pub(super) fn elements(&self, operand: Operand) -> Option<usize> {
+        match operand {
+            Operand::Value(value) => {
+                let mut values = self.inputs.iter().chain(&self.outputs);
+                values.find(|(known, _)| *known == value).map(|(_, spec)| spec.elements())
+            }
+            Operand::Scratch(i) => Some((self.scratch[i] / ELEMENT_BYTES) as usize),
+            _ => None,
+        }
     }
 
     /// Ranges of `units` units of work, in order, none of which has more of the `flops` than a submission may. Also the flops of
@@ -128,6 +145,10 @@ impl<'a> Lowering<'a> {
     /// submission. The shader's number of a workgroup is `params.first_workgroup + linear_workgroup(..)` of `#import grid`,
     /// where `first_workgroup` follows the words of the dispatch in the uniform.
     pub fn emit_in_parts(&mut self, dispatch: &Dispatch, workgroups: usize, flops: u64) {
+        if let Some(pieces) = self.in_pieces(&dispatch.clone().flops(flops)) {
+            self.dispatches.extend(pieces);
+            return;
+        }
         for (range, flops) in self.parts(workgroups, flops) {
             let part = dispatch.clone().first_unit(range.start).linear_grid(range.len(), self.target);
             self.emit(part.flops(flops));

@@ -205,11 +205,11 @@ impl Predictor {
         let sliding = self.sliding(prepared.geometry.grid.extents);
         let all = sliding.count();
         let mut done = 0;
-        let window = |patch: &[f32]| {
-            let probabilities = self.window(patch)?;
+        let window = |patch: &[f32], slices: &mut dyn FnMut(&[f32])| {
+            self.window(patch, slices)?;
             done += 1;
             match progress(done, all) {
-                ControlFlow::Continue(()) => Ok(probabilities),
+                ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(()) => Err(InferError::Stopped),
             }
         };
@@ -235,8 +235,16 @@ impl Predictor {
         probabilities.chunks_exact(self.classes).map(best).collect()
     }
 
-    /// Probabilities of one window, averaged over the models and, if asked for, over its mirror images.
-    fn window(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
+    /// Passes the probabilities of one window, averaged over the models and, if asked for, over its mirror images, to
+    /// `slices`: some slices along z at a time. Only averages are on the host as a whole.
+    fn window(&self, image: &[f32], slices: &mut dyn FnMut(&[f32])) -> Result<(), GpuError> {
+        let slice = self.patch[0] * self.patch[1] * self.classes;
+        if let ([member], false) = (&self.members[..], self.mirror)
+            && member.parameters.len() <= 1
+        {
+            member.take(0);
+            return member.run(image, slice, slices);
+        }
         let mirrors = if self.mirror { 0..8u8 } else { 0..1 };
         let models: usize = self.members.iter().map(|member| member.parameters.len().max(1)).sum();
         let count = (models * mirrors.len()) as f32;
@@ -245,14 +253,27 @@ impl Predictor {
             for parameters in 0..member.parameters.len().max(1) {
                 member.take(parameters);
                 for axes in mirrors.clone() {
-                    let probabilities = member.run(&mirrored(image, self.patch, self.channels, axes))?;
-                    for (s, p) in sum.iter_mut().zip(mirrored(&probabilities, self.patch, self.classes, axes)) {
-                        *s += p / count;
-                    }
+                    let mut voxel = 0;
+                    member.run(&mirrored(image, self.patch, self.channels, axes), slice, &mut |slices| {
+                        for p in slices.chunks_exact(self.classes) {
+                            let into = self.mirrored_voxel(voxel, axes) * self.classes;
+                            sum[into..into + self.classes].iter_mut().zip(p).for_each(|(s, p)| *s += p / count);
+                            voxel += 1;
+                        }
+                    })?;
                 }
             }
         }
-        Ok(sum)
+        slices(&sum);
+        Ok(())
+    }
+
+    /// The number of a voxel of a window when the axes whose bits are set are flipped ([`mirrored`]).
+    fn mirrored_voxel(&self, voxel: usize, axes: u8) -> usize {
+        let [nx, ny, nz] = self.patch;
+        let flip = |i: usize, extent: usize, bit: u8| if axes & bit != 0 { extent - 1 - i } else { i };
+        let [x, y, z] = [flip(voxel % nx, nx, 1), flip(voxel / nx % ny, ny, 2), flip(voxel / (nx * ny), nz, 4)];
+        (z * ny + y) * nx + x
     }
 }
 
@@ -276,8 +297,11 @@ impl Member {
         }
     }
 
-    fn run(&self, image: &[f32]) -> Result<Vec<f32>, GpuError> {
-        run(&self.executor, (self.graph.image, image), self.graph.probabilities)
+    /// Predicts a window and passes its probabilities on, some slices of `slice` elements at a time.
+    fn run(&self, image: &[f32], slice: usize, slices: &mut dyn FnMut(&[f32])) -> Result<(), GpuError> {
+        self.executor.write(self.graph.image, bytemuck::cast_slice(image));
+        self.executor.run(0)?;
+        self.executor.read_rows(self.graph.probabilities, slice, slices)
     }
 }
 

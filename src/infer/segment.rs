@@ -18,7 +18,8 @@ pub struct SegmentOptions {
 
 /// Segments a volume and writes the label map, and on request the probabilities, on the grid of the input. Labels have
 /// the values that the classes have in the training data. Predictions become labels in slabs: besides the image, one
-/// label per voxel is in memory (and the probabilities, if asked for). `progress` gets the number of finished windows
+/// label per voxel is in memory, and the probabilities of one class if these are asked for; a temporary file in the folder
+/// of the output has those of the others. `progress` gets the number of finished windows
 /// and of all windows, and may stop the prediction after each; then nothing is written. The label map is written last.
 ///
 /// # Errors
@@ -51,14 +52,24 @@ pub(super) fn segment_prepared(
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
-    let (labels, probabilities) =
-        predict(predictor, &prepared, preparation.decision(), options.probabilities, progress)?;
-    let grid = prepared.geometry.input.clone();
-    drop(prepared);
-    for (class, voxels) in (1..).zip(probabilities) {
-        let volume = Volume { grid: grid.clone(), voxels };
-        io::write_probabilities(&probability_path(output, class), &volume, header)?;
+    let folder = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut restoration = Restoration::new(&prepared.geometry, preparation.decision());
+    if options.probabilities {
+        restoration = restoration.keeping_probabilities(folder)?;
     }
+    predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
+    let (labels, probabilities) = restoration.finish();
+    let grid = prepared.geometry.input.clone();
+    if let Some(mut probabilities) = probabilities {
+        for class in 0..probabilities.count() {
+            let volume = Volume { grid: grid.clone(), voxels: probabilities.of_class(class)? };
+            io::write_probabilities(&probability_path(output, class + 1), &volume, header)?;
+        }
+    }
+    drop(prepared);
     let mut map = LabelMap { grid, voxels: labels };
     options.post_processing.apply_to(&preparation.targets(), &preparation.decision(), &mut map);
     preparation.to_values(&mut map.voxels);
@@ -92,23 +103,11 @@ pub(super) fn labels_of(
     preparation: &Preparation,
     prepared: &Prepared,
 ) -> Result<LabelMap, InferError> {
-    let (mut voxels, _) =
-        predict(predictor, prepared, preparation.decision(), false, |_, _| ControlFlow::Continue(()))?;
+    let mut restoration = Restoration::new(&prepared.geometry, preparation.decision());
+    predictor.predict_slabs(prepared, |slab| restoration.push(slab), |_, _| ControlFlow::Continue(()))?;
+    let (mut voxels, _) = restoration.finish();
     preparation.to_values(&mut voxels);
     Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
-}
-
-/// Labels of a prepared volume on its original grid, and, if asked for, the probabilities of each foreground class or region.
-fn predict(
-    predictor: &Predictor,
-    prepared: &Prepared,
-    decision: Decision,
-    keep_probabilities: bool,
-    progress: impl FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<(Vec<u16>, Vec<Vec<f32>>), InferError> {
-    let mut restoration = Restoration::new(&prepared.geometry, decision, keep_probabilities);
-    predictor.predict_slabs(prepared, |slab| restoration.push(slab), progress)?;
-    Ok(restoration.finish())
 }
 
 /// `a.nii.gz` → `a_prob1.nii.gz`.

@@ -27,24 +27,27 @@ impl Sliding {
     }
 
     /// Predicts every window; `slab` gets the slices of the volume in the order of z, each once: voxels x fastest, each
-    /// with its classes.
+    /// with its classes. `window` passes the slices of a window on in the same way.
     pub(super) fn run<E>(
         &self,
         image: &[f32],
-        mut window: impl FnMut(&[f32]) -> Result<Vec<f32>, E>,
+        mut window: impl FnMut(&[f32], &mut dyn FnMut(&[f32])) -> Result<(), E>,
         mut slab: impl FnMut(&[f32]),
     ) -> Result<(), E> {
         if self.extents == self.patch {
-            slab(&window(image)?);
-            return Ok(());
+            return window(image, &mut slab);
         }
         let weights = gaussian_weights(self.patch);
         let mut sums = Sums::new(self);
         for (position, &z) in self.starts[2].iter().enumerate() {
             for &y in &self.starts[1] {
                 for &x in &self.starts[0] {
-                    let probabilities = window(&self.rows([x, y, z]).gather(image, self.channels))?;
-                    sums.add(&self.rows([x, y, z - sums.first]), &probabilities, &weights);
+                    let rows = self.rows([x, y, z - sums.first]);
+                    let mut first = 0;
+                    window(&self.rows([x, y, z]).gather(image, self.channels), &mut |slices| {
+                        sums.add(&rows, first, slices, &weights);
+                        first += slices.len() / self.classes;
+                    })?;
                 }
             }
             let end = self.starts[2].get(position + 1).copied().unwrap_or(self.extents[2]);
@@ -78,8 +81,9 @@ impl Sums {
         Self { plane, classes, first: 0, sums: vec![0.0; voxels * classes], total: vec![0.0; voxels] }
     }
 
-    fn add(&mut self, rows: &Rows, probabilities: &[f32], weights: &[f32]) {
-        rows.scatter(probabilities, weights, self.classes, &mut self.sums, &mut self.total);
+    /// Adds slices of a window, the first of whose voxels has the number `first` in the window.
+    fn add(&mut self, rows: &Rows, first: usize, probabilities: &[f32], weights: &[f32]) {
+        rows.scatter((first, probabilities), weights, self.classes, &mut self.sums, &mut self.total);
     }
 
     /// Divides the slices before `end` by their weights and hands them on; the others move to the front.
@@ -124,12 +128,21 @@ impl Rows {
         self.starts().flat_map(|(volume, _)| row(volume)).copied().collect()
     }
 
-    fn scatter(&self, probabilities: &[f32], weights: &[f32], classes: usize, sums: &mut [f32], total: &mut [f32]) {
-        for (volume, window) in self.starts() {
+    /// Adds the voxels of the window from number `first` on, which are whole rows.
+    fn scatter(
+        &self,
+        (first, probabilities): (usize, &[f32]),
+        weights: &[f32],
+        classes: usize,
+        sums: &mut [f32],
+        total: &mut [f32],
+    ) {
+        let rows = probabilities.len() / classes / self.patch[0];
+        for (volume, window) in self.starts().skip(first / self.patch[0]).take(rows) {
             for x in 0..self.patch[0] {
                 let weight = weights[window + x];
                 total[volume + x] += weight;
-                let from = &probabilities[(window + x) * classes..][..classes];
+                let from = &probabilities[(window + x - first) * classes..][..classes];
                 let to = &mut sums[(volume + x) * classes..][..classes];
                 to.iter_mut().zip(from).for_each(|(t, f)| *t += weight * f);
             }
@@ -187,6 +200,7 @@ mod tests {
         fn slabs_have_the_bits_of_the_whole(
             patch in proptest::array::uniform3(1usize..6),
             more in proptest::array::uniform3(0usize..9),
+            thickness in 1usize..4,
         ) {
             let extents: [usize; 3] = std::array::from_fn(|axis| patch[axis] + more[axis]);
             let voxels = extents.iter().product::<usize>();
@@ -197,9 +211,11 @@ mod tests {
                 largest = largest.max(slices.len());
                 found.extend_from_slice(slices);
             };
-            let window = |values: &[f32]| {
+            let window = |values: &[f32], slices: &mut dyn FnMut(&[f32])| {
                 done += 1;
-                Ok::<_, Infallible>(network(values))
+                let slice = patch[0] * patch[1] * CLASSES;
+                network(values).chunks(slice * thickness).for_each(slices);
+                Ok::<_, Infallible>(())
             };
             let Ok(()) = sliding.run(&image, window, slab);
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();

@@ -66,8 +66,61 @@ pub enum Operand {
         /// Number of elements.
         len: usize,
     },
+    /// A part of a value of the graph, for values that are larger than a binding may be.
+    ValuePart {
+        /// The value.
+        value: ValueId,
+        /// First element: a multiple of 64, as bindings start at multiples of 256 bytes.
+        start: usize,
+        /// Number of elements.
+        len: usize,
+    },
+    /// A part of a temporary buffer of the node.
+    ScratchPart {
+        /// Its number within the node.
+        scratch: usize,
+        /// First element: a multiple of 64.
+        start: usize,
+        /// Number of elements.
+        len: usize,
+    },
     /// The scalars of the current step ([`crate::optim::StepScalars`]), read-only.
     StepScalars,
+}
+
+impl Operand {
+    /// A part of a whole value or temporary buffer, in elements.
+    ///
+    /// # Panics
+    /// When it is neither, or the part does not start at a multiple of 64 elements.
+    #[must_use]
+    pub fn part(self, start: usize, len: usize) -> Self {
+        assert!(start.is_multiple_of(64), "a binding starts at a multiple of 256 bytes");
+        match self {
+            Self::Value(value) => Self::ValuePart { value, start, len },
+            Self::Scratch(scratch) => Self::ScratchPart { scratch, start, len },
+            other => panic!("a part of {other:?}"),
+        }
+    }
+}
+
+/// How a dispatch over rows may be replaced by several, each over some of the rows and bound to these alone. A value that is
+/// larger than a binding may be is computed so ([`Lowering::emit`](crate::graph::Lowering::emit)).
+///
+/// Operands of `rows` rows, and temporary buffers with a row for each unit that the dispatch writes, are bound in part.
+/// What has fewer elements than there are rows is bound whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pieces {
+    /// Rows of the dispatch.
+    pub rows: usize,
+    /// Rows of a unit: the share of one workgroup, or of `workgroups` side by side.
+    pub unit: usize,
+    /// Workgroups of a unit.
+    pub workgroups: usize,
+    /// Word of the uniform that holds the number of rows.
+    pub rows_word: usize,
+    /// Word of the uniform that holds the number of units, where there is one.
+    pub units_word: Option<usize>,
 }
 
 /// How a dispatch uses a binding.
@@ -101,6 +154,8 @@ pub struct Dispatch {
     pub grid: [u32; 3],
     /// Floating-point operations that it executes, where these outweigh what it binds; 0: not stated.
     pub flops: u64,
+    /// How it may be replaced by dispatches over some of its rows; `None`: not at all.
+    pub pieces: Option<Pieces>,
 }
 
 impl Dispatch {
@@ -144,6 +199,7 @@ impl Dispatch {
             bindings: Vec::new(),
             grid: [1, 1, 1],
             flops: 0,
+            pieces: None,
         }
     }
 
@@ -209,6 +265,13 @@ impl Dispatch {
     #[must_use]
     pub fn flops(mut self, flops: u64) -> Self {
         self.flops = flops;
+        self
+    }
+
+    /// Says how it may be replaced by dispatches over some of its rows.
+    #[must_use]
+    pub fn pieces(mut self, pieces: Option<Pieces>) -> Self {
+        self.pieces = pieces;
         self
     }
 

@@ -64,6 +64,36 @@ impl Presence {
 }
 
 impl Overlap {
+    /// Counts the voxels of each of the classes 0 to `classes` - 1 in one pass, without those whose reference is [`IGNORED`];
+    /// labels of other classes are of none of them.
+    ///
+    /// # Errors
+    /// [`MetricError::VoxelCount`] when the two differ in length.
+    pub fn of_classes(prediction: &[u16], reference: &[u16], classes: usize) -> Result<Vec<Self>, MetricError> {
+        check_voxels("prediction", prediction.len(), [reference.len(), 1, 1])?;
+        let mut overlaps = vec![Self::default(); classes];
+        let mut counted = 0;
+        for (&p, &r) in prediction.iter().zip(reference).filter(|(_, reference)| **reference != IGNORED) {
+            counted += 1;
+            if p == r {
+                if let Some(both) = overlaps.get_mut(usize::from(p)) {
+                    both.true_positives += 1;
+                }
+                continue;
+            }
+            if let Some(predicted) = overlaps.get_mut(usize::from(p)) {
+                predicted.false_positives += 1;
+            }
+            if let Some(missed) = overlaps.get_mut(usize::from(r)) {
+                missed.false_negatives += 1;
+            }
+        }
+        for o in &mut overlaps {
+            o.true_negatives = counted - o.true_positives - o.false_positives - o.false_negatives;
+        }
+        Ok(overlaps)
+    }
+
     /// Counts the voxels of `class` in two label maps on the same grid.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use super::case::{Bound, Case, Draw};
 use super::rows::element_width;
 use crate::graph::{Lowering, Op, Vjp};
-use crate::kernel::Dispatch;
+use crate::kernel::{Dispatch, Operand, Pieces};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Elementwise sum of two tensors of one shape: the residual connection, and the sum of losses or gradients.
@@ -30,12 +30,7 @@ impl Op for Add {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let elements = at.output_spec(0).elements();
-        let width = element_width(elements, at.target());
-        let (elements, share) = (elements / width, 64 * at.target().tuning.elementwise_rows);
-        let dispatch = Dispatch::new("add").pairs(width > 1).params(&[elements, share]);
-        let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
-        at.emit(dispatch.linear_grid(elements.div_ceil(share), at.target()));
+        emit_add(at, [at.input(0), at.input(1)], at.output(0), at.output_spec(0).elements());
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
@@ -46,6 +41,33 @@ impl Op for Add {
     fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
         inputs[0].elements() as u64
     }
+}
+
+/// Emits `sum = a + b` of `elements` each.
+fn emit_add(at: &mut Lowering<'_>, [a, b]: [Operand; 2], sum: Operand, elements: usize) {
+    let width = element_width(elements, at.target());
+    let (elements, share) = (elements / width, 64 * at.target().tuning.elementwise_rows);
+    let dispatch = Dispatch::new("add").pairs(width > 1).params(&[elements, share]);
+    let dispatch = dispatch.read(a).read(b).write(sum);
+    let pieces = Pieces { rows: elements, unit: share, workgroups: 1, rows_word: 0, units_word: None };
+    let dispatch = dispatch.pieces((elements > 0).then_some(pieces));
+    at.emit(dispatch.linear_grid(elements.div_ceil(share), at.target()));
+}
+
+/// Emits the sum of several temporary buffers of `elements` each to the output, in their order.
+///
+/// # Panics
+/// When there are fewer than two.
+pub(super) fn emit_sum_of(at: &mut Lowering<'_>, terms: &[Operand], elements: usize) {
+    let [first, rest @ .., last] = terms else { panic!("two or more terms") };
+    let mut sum = *first;
+    for &term in rest {
+        let next = at.scratch(elements);
+        emit_add(at, [sum, term], next, elements);
+        sum = next;
+    }
+    let output = at.output(0);
+    emit_add(at, [sum, *last], output, elements);
 }
 
 pub(super) fn cases() -> Vec<Case> {

@@ -5,7 +5,7 @@
 //! over the invocations of a workgroup, and the same again over the partial sums of the workgroups.
 
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand, Target};
+use crate::kernel::{Dispatch, Operand, Pieces, Target};
 use crate::tensor::{DType, TensorSpec};
 
 /// Invocations of a workgroup.
@@ -68,6 +68,14 @@ impl Rows {
         Dispatch::new(shader)
             .params(&[samples, rows, channels, block, groups, blocks, tile, tiles])
             .linear_grid(samples * tiles * blocks, target)
+            .pieces(self.pieces())
+    }
+
+    /// Tiles one after the other, of a single sample.
+    fn pieces(&self) -> Option<Pieces> {
+        let pieces =
+            Pieces { rows: self.rows, unit: self.tile, workgroups: self.blocks, rows_word: 1, units_word: Some(7) };
+        (self.samples == 1 && self.rows > 0).then_some(pieces)
     }
 
     /// Roundings on the way to one element of a sum over rows: serial, by halves, and both once more over partial sums.

@@ -8,6 +8,10 @@ use crate::kernel::{Arena, Cost, Dispatch, Kernel, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, TensorSpec, ValueId};
 use std::collections::{HashMap, HashSet};
 
+/// The largest value whose elements kernels can number with 32 bits and some to spare. What is larger than a binding may be
+/// is bound in pieces, by the operations that can.
+const MOST_VALUE_BYTES: u64 = 8 << 30;
+
 /// How a gradient is added to its window of the gradient arena: `(gradient, window, elements, target)`.
 pub type Accumulate = fn(Operand, Operand, usize, &Target) -> Dispatch;
 
@@ -132,12 +136,16 @@ impl<'a> Builder<'a> {
                 continue;
             }
             node.inputs.iter().for_each(|i| needed[i.index()] = true);
-            // Before lowering, whose arithmetic is that of values that fit the device.
-            for &value in node.inputs.iter().chain(&node.outputs) {
-                let bytes = graph.spec(value).bytes();
-                if bytes > self.target.limits.max_binding_bytes {
-                    return Err(self.binding_error(Operand::Value(value), node.op.name(), bytes));
-                }
+            let larger_than = |limit: u64| {
+                let values = node.inputs.iter().chain(&node.outputs).copied();
+                values.filter(move |&value| graph.spec(value).bytes() > limit)
+            };
+            let refuse = |value: ValueId| {
+                Err(self.binding_error(Operand::Value(value), node.op.name(), graph.spec(value).bytes()))
+            };
+            // Before lowering, whose arithmetic is that of values that a device can address.
+            if let Some(value) = larger_than(self.target.limits.max_binding_bytes.max(MOST_VALUE_BYTES)).next() {
+                return refuse(value);
             }
             let specs = |values: &[ValueId]| -> Vec<(ValueId, &TensorSpec)> {
                 values.iter().map(|&v| (v, graph.spec(v))).collect()
@@ -145,6 +153,12 @@ impl<'a> Builder<'a> {
             let mut at = Lowering::new(self.target, specs(&node.inputs), specs(&node.outputs));
             node.op.lower(&mut at);
             let (dispatches, scratch) = at.finish();
+            let bound = |value: &ValueId| {
+                dispatches.iter().flat_map(|d| &d.bindings).any(|(operand, _)| *operand == Operand::Value(*value))
+            };
+            if let Some(value) = larger_than(self.target.limits.max_binding_bytes).find(bound) {
+                return refuse(value);
+            }
             lowered.push(Lowered { node: index, dispatches, scratch });
         }
         lowered.reverse();
@@ -334,6 +348,8 @@ impl<'a> Builder<'a> {
         match operand {
             Operand::Value(value) => self.places[&value],
             Operand::Scratch(i) => self.scratch_places[&(node, i)],
+            Operand::ValuePart { value, start, len } => part(self.places[&value], start, len),
+            Operand::ScratchPart { scratch, start, len } => part(self.scratch_places[&(node, scratch)], start, len),
             Operand::Window { arena, start, len } => self.arena_window(arena, start, len),
             Operand::StepScalars => {
                 let bytes = crate::kernel::STEP_SCALAR_BYTES;
@@ -387,6 +403,13 @@ fn with_stated_flops(mut dispatches: Vec<Dispatch>, useful: u64) -> Vec<Dispatch
         dispatches.iter_mut().for_each(|dispatch| dispatch.flops = share);
     }
     dispatches
+}
+
+/// Elements of a window.
+fn part(window: Window, start: usize, len: usize) -> Window {
+    let [start, bytes] = [start, len].map(|elements| elements as u64 * ELEMENT_BYTES);
+    assert!(start + bytes <= window.bytes, "a part of an operand");
+    Window { offset: window.offset + start, bytes, ..window }
 }
 
 enum Owner {

@@ -20,6 +20,11 @@ pub struct Curves {
     pub class_names: Vec<String>,
 }
 
+/// Foreground classes with a colour and a name of their own. Of more, those that the last validation found worst and best
+/// have them, and all others are grey.
+const NAMED: usize = 12;
+const WORST_AND_BEST: usize = 3;
+
 /// Draws the curves, 1600 x 900, replacing `path` in one step: as PNG where the path ends with `.png`, else as SVG.
 ///
 /// Left: the loss of every step, faint, with its exponential moving average, logarithmic when it spans more than a
@@ -110,7 +115,11 @@ fn draw_validation(drawing: &mut Drawing, area: Rect, x: Scale, curves: &Curves)
     let y = Scale::linear((low * 10.0 - 0.2).floor().max(0.0) / 10.0, (high * 10.0 + 0.2).ceil() / 10.0);
     draw_title(drawing, area, "Validation Dice");
     let classes = curves.validation.iter().map(|point| point.1.len()).max().unwrap_or(0);
-    let colour = |class: usize| Paint::of(OKABE_ITO[class % OKABE_ITO.len()]);
+    let named = named(curves, classes);
+    let colour = |class: usize| match named.iter().position(|&named| named == class) {
+        Some(at) => Paint::of(OKABE_ITO[at % OKABE_ITO.len()]),
+        None => Paint::DIM.faint(0.35),
+    };
     let mut legend = Vec::new();
     let best = best(curves);
     if let Some((step, dice)) = best {
@@ -120,7 +129,11 @@ fn draw_validation(drawing: &mut Drawing, area: Rect, x: Scale, curves: &Curves)
         if classes > 1 {
             legend.push(LegendEntry { name: "mean".to_owned(), paint: Paint::INK, width: Some(4.0) });
         }
-        legend.extend((0..classes).map(|c| LegendEntry { name: name(c), paint: colour(c), width: Some(2.5) }));
+        legend.extend(named.iter().map(|&c| LegendEntry { name: name(c), paint: colour(c), width: Some(2.5) }));
+        if classes > named.len() {
+            let others = format!("{} other classes", classes - named.len());
+            legend.push(LegendEntry { name: others, paint: Paint::DIM.faint(0.35), width: Some(1.0) });
+        }
     }
     let panel = Panel { area: draw_legend(drawing, area, &legend), x, y };
     panel.draw_frame(drawing, "step");
@@ -128,7 +141,10 @@ fn draw_validation(drawing: &mut Drawing, area: Rect, x: Scale, curves: &Curves)
         let why = if curves.validation.is_empty() { "no validation yet" } else { "no defined Dice" };
         return panel.draw_absence(drawing, why);
     };
-    for class in 0..classes {
+    for class in (0..classes).filter(|class| !named.contains(class)) {
+        panel.draw_curve(drawing, &of_class(class), 1.0, colour(class));
+    }
+    for &class in &named {
         let points = of_class(class);
         panel.draw_curve(drawing, &points, 2.5, colour(class));
         draw_dots(drawing, &panel, &points, colour(class));
@@ -139,6 +155,20 @@ fn draw_validation(drawing: &mut Drawing, area: Rect, x: Scale, curves: &Curves)
         panel.draw_curve(drawing, &mean, 4.0, Paint::INK);
     }
     drawing.ring(panel.at(step as f64, dice), 9.0, Paint::INK);
+}
+
+/// The classes that are named: all, or of many those that the last validation found worst and best, in ascending order.
+fn named(curves: &Curves, classes: usize) -> Vec<usize> {
+    if classes <= NAMED {
+        return (0..classes).collect();
+    }
+    let Some((_, last)) = curves.validation.last() else { return Vec::new() };
+    let mut ranked: Vec<usize> = (0..last.len()).filter(|&class| last[class].is_finite()).collect();
+    ranked.sort_by(|&a, &b| last[a].total_cmp(&last[b]));
+    let best = ranked.len().saturating_sub(WORST_AND_BEST).max(WORST_AND_BEST.min(ranked.len()));
+    let mut named: Vec<usize> = ranked[..WORST_AND_BEST.min(ranked.len())].iter().chain(&ranked[best..]).copied().collect();
+    named.sort_unstable();
+    named
 }
 
 /// Step and value of the best mean Dice.

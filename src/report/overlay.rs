@@ -20,6 +20,8 @@ pub const MARGIN: usize = 16;
 pub const HEADER: usize = 56;
 
 const LEGEND_ROW: usize = 34;
+/// Classes of the legend; others have outlines, and their number stands below.
+const MOST_ROWS: usize = 12;
 pub(super) const BACKGROUND: Rgb = [18, 18, 20];
 pub(super) const LIGHT: Rgb = [225, 225, 225];
 pub(super) const DIM: Rgb = [165, 165, 165];
@@ -145,7 +147,8 @@ pub fn write_comparison_overlay(path: &Path, comparison: &ComparisonCase<'_>) ->
 
 fn draw(path: &Path, case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(), ReportError> {
     check(case, layers)?;
-    let rows = case.class_names.len();
+    let (listed, left_out) = listed(case, layers);
+    let rows = listed.len() + usize::from(left_out > 0);
     let width = 3 * PANEL + 4 * MARGIN;
     let height = HEADER + PANEL + MARGIN + rows * LEGEND_ROW + if rows > 0 { MARGIN } else { 0 };
     let mut canvas = Canvas::new(width, height, BACKGROUND);
@@ -158,10 +161,34 @@ fn draw(path: &Path, case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(),
         let square = (MARGIN + column * (PANEL + MARGIN), HEADER);
         draw_panel(&mut canvas, case, layers, &view, square, window);
     }
-    for row in 0..rows {
-        draw_legend(&mut canvas, case, layers, row);
+    for (row, &class) in listed.iter().enumerate() {
+        draw_legend(&mut canvas, case, layers, (row, class));
+    }
+    if left_out > 0 {
+        let y = HEADER + PANEL + MARGIN + listed.len() * LEGEND_ROW + LEGEND_ROW / 2;
+        let text = format!("{left_out} classes more");
+        canvas.text_within(&text, (MARGIN as f32, y as f32), 20.0, title_width, DIM);
     }
     canvas.write_png(path)
+}
+
+/// The classes (from 1) of the legend and the number of those that it leaves out: all classes, or of many the largest in any
+/// of the maps, in ascending order.
+fn listed(case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> (Vec<u16>, usize) {
+    let mut classes: Vec<u16> = (1..=u16::MAX).take(case.class_names.len()).collect();
+    let all = classes.len();
+    if all > MOST_ROWS {
+        let mut voxels = vec![0usize; all + 1];
+        for layer in layers {
+            let labels = layer.labels.iter().map(|&label| usize::from(label)).filter(|&label| label <= all);
+            labels.for_each(|label| voxels[label] += 1);
+        }
+        classes.sort_by_key(|&class| std::cmp::Reverse(voxels[usize::from(class)]));
+        classes.truncate(MOST_ROWS);
+        classes.sort_unstable();
+    }
+    let left_out = all - classes.len();
+    (classes, left_out)
 }
 
 /// An error where image or labels do not fill the extents, or there is nothing to fill.
@@ -316,8 +343,7 @@ fn draw_annotations(canvas: &mut Canvas, view: &SliceView, area: Rect, square: R
 }
 
 /// One class: the colours of its outlines, its name and each prediction's Dice over the whole volume.
-fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>], row: usize) {
-    let class = row as u16 + 1;
+fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>], (row, class): (usize, u16)) {
     let y = (HEADER + PANEL + MARGIN + row * LEGEND_ROW + LEGEND_ROW / 2) as f32;
     let mut x = MARGIN as f32;
     for layer in layers {
@@ -333,7 +359,7 @@ fn draw_legend(canvas: &mut Canvas, case: &OverlayCase<'_>, layers: &[Layer<'_>]
         Some(if predictions.len() > 1 { format!("{dice} ({})", layer.name) } else { dice })
     };
     let scores: Vec<String> = predictions.iter().filter_map(dice).collect();
-    let mut text = case.class_names[row].clone();
+    let mut text = case.class_names[usize::from(class) - 1].clone();
     if !scores.is_empty() {
         text = format!("{text}: {}", scores.join(", "));
     }

@@ -11,6 +11,7 @@ mod checkpoint;
 pub mod config;
 mod error;
 mod folder;
+mod footprint;
 mod health;
 mod kernels;
 mod lock;
@@ -30,6 +31,7 @@ pub use config::{
 };
 pub use error::TrainError;
 pub use folder::{PLAN_FILE, refuse_used};
+pub use footprint::{Footprint, Volumes};
 pub use kernels::{KERNELS_FILE, note_on_adapter};
 use log::Event;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};

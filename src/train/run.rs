@@ -200,7 +200,7 @@ fn train_after<P: Progress>(
     let gpu = &Arc::clone(run.trainer.executor().gpu());
     run.healthy_steps()?;
     run.progress.trained();
-    let evaluation = run.test(gpu, &test)?;
+    let evaluation = run.test(&test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, evaluation.as_ref(), &test)?;
     run.remove_cache();

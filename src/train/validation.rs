@@ -1,5 +1,7 @@
 use super::TrainError;
-use crate::data::{CacheBudget, Case, DiskCache, Fit, Preparation, Prepared, PreparedCases, Target, Use};
+use crate::data::{
+    CacheBudget, Case, Decision, DiskCache, Fit, Preparation, Prepared, PreparedCases, Restoration, Target, Use,
+};
 use crate::infer::Predictor;
 use crate::metrics::Overlap;
 use std::ops::ControlFlow;
@@ -69,14 +71,8 @@ impl Validation {
         for (number, Case { name, .. }) in self.cases.cases().iter().enumerate() {
             let case = self.cases.get(number)?;
             let (prepared, reference) = (&case.prepared, case.reference.as_ref().expect("validation needs it"));
-            let probabilities = predict(predictor, prepared, &go_on)?;
-            let labels = decision.labels(&probabilities);
-            let native = prepared.geometry.restore_classes(&probabilities, decision.clone());
-            let of = |target: &Target| {
-                let contains = |class| target.contains(class);
-                Ok(Overlap::count_where(&native, reference, contains)?.dice())
-            };
-            let dice = targets.iter().map(of).collect::<Result<Vec<_>, TrainError>>()?;
+            let [labels, native] = predict(predictor, prepared, &decision, &go_on)?;
+            let dice = dice_of(&native, reference, &decision, &targets)?;
             let constant = labels.iter().all(|l| *l == labels[0]);
             let score = CaseDice { case: name.clone(), dice, constant };
             seen(&Predicted { number, score: &score, prepared, labels: &labels });
@@ -86,17 +82,39 @@ impl Validation {
     }
 }
 
-/// Probabilities of a case, unless `go_on` ends it after a window.
+/// Dice of each foreground class, or of each region.
+fn dice_of(
+    native: &[u16],
+    reference: &[u16],
+    decision: &Decision,
+    targets: &[Target],
+) -> Result<Vec<Option<f64>>, TrainError> {
+    if let Decision::Largest(classes) = decision {
+        // In one pass, however many classes there are.
+        return Ok(Overlap::of_classes(native, reference, *classes)?.iter().skip(1).map(Overlap::dice).collect());
+    }
+    let of = |target: &Target| Ok(Overlap::count_where(native, reference, |class| target.contains(class))?.dice());
+    targets.iter().map(of).collect()
+}
+
+/// Labels of a case on the prepared grid and on that of its file, unless `go_on` ends the prediction after a window.
+/// Probabilities become labels slab by slab.
 fn predict(
     predictor: &Predictor,
     prepared: &Prepared,
+    decision: &Decision,
     go_on: impl Fn() -> Result<(), TrainError>,
-) -> Result<Vec<f32>, TrainError> {
-    let (mut probabilities, mut ended) = (Vec::new(), None);
-    let slab = |slab: &[f32]| probabilities.extend_from_slice(slab);
+) -> Result<[Vec<u16>; 2], TrainError> {
+    let (mut labels, mut ended) = (Vec::with_capacity(prepared.geometry.grid.voxel_count()), None);
+    let mut restoration = Restoration::new(&prepared.geometry, decision.clone());
+    let slab = |slab: &[f32]| {
+        labels.extend(decision.labels(slab));
+        restoration.push(slab);
+    };
     let predicted = predictor.predict_slabs(prepared, slab, asking(go_on, &mut ended));
     ended.map_or(Ok(()), Err)?;
-    Ok(predicted.map(|()| probabilities)?)
+    predicted?;
+    Ok([labels, restoration.finish().0])
 }
 
 /// Ends a prediction after the window where `go_on` fails, and keeps the reason.

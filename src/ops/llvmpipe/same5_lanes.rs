@@ -46,7 +46,8 @@ impl Family for Same5Lanes {
         let bytes = g.weights() as u64 * ELEMENT_BYTES;
         let limit = MOST_PARTIAL_BYTES.min(at.target().limits.max_binding_bytes) / bytes;
         let splits = g.input_rows().min(MOST_SPLITS).min(limit as usize).max(1);
-        let partial = partial_sums(at, g.weights(), splits);
+        let output = at.output(0);
+        let partial = partial_sums(at, g.weights(), splits, output);
         let (columns, blocks) = columns(g.out_channels);
         let dispatch = weight_gradient("conv3d_same5_lanes_grad_weight", g, sides).constant("COLUMNS", columns);
         let dispatch = dispatch.write(partial);
@@ -54,6 +55,6 @@ impl Family for Same5Lanes {
             let planes = range.len() as u32;
             at.emit(dispatch.clone().first_unit(range.start).grid([blocks, planes, splits as u32]).flops(flops));
         }
-        emit_sum(at, g.weights(), splits, partial);
+        emit_sum(at, g.weights(), splits, partial, output);
     }
 }

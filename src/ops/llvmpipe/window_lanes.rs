@@ -83,7 +83,10 @@ impl Family for WindowLanes {
         let run = runs(g)[0].taps * g.in_channels;
         let partial = planes(g) * g.weights() * ELEMENT_BYTES as usize;
         let channels = whole(run) && whole(g.out_channels);
-        g.windows_tile() && target.subgroup_kernels() && channels && partial as u64 <= MOST_PARTIAL_BYTES
+        let sides = [g.input_voxels() * g.in_channels, g.output_voxels() * g.out_channels];
+        let bound = sides.iter().all(|&side| side as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes);
+        let fits = channels && bound && partial as u64 <= MOST_PARTIAL_BYTES;
+        g.windows_tile() && target.subgroup_kernels() && fits
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
@@ -128,7 +131,8 @@ impl Family for WindowLanes {
 
     // `weight[k, ci, co] = Σ_v input[window(v, k), ci] * output[v, co]`, plane by plane and then over the planes.
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, operands: Sides) {
-        let partial = partial_sums(at, g.weights(), planes(g));
+        let output = at.output(0);
+        let partial = partial_sums(at, g.weights(), planes(g), output);
         for run in runs(g) {
             let [input, output] = sides(g, run);
             let (input, output) = ((operands.input, input), (operands.output, output));
@@ -151,7 +155,7 @@ impl Family for WindowLanes {
             };
             gemm.emit(at, [a, b, partial]);
         }
-        emit_sum(at, g.weights(), planes(g), partial);
+        emit_sum(at, g.weights(), planes(g), partial, output);
     }
 }
 

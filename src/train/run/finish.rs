@@ -7,6 +7,7 @@ use crate::data::{Case, output_of_image};
 use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
+use crate::kernel::Arena;
 use crate::infer::{Predictor, SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
 use crate::nn::Model;
@@ -15,7 +16,6 @@ use crate::train::folder::create;
 use crate::train::validation::asking;
 use crate::train::{Event, TrainError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 impl<P: Progress> Run<'_, P> {
     /// Writes the last models; logs and returns the fingerprints of the last parameters and of the best model.
@@ -29,7 +29,7 @@ impl<P: Progress> Run<'_, P> {
     }
 
     /// Predicts the test cases with the best model and scores them in `test/`.
-    pub(super) fn test(&mut self, gpu: &Arc<Gpu>, cases: &[Case]) -> Result<Option<Evaluation>, TrainError> {
+    pub(super) fn test(&mut self, cases: &[Case]) -> Result<Option<Evaluation>, TrainError> {
         if cases.is_empty() {
             return Ok(None);
         }
@@ -37,7 +37,10 @@ impl<P: Progress> Run<'_, P> {
         let predictions = folder.join("predictions");
         create(&predictions)?;
         let model = Model::read(&self.model_path())?;
-        let predictor = Predictor::new(gpu, &model, self.position.patch)?;
+        // The last gradients are of no use any more, and a predictor of its own would take memory beside that of the training.
+        self.trainer.set_gradients(&model.to_arena(&self.trainer.training().graph, self.trainer.layout()));
+        let executor = self.trainer.executor();
+        let predictor = Predictor::sharing(executor, Arena::Gradients, &self.network, self.position.patch)?;
         let preparation = self.preprocessing.preparation(self.network.in_channels, self.network.classes);
         for case in cases {
             self.go_on()?;

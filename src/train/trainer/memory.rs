@@ -3,7 +3,7 @@ use crate::exec::STAGING_BYTES;
 use crate::infer::Predictor;
 use crate::kernel::Target;
 use crate::nn::{Kept, Network, TrainingGraph};
-use crate::plan::{MemoryReport, Plan, PlanError};
+use crate::plan::{BufferRole, MemoryReport, Plan, PlanError};
 use crate::train::TrainError;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,10 @@ pub struct Forecast {
     pub staging: u64,
     /// Passes per step over which gradients are accumulated.
     pub passes: usize,
+    /// Arenas of the size of the parameters: they, their gradients, moments and average.
+    pub arenas: usize,
+    /// Pipelines that are built.
+    pub kernels: usize,
     /// Share of the forward pass's flops that the backward pass computes again.
     pub recomputed: f64,
 }
@@ -81,6 +85,8 @@ impl Forecast {
             validation: validation.bytes_beside(&plan),
             staging: plan.memory.inputs.max(STAGING_BYTES as u64),
             passes,
+            arenas: plan.buffers.iter().filter(|b| matches!(b.role, BufferRole::Arena(_))).count(),
+            kernels: plan.kernels.len() + validation.kernels.len(),
             recomputed: training.recomputed_share(),
         })
     }

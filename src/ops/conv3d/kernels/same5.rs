@@ -36,7 +36,8 @@ impl Family for Same5 {
         let split_k = SplitK::new(g, 25, g.input_rows(), at.target());
         let dispatch = weight_gradient("conv3d_same5_grad_weight", g, sides).param(split_k.groups());
         // Eight voxels of a row, and two more on either side of the input.
-        split_k.emit(at, g, dispatch, [12, 8]);
+        let output = at.output(0);
+        split_k.emit(at, g, dispatch, [12, 8], output);
     }
 }
 

@@ -40,11 +40,18 @@ impl SplitK {
         self.groups
     }
 
-    /// Emits `dispatch`, which lacks its constants and output, and the sum of its splits. A workgroup stages `inputs` voxels
-    /// of the input and `grads` of the output's gradient per split.
-    pub fn emit(&self, at: &mut Lowering<'_>, g: &Geometry, dispatch: Dispatch, [inputs, grads]: [usize; 2]) {
+    /// Emits `dispatch`, which lacks its constants and output, and the sum of its splits to `output`. A workgroup stages
+    /// `inputs` voxels of the input and `grads` of the output's gradient per split.
+    pub fn emit(
+        &self,
+        at: &mut Lowering<'_>,
+        g: &Geometry,
+        dispatch: Dispatch,
+        [inputs, grads]: [usize; 2],
+        output: Operand,
+    ) {
         let splits = self.per_workgroup * self.groups;
-        let partial = partial_sums(at, g.weights(), splits);
+        let partial = partial_sums(at, g.weights(), splits, output);
         let constant = |value: usize| u32::try_from(value).expect("a workgroup's extents are small");
         let dispatch = dispatch
             .constant("SPLITS", constant(self.per_workgroup))
@@ -55,19 +62,30 @@ impl SplitK {
             .constant("GRADS", constant(self.per_workgroup * self.out_blocks * grads))
             .write(partial);
         at.emit_in_parts(&dispatch, self.tiles * self.groups, g.flops());
-        emit_sum(at, g.weights(), splits, partial);
+        emit_sum(at, g.weights(), splits, partial, output);
     }
 }
 
 /// Where `splits` times `elements` partial sums are written: the output itself for a single split.
-pub(in crate::ops) fn partial_sums(at: &mut Lowering<'_>, elements: usize, splits: usize) -> Operand {
-    if splits == 1 { at.output(0) } else { at.scratch(splits * elements) }
+pub(in crate::ops) fn partial_sums(
+    at: &mut Lowering<'_>,
+    elements: usize,
+    splits: usize,
+    output: Operand,
+) -> Operand {
+    if splits == 1 { output } else { at.scratch(splits * elements) }
 }
 
 /// Emits the sum of [`partial_sums`] to the output.
-pub(in crate::ops) fn emit_sum(at: &mut Lowering<'_>, elements: usize, splits: usize, partial: Operand) {
+pub(in crate::ops) fn emit_sum(
+    at: &mut Lowering<'_>,
+    elements: usize,
+    splits: usize,
+    partial: Operand,
+    output: Operand,
+) {
     if splits > 1 {
-        let sum = Dispatch::new("conv3d_split_k_sum").params(&[elements, splits]).read(partial).write(at.output(0));
+        let sum = Dispatch::new("conv3d_split_k_sum").params(&[elements, splits]).read(partial).write(output);
         at.emit(sum.linear_grid(elements.div_ceil(64), at.target()));
     }
 }
