@@ -194,7 +194,8 @@ fn draw(classes: &Classes, evaluation: &Evaluation, out: &Path) -> Result<Vec<(S
     std::fs::create_dir_all(&overlays)?;
     let [predictions, unseen] = ["predictions", "unseen"].map(|folder| out.join(folder));
     let (labels, images) = (&unseen.join("labels"), &unseen.join("images"));
-    let folders = Folders { predictions: &[&predictions], names: ["", ""], labels, images, classes: Some(classes), ignore: &[] };
+    let folders =
+        Folders { predictions: &[&predictions], names: ["", ""], labels, images, classes: Some(classes), ignore: &[] };
     let chosen = case_dice(evaluation).into_iter().map(|(case, value)| Chosen { role: "unseen", case, value });
     let chosen: Vec<Chosen> = chosen.collect();
     let paths = draw_cases(&folders, &classes.foreground(), &chosen, &overlays)?;

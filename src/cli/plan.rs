@@ -44,7 +44,9 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     }
     let settings = Setting::parse_all(&arguments.settings);
     if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_labels(setting)) {
-        return Err(wrong(format!("--set {other}: plan takes data.labels.NAME=VALUE, data.ignore and data.regions only")));
+        return Err(wrong(format!(
+            "--set {other}: plan takes data.labels.NAME=VALUE, data.ignore and data.regions only"
+        )));
     }
     let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
     tell_warnings(&warnings);

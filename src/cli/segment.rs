@@ -346,7 +346,9 @@ fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
         let activations = |model: &Model| model.network.activation.name();
         if let Some(expected) = models.first().map(activations).filter(|first| *first != activations(&model)) {
             let found = activations(&model);
-            return refused(format!("its outputs are {found}, those of {with} {expected}; averaged models need the same"));
+            return refused(format!(
+                "its outputs are {found}, those of {with} {expected}; averaged models need the same"
+            ));
         }
         if let Some(difference) = first.get_or_insert_with(|| found.clone()).difference(&found) {
             return refused(format!("preprocessing differs from {with}: {difference}"));

@@ -3,7 +3,8 @@
 use crate::data::description::description;
 use crate::data::volume::position_of;
 use crate::data::{
-    Case, Classes, DataError, Dataset, IGNORED, Intensities, Normalisation, Preparation, Reorientation, io, read_case_label,
+    Case, Classes, DataError, Dataset, IGNORED, Intensities, Normalisation, Preparation, Reorientation, io,
+    read_case_label,
 };
 use crate::metrics::percentile;
 use crate::nn::{Activation, Network};

@@ -76,6 +76,11 @@ pub enum Values {
 pub type NamedValues = BTreeMap<String, Values>;
 
 impl Values {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list().is_empty()
+    }
+
     /// The values.
     pub fn list(&self) -> &[u16] {
         match self {

@@ -31,8 +31,12 @@ fn read<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Option<T>, DataErr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(DataError::io(&path, "read")(error)),
     };
+    parse(dir, &text).map(Some)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(dir: &Path, text: &str) -> Result<T, DataError> {
     let expected = "a JSON object whose \"labels\" map numbers to class names";
-    serde_json::from_str(&text).map(Some).map_err(|source| DataError::Json { path, source, expected })
+    serde_json::from_str(text).map_err(|source| DataError::Json { path: dir.join("dataset.json"), source, expected })
 }
 
 /// The classes that `labels` of the `dataset.json` of a folder declares: `{"0": "background", "1": "organ"}` as in the
@@ -47,6 +51,19 @@ pub fn declared_classes(dir: &Path) -> Result<Option<Classes>, DataError> {
 
 /// As [`declared_classes`], of a description that was read.
 pub(super) fn classes_of(dir: &Path, description: &Value) -> Result<Option<Classes>, DataError> {
+    classes_in(dir, description, || Ok(read::<Ordered>(dir)?.map(|ordered| ordered.labels).unwrap_or_default()))
+}
+
+/// As [`declared_classes`], of the text of the file.
+pub(crate) fn classes_of_text(dir: &Path, text: &str) -> Result<Option<Classes>, DataError> {
+    classes_in(dir, &parse(dir, text)?, || Ok(parse::<Ordered>(dir, text)?.labels))
+}
+
+fn classes_in(
+    dir: &Path,
+    description: &Value,
+    names_in_order: impl FnOnce() -> Result<Vec<String>, DataError>,
+) -> Result<Option<Classes>, DataError> {
     let labels = match description.get("labels") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(labels)) if labels.is_empty() => return Ok(None),
@@ -59,7 +76,7 @@ pub(super) fn classes_of(dir: &Path, description: &Value) -> Result<Option<Class
     // As in nnU-Net: a list of one value is that value.
     let has_regions = labels.values().any(|value| value.as_array().is_some_and(|list| list.len() > 1));
     let classes = match has_regions {
-        true => regions_of(labels, &names_in_order(dir)?, description.get("regions_class_order")),
+        true => regions_of(labels, &names_in_order()?, description.get("regions_class_order")),
         false => plain_of(labels),
     };
     Ok(Some(classes.map_err(|problem| wrong(dir, problem))?))
@@ -139,13 +156,10 @@ fn entry<'a>(key: &'a str, value: &'a Value) -> Result<(&'a str, Vec<u16>), Stri
 }
 
 /// The keys of `labels` of `dataset.json` as they are written: nnU-Net paints regions in this order.
-fn names_in_order(dir: &Path) -> Result<Vec<String>, DataError> {
-    #[derive(serde::Deserialize)]
-    struct Ordered {
-        #[serde(deserialize_with = "keys")]
-        labels: Vec<String>,
-    }
-    Ok(read::<Ordered>(dir)?.map(|ordered| ordered.labels).unwrap_or_default())
+#[derive(serde::Deserialize)]
+struct Ordered {
+    #[serde(deserialize_with = "keys")]
+    labels: Vec<String>,
 }
 
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -200,7 +214,8 @@ mod tests {
     /// The examples of nnU-Net's pages on its ignore label and on region-based training.
     #[test]
     fn ignore_and_regions_are_those_of_nnu_net() {
-        let ignoring = r#"{"background": 0, "edema": 1, "non_enhancing_and_necrosis": 2, "enhancing_tumor": 3, "ignore": 4}"#;
+        let ignoring =
+            r#"{"background": 0, "edema": 1, "non_enhancing_and_necrosis": 2, "enhancing_tumor": 3, "ignore": 4}"#;
         let found = classes(ignoring).expect("classes").expect("labels");
         assert_eq!((found.count(), found.ignored(), found.regions().len()), (4, &[4][..], 0));
         let mut voxels = [0, 4, 3];

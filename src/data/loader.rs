@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::{Classes, DataError, IGNORED};
 use super::cache::{Bytes, Cache, CacheBudget};
 use super::dataset::Case;
 use super::intensities::Intensities;
 use super::prepare::{Fit, Preparation, Prepared, prepare_pair};
 use super::sampling::{Foreground, Sampling, crop, patch_start};
+use super::{Classes, DataError, IGNORED};
 use crate::random::{Purpose, Stream};
 
 /// Bytes of prepared volumes in memory that [`LoaderSettings::whole`] allows: 340 patches of 128 x 128 x 64.

@@ -184,7 +184,11 @@ mod tests {
     fn contradictions_are_said() {
         for (entries, order, words) in [
             (TUMOUR, &[3, 2, 1][..], "(3, painted for enhancing, is a value of core, which is painted later)"),
-            (TUMOUR, &[1, 2], "the first value of each region once, in the order of painting (2 of core, 3 of enhancing, 1"),
+            (
+                TUMOUR,
+                &[1, 2],
+                "the first value of each region once, in the order of painting (2 of core, 3 of enhancing, 1",
+            ),
             (TUMOUR, &[1, 2, 2], "the first value of each region once"),
             (TUMOUR, &[1, 2, 3, 3], "the first value of each region once"),
             (&[("a", &[1, 2]), ("b", &[])], &[], "b has none"),

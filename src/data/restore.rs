@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::prepare::Geometry;
 use super::Decision;
+use super::prepare::Geometry;
 use super::resample::Resampling;
 
 /// Takes the slices of a prediction in the order of z and makes the label map, bit for bit that of

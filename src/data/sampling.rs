@@ -205,8 +205,9 @@ mod tests {
         // Nothing is annotated: every place is as good as the others.
         let labels = vec![IGNORED; 40];
         let foreground = Foreground::of(&labels);
-        let starts: std::collections::BTreeSet<usize> =
-            (0..500).map(|sample| patch_start(&labels, &foreground, [40, 1, 1], [3, 1, 1], 0.5, 8, sample)[0]).collect();
+        let starts: std::collections::BTreeSet<usize> = (0..500)
+            .map(|sample| patch_start(&labels, &foreground, [40, 1, 1], [3, 1, 1], 0.5, 8, sample)[0])
+            .collect();
         assert_eq!(starts.len(), 38);
     }
 

@@ -32,7 +32,8 @@ pub struct Scoring<'a> {
 
 impl Scoring<'_> {
     /// All values that occur, as whole organs, of every label.
-    pub const WHOLE: Scoring<'static> = Scoring { classes: None, ignore: &[], regions: &[Region::Whole], partial: false };
+    pub const WHOLE: Scoring<'static> =
+        Scoring { classes: None, ignore: &[], regions: &[Region::Whole], partial: false };
 }
 
 /// The files of a case.

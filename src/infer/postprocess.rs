@@ -217,7 +217,8 @@ mod tests {
     /// A tumour along x with a core; a crumb of the core lies in the tumour, a crumb of the tumour with core outside.
     #[test]
     fn regions_are_repaired_one_by_one_and_painted_again() {
-        let target = |name: &str, value, classes: &[u16]| Target { name: name.into(), value, classes: classes.to_vec() };
+        let target =
+            |name: &str, value, classes: &[u16]| Target { name: name.into(), value, classes: classes.to_vec() };
         let targets = [target("whole", 1, &[1, 2]), target("core", 2, &[2])];
         let decision = Decision::Painted(vec![1, 2]);
         let mut labels = map([12, 1, 1], vec![1, 2, 2, 2, 1, 2, 1, 0, 0, 2, 1, 0]);

@@ -42,7 +42,8 @@ pub(super) fn segment_prepared(
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
-    let (labels, probabilities) = predict(predictor, &prepared, preparation.decision(), options.probabilities, progress)?;
+    let (labels, probabilities) =
+        predict(predictor, &prepared, preparation.decision(), options.probabilities, progress)?;
     let grid = prepared.geometry.input.clone();
     drop(prepared);
     for (class, voxels) in (1..).zip(probabilities) {
@@ -81,7 +82,8 @@ pub(super) fn labels_of(
     preparation: &Preparation,
     prepared: &Prepared,
 ) -> Result<LabelMap, InferError> {
-    let (mut voxels, _) = predict(predictor, prepared, preparation.decision(), false, |_, _| ControlFlow::Continue(()))?;
+    let (mut voxels, _) =
+        predict(predictor, prepared, preparation.decision(), false, |_, _| ControlFlow::Continue(()))?;
     preparation.to_values(&mut voxels);
     Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
 }

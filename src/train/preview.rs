@@ -46,7 +46,8 @@ pub fn preview(
         .map(|i| dataset.cases[(case + i) % dataset.cases.len()].clone())
         .collect();
     let wanted = cases[0].name.clone();
-    let loader = Loader::start(cases, config.preparation(patch, 1, classes.outputs()), config.loader_settings(patch, 1, 0))?;
+    let loader =
+        Loader::start(cases, config.preparation(patch, 1, classes.outputs()), config.loader_settings(patch, 1, 0))?;
     let device = Device::new(gpu, &config, patch, labels)?;
     let mut preview = Preview { tiles: Vec::new(), extents: patch, spacing: [1.0; 3], warnings };
     preview.fill(&device, loader, &wanted, count)?;
