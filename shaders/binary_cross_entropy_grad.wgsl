@@ -10,7 +10,8 @@
 
 struct Params {
     rows: Rows,
-    labelling: Labelling,
+    masks: u32,   // 1: labels are masks of regions, 0: numbers of classes
+    ignored: u32, // labels from here on say that the voxel has no say
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,11 +29,11 @@ fn binary_cross_entropy_grad(invocation: Invocation) {
         let i = voxel * params.rows.channels + at.channel;
         let label = labels[voxel];
         var grad = 0.0;
-        if counts(params.labelling, label) {
+        if label < params.ignored {
             let x = logits[i];
             let e = exp(-abs(x));
             let p = select(e, 1.0, x >= 0.0) / (1.0 + e);
-            grad = scale * (p - select(0.0, 1.0, belongs(params.labelling, label, at.channel)));
+            grad = scale * (p - select(0.0, 1.0, belongs(params.masks, label, at.channel)));
         }
         grad_logits[i] = grad;
     }

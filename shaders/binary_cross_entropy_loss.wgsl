@@ -12,7 +12,8 @@
 
 struct Params {
     rows: Rows,
-    labelling: Labelling,
+    masks: u32,   // 1: labels are masks of regions, 0: numbers of classes
+    ignored: u32, // labels from here on say that the voxel has no say
     regions: u32,
 }
 
@@ -28,11 +29,11 @@ fn binary_cross_entropy_loss(invocation: Invocation) {
     var sum = 0.0;
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let label = labels[voxel];
-        if counts(params.labelling, label) {
+        if label < params.ignored {
             var of_voxel = 0.0;
             for (var k = 0u; k < params.regions; k++) {
                 let x = logits[voxel * params.regions + k];
-                let missed = select(max(x, 0.0), max(-x, 0.0), belongs(params.labelling, label, k));
+                let missed = select(max(x, 0.0), max(-x, 0.0), belongs(params.masks, label, k));
                 of_voxel += missed + log(1.0 + exp(-abs(x)));
             }
             sum += weight[0] * of_voxel;

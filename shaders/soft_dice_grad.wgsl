@@ -12,7 +12,8 @@
 
 struct Params {
     rows: Rows,
-    labelling: Labelling,
+    masks: u32,   // 1: labels are masks of regions, 0: numbers of classes
+    ignored: u32, // labels from here on say that the voxel has no say
     squares: u32,
     samples: u32, // of sums
     epsilon: f32,
@@ -31,7 +32,7 @@ fn soft_dice_grad(invocation: Invocation) {
     if at.row >= at.end {
         return;
     }
-    let background = 1u - params.labelling.regions;
+    let background = 1u - params.masks;
     let foreground = params.rows.channels - background;
     // The gradient is linear in x and g: both factors are 0 for the background.
     var of_x = 0.0;
@@ -48,9 +49,9 @@ fn soft_dice_grad(invocation: Invocation) {
         let i = voxel * params.rows.channels + at.channel;
         let label = labels[voxel];
         var grad = 0.0;
-        if counts(params.labelling, label) {
+        if label < params.ignored {
             let x = select(0.5, p[i], params.squares == 1u);
-            grad = of_x * x + select(0.0, of_g, belongs(params.labelling, label, at.channel));
+            grad = of_x * x + select(0.0, of_g, belongs(params.masks, label, at.channel));
         }
         grad_p[i] = grad;
     }

@@ -12,7 +12,8 @@
 
 struct Params {
     rows: Rows,
-    labelling: Labelling,
+    masks: u32,   // 1: labels are masks of regions, 0: numbers of classes
+    ignored: u32, // labels from here on say that the voxel has no say
     squares: u32,
 }
 
@@ -24,16 +25,16 @@ struct Params {
 @compute @workgroup_size(WORKGROUP)
 fn soft_dice_sums(invocation: Invocation) {
     let at = share(params.rows, invocation);
-    let background = 1u - params.labelling.regions;
+    let background = 1u - params.masks;
     let k = at.channel + background;
     var overlap = 0.0;
     var predicted = 0.0;
     var labelled = 0.0;
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let label = labels[voxel];
-        let has_say = counts(params.labelling, label);
+        let has_say = label < params.ignored;
         let x = select(0.0, p[voxel * (params.rows.channels + background) + k], has_say);
-        let g = select(0.0, 1.0, has_say && belongs(params.labelling, label, k));
+        let g = select(0.0, 1.0, has_say && belongs(params.masks, label, k));
         overlap += x * g;
         predicted += x * select(1.0, x, params.squares == 1u);
         labelled += g;

@@ -20,6 +20,7 @@ use vnet_engine::plan::{Request, plan};
 use vnet_engine::registry::{Choice, cases};
 use vnet_engine::tensor::layout::ParameterLayout;
 use vnet_engine::tensor::{HostTensor, TensorSpec, ValueId};
+use vnet_engine::train::Preset;
 
 fn main() {
     support::run_trials(&[
@@ -31,6 +32,7 @@ fn main() {
             a_batch_without_a_voxel_that_counts_has_no_gradient,
         ),
         ("settings_of_a_loss_reach_it", false, settings_of_a_loss_reach_it),
+        ("a_loss_without_regions_is_refused_by_its_key", false, a_loss_without_regions_is_refused_by_its_key),
     ]);
 }
 
@@ -231,4 +233,20 @@ fn settings_of_a_loss_reach_it() {
         let other = Choice::named(name).with("dice_squares", false).with("dice_batch", true);
         assert!(operations(other).contains("squares: false, batch: true"));
     }
+}
+
+fn a_loss_without_regions_is_refused_by_its_key() {
+    let check = |loss: &str, activation| {
+        let mut config = Preset::Tiny.config();
+        config.training.loss = Choice::named(loss);
+        config.check_network(&config.network(1, 3).with_activation(activation)).map_err(|error| error.to_string())
+    };
+    for (name, loss) in losses() {
+        let key = name.split('/').next().expect("the name of an entry");
+        assert_eq!(check(key, Activation::Softmax), Ok(()), "{name}");
+        assert_eq!(check(key, Activation::Sigmoid).is_ok(), loss.is_defined(Activation::Sigmoid), "{name}");
+    }
+    let expected = "configuration: key training.loss: expected a loss for regions (dice, cross_entropy, dice_cross_entropy), found \
+                    weighted_cross_entropy";
+    assert_eq!(check("weighted_cross_entropy", Activation::Sigmoid), Err(expected.to_owned()));
 }

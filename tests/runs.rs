@@ -26,6 +26,7 @@ fn main() {
             a_run_cut_to_the_steps_it_has_done_ends_with_a_model,
         ),
         ("a_head_of_other_classes_starts_anew", true, a_head_of_other_classes_starts_anew),
+        ("a_model_of_other_channels_starts_with_their_sum", true, a_model_of_other_channels_starts_with_their_sum),
         ("other_differences_of_a_model_are_named", true, other_differences_of_a_model_are_named),
     ]);
 }
@@ -178,6 +179,36 @@ fn a_head_of_other_classes_starts_anew() {
     let (heard, log, found) = start("same", &path);
     assert!(heard.notes.iter().all(|n| !n.contains("head")) && log.contains("all parameters of"), "{:?}", heard.notes);
     assert_eq!(found, given, "with the same classes the head is kept");
+}
+
+/// A model of three channels starts a training on one: its first weights are summed, its projection is left out.
+fn a_model_of_other_channels_starts_with_their_sum() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let first = settings(folder.path(), "first", &[]);
+    run(&first);
+    let mut three = Model::read(&first.out.join("model.safetensors")).expect("a model");
+    let one = three.tensors["encoder.0.conv.0.weight"].clone();
+    three.network.in_channels = 3;
+    for (name, shape) in vnet_engine::nn::model::parameter_shapes(&three.network) {
+        if three.tensors.get(&name).is_none_or(|tensor| tensor.shape != shape) {
+            // Channel 0 is the old one, 1 half of it, 2 its negative half.
+            let part = |i: usize| one.data[i / 375 * 125 + i % 125] * [1.0, 0.5, -0.5][i / 125 % 3];
+            let count = shape.iter().product();
+            let data = if name.contains("conv") { (0..count).map(part).collect() } else { vec![0.5; count] };
+            three.tensors.insert(name, vnet_engine::nn::model::Tensor { shape, data });
+        }
+    }
+    let other = folder.path().join("three.safetensors");
+    three.write(&other).expect("written");
+    let mut fine = settings(folder.path(), "fine", &["optimiser.learning_rate=1e-30", "data.split=[1,0,0]", "seed=9"]);
+    fine.init = Some(other);
+    let heard = run(&fine);
+    let words = "1 input channel instead of 3: the weights of encoder.0.conv.0.weight are summed over the old channels";
+    assert!(heard.notes.iter().any(|note| note.contains(words) && note.contains("left out")), "{:?}", heard.notes);
+    let log = std::fs::read_to_string(fine.out.join("log.jsonl")).expect("a log");
+    assert!(log.contains("initialised") && log.contains(words), "{log}");
+    // 1 + 1/2 - 1/2 of each weight.
+    assert_eq!(tensors(&fine.out.join("model.safetensors")), tensors(&first.out.join("model.safetensors")));
 }
 
 fn other_differences_of_a_model_are_named() {

@@ -1,15 +1,6 @@
-// How losses read labels: the device side of ops/loss/labels.rs.
+// How losses read labels: the device side of ops/loss/labels.rs. Labels below `ignored` of the uniform have a say.
 
-struct Labelling {
-    regions: u32, // 1: a label is a mask of regions, 0: it is the number of a class
-    ignored: u32, // labels from here on say that the voxel has no say
-}
-
-fn counts(labelling: Labelling, label: u32) -> bool {
-    return label < labelling.ignored;
-}
-
-// Whether a voxel that counts belongs to output k.
-fn belongs(labelling: Labelling, label: u32, k: u32) -> bool {
-    return select(label == k, ((label >> (k & 31u)) & 1u) == 1u, labelling.regions == 1u);
+// Whether a voxel that has a say belongs to output k. With `masks` 1 a label is a mask of regions, with 0 the number of a class.
+fn belongs(masks: u32, label: u32, k: u32) -> bool {
+    return select(label == k, ((label >> (k & 31u)) & 1u) == 1u, masks == 1u);
 }

@@ -30,7 +30,8 @@ pub(crate) fn with_channels(
         }
     }
     let mut text = format!(
-        "{new} input channels instead of {old}: the weights of {} are summed over the old channels and divided among the new",
+        "{new} input channel{} instead of {old}: the weights of {} are summed over the old channels and divided among the new",
+        if new == 1 { "" } else { "s" },
         mixed.join(" and ")
     );
     let is_projection = |name: &str| name.starts_with(PROJECTION) && !expected.contains_key(name);

@@ -50,7 +50,7 @@ impl Labelling {
         f64::from(u8::from(belongs))
     }
 
-    /// `Labelling` in the uniform of a shader.
+    /// `masks` and `ignored` in the uniform of a shader.
     pub(super) fn write(self, dispatch: Dispatch) -> Dispatch {
         dispatch.params(&[1 - self.background(), self.ignored() as usize])
     }
