@@ -227,6 +227,10 @@ KEYS = {
         'sampling = "patch"',
         "foreground = 0.33",
         'cache = "2GiB"',
+        "ignore = [4, 255]",
+        "labels = { organ = [1, 2, 3], lesion = 9 }",
+        "regions = { whole = [1, 2, 3, 9], lesion = 9 }",
+        "regions_order = [1, 9]",
     ],
     "augmentation": ["enabled = true"],
     "augmentation.histogram_matching": ["probability = 0.5"],
@@ -288,6 +292,14 @@ def configuration_files():
         for line in lines:
             yield (f"{table}.{line}" if table else line).replace(" = ", "=").encode()
     yield whole.encode()
+
+
+def description_files():
+    plain = {"0": "background", "1": "organ"}
+    ignoring = {"background": 0, "organ": [1], "ignore": 2}
+    regions = {"background": 0, "whole": [1, 2, 3], "core": [3, 2], "enhancing": 3, "ignore": 4}
+    for labels, order in [(plain, None), (ignoring, None), (regions, [1, 2, 3])]:
+        yield json.dumps({"labels": labels, "regions_class_order": order, "channel_names": {"0": "MR"}}).encode()
 
 
 def split_files():
@@ -399,6 +411,7 @@ WORDS = {
     ],
     "configuration": [f"[{table}]" for table in KEYS if table] + ["nan", "inf", "-1", "1e999"]
     + sorted({line.split(" =")[0] for lines in KEYS.values() for line in lines}),
+    "description": ["labels", "regions_class_order", "background", "ignore", "65535", "-1"],
     "split": ["train", "validation", "test", "folds"],
     "manifest": ["image", "image_0", "image_1", "label", "split", "name", "train", "validation", "test", "a.nii", ",", "\\x0a", "\\x0d"],
     "model": ["__metadata__", "vnet_engine", "dtype", "F32", "F16", "shape", "data_offsets", "format", "network",
@@ -423,6 +436,7 @@ def main():
             nifti_files(), metaimage_files(), nrrd_files(), dicom_files(), multiframe_files()
         ),
         "configuration": configuration_files,
+        "description": description_files,
         "split": split_files,
         "manifest": manifest_files,
         "model": model_files,

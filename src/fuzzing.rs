@@ -1,11 +1,12 @@
 //! The readers of files from strangers, from bytes: entries for `fuzz/`, which runs them millions of times, and for the
 //! tests of what it found. Whatever the bytes, they return. Only with the feature `fuzzing`.
 
+use crate::data::description::classes_of_text;
 use crate::data::inspect::inspection_of;
 use crate::data::io::format::sample_names;
 use crate::data::io::input::Input;
 use crate::data::io::{header_of, read_channels, read_labels, read_voxels};
-use crate::data::{Fit, Manifest, Normalisation, Preparation, Prepared, Split, TargetSpacing};
+use crate::data::{Classes, Fit, Manifest, Normalisation, Preparation, Prepared, Split, TargetSpacing};
 use crate::infer::Preprocessing;
 use crate::nn::Model;
 use crate::train::{Config, Preset, Setting};
@@ -70,7 +71,32 @@ pub fn configuration(bytes: &[u8]) {
     if let Ok(config) = Config::from_text(Preset::Tiny, Some(("f.toml", &text)), &[]) {
         let again = Config::from_text(Preset::Paper, Some(("g.toml", &config.to_toml())), &[]);
         assert_eq!(again.expect("a configuration that was written"), config);
+        let classes = config.data.classes().expect("label values were checked");
+        classes.iter().for_each(check_classes);
     }
+}
+
+/// A `dataset.json`, for what it declares.
+pub fn description(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(Some(classes)) = classes_of_text(Path::new("data"), &text) {
+        check_classes(&classes);
+    }
+}
+
+/// What classes say of themselves fits together, and a file has all of it.
+fn check_classes(classes: &Classes) {
+    if classes.are_unknown() {
+        return;
+    }
+    assert_eq!(classes.decision().outputs(), classes.outputs());
+    assert_eq!(classes.device_labels().len(), classes.count());
+    let mut values = classes.written();
+    values.extend(classes.ignored());
+    classes.to_classes(&mut values).expect("their own values");
+    assert!(classes.targets().iter().all(|target| target.classes.iter().all(|class| values.contains(class))));
+    let text = serde_json::to_string(classes).expect("JSON");
+    assert_eq!(serde_json::from_str::<Classes>(&text).expect("what was written"), *classes);
 }
 
 /// A `split.json` of a data set of four cases.

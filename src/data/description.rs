@@ -36,8 +36,12 @@ fn read<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Option<T>, DataErr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(DataError::io(&path, "read")(error)),
     };
+    parse(dir, &text).map(Some)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(dir: &Path, text: &str) -> Result<T, DataError> {
     let expected = "a JSON object whose \"labels\" map numbers to class names";
-    serde_json::from_str(&text).map(Some).map_err(|source| DataError::Json { path, source, expected })
+    serde_json::from_str(text).map_err(|source| DataError::Json { path: dir.join("dataset.json"), source, expected })
 }
 
 /// The names of the channels, in their order: `channel_names` of nnU-Net, `modality` of the Decathlon and of nnU-Net's first
@@ -72,6 +76,19 @@ pub fn declared_classes(dir: &Path) -> Result<Option<Classes>, DataError> {
 
 /// As [`declared_classes`], of a description that was read.
 pub(super) fn classes_of(dir: &Path, description: &Value) -> Result<Option<Classes>, DataError> {
+    classes_in(dir, description, || Ok(read::<Ordered>(dir)?.map(|ordered| ordered.labels).unwrap_or_default()))
+}
+
+/// As [`declared_classes`], of the text of the file.
+pub(crate) fn classes_of_text(dir: &Path, text: &str) -> Result<Option<Classes>, DataError> {
+    classes_in(dir, &parse(dir, text)?, || Ok(parse::<Ordered>(dir, text)?.labels))
+}
+
+fn classes_in(
+    dir: &Path,
+    description: &Value,
+    names_in_order: impl FnOnce() -> Result<Vec<String>, DataError>,
+) -> Result<Option<Classes>, DataError> {
     let labels = match description.get("labels") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(labels)) if labels.is_empty() => return Ok(None),
@@ -84,7 +101,7 @@ pub(super) fn classes_of(dir: &Path, description: &Value) -> Result<Option<Class
     // As in nnU-Net: a list of one value is that value.
     let has_regions = labels.values().any(|value| value.as_array().is_some_and(|list| list.len() > 1));
     let classes = match has_regions {
-        true => regions_of(labels, &names_in_order(dir)?, description.get("regions_class_order")),
+        true => regions_of(labels, &names_in_order()?, description.get("regions_class_order")),
         false => plain_of(labels),
     };
     Ok(Some(classes.map_err(|problem| wrong(dir, problem))?))
@@ -164,13 +181,10 @@ fn entry<'a>(key: &'a str, value: &'a Value) -> Result<(&'a str, Vec<u16>), Stri
 }
 
 /// The keys of `labels` of `dataset.json` as they are written: nnU-Net paints regions in this order.
-fn names_in_order(dir: &Path) -> Result<Vec<String>, DataError> {
-    #[derive(serde::Deserialize)]
-    struct Ordered {
-        #[serde(deserialize_with = "keys")]
-        labels: Vec<String>,
-    }
-    Ok(read::<Ordered>(dir)?.map(|ordered| ordered.labels).unwrap_or_default())
+#[derive(serde::Deserialize)]
+struct Ordered {
+    #[serde(deserialize_with = "keys")]
+    labels: Vec<String>,
 }
 
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

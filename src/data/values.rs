@@ -47,6 +47,11 @@ impl Item {
 }
 
 impl Values {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The values in their order.
     pub fn list(&self) -> &[u16] {
         &self.0

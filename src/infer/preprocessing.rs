@@ -2,9 +2,9 @@ use crate::data::classes::BACKGROUND;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{
-    Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, TargetSpacing,
+    Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, Region, TargetSpacing,
 };
-use crate::nn::{Activation, Model};
+use crate::nn::{Activation, Model, Network};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,13 @@ fn has_no_statistics(statistics: &PerChannel<Option<IntensityStatistics>>) -> bo
     statistics.values().iter().all(Option::is_none)
 }
 
+/// For a network of regions of another program: `region 1`, `region 2`, … with these values, none within another.
+fn regions_without_names(network: &Network) -> Option<Classes> {
+    let region = |value: u16| Region { name: format!("region {value}"), values: vec![value] };
+    let regions = (1..).take(network.classes).map(region).collect();
+    (network.activation == Activation::Sigmoid).then(|| Classes::of_regions(0, regions).expect("a network has 1 to 31"))
+}
+
 impl Preprocessing {
     /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
@@ -85,15 +92,13 @@ impl Preprocessing {
     /// What is wrong with the key.
     pub fn of(model: &Model) -> Result<Self, serde_json::Error> {
         let Some(value) = &model.preprocessing else {
-            if model.network.activation == Activation::Sigmoid {
-                return Err(serde_json::Error::custom(
-                    "expected labels with the regions of the outputs, found no such key",
-                ));
-            }
             let native = Self::new(&Preparation::native(Normalisation::ZScoreAll), Vec::new());
-            return Ok(Self { patch: None, ..native });
+            return Ok(Self { patch: None, labels: regions_without_names(&model.network), ..native });
         };
-        let found = Self::deserialize(value)?;
+        let mut found = Self::deserialize(value)?;
+        if found.labels.is_none() {
+            found.labels = regions_without_names(&model.network);
+        }
         let wrong = |text: String| Err(serde_json::Error::custom(text));
         let channels = model.network.in_channels;
         for (key, given) in [("normalisation", found.normalisation.given()), ("intensities", found.intensities.given())]

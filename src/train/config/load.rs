@@ -20,6 +20,9 @@ const MOST_SHOWN: usize = 80;
 /// The tables whose keys are the user's own.
 const NAMED: [&str; 2] = ["data.labels", "data.regions"];
 
+/// What the key of ignored values takes.
+const LABEL_VALUES: &str = "a label value from 0 to 65535, or a list of them";
+
 /// The key that takes a label value or a list of them.
 const IGNORE: &str = "data.ignore";
 
@@ -154,6 +157,7 @@ impl Findings {
                 let words = message.split_once("expected ").map_or(message.as_str(), |(_, words)| words);
                 let words = words.split_once(", found ").map_or(words, |(words, _)| words);
                 let expected = word_or_other(key).map_or(words, |(_, expected)| expected);
+                let expected = if key == IGNORE { LABEL_VALUES } else { expected };
                 self.problems.push(mismatch(origin, key, expected, shown(value)));
             }
         }
@@ -186,11 +190,18 @@ impl Findings {
     }
 }
 
-/// The configuration with every key that it may have: also those of architectures and losses that it does not choose.
+/// The configuration with every key that it may have: also those of architectures and losses that it does not choose, and those of
+/// label values that are empty.
 fn table_of(config: &Config) -> Table {
     let mut table = Table::try_from(config).expect("a configuration is a table");
     complete(&mut table, "network", &config.network.architecture);
     complete(&mut table, "training", &config.training.loss);
+    if let Some(Value::Table(data)) = table.get_mut("data") {
+        let empty = [("ignore", Value::Array(Vec::new())), ("regions_order", Value::Array(Vec::new()))];
+        for (key, value) in empty.into_iter().chain([("regions", Value::Table(Table::new()))]) {
+            data.entry(key).or_insert(value);
+        }
+    }
     table
 }
 
@@ -233,6 +244,7 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         (Some((_, expected)), ..) => expected.to_owned(),
         (_, _, Value::Array(_) | Value::String(_)) if WORDS_OF_CHANNELS.contains(&key) => return Ok(value),
         (_, Value::Array(_), Value::Integer(_)) if key == IGNORE => return Ok(value),
+        _ if key == IGNORE && !value.is_array() => LABEL_VALUES.to_owned(),
         (_, Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
         (_, Value::Integer(_), Value::Integer(i)) if *i >= 0 => return Ok(value),
         (_, Value::Integer(_), _) => "a whole number, 0 or more".to_owned(),

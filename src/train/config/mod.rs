@@ -121,9 +121,11 @@ pub struct DataConfig {
     pub series: SeriesChoice,
     /// Label values of voxels that have no say in loss, sampling, statistics and scores: one, or a list. They come to those
     /// that `dataset.json` names `ignore`.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
     pub ignore: Values,
     /// The order in which regions are painted when label maps are written, later ones over earlier ones: the first value of
     /// each region. Empty: regions of more values first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions_order: Vec<u16>,
     /// `[data.labels]`: the classes by name, with the value or the list of values that label maps have for each, e.g.
     /// `prostate = 255`, `tumour = [2, 3]`. Empty: those of `dataset.json`, else 0 to the largest value.
@@ -131,6 +133,7 @@ pub struct DataConfig {
     /// `[data.regions]`: regions by name, which are learnt in place of the classes and may overlap, with the value or the list
     /// of values of each, e.g. `core = [2, 3]`. Where the region is found its first value is written. Without `[data.labels]`
     /// each value is a class. Empty: those of `dataset.json`, if it has any.
+    #[serde(default, skip_serializing_if = "NamedValues::is_empty")]
     pub regions: NamedValues,
 }
 
