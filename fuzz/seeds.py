@@ -192,6 +192,7 @@ KEYS = {
         'sampling = "patch"',
         "foreground = 0.33",
         'cache = "2GiB"',
+        'cache_dir = "none"',
     ],
     "augmentation": ["enabled = true"],
     "augmentation.histogram_matching": ["probability = 0.5"],
@@ -213,6 +214,7 @@ KEYS = {
         "validate_every = 100",
         "checkpoint_every = 0",
         "loader_threads = 1",
+        'loader_threads = "auto"',
         "accumulation = 2",
         "keep_checkpoints = 3",
         'memory = "low"',
@@ -253,6 +255,20 @@ def configuration_files():
         for line in lines:
             yield (f"{table}.{line}" if table else line).replace(" = ", "=").encode()
     yield whole.encode()
+
+
+def cache_entries():
+    """The target puts the checksum of the header right and checks no others."""
+    grid = {"extents": [5, 4, 3], "spacing": [1.0, 2.0, 3.0], "affine": [[1.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 3.0, 0]]}
+    prepared = [("image", 0, 240), ("label", 256, 120), ("foreground_classes", 384, 4), ("foreground", 448, 8)]
+    for arrays in [prepared, [("reference", 0, 120)], [("quantiles", 0, 1024), ("means", 1024, 4)]]:
+        named = [{"name": name, "start": start, "bytes": count, "blake3": ""} for name, start, count in arrays]
+        header = json.dumps({"key": "k", "grid": grid, "arrays": named}).encode()
+        start = b"VNET-PREPARED-LE" + len(header).to_bytes(4, "little") + bytes(32) + header
+        data = bytearray(max(begin + count for _, begin, count in arrays))
+        if arrays is prepared:
+            data[384:388], data[448:456] = b"\1\0\2\0", b"\x1e\0\0\0\x3c\0\0\0"
+        yield start + bytes(-len(start) % 64) + bytes(data)
 
 
 def split_files():
@@ -340,6 +356,9 @@ def checkpoint_files():
 
 
 WORDS = {
+    "cache_entry": ["VNET-PREPARED-LE", "key", "grid", "extents", "spacing", "affine", "arrays", "name", "start", "bytes",
+                    "blake3", "image", "label", "foreground", "foreground_classes", "reference", "quantiles", "means",
+                    "18446744073709551615", "1e308", "-1"],
     "volume": [
         "n+1\\x00", "ni1\\x00", "n+2\\x00\\x0d\\x0a\\x1a\\x0a", "\\x1f\\x8b\\x08", "\\x00\\x00\\x80\\x7f",
         "ObjectType = Image", "NDims = ", "BinaryData = ", "BinaryDataByteOrderMSB = ", "ElementByteOrderMSB = ",
@@ -368,6 +387,7 @@ def main():
         "volume": lambda: itertools.chain(nifti_files(), metaimage_files(), dicom_files()),
         "configuration": configuration_files,
         "split": split_files,
+        "cache_entry": cache_entries,
         "model": model_files,
         "checkpoint": checkpoint_files,
     }
