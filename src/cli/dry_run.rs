@@ -90,7 +90,8 @@ fn cache_line(settings: &RunSettings, found: &Preflight, dataset: &Dataset) -> R
     let config = &settings.config;
     let preparation = config.preparation(found.patch, found.network.in_channels, found.network.classes);
     let [training, validation] = [&found.split.train, &found.split.validation].map(|names| dataset.select(names));
-    let bytes = training_bytes(&training, &preparation, config.data.sampling)? + validation_bytes(&validation, &preparation)?;
+    let bytes =
+        training_bytes(&training, &preparation, config.data.sampling)? + validation_bytes(&validation, &preparation)?;
     let (all, memory) = (human_bytes(bytes), config.data.cache.0);
     let (within, disk) = (human_bytes(memory), config.data.cache_dir.of_run(&settings.out));
     let free = disk.free_bytes().map_or_else(String::new, |free| format!(", where {} are free", human_bytes(free)));

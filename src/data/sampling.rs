@@ -159,14 +159,19 @@ mod tests {
     fn channels_are_cut_together() {
         let (extents, channels) = ([3, 2, 4], 5);
         let voxels: Vec<u32> = (1..=3 * 2 * 4 * 5).collect();
-        for (start, block) in [([1, 0, 2], [2, 2, 1]), ([-2, 1, -1], [4, 3, 6]), ([2, -1, 3], [1, 1, 1]), ([9, 9, 9], [2; 3])] {
+        for (start, block) in
+            [([1, 0, 2], [2, 2, 1]), ([-2, 1, -1], [4, 3, 6]), ([2, -1, 3], [1, 1, 1]), ([9, 9, 9], [2; 3])]
+        {
             let all = crop_channels(&voxels, channels, extents, start, block, 7);
             for channel in 0..channels {
                 let of = |voxels: &[u32]| voxels.iter().skip(channel).step_by(channels).copied().collect::<Vec<_>>();
                 assert_eq!(of(&all), crop(&of(&voxels), extents, start, block, 7), "channel {channel} at {start:?}");
             }
         }
-        assert_eq!(crop_channels(&voxels[..24], 1, extents, [1; 3], [2; 3], 0), crop(&voxels[..24], extents, [1; 3], [2; 3], 0));
+        assert_eq!(
+            crop_channels(&voxels[..24], 1, extents, [1; 3], [2; 3], 0),
+            crop(&voxels[..24], extents, [1; 3], [2; 3], 0)
+        );
     }
 
     #[test]
@@ -215,7 +220,8 @@ mod tests {
         }
         assert_eq!(seen.len(), 5);
         let [classes, up_to] = foreground.arrays().map(<[u8]>::to_vec);
-        let (classes, up_to) = (bytemuck::pod_collect_to_vec(&classes), bytemuck::pod_collect_to_vec::<u8, u32>(&up_to));
+        let (classes, up_to) =
+            (bytemuck::pod_collect_to_vec(&classes), bytemuck::pod_collect_to_vec::<u8, u32>(&up_to));
         let stored = |count| Foreground::of_arrays(Vec::clone(&classes), up_to.clone().into(), count);
         assert!(stored(labels.len() - 17).is_err() && stored(0).is_err());
         let stored = stored(labels.len()).expect("as many counts");

@@ -24,7 +24,8 @@ pub(super) fn prepare(settings: &RunSettings) -> Result<(RunLock, Option<String>
     refuse_used(&settings.out, settings.resume)?;
     create(&settings.out.join("overlays"))?;
     for folder in FOLDERS.iter().map(|f| settings.out.join(f)).chain([settings.out.clone()]).filter(|f| f.is_dir()) {
-        remove_leftovers(&folder, Duration::ZERO).map_err(TrainError::io("remove what a killed process left in", &folder))?;
+        remove_leftovers(&folder, Duration::ZERO)
+            .map_err(TrainError::io("remove what a killed process left in", &folder))?;
     }
     Ok(lock)
 }

@@ -3,7 +3,8 @@
 
 use vnet_engine::fuzzing;
 
-const GRID: &str = r#""grid":{"extents":[5,4,3],"spacing":[1.0,2.0,3.0],"affine":[[1.0,0,0,0],[0,2.0,0,0],[0,0,3.0,0]]}"#;
+const GRID: &str =
+    r#""grid":{"extents":[5,4,3],"spacing":[1.0,2.0,3.0],"affine":[[1.0,0,0,0],[0,2.0,0,0],[0,0,3.0,0]]}"#;
 
 fn array(name: &str, start: u64, bytes: u64) -> String {
     format!(r#"{{"name":"{name}","start":{start},"bytes":{bytes},"blake3":""}}"#)
@@ -59,7 +60,12 @@ fn entries_of_a_cache() {
     for arrays in [
         vec![array("image", 0, most), array("label", most, 1)],
         vec![array("image", most - 63, 64), array("label", 0, 1 << 40)],
-        vec![array("image", 1, 239), array("label", 3, 120), array("foreground", 0, 7), array("foreground_classes", 0, 3)],
+        vec![
+            array("image", 1, 239),
+            array("label", 3, 120),
+            array("foreground", 0, 7),
+            array("foreground_classes", 0, 3),
+        ],
         vec![array("image", 0, 0), array("image", 0, 456)],
         vec![array("reference", 0, 455), array("quantiles", 0, 1024), array("means", 0, 4)],
         Vec::new(),

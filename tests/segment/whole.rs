@@ -31,7 +31,8 @@ fn logits(model: &Model) -> Vec<[f64; CLASSES]> {
     let prepared = Prepared::from_volume(volume(), &Preparation::native(Normalisation::ZScoreAll), Fit::Whole);
     let [x, y, z] = EXTENTS;
     assert_eq!(prepared.image.len(), x * y * z, "nothing is padded");
-    let found = forward(gpu(), model, &Tensor { shape: vec![1, 1, z, y, x], data: prepared.image.into_vec() }).expect("logits");
+    let found =
+        forward(gpu(), model, &Tensor { shape: vec![1, 1, z, y, x], data: prepared.image.into_vec() }).expect("logits");
     let count = x * y * z;
     (0..count).map(|voxel| std::array::from_fn(|class| f64::from(found.data[class * count + voxel]))).collect()
 }

@@ -297,7 +297,9 @@ fn read_prepared(
     expect(image.len(), voxels.saturating_mul(preparation.channels), "image")?;
     expect(label.len(), voxels, "label")?;
     let foreground = match indexed {
-        true => Foreground::of_arrays(entry.array("foreground_classes")?.into_vec(), entry.array("foreground")?, voxels)?,
+        true => {
+            Foreground::of_arrays(entry.array("foreground_classes")?.into_vec(), entry.array("foreground")?, voxels)?
+        }
         false => Foreground::default(),
     };
     Ok((Prepared { image, channels: preparation.channels, label: Some(label), geometry }, foreground))

@@ -152,7 +152,8 @@ impl DiskCache {
         match state.unusable.cmp(&(NAMED + 1)) {
             std::cmp::Ordering::Less => state.notes.push(format!("{}: {reason}; it is made anew", path.display())),
             std::cmp::Ordering::Equal => {
-                let text = format!("{}: more entries of the cache cannot be used and are made anew", disk.folder.display());
+                let text =
+                    format!("{}: more entries of the cache cannot be used and are made anew", disk.folder.display());
                 state.notes.push(text);
             }
             std::cmp::Ordering::Greater => {}
@@ -206,7 +207,9 @@ impl Disk {
         state.writes = Some(true);
         if self.own {
             let folder = self.folder.display();
-            state.notes.push(format!("prepared volumes beyond data.cache are kept in {folder} until the run is finished"));
+            state
+                .notes
+                .push(format!("prepared volumes beyond data.cache are kept in {folder} until the run is finished"));
         }
         Ok(true)
     }
@@ -269,7 +272,8 @@ mod tests {
         assert_eq!(cache.take_notes().len(), 1);
         std::fs::write(path.join("mine.txt"), "text").expect("written");
         cache.remove().expect("removed");
-        let left: Vec<_> = std::fs::read_dir(&path).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(&path).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
         assert_eq!(left, ["mine.txt"]);
         std::fs::remove_file(path.join("mine.txt")).expect("removed");
         cache.remove().expect("removed");

@@ -167,7 +167,9 @@ impl Entry {
     /// Why it cannot be used.
     pub(super) fn open(path: &Path, key: &Key) -> Result<Option<Entry>, String> {
         let file = match File::open(path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             opened => opened.map_err(|error| error.to_string())?,
         };
         let metadata = file.metadata().map_err(|error| error.to_string())?;

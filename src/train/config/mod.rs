@@ -29,7 +29,8 @@ pub use value::{Auto, AutoOr, ByteSize, CacheDir, CtWindow, Labels, Patch, Threa
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::Augmentation;
 use crate::data::{
-    CacheBudget, DiskCache, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling, TargetSpacing,
+    CacheBudget, DiskCache, Interpolation, LoaderSettings, Normalisation, PerChannel, Preparation, Sampling,
+    TargetSpacing,
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Architecture, Architectures, Losses, Network};

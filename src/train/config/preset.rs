@@ -1,6 +1,6 @@
 use super::{
-    AutoOr, ByteSize, CacheDir, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig, ScheduleConfig,
-    TrainingConfig,
+    AutoOr, ByteSize, CacheDir, Config, DataConfig, HealthConfig, Labels, NetworkConfig, OptimiserConfig,
+    ScheduleConfig, TrainingConfig,
 };
 use crate::augment::Augmentation;
 use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};

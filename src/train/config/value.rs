@@ -180,7 +180,9 @@ mod tests {
     #[test]
     fn cache_folders_are_words_or_paths() {
         let cache = |text: &str| CacheDir::from(text.to_owned());
-        for (text, dir) in [("auto", CacheDir::Auto), ("none", CacheDir::None), ("./auto", CacheDir::At("./auto".into()))] {
+        for (text, dir) in
+            [("auto", CacheDir::Auto), ("none", CacheDir::None), ("./auto", CacheDir::At("./auto".into()))]
+        {
             assert_eq!((cache(text), String::from(dir.clone())), (dir, text.to_owned()));
         }
         assert_eq!(cache(""), CacheDir::None);
@@ -188,7 +190,11 @@ mod tests {
         assert_eq!(CacheDir::Auto.of_run(run).folder(), Some(run.join("cache").as_path()));
         assert_eq!(cache("shared").of_run(run).folder(), Some(Path::new("shared")));
         assert_eq!(CacheDir::None.of_run(run).folder(), None);
-        assert!(cache("/some/where").is_sensible() && !cache("a\0b").is_sensible() && !cache(&"x".repeat(5000)).is_sensible());
+        assert!(
+            cache("/some/where").is_sensible()
+                && !cache("a\0b").is_sensible()
+                && !cache(&"x".repeat(5000)).is_sensible()
+        );
     }
 
     #[test]

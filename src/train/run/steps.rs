@@ -131,7 +131,13 @@ impl<P: Progress> Run<'_, P> {
         let mut results = self.trainer.finish()?;
         let (newer, timings) = self.trainer.profile_step(batches, learning_rate)?;
         results.extend(newer);
-        profiler.write(&self.settings.out, self.trainer.executor(), self.trainer.step_count(), &timings, self.waits.of_all())?;
+        profiler.write(
+            &self.settings.out,
+            self.trainer.executor(),
+            self.trainer.step_count(),
+            &timings,
+            self.waits.of_all(),
+        )?;
         self.progress.note(&format!("step {} is profiled in profile.json and profile.txt", self.trainer.step_count()));
         Ok(results)
     }

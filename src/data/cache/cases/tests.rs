@@ -171,8 +171,7 @@ fn what_is_forecast_is_what_it_takes() {
     let cases = cases(&folder.path().join("data"));
     let of = |needs, fit| {
         let none = DiskCache::none();
-        let cases =
-            PreparedCases::new(cases.clone(), preparation(), fit, needs, CacheBudget::new(usize::MAX), none);
+        let cases = PreparedCases::new(cases.clone(), preparation(), fit, needs, CacheBudget::new(usize::MAX), none);
         (0..3).map(|index| cases.get(index).expect("a case").bytes() as u64).sum::<u64>()
     };
     let plain = Use::Training { foreground: false };
