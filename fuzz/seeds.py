@@ -231,6 +231,7 @@ KEYS = {
         "labels = { organ = [1, 2, 3], lesion = 9 }",
         "regions = { whole = [1, 2, 3, 9], lesion = 9 }",
         "regions_order = [1, 9]",
+        'cache_dir = "none"',
     ],
     "augmentation": ["enabled = true"],
     "augmentation.histogram_matching": ["probability = 0.5"],
@@ -252,6 +253,7 @@ KEYS = {
         "validate_every = 100",
         "checkpoint_every = 0",
         "loader_threads = 1",
+        'loader_threads = "auto"',
         "accumulation = 2",
         "keep_checkpoints = 3",
         'memory = "low"',
@@ -300,6 +302,20 @@ def description_files():
     regions = {"background": 0, "whole": [1, 2, 3], "core": [3, 2], "enhancing": 3, "ignore": 4}
     for labels, order in [(plain, None), (ignoring, None), (regions, [1, 2, 3])]:
         yield json.dumps({"labels": labels, "regions_class_order": order, "channel_names": {"0": "MR"}}).encode()
+
+
+def cache_entries():
+    """The target puts the checksum of the header right and checks no others."""
+    grid = {"extents": [5, 4, 3], "spacing": [1.0, 2.0, 3.0], "affine": [[1.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 3.0, 0]]}
+    prepared = [("image", 0, 240), ("label", 256, 120), ("foreground_classes", 384, 4), ("foreground", 448, 8)]
+    for arrays in [prepared, [("reference", 0, 120)], [("quantiles", 0, 1024), ("means", 1024, 4)]]:
+        named = [{"name": name, "start": start, "bytes": count, "blake3": ""} for name, start, count in arrays]
+        header = json.dumps({"key": "k", "grid": grid, "arrays": named}).encode()
+        start = b"VNET-PREPARED-LE" + len(header).to_bytes(4, "little") + bytes(32) + header
+        data = bytearray(max(begin + count for _, begin, count in arrays))
+        if arrays is prepared:
+            data[384:388], data[448:456] = b"\1\0\2\0", b"\x1e\0\0\0\x3c\0\0\0"
+        yield start + bytes(-len(start) % 64) + bytes(data)
 
 
 def split_files():
@@ -393,6 +409,9 @@ def checkpoint_files():
 
 
 WORDS = {
+    "cache_entry": ["VNET-PREPARED-LE", "key", "grid", "extents", "spacing", "affine", "arrays", "name", "start", "bytes",
+                    "blake3", "image", "label", "foreground", "foreground_classes", "reference", "quantiles", "means",
+                    "18446744073709551615", "1e308", "-1"],
     "volume": [
         "n+1\\x00", "ni1\\x00", "n+2\\x00\\x0d\\x0a\\x1a\\x0a", "\\x1f\\x8b\\x08", "\\x00\\x00\\x80\\x7f",
         "ObjectType = Image", "NDims = ", "BinaryData = ", "BinaryDataByteOrderMSB = ", "ElementByteOrderMSB = ",
@@ -439,6 +458,7 @@ def main():
         "description": description_files,
         "split": split_files,
         "manifest": manifest_files,
+        "cache_entry": cache_entries,
         "model": model_files,
         "checkpoint": checkpoint_files,
     }

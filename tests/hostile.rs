@@ -2,6 +2,8 @@
 //! and the reason, and neither memory nor time is spent on promises. Every case makes its files itself.
 #![cfg(unix)]
 
+#[path = "hostile/cache.rs"]
+mod cache;
 #[path = "hostile/child.rs"]
 mod child;
 #[path = "volumes/crafted.rs"]

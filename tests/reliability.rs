@@ -1,5 +1,7 @@
 //! The program on a bad day: killed, stopped, on a full disk, with damaged files, in odd surroundings (docs/reliability.md).
 
+#[path = "reliability/cache.rs"]
+mod cache;
 #[path = "reliability/determinism.rs"]
 mod determinism;
 #[cfg(target_os = "linux")]
@@ -30,7 +32,10 @@ mod terminal;
 
 fn main() {
     let mut tests = stopped::TESTS.to_vec();
+    tests.extend(cache::TESTS);
     tests.extend(determinism::TESTS);
+    #[cfg(target_os = "linux")]
+    tests.extend(cache::FAULTY);
     tests.extend(files::TESTS);
     tests.extend(health::TESTS);
     tests.extend(many::TESTS);

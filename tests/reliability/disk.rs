@@ -16,7 +16,7 @@ pub const TESTS: [(&str, bool, fn()); 3] = [
 ];
 
 /// tools/fault_files.c as a library to preload.
-static FAULTS: LazyLock<TempDir> = LazyLock::new(|| {
+pub static FAULTS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = fresh();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/fault_files.c");
     let mut compiler = Command::new("cc");

@@ -118,11 +118,11 @@ pub fn stopped_after(message: &str) -> u64 {
     step.unwrap_or_else(|| panic!("no step in {message}"))
 }
 
-/// The log apart from times, starts, waits for the loader and files that could not be written.
+/// The log apart from times, starts, waits for the loader, the cache and files that could not be written.
 pub fn log(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("log.jsonl")).expect("a log");
     let mut events: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
-    events.retain(|e| !["start", "unwritten", "loader"].iter().any(|name| e["event"] == *name));
+    events.retain(|e| !["start", "unwritten", "loader", "cache"].iter().any(|name| e["event"] == *name));
     events.iter_mut().for_each(|e| {
         assert!(e.as_object_mut().expect("an object").remove("time").is_some_and(|t| t.as_f64() > Some(1e9)));
     });

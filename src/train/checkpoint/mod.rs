@@ -104,6 +104,9 @@ pub(super) struct Origin {
     program: String,
 }
 
+/// Keys that say where volumes wait and who prepares them, on which no bit depends.
+const WITHOUT_EFFECT: [&str; 3] = ["data.cache", "data.cache_dir", "training.loader_threads"];
+
 /// A checkpoint in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Checkpoint {
@@ -149,8 +152,10 @@ impl Origin {
     /// What differs, in words. The bits of a resumed run may differ where this does.
     pub(super) fn differences(&self, now: &Self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.config_blake3 != now.config_blake3 {
-            found.push(format!("configuration ({})", differing_keys(&self.config, &now.config).join(", ")));
+        let mut keys = differing_keys(&self.config, &now.config);
+        keys.retain(|key| !WITHOUT_EFFECT.contains(&key.as_str()));
+        if self.config_blake3 != now.config_blake3 && !keys.is_empty() {
+            found.push(format!("configuration ({})", keys.join(", ")));
         }
         if (&self.kernels, self.passes) != (&now.kernels, now.passes) {
             found.push("choice of kernels".to_owned());

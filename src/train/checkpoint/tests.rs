@@ -203,7 +203,7 @@ fn what_differs_from_the_checkpoint_is_named() {
     let before = checkpoint(1).state.origin;
     assert!(before.differences(&before.clone()).is_empty());
     let mut now = before.clone();
-    now.config = "seed = 3\nnew = 1\n[training]\nsteps = 12\nbatch = 1\n".to_owned();
+    now.config = "seed = 3\nnew = 1\n[data]\ncache_dir = \"a\"\n[training]\nsteps = 12\nbatch = 1\n".to_owned();
     now.config_blake3 = "other".to_owned();
     now.passes = 1;
     now.device = "another".to_owned();
@@ -211,5 +211,8 @@ fn what_differs_from_the_checkpoint_is_named() {
     for word in ["training.steps", "new", "choice of kernels", "now another"] {
         assert!(text.contains(word), "{word} is not in {text}");
     }
-    assert!(!text.contains("seed") && !text.contains("program"), "{text}");
+    assert!(!["seed", "program", "cache_dir"].iter().any(|word| text.contains(word)), "{text}");
+    // Where volumes are kept changes no bit.
+    let other = Origin { config: format!("{}[data]\ncache = \"1GiB\"\n", before.config), ..before.clone() };
+    assert!(before.differences(&Origin { config_blake3: "other".to_owned(), ..other }).is_empty());
 }
