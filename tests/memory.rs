@@ -156,7 +156,11 @@ fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
         let extents = [8, 32, 32];
         let classes = 40;
         let settings = [
-            "network.base=4", "network.encoder=[1,1]", "network.decoder=[1]", "kernels=direct", "training.batch=1",
+            "network.base=4",
+            "network.encoder=[1,1]",
+            "network.decoder=[1]",
+            "kernels=direct",
+            "training.batch=1",
             "augmentation.enabled=false",
         ];
         let mut settings: Vec<String> = settings.map(str::to_owned).to_vec();
@@ -171,7 +175,8 @@ fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
         };
         let run = |limit: u64| {
             let target = gpu.target().clone().with_max_binding_bytes(limit);
-            let mut trainer = Trainer::in_passes(gpu, &network, &config.trainer_settings(), extents, &target).expect("it fits");
+            let mut trainer =
+                Trainer::in_passes(gpu, &network, &config.trainer_settings(), extents, &target).expect("it fits");
             trainer.initialise(3, 1.0);
             trainer.backward(&batch).expect("a step");
             let gradients = trainer.gradients().expect("gradients");

@@ -56,8 +56,15 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
 }
 
 /// Keys that a plan must know: they say where channels, series and label maps are, and what their values mean.
-const OF_DATA: [&str; 7] =
-    ["data.labels", "data.ignore", "data.regions", "data.channel_files", "data.label_file", "data.align", "data.series"];
+const OF_DATA: [&str; 7] = [
+    "data.labels",
+    "data.ignore",
+    "data.regions",
+    "data.channel_files",
+    "data.label_file",
+    "data.align",
+    "data.series",
+];
 
 /// The plan of a data set: in its folder, of a table beside it, with the name of the table.
 fn plan_file(data: &Path) -> PathBuf {

@@ -91,4 +91,3 @@ impl From<Values> for Written {
         if items.len() == 1 { Written::One(items.remove(0)) } else { Written::Several(items) }
     }
 }
-

@@ -4,7 +4,7 @@ use super::pairs::{Declared, images_in, predictions_in, references_in};
 use super::{CaseFiles, EvaluateError, Scoring, upright};
 use crate::data::folder::Folder;
 use crate::data::io::read_header;
-use crate::data::{Classes, Grid, IGNORED, ImageFiles, Placed, read_label_map_on, read_channels_on};
+use crate::data::{Classes, Grid, IGNORED, ImageFiles, Placed, read_channels_on, read_label_map_on};
 use crate::metrics::{Evaluation, Region};
 use crate::report::{ComparisonCase, OverlayCase, ViewerCase, write_comparison_overlay, write_overlay};
 use std::collections::HashMap;
@@ -165,7 +165,12 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(image: &ImageFiles, label: &Path, maps: &[PathBuf], outlines: &Outlines<'_>) -> Result<Self, EvaluateError> {
+    fn read(
+        image: &ImageFiles,
+        label: &Path,
+        maps: &[PathBuf],
+        outlines: &Outlines<'_>,
+    ) -> Result<Self, EvaluateError> {
         let on = Placed { path: label, header: &read_header(label)? };
         let mut channels = read_channels_on(image, on)?.into_iter().map(|volume| upright(&volume.grid, volume.voxels));
         let (grid, image) = channels.next().expect("an image has a channel");

@@ -1,9 +1,7 @@
 use super::{InferError, PostProcessing, Predictor};
 use crate::data::io::{self, Header, Segment, case_of};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
-use crate::data::{
-    Classes, Decision, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image,
-};
+use crate::data::{Classes, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 

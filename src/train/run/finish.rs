@@ -7,8 +7,8 @@ use crate::data::{Case, output_of_image};
 use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
-use crate::kernel::Arena;
 use crate::infer::{Predictor, SegmentOptions, segment_file};
+use crate::kernel::Arena;
 use crate::metrics::Evaluation;
 use crate::nn::Model;
 use crate::report::{Report, ViewerCase, write_report};
@@ -67,12 +67,7 @@ impl<P: Progress> Run<'_, P> {
             let name = output_of_image(&case.name, &case.image);
             let prediction = self.settings.out.join("test").join("predictions").join(&name);
             let case_name = case_name(case_of(&name).unwrap_or(&name));
-            CaseFiles {
-                case: case_name,
-                prediction,
-                label: case.label.clone(),
-                image: Some(case.image.clone()),
-            }
+            CaseFiles { case: case_name, prediction, label: case.label.clone(), image: Some(case.image.clone()) }
         };
         cases.iter().map(files).collect()
     }
