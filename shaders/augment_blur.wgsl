@@ -5,6 +5,7 @@
 // Grid     one workgroup of 64 per row (n, z, y), folded; invocations stride over the row, for one channel after the other
 // Traffic  8 bytes per element, 8 more elements from the cache
 // Oracle   augment::Blur::reference
+#import channels
 #import grid
 #import line
 
@@ -14,7 +15,6 @@ struct Params {
     depth: u32,
     height: u32,
     width: u32,
-    channels: u32,
     rows: u32,
     axis: u32,    // that is blurred along: 0 is z, 1 is y, 2 is x
     extent: u32,  // of this axis
@@ -28,12 +28,12 @@ struct Params {
 
 fn blur_row(row: u32, channel: u32, local: u32) {
     let line = line_of(row, params.depth, params.height);
-    let numbers = (line.sample * params.channels + channel) * u32(RADIUS + 1);
+    let numbers = (line.sample * CHANNELS + channel) * u32(RADIUS + 1);
     let centre = parameters[numbers];
     let at_of_row = select(line.z, line.y, params.axis == 1u);
     let last = i32(params.extent) - 1;
     for (var x = local; x < params.width; x += 64u) {
-        let i = (row * params.width + x) * params.channels + channel;
+        let i = (row * params.width + x) * CHANNELS + channel;
         if centre == 1.0 {
             output[i] = image[i];
             continue;
@@ -56,7 +56,7 @@ fn augment_blur(invocation: Invocation) {
     if row >= params.rows {
         return;
     }
-    for (var channel = 0u; channel < params.channels; channel++) {
+    for (var channel = 0u; channel < CHANNELS; channel++) {
         blur_row(row, channel, invocation.local);
     }
 }

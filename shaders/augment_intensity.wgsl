@@ -37,7 +37,7 @@ fn curve(t: f32, gamma: f32) -> f32 {
 
 fn augment_row(row: u32, channel: u32, local: u32) {
     let line = line_of(row, params.depth, params.height);
-    let n = (line.sample * params.channels + channel) * PARAMETERS;
+    let n = (line.sample * CHANNELS + channel) * PARAMETERS;
     let low = parameters[n];
     let range = parameters[n + 1u] - low;
     let mean = parameters[n + 2u];
@@ -52,7 +52,7 @@ fn augment_row(row: u32, channel: u32, local: u32) {
     let bias = bias_row(n + 13u, centred(line.z, params.depth), centred(line.y, params.height));
     let first_of_sample = (line.z * params.height + line.y) * params.width;
     for (var x = local; x < params.width; x += 64u) {
-        let i = (row * params.width + x) * params.channels + channel;
+        let i = (row * params.width + x) * CHANNELS + channel;
         var v = image[i];
         if biased {
             let at = centred(x, params.width);
@@ -82,7 +82,7 @@ fn augment_intensity(invocation: Invocation) {
     if row >= params.rows {
         return;
     }
-    for (var channel = 0u; channel < params.channels; channel++) {
+    for (var channel = 0u; channel < CHANNELS; channel++) {
         augment_row(row, channel, invocation.local);
     }
 }

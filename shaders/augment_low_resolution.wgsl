@@ -11,14 +11,14 @@
 // Between the voxels `below` and `above` of a row.
 fn between(row: u32, channel: u32, below: u32, above: u32, t: f32) -> f32 {
     let first = row * params.width;
-    let a = image[(first + below) * params.channels + channel];
-    return a + t * (image[(first + above) * params.channels + channel] - a);
+    let a = image[(first + below) * CHANNELS + channel];
+    return a + t * (image[(first + above) * CHANNELS + channel] - a);
 }
 
 fn reduce_row(row: u32, channel: u32, local: u32) {
     let line = line_of(row, params.depth, params.height);
     let numbers = 3u * (params.depth + params.height + params.width);
-    let tables = (line.sample * params.channels + channel) * numbers;
+    let tables = (line.sample * CHANNELS + channel) * numbers;
     let tz = tables + 3u * line.z;
     let ty = tables + 3u * (params.depth + line.y);
     let planes = line.sample * params.depth + vec2<u32>(u32(parameters[tz]), u32(parameters[tz + 1u]));
@@ -34,7 +34,7 @@ fn reduce_row(row: u32, channel: u32, local: u32) {
         let d = between(planes.y * params.height + rows.y, channel, below, above, t);
         let near = a + parameters[ty + 2u] * (b - a);
         let far = c + parameters[ty + 2u] * (d - c);
-        output[(row * params.width + x) * params.channels + channel] = near + parameters[tz + 2u] * (far - near);
+        output[(row * params.width + x) * CHANNELS + channel] = near + parameters[tz + 2u] * (far - near);
     }
 }
 
@@ -44,7 +44,7 @@ fn augment_low_resolution(invocation: Invocation) {
     if row >= params.rows {
         return;
     }
-    for (var channel = 0u; channel < params.channels; channel++) {
+    for (var channel = 0u; channel < CHANNELS; channel++) {
         reduce_row(row, channel, invocation.local);
     }
 }

@@ -6,12 +6,12 @@
 // Traffic  8 bytes per element; log2(quantiles) + 4 numbers from the cache
 // Bounds   quantiles >= 2
 // Oracle   augment::HistogramMatch::reference
+#import channels
 #import grid
 
 struct Params {
     samples: u32,
     voxels: u32,
-    channels: u32,
     tiles: u32,
     quantiles: u32,
 }
@@ -38,10 +38,10 @@ fn interval(value: f32, from_first: u32) -> u32 {
 
 fn match_tile(sample: u32, first: u32, channel: u32, local: u32) {
     let end = min(first + 1024u, params.voxels);
-    let numbers = (sample * params.channels + channel) * (1u + 2u * params.quantiles);
+    let numbers = (sample * CHANNELS + channel) * (1u + 2u * params.quantiles);
     let matched = parameters[numbers] != 0.0;
     for (var v = first + local; v < end; v += 64u) {
-        let i = (sample * params.voxels + v) * params.channels + channel;
+        let i = (sample * params.voxels + v) * CHANNELS + channel;
         var value = image[i];
         if matched {
             let k = numbers + 1u + interval(value, numbers + 1u);
@@ -66,7 +66,7 @@ fn augment_match(invocation: Invocation) {
         return;
     }
     let first = (tile - sample * params.tiles) * 1024u;
-    for (var channel = 0u; channel < params.channels; channel++) {
+    for (var channel = 0u; channel < CHANNELS; channel++) {
         match_tile(sample, first, channel, invocation.local);
     }
 }

@@ -10,6 +10,7 @@
 // Traffic  4 + 4 C bytes read (from the cache 8 times as many) and written per voxel, and 960 bytes of numbers per row
 // Bounds   points may lie anywhere; corners outside the source are not read
 // Oracle   augment::Resample::reference
+#import channels
 #import grid
 #import line
 
@@ -27,7 +28,6 @@ struct Params {
     depth: u32,
     height: u32,
     width: u32,
-    channels: u32,
     rows: u32,
     cells_per_voxel_z: f32,
     cells_per_voxel_y: f32,
@@ -105,7 +105,7 @@ fn values_at(voxels: vec4<u32>, channel: u32) -> vec4<f32> {
     var values: vec4<f32>;
     for (var corner = 0u; corner < 4u; corner++) {
         if voxels[corner] != OUTSIDE {
-            values[corner] = image[voxels[corner] * params.channels + channel];
+            values[corner] = image[voxels[corner] * CHANNELS + channel];
         }
     }
     return values;
@@ -146,6 +146,8 @@ fn augment_resample(invocation: Invocation) {
         let low = floor(point);
         let f = point - low;
         let at = vec3<i32>(low);
+        var near_values: vec4<f32>;
+        var far_values: vec4<f32>;
         var near_at = vec4<u32>(OUTSIDE);
         var far_at = vec4<u32>(OUTSIDE);
         var near: vec4<u32>;
@@ -156,11 +158,13 @@ fn augment_resample(invocation: Invocation) {
             let offset = v.x * source.z + v.y;
             if inside && at.x >= 0 && at.x < source.x {
                 let i = first_voxel + u32(at.x * source.y * source.z + offset);
+                near_values[corner] = image[i * CHANNELS];
                 near_at[corner] = i;
                 near[corner] = labels[i];
             }
             if inside && at.x >= -1 && at.x + 1 < source.x {
                 let i = first_voxel + u32((at.x + 1) * source.y * source.z + offset);
+                far_values[corner] = image[i * CHANNELS];
                 far_at[corner] = i;
                 far[corner] = labels[i];
             }
@@ -168,11 +172,12 @@ fn augment_resample(invocation: Invocation) {
         let g = 1.0 - f;
         let weights = vec4<f32>(g.y * g.z, g.y * f.z, f.y * g.z, f.y * f.z);
         let voxel = row * params.width + x;
-        labels_out[voxel] = heaviest(near, far, g.x * weights, f.x * weights);
-        for (var channel = 0u; channel < params.channels; channel++) {
-            let near_values = values_at(near_at, channel);
-            let far_values = values_at(far_at, channel);
-            image_out[voxel * params.channels + channel] = g.x * dot(weights, near_values) + f.x * dot(weights, far_values);
+        image_out[voxel * CHANNELS] = g.x * dot(weights, near_values) + f.x * dot(weights, far_values);
+        for (var channel = 1u; channel < CHANNELS; channel++) {
+            near_values = values_at(near_at, channel);
+            far_values = values_at(far_at, channel);
+            image_out[voxel * CHANNELS + channel] = g.x * dot(weights, near_values) + f.x * dot(weights, far_values);
         }
+        labels_out[voxel] = heaviest(near, far, g.x * weights, f.x * weights);
     }
 }

@@ -1,4 +1,5 @@
 // An image [N, D, H, W, C] by rows along x, and the parameters of each channel of each sample.
+#import channels
 #import grid
 #import line
 
@@ -6,7 +7,6 @@ struct Params {
     depth: u32,
     height: u32,
     width: u32,
-    channels: u32,
     rows: u32,
 }
 

@@ -43,7 +43,7 @@ impl Op for Blur {
             (0, d, h * row, along_y, at.output(0)),
         ];
         for (axis, extent, stride, from, to) in passes {
-            let dispatch = shape.dispatch("augment_blur").params(&[axis, extent, stride]);
+            let dispatch = shape.dispatch_rows("augment_blur").params(&[axis, extent, stride]);
             let dispatch = dispatch.read(from).read(at.input(1)).write(to);
             at.emit(dispatch.linear_grid(shape.rows(), at.target()));
         }

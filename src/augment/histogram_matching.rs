@@ -1,7 +1,6 @@
 use super::image::{ImageShape, image_and_numbers};
 use crate::data::QUANTILES;
 use crate::graph::{Lowering, Op};
-use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Voxels of one workgroup.
@@ -42,9 +41,9 @@ impl Op for HistogramMatch {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let shape @ ImageShape { samples, channels, .. } = ImageShape::of(at.input_spec(0));
+        let shape @ ImageShape { samples, .. } = ImageShape::of(at.input_spec(0));
         let (voxels, tiles) = (shape.voxels(), shape.voxels().div_ceil(WORKGROUP_VOXELS));
-        let dispatch = Dispatch::new("augment_match").params(&[samples, voxels, channels, tiles, QUANTILES]);
+        let dispatch = shape.dispatch("augment_match").params(&[samples, voxels, tiles, QUANTILES]);
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
         at.emit(dispatch.linear_grid(samples * tiles, at.target()));
     }

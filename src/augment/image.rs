@@ -51,9 +51,15 @@ impl ImageShape {
         (((place.sample * d + z) * h + y) * w + x) * self.channels + place.channel
     }
 
-    /// A dispatch of a shader that imports `image_rows`, with what this declares.
+    /// A dispatch of a shader that imports `channels`.
     pub(super) fn dispatch(self, shader: &'static str) -> Dispatch {
-        Dispatch::new(shader).params(&self.extents).params(&[self.channels, self.rows()])
+        let channels = u32::try_from(self.channels).expect("extents of device tensors fit in 32 bits");
+        Dispatch::new(shader).constant("CHANNELS", channels)
+    }
+
+    /// A dispatch of a shader that imports `image_rows`, with the extents that this declares.
+    pub(super) fn dispatch_rows(self, shader: &'static str) -> Dispatch {
+        self.dispatch(shader).params(&self.extents).param(self.rows())
     }
 
     /// An image whose elements are a function of their place and of the numbers `[N, C, …]` of their channel.

@@ -117,7 +117,7 @@ impl Op for Intensity {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let shape = ImageShape::of(at.input_spec(0));
-        let dispatch = shape.dispatch("augment_intensity");
+        let dispatch = shape.dispatch_rows("augment_intensity");
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).write(at.output(0));
         at.emit(dispatch.linear_grid(shape.rows(), at.target()));
     }

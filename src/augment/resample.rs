@@ -1,6 +1,5 @@
 use super::image::ImageShape;
 use crate::graph::{Lowering, Op};
-use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Cells of the deformation's mesh along each axis: the paper's 2 x 2 x 2.
@@ -129,8 +128,7 @@ impl Op for Resample {
     fn lower(&self, at: &mut Lowering<'_>) {
         let ImageShape { samples, extents: source, channels } = ImageShape::of(at.input_spec(0));
         let to = ImageShape { samples, extents: self.extents, channels };
-        let dispatch = Dispatch::new("augment_resample").params(&source).params(&to.extents);
-        let dispatch = dispatch.params(&[channels, to.rows()]);
+        let dispatch = to.dispatch("augment_resample").params(&source).params(&to.extents).param(to.rows());
         let dispatch = self.extents.iter().fold(dispatch, |d, &extent| d.scalar(Self::cells_per_voxel(extent)));
         let dispatch = dispatch.read(at.input(0)).read(at.input(1)).read(at.input(2));
         let dispatch = dispatch.write(at.output(0)).write(at.output(1));
