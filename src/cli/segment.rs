@@ -235,7 +235,7 @@ impl Inputs {
             (ImageFiles::from(image), name)
         };
         if Manifest::is_named(input) {
-            let rows = Manifest::read(input)?.rows;
+            let rows = Manifest::read_images(input)?.rows;
             let volumes = rows.into_iter().map(|row| {
                 let name = output_name_of(&row.name, row.image.first());
                 (row.image, name)

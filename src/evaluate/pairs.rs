@@ -78,7 +78,7 @@ pub(super) fn references_in(labels: &Path) -> Result<Folder, DataError> {
     if !Manifest::is_named(labels) {
         return label_maps_of(labels);
     }
-    let volumes = Manifest::read(labels)?.labels();
+    let volumes = Manifest::read_labels(labels)?.labels();
     if volumes.is_empty() {
         return Err(DataError::unusable(labels, "names no label, expected a column label with files"));
     }
@@ -90,7 +90,7 @@ pub(super) fn images_in(images: &Path) -> Result<BTreeMap<String, PathBuf>, Data
     if !Manifest::is_named(images) {
         return Ok(Folder::with_volumes(images)?.volumes);
     }
-    let rows = Manifest::read(images)?.rows.into_iter();
+    let rows = Manifest::read_images(images)?.rows.into_iter();
     Ok(rows.map(|row| (row.name, row.image.first().to_owned())).collect())
 }
 
