@@ -183,6 +183,14 @@ fn evaluation_takes_the_labels_of_a_table() {
     assert!(root.join("scores/overlays/best_phantom_000.png").exists());
     fs::write(root.join("cases.csv"), "image\nset/images/phantom_000.nii.gz\n").expect("written");
     refused(root, &arguments, &["cases.csv: names no label"]);
+    // Images are not needed without pictures.
+    fs::write(root.join("cases.csv"), "image,label\nnone/phantom_000.nii.gz,set/labels/phantom_000.nii.gz\n")
+        .expect("written");
+    refused(
+        root,
+        &arguments,
+        &["cases.csv: no label for phantom_001, phantom_002; expected a file of the same name for every"],
+    );
 }
 
 /// As git-annex, DVC and nnU-Net's users have them.

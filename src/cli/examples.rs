@@ -6,7 +6,8 @@ Examples:
   vnet-engine train --data DATA --out RUN
   vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz
 
-DATA holds images/ and labels/ with equal file names.
+DATA holds images/ and labels/ with equal file names, or is a table of cases
+(.csv with columns image, label, split).
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 success,
 2 wrong usage or input, 1 other failures, 130 and 143 after Ctrl-C and SIGTERM.";
@@ -26,7 +27,10 @@ pub const SEGMENT: &str = "\
 Examples:
   vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz
   vnet-engine segment --model RUN --input SCANS --output ORGANS --continue
-  vnet-engine segment --model RUN0 --model RUN1 --input SCANS --output ORGANS";
+  vnet-engine segment --model RUN0 --model RUN1 --input SCANS --output ORGANS
+  for i in 0 1 2; do
+    vnet-engine segment --model RUN --input scans.csv --output ORGANS --part $i/3
+  done";
 
 pub const EVALUATE: &str = "\
 Examples:

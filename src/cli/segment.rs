@@ -258,7 +258,7 @@ struct Inputs {
 impl Inputs {
     fn of(input: &Path, channel_files: &[String], channels: usize) -> Result<Self> {
         if Manifest::is_named(input) {
-            let rows = Manifest::read(input)?.rows;
+            let rows = Manifest::read_images(input)?.rows;
             let volumes = rows.into_iter().map(|row| {
                 let name = output_name_of(&row.name, row.image.first());
                 (row.image, name)

@@ -73,9 +73,30 @@ impl Manifest {
     /// # Errors
     /// [`DataError`] with line and column: the problem, or [`DataError::Many`] with the first twenty.
     pub fn read(path: &Path) -> Result<Manifest, DataError> {
+        Manifest::read_with(path, [true, true])
+    }
+
+    /// As [`Manifest::read`], where only images are needed: whether labels are there does not matter.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn read_images(path: &Path) -> Result<Manifest, DataError> {
+        Manifest::read_with(path, [true, false])
+    }
+
+    /// As [`Manifest::read`], where only labels are needed: whether images are there does not matter.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn read_labels(path: &Path) -> Result<Manifest, DataError> {
+        Manifest::read_with(path, [false, true])
+    }
+
+    /// Reads a table, of which images, labels or both must be there.
+    fn read_with(path: &Path, needed: [bool; 2]) -> Result<Manifest, DataError> {
         let text = read_text(path, LONGEST_TEXT).map_err(DataError::io(path, "read"))?;
         let (manifest, problems) = Manifest::parse(path, &text)?;
-        let with_missing = |problems: Problems, row: &Row| problems.and(manifest.missing(row));
+        let with_missing = |problems: Problems, row: &Row| problems.and(manifest.missing(row, needed));
         // Of many cases on a file server most of the time is waiting.
         let missing = manifest.rows.par_iter().fold(Problems::default, with_missing);
         let missing = missing.reduce(Problems::default, Problems::append);
@@ -161,8 +182,8 @@ impl Manifest {
         (!given.is_empty()).then(|| Parts { path: self.path.clone(), given })
     }
 
-    /// A problem for each file of a row that is not there.
-    fn missing(&self, row: &Row) -> Vec<Problem> {
+    /// A problem for each needed file of a row (images, label) that is not there.
+    fn missing(&self, row: &Row, [images_needed, label_needed]: [bool; 2]) -> Vec<Problem> {
         let several = row.image.files().len() > 1;
         let column = |channel: usize| if several { format!("image_{channel}") } else { "image".to_owned() };
         let images = row.image.files().iter().enumerate().map(|(channel, file)| (column(channel), file));
@@ -176,7 +197,8 @@ impl Manifest {
             };
             Some(Problem { line: row.line, text: format!("column {column}: {}: {reason}", file.display()) })
         };
-        images.chain(label).filter_map(absent).collect()
+        let needed = images.filter(|_| images_needed).chain(label.filter(|_| label_needed));
+        needed.filter_map(absent).collect()
     }
 }
 

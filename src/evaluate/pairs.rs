@@ -79,18 +79,17 @@ pub(super) fn references_in(labels: &Path) -> Result<Folder, DataError> {
     if !Manifest::is_named(labels) {
         return label_maps_of(labels);
     }
-    let volumes = Manifest::read(labels)?.labels();
+    let volumes = Manifest::read_labels(labels)?.labels();
     if volumes.is_empty() {
         return Err(DataError::unusable(labels, "names no label, expected a column label with files"));
     }
     Ok(Folder::of(labels, volumes))
 }
 
-/// Images by case: those of a folder, or those that a table names.
-/// Files `NAME_0000`, `NAME_0001`, … are the channels of an image `NAME`, where there is no other image of this name.
+/// Images by case: those of a folder, or those that a table names. Files `NAME_0000`, `NAME_0001`, … are the channels of an image `NAME`, where there is no other image of this name.
 pub(super) fn images_in(images: &Path) -> Result<BTreeMap<String, ImageFiles>, DataError> {
     if Manifest::is_named(images) {
-        let rows = Manifest::read(images)?.rows.into_iter();
+        let rows = Manifest::read_images(images)?.rows.into_iter();
         return Ok(rows.map(|row| (row.name, row.image)).collect());
     }
     let volumes = Folder::with_volumes(images)?.volumes;

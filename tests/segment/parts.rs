@@ -91,7 +91,9 @@ pub fn a_table_names_the_volumes_and_their_outputs() {
         volume(root, &format!("{patient}/t2.mha"));
     }
     volume(root, "plain.nii.gz");
-    let table = "name,image,split\np1,in/p1/t2.mha,test\np2,in/p2/t2.mha,\n,in/plain.nii.gz,train\n";
+    // Labels are not needed, nor those that are not there.
+    let table =
+        "name,image,split,label\np1,in/p1/t2.mha,test,none.mha\np2,in/p2/t2.mha,,\n,in/plain.nii.gz,train,none\n";
     fs::write(root.join("cases.csv"), table).expect("written");
     let output = program(root, &segment("cases.csv", "out", &["--json"]));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
