@@ -41,8 +41,13 @@ fn files_of_pydicom_and_highdicom_hold_their_values() {
         let alone = folder();
         let copy = alone.path().join(file);
         std::fs::copy(golden().join(file), &copy).expect("copied");
-        // By itself, and as the only file of a folder.
-        for path in [&copy, alone.path()] {
+        // By itself, if it has several frames, and as the only file of a folder.
+        for path in [alone.path(), &copy] {
+            if path.is_file() && facts.shape[2] == 1 {
+                let error = read_header(path).expect_err("one frame").to_string();
+                assert!(error.contains("is a slice of a DICOM series"), "{error}");
+                continue;
+            }
             let choice: SeriesChoice = choice.into();
             let header = read_header_of(path, &choice).expect(&name);
             assert_eq!(header.shape, facts.shape, "{name}");

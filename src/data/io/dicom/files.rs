@@ -56,17 +56,21 @@ impl Files {
         }
         let objects: Vec<_> = paths.par_iter().map(|path| Object::read(Input::file(path))).collect();
         let mut files = Files { slices: Vec::new(), unread: Vec::new(), count: paths.len(), left_out: BTreeMap::new() };
-        let mut strange = Vec::new();
+        let mut unread = Vec::new();
         for (path, object) in paths.iter().zip(objects) {
             match object {
                 Ok(Object::Slices(mut slices)) => files.slices.append(&mut slices),
                 Ok(Object::Other(kind)) => leave_out(OTHERS, format!("{} ({kind})", name_of(path))),
-                Err((Some(info), error)) => files.unread.push((info, name_of(path), error)),
-                Err((None, error)) => strange.push((name_of(path), error)),
+                Err((info, error)) => unread.push((info, name_of(path), error)),
             }
         }
         files.left_out = left_out;
-        if strange.is_empty() { Ok(files) } else { Err(files.problem(dir, strange)) }
+        // A file that does not say its series may be of any.
+        if unread.iter().any(|(info, ..)| info.is_none()) {
+            return Err(files.problem(dir, unread.into_iter().map(|(_, name, error)| (name, error)).collect()));
+        }
+        files.unread = unread.into_iter().filter_map(|(info, name, error)| Some((info?, name, error))).collect();
+        Ok(files)
     }
 
     /// The error of a folder in which files cannot be read.
