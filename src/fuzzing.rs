@@ -134,9 +134,9 @@ pub fn model(bytes: &[u8]) {
     }
 }
 
-/// An entry of a cache of prepared volumes.
-pub fn cache_entry(bytes: &[u8]) {
-    crate::data::fuzz_entry(bytes);
+/// An entry of a cache of prepared volumes. True where it is a prepared case.
+pub fn cache_entry(bytes: &[u8]) -> bool {
+    crate::data::fuzz_entry(bytes)
 }
 
 /// A checkpoint, with the checksum that is in it and with the one that belongs in it.

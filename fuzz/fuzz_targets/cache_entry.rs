@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    vnet_engine::fuzzing::cache_entry(bytes);
+    let _ = vnet_engine::fuzzing::cache_entry(bytes);
 });

@@ -45,9 +45,9 @@ fn data() -> Vec<u8> {
 #[test]
 fn entries_of_a_cache() {
     let whole = entry(&header(GRID, &arrays()), &data());
-    fuzzing::cache_entry(&whole);
+    assert!(fuzzing::cache_entry(&whole), "it is read to its end");
     for length in 0..whole.len() {
-        fuzzing::cache_entry(&whole[..length]);
+        assert!(!fuzzing::cache_entry(&whole[..length]), "{length} bytes");
     }
     for at in 0..whole.len() {
         for bits in [0x01, 0x10, 0x80, 0xFF] {

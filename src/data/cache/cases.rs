@@ -318,13 +318,14 @@ fn expect(found: usize, expected: usize, what: &str) -> Result<(), String> {
 }
 
 /// Reads the bytes of an entry as each of the kinds, as if all checksums were right; whatever they hold, nothing but an error
-/// comes of it.
+/// comes of it. True where they are a case.
 #[cfg(feature = "fuzzing")]
-pub(crate) fn fuzz(bytes: &[u8]) {
-    let Some(entry) = entry::of_bytes(bytes) else { return };
+pub(crate) fn fuzz(bytes: &[u8]) -> bool {
+    let Some(entry) = entry::of_bytes(bytes) else { return false };
     let _ = read_intensities(&entry, 1);
     let _ = entry.array::<u16>("reference");
     let preparation = Preparation { patch: [3, 2, 1], ..Preparation::native(crate::data::Normalisation::None) };
+    let mut is_case = false;
     for fit in [Fit::Patch, Fit::Whole] {
         let Ok((prepared, foreground)) = read_prepared(&entry, &preparation, fit, true) else { continue };
         let (label, extents) = (prepared.label.expect("it was read"), prepared.geometry.grid.extents);
@@ -332,7 +333,9 @@ pub(crate) fn fuzz(bytes: &[u8]) {
             let start = crate::data::sampling::patch_start(&label, &foreground, extents, [3, 2, 1], 1.0, 0, sample);
             assert!((0..3).all(|axis| start[axis] + preparation.patch[axis] <= extents[axis]));
         }
+        is_case = true;
     }
+    is_case
 }
 
 #[cfg(test)]
