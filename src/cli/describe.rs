@@ -171,13 +171,13 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         channels: network.in_channels,
         cases: arguments.cases,
     };
-    let resident_training = training[usize::from(config.training.memory == MemoryMode::Low)].1.as_ref().ok().map(
-        |forecast| Footprint::of_training(&network, &config, &volumes, [x, y, z], forecast, software),
-    );
-    let resident_segmentation = forward
+    let resident_training = training[usize::from(config.training.memory == MemoryMode::Low)]
+        .1
         .as_ref()
         .ok()
-        .map(|plan| Footprint::of_segmentation(&network, &volumes, [x, y, z], plan, software));
+        .map(|forecast| Footprint::of_training(&network, &config, &volumes, [x, y, z], forecast, software));
+    let resident_segmentation =
+        forward.as_ref().ok().map(|plan| Footprint::of_segmentation(&network, &volumes, [x, y, z], plan, software));
     if arguments.json {
         let forecasts: serde_json::Map<String, serde_json::Value> = training
             .iter()
@@ -224,7 +224,10 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
         }
     }
     let [vx, vy, vz] = volumes.extents;
-    outln!("\nhost memory, volumes of {vx} x {vy} x {vz}{}:", if software { ", that of the device included" } else { "" });
+    outln!(
+        "\nhost memory, volumes of {vx} x {vy} x {vz}{}:",
+        if software { ", that of the device included" } else { "" }
+    );
     for (work, footprint) in [("segmentation", resident_segmentation), ("training", resident_training)] {
         if let Some(footprint) = footprint {
             print_footprint(work, &footprint);

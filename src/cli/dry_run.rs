@@ -83,10 +83,7 @@ fn print_plan(
     let software = gpu.description().kind == "cpu";
     let host = Footprint::of_training(&found.network, &settings.config, &volumes, found.patch, &forecast, software);
     let device_too = if software { ", that of the device included" } else { "" };
-    outln!(
-        "host      about {}{device_too}; the largest case has {most_voxels} voxels",
-        human_bytes(host.total)
-    );
+    outln!("host      about {}{device_too}; the largest case has {most_voxels} voxels", human_bytes(host.total));
     outln!("\n{}", settings.config.to_toml());
     Ok(())
 }

@@ -286,7 +286,8 @@ mod tests {
         let expected = r#"{"background":0,"cortex":["1000-1999",2035,7,8],"rest":"20-40","white":[3,4,5]}"#;
         assert_eq!(written, expected);
         assert_eq!(serde_json::from_str::<Classes>(&written).expect("classes"), classes);
-        for (range, words) in [("5-3", "\"5-3\" is none"), ("1-70000", "is none"), ("x", "is none"), ("-5", "is none")] {
+        for (range, words) in [("5-3", "\"5-3\" is none"), ("1-70000", "is none"), ("x", "is none"), ("-5", "is none")]
+        {
             let error = serde_json::from_str::<Classes>(&format!(r#"{{"a": "{range}"}}"#)).expect_err("no range");
             assert!(error.to_string().contains(words), "{error}");
         }

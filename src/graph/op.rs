@@ -1,7 +1,7 @@
 use super::Vjp;
-use crate::kernel::{Cost, Dispatch, Operand, Target};
 #[cfg(doc)]
 use crate::kernel::Pieces;
+use crate::kernel::{Cost, Dispatch, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, ShapeError, TensorSpec, ValueId};
 use std::any::Any;
 use std::fmt::Debug;

@@ -166,7 +166,8 @@ fn named(curves: &Curves, classes: usize) -> Vec<usize> {
     let mut ranked: Vec<usize> = (0..last.len()).filter(|&class| last[class].is_finite()).collect();
     ranked.sort_by(|&a, &b| last[a].total_cmp(&last[b]));
     let best = ranked.len().saturating_sub(WORST_AND_BEST).max(WORST_AND_BEST.min(ranked.len()));
-    let mut named: Vec<usize> = ranked[..WORST_AND_BEST.min(ranked.len())].iter().chain(&ranked[best..]).copied().collect();
+    let mut named: Vec<usize> =
+        ranked[..WORST_AND_BEST.min(ranked.len())].iter().chain(&ranked[best..]).copied().collect();
     named.sort_unstable();
     named
 }

@@ -67,12 +67,7 @@ impl SplitK {
 }
 
 /// Where `splits` times `elements` partial sums are written: the output itself for a single split.
-pub(in crate::ops) fn partial_sums(
-    at: &mut Lowering<'_>,
-    elements: usize,
-    splits: usize,
-    output: Operand,
-) -> Operand {
+pub(in crate::ops) fn partial_sums(at: &mut Lowering<'_>, elements: usize, splits: usize, output: Operand) -> Operand {
     if splits == 1 { output } else { at.scratch(splits * elements) }
 }
 

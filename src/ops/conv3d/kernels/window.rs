@@ -38,19 +38,15 @@ impl Family for Window {
         let invocations = at.target().tuning.convolution_invocations;
         let blocks = g.output_voxels().div_ceil(TILE[0] * invocations as usize);
         let workgroups = blocks * to.div_ceil(TILE[1]) * gemms;
-        let dispatch = extents(Dispatch::new("conv3d_window").constant("INVOCATIONS", invocations), g, g.output_voxels())
-            .params(&direction.channels(g))
-            .param(g.in_channels * g.out_channels)
-            .params(&steps)
-            .param(usize::from(direction.is_backward()));
+        let dispatch =
+            extents(Dispatch::new("conv3d_window").constant("INVOCATIONS", invocations), g, g.output_voxels())
+                .params(&direction.channels(g))
+                .param(g.in_channels * g.out_channels)
+                .params(&steps)
+                .param(usize::from(direction.is_backward()));
         let unit = TILE[0] * invocations as usize;
-        let pieces = Pieces {
-            rows: g.output_voxels(),
-            unit,
-            workgroups: to.div_ceil(TILE[1]),
-            rows_word: 0,
-            units_word: None,
-        };
+        let pieces =
+            Pieces { rows: g.output_voxels(), unit, workgroups: to.div_ceil(TILE[1]), rows_word: 0, units_word: None };
         let dispatch = operands.bind(dispatch, at).pieces(is_pointwise(g).then_some(pieces));
         at.emit_in_parts(&dispatch, workgroups, g.flops());
     }
