@@ -4,13 +4,16 @@ mod support;
 
 use std::sync::Arc;
 use support::gpu;
-use vnet_engine::data::{Batch, Intensities, Sample};
+use vnet_engine::data::{Batch, Grid, Intensities, Normalisation, Preparation, Sample, Volume};
 use vnet_engine::gpu::{Gpu, GpuOptions};
-use vnet_engine::infer::Predictor;
+use vnet_engine::infer::{Predictor, Preprocessing};
 use vnet_engine::kernel::Arena;
+use vnet_engine::nn::Model;
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::registry::Value;
-use vnet_engine::train::{Config, Forecast, MemoryMode, Preset, Setting, TrainError, Trainer, check_budget};
+use vnet_engine::train::{
+    Config, Footprint, Forecast, MemoryMode, Preset, Setting, TrainError, Trainer, Volumes, check_budget,
+};
 
 fn main() {
     support::run_trials(&[
@@ -18,6 +21,7 @@ fn main() {
         ("the_papers_forecast_is_what_the_allocator_counts", true, the_papers_forecast_is_what_the_allocator_counts),
         ("a_training_beyond_the_budget_is_told_what_fits", true, a_training_beyond_the_budget_is_told_what_fits),
         ("a_budget_that_nothing_fits_says_so", true, a_budget_that_nothing_fits_says_so),
+        ("more_classes_take_as_much_more_as_is_said", true, more_classes_take_as_much_more_as_is_said),
         (
             "values_larger_than_a_binding_give_the_bits_of_the_whole",
             true,
@@ -188,8 +192,8 @@ fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
         };
         let value = (voxels * classes * 4) as u64;
         let (loss_of_whole, whole, names, windows) = run(4 * value);
-        // Seven pieces, and nothing else is as large.
-        let (loss_of_pieces, pieces, ..) = run(value / 7);
+        // Four pieces, and nothing else is as large.
+        let (loss_of_pieces, pieces, ..) = run(value / 4);
         assert_eq!(loss_of_whole.to_bits(), loss_of_pieces.to_bits(), "{loss}: {loss_of_whole} {loss_of_pieces}");
         for (name, window) in names.iter().zip(windows) {
             let range = window.start..window.start + window.len;
@@ -206,3 +210,64 @@ fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
         }
     }
 }
+
+/// The most bytes that a process had resident, as Linux says while it runs.
+#[cfg(target_os = "linux")]
+fn peak_of(mut process: std::process::Child) -> u64 {
+    let status = format!("/proc/{}/status", process.id());
+    let mut most = 0;
+    while process.try_wait().expect("a child").is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let found = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        most = most.max(found.unwrap_or(0) << 10);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(process.wait().expect("a child").success());
+    most
+}
+
+/// What 60 classes take more than 2 is what the footprints differ by, to 5 % of the whole. The program itself, which depends on
+/// the driver, drops out; `tools/memory_check.py` looks at the whole, and at trainings.
+#[cfg(target_os = "linux")]
+fn more_classes_take_as_much_more_as_is_said() {
+    // Elsewhere the device's memory is not that of the process.
+    if gpu().description().kind != "cpu" {
+        return;
+    }
+    let (folder, patch) = (tempfile::tempdir().expect("a folder"), [64, 64, 32]);
+    let path = |name: &str| folder.path().join(name);
+    let grid = Grid::axis_aligned(patch, [1.0; 3]);
+    let voxels = (0..grid.voxel_count()).map(|i| (i as f32 * 0.11).sin()).collect();
+    vnet_engine::data::io::write_volume(&path("volume.nii.gz"), &Volume::new(grid, voxels).expect("a volume"))
+        .expect("written");
+    let [few, many] = [2, 60].map(|classes| {
+        let network = Preset::Tiny.config().network(1, classes);
+        let (graph, plan) = Predictor::plan_for(&network, 1, [32, 64, 64], gpu().target()).expect("it fits");
+        let preparation = Preparation { patch, classes, ..Preparation::native(Normalisation::ZScoreAll) };
+        let preprocessing = serde_json::to_value(Preprocessing::new(&preparation, Vec::new())).expect("JSON");
+        let arena = initial_arena(&graph.graph, &plan.arena, 1, 1.0);
+        let model = Model::from_arena(&graph.graph, &plan.arena, &arena, &network, Some(preprocessing));
+        let [file, output] = [format!("{classes}.safetensors"), format!("{classes}.nii.gz")];
+        model.write(&path(&file)).expect("written");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vnet-engine"));
+        command.current_dir(folder.path()).args([
+            "segment",
+            "--model",
+            &file,
+            "--input",
+            "volume.nii.gz",
+            "--output",
+            &output,
+        ]);
+        let found = peak_of(command.spawn().expect("the program"));
+        let volumes = Volumes { extents: patch, channels: 1, cases: 1 };
+        (found as f64, Footprint::of_segmentation(&network, &volumes, patch, &plan, true).total as f64)
+    });
+    let (found, said) = (many.0 - few.0, many.1 - few.1);
+    println!("58 classes more: {found} bytes, said {said}, of {} bytes in all", many.0);
+    assert!((found - said).abs() <= 0.05 * many.0, "58 classes more take {found} bytes, said {said}, of {}", many.0);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn more_classes_take_as_much_more_as_is_said() {}

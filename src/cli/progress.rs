@@ -14,6 +14,9 @@ use vnet_engine::train::{Part, Progress, Started, StepResult};
 /// Seconds between lines where stderr is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Classes whose Dice stands in a line; of more, the range.
+const MOST_CLASSES: usize = 12;
+
 /// A live view on stderr, or plain lines where it is no terminal.
 pub struct TrainProgress {
     live: Option<Live>,
@@ -107,7 +110,15 @@ impl Progress for TrainProgress {
     fn validated(&mut self, step: u64, dice: &[Option<f64>], mean_dice: Option<f64>, best: bool) {
         let number = |d: &Option<f64>| d.map_or_else(|| "-".to_owned(), |d| format!("{d:.3}"));
         let classes: Vec<String> = dice.iter().map(number).collect();
-        let detail = if classes.len() > 1 { format!(" ({})", classes.join(", ")) } else { String::new() };
+        let defined = || dice.iter().flatten().copied();
+        let detail = match classes.len() {
+            0 | 1 => String::new(),
+            2..=MOST_CLASSES => format!(" ({})", classes.join(", ")),
+            count => {
+                let [lowest, highest] = [defined().reduce(f64::min), defined().reduce(f64::max)];
+                format!(" ({count} classes, {} to {})", number(&lowest), number(&highest))
+            }
+        };
         let mark = if best { ", best so far" } else { "" };
         self.say(&format!("validation after {step} steps: Dice {}{detail}{mark}", number(&mean_dice)));
         if let Some(live) = &mut self.live {

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::surface::Box3;
 use super::{MetricError, Overlap, Presence, SurfaceDistances, check_spacing, check_voxels, surface_distances};
 
 /// A part of the organ that is scored by itself.
@@ -276,8 +277,24 @@ pub fn score_values(
     check_voxels("prediction", pair.prediction.len(), pair.extents)?;
     check_voxels("reference", pair.reference.len(), pair.extents)?;
     check_spacing(pair.spacing)?;
+    // Of each class only the box around it is looked at, as beyond it there is background alone: with a hundred classes, passes
+    // over the whole maps would take most of the time.
+    let mut boxes = vec![None; usize::from(u16::MAX) + 1];
+    Box3::widen(&mut boxes, pair.prediction, pair.extents);
+    Box3::widen(&mut boxes, pair.reference, pair.extents);
     let mut scores = Vec::with_capacity(classes.len() * regions.len());
     for &(class, ref class_name) in classes {
+        let Some(around) = boxes[usize::from(class)] else {
+            scores.extend(regions.iter().map(|&region| CaseScores::absent(case, (class, class_name), region)));
+            continue;
+        };
+        let [prediction, reference] = [pair.prediction, pair.reference].map(|map| around.crop(map, pair.extents));
+        let pair = LabelPair {
+            prediction: &prediction,
+            reference: &reference,
+            extents: around.extents(),
+            spacing: pair.spacing,
+        };
         let reference_slices = pair.reference_slices(class);
         for &region in regions {
             let part = pair.cut(region.slices(&reference_slices, pair.extents[2]));

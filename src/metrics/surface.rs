@@ -77,8 +77,8 @@ fn summarise(to_reference: &[f64], to_prediction: &[f64]) -> SurfaceDistances {
 }
 
 /// Half-open box of voxels, x, y, z.
-#[derive(Debug, Clone, Copy)]
-struct Box3 {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Box3 {
     start: [usize; 3],
     end: [usize; 3],
 }
@@ -97,6 +97,30 @@ impl Box3 {
         found
     }
 
+    /// Widens the boxes of all labels, by label, to the voxels of a map: one pass for any number of labels.
+    pub(super) fn widen(boxes: &mut [Option<Self>], labels: &[u16], extents: [usize; 3]) {
+        for (row, voxels) in labels.chunks_exact(extents[0].max(1)).enumerate() {
+            let (y, z) = (row % extents[1], row / extents[1]);
+            let mut first = 0;
+            for run in voxels.chunk_by(|a, b| a == b) {
+                let line = Self { start: [first, y, z], end: [first + run.len(), y + 1, z + 1] };
+                let found = &mut boxes[usize::from(run[0])];
+                *found = Some(found.map_or(line, |other| other.union(line)));
+                first += run.len();
+            }
+        }
+    }
+
+    /// The voxels of the box.
+    pub(super) fn crop(self, labels: &[u16], extents: [usize; 3]) -> Vec<u16> {
+        let rows = (self.start[2]..self.end[2]).flat_map(|z| (self.start[1]..self.end[1]).map(move |y| (y, z)));
+        let row = |(y, z): (usize, usize)| {
+            let start = (z * extents[1] + y) * extents[0];
+            &labels[start + self.start[0]..start + self.end[0]]
+        };
+        rows.flat_map(row).copied().collect()
+    }
+
     fn union(self, other: Self) -> Self {
         Self {
             start: std::array::from_fn(|axis| self.start[axis].min(other.start[axis])),
@@ -104,7 +128,7 @@ impl Box3 {
         }
     }
 
-    fn extents(self) -> [usize; 3] {
+    pub(super) fn extents(self) -> [usize; 3] {
         std::array::from_fn(|axis| self.end[axis] - self.start[axis])
     }
 }

@@ -166,7 +166,7 @@ fn draw(path: &Path, case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(),
     }
     if left_out > 0 {
         let y = HEADER + PANEL + MARGIN + listed.len() * LEGEND_ROW + LEGEND_ROW / 2;
-        let text = format!("{left_out} classes more");
+        let text = format!("{left_out} more classes");
         canvas.text_within(&text, (MARGIN as f32, y as f32), 20.0, title_width, DIM);
     }
     canvas.write_png(path)

@@ -182,7 +182,7 @@ fn reasons_name_the_limit_that_decided() {
 
 fn measured(step_seconds: f64) -> Measured {
     let step = MemoryReport { inputs: 1, slots: 2, slots_lower_bound: 2, values_unshared: 2, arenas: 3, other: 4 };
-    let forecast = Forecast { step, validation: 5, staging: 6, passes: 1, arenas: 3, kernels: 9, recomputed: 0.0 };
+    let forecast = Forecast { step, validation: 5, staging: 6, passes: 1, arenas: 4, kernels: 60, recomputed: 0.0 };
     Measured { step_seconds, validation_seconds: 2.0, test_seconds: 10.0, forecast }
 }
 

@@ -7,8 +7,7 @@ use crate::data::{Case, output_of_image};
 use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
-use crate::infer::{Predictor, SegmentOptions, segment_file};
-use crate::kernel::Arena;
+use crate::infer::{SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
 use crate::nn::Model;
 use crate::report::{Report, ViewerCase, write_report};
@@ -37,21 +36,14 @@ impl<P: Progress> Run<'_, P> {
         let predictions = folder.join("predictions");
         create(&predictions)?;
         let model = Model::read(&self.model_path())?;
-        // The last gradients are of no use any more, and a predictor of its own would take memory beside that of the training.
-        self.trainer.set_gradients(&model.to_arena(&self.trainer.training().graph, self.trainer.layout()));
-        let executor = self.trainer.executor();
-        let predictor = Predictor::sharing(executor, Arena::Gradients, &self.network, self.position.patch)?;
-        let preparation = self.preprocessing.preparation(self.network.in_channels, self.network.classes);
-        for case in cases {
-            self.go_on()?;
-            let output = predictions.join(output_of_image(&case.name, &case.image));
-            let mut ended = None;
-            let asking = asking(|| self.go_on(), &mut ended);
-            let options = SegmentOptions::default();
-            let segmented = segment_file(&predictor, &preparation, &case.image, &output, options, asking);
-            ended.map_or(Ok(()), Err)?;
-            segmented?;
-        }
+        // In the place of the last parameters, as a predictor of its own would take memory beside that of the training.
+        let arena = self.trainer.best_arena();
+        let last = self.trainer.executor().read_arena(arena)?;
+        let best = model.to_arena(&self.trainer.training().graph, self.trainer.layout());
+        self.trainer.executor().write_arena(arena, &best);
+        let predicted = self.predict_tests(cases, &predictions);
+        self.trainer.executor().write_arena(arena, &last);
+        predicted?;
         let classes = self.preprocessing.label_classes(self.network.classes);
         let evaluation =
             evaluate_pairs(&self.test_files(cases), &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
@@ -60,6 +52,21 @@ impl<P: Progress> Run<'_, P> {
         let step = self.trainer.step_count();
         self.log.write(&Event::Test { step, mean_dice: crate::evaluate::mean_dice(&evaluation) });
         Ok(Some(evaluation))
+    }
+
+    fn predict_tests(&self, cases: &[Case], predictions: &Path) -> Result<(), TrainError> {
+        let preparation = self.preprocessing.preparation(self.network.in_channels, self.network.classes);
+        for case in cases {
+            self.go_on()?;
+            let output = predictions.join(output_of_image(&case.name, &case.image));
+            let mut ended = None;
+            let asking = asking(|| self.go_on(), &mut ended);
+            let options = SegmentOptions::default();
+            let segmented = segment_file(&self.predictor, &preparation, &case.image, &output, options, asking);
+            ended.map_or(Ok(()), Err)?;
+            segmented?;
+        }
+        Ok(())
     }
 
     fn test_files(&self, cases: &[Case]) -> Vec<CaseFiles> {
