@@ -205,7 +205,7 @@ fn sparse_annotations_train_and_unlabelled_voxels_do_not_matter() {
             false => other,
         });
         train(folder.path(), out, &[&settings[..], &["training.steps=3"]].concat());
-        fingerprints.push(Model::read(&at(out).join("last.safetensors")).expect("a model").fingerprint());
+        fingerprints.push(Model::read(&at(out).join("model_last.safetensors")).expect("a model").fingerprint());
     }
     assert_eq!(fingerprints[0], fingerprints[1]);
     let config: toml::Table = std::fs::read_to_string(at("one/config.toml")).expect("text").parse().expect("TOML");
