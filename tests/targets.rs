@@ -305,7 +305,7 @@ fn what_label_values_contradict_is_named_with_its_key() {
         (&["data.labels.a=1", "data.regions.whole=[1,2]"], ["data.regions", "2 of whole is that of none"]),
         (&["data.regions_order=[1]"], ["data.regions_order", "an order only with data.regions"]),
         (&[tumour[0], tumour[1], "data.regions_order=[1]"], ["data.regions_order", "1 of whole"]),
-        (&[tumour[0], tumour[1], "data.regions_order=[2,1]"], ["data.regions", "painted later"]),
+        (&[tumour[0], tumour[1], "data.regions_order=[2,1]"], ["key data.regions_order", "painted later"]),
         (
             &[tumour[0], "training.loss=cross_entropy", "training.loss=weighted_cross_entropy"],
             ["training.loss", "for regions"],
