@@ -15,6 +15,9 @@ use crate::report::ReportError;
 use pairs::{Declared, pairs_of};
 use std::path::{Path, PathBuf};
 
+// What the labels of `data` say is ignored, scores and pictures take to be so.
+const _: () = assert!(crate::data::IGNORED == crate::metrics::IGNORED);
+
 /// Predictions that cannot be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {

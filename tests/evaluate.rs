@@ -273,7 +273,9 @@ fn the_values_that_occur_or_are_declared_are_scored() {
     assert_eq!(classes, [(16, "brain stem".into()), (17, "left".into()), (2035, "right".into())]);
     std::fs::write(folder.path().join("dataset.json"), r#"{"labels": {"background": 0, "left": 17, "ignore": 2035}}"#)
         .expect("written");
-    assert!(refused(folder.path(), &ONE).contains("dataset.json: labels.ignore = 2035 is nnU-Net's ignore label"));
+    let (scores, _) = json(folder.path(), &ONE);
+    let expected: Vec<(String, u64)> = ["a", "b", "c", "d", "e"].map(|case| (case.to_owned(), 17)).into();
+    assert_eq!(rows(&scores), expected);
 }
 
 /// Values that are one class are scored as one, under the value that is written; others are mistakes.

@@ -109,6 +109,36 @@ fn overlay_reference_is_two_pixels_wide_and_the_prediction_one_over_it() {
     assert_eq!([top - 1, top, top + 1, top + 2].map(|y| picture.get_pixel(left + 90, y).0), expected);
 }
 
+/// A region of two labels is drawn and scored as one label is, and what is ignored as background.
+#[test]
+fn overlay_draws_regions_as_one_shape_and_no_ignored_voxel() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, core) = (filled(2..12, 1..5, 1..3, 1), filled(4..9, 2..4, 1..2, 1));
+    let both: Vec<u16> = whole.iter().zip(&core).map(|(a, b)| a + b).collect();
+    let prediction = filled(3..12, 1..4, 1..3, 1);
+    let image = vec![0.0; both.len()];
+    let class_names = names(&["whole"]);
+    let draw = |reference: &[u16], members: &[Vec<u16>]| {
+        let (reference, path) = (Some(reference), folder.path().join("case.png"));
+        let (extents, spacing, class_names) = (EXTENTS, SPACING, &class_names[..]);
+        let (title, image, prediction) = ("case", &image[..], &prediction[..]);
+        write_overlay(
+            &path,
+            &OverlayCase { title, image, reference, prediction, extents, spacing, class_names, members },
+        )
+        .unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    let expected = draw(&whole, &[]);
+    assert_eq!(draw(&both, &[vec![1, 2]]), expected);
+    assert_ne!(draw(&both, &[]), expected);
+    // Ignored where nothing is, and nothing is predicted.
+    let ignoring = whole.iter().zip(&prediction).enumerate();
+    let ignoring: Vec<u16> =
+        ignoring.map(|(at, (l, p))| if *l + *p == 0 && at % 3 > 0 { u16::MAX } else { *l }).collect();
+    assert_eq!(draw(&ignoring, &[]), expected);
+}
+
 #[test]
 fn overlay_draws_each_class_in_its_shade() {
     let mut reference = filled(1..12, 1..3, 1..2, 1);

@@ -205,7 +205,7 @@ fn sparse_annotations_train_and_unlabelled_voxels_do_not_matter() {
             false => other,
         });
         train(folder.path(), out, &[&settings[..], &["training.steps=3"]].concat());
-        fingerprints.push(Model::read(&at(out).join("last.safetensors")).expect("a model").fingerprint());
+        fingerprints.push(Model::read(&at(out).join("model_last.safetensors")).expect("a model").fingerprint());
     }
     assert_eq!(fingerprints[0], fingerprints[1]);
     let config: toml::Table = std::fs::read_to_string(at("one/config.toml")).expect("text").parse().expect("TOML");
@@ -305,7 +305,7 @@ fn what_label_values_contradict_is_named_with_its_key() {
         (&["data.labels.a=1", "data.regions.whole=[1,2]"], ["data.regions", "2 of whole is that of none"]),
         (&["data.regions_order=[1]"], ["data.regions_order", "an order only with data.regions"]),
         (&[tumour[0], tumour[1], "data.regions_order=[1]"], ["data.regions_order", "1 of whole"]),
-        (&[tumour[0], tumour[1], "data.regions_order=[2,1]"], ["data.regions", "painted later"]),
+        (&[tumour[0], tumour[1], "data.regions_order=[2,1]"], ["key data.regions_order", "painted later"]),
         (
             &[tumour[0], "training.loss=cross_entropy", "training.loss=weighted_cross_entropy"],
             ["training.loss", "for regions"],

@@ -262,6 +262,20 @@ mod tests {
         assert_eq!(found.decision(), Decision::Painted(vec![1, 3]));
     }
 
+    /// Text that ends early, and keys that come twice.
+    #[test]
+    fn broken_files_are_errors() {
+        let whole =
+            r#"{"labels": {"background": 0, "a": [1, 2], "a": [2, 1], "ignore": 3}, "regions_class_order": [1, 2]}"#;
+        for end in 0..whole.len() {
+            assert!(classes_of_text(Path::new("data"), &whole[..end]).is_err(), "{}", &whole[..end]);
+        }
+        let twice = classes_of_text(Path::new("data"), whole).expect_err("twice").to_string();
+        assert!(twice.contains("expected one entry for each region (a has two)"), "{twice}");
+        let deep = format!(r#"{{"labels": {{"a": {}1{}}}}}"#, "[".repeat(1 << 16), "]".repeat(1 << 16));
+        assert!(classes_of_text(Path::new("data"), &deep).is_err());
+    }
+
     #[test]
     fn what_contradicts_itself_is_refused_by_name() {
         let regions = r#"{"background": 0, "whole": [1, 2], "core": 2}"#;

@@ -65,22 +65,24 @@ pub(super) fn check(regions: &[Region], classes: &Classes) -> Result<(), String>
         if values.iter().collect::<BTreeSet<_>>().len() < values.len() {
             return Err(format!("expected each label value of a region once ({name} has one twice)"));
         }
-        for &value in values {
-            match classes.class_of(value) {
-                None => return Err(format!("expected label values of classes ({value} of {name} is that of none)")),
-                Some(0) => return Err(format!("expected regions without background ({value} of {name} is its value)")),
-                Some(class) => {
-                    let missing = classes.values_of(class).iter().find(|other| !values.contains(other));
-                    if let Some(missing) = missing {
-                        return Err(format!(
-                            "expected all values of a class in a region, or none ({name} has {value} without {missing})"
-                        ));
-                    }
-                }
-            }
-        }
+        values.iter().try_for_each(|value| check_value(name, values, *value, classes))?;
     }
     check_painting(regions)
+}
+
+/// A value of a region is that of a foreground class, all of which is in the region.
+fn check_value(name: &str, values: &[u16], value: u16, classes: &Classes) -> Result<(), String> {
+    let class = match classes.class_of(value) {
+        None => return Err(format!("expected label values of classes ({value} of {name} is that of none)")),
+        Some(0) => return Err(format!("expected regions without background ({value} of {name} is its value)")),
+        Some(class) => class,
+    };
+    match classes.values_of(class).iter().find(|other| !values.contains(other)) {
+        None => Ok(()),
+        Some(missing) => {
+            Err(format!("expected all values of a class in a region, or none ({name} has {value} without {missing})"))
+        }
+    }
 }
 
 /// What is painted first must not be covered whole: then no label map could say that it is there.

@@ -91,21 +91,7 @@ impl Declared<'_> {
     /// The records of one pair, of the values that occur in it or are declared, or all that is wrong with its files.
     fn score(&self, pair: &CaseFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
         let mut warnings = Warnings::default();
-        let label = self.read(&pair.label, None, &mut warnings);
-        let on = label.as_ref().ok().map(|(_, header, _)| Placed { path: &pair.label, header });
-        let prediction = self.read(&pair.prediction, on, &mut warnings);
-        let (label, prediction) = match (label, prediction) {
-            (Ok((label, _, ignored)), Ok((mut prediction, ..))) => {
-                // What is predicted where the label says nothing is neither right nor wrong, and no part of a surface.
-                let background = self.background();
-                let unscored = prediction.voxels.iter_mut().zip(&ignored).filter(|(_, ignored)| **ignored);
-                unscored.for_each(|(value, _)| *value = background);
-                (label, prediction)
-            }
-            (label, prediction) => {
-                return Err([label.err(), prediction.err()].into_iter().flatten().map(EvaluateError::from).collect());
-            }
-        };
+        let [label, prediction] = self.maps(pair, &mut warnings)?;
         if broken.load(Ordering::Relaxed) {
             return Ok((Vec::new(), warnings));
         }
@@ -125,6 +111,25 @@ impl Declared<'_> {
         };
         let scores = scores.map_err(|source| vec![EvaluateError::Metric { case: pair.case.clone(), source }])?;
         Ok((scores, warnings))
+    }
+
+    /// Label and prediction of a pair, in the order of the voxels of the label, or all that is wrong with the files.
+    fn maps(&self, pair: &CaseFiles, warnings: &mut Warnings) -> Result<[LabelMap; 2], Vec<EvaluateError>> {
+        let label = self.read(&pair.label, None, warnings);
+        let on = label.as_ref().ok().map(|(_, header, _)| Placed { path: &pair.label, header });
+        let prediction = self.read(&pair.prediction, on, warnings);
+        match (label, prediction) {
+            (Ok((label, _, ignored)), Ok((mut prediction, ..))) => {
+                // What is predicted where the label says nothing is neither right nor wrong, and no part of a surface.
+                let background = self.background();
+                let unscored = prediction.voxels.iter_mut().zip(&ignored).filter(|(_, ignored)| **ignored);
+                unscored.for_each(|(value, _)| *value = background);
+                Ok([label, prediction])
+            }
+            (label, prediction) => {
+                Err([label.err(), prediction.err()].into_iter().flatten().map(EvaluateError::from).collect())
+            }
+        }
     }
 
     /// The records of regions: each is scored as if it were the only class.

@@ -226,7 +226,8 @@ impl Predictor {
         Ok(probabilities)
     }
 
-    /// The most probable class of each voxel; the lower one where two are equal.
+    /// The most probable class of each voxel; the lower one where two are equal. Regions are decided by
+    /// [`Decision::labels`](crate::data::Decision::labels).
     pub fn labels(&self, probabilities: &[f32]) -> Vec<u16> {
         let best = |voxel: &[f32]| {
             let best = (0..voxel.len()).reduce(|best, class| if voxel[class] > voxel[best] { class } else { best });

@@ -38,11 +38,15 @@ impl DataConfig {
             (labels, false) => {
                 let key = if self.regions_order.is_empty() { "data.regions" } else { "data.regions_order" };
                 let regions = ordered(&self.regions, &self.regions_order).map_err(|problem| (key, problem))?;
-                let with = match labels {
+                let with = |regions| match labels {
                     Some(classes) => classes.clone().with_regions(regions),
                     None => Classes::of_regions(0, regions),
                 };
-                with.map_err(|problem| ("data.regions", problem))?
+                with(regions).map_err(|problem| {
+                    // In another order they may be sound.
+                    let sound = ordered(&self.regions, &[]).is_ok_and(|regions| with(regions).is_ok());
+                    (if sound { "data.regions_order" } else { "data.regions" }, problem)
+                })?
             }
         };
         classes.ignoring(ignore).map(Some).map_err(|problem| ("data.ignore", problem))
