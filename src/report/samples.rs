@@ -19,7 +19,7 @@ const CAPTION_LINES: usize = 3;
 /// Samples of a row.
 const COLUMNS: usize = 4;
 
-/// Slices, samples times channels, of a picture that viewers still open: 66 million pixels.
+/// Slices, samples times channels, of a picture: 27 million pixels in full rows.
 pub const MOST_SLICES: usize = 200;
 
 /// A picture of samples of the same extents, in canonical orientation (RAS+), x fastest.
