@@ -549,13 +549,20 @@ pub fn images_to_segment(
 ) -> Result<(BTreeMap<String, ImageFiles>, Warnings), DataError> {
     let parent = input.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_folder = input.is_dir() && !is_series(input);
-    let mut dir = if is_folder { input } else { parent };
     let mut patterns = patterns(channel_files).unwrap_or_default();
+    // Patterns start above the folder of a file that they name.
+    let above = patterns.iter().map(Pattern::depth).max().unwrap_or(0);
+    let root = parent.ancestors().nth(above).filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut dir = if is_folder { input } else { root };
     if patterns.is_empty() && channels > 1 {
         patterns = (0..channels).map(Pattern::of_channel).collect();
     }
     let listed = |dir| if patterns.is_empty() { Ok(Default::default()) } else { find_images(dir, &patterns) };
-    let (mut grouped, mut warnings) = listed(dir)?;
+    let (mut grouped, mut warnings) = match listed(dir) {
+        // What lies around a single file need not be readable.
+        Err(_) if !is_folder => Default::default(),
+        listed => listed?,
+    };
     if is_folder && grouped.cases.is_empty() && grouped.problems.is_empty() {
         // The folder of one case.
         let case = case_name(&name_of(input));
@@ -565,7 +572,11 @@ pub fn images_to_segment(
         dir = parent;
     }
     if !is_folder {
-        grouped.cases.retain(|_, files| files.files().iter().any(|file| name_of(file) == name_of(input)));
+        let is_input = |file: &PathBuf| {
+            name_of(file) == name_of(input)
+                && file.canonicalize().is_ok_and(|file| input.canonicalize().is_ok_and(|input| file == input))
+        };
+        grouped.cases.retain(|_, files| files.files().iter().any(is_input));
         if grouped.cases.is_empty() {
             let case = case_name(case_of(&name_of(input)).unwrap_or(&name_of(input)));
             return Ok(([(case, ImageFiles::from(input))].into(), Warnings::default()));

@@ -58,7 +58,7 @@ impl Pattern {
     }
 
     /// Folders between the folder and the file.
-    fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.text.matches('/').count()
     }
 }
