@@ -38,7 +38,7 @@ fn assert_same_weights(run: &Path) {
 fn in_cache(run: &Path) -> Option<Value> {
     let text = fs::read_to_string(run.join("log.jsonl")).expect("a log");
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    events.filter(|event| event["event"] == "cache").last()
+    events.filter(|event| event["event"] == "cache").next_back()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

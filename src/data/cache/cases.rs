@@ -110,7 +110,7 @@ impl PreparedCases {
         if self.disk.is_some() && slot.key.is_none() {
             slot.key = self.key(index);
         }
-        if let Some((case, taken)) = self.from_disk(&mut slot) {
+        if let Some((case, taken)) = self.load_from_disk(&mut slot) {
             return Ok(slot.hold(case, taken));
         }
         // Until the case is in its place.
@@ -176,7 +176,7 @@ impl PreparedCases {
     }
 
     /// A case whose entries are on disk, and what of the budget it took: read into memory if there is room, else mapped.
-    fn from_disk(&self, slot: &mut Slot) -> Option<(CachedCase, Option<usize>)> {
+    fn load_from_disk(&self, slot: &mut Slot) -> Option<(CachedCase, Option<usize>)> {
         let key = slot.key.as_ref()?;
         let mut prepared = self.disk.open(key, PREPARED)?;
         let mut reference = match self.needs {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::dataset::Dataset;
 use crate::data::phantom::{PhantomSettings, write_dataset};
-use crate::data::{Normalisation, TargetSpacing};
+use crate::data::{Normalisation, TargetSpacing, io};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,8 +125,10 @@ fn changed_files_and_damaged_entries_are_prepared_anew() {
     assert_eq!(contents(&get(&disk)), expected);
     assert!(disk.take_notes()[0].contains("other files"));
     // The label changes: a new entry beside the old one.
-    let moved = fs::read(&cases[1].label).expect("read");
-    fs::write(&cases[0].label, moved).expect("written");
+    let header = io::read_header(&cases[0].label).expect("a header");
+    let mut label = io::read_label_map(&cases[0].label).expect("a label map");
+    label.voxels.iter_mut().for_each(|voxel| *voxel = 1 - *voxel);
+    io::write_label_map(&cases[0].label, &label, &header).expect("written");
     let disk = DiskCache::shared(&cache);
     assert_ne!(contents(&get(&disk)), expected);
     assert_eq!((entries(&cache).len(), disk.in_use().made), (2, 1));
