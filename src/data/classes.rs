@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::regions::{self, Region, Target};
 pub use super::values::Values;
@@ -48,8 +50,8 @@ const UNDECLARED: u16 = u16::MAX - 1;
 /// assert_eq!(voxels, [0, 255, 2, 2]);
 /// # Ok::<(), String>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "Written")]
 pub struct Classes {
     /// Empty where only the values that are ignored are known yet.
     classes: Vec<Class>,
@@ -72,8 +74,8 @@ struct Class {
 pub type NamedValues = BTreeMap<String, Values>;
 
 /// Classes in a file: a table of names, or, where values are ignored or there are regions, the parts by themselves.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected for each class a label value from 0 to 65535, or a list of them")]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 enum Written {
     Table(NamedValues),
     Parts(Parts),
@@ -369,16 +371,24 @@ impl TryFrom<NamedValues> for Classes {
     }
 }
 
-impl TryFrom<Written> for Classes {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Classes, String> {
-        let Parts { classes, ignore, regions, regions_order } = match written {
-            Written::Table(table) => return table.try_into(),
-            Written::Parts(parts) => parts,
+impl<'de> Deserialize<'de> for Classes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Classes, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        // A class has values, never a table.
+        let has_parts = value.get("classes").is_some_and(Value::is_object);
+        let read = |value| -> Result<Classes, String> {
+            if !has_parts {
+                return NamedValues::deserialize(value).map_err(|error| error.to_string())?.try_into();
+            }
+            let Parts { classes, ignore, regions, regions_order } =
+                Parts::deserialize(value).map_err(|error| error.to_string())?;
+            let classes = Classes::try_from(classes)?.ignoring(&ignore)?;
+            if regions.is_empty() {
+                return Ok(classes);
+            }
+            classes.with_regions(regions::ordered(&regions, &regions_order)?)
         };
-        let classes = Classes::try_from(classes)?.ignoring(&ignore)?;
-        if regions.is_empty() { Ok(classes) } else { classes.with_regions(regions::ordered(&regions, &regions_order)?) }
+        read(value).map_err(D::Error::custom)
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
         });
         let volume = Volume { voxels: voxels.collect(), grid: source };
         let grid = Grid {
-            affine: [[0.8, 0.0, 0.0, -3.0], [0.0, 0.9, 0.0, -3.0], [0.0, 0.0, 1.1, -3.0]],
+            affine: [[0.8, 0.0, 0.0, -8.0], [0.0, 0.9, 0.0, -2.0], [0.0, 0.0, 1.1, -1.5]],
             ..Grid::axis_aligned([6, 5, 4], [0.8, 0.9, 1.1])
         };
         let found = resampled_onto(&volume, &grid);
