@@ -9,7 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::alignment::{Placed, reordering};
 use super::error::{also, some_of};
 use super::folder::Folder;
-use super::io::{Header, Segment, check_volume, label_values, read_header};
+use super::io::{Header, check_volume, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, named, prove};
 use super::volume::position_of;
@@ -33,7 +33,7 @@ pub struct Dataset {
     pub dir: PathBuf,
     /// Cases, by name.
     pub cases: Vec<Case>,
-    /// The classes that are declared, by the configuration or by `dataset.json`; none where the labels prove them
+    /// The classes that are declared, by the configuration, by `dataset.json` or by the label maps themselves; none where the labels prove them
     /// ([`Dataset::examine`]).
     pub classes: Option<Classes>,
     /// What else the folders hold, which is not read.
@@ -114,7 +114,8 @@ impl Dataset {
         for [second, _] in layouts {
             warnings.add(second, Warning::with(SECOND, images.dir.display().to_string()));
         }
-        let declared = classes.map_or_else(|| declared_classes(dir), |classes| Ok(Some(classes.clone())));
+        let declared = || Ok(declared_classes(dir)?.or_else(|| named(&cases)));
+        let declared = classes.map_or_else(declared, |classes| Ok(Some(classes.clone())));
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
@@ -163,20 +164,17 @@ impl Dataset {
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         let mut whole = !self.cases.is_empty();
-        let mut segments = Vec::new();
         let mut most_voxels = 0;
         for (case, found) in self.cases.iter().zip(cases) {
             most_voxels = found.voxels.max(most_voxels);
             warnings.append(found.warnings);
             problems.extend(found.problems);
             whole &= found.values.is_some();
-            segments.push(found.segments);
             for value in found.values.unwrap_or_default() {
                 values.entry(value).or_insert(case.label.as_path());
             }
         }
-        let named = named(segments.iter().map(Vec::as_slice), &values);
-        let proven = prove(&self.dir, declared.or(named.as_ref()), &values).unwrap_or_else(|problem| {
+        let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
             // A label map that cannot be read may have the values that seem to be missing.
             problems.extend(whole.then_some(problem));
             Classes::numbered(2)
@@ -253,8 +251,6 @@ fn take_labels(images: &mut Folder) -> Folder {
 pub(super) struct ExaminedCase {
     /// The label values that occur; none where the label map cannot be read.
     values: Option<Vec<u16>>,
-    /// What the label map names itself.
-    segments: Vec<Segment>,
     voxels: usize,
     pub(super) problems: Vec<DataError>,
     warnings: Warnings,
@@ -273,7 +269,6 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>) -> ExaminedC
         let label = Placed { path: &case.label, header: label };
         found.problems.extend(reordering(label, Placed { path: &case.image, header: image }).err());
     }
-    found.segments = label.as_ref().map_or_else(|_| Vec::new(), |(header, _)| header.segments().to_vec());
     match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
         Ok((values, grid)) => {
             found.problems.extend(declared.and_then(|classes| undeclared(&case.label, &values, &grid, classes)));
