@@ -43,9 +43,9 @@ pub struct SegmentArguments {
     /// Label map to write, or folder for them
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
-    /// Ending of outputs in a folder, such as .seg.nrrd [default: that of the input]
+    /// Ending of outputs in a folder [default: as inputs]
     ///
-    /// The format follows from it. A .seg.nrrd is a segmentation of 3D Slicer, with the names of the classes.
+    /// Such as .seg.nrrd; the format follows from it. A .seg.nrrd is a segmentation of 3D Slicer, with the names of the classes.
     #[arg(long, value_name = "ENDING")]
     format: Option<String>,
     /// Replace outputs that exist

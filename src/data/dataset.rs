@@ -13,7 +13,7 @@ use super::error::{also, some_of};
 use super::folder::Folder;
 use super::image::{Image, counted};
 use super::io::{
-    Header, MOST_CHANNELS, Segment, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
+    Header, MOST_CHANNELS, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
     output_name_of, read_header,
 };
 use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
@@ -42,8 +42,8 @@ pub struct Dataset {
     pub dir: PathBuf,
     /// Cases, by name.
     pub cases: Vec<Case>,
-    /// The classes that are declared, by the configuration or by `dataset.json`; none where the labels prove them
-    /// ([`Dataset::examine`]).
+    /// The classes that are declared, by the configuration, by `dataset.json` or by the label maps
+    /// themselves; none where the labels prove them ([`Dataset::examine`]).
     pub classes: Option<Classes>,
     /// Names of the channels that `dataset.json` declares (`channel_names`, `modality`), in their order; may be empty.
     pub channel_names: Vec<String>,
@@ -150,7 +150,7 @@ impl Dataset {
                 false => by_patterns(dir, &options)?,
             };
         }
-        let declared = declared_in(&folder, options.classes.as_ref());
+        let declared = declared_in(&folder, options.classes.as_ref(), &found.cases);
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None
@@ -219,7 +219,6 @@ impl Dataset {
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         let mut whole = !self.cases.is_empty();
-        let mut segments = Vec::new();
         let mut most_voxels = 0;
         let mut channels = self.declared_channels();
         for (case, found) in self.cases.iter().zip(cases) {
@@ -227,7 +226,6 @@ impl Dataset {
             warnings.append(found.warnings);
             problems.extend(found.problems);
             whole &= found.values.is_some();
-            segments.push(found.segments);
             for value in found.values.unwrap_or_default() {
                 values.entry(value).or_insert(case.label.as_path());
             }
@@ -236,8 +234,7 @@ impl Dataset {
                 problems.extend((found != *expected).then(|| other_channels(case, found, *expected, by)));
             }
         }
-        let named = named(segments.iter().map(Vec::as_slice), &values);
-        let proven = prove(&self.dir, declared.or(named.as_ref()), &values).unwrap_or_else(|problem| {
+        let proven = prove(&self.dir, declared, &values).unwrap_or_else(|problem| {
             // A label map that cannot be read may have the values that seem to be missing.
             problems.extend(whole.then_some(problem));
             Classes::numbered(2)
@@ -423,8 +420,6 @@ pub(super) struct ExaminedCase {
     values: Option<Vec<u16>>,
     /// Channels of the image; none where its headers cannot be read.
     channels: Option<usize>,
-    /// What the label map names itself.
-    segments: Vec<Segment>,
     voxels: usize,
     pub(super) problems: Vec<DataError>,
     warnings: Warnings,
@@ -444,7 +439,6 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, align: bool)
         let label = Placed { path: &case.label, header: label };
         found.problems.extend(reordering(label, image.first()).err());
     }
-    found.segments = label.as_ref().map_or_else(|_| Vec::new(), |(header, _)| header.segments().to_vec());
     match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
         Ok((values, grid)) => {
             found.problems.extend(declared.and_then(|classes| undeclared(&case.label, &values, &grid, classes)));
@@ -492,11 +486,11 @@ fn examine_image(files: &ImageFiles, align: bool) -> Result<Image<'_>, DataError
     Ok(image)
 }
 
-/// The classes that are given, else those of `dataset.json`, without the values that are given as ignored.
-fn declared_in(dir: &Path, given: Option<&Classes>) -> Result<Option<Classes>, DataError> {
+/// The classes that are given, else those of `dataset.json`, else those that the label maps name, without the values that are given as ignored.
+fn declared_in(dir: &Path, given: Option<&Classes>, cases: &[Case]) -> Result<Option<Classes>, DataError> {
     let Some(given) = given.filter(|given| !given.are_unknown()) else {
         let ignored = given.map(Classes::ignored).unwrap_or_default();
-        let declared = declared_classes(dir)?.unwrap_or_else(|| Classes::unknown_but(&[]));
+        let declared = declared_classes(dir)?.or_else(|| named(cases)).unwrap_or_else(|| Classes::unknown_but(&[]));
         let wrong = |problem| DataError::unusable(&dir.join("dataset.json"), format!("data.ignore: {problem}"));
         let declared = declared.ignoring(ignored).map_err(wrong)?;
         return Ok(Some(declared).filter(|classes| !classes.are_unknown() || !classes.ignored().is_empty()));

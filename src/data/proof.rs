@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::classes::{BACKGROUND, MOST_CLASSES, first_of};
-use super::io::Segment;
-use super::{Classes, DataError, Warning};
+use super::io::format::names_segments;
+use super::io::{Segment, read_header};
+use super::{Case, Classes, DataError, Warning};
 
 /// The classes of a data set whose label maps have these values, each with the first file that has it.
 pub(super) fn prove(
@@ -57,20 +60,29 @@ pub(super) fn prove(
 }
 
 /// The classes that the label maps of a data set name themselves, as 3D Slicer's segmentations do: where all have the same names
-/// for the same values, and no map has another value. None otherwise.
-pub(super) fn named<'a>(
-    mut maps: impl Iterator<Item = &'a [Segment]>,
-    values: &BTreeMap<u16, &Path>,
-) -> Option<Classes> {
-    let entries = |segments: &[Segment]| -> BTreeMap<u16, String> {
-        segments.iter().map(|segment| (segment.value, segment.name.clone())).collect()
+/// for the same values. None otherwise, and where a label map cannot be read.
+pub(super) fn named(cases: &[Case]) -> Option<Classes> {
+    // Only headers of formats that have names are read here.
+    let segments = |case: &Case| match names_segments(&case.label) {
+        true => read_header(&case.label).map_or_else(|_| Vec::new(), |header| header.segments().to_vec()),
+        false => Vec::new(),
     };
-    let first = maps.next().map(entries).filter(|entries| !entries.is_empty())?;
-    let alike = maps.all(|segments| entries(segments) == first);
+    let (first, others) = cases.split_first()?;
+    let first = entries(&segments(first));
+    let alike = || others.par_iter().all(|case| entries(&segments(case)) == first);
+    (!first.is_empty() && alike()).then(|| classes_of(&first)).flatten()
+}
+
+/// Names by value.
+fn entries(segments: &[Segment]) -> BTreeMap<u16, String> {
+    segments.iter().map(|segment| (segment.value, segment.name.clone())).collect()
+}
+
+/// Classes with these names; none where two values have one name.
+fn classes_of(entries: &BTreeMap<u16, String>) -> Option<Classes> {
     let background = std::iter::once((BACKGROUND.to_owned(), vec![0]));
-    let foreground = first.into_iter().map(|(value, name)| (name, vec![value]));
-    let classes = Classes::new(background.chain(foreground)).ok().filter(|_| alike)?;
-    values.keys().all(|&value| classes.class_of(value).is_some()).then_some(classes)
+    let foreground = entries.iter().map(|(value, name)| (name.clone(), vec![*value]));
+    Classes::new(background.chain(foreground)).ok()
 }
 
 /// The declared classes of which no label map has a voxel.
@@ -116,6 +128,8 @@ fn ranges(values: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::io::{Header, write_segmentation};
+    use crate::data::{Grid, LabelMap};
 
     #[test]
     fn numbers_are_told_as_ranges() {
@@ -142,19 +156,31 @@ mod tests {
 
     #[test]
     fn segments_name_the_classes_where_all_maps_agree() {
-        let segment = |value, name: &str| Segment { name: name.into(), value, color: None };
-        let (one, two) = ([segment(7, "cyst"), segment(2, "kidney")], [segment(2, "kidney"), segment(7, "cyst")]);
-        let other = [segment(2, "liver"), segment(7, "cyst")];
-        let values = |values: &[u16]| values.iter().map(|&value| (value, Path::new("l.nrrd"))).collect();
-        let of = |maps: &[&[Segment]], found: &[u16]| named(maps.iter().copied(), &values(found)).map(|c| c.describe());
-        let expected = Some("0 (background), 2 (kidney), 7 (cyst)".to_owned());
-        assert_eq!(of(&[&one, &two], &[0, 2, 7]), expected);
-        assert_eq!(of(&[&one], &[0, 2]), expected);
-        assert_eq!(of(&[&one, &other], &[0, 2, 7]), None, "names differ");
-        assert_eq!(of(&[&one, &[]], &[0, 2, 7]), None, "a map names nothing");
-        assert_eq!(of(&[&one], &[0, 2, 3]), None, "a value has no name");
-        assert_eq!(of(&[&[segment(1, "a"), segment(2, "a")]], &[0, 1]), None, "a name for two values");
-        assert_eq!(of(&[], &[]), None);
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let grid = Grid::axis_aligned([3, 2, 2], [1.0; 3]);
+        let map = |file: &str, segments: &[(u16, &str)]| {
+            let segment = |&(value, name): &(u16, &str)| Segment { name: name.to_owned(), value, color: None };
+            let segments: Vec<Segment> = segments.iter().map(segment).collect();
+            let labels = LabelMap { grid: grid.clone(), voxels: vec![0; 12] };
+            let label = dir.path().join(file);
+            write_segmentation(&label, &labels, &Header::for_grid(&grid), &segments).expect("written");
+            Case { name: file.to_owned(), image: "image.nii".into(), label }
+        };
+        let of = |cases: &[&Case]| {
+            let cases: Vec<Case> = cases.iter().map(|&case| case.clone()).collect();
+            named(&cases).map(|classes| classes.describe())
+        };
+        let one = map("one.seg.nrrd", &[(7, "cyst"), (2, "kidney")]);
+        let two = map("two.seg.nrrd", &[(2, "kidney"), (7, "cyst")]);
+        let other = map("other.seg.nrrd", &[(2, "liver"), (7, "cyst")]);
+        let twice = map("twice.seg.nrrd", &[(2, "a"), (7, "a")]);
+        let (plain, nifti) = (map("plain.nrrd", &[(2, "kidney")]), map("nifti.nii", &[(2, "kidney")]));
+        let absent = Case { label: dir.path().join("absent.seg.nrrd"), ..one.clone() };
+        assert_eq!(of(&[&one, &two]), Some("0 (background), 2 (kidney), 7 (cyst)".to_owned()));
+        for unnamed in [&other, &plain, &nifti, &absent] {
+            assert_eq!((of(&[&one, unnamed]), of(&[unnamed, &two])), (None, None), "{}", unnamed.label.display());
+        }
+        assert_eq!((of(&[&twice]), of(&[])), (None, None));
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub(crate) trait Format: Sync {
         false
     }
 
+    /// True if a header may name the segments of a label map ([`Header::segments`]).
+    fn names_segments(&self) -> bool {
+        false
+    }
+
     /// For a format whose volumes are folders.
     fn series(&self) -> Option<&dyn SeriesFormat> {
         None
@@ -115,6 +120,11 @@ pub(super) fn split_ending(name: &str) -> Option<(&str, &str)> {
 /// The format of a file name.
 pub(super) fn format_of_name(path: &Path) -> Option<&'static dyn Format> {
     known(&name_of(path)).map(|(_, format)| format)
+}
+
+/// True if a file of this name may name the segments of a label map.
+pub(crate) fn names_segments(path: &Path) -> bool {
+    format_of_name(path).is_some_and(Format::names_segments)
 }
 
 /// The format of a folder.

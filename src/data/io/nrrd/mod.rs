@@ -75,6 +75,10 @@ impl Format for Nrrd {
         true
     }
 
+    fn names_segments(&self) -> bool {
+        true
+    }
+
     fn read_header(&self, input: Input<'_>) -> Result<Header, DataError> {
         let text = Text::read(input)?;
         let sizes = sizes_of(&text)?;
