@@ -423,7 +423,7 @@ WORDS = {
         "data file: ", "content: ", "gzip", "ascii", "none ", "(1,0,0)", "%03d 1 3 1", "RAS", "LPST", "left-anterior-superior",
         "Segment1_LabelValue:=", "Segment1_Layer:=", "Segment1_Name:=", "long long int", "vector", "domain", "list",
         "LOCAL", "LIST", "MET_UCHAR", "MET_LONG_LONG", "MET_DOUBLE", "1e308", "-1", "nan", "inf",
-        "\\x00\\x52\\x29\\x92", "\\x00\\x52\\x30\\x92", "\\xff\\x4f\\xff\\x51", "\\xff\\x90\\x00\\x0a", "\\xff\\xf7",
+        "\\x00\\x52\\x29\\x92", "\\x00\\x52\\x30\\x92", "\\xff\\xf7",
         "DICM", "SQ", "UN", "UL", "OW", "OB", "US", "DS", "UI", "\\xfe\\xff\\x00\\xe0", "\\xfe\\xff\\x0d\\xe0",
         "\\xfe\\xff\\xdd\\xe0", "\\xff\\xff\\xff\\xff", "\\xe0\\x7f\\x10\\x00", "\\xff\\xc4", "\\xff\\xd8", "\\xff\\xdb",
         "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",

@@ -13,8 +13,8 @@
 //! `RescaleIntercept`; scaling and type may differ between slices. Windows and lookup tables for display are not applied.
 //!
 //! Files are recognised by their content, not by their names (`start`), also without preamble or file meta information.
-//! Read: one sample per pixel of 8 or 16 bits, uncompressed, deflated, RLE, JPEG (baseline, extended, lossless), JPEG-LS or JPEG
-//! 2000. A file holds a slice, or frames with functional groups (enhanced MR, CT, PET), which are slices each with a place of its
+//! Read: one sample per pixel of 8 or 16 bits, uncompressed, deflated, RLE, JPEG (baseline, extended, lossless) or JPEG-LS.
+//! A file holds a slice, or frames with functional groups (enhanced MR, CT, PET), which are slices each with a place of its
 //! own (`frames`); such a file may also be given without its folder. Of several series in a folder, and of several stacks, times
 //! or echoes in a series of such files, one is chosen ([`SeriesChoice`](super::SeriesChoice)). What else lies in the folder is left out with a warning:
 //! objects that are no images of the series (contours, reports, presentation states, segmentations, doses), empty files, git-lfs
@@ -27,7 +27,6 @@ mod files;
 mod fragments;
 mod frames;
 mod geometry;
-mod jpeg2000;
 mod jpeg_ls;
 mod pixels;
 mod rle;

@@ -8,7 +8,7 @@ use jpeg_decoder::{Decoder, PixelFormat};
 
 use super::dataset::DataSet;
 use super::elements::PIXEL_DATA;
-use super::{fragments, jpeg_ls, jpeg2000, rle};
+use super::{fragments, jpeg_ls, rle};
 use crate::data::DataError;
 
 /// Uncompressed: implicit, explicit, deflated, big endian.
@@ -18,8 +18,6 @@ const JPEG: [&str; 4] =
     ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
 /// JPEG-LS: lossless, near-lossless.
 const JPEG_LS: [&str; 2] = ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"];
-/// JPEG 2000: lossless, either.
-const JPEG_2000: [&str; 2] = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"];
 /// Run lengths.
 const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
@@ -72,11 +70,8 @@ fn decoder(syntax: &str) -> Result<Decode, String> {
         _ if JPEG_LS.contains(&syntax) => Ok(|data, extents, bytes| {
             jpeg_ls::decode(data, extents, bytes).map_err(|reason| format!("JPEG-LS pixels: {reason}; {UNPACKED}"))
         }),
-        _ if JPEG_2000.contains(&syntax) => Ok(|data, extents, bytes| {
-            jpeg2000::decode(data, extents, bytes).map_err(|reason| format!("JPEG 2000 pixels: {reason}; {UNPACKED}"))
-        }),
         _ => Err(format!(
-            "transfer syntax {syntax:?} is not read, expected uncompressed, deflated, RLE, JPEG, JPEG-LS or JPEG 2000 pixels; \
+            "transfer syntax {syntax:?} is not read, expected uncompressed, deflated, RLE, JPEG or JPEG-LS pixels; \
              {UNPACKED}"
         )),
     }
