@@ -5,6 +5,7 @@ mod support;
 use proptest::prelude::*;
 use support::{GPU, as_gpu, llvmpipe};
 use vnet_engine::graph::{Graph, Initial, Lowering, gradients};
+use vnet_engine::infer::Predictor;
 use vnet_engine::kernel::{Access, Algorithms, DeviceLimits, Target};
 use vnet_engine::nn::loss::{CrossEntropy, Dice};
 use vnet_engine::nn::vnet::VNet;
@@ -156,6 +157,28 @@ fn a_batch_that_exceeds_the_binding_limit_is_accumulated() {
         Trainer::plan_for(&config.network(1, 2), &config.trainer_settings(), [64, 128, 128], &llvmpipe())
             .expect("it fits");
     assert_eq!((config.training.batch, passes), (2, 2));
+}
+
+/// 104 classes at 128 x 128 x 64: logits, probabilities and their gradients are 416 MiB each.
+#[test]
+fn classes_beyond_the_binding_limit_are_bound_in_pieces() {
+    let network = Preset::Tiny.config().network(1, 104);
+    for target in [llvmpipe(), as_gpu(&llvmpipe()), Target::webgpu()] {
+        let limits = DeviceLimits { max_buffer_bytes: 1 << 31, ..target.limits };
+        let target = Target { limits, ..target };
+        let settings = Preset::Tiny.config().trainer_settings();
+        let (_, plan, passes) = Trainer::plan_for(&network, &settings, [64, 128, 128], &target).expect("it fits");
+        assert_eq!(passes, 1);
+        check(&plan, &target);
+        let step = |op: &str| plan.programs[0].steps.iter().position(|s| s.op == op).expect("a step");
+        let pieces = |op: &str| plan.programs[0].dispatches.iter().filter(|d| d.step == step(op)).count();
+        // 3.25 bindings of 128 MiB.
+        assert_eq!([pieces("softmax"), pieces("softmax_grad")], [4, 4]);
+        let whole = plan.programs[0].dispatches.iter().flat_map(|d| &d.bindings).map(|(window, _)| window.bytes).max();
+        assert!(whole <= Some(128 << 20));
+        let (_, plan) = Predictor::plan_for(&network, 1, [64, 128, 128], &target).expect("it fits");
+        check(&plan, &target);
+    }
 }
 
 #[test]
