@@ -96,7 +96,7 @@ fn what_is_no_table_of_classes_is_named_with_its_key() {
     data_set(folder.path(), 3, &[255]);
     for (settings, words) in [
         (&["data.labels=255"][..], ["data.labels", "a table"]),
-        (&["data.labels.organ=-1"], ["data.labels", "a label value from 0 to 65535, or a list of them"]),
+        (&["data.labels.organ=-1"], ["data.labels", "a label value from 0 to 65535, a range"]),
         (&["data.labels.organ=large"], ["data.labels", "a label value from 0 to 65535, or a list of them"]),
         (&["data.labels.organ=[]"], ["data.labels", "organ has none"]),
         (&["data.labels.organ=255", "data.labels.tumour=[3,255]"], ["data.labels", "255 is in organ and in tumour"]),
