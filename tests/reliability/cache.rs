@@ -37,8 +37,8 @@ fn assert_same_weights(run: &Path) {
 /// The last `cache` event.
 fn in_cache(run: &Path) -> Option<Value> {
     let text = fs::read_to_string(run.join("log.jsonl")).expect("a log");
-    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    events.filter(|event| event["event"] == "cache").next_back()
+    let mut events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    events.rfind(|event| event["event"] == "cache")
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
