@@ -798,7 +798,7 @@ fn viewer_holds_the_volumes() {
         38 => 255,
         _ => ((at % 16) as f32 * 10.0 / 150.0 * 255.0).round() as u8,
     };
-    assert_eq!(volume(&html, "image"), (0..512).map(grey).collect::<Vec<_>>());
+    assert_eq!(volume(&html, "image-0"), (0..512).map(grey).collect::<Vec<_>>());
     let bytes = |labels: &[u16]| labels.iter().flat_map(|l| l.to_le_bytes()).collect::<Vec<u8>>();
     assert_eq!(volume(&html, "reference"), bytes(&reference));
     assert_eq!(volume(&html, "prediction"), bytes(&prediction));

@@ -378,10 +378,12 @@ impl<'de> Deserialize<'de> for Classes {
         let has_parts = value.get("classes").is_some_and(Value::is_object);
         let read = |value| -> Result<Classes, String> {
             if !has_parts {
-                return NamedValues::deserialize(value).map_err(|error| error.to_string())?.try_into();
+                return NamedValues::deserialize(value)
+                    .map_err(|error: serde_json::Error| error.to_string())?
+                    .try_into();
             }
             let Parts { classes, ignore, regions, regions_order } =
-                Parts::deserialize(value).map_err(|error| error.to_string())?;
+                Parts::deserialize(value).map_err(|error: serde_json::Error| error.to_string())?;
             let classes = Classes::try_from(classes)?.ignoring(&ignore)?;
             if regions.is_empty() {
                 return Ok(classes);

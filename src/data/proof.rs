@@ -164,7 +164,7 @@ mod tests {
             let labels = LabelMap { grid: grid.clone(), voxels: vec![0; 12] };
             let label = dir.path().join(file);
             write_segmentation(&label, &labels, &Header::for_grid(&grid), &segments).expect("written");
-            Case { name: file.to_owned(), image: "image.nii".into(), label }
+            Case { name: file.to_owned(), image: Path::new("image.nii").into(), label }
         };
         let of = |cases: &[&Case]| {
             let cases: Vec<Case> = cases.iter().map(|&case| case.clone()).collect();

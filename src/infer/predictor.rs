@@ -86,7 +86,7 @@ pub enum InferError {
 /// let model = Model::read(&path)?;
 /// let preprocessing = Preprocessing::of(&model)?;
 /// let predictor = Predictor::new(&gpu, &model, preprocessing.patch.expect("a trained model names its patch"))?;
-/// let preparation = preprocessing.preparation(model.network.classes);
+/// let preparation = preprocessing.preparation(model.network.in_channels, model.network.classes);
 ///
 /// let grid = Grid::axis_aligned([9, 7, 5], [1.0, 1.0, 2.0]);
 /// let volume = Volume::new(grid, (0..315).map(|i| (i % 11) as f32).collect())?;

@@ -54,7 +54,7 @@ pub const SPLITS: &[Case] = &[
     Case {
         name: "split of a list",
         make: |r| with_split(r, r#"[["a"], ["b"]]"#),
-        words: &["split.json", "expected a map", "\"train\""],
+        words: &["split.json", "nnU-Net's list of objects", "\"train\""],
     },
     Case { name: "no folds", make: |r| with_split(r, r#"{"folds": []}"#), words: &["fold is 0/0"] },
     Case {
