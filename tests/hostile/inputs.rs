@@ -538,7 +538,7 @@ pub const DICOM: &[Case] = &[
             let pixels = [PREDICTED, &[0; 64]].concat();
             with_frames(r, |file| file.pixels = Some((PREDICTION, fragments(&[&[], &pixels]))), |bytes| bytes)
         },
-        words: &["b/IM0", "JPEG-LS", "12"],
+        words: &["b/IM0", "JPEG-LS", "width*height=4294836225"],
     },
     Case {
         name: "JPEG-LS cut",
