@@ -154,19 +154,28 @@ impl Architecture for VNet {
     /// Earlier versions repeated channels that do not divide `base` as well, and cut the last repetition: a projection with
     /// ones there computes the same.
     fn complete(&self, in_channels: usize, tensors: &mut BTreeMap<String, Tensor>) {
-        let [weight, bias] = ["weight", "bias"].map(|part| format!("encoder.0.{PROJECTION}.{part}"));
-        if self.tiles(in_channels) || tensors.contains_key(&weight) || tensors.contains_key(&bias) {
-            return;
+        let is_missing = || projection_of(self.base, in_channels).iter().all(|(name, _)| !tensors.contains_key(name));
+        // More channels than `base` were refused.
+        if in_channels < self.base && !self.tiles(in_channels) && is_missing() {
+            tensors.extend(projection_of(self.base, in_channels));
         }
-        let one = |i: usize| f32::from(u8::from(i % in_channels == i / in_channels % in_channels));
-        let data = (0..self.base * in_channels).map(one).collect();
-        tensors.insert(weight, Tensor { shape: vec![self.base, in_channels, 1, 1, 1], data });
-        tensors.insert(bias, Tensor { shape: vec![self.base], data: vec![0.0; self.base] });
     }
 
     fn torch_module(&self) -> Option<&'static str> {
         Some(include_str!("vnet_module.py"))
     }
+}
+
+/// The first stage's projection that repeats the channels of the image: weight, with a one where channel c of the result takes
+/// channel c mod Cin, and bias.
+pub(super) fn projection_of(channels: usize, in_channels: usize) -> [(String, Tensor); 2] {
+    let one = |i: usize| f32::from(u8::from(i % in_channels == i / in_channels % in_channels));
+    let weight = (0..channels * in_channels).map(one).collect();
+    let name = |part: &str| format!("encoder.0.{PROJECTION}.{part}");
+    [
+        (name("weight"), Tensor { shape: vec![channels, in_channels, 1, 1, 1], data: weight }),
+        (name("bias"), Tensor { shape: vec![channels], data: vec![0.0; channels] }),
+    ]
 }
 
 /// A stage: `residual` is added before the last PReLU.
@@ -207,7 +216,7 @@ mod tests {
                 let network = network(in_channels, base);
                 network.validate().expect("any number of channels");
                 let shapes = parameter_shapes(&network);
-                let tiles = base % in_channels == 0;
+                let tiles = base.is_multiple_of(in_channels);
                 assert_eq!(shapes["encoder.0.conv.0.weight"], [base, in_channels, 5, 5, 5]);
                 let projection = [base, in_channels, 1, 1, 1];
                 let expected = if tiles { None } else { Some(&projection[..]) };
@@ -252,5 +261,8 @@ mod tests {
         assert_eq!(tensors, complete, "nothing is added to what is there");
         network(4, base).architecture().complete(4, &mut tensors);
         assert_eq!(tensors, complete, "channels that divide need no projection");
+        let mut none = BTreeMap::new();
+        network(5, 4).architecture().complete(5, &mut none);
+        assert!(none.is_empty(), "no earlier version took more channels than base");
     }
 }

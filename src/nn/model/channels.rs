@@ -1,5 +1,6 @@
 use super::{Tensor, parameter_shapes};
 use crate::nn::Network;
+use crate::nn::vnet::projection_of;
 use std::collections::BTreeMap;
 
 /// The tensors of a model of `from` as those of a network with other input channels, and in words what that changes; `None` where
@@ -40,9 +41,10 @@ pub(crate) fn with_channels(
     if tensors.len() < before {
         text += ", and the projection of the image is left out, as its channels are repeated";
     }
-    let before = tensors.len();
-    to.architecture().complete(new, &mut tensors);
-    if tensors.len() > before {
+    let shape = expected.get(&format!("{PROJECTION}weight"));
+    let new_projection = shape.filter(|_| !tensors.keys().any(|name| name.starts_with(PROJECTION)));
+    if let Some(shape) = new_projection {
+        tensors.extend(projection_of(shape[0], new));
         text += ", and the projection of the image begins as a repetition of its channels";
     }
     (tensors, Some(text))
@@ -113,6 +115,9 @@ mod tests {
         let (two, text) = with_channels(tensors(3), &network(3), &network(2));
         assert!(text.expect("it changes").ends_with("is left out, as its channels are repeated"));
         assert_eq!(shapes(&two), parameter_shapes(&network(2)));
+        let (five, text) = with_channels(tensors(1), &network(1), &network(5));
+        assert!(text.expect("it changes").ends_with("begins as a repetition of its channels"));
+        assert_eq!(shapes(&five), parameter_shapes(&network(5)));
         let (five, text) = with_channels(tensors(3), &network(3), &network(5));
         assert!(text.expect("it changes").contains("encoder.0.conv.0.weight and encoder.0.project.weight are"));
         assert_eq!(shapes(&five), parameter_shapes(&network(5)));
