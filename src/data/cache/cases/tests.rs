@@ -26,7 +26,9 @@ fn prepared(cases: &[Case], needs: Use, bytes: usize, disk: &DiskCache) -> Prepa
 }
 
 /// Image, label, foreground, reference and geometry.
-fn contents(case: &CachedCase) -> (Vec<u32>, Vec<u16>, [Vec<u8>; 2], Option<Vec<u16>>, String) {
+type Contents = (Vec<u32>, Vec<u16>, [Vec<u8>; 2], Option<Vec<u16>>, String);
+
+fn contents(case: &CachedCase) -> Contents {
     let Prepared { image, label, geometry, .. } = case.prepared.clone();
     let bits = image.iter().map(|voxel| voxel.to_bits()).collect();
     let reference = case.reference.clone().map(Voxels::into_vec);
