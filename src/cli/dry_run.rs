@@ -28,7 +28,8 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
         match preflight(settings, dataset, &data.classes) {
             Ok(found) if problems.is_empty() => {
-                let heading = format!("{} cases, {} classes", dataset.cases.len(), data.classes.count());
+                let outputs = if data.classes.regions().is_empty() { "classes" } else { "regions" };
+                let heading = format!("{} cases, {} {outputs}", dataset.cases.len(), data.classes.outputs());
                 let heading = [heading, data.classes.describe()];
                 return print_plan(settings, &found, &heading, data.most_voxels, device);
             }
