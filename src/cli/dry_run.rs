@@ -28,10 +28,12 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
         match preflight(settings, dataset, data.channels, &data.classes) {
             Ok(found) if problems.is_empty() => {
-                let (cases, classes) = (dataset.cases.len(), data.classes.count());
+                let outputs = if data.classes.regions().is_empty() { "classes" } else { "regions" };
                 let heading = format!(
-                    "{cases} cases, {}{classes} classes",
-                    channels_in_words(data.channels, &dataset.channel_names)
+                    "{} cases, {}{} {outputs}",
+                    dataset.cases.len(),
+                    channels_in_words(data.channels, &dataset.channel_names),
+                    data.classes.outputs()
                 );
                 let heading = [heading, data.classes.describe()];
                 let cache = cache_line(settings, &found, dataset)?;
