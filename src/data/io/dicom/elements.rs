@@ -70,6 +70,9 @@ pub(super) struct Fragments {
     pub(super) pieces: Vec<Range<usize>>,
 }
 
+/// Where an item of a sequence lies, and how its elements are written.
+pub(super) type Item = (Range<usize>, Coding);
+
 /// What keeps bytes from being a data set.
 #[derive(Debug, PartialEq)]
 pub(super) enum Problem {
@@ -182,7 +185,7 @@ impl Elements {
     }
 
     /// Where the items of a sequence lie, and how their elements are written; none if it is absent.
-    pub(super) fn items(&self, bytes: &[u8], tag: Tag) -> Result<Vec<(Range<usize>, Coding)>, Problem> {
+    pub(super) fn items(&self, bytes: &[u8], tag: Tag) -> Result<Vec<Item>, Problem> {
         let Some((Value::Bytes(range) | Value::Items(range), vr, coding)) = self.values.get(&tag) else {
             return Ok(Vec::new());
         };
@@ -202,7 +205,7 @@ impl Elements {
 }
 
 /// The items from `at` to the end of the bytes or of their sequence; none where something else lies between them.
-fn items(bytes: &[u8], mut at: usize, coding: Coding) -> Result<Option<Vec<(Range<usize>, Coding)>>, Problem> {
+fn items(bytes: &[u8], mut at: usize, coding: Coding) -> Result<Option<Vec<Item>>, Problem> {
     let mut found = Vec::new();
     while at < bytes.len() {
         let item = Element::at(bytes, at, coding)?;

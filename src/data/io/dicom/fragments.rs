@@ -20,7 +20,7 @@ pub(super) fn of_frames(file: &DataSet<'_>, frames: usize) -> Result<Vec<Range<u
     let count = fragments.pieces.len();
     let offsets = offsets(file).filter(|offsets| !offsets.is_empty());
     if frames == 1 {
-        return Ok(vec![0..count]);
+        return Ok(std::iter::once(0..count).collect());
     }
     if let Some(offsets) = offsets {
         let first = fragments.pieces.first().map_or(0, |piece| piece.start - ITEM_HEADER);
