@@ -85,7 +85,8 @@ impl Heading<'_> {
         let data = &self.design.config.data;
         if !classes.ignored().is_empty() {
             comment(text, "as given: label values that are ignored");
-            let _ = writeln!(text, "ignore = {:?}", classes.ignored());
+            let _ =
+                writeln!(text, "ignore = {}", Value::try_from(&data.ignore).expect("values are a number or a list"));
         }
         if !classes.regions().is_empty() {
             comment(text, "as given: the first value of each region, in the order of painting");
