@@ -97,7 +97,7 @@ fn what_is_no_table_of_classes_is_named_with_its_key() {
     for (settings, words) in [
         (&["data.labels=255"][..], ["data.labels", "a table"]),
         (&["data.labels.organ=-1"], ["data.labels", "a label value from 0 to 65535, a range"]),
-        (&["data.labels.organ=large"], ["data.labels", "a label value from 0 to 65535, or a list of them"]),
+        (&["data.labels.organ=large"], ["data.labels", "a range of label values like"]),
         (&["data.labels.organ=[]"], ["data.labels", "organ has none"]),
         (&["data.labels.organ=255", "data.labels.tumour=[3,255]"], ["data.labels", "255 is in organ and in tumour"]),
         (&["data.labels.background=0"], ["data.labels", "2 to 256 classes"]),

@@ -50,7 +50,7 @@ pub struct InfoArguments {
     preset: Option<Preset>,
     #[command(flatten)]
     size: SizeArguments,
-    /// Extents of the largest volume, for the host's memory [default: those of the patch]
+    /// Extents of the largest volume [default: the patch]
     #[arg(long, value_name = "X,Y,Z", value_parser = values::extents)]
     volume: Option<[usize; 3]>,
     /// Cases of training and validation, for the host's memory

@@ -140,17 +140,23 @@ impl Dataset {
             }
             false => (dir.to_path_buf(), Found::default()),
         };
-        let described = description(&folder).unwrap_or_else(|problem| {
-            problems.push(problem);
-            None
-        });
+        let (described, is_readable) = match description(&folder) {
+            Ok(described) => (described, true),
+            Err(problem) => {
+                problems.push(problem);
+                (None, false)
+            }
+        };
         if !Manifest::is_named(dir) {
             found = match options.channel_files.is_empty() {
                 true => by_layout(dir, described.as_ref(), &mut problems)?,
                 false => by_patterns(dir, &options)?,
             };
         }
-        let declared = declared_in(&folder, options.classes.as_ref(), &found.cases);
+        let declared = match is_readable {
+            true => declared_in(&folder, options.classes.as_ref(), &found.cases),
+            false => Ok(None),
+        };
         let classes = declared.unwrap_or_else(|problem| {
             problems.push(problem);
             None

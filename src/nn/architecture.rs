@@ -45,6 +45,12 @@ pub trait Architecture: Debug + Send + Sync {
     /// those of a file, in PyTorch's order.
     fn complete(&self, _in_channels: usize, _tensors: &mut BTreeMap<String, Tensor>) {}
 
+    /// Parameters with which a projection of the image repeats its channels: what a network begins with, or is completed by,
+    /// that has one. Empty where the architecture has none.
+    fn projection(&self, _in_channels: usize) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
     /// A Python module that computes the same with PyTorch: the template for `export --torch`, where there is one. Its lines
     /// `NETWORK = {}`, `PREPROCESSING = {}` and `WEIGHTS = ""` are filled in.
     fn torch_module(&self) -> Option<&'static str> {

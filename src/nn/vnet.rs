@@ -154,28 +154,27 @@ impl Architecture for VNet {
     /// Earlier versions repeated channels that do not divide `base` as well, and cut the last repetition: a projection with
     /// ones there computes the same.
     fn complete(&self, in_channels: usize, tensors: &mut BTreeMap<String, Tensor>) {
-        let is_missing = || projection_of(self.base, in_channels).iter().all(|(name, _)| !tensors.contains_key(name));
+        let is_missing = || self.projection(in_channels).iter().all(|(name, _)| !tensors.contains_key(name));
         // More channels than `base` were refused.
         if in_channels < self.base && !self.tiles(in_channels) && is_missing() {
-            tensors.extend(projection_of(self.base, in_channels));
+            tensors.extend(self.projection(in_channels));
         }
+    }
+
+    /// Weight, with a one where channel c of the result takes channel c mod Cin, and bias.
+    fn projection(&self, in_channels: usize) -> Vec<(String, Tensor)> {
+        let one = |i: usize| f32::from(u8::from(i % in_channels == i / in_channels % in_channels));
+        let weight = (0..self.base * in_channels).map(one).collect();
+        let name = |part: &str| format!("encoder.0.{PROJECTION}.{part}");
+        vec![
+            (name("weight"), Tensor { shape: vec![self.base, in_channels, 1, 1, 1], data: weight }),
+            (name("bias"), Tensor { shape: vec![self.base], data: vec![0.0; self.base] }),
+        ]
     }
 
     fn torch_module(&self) -> Option<&'static str> {
         Some(include_str!("vnet_module.py"))
     }
-}
-
-/// The first stage's projection that repeats the channels of the image: weight, with a one where channel c of the result takes
-/// channel c mod Cin, and bias.
-pub(super) fn projection_of(channels: usize, in_channels: usize) -> [(String, Tensor); 2] {
-    let one = |i: usize| f32::from(u8::from(i % in_channels == i / in_channels % in_channels));
-    let weight = (0..channels * in_channels).map(one).collect();
-    let name = |part: &str| format!("encoder.0.{PROJECTION}.{part}");
-    [
-        (name("weight"), Tensor { shape: vec![channels, in_channels, 1, 1, 1], data: weight }),
-        (name("bias"), Tensor { shape: vec![channels], data: vec![0.0; channels] }),
-    ]
 }
 
 /// A stage: `residual` is added before the last PReLU.

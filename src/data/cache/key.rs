@@ -12,7 +12,7 @@ use crate::data::prepare::{Fit, Preparation};
 const VERSION: u32 = 1;
 
 /// A hash of everything that a prepared case depends on: the version, the files of the case (path, size, time of the last
-/// change) and the preparation.
+/// change), the series that is chosen and the preparation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(String);
 
@@ -28,7 +28,8 @@ impl Key {
             Fit::Patch => "patch",
             Fit::Whole => "whole",
         };
-        for text in [&VERSION.to_string(), &settings, fit] {
+        let series = String::from(case.image.series().clone());
+        for text in [&VERSION.to_string(), &settings, &series, fit] {
             add(&mut hasher, text.as_bytes());
         }
         for path in case.image.files().iter().chain([&case.label]) {
@@ -71,6 +72,7 @@ fn nanoseconds(time: SystemTime) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::io::SeriesChoice;
     use crate::data::{Normalisation, TargetSpacing};
     use std::fs;
     use std::path::PathBuf;
@@ -102,6 +104,9 @@ mod tests {
         ];
         let mut keys: Vec<String> = others.iter().map(|other| key(other, Fit::Whole).0).collect();
         keys.extend([first.0.clone(), key(&native, Fit::Patch).0]);
+        let image = case.image.clone().of_series(SeriesChoice::Largest);
+        let chosen = Case { image, ..case.clone() };
+        keys.push(Key::of(&chosen, &native, Fit::Whole).expect("a key").0);
         for file in &files {
             let before = fs::metadata(file).and_then(|metadata| metadata.modified()).expect("a time");
             let opened = fs::OpenOptions::new().append(true).open(file).expect("opened");

@@ -1,6 +1,5 @@
 use super::{Tensor, parameter_shapes};
 use crate::nn::Network;
-use crate::nn::vnet::projection_of;
 use std::collections::BTreeMap;
 
 /// The tensors of a model of `from` as those of a network with other input channels, and in words what that changes; `None` where
@@ -35,23 +34,21 @@ pub(crate) fn with_channels(
         if new == 1 { "" } else { "s" },
         mixed.join(" and ")
     );
-    let is_projection = |name: &str| name.starts_with(PROJECTION) && !expected.contains_key(name);
+    let of = |network: &Network, channels: usize| network.architecture().projection(channels);
     let before = tensors.len();
-    tensors.retain(|name, _| !is_projection(name));
+    let superfluous: Vec<String> = of(from, old).into_iter().map(|(name, _)| name).collect();
+    tensors.retain(|name, _| !superfluous.contains(name) || expected.contains_key(name));
     if tensors.len() < before {
         text += ", and the projection of the image is left out, as its channels are repeated";
     }
-    let shape = expected.get(&format!("{PROJECTION}weight"));
-    let new_projection = shape.filter(|_| !tensors.keys().any(|name| name.starts_with(PROJECTION)));
-    if let Some(shape) = new_projection {
-        tensors.extend(projection_of(shape[0], new));
+    let projection = of(to, new);
+    let is_new = |(name, _): &(String, Tensor)| expected.contains_key(name) && !tensors.contains_key(name);
+    if !projection.is_empty() && projection.iter().all(is_new) {
+        tensors.extend(projection);
         text += ", and the projection of the image begins as a repetition of its channels";
     }
     (tensors, Some(text))
 }
-
-/// Where the names of a projection of the image begin.
-const PROJECTION: &str = "encoder.0.project.";
 
 /// Weights `[C, old, ...]` summed over the old channels, divided among so many new ones.
 fn mixed_channels(tensor: &Tensor, new: usize) -> Tensor {

@@ -242,6 +242,10 @@ impl Native for Storage {
         merged.finish(each)
     }
 
+    fn voxel_files(&self) -> Vec<PathBuf> {
+        self.files.clone()
+    }
+
     fn is_probability(&self) -> bool {
         self.probability
     }

@@ -197,8 +197,8 @@ fn vectors_of(value: &str) -> Option<Vec<Option<Vec<f64>>>> {
             continue;
         }
         let (inside, after) = rest.strip_prefix('(')?.split_once(')')?;
-        let numbers: Option<Vec<f64>> = inside.split(',').map(|number| number.trim().parse().ok()).collect();
-        vectors.push(numbers.filter(|numbers| !numbers.iter().all(|number| number.is_nan())));
+        let numbers: Vec<f64> = inside.split(',').map(|number| number.trim().parse().ok()).collect::<Option<_>>()?;
+        vectors.push(Some(numbers).filter(|numbers| !numbers.iter().all(|number| number.is_nan())));
         rest = after.trim_start();
     }
     Some(vectors)
