@@ -247,6 +247,6 @@ fn a_loss_without_regions_is_refused_by_its_key() {
         assert_eq!(check(key, Activation::Sigmoid).is_ok(), loss.is_defined(Activation::Sigmoid), "{name}");
     }
     let expected = "configuration: key training.loss: expected a loss for regions (dice, cross_entropy, dice_cross_entropy), found \
-                    weighted_cross_entropy";
+                    \"weighted_cross_entropy\"";
     assert_eq!(check("weighted_cross_entropy", Activation::Sigmoid), Err(expected.to_owned()));
 }

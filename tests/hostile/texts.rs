@@ -65,7 +65,7 @@ pub const SPLITS: &[Case] = &[
     Case {
         name: "100,000 brackets",
         make: |r| with_split(r, &"[".repeat(100_000)),
-        words: &["split.json", "expected a map", "\"train\""],
+        words: &["split.json", "nnU-Net's list of objects", "\"train\""],
     },
     Case {
         name: "100,000 brackets in a part",
