@@ -522,7 +522,7 @@ fn curves_name_many_classes_above_the_plot() {
     let (plot, [_, _, frame]) = curves(&Curves { validation, class_names, ..Curves::default() });
     assert!(frame[3] - frame[1] > 400.0);
     let named: Vec<&Text> = plot.texts.iter().filter(|text| text.text.starts_with("structure ")).collect();
-    let rest = plot.text(&format!("and {} more", 80 - named.len()));
+    let rest = plot.text(&format!("{} other classes", 80 - named.len()));
     named.into_iter().chain([rest]).for_each(|text| assert!(text.at[1] < frame[1]));
 }
 
@@ -838,7 +838,7 @@ fn viewer_coarsens_what_is_too_large() {
     assert_eq!(description["spacing"], serde_json::json!([2.0, 1.2, 3.0]));
     assert!(description["note"].as_str().unwrap().contains("the volume has 0.5 × 0.6 × 3 mm"));
     // Four voxels of 0, 1, 2, 3 have the mean 1.5, half of the window; the last block has a single 0.
-    let first_row = &volume(&html, "image")[..126];
+    let first_row = &volume(&html, "image-0")[..126];
     assert_eq!(first_row[..125], [128; 125]);
     assert_eq!(first_row[125], 0);
     // The middle of four voxels is the third.

@@ -80,6 +80,7 @@ pub(super) fn classes_of(dir: &Path, description: &Value) -> Result<Option<Class
 }
 
 /// As [`declared_classes`], of the text of the file.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn classes_of_text(dir: &Path, text: &str) -> Result<Option<Classes>, DataError> {
     classes_in(dir, &parse(dir, text)?, || Ok(parse::<Ordered>(dir, text)?.labels))
 }
