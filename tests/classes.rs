@@ -113,7 +113,7 @@ fn what_is_no_table_of_classes_is_named_with_its_key() {
     refused(
         folder.path(),
         &["plan", "--data", "data", "--set", "training.steps=3"],
-        &["training.steps=3", "plan takes data.labels.NAME=VALUE, data.ignore and data.regions only"],
+        &["training.steps=3", "plan takes data.labels, data.ignore, data.regions"],
     );
     let augment = ["augment", "--data", "data", "--out", "a.png"];
     refused(folder.path(), &augment, &["0, 255 occur"]);
