@@ -2,7 +2,8 @@
 """Opens a report.html in headless Chromium, clicks through its viewer and compares pixels with the NIfTI files.
 
     pip install playwright nibabel numpy pillow     and Debian's chromium, or: playwright install chromium
-    tools/with-adapter tools/report_check.py DEMO                 the folder of `vnet-engine demo`, made where it is missing
+    tools/with-adapter tools/report_check.py DEMO                 the folder of `vnet-engine demo`, made where it is missing,
+                                                                  and a report of a short training on two channels
     tools/report_check.py --report RUN/report.html --images DIR --labels DIR --predictions RUN/test/predictions
     ... --figures docs/figures                                     also writes the screenshots of the documentation
 
@@ -19,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 REFERENCE, PREDICTION = 3.0, 2.0  # widths of the outlines in CSS pixels
@@ -57,13 +59,18 @@ class Volumes:
 
     def __init__(self, folders, case):
         image = canonical(find(folders["images"], case)).astype(np.float32)
+        channels = np.moveaxis(image, 3, 0) if image.ndim == 4 else [image]
+        self.channels = [self.grey(channel) for channel in channels]
+        self.labels = {kind: canonical(find(folders[key], case)).astype(int)
+                       for kind, key in [("reference", "labels"), ("prediction", "predictions")]}
+
+    @staticmethod
+    def grey(image):
         ordered = np.sort(image[np.isfinite(image)])
         low, high = (ordered[(len(ordered) - 1) * percent // 100] for percent in (1, 99))
         # Rust's round: half away from zero.
         grey = np.floor((image - low) / (high - low) * np.float32(255) + np.float32(0.5))
-        self.image = np.clip(grey, 0, 255).astype(np.uint8)
-        self.labels = {kind: canonical(find(folders[key], case)).astype(int)
-                       for kind, key in [("reference", "labels"), ("prediction", "predictions")]}
+        return np.clip(grey, 0, 255).astype(np.uint8)
 
     @staticmethod
     def slice(volume, plane, at):
@@ -113,10 +120,10 @@ def clear(x, y, shape, scale):
     return 26 * scale < x < width - 26 * scale and 26 * scale < y < height - 34 * scale
 
 
-def check_intensities(viewer, volumes, plane, name):
+def check_intensities(viewer, volumes, plane, name, channel=0):
     """The middle of every voxel has the file's grey value."""
     pixels = viewer.pixels(plane)
-    expected = Volumes.slice(volumes.image, plane, viewer.at(plane))
+    expected = Volumes.slice(volumes.channels[channel], plane, viewer.at(plane))
     rows, columns = expected.shape
     sy, sx = pixels.shape[0] / rows, pixels.shape[1] / columns
     wrong = tried = 0
@@ -126,7 +133,7 @@ def check_intensities(viewer, volumes, plane, name):
             if clear(x, y, pixels.shape, viewer.scale):
                 tried += 1
                 wrong += list(pixels[y, x]) != [expected[row, column]] * 3
-    check(f"{name} {plane}: intensities", wrong == 0 and tried > 50, f"{wrong} of {tried} differ")
+    check(f"{name} {plane}: intensities of channel {channel}", wrong == 0 and tried > 50, f"{wrong} of {tried} differ")
 
 
 def check_outlines(viewer, volumes, kind, thickness, plane, name):
@@ -150,6 +157,26 @@ def check_outlines(viewer, volumes, kind, thickness, plane, name):
     coloured = pixels.max(axis=2) != pixels.min(axis=2)
     check(f"{name} {plane}: {kind} outline is nowhere else", not (coloured & ~near).any())
     return tried
+
+
+def check_channels(viewer, volumes, name):
+    """Every channel that the box offers is that of the file; of one channel there is no box. The first one is shown at the end."""
+    box = viewer.page.locator("#viewer [data-channels]")
+    names = [channel["name"] for channel in viewer.cases[viewer.case]["channels"]]
+    check(f"{name}: as many channels as the file has", len(names) == len(volumes.channels), str(names))
+    check(f"{name}: a box of channels where there are several", box.is_visible() == (len(names) > 1))
+    if len(names) == 1:
+        return
+    select = box.get_by_label("Channel")
+    check(f"{name}: names of channels", select.locator("option").all_text_contents() == names, str(names))
+    for kind in ("reference", "prediction", "crosshair", "smooth"):
+        viewer.option(kind, False)
+    for channel in [*range(1, len(names)), 0]:
+        select.select_option(str(channel))
+        for plane in PLANES:
+            check_intensities(viewer, volumes, plane, name, channel)
+    for kind in ("reference", "prediction", "crosshair", "smooth"):
+        viewer.option(kind, True)
 
 
 def check_planes(viewer, volumes, name):
@@ -299,7 +326,9 @@ def check_screen(browser, report, folders, width, scheme, figures):
         viewer.ready(number)
         if number == 0 and figures:
             screenshot(page, figures / f"report-{width}-{scheme}.png")
-        check_planes(viewer, Volumes(folders, entry["case"]), f"{name} {entry['case']}")
+        volumes = Volumes(folders, entry["case"])
+        check_channels(viewer, volumes, f"{name} {entry['case']}")
+        check_planes(viewer, volumes, f"{name} {entry['case']}")
         check_proportions(viewer, f"{name} {entry['case']}")
     check_navigation(viewer, page, SCREENS[width]["touch"], name)
     check_planes(viewer, Volumes(folders, viewer.cases[viewer.case]["case"]), f"{name} after moving")
@@ -335,6 +364,22 @@ def screenshot(page, path):
             break
     check(f"{path.name} is small", path.stat().st_size < MOST_BYTES, f"{path.stat().st_size} bytes")
     print(f"{path}: {path.stat().st_size} bytes")
+
+
+def train_on_channels(program, folder):
+    """A short training on phantoms with their negatives as a second channel: its report, and the folders of its cases."""
+    phantoms, data, run = folder / "phantoms", folder / "data", folder / "run"
+    subprocess.run([program, "phantom", "--out", phantoms, "--cases", "10", "--extents", "32,32,16"], check=True, stdout=subprocess.DEVNULL)
+    (data / "images").mkdir(parents=True)
+    (phantoms / "labels").rename(data / "labels")
+    for path in (phantoms / "images").iterdir():
+        image = nibabel.load(path)
+        voxels = np.asanyarray(image.dataobj)
+        both = np.stack([voxels, voxels.max() - voxels], axis=3)
+        nibabel.save(nibabel.Nifti1Image(both, image.affine), data / "images" / path.name)
+    subprocess.run([program, "train", "--data", data, "--out", run, "--preset", "tiny", "--steps", "2", "-q"],
+                   check=True, stdout=subprocess.DEVNULL)
+    return run / "report.html", {"images": data / "images", "labels": data / "labels", "predictions": run / "test/predictions"}
 
 
 def launch(playwright):
@@ -377,6 +422,11 @@ def main():
             for scheme in ("light", "dark"):
                 check_screen(browser, given.report, folders, width, scheme, given.figures)
         check_without_scripts(browser, given.report)
+        if given.demo:
+            with tempfile.TemporaryDirectory() as folder:
+                report, folders = train_on_channels(given.program, Path(folder))
+                for width in SCREENS:
+                    check_screen(browser, report, folders, width, "light", None)
         browser.close()
     failed = results.count(False)
     print(f"{len(results) - failed} passed, {failed} failed")
