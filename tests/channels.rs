@@ -129,6 +129,9 @@ fn train(root: &Path, data: &str, out: &str, more: &[&str]) -> String {
 
 #[test]
 fn the_same_data_trains_the_same_network_in_every_layout() {
+    if gpu().is_none() {
+        return;
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     write_layouts(root, 4);
@@ -175,6 +178,9 @@ fn the_same_data_trains_the_same_network_in_every_layout() {
 
 #[test]
 fn an_organ_of_the_second_channel_is_learnt_from_it_alone() {
+    if gpu().is_none() {
+        return;
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     write_layouts(root, 12);

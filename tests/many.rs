@@ -39,7 +39,7 @@ fn table(folder: &Path, rows: &[String]) -> PathBuf {
     path
 }
 
-/// A check of a training on the table with two steps.
+/// A check of a training on a table or a folder.
 fn dry_run(data: &str, more: &[&str]) -> Vec<String> {
     let fixed =
         ["train", "--data", data, "--out", "run", "--preset", "tiny", "--dry-run", "--set", "data.patch=[8,8,8]"];

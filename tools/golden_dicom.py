@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Golden DICOM files: tests/golden/volumes/dicom/*.dcm, and what they hold (dicom.json there).
+"""Golden DICOM files: those of tests/golden/volumes/dicom, and what they hold (dicom.json there).
 
     golden_dicom.py               writes them
-    golden_dicom.py read FOLDER   shape, affine (RAS), min, max, mean of a multi-frame file or series as pydicom reads it, as JSON
+    golden_dicom.py read PATH     shape, min, max, mean of the stored pixels and transfer syntax of a file, or of each of a folder, as JSON
 
 Multi-frame files are built with pydicom, and one is converted by highdicom; frames are coded by pydicom (RLE)
 and CharLS (JPEG-LS). Every file is read again by pydicom, which must find what was put in.

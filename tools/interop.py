@@ -475,7 +475,7 @@ def nrrd(engine):
         found = inspect(name)
         expected = np.diag(flip) @ np.column_stack([columns, origin])
         assert found["shape"] == [7, 9, 11] and np.abs(np.array(found["affine"]) - expected).max() < 1e-12, found
-        # Order and values: one volume as the file of another format that SimpleITK reads.
+        # Values; their order is compared below, voxel for voxel.
         assert (found["min"], found["max"]) == (values.min(), values.max()) and abs(found["mean"] - values.mean()) < 1e-9
         read += 1
     # Voxel for voxel: class 1 lies where the voxels are above the mean, in the file and in what is written for it.
@@ -490,7 +490,7 @@ def nrrd(engine):
             image.SetSpacing((0.7, 1.3, 2.9))
             image.SetOrigin(origin.tolist())
             image.SetDirection(turn.ravel().tolist())
-            sitk.WriteImage(image, str(engine.folder / source), useCompression=bool(read % 2))
+            sitk.WriteImage(image, str(engine.folder / source), useCompression=bool(written % 2))
         engine("segment", "--model", "named.safetensors", "--input", source, "--output", target, "--force")
         image, labels = (sitk.ReadImage(str(engine.folder / n)) for n in (source, target))
         assert np.array_equal(sitk.GetArrayFromImage(image).transpose(), voxels)

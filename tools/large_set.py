@@ -87,7 +87,7 @@ def drop_pages(folder):
 
 
 def watch(process, seen, drop):
-    """Peaks of the process's memory by kind, the bytes of its cache, and its processor time, until it ends."""
+    """Peaks of the process's memory by kind and of the bytes of its cache, until it ends."""
     # Looks are rare: this takes processor time from what is measured.
     folder, last, looked = drop, time.monotonic(), 0.0
     while process.poll() is None:
@@ -135,6 +135,8 @@ def train(binary, data, run, steps, cases, keys, limit):
     log = events(run)
     ends = [e for e in log if e["event"] == "loader"]
     later = [e for e in ends if e["step"] - every >= cases]
+    if not later:
+        sys.exit("no step after the first epoch was measured")
     seconds = sum(e["seconds"] for e in ends)
     result = {
         "weights": json.loads(output)["weights"],
@@ -169,6 +171,8 @@ def main():
     parser.add_argument("--spacing", default="5,5,5", help="of the files; volumes are resampled to 2 mm")
     parser.add_argument("--without-none", action="store_true", help="leave out the run without a cache on disk")
     arguments = parser.parse_args()
+    if arguments.steps - max(1, arguments.steps // 20) < arguments.cases:
+        parser.error("--steps must go beyond the first epoch, by a twentieth of them or more")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         data = folder / "data"

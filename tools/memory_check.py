@@ -41,7 +41,7 @@ def write_nifti(path, extents, code, bits, voxels):
 
 
 def make_case(folder, name, extents, classes, seed):
-    """Blocks of the classes, 5 to 6 along each axis, on background."""
+    """Blocks of the classes on background, along each axis about as many as the cube root of their number."""
     nx, ny, nz = extents
     draw = random.Random(seed)
     side = max(2, round(classes ** (1 / 3) + 0.6))

@@ -65,6 +65,7 @@ fn finish(input: &Path, output: &Path) {
     assert_eq!(heading, format!("{} of {VOLUMES} volumes failed", BROKEN.len()));
     let of_broken = |line: &str| BROKEN.iter().any(|number| line.contains(&name(*number)));
     assert!(end.lines().count() == 1 + BROKEN.len() && end.lines().skip(1).all(of_broken), "{message}");
+    assert!(BROKEN.iter().all(|number| end.contains(&name(*number))), "{message}");
 }
 
 fn killed() {

@@ -9,6 +9,7 @@ use vnet_engine::data::io::{Header, read_header, read_label_map, write_label_map
 use vnet_engine::data::{LabelMap, Severity};
 
 use crate::crafted::{Crafted, EXTENTS, VOXELS, close, folder, stored, write_bytes};
+use crate::nrrd::gzip;
 
 /// x to the right, y to the head, z to the front.
 const SCANNER: [[f64; 4]; 3] = [[2.0, 0.0, 0.0, 5.0], [0.0, 0.0, 3.0, -7.0], [0.0, 2.5, 0.0, 11.0]];
@@ -150,13 +151,6 @@ fn directions_that_are_no_unit_vectors_count() {
     write_bytes(&path, &bytes);
     let image = read_header(&path).expect("readable");
     assert_eq!((image.spacing, told(&image).len()), ([2.0, 1.0, 2.0], 1));
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write as _;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(bytes).expect("memory takes every byte");
-    encoder.finish().expect("memory takes every byte")
 }
 
 fn sum(path: &Path) -> Result<f64, String> {

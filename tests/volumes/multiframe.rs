@@ -1,4 +1,6 @@
 //! Multi-frame DICOM files: those of other programs against what they hold, and crafted ones.
+//!
+//! `tools/golden_dicom.py` made `tests/golden/volumes/dicom`.
 
 use std::path::{Path, PathBuf};
 
@@ -58,7 +60,7 @@ fn files_of_pydicom_and_highdicom_hold_their_values() {
     }
 }
 
-/// A file `a` in a folder of its own.
+/// A file `a.dcm` in a folder of its own.
 fn write(file: &Enhanced) -> (tempfile::TempDir, PathBuf) {
     let dir = folder();
     let path = dir.path().join("a.dcm");
@@ -183,7 +185,7 @@ fn a_series_is_chosen_among_several() {
     let mut other = slice(7);
     other.series = "1.2.9";
     other.write(dir.path(), "scout");
-    // A colour picture of a third series cannot be read, which only matters where it may be meant.
+    // A picture of 20 frames, of a third series, cannot be read, which only matters where it may be meant.
     let mut picture = slice(8);
     (picture.series, picture.frames) = ("1.2.10", Some("20"));
     picture.write(dir.path(), "picture");

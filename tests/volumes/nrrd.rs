@@ -254,6 +254,7 @@ fn channels_are_the_first_or_the_last_axis() {
         let header = read_header(&path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((header.channels(&path).expect("channels"), header.interleaved), (2, interleaved), "{text}");
         let volumes = read_volumes(&path).expect("readable");
+        assert_eq!(volumes.len(), 2, "{text}");
         for (channel, volume) in volumes.iter().enumerate() {
             let expected: Vec<f32> = (0..VOXELS).map(|v| f32::from(stored(channel * VOXELS + v))).collect();
             assert_eq!((volume.grid.extents, &volume.voxels), (EXTENTS, &expected), "{text}");
@@ -275,7 +276,7 @@ fn channels_are_the_first_or_the_last_axis() {
     refused(&head("2 5 3 7", "kinds: list domain"), "kinds is \"list domain\"");
 }
 
-/// From every format to every format: voxels, affine and type stay.
+/// By every ending of NRRD, and in every type: voxels, affine and type stay.
 #[test]
 fn what_is_written_is_read() {
     let dir = folder();
