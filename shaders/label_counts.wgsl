@@ -5,7 +5,7 @@
 // Grid     rows.wgsl over [samples, voxels, 1], one workgroup per tile
 // Shared   1 KiB
 // Traffic  4 bytes per voxel
-// Oracle   ops::CrossEntropyLoss::reference
+// Oracle   ops::CrossEntropyLoss::reference, ops::BinaryCrossEntropyLoss::reference
 #import rows
 #import reduce
 

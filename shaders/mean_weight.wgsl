@@ -3,7 +3,7 @@
 // Layout   counts: [2], voxels that count and voxels that are ignored; weights: elements
 // Grid     one invocation per element, workgroups of 64
 // Traffic  4 bytes per element
-// Oracle   ops::CrossEntropyLoss::reference
+// Oracle   ops::CrossEntropyLoss::reference, ops::BinaryCrossEntropyLoss::reference
 #import grid
 
 struct Params {

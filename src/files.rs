@@ -51,7 +51,8 @@ pub(crate) fn place_with(path: &Path, write: impl FnOnce(&mut File) -> io::Resul
     Ok(())
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder of a file: `.` of a bare name.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -29,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("augment", &["tensor", "random", "kernel", "graph", "ops", "data"]),
     ("tuning", &["tensor", "files", "random", "kernel", "graph", "ops", "plan", "gpu", "exec", "profile"]),
     ("report", &["files", "metrics"]),
-    ("infer", &["tensor", "kernel", "plan", "gpu", "exec", "nn", "data"]),
+    ("infer", &["tensor", "files", "kernel", "plan", "gpu", "exec", "nn", "data"]),
     (
         "doctor",
         &[

@@ -9,8 +9,8 @@ use vnet_engine::gpu::{Gpu, GpuOptions};
 use vnet_engine::graph::{Graph, vector_jacobian};
 use vnet_engine::infer::{Predictor, Preprocessing};
 use vnet_engine::kernel::Arena;
-use vnet_engine::nn::Model;
 use vnet_engine::nn::model::initial_arena;
+use vnet_engine::nn::{Activation, Model};
 use vnet_engine::ops::{Conv3d, GRADIENT_OPS};
 use vnet_engine::registry::Value;
 use vnet_engine::tensor::{HostTensor, TensorSpec, ValueId};
@@ -159,7 +159,7 @@ fn a_budget_that_nothing_fits_says_so() {
 /// A training whose logits, probabilities and their gradients are larger than a binding may be. They are bound in pieces, and
 /// all numbers but the head's own weight gradient are summed in the same order as in whole bindings.
 fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
-    for loss in ["dice_cross_entropy"] {
+    for activation in [Activation::Softmax, Activation::Sigmoid] {
         let gpu = gpu();
         // A piece has the shares of 64 workgroups or more, of up to 4096 voxels in sums and 16384 elsewhere.
         let extents = [32, 128, 128];
@@ -173,13 +173,17 @@ fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
             "augmentation.enabled=false",
         ];
         let mut settings: Vec<String> = settings.map(str::to_owned).to_vec();
-        settings.push(format!("training.loss={loss}"));
+        settings.push("training.loss=dice_cross_entropy".to_owned());
         let config = Config::load(Preset::Tiny, None, &Setting::parse_all(&settings)).expect("valid");
-        let network = config.network(1, classes);
+        let network = config.network(1, classes).with_activation(activation);
         let voxels: usize = extents.iter().product();
         let batch = Batch {
             image: (0..voxels).map(|i| (i as f32 * 0.37).sin()).collect(),
-            label: (0..voxels).map(|i| (i / 3 % classes) as u32).collect(),
+            // A class, or a bit for each region.
+            label: match activation {
+                Activation::Softmax => (0..voxels).map(|i| (i / 3 % classes) as u32).collect(),
+                Activation::Sigmoid => (0..voxels).map(|i| (i / 3 % (1 << classes)) as u32).collect(),
+            },
             ..Batch::default()
         };
         let step = |limit: u64| {
@@ -199,13 +203,17 @@ fn values_larger_than_a_binding_give_the_bits_of_the_whole() {
         let (loss_of_whole, whole, names, windows) = step(4 * value);
         // Two pieces, and nothing else is as large.
         let (loss_of_pieces, pieces, ..) = step(value / 2);
-        assert_eq!(loss_of_whole.to_bits(), loss_of_pieces.to_bits(), "{loss}: {loss_of_whole} {loss_of_pieces}");
+        assert_eq!(
+            loss_of_whole.to_bits(),
+            loss_of_pieces.to_bits(),
+            "{activation:?}: {loss_of_whole} {loss_of_pieces}"
+        );
         for (name, window) in names.iter().zip(windows) {
             let range = window.start..window.start + window.len;
             let (whole, pieces) = (&whole[range.clone()], &pieces[range]);
             // The gradient of the head's weights is summed in another order; the next test has it on integers.
             if name != "head.weight" {
-                assert_eq!(whole, pieces, "{loss} {name}");
+                assert_eq!(whole, pieces, "{activation:?} {name}");
             }
         }
     }

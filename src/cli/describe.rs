@@ -248,7 +248,7 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
 }
 
 /// What a run takes of the host's memory, by what it is for.
-pub fn print_footprint(work: &str, footprint: &Footprint) {
+fn print_footprint(work: &str, footprint: &Footprint) {
     let Footprint { program, device, volumes, batches, parameters, prediction, total } = *footprint;
     let parts = [
         ("program", program),

@@ -10,7 +10,7 @@ use vnet_engine::data::{Dataset, training_bytes, validation_bytes};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
 use vnet_engine::plan::human_bytes;
-use vnet_engine::train::config::CacheDir;
+use vnet_engine::train::config::{CacheDir, activation};
 use vnet_engine::train::{
     Footprint, KERNELS_FILE, Preflight, RunSettings, TrainError, Volumes, check_budget, check_data, preflight,
 };
@@ -28,7 +28,7 @@ pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device
     if let (Some(settings), Some(dataset)) = (&settings, &data.dataset) {
         match preflight(settings, dataset, data.channels, &data.classes) {
             Ok(found) if problems.is_empty() => {
-                let outputs = if data.classes.regions().is_empty() { "classes" } else { "regions" };
+                let outputs = activation(&data.classes).outputs();
                 let heading = format!(
                     "{} cases, {}{} {outputs}",
                     dataset.cases.len(),

@@ -31,9 +31,10 @@ pub struct PlanArguments {
     /// Replace a plan that exists
     #[arg(long)]
     force: bool,
-    /// Values of a class in the label maps
+    /// A key that says what the data are
     ///
-    /// For example --set data.labels.prostate=255; also data.ignore, data.regions and data.regions_order. May be repeated.
+    /// For example --set data.labels.prostate=255; also data.ignore, data.regions, data.regions_order, data.channel_files,
+    /// data.label_file, data.align and data.series. May be repeated.
     #[arg(long = "set", value_name = "data.labels.NAME=VALUE", help_heading = RARE)]
     settings: Vec<String>,
 }

@@ -18,7 +18,7 @@ use vnet_engine::data::io::{SeriesChoice, check_output, files_written, is_series
 use vnet_engine::data::{
     ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
 };
-use vnet_engine::files::remove_leftovers_of;
+use vnet_engine::files::{folder_of, remove_leftovers_of};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
 use vnet_engine::nn::Model;
@@ -165,12 +165,8 @@ impl Batch {
                 input.display()
             )));
         }
-        let folder = match output.parent() {
-            _ if several || output.is_dir() => output.as_path(),
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
         let is_named = !several && !output.is_dir();
+        let folder = if is_named { folder_of(output) } else { output.as_path() };
         if is_named && arguments.format.is_some() {
             return Err(wrong(
                 "--format: only for a folder of outputs; the ending of --output is the format of a file",

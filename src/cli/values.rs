@@ -94,14 +94,18 @@ pub fn names(text: &str) -> Result<[String; 2], String> {
     expect(names.filter(|[a, b]| !a.is_empty() && !b.is_empty() && a != b), "two names, e.g. Dice,logistic")
 }
 
+/// I/N with I below N.
+fn share(text: &str) -> Option<(usize, usize)> {
+    let (i, n) = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)))?;
+    (i < n).then_some((i, n))
+}
+
 /// `--part`.
 pub fn part(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, in_range(n, &(1..=MOST_PARTS))?)));
-    expect(parsed.filter(|(i, n)| i < n), "i/n with i from 0 to n-1 and n at most 100000, e.g. 0/8")
+    expect(share(text).filter(|(_, n)| *n <= MOST_PARTS), "i/n with i from 0 to n-1 and n at most 100000, e.g. 0/8")
 }
 
 /// `--fold`.
 pub fn fold(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text.split_once('/').and_then(|(i, k)| Some((i.parse().ok()?, k.parse().ok()?)));
-    expect(parsed.filter(|(i, k)| i < k), "i/k with i from 0 to k-1, e.g. 0/5")
+    expect(share(text), "i/k with i from 0 to k-1, e.g. 0/5")
 }

@@ -116,7 +116,7 @@ impl Heading<'_> {
                 env!("CARGO_PKG_VERSION"),
                 self.fingerprint.cases.len(),
                 self.fingerprint.classes,
-                if self.fingerprint.activation.is_softmax() { "classes" } else { "regions" },
+                self.fingerprint.activation.outputs(),
                 self.data.display()
             ),
         );

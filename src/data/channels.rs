@@ -6,9 +6,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::io::SeriesChoice;
-
-use super::io::MOST_CHANNELS;
+use super::io::{MOST_CHANNELS, SeriesChoice};
 
 /// The files of an image: one that holds all of its channels, or one for each channel, in their order.
 ///

@@ -141,9 +141,9 @@ impl Classes {
         Classes { classes, by_value, ignored: Vec::new(), regions: Vec::new() }
     }
 
-    /// Classes that are not known yet, of which the data set says more or the labels prove them: these values have none.
-    pub fn unknown_but(ignored: &[u16]) -> Classes {
-        Classes::of(Vec::new()).ignoring(ignored).expect("no class has these values")
+    /// Classes that are not known yet, of which the data set says more or the labels prove them.
+    pub fn unknown() -> Classes {
+        Classes::of(Vec::new())
     }
 
     /// Whether only the values that are ignored are known.

@@ -7,22 +7,18 @@ use rayon::prelude::*;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use super::alignment::{Placed, reordering};
 use super::description::{DESCRIPTION, channel_names, declared_classes, description, unheeded};
 use super::error::{also, some_of};
+use super::examine::examine_case;
 use super::folder::Folder;
-use super::image::{Image, counted};
-use super::io::{
-    Header, MOST_CHANNELS, SeriesChoice, case_of, entries, is_series, label_values, name_of, output_name,
-    output_name_of, read_header,
-};
+use super::image::counted;
+use super::io::{MOST_CHANNELS, SeriesChoice, case_of, entries, is_series, name_of, output_name, output_name_of};
 use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images_by, patterns, suffixed_channels};
 use super::manifest::Manifest;
 use super::parts::Parts;
-use super::prepare::{MOST_VOXELS, check_extents};
 use super::proof::{absent, named, prove};
-use super::volume::position_of;
-use super::{Classes, DataError, Grid, ImageFiles, Split, Warning, Warnings};
+use super::{Classes, DataError, ImageFiles, Split, Warning, Warnings};
+use crate::files::folder_of;
 
 /// An image and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -419,109 +415,16 @@ fn take_labels(images: &mut Folder) -> Folder {
     Folder { dir: images.dir.clone(), volumes, warnings: std::mem::take(&mut images.warnings), problems: Vec::new() }
 }
 
-/// What is known of a case.
-#[derive(Default)]
-pub(super) struct ExaminedCase {
-    /// The label values that occur; none where the label map cannot be read.
-    values: Option<Vec<u16>>,
-    /// Channels of the image; none where its headers cannot be read.
-    channels: Option<usize>,
-    voxels: usize,
-    pub(super) problems: Vec<DataError>,
-    warnings: Warnings,
-}
-
-pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, align: bool) -> ExaminedCase {
-    let mut found = ExaminedCase::default();
-    let image = examine_image(&case.image, align);
-    let label = examine_header(&case.label);
-    for (path, header) in image.iter().flat_map(Image::headers) {
-        found.warnings.extend(path, header.warnings.iter().cloned());
-    }
-    if let Ok((label, _)) = &label {
-        found.warnings.extend(&case.label, label.warnings.iter().cloned());
-    }
-    if let (Ok(image), Ok((label, _))) = (&image, &label) {
-        let label = Placed { path: &case.label, header: label };
-        found.problems.extend(reordering(label, image.first()).err());
-    }
-    match label.and_then(|(header, grid)| Ok((label_values(&case.label, &header)?, grid))) {
-        Ok((values, grid)) => {
-            found.problems.extend(declared.and_then(|classes| undeclared(&case.label, &values, &grid, classes)));
-            found.values = Some(values.into_iter().map(|(value, _)| value).collect());
-        }
-        Err(error) => found.problems.push(error),
-    }
-    match image.and_then(|image| Ok((image.ranges()?, image))) {
-        Ok((ranges, image)) => {
-            found.voxels = image.voxels();
-            found.channels = Some(ranges.len());
-            found.examine_ranges(case, &ranges);
-        }
-        Err(error) => found.problems.push(error),
-    }
-    found
-}
-
-const BLANK: &str = "every voxel of a channel has one value";
-
-impl ExaminedCase {
-    /// Images without contrast are problems; a single channel without it may be a sequence that was not taken.
-    fn examine_ranges(&mut self, case: &Case, ranges: &[[f32; 2]]) {
-        let blank: Vec<usize> = (0..ranges.len()).filter(|&c| ranges[c][0] == ranges[c][1]).collect();
-        if blank.len() == ranges.len() {
-            let value = ranges[0][0];
-            let problem = format!(
-                "every voxel has the value {value}: a blank image; expected at least two values, or a data set without this case"
-            );
-            self.problems.push(DataError::unusable(case.image.first(), problem));
-        } else if !blank.is_empty() {
-            let channels: Vec<String> = blank.iter().map(|channel| (channel + 1).to_string()).collect();
-            let detail = format!("channel {} of {}", channels.join(", "), ranges.len());
-            self.warnings.add(case.image.first(), Warning::with(BLANK, detail));
-        }
-    }
-}
-
-/// The headers of an image that is not too large to be trained on.
-fn examine_image(files: &ImageFiles, align: bool) -> Result<Image<'_>, DataError> {
-    let image = Image::open(files, align)?;
-    for (path, header) in image.headers() {
-        check_extents(path, header.grid_of_channels(path)?.extents, MOST_VOXELS, ["", ""])?;
-    }
-    Ok(image)
-}
-
 /// The classes that are given, else those of `dataset.json`, else those that the label maps name, without the values that are given as ignored.
 fn declared_in(dir: &Path, given: Option<&Classes>, cases: &[Case]) -> Result<Option<Classes>, DataError> {
     let Some(given) = given.filter(|given| !given.are_unknown()) else {
         let ignored = given.map(Classes::ignored).unwrap_or_default();
-        let declared = declared_classes(dir)?.or_else(|| named(cases)).unwrap_or_else(|| Classes::unknown_but(&[]));
-        let wrong = |problem| DataError::unusable(&dir.join("dataset.json"), format!("data.ignore: {problem}"));
+        let declared = declared_classes(dir)?.or_else(|| named(cases)).unwrap_or_else(Classes::unknown);
+        let wrong = |problem| DataError::unusable(&dir.join(DESCRIPTION), format!("data.ignore: {problem}"));
         let declared = declared.ignoring(ignored).map_err(wrong)?;
         return Ok(Some(declared).filter(|classes| !classes.are_unknown() || !classes.ignored().is_empty()));
     };
     Ok(Some(given.clone()))
-}
-
-/// The first voxel of a label map whose value no class has, as a problem.
-fn undeclared(path: &Path, values: &[(u16, usize)], grid: &Grid, classes: &Classes) -> Option<DataError> {
-    if classes.are_unknown() {
-        return None;
-    }
-    let known = |value: u16| classes.class_of(value).is_some() || classes.ignored().contains(&value);
-    let strangers = values.iter().filter(|(value, _)| !known(*value));
-    let &(value, at) = strangers.min_by_key(|(_, at)| *at)?;
-    Some(classes.undeclared(path, value, position_of(at, grid.extents)))
-}
-
-/// Header and grid of a volume of one real number per voxel that is not too large to be trained on.
-fn examine_header(path: &Path) -> Result<(Header, Grid), DataError> {
-    let header = read_header(path)?;
-    let grid = header.grid(path)?;
-    header.check_real(path)?;
-    check_extents(path, grid.extents, MOST_VOXELS, ["", ""])?;
-    Ok((header, grid))
 }
 
 /// The volumes of a folder to segment, by case: without labels `NAME_segmentation` that lie beside their volume `NAME`. Folders with
@@ -547,7 +450,7 @@ pub fn images_to_segment(
     channel_files: &[String],
     channels: usize,
 ) -> Result<(BTreeMap<String, ImageFiles>, Warnings), DataError> {
-    let parent = input.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder_of(input);
     let is_folder = input.is_dir() && !is_series(input);
     let mut patterns = patterns(channel_files).unwrap_or_default();
     // Patterns start above the folder of a file that they name.

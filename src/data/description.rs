@@ -41,7 +41,7 @@ fn read<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Option<T>, DataErr
 
 fn parse<T: serde::de::DeserializeOwned>(dir: &Path, text: &str) -> Result<T, DataError> {
     let expected = "a JSON object whose \"labels\" map numbers to class names";
-    serde_json::from_str(text).map_err(|source| DataError::Json { path: dir.join("dataset.json"), source, expected })
+    serde_json::from_str(text).map_err(|source| DataError::Json { path: dir.join(DESCRIPTION), source, expected })
 }
 
 /// The names of the channels, in their order: `channel_names` of nnU-Net, `modality` of the Decathlon and of nnU-Net's first
@@ -110,7 +110,7 @@ fn classes_in(
 
 fn wrong(dir: &Path, problem: String) -> DataError {
     let problem = format!("{problem}; data.labels in the configuration declares classes instead");
-    DataError::Unusable { path: dir.join("dataset.json"), problem }
+    DataError::Unusable { path: dir.join(DESCRIPTION), problem }
 }
 
 /// Classes, or what is wrong with them.

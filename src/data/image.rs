@@ -14,8 +14,8 @@ use super::{DataError, ImageFiles};
 pub(crate) struct Image<'a> {
     files: &'a ImageFiles,
     headers: Vec<Header>,
-    /// Channels of each file.
-    channels: Vec<usize>,
+    /// Channels of all files.
+    channels: usize,
     /// Whether channels on another grid are resampled.
     align: bool,
 }
@@ -29,10 +29,10 @@ impl<'a> Image<'a> {
     pub(crate) fn open(files: &'a ImageFiles, align: bool) -> Result<Image<'a>, DataError> {
         let headers = files.files().iter().map(|file| io::read_header_of(file, files.series()));
         let headers = headers.collect::<Result<Vec<_>, _>>()?;
-        let mut channels = Vec::new();
+        let mut channels = 0;
         for (file, header) in files.files().iter().zip(&headers) {
             header.check_real(file)?;
-            channels.push(header.channels(file)?);
+            channels += header.channels(file)?;
         }
         let image = Image { files, headers, channels, align };
         if image.channels() > MOST_CHANNELS {
@@ -47,7 +47,7 @@ impl<'a> Image<'a> {
 
     /// Channels of all files.
     pub(crate) fn channels(&self) -> usize {
-        self.channels.iter().sum()
+        self.channels
     }
 
     /// Refuses an image that does not have so many channels.
@@ -69,7 +69,7 @@ impl<'a> Image<'a> {
 
     /// The files but the first.
     fn others(&self) -> impl Iterator<Item = (&Path, &Header)> {
-        self.files.files().iter().map(|file| file.as_path()).zip(&self.headers).skip(1)
+        self.headers().skip(1)
     }
 
     /// All headers with their files.

@@ -182,8 +182,8 @@ pub(crate) fn images_by(
 
 /// The number of channels of the cases in nnU-Net's layout: one more than the largest suffix.
 pub(crate) fn suffixed_channels<'n>(names: impl IntoIterator<Item = &'n String>) -> usize {
-    let numbers: BTreeSet<usize> = names.into_iter().filter_map(|name| channel_suffix(name)).map(|(_, n)| n).collect();
-    numbers.last().map_or(0, |&largest| largest.saturating_add(1))
+    let numbers = names.into_iter().filter_map(|name| channel_suffix(name)).map(|(_, n)| n);
+    numbers.max().map_or(0, |largest| largest.saturating_add(1))
 }
 
 #[cfg(test)]

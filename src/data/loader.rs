@@ -215,10 +215,8 @@ struct Source {
 impl Source {
     fn new(cases: Vec<Case>, preparation: Preparation, settings: LoaderSettings) -> Source {
         // The index of foreground also tells which voxels are not ignored.
-        let (fit, foreground) = match settings.sampling {
-            Sampling::Whole => (Fit::Patch, false),
-            Sampling::Patch => (Fit::Whole, true),
-        };
+        let foreground = settings.sampling == Sampling::Patch;
+        let fit = Fit::of_training(settings.sampling);
         let labels = preparation.labels.as_ref().map(Classes::device_labels);
         let (budget, disk) = (settings.cache.clone(), settings.disk.clone());
         let cases = PreparedCases::new(cases, preparation, fit, Use::Training { foreground }, budget, disk);

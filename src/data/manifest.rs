@@ -28,6 +28,7 @@ use super::io::input::read_text;
 use super::io::{missing_link, name_of};
 use super::parts::{Part, Parts};
 use super::{DataError, ImageFiles};
+use crate::files::folder_of;
 
 /// Bytes of a table, at most: half a million rows of a hundred letters.
 const LONGEST_TEXT: u64 = 1 << 26;
@@ -206,11 +207,6 @@ impl Manifest {
 struct Problem {
     line: u64,
     text: String,
-}
-
-/// The folder of a table, from which its paths start.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn at_line(path: &Path, Problem { line, text }: &Problem) -> DataError {

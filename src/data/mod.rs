@@ -6,7 +6,7 @@
 //! | [`io`], [`inspect()`] | what is in a file, and how to write one that others read |
 //! | [`warning`] | oddities of files that can be read |
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
-//! | [`dataset`], [`manifest`], [`split`], [`parts`] | which cases there are, and which of them train |
+//! | [`dataset`], `examine`, [`manifest`], [`split`], [`parts`] | which cases there are, what is in them, and which of them train |
 //! | [`classes`], [`description`] | which label values are which classes and regions, and which are ignored |
 //! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
@@ -27,6 +27,7 @@ pub mod dataset;
 mod decision;
 pub mod description;
 pub(crate) mod error;
+mod examine;
 pub mod folder;
 mod image;
 pub mod inspect;

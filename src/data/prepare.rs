@@ -19,6 +19,7 @@ use super::io::Header;
 use super::normalise::{IntensityStatistics, Normalisation};
 use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
+use super::sampling::Sampling;
 use super::volume::{Grid, Volume};
 use super::voxels::Voxels;
 use super::{Classes, DataError, Decision, ImageFiles, LabelMap, PerChannel, Target};
@@ -108,6 +109,16 @@ pub enum Fit {
     Patch,
     /// Padded to at least the patch, never cropped: for a sliding window.
     Whole,
+}
+
+impl Fit {
+    /// How the cases of a training are fitted.
+    pub(super) fn of_training(sampling: Sampling) -> Fit {
+        match sampling {
+            Sampling::Whole => Fit::Patch,
+            Sampling::Patch => Fit::Whole,
+        }
+    }
 }
 
 /// A volume ready for the network.
@@ -400,7 +411,7 @@ mod tests {
         let native = Preparation::native(Normalisation::ZScoreAll);
         assert_eq!(parsed(&|| drop(prepare_pair(&case, &native, Fit::Whole).expect("prepared"))), 2);
         assert_eq!(parsed(&|| drop(prepare_image(&case.image, &native, Fit::Whole).expect("prepared"))), 1);
-        assert_eq!(parsed(&|| assert!(super::super::dataset::examine_case(&case, None, false).problems.is_empty())), 2);
+        assert_eq!(parsed(&|| assert!(super::super::examine::examine_case(&case, None, false).problems.is_empty())), 2);
     }
 
     fn volume() -> Volume {

@@ -212,7 +212,7 @@ impl Resampling {
 
     /// Of the images of several classes, the class whose resampled image is largest at each voxel; the first one where
     /// two are equal.
-    pub fn largest(&self, classes: &[u16], image_of: impl Fn(u16) -> Vec<f32>) -> Vec<u16> {
+    fn largest(&self, classes: &[u16], image_of: impl Fn(u16) -> Vec<f32>) -> Vec<u16> {
         let count = self.to.iter().product();
         let mut best = vec![f32::NEG_INFINITY; count];
         let mut winner = vec![0; count];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::DataError;
 use super::canonical::Reorientation;
 
-/// Probabilities of the foreground classes, slice by slice in a file without a name in the folder of the outputs.
+/// Probabilities of the foreground classes or regions, slice by slice in a file without a name in the folder of the outputs.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
@@ -71,7 +71,7 @@ impl Spool {
     }
 }
 
-/// The probabilities of the foreground classes on the file's grid, of which one class is in memory at a time.
+/// The probabilities of the foreground classes or regions on the file's grid, of which one is in memory at a time.
 #[derive(Debug)]
 pub struct Probabilities<'a> {
     pub(super) spool: Spool,
@@ -79,12 +79,12 @@ pub struct Probabilities<'a> {
 }
 
 impl Probabilities<'_> {
-    /// Number of foreground classes.
+    /// Number of foreground classes or regions.
     pub fn count(&self) -> usize {
         self.spool.count
     }
 
-    /// The volume of a foreground class, counted from 0, x fastest.
+    /// The volume of a foreground class or region, counted from 0, x fastest.
     ///
     /// # Errors
     /// [`DataError::Io`] when a slice could not be written or read.

@@ -23,8 +23,7 @@ enum Stride {
 impl Lowering<'_> {
     /// Whether an operand is larger than a binding may be.
     pub(crate) fn exceeds_binding(&self, operand: Operand) -> bool {
-        let most = self.target().limits.max_binding_bytes / ELEMENT_BYTES;
-        self.elements(operand).is_some_and(|elements| elements as u64 > most)
+        self.elements(operand).is_some_and(|elements| elements > self.most_elements())
     }
 
     /// The dispatches that replace one with an operand that is larger than a binding may be. `None` where there is no such

@@ -121,10 +121,7 @@ impl Preprocessing {
             return wrong("channel_files: expected patterns of file names with {case}".to_owned());
         }
         let expected = model.network.classes;
-        let outputs = match model.network.activation {
-            Activation::Softmax => "classes",
-            Activation::Sigmoid => "regions",
-        };
+        let outputs = model.network.activation.outputs();
         let has_regions = found.labels.as_ref().is_some_and(|labels| !labels.regions().is_empty());
         if has_regions == model.network.activation.is_softmax() {
             return wrong(format!("labels: expected {expected} {outputs}, as the network has"));

@@ -50,13 +50,9 @@ pub(super) fn segment_prepared(
     options: SegmentOptions,
     progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<LabelMap, InferError> {
-    let folder = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let mut restoration = Restoration::new(&prepared.geometry, preparation.decision());
     if options.probabilities {
-        restoration = restoration.keeping_probabilities(folder)?;
+        restoration = restoration.keeping_probabilities(crate::files::folder_of(output))?;
     }
     predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
     let (labels, probabilities) = restoration.finish();

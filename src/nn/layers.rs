@@ -3,6 +3,7 @@ use crate::graph::{Graph, Initial, Op};
 use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, Prelu};
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, ValueId};
+use std::convert::identity;
 
 /// Initial slope of every PReLU (He et al. 2015, *Delving Deep into Rectifiers*).
 pub const SLOPE: f32 = 0.25;
@@ -86,7 +87,7 @@ impl<'a> Layers<'a> {
         kernel: usize,
     ) -> Result<ValueId, ShapeError> {
         let name = format!("{}.{name}", self.stage);
-        self.layer(name, x, channels, LayerKind::Convolution { kernel }, Conv3d::same(kernel), as_it_is)
+        self.layer(name, x, channels, LayerKind::Convolution { kernel }, Conv3d::same(kernel), identity)
     }
 
     /// A 2x2x2 convolution that halves the extents.
@@ -95,7 +96,7 @@ impl<'a> Layers<'a> {
     /// [`ShapeError`] when `x` is not an activation.
     pub fn down(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
         let name = format!("{}.down", self.stage);
-        self.layer(name, x, channels, LayerKind::Down, Conv3d::windows(2), as_it_is)
+        self.layer(name, x, channels, LayerKind::Down, Conv3d::windows(2), identity)
     }
 
     /// A 2x2x2 transposed convolution that doubles the extents.
@@ -104,7 +105,7 @@ impl<'a> Layers<'a> {
     /// [`ShapeError`] when `x` is not an activation.
     pub fn up(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
         let name = format!("{}.up", self.stage);
-        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d, as_it_is)
+        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d, identity)
     }
 
     /// The 1x1x1 convolution that makes the logits, in no stage: they are always kept. Its weights start scaled by the gain
@@ -170,9 +171,4 @@ impl<'a> Layers<'a> {
         });
         Ok(y)
     }
-}
-
-/// The initial weights that a layer has by its shape.
-fn as_it_is(initial: Initial) -> Initial {
-    initial
 }

@@ -73,7 +73,7 @@ impl VNet {
     }
 
     /// Whether the first stage's residual is the image with its channels repeated, else a projection.
-    pub(crate) fn tiles(&self, in_channels: usize) -> bool {
+    fn tiles(&self, in_channels: usize) -> bool {
         self.base.is_multiple_of(in_channels)
     }
 

@@ -25,6 +25,14 @@ impl Activation {
         }
     }
 
+    /// What the outputs are, for a person.
+    pub fn outputs(self) -> &'static str {
+        match self {
+            Self::Softmax => "classes",
+            Self::Sigmoid => "regions",
+        }
+    }
+
     /// Whether it is softmax, the only one of earlier versions.
     pub fn is_softmax(&self) -> bool {
         *self == Self::Softmax

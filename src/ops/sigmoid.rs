@@ -1,6 +1,6 @@
 use super::case::{Bound, Case, Draw};
 use crate::graph::{Lowering, Op, Vjp};
-use crate::kernel::Dispatch;
+use crate::kernel::{Dispatch, Pieces};
 use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 
 /// Logistic sigmoid of every element: `1 / (1 + exp(-x))`.
@@ -21,7 +21,9 @@ pub(super) fn sigmoid_of(x: f64) -> f64 {
 fn elementwise(shader: &'static str, at: &Lowering<'_>) -> Dispatch {
     let elements = at.output_spec(0).elements();
     let share = 64 * at.target().tuning.elementwise_rows;
-    Dispatch::new(shader).params(&[elements, share]).linear_grid(elements.div_ceil(share), at.target())
+    let pieces = Pieces { rows: elements, unit: share, workgroups: 1, rows_word: 0, units_word: None };
+    let dispatch = Dispatch::new(shader).params(&[elements, share]).pieces((elements > 0).then_some(pieces));
+    dispatch.linear_grid(elements.div_ceil(share), at.target())
 }
 
 impl Op for Sigmoid {

@@ -5,6 +5,7 @@
 //! share one scale; the part shown is centred on the labels and twice their size, so a label far from the rest stays
 //! visible: it widens the view. Intensities are windowed between the 1st and 99th percentile of the volume.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::canvas::{Anchor, Canvas, Rect, text_width};
@@ -172,18 +173,18 @@ fn draw(path: &Path, case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> Result<(),
     canvas.write_png(path)
 }
 
-/// The classes (from 1) of the legend and the number of those that it leaves out: all classes, or of many the largest in any
-/// of the maps, in ascending order.
+/// The classes (from 1) of the legend and the number of those that it leaves out: all classes, or of many the largest in
+/// all maps together, in ascending order.
 fn listed(case: &OverlayCase<'_>, layers: &[Layer<'_>]) -> (Vec<u16>, usize) {
     let mut classes: Vec<u16> = (1..=u16::MAX).take(case.class_names.len()).collect();
     let all = classes.len();
     if all > MOST_ROWS {
-        let mut voxels = vec![0usize; all + 1];
-        for layer in layers {
-            let labels = layer.labels.iter().map(|&label| usize::from(label)).filter(|&label| label <= all);
-            labels.for_each(|label| voxels[label] += 1);
+        let mut voxels = BTreeMap::<u16, usize>::new();
+        for &label in layers.iter().flat_map(|layer| layer.labels) {
+            *voxels.entry(label).or_default() += 1;
         }
-        classes.sort_by_key(|&class| std::cmp::Reverse(voxels[usize::from(class)]));
+        let size = |class| voxels.iter().filter(|&(&label, _)| case.contains(class, label)).map(|(_, n)| n).sum();
+        classes.sort_by_cached_key(|&class| std::cmp::Reverse::<usize>(size(class)));
         classes.truncate(MOST_ROWS);
         classes.sort_unstable();
     }

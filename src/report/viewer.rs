@@ -125,7 +125,7 @@ impl Blocks {
     /// The smallest blocks that keep a volume below [`MAX_VOXELS`], and several channels together below twice that, doubled
     /// along the axis of the finest voxels each time.
     fn new(extents: [usize; 3], spacing: [f64; 3], channels: usize) -> Self {
-        let most = if channels == 1 { MAX_VOXELS } else { MAX_VOXELS.min(2 * MAX_VOXELS / channels) };
+        let most = MAX_VOXELS.min(2 * MAX_VOXELS / channels);
         let mut blocks = Self { extents, spacing, size: [1; 3] };
         while blocks.extents().iter().product::<usize>() > most {
             let divisible = (0..3).filter(|&axis| blocks.extents()[axis] > 1);

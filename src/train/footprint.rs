@@ -132,7 +132,7 @@ fn batches(loader: &LoaderSettings, channels: usize) -> u64 {
     batches * voxels * (INTENSITY * channels as u64 + BATCH_LABEL)
 }
 
-/// Sums of the slices that windows still reach, slices on their way from the device, and two label maps. A volume of one window
+/// Sums of the slices that windows still reach, slices on their way from the device, and three label maps. A volume of one window
 /// needs no sums.
 fn prediction(classes: usize, volumes: &Volumes, patch: [usize; 3]) -> u64 {
     let [x, y, z] = std::array::from_fn(|axis| volumes.extents[axis].max(patch[axis]) as u64);

@@ -52,11 +52,6 @@ impl CacheBudget {
         self.0.left.load(Ordering::Relaxed)
     }
 
-    /// Bytes in all.
-    pub fn bytes(&self) -> usize {
-        self.0.bytes
-    }
-
     /// Takes bytes, if that many are left.
     pub(super) fn take(&self, bytes: usize) -> bool {
         self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()

@@ -25,6 +25,13 @@ pub(crate) enum Use {
     Validation,
 }
 
+impl Use {
+    /// Whether the index of foreground is needed.
+    fn is_indexed(self) -> bool {
+        self == Use::Training { foreground: true }
+    }
+}
+
 /// A prepared case.
 #[derive(Debug)]
 pub(crate) struct CachedCase {
@@ -118,7 +125,7 @@ impl PreparedCases {
         let case = self.make(index)?;
         let bytes = case.bytes();
         turn.made(bytes);
-        let taken = if self.budget.take(bytes) { Some(bytes) } else { None };
+        let taken = self.budget.take(bytes).then_some(bytes);
         if taken.is_none() || self.disk.keeps_all() {
             slot.verified = self.store(index, slot.key.as_ref(), &case);
         }
@@ -168,8 +175,7 @@ impl PreparedCases {
         let (prepared, image) = prepare_image(&case.image, &self.preparation, self.fit)?;
         let label = read_case_label(case, &image, &self.preparation)?;
         let prepared = prepared.with_label(&label);
-        let is_indexed = self.needs == Use::Training { foreground: true };
-        let labels = prepared.label.as_deref().filter(|_| is_indexed);
+        let labels = prepared.label.as_deref().filter(|_| self.needs.is_indexed());
         let foreground = labels.map(Foreground::of).unwrap_or_default();
         let reference = (self.needs == Use::Validation).then(|| label.voxels.into());
         Ok(CachedCase { prepared, foreground, reference })
@@ -186,7 +192,7 @@ impl PreparedCases {
         let entries = [Some(&prepared), reference.as_ref()];
         let bytes: u64 = entries.into_iter().flatten().map(|entry| entry.layout().bytes()).sum();
         let bytes = usize::try_from(bytes).ok()?;
-        let taken = if self.budget.take(bytes) { Some(bytes) } else { None };
+        let taken = self.budget.take(bytes).then_some(bytes);
         let mut read = || {
             if taken.is_none() {
                 for (entry, ending) in [(Some(&mut prepared), PREPARED), (reference.as_mut(), REFERENCE)] {
@@ -213,7 +219,7 @@ impl PreparedCases {
 
     /// The case of its entries; the error says which of them is wrong.
     fn read(&self, prepared: &Entry, reference: Option<&Entry>) -> Result<CachedCase, (&'static str, String)> {
-        let indexed = self.needs == Use::Training { foreground: true };
+        let indexed = self.needs.is_indexed();
         let (prepared, foreground) =
             read_prepared(prepared, &self.preparation, self.fit, indexed).map_err(|reason| (PREPARED, reason))?;
         let reference = reference.map(|entry| {
@@ -231,7 +237,7 @@ impl PreparedCases {
         let (prepared, grid) = (&case.prepared, &case.prepared.geometry.input);
         let Some(label) = &prepared.label else { return false };
         // An index is stored whatever this run needs: the next may need it.
-        let made = (self.needs != Use::Training { foreground: true }).then(|| Foreground::of(label));
+        let made = (!self.needs.is_indexed()).then(|| Foreground::of(label));
         let [classes, up_to] = made.as_ref().unwrap_or(&case.foreground).arrays();
         let arrays: [(&str, &[u8]); 4] = [
             ("image", bytemuck::cast_slice(&prepared.image)),

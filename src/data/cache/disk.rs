@@ -178,7 +178,8 @@ impl DiskCache {
         match written {
             Ok(true) => {
                 let mut state = disk.state();
-                state.made += u64::from(state.entries.insert(name, bytes).is_none());
+                state.entries.insert(name, bytes);
+                state.made += 1;
                 true
             }
             Ok(false) => false,

@@ -91,7 +91,7 @@ fn aligned(at: u64) -> u64 {
     at.next_multiple_of(ALIGNMENT)
 }
 
-/// The header of an entry, and what is known of the file's length.
+/// The header of an entry, and where its arrays begin.
 #[derive(Debug)]
 pub(super) struct Layout {
     header: Header,

@@ -7,16 +7,12 @@ use crate::data::dataset::Case;
 use crate::data::prepare::{Fit, Geometry, Preparation, check_image};
 use crate::data::{DataError, Sampling};
 
-/// Bytes of prepared training cases. Headers are read, no voxels.
+/// Bytes of prepared training cases, without the index of foreground, of which only the labels tell. Headers are read, no voxels.
 ///
 /// # Errors
 /// [`DataError`] that names the file.
 pub fn training_bytes(cases: &[Case], preparation: &Preparation, sampling: Sampling) -> Result<u64, DataError> {
-    let fit = match sampling {
-        Sampling::Whole => Fit::Patch,
-        Sampling::Patch => Fit::Whole,
-    };
-    sum(cases, preparation, fit, |_| 0)
+    sum(cases, preparation, Fit::of_training(sampling), |_| 0)
 }
 
 /// Bytes of prepared validation cases. Headers are read, no voxels.

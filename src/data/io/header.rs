@@ -116,13 +116,13 @@ impl Header {
         match (further.next(), further.next()) {
             (None, _) => Ok(1),
             (Some(channels), None) if channels <= MOST_CHANNELS => Ok(channels),
-            (Some(_), None) => Err(self.wrong_shape(path, "at most 64 channels after x, y, z")),
+            (Some(_), None) => Err(self.wrong_shape(path, &format!("at most {MOST_CHANNELS} channels after x, y, z"))),
             (Some(_), Some(_)) => Err(self.wrong_shape(path, "x, y, z and one axis of channels")),
         }
     }
 
     /// Extents after z that are larger than 1.
-    fn further_axes(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn further_axes(&self) -> impl Iterator<Item = usize> {
         self.shape.iter().skip(3).copied().filter(|&extent| extent != 1)
     }
 

@@ -38,8 +38,12 @@ impl Output<'_> {
     /// Extents of what is written: those of `like`, without its axis of channels.
     pub(super) fn shape(&self) -> &[usize] {
         let shape = &self.like.shape[..];
-        let channels = shape.iter().skip(3).any(|&extent| extent != 1);
-        if channels { &shape[..3] } else { shape }
+        if self.like.further_axes().next().is_some() { &shape[..3] } else { shape }
+    }
+
+    /// Extents x, y, z: further axes have one element.
+    pub(super) fn extents(&self) -> [usize; 3] {
+        std::array::from_fn(|axis| self.shape().get(axis).copied().unwrap_or(1))
     }
 
     /// True for a label map.
@@ -52,7 +56,7 @@ impl Output<'_> {
     pub(super) fn segments_with_extents(&self) -> Vec<(Segment, [i64; 6])> {
         let mut bounds: BTreeMap<u16, [i64; 6]> = BTreeMap::new();
         let Voxels::Labels(voxels) = self.voxels else { return Vec::new() };
-        let extents = std::array::from_fn(|axis| self.shape().get(axis).copied().unwrap_or(1));
+        let extents = self.extents();
         for (at, &label) in voxels.iter().enumerate().filter(|(_, label)| **label > 0) {
             let [x, y, z] = position_of(at, extents).map(|place| place as i64);
             let found = bounds.entry(label).or_insert([x, x, y, y, z, z]);

@@ -33,7 +33,7 @@ impl DataConfig {
                 if labels.is_none() && ignore.is_empty() {
                     return Ok(None);
                 }
-                labels.clone().unwrap_or_else(|| Classes::unknown_but(&[]))
+                labels.clone().unwrap_or_else(Classes::unknown)
             }
             (labels, false) => {
                 let key = if self.regions_order.is_empty() { "data.regions" } else { "data.regions_order" };

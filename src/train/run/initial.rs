@@ -2,7 +2,7 @@
 
 use super::{Progress, RunSettings};
 use crate::nn::model::{initial_arena, parameter_shapes, tensors_from_arena, with_channels};
-use crate::nn::{Activation, Model, ModelError, Network};
+use crate::nn::{Model, ModelError, Network};
 use crate::train::{TrainError, Trainer};
 use std::path::Path;
 
@@ -48,11 +48,7 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
 
 /// What a network's outputs are.
 fn outputs(network: &Network) -> String {
-    let kind = match network.activation {
-        Activation::Softmax => "classes",
-        Activation::Sigmoid => "regions",
-    };
-    format!("{} {kind}", network.classes)
+    format!("{} {}", network.classes, network.activation.outputs())
 }
 
 /// The parameter arena that a run starts with, and in words where it is from, for the log. What is not as in the model is noted.

@@ -178,6 +178,7 @@ fn what_is_forecast_is_what_it_takes() {
         let cases = PreparedCases::new(cases.clone(), preparation(), fit, needs, CacheBudget::new(usize::MAX), none);
         (0..3).map(|index| cases.get(index).expect("a case").bytes() as u64).sum::<u64>()
     };
+    // The index of foreground is not forecast: its size depends on the labels.
     let plain = Use::Training { foreground: false };
     let training = |sampling| training_bytes(&cases, &preparation(), sampling).expect("headers");
     assert_eq!(training(Sampling::Patch), of(plain, Fit::Whole));

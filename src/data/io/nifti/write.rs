@@ -70,11 +70,12 @@ fn header_of_output(output: &Output<'_>, single: bool) -> RawHeader {
     };
     let code = TYPE_CODES.iter().find(|(_, known)| *known == scalar).expect("every type has a code").0;
     raw.set_magic(single);
+    let has_channels = raw.integer(Field::DIM, 0) > shape.len() as i64;
     raw.set_integer(Field::DIM, 0, shape.len() as i64);
     for index in 0..7 {
         raw.set_integer(Field::DIM, index + 1, shape.get(index).copied().unwrap_or(1) as i64);
     }
-    if shape.len() < like.shape.len() {
+    if has_channels {
         // What the channels were (a vector, a tensor) the output is not.
         raw.set_integer(Field::INTENT_CODE, 0, 0);
     }

@@ -46,7 +46,7 @@ fn text(output: &Output<'_>, file: Option<&str>) -> String {
     // Adding 0 makes -0 positive; the shortest decimals read back as the same float64.
     let vector =
         |column: usize| format!("({},{},{})", lps[0][column] + 0.0, lps[1][column] + 0.0, lps[2][column] + 0.0);
-    let sizes = extents(output).map(|extent| extent.to_string()).join(" ");
+    let sizes = output.extents().map(|extent| extent.to_string()).join(" ");
     let name = TYPE_NAMES.iter().find(|(_, scalar)| *scalar == output.scalar).map_or("block", |(names, _)| names[0]);
     let mut text = format!(
         "NRRD0004\n# https://teem.sourceforge.net/nrrd/format.html\ntype: {name}\ndimension: 3\nspace: left-posterior-superior\n\
@@ -72,11 +72,6 @@ fn text(output: &Output<'_>, file: Option<&str>) -> String {
 
 fn is_segmentation(output: &Output<'_>) -> bool {
     name_of(output.path).to_ascii_lowercase().ends_with(SEGMENTATION) && output.is_labels()
-}
-
-/// Extents x, y, z: further axes have one element.
-fn extents(output: &Output<'_>) -> [usize; 3] {
-    std::array::from_fn(|axis| output.shape().get(axis).copied().unwrap_or(1))
 }
 
 /// The keys from which 3D Slicer makes segments with names and colours.
