@@ -11,6 +11,16 @@ pub const SLOPE: f32 = 0.25;
 /// Name of the layer that makes the logits.
 const HEAD: &str = "head";
 
+/// What a network is put into a graph for. The parameters and their order are the same: what only one of the two reads is
+/// declared in the other as well, so that both read one arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Training: a loss and gradients follow.
+    Training,
+    /// Prediction.
+    Inference,
+}
+
 /// A network in a graph.
 #[derive(Debug)]
 pub struct Appended {
@@ -25,13 +35,14 @@ pub struct Appended {
 #[derive(Debug)]
 pub struct Layers<'a> {
     graph: &'a mut Graph,
+    mode: Mode,
     layers: Vec<Layer>,
     stage: String,
 }
 
 impl<'a> Layers<'a> {
-    pub(super) fn new(graph: &'a mut Graph) -> Self {
-        Self { graph, layers: Vec::new(), stage: String::new() }
+    pub(super) fn new(graph: &'a mut Graph, mode: Mode) -> Self {
+        Self { graph, mode, layers: Vec::new(), stage: String::new() }
     }
 
     pub(super) fn finish(self) -> Vec<Layer> {
@@ -42,6 +53,11 @@ impl<'a> Layers<'a> {
     /// The graph, for other operations; they belong to the stage.
     pub fn graph(&mut self) -> &mut Graph {
         self.graph
+    }
+
+    /// What the network is put into the graph for.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Begins a stage, the part of a network whose activations may be computed again as a whole.

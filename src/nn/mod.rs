@@ -14,7 +14,7 @@ pub use crate::ops::Activation;
 pub use crate::ops::loss::{self, Loss, LossInputs, Losses};
 pub use architecture::{Architecture, Architectures};
 pub use init::initialise;
-pub use layers::{Appended, Layers, SLOPE};
+pub use layers::{Appended, Layers, Mode, SLOPE};
 pub use model::{Model, ModelError};
 pub use network::{Network, NetworkError};
 pub use receptive_field::{Layer, LayerKind, ReceptiveField, receptive_fields};

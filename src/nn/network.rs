@@ -1,4 +1,4 @@
-use super::{Activation, Appended, Architecture, Architectures, Layers};
+use super::{Activation, Appended, Architecture, Architectures, Layers, Mode};
 use crate::graph::Graph;
 use crate::ops::PadCrop;
 use crate::registry::{Choice, Registry, Value};
@@ -167,7 +167,7 @@ impl Network {
     ///
     /// # Panics
     /// When the network is not [valid](Network::validate).
-    pub fn append(&self, graph: &mut Graph, image: ValueId) -> Result<Appended, ShapeError> {
+    pub fn append(&self, graph: &mut Graph, image: ValueId, mode: Mode) -> Result<Appended, ShapeError> {
         self.validate().expect("the network was validated");
         let extents = graph.spec(image).spatial(self.kind())?;
         if graph.spec(image).channels() != self.in_channels {
@@ -180,7 +180,7 @@ impl Network {
             graph.set_scope("pad");
             x = graph.add(window.clone(), &[x])?;
         }
-        let mut layers = Layers::new(graph);
+        let mut layers = Layers::new(graph, mode);
         let mut logits = self.architecture.append(&mut layers, x, self.classes)?;
         let layers = layers.finish();
         if window.extents != extents {

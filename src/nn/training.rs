@@ -1,4 +1,4 @@
-use super::{Layer, Loss, LossInputs, Network};
+use super::{Layer, Loss, LossInputs, Mode, Network};
 use crate::graph::{Graph, gradients};
 use crate::ops::{GRADIENT_OPS, share_channel_sums};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
@@ -55,7 +55,7 @@ impl TrainingGraph {
         (image, labels): (ValueId, ValueId),
         scale: f32,
     ) -> Result<Self, ShapeError> {
-        let net = network.append(&mut graph, image)?;
+        let net = network.append(&mut graph, image, Mode::Training)?;
         let inputs = LossInputs { logits: net.logits, labels, activation: network.activation };
         let loss = loss.append(&mut graph, inputs)?;
         let forward = graph.nodes().len();
@@ -93,7 +93,7 @@ impl InferenceGraph {
         let mut graph = Graph::new();
         let [d, h, w] = extents;
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
-        let net = network.append(&mut graph, image)?;
+        let net = network.append(&mut graph, image, Mode::Inference)?;
         let probabilities = network.activation.append(&mut graph, net.logits)?;
         Ok(Self { graph, image, logits: net.logits, probabilities, layers: net.layers })
     }

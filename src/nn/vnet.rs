@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::graph::{Graph, interpret};
     use crate::nn::model::parameter_shapes;
-    use crate::nn::{InferenceGraph, Network, receptive_fields};
+    use crate::nn::{InferenceGraph, Mode, Network, receptive_fields};
     use crate::tensor::HostTensor;
     use std::collections::HashMap;
 
@@ -238,7 +238,7 @@ mod tests {
         network(in_channels, base).architecture().complete(in_channels, &mut tensors);
         let mut graph = Graph::new();
         let image = graph.input("image", crate::tensor::TensorSpec::f32([1, 2, 2, 2, in_channels]));
-        network(in_channels, base).append(&mut graph, image).expect("valid");
+        network(in_channels, base).append(&mut graph, image, Mode::Inference).expect("valid");
         let feeds: HashMap<ValueId, HostTensor> = (graph.parameters().iter())
             .map(|p| {
                 let spec = graph.spec(p.value).clone();

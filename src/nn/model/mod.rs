@@ -10,7 +10,7 @@ pub(crate) use channels::with_channels;
 pub use error::ModelError;
 pub use file::{Contents, decode, encode_tensors, read_file, write_tensors};
 
-use super::Network;
+use super::{Mode, Network};
 use crate::graph::{Graph, Parameter};
 use crate::plan::ArenaLayout;
 use crate::tensor::TensorSpec;
@@ -199,7 +199,7 @@ pub fn parameter_shapes(network: &Network) -> BTreeMap<String, Vec<usize>> {
     let [d, h, w] = network.divisor();
     let shape = [1, d, h, w, network.in_channels];
     let image = graph.input("image", TensorSpec::f32(shape));
-    network.append(&mut graph, image).expect("a valid network on a cube of its divisor");
+    network.append(&mut graph, image, Mode::Training).expect("a valid network on a cube of its divisor");
     let shape = |p: &Parameter| p.layout.torch_shape(&graph.spec(p.value).shape);
     graph.parameters().iter().map(|p| (p.name.clone(), shape(p))).collect()
 }

@@ -101,7 +101,7 @@ fn an_architecture_need_not_be_in_the_table() {
     assert_eq!(written, r#"{"in_channels":2,"classes":3,"kind":"point","bias":true}"#);
     let mut graph = Graph::new();
     let image = graph.input("image", crate::tensor::TensorSpec::f32([1, 3, 3, 3, 2]));
-    let appended = network.append(&mut graph, image).expect("defined");
+    let appended = network.append(&mut graph, image, Mode::Inference).expect("defined");
     assert_eq!(graph.spec(appended.logits).shape, [1, 3, 3, 3, 3]);
     // Padded to 3 x 4 x 4.
     assert_eq!(appended.layers[0].extents, [3, 4, 4]);
