@@ -53,9 +53,9 @@ pub(super) fn operation(groups: usize, rectifier: usize) -> Normalise {
     Normalise { moments, epsilon: EPSILON, rectifier }
 }
 
-/// Most rows of an invocation, and most items of one that sums over tiles, by floats and by pairs.
+/// Most rows of an invocation, and most items of one that sums over tiles, on any device.
 fn most(sets: &Sets) -> [f64; 2] {
-    let divisions = [1, 2].map(|width| Rows::summed(sets.samples, sets.rows, (sets.channels / width).max(1)));
+    let divisions = Rows::all_summed(sets.samples, sets.rows, sets.channels);
     let items = |rows: &Rows| (sets.samples * rows.tiles() * sets.group_channels()).div_ceil(sets.lanes(rows.tiles()));
     let largest = |of: &dyn Fn(&Rows) -> usize| divisions.iter().map(of).max().expect("two") as f64;
     [largest(&Rows::visited), largest(&items)]

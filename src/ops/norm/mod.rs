@@ -120,7 +120,7 @@ impl Normalise {
     /// Emits the statistics of input 0.
     fn emit_statistics(&self, at: &mut Lowering<'_>, sets: &Sets) {
         let width = element_width(sets.channels, at.target());
-        let rows = Rows::summed(sets.samples, sets.rows, sets.channels / width);
+        let rows = Rows::summed_on(sets.samples, sets.rows, sets.channels / width, &at.target().tuning);
         let partial = at.scratch(sets.samples * rows.tiles() * 2 * sets.channels);
         let moments = rows.dispatch("norm_moments", at.target()).pairs(width > 1);
         at.emit(moments.read(at.input(0)).write(partial));
