@@ -75,9 +75,8 @@ fn gradients_of_networks_are_central_differences() {
         let feeds = feeds(&t, &batch(1, 2));
         let values = interpret(&t.graph, &feeds).expect("fed");
         // The forward pass alone, which is what moves.
-        let loss = |feeds: &HashMap<ValueId, HostTensor>| {
-            interpret(&t.graph, feeds).expect("fed")[t.loss.index()].data[0]
-        };
+        let loss =
+            |feeds: &HashMap<ValueId, HostTensor>| interpret(&t.graph, feeds).expect("fed")[t.loss.index()].data[0];
         for (parameter, gradient) in t.graph.parameters().iter().zip(&t.gradients) {
             let (name, gradient) = (&parameter.name, &values[gradient.index()].data);
             if parameter.role == Role::Statistic {
@@ -171,7 +170,9 @@ fn the_optimiser_leaves_statistics_alone() {
     // Averages follow the statistics after the step, with weight 9 / 11.
     let changed = (layout.trained..layout.elements).filter(|&i| after[i] != before[i]).count();
     let followed = |&i: &usize| (average[i] - before[i] - 9.0 / 11.0 * (after[i] - before[i])).abs() < 1e-6;
-    assert!(changed > 0 && (layout.trained..layout.elements).filter(followed).count() == layout.elements - layout.trained);
+    assert!(
+        changed > 0 && (layout.trained..layout.elements).filter(followed).count() == layout.elements - layout.trained
+    );
 }
 
 /// Arenas after some steps, as bits.
@@ -199,7 +200,8 @@ fn less_memory_gives_the_same_bits() {
         assert!(trained(&network, &low, 3).0 == expected, "{norm:?}: less memory");
         let training = trainer.training();
         let gradients = |training: &TrainingGraph| {
-            let request = Request { gradients: &training.gradients, ..Request::inference(&training.graph, &[training.loss]) };
+            let outputs = [training.loss];
+            let request = Request { gradients: &training.gradients, ..Request::inference(&training.graph, &outputs) };
             let plan = plan(&request, gpu().target()).expect("it fits");
             let executor = vnet_engine::exec::Executor::new(Arc::clone(gpu()), plan).expect("it fits");
             executor.write_arena(Arena::Parameters, &trainer.parameters().expect("parameters"));
@@ -274,7 +276,10 @@ fn batch_normalisation_is_folded_into_convolutions() {
     let executor = executor(gpu(), gpu().target(), graph, &[inference.logits]);
     let steps = &executor.plan().programs[0].steps;
     let count = |op: &str| steps.iter().filter(|step| step.op == op).count();
-    assert_eq!(["conv3d", "conv_transpose3d", "fold_norm", "normalise_running", "normalise"].map(count), [4, 1, 4, 1, 0]);
+    assert_eq!(
+        ["conv3d", "conv_transpose3d", "fold_norm", "normalise_running", "normalise"].map(count),
+        [4, 1, 4, 1, 0]
+    );
     let fed: Vec<_> = feeds.clone().into_iter().collect();
     let found = execute(&executor, graph, &fed, &[inference.logits]).swap_remove(0);
     let expected = &values[inference.logits.index()];

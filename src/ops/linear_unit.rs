@@ -139,7 +139,8 @@ fn of_elu(_: usize, _: &[HostTensor], expected: &HostTensor) -> Vec<f64> {
 pub(super) fn cases() -> Vec<Case> {
     let forward = |name: &str, shape: &[usize], unit: LinearUnit| {
         // One rounding, the product.
-        let bound = if unit == LinearUnit::Exponential { Bound::Computed(of_elu) } else { Bound::Relative { ulps: 1.0 } };
+        let bound =
+            if unit == LinearUnit::Exponential { Bound::Computed(of_elu) } else { Bound::Relative { ulps: 1.0 } };
         Case::new(name, unit, vec![(TensorSpec::f32(shape), Draw::AwayFromZero(1e-3))], bound)
     };
     let backward = |name: &str, shape: &[usize], unit: LinearUnit| {

@@ -140,10 +140,18 @@ impl<'a> Interpreter<'a> {
                 let alpha = attribute(node, "alpha");
                 (input.0, input.1.iter().map(|&x| if x < 0.0 { alpha * (x.exp() - 1.0) } else { x }).collect())
             }
-            "InstanceNormalization" => (input.0, normalised(node, input, |row| {
-                let mean = row.iter().sum::<f64>() / row.len() as f64;
-                (mean, row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / row.len() as f64)
-            }, [&node.input[1], &node.input[2]].map(|name| self.floats(name)))),
+            "InstanceNormalization" => (
+                input.0,
+                normalised(
+                    node,
+                    input,
+                    |row| {
+                        let mean = row.iter().sum::<f64>() / row.len() as f64;
+                        (mean, row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / row.len() as f64)
+                    },
+                    [&node.input[1], &node.input[2]].map(|name| self.floats(name)),
+                ),
+            ),
             "BatchNormalization" => {
                 let [mean, variance] = [&node.input[3], &node.input[4]].map(|name| self.floats(name));
                 let mut channels = mean.into_iter().zip(variance);
@@ -156,7 +164,8 @@ impl<'a> Interpreter<'a> {
                 Some((shape, _)) => (*shape, input.1.clone()),
                 None => {
                     let numbers = self.constants[node.input[1].as_str()].raw_data.chunks_exact(8);
-                    let numbers: Vec<i64> = numbers.map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect();
+                    let numbers: Vec<i64> =
+                        numbers.map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect();
                     let [0, groups, -1] = numbers[..] else { panic!("{numbers:?}") };
                     ([groups as usize, input.1.len() / groups as usize, 1, 1], input.1.clone())
                 }

@@ -10,9 +10,9 @@
 //! the squares of distances from its mean: 19 u and 38 u and one, times 16. What merging adds is positive; its error is that of
 //! means, e, which is 4 e standard deviations at each of three levels, and 12 e² in all.
 
-use super::sets::Sets;
 #[cfg(doc)]
 use super::NormaliseGrad;
+use super::sets::Sets;
 use super::{Moments, Normalise, Rectifier, reference};
 use crate::ops::case::UNIT_ROUNDOFF as U;
 use crate::ops::rows::Rows;
@@ -92,11 +92,7 @@ fn moments(sets: &Sets, input: &HostTensor) -> Vec<Moment> {
 }
 
 /// Bounds of [`Normalise`]: slopes are at most 1, so a rectifier adds no more than its rounding.
-pub(super) fn forward<const GROUPS: usize>(
-    output: usize,
-    inputs: &[HostTensor],
-    expected: &HostTensor,
-) -> Vec<f64> {
+pub(super) fn forward<const GROUPS: usize>(output: usize, inputs: &[HostTensor], expected: &HostTensor) -> Vec<f64> {
     let input = &inputs[0];
     let sets = Sets::new(operation(GROUPS, PLAIN).moments, &input.spec).expect("a case is well-formed");
     let moments = moments(&sets, input);

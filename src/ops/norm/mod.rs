@@ -76,11 +76,17 @@ pub struct Normalise {
 impl Normalise {
     /// What the inputs must be, for errors.
     fn expected(&self) -> String {
-        let slopes = if self.rectifier == Rectifier::Prelu { ", weights, biases and slopes [C]" } else { ", weights and biases [C]" };
+        let slopes = if self.rectifier == Rectifier::Prelu {
+            ", weights, biases and slopes [C]"
+        } else {
+            ", weights and biases [C]"
+        };
         match self.moments {
             Moments::Instance => format!("f32 [N, .., C] with more than one element per sample and channel{slopes}"),
             Moments::Group(groups) => {
-                format!("f32 [N, .., C] with more than one element per sample and group, C a multiple of {groups}{slopes}")
+                format!(
+                    "f32 [N, .., C] with more than one element per sample and group, C a multiple of {groups}{slopes}"
+                )
             }
             Moments::Batch => format!("f32 [N, .., C] with more than one element per channel{slopes}"),
         }
