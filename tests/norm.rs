@@ -1,5 +1,7 @@
 //! Networks with normalisation: their gradients against central differences, running statistics, the same bits in less memory,
-//! in a second run and after a restoration, and predictions whose convolutions normalise.
+//! in a second run and after a restoration, predictions whose convolutions normalise, and PyTorch's values.
+//!
+//! `tools/golden_norm.py` made `tests/golden/norm.json`.
 
 mod support;
 
@@ -8,13 +10,14 @@ use std::sync::Arc;
 use support::normed::{Normed, PAIRS};
 use support::{U, execute, executor, gpu};
 use vnet_engine::data::Batch;
-use vnet_engine::graph::{Role, interpret};
+use vnet_engine::graph::{Graph, Op, Role, interpret, vector_jacobian};
 use vnet_engine::kernel::Arena;
 use vnet_engine::nn::loss::DiceCrossEntropy;
 use vnet_engine::nn::model::{Model, initial_arena, tensors_to_arena};
 use vnet_engine::nn::{BATCH_MOMENTUM, InferenceGraph, Kept, Network, Nonlinearity, Norm, TrainingGraph};
+use vnet_engine::ops::{GRADIENT_OPS, LinearUnit, Moments, Normalise, NormaliseRunning, Rectifier};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
-use vnet_engine::tensor::{HostTensor, ValueId};
+use vnet_engine::tensor::{HostTensor, TensorSpec, ValueId};
 use vnet_engine::train::{MemoryMode, Trainer, TrainerSettings};
 
 const EXTENTS: [usize; 3] = [4, 6, 8];
@@ -29,6 +32,8 @@ fn main() {
         ("a_restored_training_goes_on_with_the_same_bits", true, a_restored_training_goes_on_with_the_same_bits),
         ("batch_normalisation_is_folded_into_convolutions", true, batch_normalisation_is_folded_into_convolutions),
         ("a_single_voxel_has_no_variance", false, a_single_voxel_has_no_variance),
+        ("pytorch_has_the_same_values_and_gradients", false, pytorch_has_the_same_values_and_gradients),
+        ("values_in_pieces_give_the_bits_of_the_whole", true, values_in_pieces_give_the_bits_of_the_whole),
     ]);
 }
 
@@ -300,4 +305,150 @@ fn a_single_voxel_has_no_variance() {
     // Two samples are a batch.
     let network = network(Norm::Batch, Nonlinearity::Relu);
     TrainingGraph::new(&network, &DiceCrossEntropy::default(), 2, [2; 3], 1.0).expect("two voxels");
+}
+
+/// PyTorch's modules, in f64.
+#[derive(serde::Deserialize)]
+struct Golden {
+    cases: Vec<GoldenCase>,
+}
+
+#[derive(serde::Deserialize)]
+struct GoldenCase {
+    name: String,
+    shape: [usize; 5],
+    input: Vec<f64>,
+    #[serde(default)]
+    weight: Vec<f64>,
+    #[serde(default)]
+    bias: Vec<f64>,
+    #[serde(default)]
+    slope: Vec<f64>,
+    grad_output: Vec<f64>,
+    output: Vec<f64>,
+    grad_input: Vec<f64>,
+    #[serde(default)]
+    grad_weight: Vec<f64>,
+    #[serde(default)]
+    grad_bias: Vec<f64>,
+    #[serde(default)]
+    grad_slope: Vec<f64>,
+    #[serde(default)]
+    running_mean: Vec<f64>,
+    #[serde(default)]
+    running_var: Vec<f64>,
+    #[serde(default)]
+    prediction: Vec<f64>,
+}
+
+impl GoldenCase {
+    /// The normalisation of the name's first word with the activation function of its second.
+    fn operations(&self) -> (Option<Normalise>, Option<LinearUnit>) {
+        let mut words = self.name.split(' ');
+        let moments = match words.next().expect("a word") {
+            "instance" => Some(Moments::Instance),
+            "group" => Some(Moments::Group(2)),
+            "batch" => Some(Moments::Batch),
+            _ => None,
+        };
+        // 1/16 and 2^-17 are those of the script.
+        let (rectifier, unit) = match words.next() {
+            None => (Rectifier::NONE, None),
+            Some("relu") => (Rectifier::Leaky(0.0), None),
+            Some("leaky_relu") => (Rectifier::Leaky(0.0625), Some(LinearUnit::Leaky(0.0625))),
+            Some("prelu") => (Rectifier::Prelu, None),
+            Some("elu") => (Rectifier::NONE, Some(LinearUnit::Exponential)),
+            Some(other) => panic!("{other}"),
+        };
+        let epsilon = 0.5f32.powi(17);
+        (moments.map(|moments| Normalise { moments, epsilon, rectifier }), unit.filter(|_| moments.is_none()))
+    }
+}
+
+/// Both in f64: sums of at most 48 terms of a few units, in another order.
+fn is_torchs(what: &str, found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f - e).abs() <= 1e-12 * largest, "{what} {i}: {f}, PyTorch has {e}");
+    }
+}
+
+fn pytorch_has_the_same_values_and_gradients() {
+    let golden: Golden = serde_json::from_str(include_str!("golden/norm.json")).expect("golden data");
+    assert_eq!(golden.cases.len(), 7);
+    for case in &golden.cases {
+        let mut graph = Graph::new();
+        let input = graph.input("input", TensorSpec::f32(case.shape));
+        let vectors: Vec<&Vec<f64>> =
+            [&case.weight, &case.bias, &case.slope].into_iter().filter(|v| !v.is_empty()).collect();
+        let values: Vec<ValueId> = vectors.iter().map(|v| graph.input("vector", TensorSpec::f32([v.len()]))).collect();
+        let inputs = [&[input], &values[..]].concat();
+        let (norm, unit) = case.operations();
+        let outputs = match (norm, unit) {
+            (Some(norm), None) => graph.append(Box::new(norm), &inputs),
+            (None, Some(unit)) => graph.append(Box::new(unit), &inputs),
+            other => panic!("{other:?}"),
+        }
+        .expect("defined");
+        let upstream = graph.input("upstream", TensorSpec::f32(case.shape));
+        let gradients = vector_jacobian(&mut graph, outputs[0], upstream, &inputs, GRADIENT_OPS).expect("gradients");
+        let data = [&[&case.input], &vectors[..], &[&case.grad_output]].concat();
+        let fed = inputs.iter().copied().chain([upstream]).zip(data);
+        let feeds: HashMap<_, _> =
+            fed.map(|(v, data)| (v, HostTensor::new(graph.spec(v).clone(), data.clone()))).collect();
+        let found = interpret(&graph, &feeds).expect("fed");
+        let of = |value: ValueId| &found[value.index()].data;
+        is_torchs(&case.name, of(outputs[0]), &case.output);
+        let expected = [&case.grad_input, &case.grad_weight, &case.grad_bias, &case.grad_slope];
+        for (gradient, expected) in gradients.into_iter().zip(expected) {
+            is_torchs(&case.name, of(gradient.expect("a gradient")), expected);
+        }
+        if let (Some(norm), true) = (norm, !case.prediction.is_empty()) {
+            is_torchs_prediction(case, norm, [of(outputs[2]), of(outputs[3])]);
+        }
+    }
+}
+
+/// Running statistics after one step from 0 and 1, and the prediction by them.
+fn is_torchs_prediction(case: &GoldenCase, norm: Normalise, batch: [&Vec<f64>; 2]) {
+    let running = [(0.0, batch[0]), (1.0, batch[1])].map(|(start, of_batch)| {
+        let mut values = vec![start; of_batch.len()];
+        // PyTorch's momentum is 0.1 in f64.
+        vnet_engine::optim::reference::follow(0.1, of_batch, &mut values);
+        values
+    });
+    is_torchs(&case.name, &running[0], &case.running_mean);
+    is_torchs(&case.name, &running[1], &case.running_var);
+    let op = NormaliseRunning { epsilon: norm.epsilon, rectifier: norm.rectifier };
+    let vector = |data: &Vec<f64>| HostTensor::new(TensorSpec::f32([data.len()]), data.clone());
+    let mut inputs = vec![HostTensor::new(TensorSpec::f32(case.shape), case.input.clone())];
+    inputs.extend([&case.weight, &case.bias, &running[0], &running[1]].map(vector));
+    inputs.extend((!case.slope.is_empty()).then(|| vector(&case.slope)));
+    let found = op.reference(&inputs.iter().collect::<Vec<_>>()).swap_remove(0);
+    is_torchs(&case.name, &found.data, &case.prediction);
+}
+
+/// A sample that is larger than a binding may be: the moments of its pieces, its result and its gradients have the bits of the whole.
+fn values_in_pieces_give_the_bits_of_the_whole() {
+    let spec = TensorSpec::f32([1, 32, 24, 40, 6]);
+    for moments in [Moments::Instance, Moments::Group(2), Moments::Batch] {
+        let mut graph = Graph::new();
+        let mut inputs = vec![graph.input("input", spec.clone())];
+        inputs.extend((0..3).map(|_| graph.input("vector", TensorSpec::f32([6]))));
+        let op = Normalise { moments, epsilon: 1e-5, rectifier: Rectifier::Prelu };
+        let output = graph.add(op, &inputs).expect("defined");
+        let output = graph.add(LinearUnit::Exponential, &[output]).expect("defined");
+        let upstream = graph.input("upstream", spec.clone());
+        let gradients = vector_jacobian(&mut graph, output, upstream, &inputs, GRADIENT_OPS).expect("gradients");
+        let wanted: Vec<ValueId> = [output].into_iter().chain(gradients.into_iter().flatten()).collect();
+        inputs.push(upstream);
+        let feeds: Vec<(ValueId, HostTensor)> = (inputs.iter())
+            .map(|&v| (v, HostTensor::from_fn(graph.spec(v).shape.clone(), |i| f64::from((noise(i) + 0.4) as f32))))
+            .collect();
+        let whole = support::run(gpu(), gpu().target(), &graph, &feeds, &wanted);
+        let narrow = gpu().target().clone().with_max_binding_bytes(spec.bytes() / 4);
+        assert!(support::run(gpu(), &narrow, &graph, &feeds, &wanted) == whole, "{moments:?}");
+        assert!(whole.iter().all(|tensor| tensor.max_abs() > 0.0));
+    }
 }

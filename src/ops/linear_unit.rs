@@ -147,8 +147,8 @@ pub(super) fn cases() -> Vec<Case> {
         let channels = shape[shape.len() - 1];
         let rows = shape.iter().product::<usize>() / channels;
         // With gradients of one sign no sum cancels; a sum and a product more.
-        let roundings = Rows::all_summed(1, rows, channels).map(|rows| rows.summed_roundings());
-        let ulps = (roundings.into_iter().max().expect("some") + 2) as f64;
+        let roundings = Rows::all_summed(1, rows, channels).iter().map(Rows::summed_roundings).max();
+        let ulps = (roundings.expect("a class of devices") + 2) as f64;
         let output = (TensorSpec::f32(shape), Draw::Uniform(-0.9, 1.0));
         let grad_output = (TensorSpec::f32(shape), Draw::Uniform(0.5, 1.5));
         let case = Case::new(name, LinearUnitGrad(unit), vec![output, grad_output], Bound::Relative { ulps });

@@ -63,9 +63,9 @@ impl Rows {
     }
 
     /// The divisions that [`Rows::summed_on`] makes on any device, of floats and of pairs.
-    pub(super) fn all_summed(samples: usize, rows: usize, channels: usize) -> [Self; 4] {
-        let of = |tuning: &Tuning, width: usize| Self::summed_on(samples, rows, (channels / width).max(1), tuning);
-        [of(&Tuning::GPU, 1), of(&Tuning::GPU, 2), of(&Tuning::CPU, 1), of(&Tuning::CPU, 2)]
+    pub(super) fn all_summed(samples: usize, rows: usize, channels: usize) -> Vec<Self> {
+        let of = |tuning| [1, 2].map(|width| Self::summed_on(samples, rows, (channels / width).max(1), tuning));
+        Tuning::ALL.iter().flat_map(of).collect()
     }
 
     /// The rest of a sum: one workgroup per sample and block of channels.
@@ -179,7 +179,7 @@ mod tests {
             let elementwise =
                 |tuning| Rows::elementwise(samples, rows, channels, &Target::webgpu().with_tuning(tuning));
             let [gpu, cpu] = [Tuning::GPU, Tuning::CPU].map(elementwise);
-            let [of_gpu, _, of_cpu, _] = Rows::all_summed(samples, rows, channels);
+            let [of_gpu, of_cpu] = [Tuning::GPU, Tuning::CPU].map(|t| Rows::summed_on(samples, rows, channels, &t));
             for r in [gpu, cpu, Rows::summed(samples, rows, channels), of_gpu, of_cpu] {
                 assert!(r.block * r.groups <= WORKGROUP);
                 let mut visits = vec![0; samples * rows * channels];

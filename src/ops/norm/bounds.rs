@@ -57,7 +57,7 @@ pub(super) fn operation(groups: usize, rectifier: usize) -> Normalise {
 fn most(sets: &Sets) -> [f64; 2] {
     let divisions = Rows::all_summed(sets.samples, sets.rows, sets.channels);
     let items = |rows: &Rows| (sets.samples * rows.tiles() * sets.group_channels()).div_ceil(sets.lanes(rows.tiles()));
-    let largest = |of: &dyn Fn(&Rows) -> usize| divisions.iter().map(of).max().expect("two") as f64;
+    let largest = |of: &dyn Fn(&Rows) -> usize| divisions.iter().map(of).max().expect("a class of devices") as f64;
     [largest(&Rows::visited), largest(&items)]
 }
 
