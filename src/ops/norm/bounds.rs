@@ -110,7 +110,7 @@ pub(super) fn forward<const GROUPS: usize>(output: usize, inputs: &[HostTensor],
         1 => {
             let (set, channel) = (i / (2 * sets.channels), i % sets.channels);
             let Moment { errors: [of_mean, _, of_scale], .. } = moments[set * sets.groups + of_channel(channel)];
-            if i / sets.channels % 2 == 0 { of_mean } else { of_scale * expected.data[i] }
+            if (i / sets.channels).is_multiple_of(2) { of_mean } else { of_scale * expected.data[i] }
         }
         2 => moments[i].errors[0],
         _ => (moments[i].errors[1] + 2.0 * DIVISION * U * moments[i].variance) * elements / (elements - 1.0),
