@@ -61,6 +61,7 @@
 pub mod augment;
 pub mod bench;
 pub mod configure;
+pub mod crossval;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;
