@@ -175,7 +175,8 @@ fn run_fold(cross: &CrossValidation, fold: usize, device: &GpuOptions) -> Result
         training,
         |predicting| {
             stop::hint("; the same command goes on with it".to_owned());
-            let progress = segmenting.get_or_insert_with(|| SegmentProgress::after(predicting.done.0, predicting.done.1));
+            let progress =
+                segmenting.get_or_insert_with(|| SegmentProgress::after(predicting.done.0, predicting.done.1));
             if newest != Some(predicting.done.0) {
                 newest = Some(predicting.done.0);
                 progress.volume(predicting.case.image.first());
@@ -243,7 +244,14 @@ fn dry(arguments: &CrossValidateArguments, kernels: Option<Algorithms>, device: 
     };
     let settings = config.and_then(|(config, plan)| {
         let dataset = Dataset::open_as(&arguments.data, config.dataset_options()?)?;
-        let splits = folds_of(&dataset, config.seed, arguments.folds.unwrap_or(DEFAULT_FOLDS))?;
+        if let Some(record) = &record {
+            record.check(&arguments.out, &dataset, arguments.folds, &config)?;
+        }
+        let splits = folds_of(
+            &dataset,
+            config.seed,
+            record.as_ref().map(Record::folds).or(arguments.folds).unwrap_or(DEFAULT_FOLDS),
+        )?;
         for (fold, split) in splits.iter().enumerate() {
             let (train, validation, test) = (split.train.len(), split.validation.len(), split.test.len());
             tell!("fold {fold}: {train} cases to train, {validation} to predict, {test} to test");

@@ -16,7 +16,10 @@ pub fn read_model(path: &Path) -> Result<(Model, Preprocessing)> {
     if Ensemble::is_at(path) {
         let members = Ensemble::members(path)?;
         let (count, first) = (members.len(), members[0].display());
-        return Err(wrong(format!("{}: an ensemble of {count} models; expected one of them, such as {first}", path.display())));
+        return Err(wrong(format!(
+            "{}: an ensemble of {count} models; expected one of them, such as {first}",
+            path.display()
+        )));
     }
     let path = model_path(path);
     let model = Model::read(&path)?;

@@ -118,7 +118,8 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
     batch.remove_leftovers();
     if !waiting.is_empty() {
         let gpu = open_gpu(device)?;
-        let mut segmenter = Segmenter::new(&gpu, models, &preprocessing)?.with_mirroring(arguments.mirroring(mirroring));
+        let mut segmenter =
+            Segmenter::new(&gpu, models, &preprocessing)?.with_mirroring(arguments.mirroring(mirroring));
         if batch.several {
             stop::hint("; segment --continue goes on with what is missing".to_owned());
         }
@@ -453,7 +454,10 @@ fn read_models(paths: &[PathBuf]) -> Result<Ensemble> {
     for path in paths {
         match Ensemble::is_at(path) {
             true => {
-                tell!("note: {}: with several --model, what it says of mirroring and repairs is not done", path.display());
+                tell!(
+                    "note: {}: with several --model, what it says of mirroring and repairs is not done",
+                    path.display()
+                );
                 files.extend(Ensemble::members(path)?);
             }
             false => files.push(path.clone()),

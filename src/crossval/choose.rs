@@ -4,8 +4,8 @@
 //! `determine_postprocessing` does; sizes, holes and the price of mirroring are added to it. Every trial and its numbers are kept.
 
 use super::CrossValidation;
-use crate::data::{Case, Decision, LabelMap, Preparation, Target, check_image, read_case_label};
 use crate::data::io::read_label_map;
+use crate::data::{Case, Decision, LabelMap, Preparation, Target, check_image, read_case_label};
 use crate::infer::{PostProcessing, Repair, Size};
 use crate::metrics::Overlap;
 use crate::train::TrainError;
@@ -391,7 +391,8 @@ mod tests {
             accepted,
             reason: String::new(),
         };
-        let mut trials = vec![trial(true, 0.6), trial(true, 0.7), trial(false, 0.9), trial(true, 0.7), trial(true, 0.55)];
+        let mut trials =
+            vec![trial(true, 0.6), trial(true, 0.7), trial(false, 0.9), trial(true, 0.7), trial(true, 0.55)];
         let kept = best_of_each(&mut trials, &[Some(0), Some(0), Some(0), Some(0), Some(1)]);
         assert_eq!(kept, [1, 4]);
         let accepted: Vec<bool> = trials.iter().map(|trial| trial.accepted).collect();

@@ -86,7 +86,10 @@ impl CrossValidation {
             .map_err(|error| TrainError::run_folder(&ensemble, error.to_string()))?;
         let scored = self.evaluate(&cases, [&predictions, &evaluation], &classes, &preprocessing, &choices)?;
         if let Err(error) = DiskCache::of_run(self.out.join("cache")).remove() {
-            note(&format!("{}: cannot be removed: {error}; it is not needed any more", self.out.join("cache").display()));
+            note(&format!(
+                "{}: cannot be removed: {error}; it is not needed any more",
+                self.out.join("cache").display()
+            ));
         }
         let report = evaluation.join("report.html");
         Ok(Collected { evaluation: scored, choices, ensemble, report })
@@ -102,7 +105,8 @@ impl CrossValidation {
                 return Err(changed(&path, &self.run_folder(fold)));
             }
             if done.cases != self.split(fold).validation {
-                let reason = "has predicted other cases than this cross-validation's; remove it to train the fold again";
+                let reason =
+                    "has predicted other cases than this cross-validation's; remove it to train the fold again";
                 return Err(TrainError::run_folder(&self.run_folder(fold), reason));
             }
             let name = format!("fold_{fold}.safetensors");
@@ -140,8 +144,7 @@ impl CrossValidation {
         write_dice_plot(&out.join("dice.svg"), &evaluation)?;
         write_metric_plot(&out.join("metrics.svg"), &evaluation, Region::Whole)?;
         let names = &preprocessing.channel_names;
-        let viewer =
-            viewer_cases(&evaluation, &files, Some(classes), names, &out.join("overlays")).map_err(failed)?;
+        let viewer = viewer_cases(&evaluation, &files, Some(classes), names, &out.join("overlays")).map_err(failed)?;
         let mut images = vec![("Dice of every case".to_owned(), out.join("dice.svg"))];
         for fold in 0..self.folds() {
             let curves = self.run_folder(fold).join("curves.svg");
@@ -176,7 +179,10 @@ impl CrossValidation {
         for trial in std::iter::once(&choices.mirroring).chain(&choices.repairs) {
             let [before, after] = trial.mean_dice.each_ref().map(number);
             let verdict = if trial.accepted { "accepted" } else { "not accepted" };
-            facts.push(fact("Tried", format!("{}: mean Dice {before} to {after}, {verdict}: {}", trial.change, trial.reason)));
+            facts.push(fact(
+                "Tried",
+                format!("{}: mean Dice {before} to {after}, {verdict}: {}", trial.change, trial.reason),
+            ));
         }
         facts.extend(self.config.facts());
         facts

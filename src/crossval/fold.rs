@@ -86,7 +86,8 @@ impl CrossValidation {
     /// The model of a fold and its file: the last parameters, or their average if there is one.
     pub(super) fn model(&self, fold: usize) -> Result<(PathBuf, Model), TrainError> {
         let folder = self.run_folder(fold);
-        let name = if self.config.training.ema_decay > 0.0 { "model_ema.safetensors" } else { "model_last.safetensors" };
+        let name =
+            if self.config.training.ema_decay > 0.0 { "model_ema.safetensors" } else { "model_last.safetensors" };
         let path = folder.join(name);
         let model = Model::read(&path)?;
         let is_finite = model.tensors.values().flat_map(|tensor| &tensor.data).all(|value| value.is_finite());
@@ -102,12 +103,7 @@ impl CrossValidation {
         self.run_folder(fold).join("validation").join(kind).join(output_of_image(&case.name, &case.image))
     }
 
-    fn predict(
-        &self,
-        fold: usize,
-        gpu: &Gpu,
-        mut predicting: impl FnMut(&Predicting<'_>),
-    ) -> Result<(), TrainError> {
+    fn predict(&self, fold: usize, gpu: &Gpu, mut predicting: impl FnMut(&Predicting<'_>)) -> Result<(), TrainError> {
         let folder = self.run_folder(fold);
         let (path, model) = self.model(fold)?;
         let fingerprint = model.fingerprint();

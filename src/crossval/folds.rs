@@ -110,7 +110,11 @@ mod tests {
             "\"train\": [\"case_1\", \"case_2\"], \"val\": [\"case_0\"]",
             "\"train\": [\"case_3\"], \"val\": [\"case_0\", \"case_2\"]",
         );
-        assert!(message(&twice, 2).contains("\"case_2\" is validated in fold 0 and in fold 1"), "{}", message(&twice, 2));
+        assert!(
+            message(&twice, 2).contains("\"case_2\" is validated in fold 0 and in fold 1"),
+            "{}",
+            message(&twice, 2)
+        );
         let single = r#"{"train": ["case_0"], "validation": ["case_1"]}"#;
         assert!(message(single, 2).contains("a single split"), "{}", message(single, 2));
         let empty = r#"[{"train": ["case_1"], "val": ["case_0"]}, {"train": ["case_1"], "val": []}]"#;

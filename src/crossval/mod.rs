@@ -166,7 +166,8 @@ fn resolved(asked: &Asked, splits: &[Split]) -> Result<Config, TrainError> {
     let (dataset, examined) = Dataset::open_checked(&asked.data, asked.config.dataset_options()?)?;
     asked.config.check_channels(examined.channels)?;
     let network = asked.config.network_of(examined.channels, &examined.classes)?;
-    let mut names: Vec<String> = splits.iter().flat_map(|split| split.train.iter().chain(&split.validation)).cloned().collect();
+    let mut names: Vec<String> =
+        splits.iter().flat_map(|split| split.train.iter().chain(&split.validation)).cloned().collect();
     names.sort();
     names.dedup();
     let cases = dataset.select(&names);

@@ -52,6 +52,11 @@ impl Record {
         }
     }
 
+    /// Number of folds.
+    pub fn folds(&self) -> usize {
+        self.folds.len()
+    }
+
     /// A new one.
     pub(super) fn new(asked: &Asked, dataset: &Dataset) -> Result<Self, TrainError> {
         let folds = folds_of(dataset, asked.config.seed, asked.folds.unwrap_or(DEFAULT_FOLDS))?;
@@ -71,14 +76,11 @@ impl Record {
         Ok(Config::from_text(Preset::Tiny, Some((&origin, &self.configuration)), &[])?)
     }
 
-    /// Checks that this is the cross-validation that is asked for.
-    pub(super) fn check(
-        &self,
-        out: &Path,
-        dataset: &Dataset,
-        folds: Option<usize>,
-        asked: &Config,
-    ) -> Result<(), TrainError> {
+    /// Checks that this record of the folder `out` is of these data, folds and configuration.
+    ///
+    /// # Errors
+    /// [`TrainError::RunFolder`] that says what belongs to another cross-validation.
+    pub fn check(&self, out: &Path, dataset: &Dataset, folds: Option<usize>, asked: &Config) -> Result<(), TrainError> {
         let other = |text: String| {
             let reason = format!("belongs to another cross-validation: {text}; give another --out");
             Err(TrainError::run_folder(out, reason))
@@ -86,7 +88,9 @@ impl Record {
         if digest(dataset)? != self.data_blake3 {
             let cases = self.folds[0].train.len() + self.folds[0].validation.len() + self.folds[0].test.len();
             let found = dataset.cases.len();
-            return other(format!("its data set of {cases} cases is not that of --data, which has {found}, or files of it have changed"));
+            return other(format!(
+                "its data set of {cases} cases is not that of --data, which has {found}, or files of it have changed"
+            ));
         }
         if let Some(folds) = folds.filter(|folds| *folds != self.folds.len()) {
             return other(format!("it has {} folds instead of {folds}", self.folds.len()));

@@ -127,10 +127,8 @@ impl Ensemble {
             let problem = format!("key repairs: expected one entry for each of {names:?}, found {of:?}");
             return Err(wrong(folder.join(ENSEMBLE_FILE), problem));
         }
-        let repairs = stored.repairs.iter().map(|&StoredRepair { largest_component, smallest, fill_holes, .. }| Repair {
-            largest_component,
-            smallest,
-            fill_holes,
+        let repairs = stored.repairs.iter().map(|&StoredRepair { largest_component, smallest, fill_holes, .. }| {
+            Repair { largest_component, smallest, fill_holes }
         });
         let post_processing =
             PostProcessing { largest_foreground: stored.largest_foreground, repairs: repairs.collect() };

@@ -13,9 +13,9 @@ pub(super) use initial::initial_model;
 pub use recover::train_on;
 
 use super::checkpoint::{Origin, Position};
+use super::config::CacheDir;
 use super::health::Health;
 use super::log::{Event, Log};
-use super::config::CacheDir;
 use super::profiler::StepProfiler;
 use super::{Config, StepResult, TrainError, Trainer, Validation};
 use crate::data::{CacheBudget, Case, DiskCache, Notice, Preparation, Split, Warnings};
