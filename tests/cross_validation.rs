@@ -167,6 +167,12 @@ fn a_killed_one_and_one_in_parts_end_with_the_same_bits() {
     succeed(path, &only("1"));
     refused(path, &collect, &["1 of 2 folds are not done: 0;"]);
     succeed(path, &only("0"));
+    // A fold from elsewhere, with another configuration, is no part of it.
+    let config = parts.join("fold_0/config.toml");
+    let whole_text = fs::read_to_string(&config).expect("a configuration");
+    fs::write(&config, whole_text.replacen("batch = ", "batch = 1", 1)).expect("written");
+    refused(path, &collect, &["fold_0: was trained with training.batch"]);
+    fs::write(&config, whole_text).expect("written");
     succeed(path, &collect);
     let found = results(&parts);
     assert!(whole.keys().eq(found.keys()), "{:?}\n{:?}", whole.keys(), found.keys());

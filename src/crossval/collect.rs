@@ -109,6 +109,7 @@ impl CrossValidation {
                     "has predicted other cases than this cross-validation's; remove it to train the fold again";
                 return Err(TrainError::run_folder(&self.run_folder(fold), reason));
             }
+            self.record.check_fold(&self.out, &self.run_folder(fold))?;
             let name = format!("fold_{fold}.safetensors");
             let to = ensemble.join(&name);
             let bytes = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
