@@ -63,6 +63,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tuning",
         ],
     ),
+    // A cross-validation trains, predicts with a device, scores and reports; it knows no operation and no network.
+    (
+        "crossval",
+        &["files", "kernel", "gpu", "nn", "data", "metrics", "report", "infer", "evaluate", "train", "tuning"],
+    ),
     ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "infer", "train"]),
     (
         "bench",

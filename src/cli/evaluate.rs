@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use vnet_engine::data::Classes;
 use vnet_engine::evaluate::figures::{Folders, case_dice, choose, draw_cases};
 use vnet_engine::evaluate::{Scoring, compare_folders, evaluate_folders};
+use vnet_engine::infer::Ensemble;
 use vnet_engine::metrics::{Evaluation, Observer, Region, Summary, render_table};
 use vnet_engine::report::{write_comparison_plot, write_dice_plot, write_metric_plot};
 
@@ -116,6 +117,10 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
 
 /// The classes of a model, as its label maps have them.
 fn classes_of(path: &Path) -> Result<Classes> {
+    if Ensemble::is_at(path) {
+        let Ensemble { models, preprocessing, .. } = Ensemble::read(path)?;
+        return Ok(preprocessing.label_classes(models[0].network.classes));
+    }
     let (model, preprocessing) = read_model(path)?;
     Ok(preprocessing.label_classes(model.network.classes))
 }

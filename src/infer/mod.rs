@@ -1,5 +1,7 @@
 //! Prediction: sliding windows over a prepared volume, and the way back to the grid of the file.
 
+mod components;
+mod ensemble;
 mod forward;
 mod postprocess;
 mod predictor;
@@ -9,10 +11,11 @@ mod segmenter;
 mod sliding;
 mod window;
 
+pub use ensemble::{ENSEMBLE_FILE, Ensemble, EnsembleError, write_ensemble};
 pub use forward::forward;
-pub use postprocess::PostProcessing;
-pub use predictor::{InferError, Predictor};
+pub use postprocess::{PostProcessing, Repair, Size};
+pub use predictor::{InferError, MemberWindow, Predictor};
 pub use preprocessing::Preprocessing;
-pub use segment::{SegmentOptions, probability_path, segment_file, segment_volume};
+pub use segment::{SegmentOptions, probability_path, repair_file, segment_file, segment_volume};
 pub use segmenter::{Segmented, Segmenter};
 pub use window::{gaussian_weights, window_starts};

@@ -54,13 +54,16 @@ pub(super) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), Train
     replace_file(path, contents.as_ref()).map_err(TrainError::io("write", path))
 }
 
-/// The run's split: the stored one when the run is resumed, else the data set's (of a table: what its rows say), else one drawn
+/// The run's split: the stored one when the run is resumed, else the given one, else the data set's (of a table: what its rows say), else one drawn
 /// from the seed.
 pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
     if settings.resume && stored.exists() {
         return Ok(Split::load(&stored, &names, None)?);
+    }
+    if let Some(given) = &settings.split {
+        return Ok(given.clone());
     }
     let seed = settings.config.seed;
     if let Some(parts) = &dataset.parts {

@@ -33,6 +33,7 @@ pub use error::TrainError;
 pub use folder::{PLAN_FILE, refuse_used};
 pub use footprint::{Footprint, Volumes};
 pub use kernels::{KERNELS_FILE, note_on_adapter};
+pub(crate) use lock::RunLock;
 use log::Event;
 pub use preflight::{CheckedData, Preflight, check_data, preflight};
 pub use preview::{Preview, preview};
