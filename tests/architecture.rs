@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("profile", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec"]),
     ("nn", &["registry", "tensor", "files", "host_memory", "random", "kernel", "graph", "ops", "plan"]),
     ("data", &["files", "random"]),
-    ("metrics", &["files"]),
+    ("metrics", &["files", "random"]),
     ("tensorboard", &["files"]),
     ("interop", &["registry", "tensor", "files", "graph", "nn"]),
     ("augment", &["tensor", "random", "kernel", "graph", "ops", "data"]),
