@@ -1,9 +1,10 @@
 use super::{InferError, PostProcessing, Predictor};
-use crate::data::io::{self, Header, Segment, case_of};
+pub use crate::data::io::probability_path;
+use crate::data::io::{self, Header, Segment};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
 use crate::data::{Classes, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is written for an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,13 +103,6 @@ pub(super) fn labels_of(
     let (mut voxels, _) = restoration.finish();
     preparation.to_values(&mut voxels);
     Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
-}
-
-/// `a.nii.gz` → `a_prob1.nii.gz`.
-pub fn probability_path(output: &Path, class: usize) -> PathBuf {
-    let name = output.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let stem = case_of(&name).unwrap_or(&name).to_owned();
-    output.with_file_name(format!("{stem}_prob{class}{}", &name[stem.len()..]))
 }
 
 #[cfg(test)]

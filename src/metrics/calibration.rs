@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{IGNORED, Summary};
+use super::{Bootstrap, IGNORED, Summary};
 
 /// Bins of probabilities.
 const BINS: usize = 15;
@@ -160,6 +160,11 @@ impl CalibrationCounts {
         }
     }
 
+    /// Number of foreground classes or regions.
+    pub fn count(&self) -> usize {
+        self.classes.len()
+    }
+
     fn mean(&self, squares: f64) -> Option<f64> {
         (self.voxels > 0).then(|| squares / self.voxels as f64)
     }
@@ -248,7 +253,7 @@ impl Calibration {
                 bins: bins.clone(),
             })
         };
-        Self {
+        let mut found = Self {
             bins: BINS,
             ece: all.top.as_ref().and_then(Bins::ece),
             brier: all.top.as_ref().and_then(|_| all.mean(all.squares)),
@@ -257,6 +262,26 @@ impl Calibration {
             classes: classes.iter().enumerate().filter_map(of_class).collect(),
             top: all.top,
             cases,
+        };
+        found.add_intervals();
+        found
+    }
+
+    /// Computes the confidence intervals of the means over cases.
+    fn add_intervals(&mut self) {
+        let Self { cases, classes, case_ece, case_brier, .. } = self;
+        let mut samples = vec![
+            cases.iter().filter_map(|case| case.ece).collect::<Vec<f64>>(),
+            cases.iter().filter_map(|case| case.brier).collect(),
+        ];
+        for class in 0..classes.len() {
+            samples.push(cases.iter().filter_map(|case| case.class_ece[class]).collect());
+            samples.push(cases.iter().filter_map(|case| case.class_brier[class]).collect());
+        }
+        let of_classes = classes.iter_mut().flat_map(|class| [&mut class.case_ece, &mut class.case_brier]);
+        let summaries = [case_ece, case_brier].into_iter().chain(of_classes);
+        for (summary, interval) in summaries.zip(Bootstrap::default().means(&samples)) {
+            summary.interval = interval;
         }
     }
 }

@@ -37,10 +37,10 @@ impl Confusion {
         let mut counts = PairCounts::new();
         let mut at = 0;
         // Most neighbours are alike: a look-up per run, not per voxel.
-        let pairs = || reference.iter().zip(prediction);
         while at < reference.len() {
             let pair = (reference[at], prediction[at]);
-            let run = pairs().skip(at).take_while(|(r, p)| (**r, **p) == pair).count();
+            let rest = reference[at..].iter().zip(&prediction[at..]);
+            let run = rest.take_while(|(r, p)| (**r, **p) == pair).count();
             *counts.entry(pair).or_default() += run as u64;
             at += run;
         }

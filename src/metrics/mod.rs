@@ -31,10 +31,11 @@ mod wilcoxon;
 use std::path::PathBuf;
 
 pub use bootstrap::{Bca, Bootstrap, Interval};
-pub use calibration::{Bins, Calibration, CalibrationCase, CalibrationCounts};
+pub use calibration::{Bins, Calibration, CalibrationCase, CalibrationCounts, ClassCalibration};
 pub(crate) use comparison::probability;
 pub use comparison::{Comparison, PairedScore, PairedSummary};
 pub use confusion::Confusion;
+pub(crate) use confusion::PairCounts;
 pub use criteria::Criteria;
 pub use evaluation::{ClassSummary, Evaluation};
 pub use lesions::{Lesion, Lesions};

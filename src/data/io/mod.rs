@@ -43,7 +43,8 @@ pub use read::{
 };
 pub use scalar::{Scalar, Scaling};
 pub use series::SeriesChoice;
-pub use write::{write_label_map, write_probabilities, write_segmentation, write_volume, write_volume_as};
+pub(crate) use write::beside;
+pub use write::{probability_path, write_label_map, write_probabilities, write_segmentation, write_volume, write_volume_as};
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;

@@ -1,8 +1,9 @@
 //! From volumes and label maps to files: what all formats share.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::case_of;
 use super::bytes::ByteOrder;
 use super::format::writer_of;
 use super::header::{Header, Segment};
@@ -132,6 +133,18 @@ pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Head
 pub fn write_probabilities(path: &Path, volume: &Volume, like: &Header) -> Result<(), DataError> {
     let (scalar, voxels) = (Scalar::Float32, Voxels::Intensities(&volume.voxels));
     write(&Output { path, like, scalar, is_probability: true, segments: &[], voxels })
+}
+
+/// Where the probabilities of a foreground class or region, counted from 1, of a label map lie: `a.nii.gz` → `a_prob1.nii.gz`.
+pub fn probability_path(output: &Path, class: usize) -> PathBuf {
+    beside(output, &format!("prob{class}"))
+}
+
+/// A file beside a label map, with another ending of its name: `a.nii.gz` → `a_WORD.nii.gz`.
+pub(crate) fn beside(output: &Path, word: &str) -> PathBuf {
+    let name = output.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let stem = case_of(&name).unwrap_or(&name).to_owned();
+    output.with_file_name(format!("{stem}_{word}{}", &name[stem.len()..]))
 }
 
 /// Writes in the format of the file name, which need not be that of `like`.
