@@ -27,6 +27,7 @@ fn main() {
         ("every_format_comes_back_in_its_own_grid", true, every_format_comes_back_in_its_own_grid),
         ("label_maps_have_the_values_of_the_data_set", true, label_maps_have_the_values_of_the_data_set),
         ("several_models_are_averaged", true, several_models_are_averaged),
+        ("members_of_an_ensemble_are_seen_one_by_one", true, members_of_an_ensemble_are_seen_one_by_one),
         ("unlike_models_are_refused", false, unlike_models_are_refused),
         (
             "a_model_without_preprocessing_takes_volumes_whole",
@@ -232,6 +233,45 @@ fn several_models_are_averaged() {
             let expected = if bound == 0.0 { f64::from(halves) } else { mean };
             assert!((f64::from(*found) - expected).abs() <= bound, "{count} models, {index}: {found}, not {expected}");
         }
+    }
+}
+
+/// What a visitor is shown of each member are the bits of this member alone, over windows and mirror images.
+fn members_of_an_ensemble_are_seen_one_by_one() {
+    let patch = [8, 8, 8];
+    let models = [model_of(4, CLASSES, 0.0), model_of(8, CLASSES, 2.0), model_of(4, CLASSES, 1.0)];
+    // Models of one network take turns, so the third comes before the second.
+    let order = [0, 2, 1];
+    let preparation = Preparation { patch, classes: CLASSES, ..Preparation::native(Normalisation::ZScoreAll) };
+    let prepared = Prepared::from_volume(volume(), &preparation, Fit::Whole);
+    let of = |models: &[Model]| Predictor::ensemble(gpu(), models, patch).expect("it fits").with_mirroring(true);
+    let predictor = of(&models);
+    let (more, mut joined) = (predictor.members(), Vec::new());
+    assert_eq!(more, 3);
+    predictor
+        .predict_members(
+            &prepared,
+            more,
+            |window, outputs| {
+                assert_eq!((window.members, window.classes), (3, CLASSES));
+                for (voxel, classes) in window.probabilities.chunks_exact(CLASSES).enumerate() {
+                    outputs[voxel * more + window.member] = classes[1];
+                }
+            },
+            |slab| joined.extend_from_slice(slab),
+            |_, _| ControlFlow::Continue(()),
+        )
+        .expect("a prediction");
+    let column = |values: &[f32], of: usize, outputs: usize| -> Vec<u32> {
+        values.iter().skip(of).step_by(outputs).map(|value| value.to_bits()).collect()
+    };
+    let mean = predictor.predict(&prepared).expect("a prediction");
+    for class in 0..CLASSES {
+        assert_eq!(column(&joined, class, CLASSES + more), column(&mean, class, CLASSES));
+    }
+    for (member, model) in order.into_iter().enumerate() {
+        let alone = of(&models[model..=model]).predict(&prepared).expect("a prediction");
+        assert_eq!(column(&joined, CLASSES + member, CLASSES + more), column(&alone, 1, CLASSES), "member {member}");
     }
 }
 

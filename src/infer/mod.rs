@@ -11,7 +11,7 @@ mod window;
 
 pub use forward::forward;
 pub use postprocess::PostProcessing;
-pub use predictor::{InferError, Predictor};
+pub use predictor::{InferError, MemberWindow, Predictor};
 pub use preprocessing::Preprocessing;
 pub use segment::{SegmentOptions, probability_path, segment_file, segment_volume};
 pub use segmenter::{Segmented, Segmenter};

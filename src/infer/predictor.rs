@@ -104,6 +104,19 @@ pub struct Predictor {
     mirror: bool,
 }
 
+/// A window as one member of an ensemble sees it, for [`Predictor::predict_members`].
+#[derive(Debug, Clone, Copy)]
+pub struct MemberWindow<'a> {
+    /// Number of the member, from 0: models of one network follow each other, otherwise in the order in which they were given.
+    pub member: usize,
+    /// Number of members.
+    pub members: usize,
+    /// Its probabilities, averaged over the mirror images if there are any: voxels x fastest, the classes of a voxel together.
+    pub probabilities: &'a [f32],
+    /// Classes or regions of a voxel.
+    pub classes: usize,
+}
+
 /// A network on the device, and the models that share it.
 #[derive(Debug)]
 struct Member {
@@ -185,6 +198,11 @@ impl Predictor {
         self.sliding(extents).count()
     }
 
+    /// Number of models whose probabilities are averaged.
+    pub fn members(&self) -> usize {
+        self.members.iter().map(Member::models).sum()
+    }
+
     fn sliding(&self, extents: [usize; 3]) -> Sliding {
         Sliding::new(extents, self.patch, self.channels, self.classes)
     }
@@ -236,37 +254,123 @@ impl Predictor {
         probabilities.chunks_exact(self.classes).map(best).collect()
     }
 
+    /// As [`Predictor::predict_slabs`], with more outputs of each voxel that follow from the probabilities of the single members:
+    /// their spread, for example. `see` gets each window of each member, in the order of the models, and adds to the `more`
+    /// outputs of every voxel of the window, which are 0 before the first member; they lie voxel by voxel, as probabilities do.
+    /// `slab` gets the classes of a voxel and then these outputs. They are averaged over windows like probabilities, whose bits
+    /// are those of [`Predictor::predict_slabs`].
+    ///
+    /// # Errors
+    /// As [`Predictor::predict_slabs`].
+    pub fn predict_members(
+        &self,
+        prepared: &Prepared,
+        more: usize,
+        mut see: impl FnMut(&MemberWindow<'_>, &mut [f32]),
+        slab: impl FnMut(&[f32]),
+        mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<(), InferError> {
+        let outputs = self.classes + more;
+        let sliding = Sliding::new(prepared.geometry.grid.extents, self.patch, self.channels, outputs);
+        let (all, mut done) = (sliding.count(), 0);
+        let window = |patch: &[f32], slices: &mut dyn FnMut(&[f32])| {
+            let mut seen = vec![0.0; self.voxels() * more];
+            let mean = self.average(patch, |member| see(member, &mut seen))?;
+            let mut joined = Vec::with_capacity(self.voxels() * outputs);
+            for (voxel, classes) in mean.chunks_exact(self.classes).enumerate() {
+                joined.extend_from_slice(classes);
+                joined.extend_from_slice(&seen[voxel * more..(voxel + 1) * more]);
+            }
+            slices(&joined);
+            done += 1;
+            match progress(done, all) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(InferError::Stopped),
+            }
+        };
+        sliding.run(&prepared.image, window, slab)
+    }
+
     /// Passes the probabilities of one window, averaged over the models and, if asked for, over its mirror images, to
     /// `slices`: some slices along z at a time. Only averages are on the host as a whole.
     fn window(&self, image: &[f32], slices: &mut dyn FnMut(&[f32])) -> Result<(), GpuError> {
-        let slice = self.patch[0] * self.patch[1] * self.classes;
         if let ([member], false) = (&self.members[..], self.mirror)
-            && member.parameters.len() <= 1
+            && member.models() == 1
         {
             member.take(0);
-            return member.run(image, slice, slices);
+            return member.run(image, self.slice(), slices);
         }
-        let mirrors = if self.mirror { 0..8u8 } else { 0..1 };
-        let models: usize = self.members.iter().map(|member| member.parameters.len().max(1)).sum();
-        let count = (models * mirrors.len()) as f32;
-        let mut sum = vec![0.0; self.patch.iter().product::<usize>() * self.classes];
-        for member in &self.members {
-            for parameters in 0..member.parameters.len().max(1) {
-                member.take(parameters);
-                for axes in mirrors.clone() {
-                    let mut voxel = 0;
-                    member.run(&mirrored(image, self.patch, self.channels, axes), slice, &mut |slices| {
-                        for p in slices.chunks_exact(self.classes) {
-                            let into = self.mirrored_voxel(voxel, axes) * self.classes;
-                            sum[into..into + self.classes].iter_mut().zip(p).for_each(|(s, p)| *s += p / count);
-                            voxel += 1;
-                        }
-                    })?;
-                }
+        let mut sum = vec![0.0; self.voxels() * self.classes];
+        let count = (self.members() * self.mirrors().len()) as f32;
+        for (member, parameters) in self.each_model() {
+            member.take(parameters);
+            for axes in self.mirrors() {
+                self.run_mirrored(member, image, axes, |into, p| {
+                    sum[into..into + self.classes].iter_mut().zip(p).for_each(|(s, p)| *s += p / count);
+                })?;
             }
         }
         slices(&sum);
         Ok(())
+    }
+
+    /// The probabilities of one window, with the bits of [`Predictor::window`]; `see` gets those of each member by themselves.
+    fn average(&self, image: &[f32], mut see: impl FnMut(&MemberWindow<'_>)) -> Result<Vec<f32>, GpuError> {
+        let (members, mirrors) = (self.members(), self.mirrors());
+        let (count, of_one) = ((members * mirrors.len()) as f32, mirrors.len() as f32);
+        let mut sum = vec![0.0; self.voxels() * self.classes];
+        let mut own = vec![0.0; sum.len()];
+        for (number, (member, parameters)) in self.each_model().enumerate() {
+            member.take(parameters);
+            own.fill(0.0);
+            for axes in mirrors.clone() {
+                self.run_mirrored(member, image, axes, |into, p| {
+                    for (class, p) in p.iter().enumerate() {
+                        sum[into + class] += p / count;
+                        own[into + class] += p / of_one;
+                    }
+                })?;
+            }
+            see(&MemberWindow { member: number, members, probabilities: &own, classes: self.classes });
+        }
+        Ok(sum)
+    }
+
+    /// Runs a mirror image of a window; `each` gets the place of a voxel's probabilities in the window as it was, and these.
+    fn run_mirrored(
+        &self,
+        member: &Member,
+        image: &[f32],
+        axes: u8,
+        mut each: impl FnMut(usize, &[f32]),
+    ) -> Result<(), GpuError> {
+        let mut voxel = 0;
+        member.run(&mirrored(image, self.patch, self.channels, axes), self.slice(), &mut |slices| {
+            for p in slices.chunks_exact(self.classes) {
+                each(self.mirrored_voxel(voxel, axes) * self.classes, p);
+                voxel += 1;
+            }
+        })
+    }
+
+    /// Every model: the network on the device that it shares, and its number there.
+    fn each_model(&self) -> impl Iterator<Item = (&Member, usize)> {
+        self.members.iter().flat_map(|member| (0..member.models()).map(move |model| (member, model)))
+    }
+
+    /// Axes to flip, as bits.
+    fn mirrors(&self) -> std::ops::Range<u8> {
+        if self.mirror { 0..8 } else { 0..1 }
+    }
+
+    /// Voxels of a window.
+    fn voxels(&self) -> usize {
+        self.patch.iter().product()
+    }
+
+    /// Probabilities of a slice of a window.
+    fn slice(&self) -> usize {
+        self.patch[0] * self.patch[1] * self.classes
     }
 
     /// The number of a voxel of a window when the axes whose bits are set are flipped ([`mirrored`]).
@@ -289,6 +393,11 @@ impl Member {
             parameters.clear();
         }
         Ok(Self { executor, graph, parameters })
+    }
+
+    /// Number of models.
+    fn models(&self) -> usize {
+        self.parameters.len().max(1)
     }
 
     /// Copies a model's parameters to the device, if several models take turns.
