@@ -7,6 +7,7 @@ mod preprocessing;
 mod segment;
 mod segmenter;
 mod sliding;
+mod uncertainty;
 mod window;
 
 pub use forward::forward;

@@ -1,6 +1,7 @@
-use super::{InferError, PostProcessing, Predictor};
+use super::uncertainty::Disagreement;
+use super::{InferError, MemberWindow, PostProcessing, Predictor};
 pub use crate::data::io::probability_path;
-use crate::data::io::{self, Header, Segment};
+use crate::data::io::{self, Header, Segment, Uncertainty};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
 use crate::data::{Classes, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
 use std::ops::ControlFlow;
@@ -13,6 +14,9 @@ pub struct SegmentOptions {
     pub probabilities: bool,
     /// Repairs of the label map.
     pub post_processing: PostProcessing,
+    /// Also the entropy of each voxel as a float32 volume, and of several models their disagreement
+    /// ([`Uncertainty`](crate::data::io::Uncertainty)).
+    pub uncertainty: bool,
 }
 
 /// Segments a volume and writes the label map, and on request the probabilities, on the grid of the input. Labels have
@@ -55,13 +59,31 @@ pub(super) fn segment_prepared(
     if options.probabilities {
         restoration = restoration.keeping_probabilities(crate::files::folder_of(output))?;
     }
-    predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
-    let (labels, probabilities) = restoration.finish();
+    let disagree = options.uncertainty && predictor.members() > 1;
+    if options.uncertainty {
+        restoration = restoration.keeping_uncertainty(crate::files::folder_of(output), usize::from(disagree))?;
+    }
+    if disagree {
+        let mut disagreement = Disagreement::new(preparation.decision());
+        let see = |member: &MemberWindow<'_>, more: &mut [f32]| disagreement.see(member, more);
+        predictor.predict_members(&prepared, 1, see, |slab| restoration.push(slab), progress)?;
+    } else {
+        predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
+    }
+    let (labels, probabilities, uncertainty) = restoration.finish_all();
     let grid = prepared.geometry.input.clone();
     if let Some(mut probabilities) = probabilities {
         for class in 0..probabilities.count() {
             let volume = Volume { grid: grid.clone(), voxels: probabilities.of_class(class)? };
             io::write_probabilities(&probability_path(output, class + 1), &volume, header)?;
+        }
+    }
+    let of_models = disagree.then_some(Uncertainty::Disagreement);
+    let maps = of_models.into_iter().chain([Uncertainty::Entropy]);
+    if let Some(mut uncertainty) = uncertainty {
+        for (number, what) in maps.enumerate() {
+            let volume = Volume { grid: grid.clone(), voxels: uncertainty.of_class(number)? };
+            io::write_uncertainty(&what.path(output), what, &volume, header)?;
         }
     }
     drop(prepared);
