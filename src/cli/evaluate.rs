@@ -118,7 +118,9 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         let folders = Folders { predictions, names, labels, images, classes, ignore };
         let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
         let drawn = draw_cases(&folders, &evaluation.classes(), &chosen, &create(&arguments.out.join("overlays"))?)?;
-        let named = |(chosen, path): (&Chosen, PathBuf)| (format!("{}: {}, Dice {:.3}", chosen.role, chosen.case, chosen.value), path);
+        let named = |(chosen, path): (&Chosen, PathBuf)| {
+            (format!("{}: {}, Dice {:.3}", chosen.role, chosen.case, chosen.value), path)
+        };
         pictures.extend(chosen.iter().zip(drawn).map(named));
     }
     report(&evaluation, predictions, arguments, &pictures)?;

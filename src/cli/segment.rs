@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{SeriesChoice, Uncertainty, check_output, files_written, is_series, output_name_of, with_ending};
+use vnet_engine::data::io::{
+    SeriesChoice, Uncertainty, check_output, files_written, is_series, output_name_of, with_ending,
+};
 use vnet_engine::data::{
     ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
 };

@@ -98,7 +98,10 @@ pub fn names(text: &str) -> Result<[String; 2], String> {
 pub fn tolerance(text: &str) -> Result<(Option<String>, f64), String> {
     let (name, mm) = text.rsplit_once('=').map_or((None, text), |(name, mm)| (Some(name.trim().to_owned()), mm));
     let mm = in_range(mm, &(0.0..=1e4)).filter(|_| name.as_deref() != Some(""));
-    expect(mm.map(|mm| (name, mm)), "a tolerance in mm from 0 to 10000, for one class after its name, e.g. 2 or tumour=2")
+    expect(
+        mm.map(|mm| (name, mm)),
+        "a tolerance in mm from 0 to 10000, for one class after its name, e.g. 2 or tumour=2",
+    )
 }
 
 /// `--lesion-iou`.

@@ -42,7 +42,8 @@ impl Declared<'_> {
                 Some(number) => number,
                 None => {
                     let count = files.len();
-                    let text = format!("value {value} is none of the {count} classes that {} has probabilities of", pair.case);
+                    let text =
+                        format!("value {value} is none of the {count} classes that {} has probabilities of", pair.case);
                     return Err(DataError::unusable(&pair.label, text).into());
                 }
             };
@@ -96,7 +97,8 @@ impl Declared<'_> {
             return Ok(files);
         }
         let cases = vec![pair.case.clone()];
-        let for_what = " as its prediction with _prob1, _prob2, … for every class, as segment --probabilities writes them";
+        let for_what =
+            " as its prediction with _prob1, _prob2, … for every class, as segment --probabilities writes them";
         let (folder, passed_over) = (folder.to_owned(), Vec::new());
         Err(EvaluateError::Missing { folder, what: "probabilities", cases, for_what, passed_over })
     }

@@ -34,7 +34,8 @@ impl Disagreement {
             self.entropy = vec![0.0; probabilities.len() / classes];
         }
         self.sum.iter_mut().zip(probabilities).for_each(|(sum, p)| *sum += f64::from(*p));
-        let of_voxels = probabilities.chunks_exact(classes).map(|p| p.iter().map(|p| f64::from(*p)).collect::<Vec<f64>>());
+        let of_voxels =
+            probabilities.chunks_exact(classes).map(|p| p.iter().map(|p| f64::from(*p)).collect::<Vec<f64>>());
         self.entropy.iter_mut().zip(of_voxels).for_each(|(sum, p)| *sum += entropy(&self.decision, &p));
         if member + 1 < members {
             return;

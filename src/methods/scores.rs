@@ -67,7 +67,8 @@ impl Methods {
         self.value(&criteria.tolerance_mm.into(), &Source::new(file, "/criteria/tolerance_mm"));
         self.say(" mm");
         for (name, mm) in &criteria.tolerances_mm {
-            let source = Source::new(file, format!("/criteria/tolerances_mm/{}", name.replace('~', "~0").replace('/', "~1")));
+            let source =
+                Source::new(file, format!("/criteria/tolerances_mm/{}", name.replace('~', "~0").replace('/', "~1")));
             self.say(", for ");
             self.trace(name.clone(), &source, None);
             self.say(" of ");
@@ -183,7 +184,11 @@ impl Methods {
         }
         if count > MOST {
             self.say("; and ");
-            self.fact("further_undefined", count - MOST, &format!("{file}: cases whose presence is not both, less those named"));
+            self.fact(
+                "further_undefined",
+                count - MOST,
+                &format!("{file}: cases whose presence is not both, less those named"),
+            );
             self.say(" more in the table of cases");
         }
         self.say(".\n");

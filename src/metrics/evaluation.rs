@@ -5,9 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Bootstrap, Calibration, CaseScores, Confusion, Criteria, Interval, Metric, MetricError, Region, Summary,
-};
+use super::{Bootstrap, Calibration, CaseScores, Confusion, Criteria, Interval, Metric, MetricError, Region, Summary};
 use crate::files::replace_file;
 
 /// Statistics of one class and region over cases.
@@ -24,9 +22,10 @@ pub struct ClassSummary {
 }
 
 impl ClassSummary {
-    /// The most cases in which one of the scores is undefined.
+    /// The most cases in which one of the scores of tables is undefined.
     pub(crate) fn most_undefined(&self) -> usize {
-        self.scores.values().map(|summary| summary.undefined).max().unwrap_or(0)
+        let of = |(metric, ..): &(Metric, &str, usize)| self.scores.get(metric).map_or(0, |summary| summary.undefined);
+        COLUMNS.iter().map(of).max().unwrap_or(0)
     }
 }
 

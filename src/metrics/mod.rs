@@ -47,8 +47,8 @@ pub use score::{CaseScores, LabelPair, score_case, score_values, score_values_by
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
 pub use surface_dice::surface_dice;
-pub use table::{render_short_table, render_table};
 pub(crate) use table::{COLUMNS, numbers};
+pub use table::{render_short_table, render_table};
 pub use wilcoxon::Wilcoxon;
 
 /// Reference label of voxels that take no part in scores, and of no class.

@@ -22,7 +22,7 @@ pub fn write_confusion_plot(path: &Path, confusion: &Confusion) -> Result<(), Re
     let count = confusion.values.len().min(MOST);
     let cell = (760.0 / count.max(1) as f32).clamp(34.0, 110.0);
     let side = cell * count as f32;
-    let size = ((NAMES.0 + side).max(760.0) as u32 + 40, (NAMES.1 + side) as u32 + 60);
+    let size = ((NAMES.0 + side).max(520.0) as u32 + 40, (NAMES.1 + side) as u32 + 50);
     let description = "Rows: classes of the reference; columns: classes of the prediction; parts of a row's voxels.";
     let mut drawing = Drawing::new(size, "Confusion between classes", description);
     drawing.text("Confusion between classes", (24.0, 26.0), 21.0, Anchor::Left, Paint::INK);
@@ -32,8 +32,8 @@ pub fn write_confusion_plot(path: &Path, confusion: &Confusion) -> Result<(), Re
         let middle = NAMES.1 + cell * (row as f32 + 0.5);
         named(&mut drawing, name, (NAMES.0 - 12.0, middle), NAMES.0 - 36.0, Anchor::Right);
         // Names of narrow columns would run into each other: every other one is a line higher.
-        let (column, lift) = (NAMES.0 + cell * (row as f32 + 0.5), if row % 2 == 0 { 14.0 } else { 34.0 });
-        named(&mut drawing, name, (column, NAMES.1 - lift), 2.0 * cell - 8.0, Anchor::Centre);
+        let (column, lift) = (NAMES.0 + cell * (row as f32 + 0.5), if row % 2 == 0 || cell > 100.0 { 14.0 } else { 34.0 });
+        named(&mut drawing, name, (column, NAMES.1 - lift), if cell > 100.0 { cell } else { 2.0 * cell } - 8.0, Anchor::Centre);
         draw_row(&mut drawing, confusion, row, (count, cell));
     }
     if count < confusion.values.len() {

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::statistics;
 use super::svg::{escaped, inline};
 use super::{ReportError, ViewerCase, write};
-use super::statistics;
 use crate::metrics::{COLUMNS, CaseScores, ClassSummary, Evaluation, Metric, Region, Summary, numbers};
 
 /// What goes into a report, in the order of the page.
@@ -145,7 +145,8 @@ fn summary_row(class: &ClassSummary) -> String {
         let (Some(mean), Some(median)) = (summary.mean, summary.median) else { return "–".to_owned() };
         let spread = summary.standard_deviation.map_or_else(String::new, |sd| format!(" ± {sd:.decimals$}"));
         let interval = summary.interval;
-        let interval = interval.map_or_else(String::new, |ci| format!(" [{:.decimals$}, {:.decimals$}]", ci.low, ci.high));
+        let interval =
+            interval.map_or_else(String::new, |ci| format!("<br>[{:.decimals$}, {:.decimals$}]", ci.low, ci.high));
         format!("{mean:.decimals$}{spread} ({median:.decimals$}){interval}")
     };
     let dice = &class.scores[&Metric::Dice];

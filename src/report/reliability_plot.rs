@@ -33,9 +33,9 @@ pub fn write_reliability_plot(path: &Path, calibration: &Calibration) -> Result<
         panels.push((class.class_name.clone(), class.ece, class.brier, &class.bins, *colour));
     }
     let (columns, rows) = (panels.len().clamp(1, COLUMNS), panels.len().div_ceil(COLUMNS).max(1));
-    let size = (100 + (columns as f32 * PITCH.0) as u32, 100 + (rows as f32 * PITCH.1) as u32);
+    let size = (80 + (columns as f32 * PITCH.0) as u32, 30 + (rows as f32 * PITCH.1) as u32);
     let mut drawing = Drawing::new(size, "Reliability", "Observed frequency by predicted probability.");
-    let key = "points: bins, larger with more voxels; line: calibrated";
+    let key = "up: observed frequency; points: bins, larger with more voxels";
     drawing.text(key, (80.0, 26.0), SMALL, Anchor::Left, Paint::DIM);
     for (position, (name, ece, brier, bins, colour)) in panels.into_iter().enumerate() {
         let left = 80.0 + (position % COLUMNS) as f32 * PITCH.0;

@@ -33,7 +33,8 @@ fn lesions(evaluation: &Evaluation) -> String {
     let whole = || evaluation.cases.iter().filter(|scores| scores.region == Region::Whole);
     let several = |found: u64, others: u64| found + others > 1;
     let scores_have = |s: &crate::metrics::CaseScores| {
-        several(s.lesion_true_positives, s.lesion_false_negatives) || several(s.lesion_true_positives, s.lesion_false_positives)
+        several(s.lesion_true_positives, s.lesion_false_negatives)
+            || several(s.lesion_true_positives, s.lesion_false_positives)
     };
     if !whole().any(scores_have) {
         return String::new();
@@ -120,5 +121,7 @@ fn cells(name: &str, numbers: &[String]) -> String {
 }
 
 fn table(heading: &str, rows: &str) -> String {
-    format!("<div class=\"scroll\"><table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n")
+    format!(
+        "<div class=\"scroll\"><table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
+    )
 }

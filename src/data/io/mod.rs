@@ -43,7 +43,10 @@ pub use read::{
 };
 pub use scalar::{Scalar, Scaling};
 pub use series::SeriesChoice;
-pub use write::{Uncertainty, probability_path, write_uncertainty, write_label_map, write_probabilities, write_segmentation, write_volume, write_volume_as};
+pub use write::{
+    Uncertainty, probability_path, write_label_map, write_probabilities, write_segmentation, write_uncertainty,
+    write_volume, write_volume_as,
+};
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::case_of;
 use super::bytes::ByteOrder;
+use super::case_of;
 use super::format::writer_of;
 use super::header::{Header, Segment};
 use super::scalar::{Scalar, for_real_type};
