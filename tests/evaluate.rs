@@ -1,5 +1,10 @@
 //! `evaluate` as a user runs it: files, pictures and mistakes.
 
+#[path = "support/methods.rs"]
+mod methods;
+#[path = "evaluate/paper.rs"]
+mod paper;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -32,8 +32,15 @@ pub fn write_confusion_plot(path: &Path, confusion: &Confusion) -> Result<(), Re
         let middle = NAMES.1 + cell * (row as f32 + 0.5);
         named(&mut drawing, name, (NAMES.0 - 12.0, middle), NAMES.0 - 36.0, Anchor::Right);
         // Names of narrow columns would run into each other: every other one is a line higher.
-        let (column, lift) = (NAMES.0 + cell * (row as f32 + 0.5), if row % 2 == 0 || cell > 100.0 { 14.0 } else { 34.0 });
-        named(&mut drawing, name, (column, NAMES.1 - lift), if cell > 100.0 { cell } else { 2.0 * cell } - 8.0, Anchor::Centre);
+        let (column, lift) =
+            (NAMES.0 + cell * (row as f32 + 0.5), if row % 2 == 0 || cell > 100.0 { 14.0 } else { 34.0 });
+        named(
+            &mut drawing,
+            name,
+            (column, NAMES.1 - lift),
+            if cell > 100.0 { cell } else { 2.0 * cell } - 8.0,
+            Anchor::Centre,
+        );
         draw_row(&mut drawing, confusion, row, (count, cell));
     }
     if count < confusion.values.len() {
