@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bootstrap, Calibration, CaseScores, Confusion, Criteria, Interval, Metric, MetricError, Region, Summary};
+use super::{
+    Bootstrap, COLUMNS, Calibration, CaseScores, Confusion, Criteria, Interval, Metric, MetricError, Region, Summary,
+};
 use crate::files::replace_file;
 
 /// Statistics of one class and region over cases.
