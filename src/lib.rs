@@ -46,6 +46,7 @@
 //! |---|---|
 //! | volumes from files or arrays | [`data::io::read_volume`], [`data::Volume::new`], [`data::Prepared`] |
 //! | training | [`train::Trainer`] with [`train::TrainerSettings`] for batches of one's own, [`train::train`] for a data set and a run folder |
+//! | cross-validation | [`crossval::CrossValidation`] |
 //! | segmenting | [`infer::Predictor`] with [`infer::segment_volume`] or [`infer::segment_file`]; [`nn::Model`] is a model file |
 //! | scores | [`metrics::Overlap`], [`metrics::surface_distances`], [`metrics::score_case`] |
 //! | other networks | [`nn::Architecture`] with [`nn::Layers`]; below them [`graph::Graph`] with [`ops`], [`plan::plan`], [`exec::Executor`] |
@@ -61,6 +62,7 @@
 pub mod augment;
 pub mod bench;
 pub mod configure;
+pub mod crossval;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;

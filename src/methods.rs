@@ -6,6 +6,7 @@
 //! `methods.json` itself, with the words that say where it is from.
 
 mod comparison;
+mod configuration;
 mod scores;
 
 use std::path::Path;

@@ -65,6 +65,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tuning",
         ],
     ),
+    // A cross-validation trains, predicts with a device, scores and reports; it knows no operation and no network.
+    (
+        "crossval",
+        &[
+            "files", "kernel", "gpu", "nn", "data", "metrics", "methods", "report", "infer", "evaluate", "train",
+            "tuning",
+        ],
+    ),
     ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "infer", "train"]),
     (
         "bench",

@@ -444,7 +444,19 @@ fn doctor_finds_every_kernel_within_its_bound() {
 #[test]
 fn completions_and_manual_know_every_command() {
     let folder = fresh();
-    let commands = ["train", "segment", "augment", "evaluate", "phantom", "demo", "info", "inspect", "bench", "doctor"];
+    let commands = [
+        "train",
+        "cross-validate",
+        "segment",
+        "augment",
+        "evaluate",
+        "phantom",
+        "demo",
+        "info",
+        "inspect",
+        "bench",
+        "doctor",
+    ];
     for shell in ["bash", "zsh", "fish"] {
         let output = program(folder.path(), &["completions", shell]);
         let script = String::from_utf8_lossy(&output.stdout).into_owned();

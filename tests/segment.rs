@@ -18,7 +18,7 @@ use vnet_engine::data::{
     Volume, prepare_image,
 };
 use vnet_engine::infer::{
-    PostProcessing, Predictor, Preprocessing, SegmentOptions, probability_path, segment_file, segment_volume,
+    PostProcessing, Predictor, Preprocessing, Repair, SegmentOptions, probability_path, segment_file, segment_volume,
 };
 use vnet_engine::nn::model::{Tensor, parameter_shapes};
 use vnet_engine::nn::vnet::VNet;
@@ -155,16 +155,17 @@ fn every_format_comes_back_in_its_own_grid() {
 
     // Nothing but crumbs: largest component and holes change the map, in the file as in memory.
     let options = SegmentOptions {
-        post_processing: PostProcessing { largest_component: true, fill_holes: true },
+        post_processing: PostProcessing::of_all(Repair { fill_holes: true, ..Repair::LARGEST }),
         ..SegmentOptions::default()
     };
+    let post_processing = options.post_processing.clone();
     let mended = segment_file(&predictor, &preparation, &at("d.mha").into(), &at("m.mha"), options, |_, _| {
         ControlFlow::Continue(())
     })
     .expect("segmented");
     let mut by_hand = read_label_map(&folder.path().join("out/d.mha")).expect("readable");
     assert_ne!(mended.voxels, by_hand.voxels);
-    options.post_processing.apply(&mut by_hand);
+    post_processing.apply(&mut by_hand);
     assert_eq!(read_label_map(&at("m.mha")).expect("readable").voxels, by_hand.voxels);
 }
 

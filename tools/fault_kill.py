@@ -68,13 +68,26 @@ class Killer:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.where = collections.Counter()
 
+    def command(self, run):
+        return training(self.program, self.data, run)
+
+    def place(self, what, path):
+        """What is counted of a kill at an operation on a file of the run folder."""
+        first = path.parts[0]
+        return f"{what} in {first}" if first in ("checkpoint", "overlays", "test", "log.jsonl") else what
+
+    def time(self, run):
+        """What is counted of a kill after a time."""
+        checkpoints = [p.name for p in run.glob("checkpoint/step_*")]
+        return f"after step {int(max(checkpoints)[5:12])}" if checkpoints else "at the start"
+
     def start(self, run, **faults):
         environment = dict(os.environ)
         if faults:
             environment |= {"LD_PRELOAD": str(self.library), "FAULT_FOLDER": f"{run}/", "FAULT_CHUNK": "16384"}
             environment |= {"FAULT_RECORD": str(self.record)} | faults
         output = open(run.with_suffix(".txt"), "ab")
-        return subprocess.Popen(training(self.program, self.data, run), env=environment, stdout=output, stderr=output)
+        return subprocess.Popen(self.command(run), env=environment, stdout=output, stderr=output)
 
     def whole(self, run, **faults):
         begin = time.monotonic()
@@ -103,8 +116,7 @@ class Killer:
             process.send_signal(signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
             return process.returncode
-        checkpoints = [p.name for p in run.glob("checkpoint/step_*")]
-        self.where["after a time, " + (f"after step {int(max(checkpoints)[5:12])}" if checkpoints else "at the start")] += 1
+        self.where[f"after a time, {self.time(run)}"] += 1
         return None
 
     def kill_at_operation(self, run):
@@ -113,8 +125,7 @@ class Killer:
         if process.wait() != -signal.SIGKILL:
             return process.returncode
         what, _, path = self.record.read_text().split(maxsplit=2)
-        place = Path(path.strip()).relative_to(run).parts[0]
-        self.where[f"{what} in {place}" if place in ("checkpoint", "overlays", "test", "log.jsonl") else what] += 1
+        self.where[self.place(what, Path(path.strip()).relative_to(run))] += 1
         return None
 
     def chain(self, run, kills):

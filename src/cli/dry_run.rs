@@ -2,9 +2,9 @@
 
 use super::open_gpu;
 use super::status::Problems;
-use super::train::TrainArguments;
 use super::verbosity::tell_warnings;
 use anyhow::Result;
+use std::path::Path;
 use std::sync::Arc;
 use vnet_engine::data::{Dataset, training_bytes, validation_bytes};
 use vnet_engine::gpu::GpuOptions;
@@ -17,10 +17,10 @@ use vnet_engine::train::{
 use vnet_engine::tuning::read_table;
 
 /// Finds everything that can be wrong before the first step, or prints what would be trained. Writes nothing.
-pub fn dry_run(arguments: &TrainArguments, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
+pub fn dry_run(data: &Path, settings: Result<RunSettings>, device: &GpuOptions) -> Result<()> {
     let mut problems = Vec::new();
     let options = settings.as_ref().ok().and_then(|settings| settings.config.dataset_options().ok());
-    let data = check_data(&arguments.data, options.unwrap_or_default());
+    let data = check_data(data, options.unwrap_or_default());
     tell_warnings(&data.warnings);
     let wrong_data = !data.problems.is_empty();
     problems.extend(data.problems.into_iter().map(anyhow::Error::from));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use vnet_engine::data::Classes;
 use vnet_engine::evaluate::figures::{Chosen, Folders, case_dice, choose, draw_cases};
 use vnet_engine::evaluate::{Scoring, compare_folders, evaluate_folders};
+use vnet_engine::infer::Ensemble;
 use vnet_engine::methods::Methods;
 use vnet_engine::metrics::{Criteria, Evaluation, Observer, Region, Summary, render_short_table};
 use vnet_engine::report::{
@@ -199,6 +200,10 @@ fn write_methods(methods: &Methods, out: &Path) -> Result<()> {
 
 /// The classes of a model, as its label maps have them.
 fn classes_of(path: &Path) -> Result<Classes> {
+    if Ensemble::is_at(path) {
+        let Ensemble { models, preprocessing, .. } = Ensemble::read(path)?;
+        return Ok(preprocessing.label_classes(models[0].network.classes));
+    }
     let (model, preprocessing) = read_model(path)?;
     Ok(preprocessing.label_classes(model.network.classes))
 }

@@ -23,6 +23,15 @@ Examples:
     vnet-engine train --data DATA --out RUN$i --fold $i/5
   done";
 
+pub const CROSS_VALIDATE: &str = "\
+Examples:
+  vnet-engine cross-validate --data DATA --out CV
+  vnet-engine segment --model CV/ensemble --input SCANS --output ORGANS
+  for i in 0 1 2 3 4; do
+    vnet-engine cross-validate --data DATA --out CV --only $i
+  done
+  vnet-engine cross-validate --data DATA --out CV --collect";
+
 pub const SEGMENT: &str = "\
 Examples:
   vnet-engine segment --model RUN --input scan.nii.gz --output organ.nii.gz

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// Headings, each with its commands.
 pub const GROUPS: [(&str, &[&str]); 5] = [
     ("A first look", &["demo", "doctor"]),
-    ("Your own data", &["inspect", "plan", "train", "segment", "evaluate"]),
+    ("Your own data", &["inspect", "plan", "train", "cross-validate", "segment", "evaluate"]),
     ("A closer look", &["augment", "info", "bench", "devices", "phantom"]),
     ("Other programs", &["export", "import", "forward"]),
     ("The shell", &["completions", "man", "help"]),
@@ -30,7 +30,7 @@ fn template(command: &clap::Command) -> StyledStr {
         let _ = writeln!(text, "{heading}{title}:{heading:#}");
         for name in names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about).cloned().unwrap_or_default();
-            let _ = writeln!(text, "  {literal}{name:<12}{literal:#} {about}");
+            let _ = writeln!(text, "  {literal}{name:<15}{literal:#} {about}");
         }
         let _ = writeln!(text);
     }

@@ -5,6 +5,7 @@ pub mod output;
 
 mod augment;
 mod bench;
+mod cross_validate;
 mod demo;
 mod describe;
 mod doctor;
@@ -107,6 +108,11 @@ enum Command {
     /// Train a network: model, curves, scores and report
     #[command(after_help = examples::TRAIN)]
     Train(train::TrainArguments),
+    /// Train k networks, predict every case by one that has not seen it
+    ///
+    /// The predictions decide on mirroring and repairs, and the networks become one ensemble for `segment`.
+    #[command(after_help = examples::CROSS_VALIDATE)]
+    CrossValidate(cross_validate::CrossValidateArguments),
     /// Segment a volume, or every volume of a folder
     ///
     /// A label map has the grid of its input, voxel for voxel.
@@ -163,6 +169,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let with_run = |models: &[PathBuf]| kernels::of_run(&device, kernels, models);
     match command {
         Command::Train(a) => train::train(&a, kernels, device),
+        Command::CrossValidate(a) => cross_validate::cross_validate(&a, kernels, &device),
         Command::Plan(a) => plan::plan(&a, &device),
         Command::Segment(a) => segment::segment(&a, &with_run(&a.models)?),
         Command::Augment(a) => augment::augment(&a, &device),

@@ -1,9 +1,9 @@
 //! `MODEL`: a run folder or a model file.
 
-use super::status::WrongInput;
+use super::status::{WrongInput, wrong};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
-use vnet_engine::infer::Preprocessing;
+use vnet_engine::infer::{Ensemble, Preprocessing};
 use vnet_engine::nn::Model;
 
 /// The model file of a run folder, or the path itself.
@@ -13,6 +13,14 @@ pub fn model_path(path: &Path) -> PathBuf {
 
 /// A model and how it wants volumes to be prepared.
 pub fn read_model(path: &Path) -> Result<(Model, Preprocessing)> {
+    if Ensemble::is_at(path) {
+        let members = Ensemble::members(path)?;
+        let (count, first) = (members.len(), members[0].display());
+        return Err(wrong(format!(
+            "{}: an ensemble of {count} models; expected one of them, such as {first}",
+            path.display()
+        )));
+    }
     let path = model_path(path);
     let model = Model::read(&path)?;
     let preprocessing = Preprocessing::of(&model)

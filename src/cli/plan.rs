@@ -1,7 +1,6 @@
 //! `plan`, and the plan that `train` makes where there is no configuration.
 
 use super::status::wrong;
-use super::train::TrainArguments;
 use super::verbosity::{tell, tell_warnings};
 use super::{RARE, open_gpu, values};
 use anyhow::Result;
@@ -88,22 +87,31 @@ fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &Gpu
 /// A configuration from a plan, and the plan's text.
 pub type Planned = (Config, Option<String>);
 
+/// What a training that names no configuration wants.
+pub struct PlanFor<'a> {
+    /// The data set.
+    pub data: &'a Path,
+    /// Minutes, if they are given; then a plan is made even where the data set has one.
+    pub minutes: Option<f64>,
+    pub dry_run: bool,
+}
+
 /// The configuration of a training that names none: by the data set's `plan.toml`, else by a plan that is made now.
-pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOptions) -> Result<Planned> {
-    let stored = plan_file(&arguments.data);
-    if stored.exists() {
+pub fn of_data(wanted: &PlanFor<'_>, overrides: &[Setting], device: &GpuOptions) -> Result<Planned> {
+    let stored = plan_file(wanted.data);
+    if stored.exists() && wanted.minutes.is_none() {
         tell!("configuration: {}", stored.display());
         let config = Config::load(Preset::Small, Some(&stored), overrides)?;
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
-    match planned(&arguments.data, overrides, None, device) {
+    match planned(wanted.data, overrides, wanted.minutes, device) {
         // The training prints its warnings itself.
         Ok(Plan { text, .. }) => {
             Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))
         }
         // A dry run has named what is wrong with the data, and goes on to the rest.
-        Err(error) if arguments.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
+        Err(error) if wanted.dry_run && matches!(error.downcast_ref(), Some(TrainError::Data(_))) => {
             Ok((Config::load(Preset::Small, None, overrides)?, None))
         }
         Err(error) => Err(error),

@@ -27,13 +27,21 @@ pub struct TrainProgress {
     voxels: u64,
     loss: Option<f64>,
     out: PathBuf,
+    /// What goes on with the run, once it is trained.
+    next: &'static str,
 }
 
 impl TrainProgress {
     /// Of a training into the run folder `out`.
     pub fn new(out: &Path) -> Self {
         let (start, out) = (Instant::now(), out.to_owned());
-        Self { live: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, out }
+        let next = "go on with --resume";
+        Self { live: None, start, last_line: None, first: 0, steps: 0, voxels: 0, loss: None, out, next }
+    }
+
+    /// Of the training of a fold into the run folder `out`.
+    pub fn of_fold(out: &Path) -> Self {
+        Self { next: "the same command goes on with it", ..Self::new(out) }
     }
 
     fn say(&self, text: &str) {
@@ -141,7 +149,7 @@ impl Progress for TrainProgress {
     }
 
     fn trained(&mut self) {
-        stop::hint(format!("; {}: the test and the report are missing, go on with --resume", self.out.display()));
+        stop::hint(format!("; {}: the test and the report are missing, {}", self.out.display(), self.next));
         stop::in_order(false);
     }
 
@@ -180,9 +188,14 @@ pub struct SegmentProgress {
 
 impl SegmentProgress {
     pub fn new(volumes: usize) -> Self {
+        Self::after(0, volumes)
+    }
+
+    /// Of so many volumes, of which the first ones are done.
+    pub fn after(done: usize, volumes: usize) -> Self {
         let bar = draws().then(|| bar(0, "windows"));
         let now = Instant::now();
-        Self { bar, volumes, volume: (0, String::new()), start: now, last_line: now }
+        Self { bar, volumes, volume: (done, String::new()), start: now, last_line: now }
     }
 
     /// Another volume is read.

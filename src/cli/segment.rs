@@ -22,14 +22,17 @@ use vnet_engine::data::{
 };
 use vnet_engine::files::{folder_of, remove_leftovers_of};
 use vnet_engine::gpu::GpuOptions;
-use vnet_engine::infer::{InferError, PostProcessing, Preprocessing, SegmentOptions, Segmenter, probability_path};
+use vnet_engine::infer::{
+    Ensemble, InferError, PostProcessing, Preprocessing, Repair, SegmentOptions, Segmenter, Size, probability_path,
+};
 use vnet_engine::nn::Model;
 
 #[derive(Debug, Args)]
 pub struct SegmentArguments {
-    /// Run folder or .safetensors file; several: their mean
+    /// Run folder, ensemble or .safetensors file; several: their mean
     ///
-    /// With several models the mean of their probabilities decides.
+    /// With several models the mean of their probabilities decides. An ensemble is the folder that cross-validate makes; what it
+    /// says of mirroring and repairs holds where no option says otherwise.
     #[arg(long = "model", value_name = "MODEL", required = true)]
     pub models: Vec<PathBuf>,
     /// Volume, folder of volumes, or table of cases
@@ -65,14 +68,30 @@ pub struct SegmentArguments {
     #[arg(long, value_name = "I/N", value_parser = values::part)]
     part: Option<(usize, usize)>,
     /// Keep only the largest component of each class or region
+    ///
+    /// Voxels are connected over 26 neighbours. This and the other repairs replace those of an ensemble.
     #[arg(long)]
     largest_component: bool,
     /// Fill the holes of each class or region
+    ///
+    /// Background that 6 neighbours do not connect to the border.
     #[arg(long)]
     fill_holes: bool,
     /// Average over eight mirror images (eight times slower)
     #[arg(long)]
     tta: bool,
+    /// Keep only the largest component of all foreground together
+    #[arg(long, help_heading = RARE)]
+    largest_foreground: bool,
+    /// Remove smaller components: 120mm3, or 20 (voxels)
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = RARE)]
+    smallest_component: Option<Size>,
+    /// Make none of the repairs that an ensemble stores
+    #[arg(long, conflicts_with_all = ["largest_component", "fill_holes", "largest_foreground", "smallest_component"], help_heading = RARE)]
+    no_repairs: bool,
+    /// No mirror images, also where an ensemble stores them
+    #[arg(long, conflicts_with = "tta", help_heading = RARE)]
+    no_tta: bool,
     /// Also write a probability volume per foreground class or region
     #[arg(long, help_heading = RARE)]
     probabilities: bool,
@@ -90,7 +109,7 @@ pub struct SegmentArguments {
 }
 
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
-    let (models, preprocessing) = read_models(&arguments.models)?;
+    let Ensemble { models, preprocessing, mirroring, post_processing } = read_models(&arguments.models)?;
     let (channels, classes) = (models[0].network.in_channels, models[0].network.classes);
     let batch = Batch::of(arguments, &preprocessing, models.len(), (channels, classes))?;
     let mut told = Told { several: batch.several, warnings: batch.warnings.clone(), ..Told::default() };
@@ -107,11 +126,13 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
     batch.remove_leftovers();
     if !waiting.is_empty() {
         let gpu = open_gpu(device)?;
-        let mut segmenter = Segmenter::new(&gpu, models, &preprocessing)?.with_mirroring(arguments.tta);
+        let mut segmenter =
+            Segmenter::new(&gpu, models, &preprocessing)?.with_mirroring(arguments.mirroring(mirroring));
         if batch.several {
             stop::hint("; segment --continue goes on with what is missing".to_owned());
         }
-        told.segment(&waiting, &mut segmenter, arguments);
+        let options = arguments.options(post_processing);
+        told.segment(&waiting, &mut segmenter, &options);
     }
     if arguments.json {
         let done: Vec<String> = done.iter().map(|job| shown(&job.output)).collect();
@@ -120,6 +141,22 @@ pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> 
         told.written.iter().for_each(|(job, _)| outln!("{}", job.output.display()));
     }
     told.end(&batch)
+}
+
+impl SegmentArguments {
+    /// Whether windows are averaged over mirror images: as the options say, else as an ensemble does.
+    fn mirroring(&self, stored: bool) -> bool {
+        self.tta || (stored && !self.no_tta)
+    }
+
+    /// What is written, with the repairs of the options, else those of an ensemble.
+    fn options(&self, stored: PostProcessing) -> SegmentOptions {
+        let &Self { largest_component, fill_holes, largest_foreground, .. } = self;
+        let repair = Repair { largest_component, smallest: self.smallest_component, fill_holes };
+        let given = PostProcessing { largest_foreground, ..PostProcessing::of_all(repair) };
+        let post_processing = if self.no_repairs || !given.is_none() { given } else { stored };
+        SegmentOptions { probabilities: self.probabilities, post_processing, uncertainty: self.uncertainty }
+    }
 }
 
 /// One volume to segment.
@@ -330,14 +367,7 @@ impl<'a> Told<'a> {
         readable
     }
 
-    fn segment(&mut self, jobs: &[&'a Job], segmenter: &mut Segmenter, arguments: &SegmentArguments) {
-        let post_processing =
-            PostProcessing { largest_component: arguments.largest_component, fill_holes: arguments.fill_holes };
-        let options = SegmentOptions {
-            probabilities: arguments.probabilities,
-            post_processing,
-            uncertainty: arguments.uncertainty,
-        };
+    fn segment(&mut self, jobs: &[&'a Job], segmenter: &mut Segmenter, options: &SegmentOptions) {
         let mut progress = SegmentProgress::new(jobs.len());
         for (at, job) in jobs.iter().enumerate() {
             progress.volume(job.input.first());
@@ -346,7 +376,7 @@ impl<'a> Told<'a> {
                 progress.window(done, all);
                 ControlFlow::Continue(())
             };
-            match segmenter.segment_file(&job.input, &job.output, options, shown) {
+            match segmenter.segment_file(&job.input, &job.output, options.clone(), shown) {
                 Ok(found) => {
                     if let Some([x, y, z]) = found.windows {
                         let detail = format!("windows of {x} x {y} x {z} voxels");
@@ -429,8 +459,33 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The models and how they all want volumes to be prepared.
-fn read_models(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
+/// The models and how they all want volumes to be prepared. What an ensemble says of mirroring and repairs holds where it is the
+/// only one.
+fn read_models(paths: &[PathBuf]) -> Result<Ensemble> {
+    if let [only] = paths
+        && Ensemble::is_at(only)
+    {
+        return Ok(Ensemble::read(only)?);
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        match Ensemble::is_at(path) {
+            true => {
+                tell!(
+                    "note: {}: with several --model, what it says of mirroring and repairs is not done",
+                    path.display()
+                );
+                files.extend(Ensemble::members(path)?);
+            }
+            false => files.push(path.clone()),
+        }
+    }
+    let (models, preprocessing) = read_files(&files)?;
+    Ok(Ensemble { models, preprocessing, mirroring: false, post_processing: PostProcessing::default() })
+}
+
+/// Models that can be averaged.
+fn read_files(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
     let mut models: Vec<Model> = Vec::new();
     let mut first: Option<Preprocessing> = None;
     for path in paths {

@@ -4,7 +4,7 @@ use super::stop::BY_SIGNAL;
 use vnet_engine::data::DataError;
 use vnet_engine::evaluate::EvaluateError;
 use vnet_engine::gpu::GpuError;
-use vnet_engine::infer::InferError;
+use vnet_engine::infer::{EnsembleError, InferError};
 use vnet_engine::interop::InteropError;
 use vnet_engine::metrics::MetricError;
 use vnet_engine::nn::ModelError;
@@ -105,6 +105,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
             cause.downcast_ref().map(is_wrong_model),
             cause.downcast_ref().map(is_wrong_prediction),
             cause.downcast_ref().map(is_wrong_exchange),
+            cause.downcast_ref().map(is_wrong_ensemble),
         ];
         judged.into_iter().flatten().next().unwrap_or_else(|| {
             cause.is::<WrongInput>()
@@ -162,6 +163,14 @@ fn is_wrong_exchange(error: &InteropError) -> bool {
         InteropError::Io { source, .. } => is_wrong_path(source),
         InteropError::Model(model) => is_wrong_model(model),
         _ => true,
+    }
+}
+
+fn is_wrong_ensemble(error: &EnsembleError) -> bool {
+    match error {
+        EnsembleError::Io { source, .. } => is_wrong_path(source),
+        EnsembleError::Model(model) => is_wrong_model(model),
+        EnsembleError::Wrong { .. } => true,
     }
 }
 

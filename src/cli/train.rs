@@ -86,7 +86,7 @@ pub struct TrainArguments {
 pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: GpuOptions) -> Result<()> {
     let settings = settings(arguments, kernels, &device);
     if arguments.dry_run {
-        return dry_run(arguments, settings, &device);
+        return dry_run(&arguments.data, settings, &device);
     }
     let settings = settings?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
@@ -150,7 +150,8 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &Gp
         false if is_given => (Config::load(preset, arguments.config.as_deref(), &overrides)?, None),
         false => {
             refuse_used(&arguments.out, false)?;
-            plan::of_data(arguments, &overrides, device)?
+            let wanted = plan::PlanFor { data: &arguments.data, minutes: None, dry_run: arguments.dry_run };
+            plan::of_data(&wanted, &overrides, device)?
         }
     };
     Ok(RunSettings {
@@ -160,6 +161,8 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &Gp
         plan,
         resume: arguments.resume,
         fold: arguments.fold,
+        split: None,
+        cache: None,
         init: arguments.init.clone(),
         profile: arguments.profile,
     })

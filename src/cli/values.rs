@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use vnet_engine::infer::Size;
 use vnet_engine::kernel::ConvolutionLayer;
 use vnet_engine::train::config::ByteSize;
 use vnet_engine::train::{MemoryMode, Preset};
@@ -118,6 +119,20 @@ fn share(text: &str) -> Option<(usize, usize)> {
 /// `--part`.
 pub fn part(text: &str) -> Result<(usize, usize), String> {
     expect(share(text).filter(|(_, n)| *n <= MOST_PARTS), "i/n with i from 0 to n-1 and n at most 100000, e.g. 0/8")
+}
+
+/// `--folds`.
+pub fn folds(text: &str) -> Result<usize, String> {
+    expect(in_range(text, &(2..=1000)), "a whole number from 2 to 1000")
+}
+
+/// `--smallest-component`.
+pub fn size(text: &str) -> Result<Size, String> {
+    let size = match text.trim().strip_suffix("mm3") {
+        Some(volume) => in_range(volume, &(0.0..=1e12)).map(Size::Mm3),
+        None => in_range(text, &(0..=1 << 40)).map(Size::Voxels),
+    };
+    expect(size, "a volume such as 120mm3, or a number of voxels such as 20")
 }
 
 /// `--fold`.

@@ -3,38 +3,123 @@
 //! Of regions, each is repaired by itself, in the order of painting, and then all are painted again: a crumb of the tumour's core
 //! becomes what the regions around it are, and a hole that another region fills is none.
 
+use super::components::{components, fill_holes, keep, largest};
 use crate::data::{Decision, LabelMap, Target};
+use serde::{Deserialize, Serialize};
 
 /// Which repairs are made; none by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PostProcessing {
-    /// Of each foreground class, only the largest component is kept; the rest becomes background. Voxels are connected
-    /// by faces, edges and corners (26 neighbours), as in nnU-Net and MONAI. Of two components of equal size the first
-    /// in memory stays.
+    /// First of all, only the largest component of the whole foreground is kept, whatever its classes are.
+    pub largest_foreground: bool,
+    /// Repairs of each foreground class or region, in the order of the network's outputs. A single entry holds for all of
+    /// them; without an entry there are none.
+    pub repairs: Vec<Repair>,
+}
+
+/// Repairs of one class or region, in this order; none by default.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repair {
+    /// Only the largest component is kept; the rest becomes background. Voxels are connected by faces, edges and corners (26
+    /// neighbours), as in nnU-Net and MONAI. Of two components of equal size the first in memory stays.
     pub largest_component: bool,
-    /// Background that a class encloses becomes this class. Background voxels are connected by faces (6 neighbours),
+    /// Components below this size become background.
+    pub smallest: Option<Size>,
+    /// Background that the class encloses becomes this class. Background voxels are connected by faces (6 neighbours),
     /// and those at the volume's border are outside, as in scipy's `binary_fill_holes`. Another class inside a hole
     /// stays.
     pub fill_holes: bool,
 }
 
+/// A size of components.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    /// A number of voxels of the file's grid.
+    Voxels(u64),
+    /// A volume in mm³.
+    Mm3(f64),
+}
+
+impl Size {
+    /// Whether so many voxels of a volume in mm³ each are at least this large.
+    fn is_reached(self, voxels: u64, voxel_mm3: f64) -> bool {
+        match self {
+            Self::Voxels(least) => voxels >= least,
+            Self::Mm3(least) => voxels as f64 * voxel_mm3 >= least,
+        }
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Voxels(voxels) => write!(formatter, "{voxels} voxels"),
+            Self::Mm3(mm3) => write!(formatter, "{mm3} mm3"),
+        }
+    }
+}
+
+impl Repair {
+    /// Only the largest component.
+    pub const LARGEST: Self = Self { largest_component: true, smallest: None, fill_holes: false };
+    /// Only holes.
+    pub const HOLES: Self = Self { largest_component: false, smallest: None, fill_holes: true };
+
+    /// Repairs the voxels of `class`, each of `voxel_mm3`; a hole is filled where `fills` says so.
+    fn apply(self, voxels: &mut [u16], (extents, voxel_mm3): Shape, class: u16, fills: impl Fn(usize) -> bool) {
+        if self.largest_component || self.smallest.is_some() {
+            let mut found = components(extents, |voxel| voxels[voxel] == class);
+            if self.largest_component {
+                let largest = largest(&found);
+                found.retain(|(_, first)| Some(*first) == largest);
+            }
+            if let Some(smallest) = self.smallest {
+                found.retain(|(size, _)| smallest.is_reached(*size, voxel_mm3));
+            }
+            keep(voxels, extents, |label| label == class, found.into_iter().map(|(_, first)| first));
+        }
+        if self.fill_holes {
+            fill_holes(voxels, extents, class, fills);
+        }
+    }
+}
+
+/// Extents x, y, z of a volume, and the volume of a voxel in mm³.
+type Shape = ([usize; 3], f64);
+
 impl PostProcessing {
+    /// The same repairs of every class or region.
+    pub fn of_all(repair: Repair) -> Self {
+        Self { largest_foreground: false, repairs: vec![repair] }
+    }
+
+    /// Whether no label map is changed.
+    pub fn is_none(&self) -> bool {
+        !self.largest_foreground && self.repairs.iter().all(|repair| *repair == Repair::default())
+    }
+
+    /// The repairs of the class or region of this number, from 0.
+    pub fn repair(&self, target: usize) -> Repair {
+        match self.repairs[..] {
+            [of_all] => of_all,
+            _ => self.repairs.get(target).copied().unwrap_or_default(),
+        }
+    }
+
     /// Repairs a label map of classes that were decided so: each class, or each region of `targets`.
     pub fn apply_to(&self, targets: &[Target], decision: &Decision, labels: &mut LabelMap) {
         let Decision::Painted(painted) = decision else { return self.apply(labels) };
-        if *self == Self::default() {
+        if self.is_none() {
             return;
         }
+        let shape = self.foreground(labels);
         let decided = &labels.voxels;
         let found = |target: &Target| decided.iter().map(|&class| u16::from(target.contains(class))).collect();
         let mut regions: Vec<Vec<u16>> = targets.iter().map(found).collect();
-        for region in &mut regions {
-            if self.largest_component {
-                keep_largest(region, labels.grid.extents, 1);
-            }
-            if self.fill_holes {
-                fill_holes_where(region, labels.grid.extents, 1, |voxel| decided[voxel] == 0);
-            }
+        for (number, region) in regions.iter_mut().enumerate() {
+            self.repair(number).apply(region, shape, 1, |voxel| decided[voxel] == 0);
         }
         labels.voxels.fill(0);
         for (region, &class) in regions.iter().zip(painted) {
@@ -43,106 +128,27 @@ impl PostProcessing {
         }
     }
 
-    /// Repairs a label map: components first, then holes, classes in ascending order.
+    /// Repairs a label map of classes, in ascending order.
     pub fn apply(&self, labels: &mut LabelMap) {
-        let mut classes = labels.voxels.clone();
-        classes.sort_unstable();
-        classes.dedup();
-        for class in classes.into_iter().filter(|&class| class > 0) {
-            if self.largest_component {
-                keep_largest(&mut labels.voxels, labels.grid.extents, class);
-            }
-            if self.fill_holes {
-                fill_holes(&mut labels.voxels, labels.grid.extents, class);
-            }
-        }
-    }
-}
-
-/// Steps to the neighbours of a voxel: at most `axes` coordinates change.
-fn neighbours(axes: usize) -> Vec<[i64; 3]> {
-    let steps = (0..27).map(|code| [code % 3 - 1, code / 3 % 3 - 1, code / 9 - 1]);
-    steps.filter(|step: &[i64; 3]| (1..=axes).contains(&step.iter().filter(|s| **s != 0).count())).collect()
-}
-
-/// A flood fill through connected voxels.
-struct Flood {
-    extents: [usize; 3],
-    steps: Vec<[i64; 3]>,
-    seen: Vec<bool>,
-    stack: Vec<usize>,
-}
-
-impl Flood {
-    fn new(extents: [usize; 3], axes: usize) -> Flood {
-        let seen = vec![false; extents.iter().product()];
-        Flood { extents, steps: neighbours(axes), seen, stack: Vec::new() }
-    }
-
-    /// Visits every voxel that is `inside` and connected to `start`, once in the life of the flood.
-    fn visit(&mut self, start: usize, inside: impl Fn(usize) -> bool, mut each: impl FnMut(usize)) {
-        if self.seen[start] || !inside(start) {
+        let shape = self.foreground(labels);
+        if self.repairs.iter().all(|repair| *repair == Repair::default()) {
             return;
         }
-        self.seen[start] = true;
-        self.stack.push(start);
-        let [nx, ny, _] = self.extents;
-        while let Some(voxel) = self.stack.pop() {
-            each(voxel);
-            let at = [voxel % nx, voxel / nx % ny, voxel / (nx * ny)];
-            for step in &self.steps {
-                let to: [i64; 3] = std::array::from_fn(|axis| at[axis] as i64 + step[axis]);
-                if (0..3).all(|axis| (0..self.extents[axis] as i64).contains(&to[axis])) {
-                    let [x, y, z] = to.map(|coordinate| coordinate as usize);
-                    let next = (z * ny + y) * nx + x;
-                    if !self.seen[next] && inside(next) {
-                        self.seen[next] = true;
-                        self.stack.push(next);
-                    }
-                }
-            }
+        let mut occurs = vec![false; usize::from(u16::MAX) + 1];
+        labels.voxels.iter().for_each(|&class| occurs[usize::from(class)] = true);
+        for class in (1..=u16::MAX).filter(|&class| occurs[usize::from(class)]) {
+            self.repair(usize::from(class) - 1).apply(&mut labels.voxels, shape, class, |_| true);
         }
     }
-}
 
-fn keep_largest(labels: &mut [u16], extents: [usize; 3], class: u16) {
-    let mut flood = Flood::new(extents, 3);
-    // Size and first voxel.
-    let mut largest = (0, 0);
-    for start in 0..labels.len() {
-        let mut size = 0;
-        flood.visit(start, |voxel| labels[voxel] == class, |_| size += 1);
-        if size > largest.0 {
-            largest = (size, start);
+    /// Repairs the foreground as a whole.
+    fn foreground(&self, labels: &mut LabelMap) -> Shape {
+        let extents = labels.grid.extents;
+        if self.largest_foreground {
+            let first = largest(&components(extents, |voxel| labels.voxels[voxel] > 0));
+            keep(&mut labels.voxels, extents, |label| label > 0, first);
         }
-    }
-    let mut flood = Flood::new(extents, 3);
-    flood.visit(largest.1, |voxel| labels[voxel] == class, |_| ());
-    for (label, kept) in labels.iter_mut().zip(&flood.seen) {
-        if *label == class && !kept {
-            *label = 0;
-        }
-    }
-}
-
-fn fill_holes(labels: &mut [u16], extents: [usize; 3], class: u16) {
-    fill_holes_where(labels, extents, class, |_| true);
-}
-
-/// Fills the background of holes where `fills` says so.
-fn fill_holes_where(labels: &mut [u16], extents: [usize; 3], class: u16, fills: impl Fn(usize) -> bool) {
-    let mut flood = Flood::new(extents, 1);
-    let [nx, ny, nz] = extents;
-    for start in 0..labels.len() {
-        let (x, y, z) = (start % nx, start / nx % ny, start / (nx * ny));
-        if x == 0 || y == 0 || z == 0 || x + 1 == nx || y + 1 == ny || z + 1 == nz {
-            flood.visit(start, |voxel| labels[voxel] != class, |_| ());
-        }
-    }
-    for (voxel, (label, outside)) in labels.iter_mut().zip(&flood.seen).enumerate() {
-        if *label == 0 && !outside && fills(voxel) {
-            *label = class;
-        }
+        (extents, labels.grid.spacing.iter().product())
     }
 }
 
@@ -156,9 +162,17 @@ mod tests {
         LabelMap { grid: Grid::axis_aligned(extents, [1.0; 3]), voxels }
     }
 
-    const BOTH: PostProcessing = PostProcessing { largest_component: true, fill_holes: true };
-    const LARGEST: PostProcessing = PostProcessing { largest_component: true, fill_holes: false };
-    const HOLES: PostProcessing = PostProcessing { largest_component: false, fill_holes: true };
+    fn largest() -> PostProcessing {
+        PostProcessing::of_all(Repair::LARGEST)
+    }
+
+    fn holes() -> PostProcessing {
+        PostProcessing::of_all(Repair::HOLES)
+    }
+
+    fn both() -> PostProcessing {
+        PostProcessing::of_all(Repair { fill_holes: true, ..Repair::LARGEST })
+    }
 
     #[test]
     fn crumbs_go_class_by_class() {
@@ -171,7 +185,7 @@ mod tests {
             0, 0, 0, 0, 0,
             2, 1, 0, 0, 1,
         ]);
-        LARGEST.apply(&mut labels);
+        largest().apply(&mut labels);
         #[rustfmt::skip]
         let expected = vec![
             1, 0, 0, 2, 2,
@@ -199,18 +213,18 @@ mod tests {
     #[test]
     fn holes_are_what_faces_do_not_connect_to_the_outside() {
         let mut closed = hollow(&[], 0);
-        HOLES.apply(&mut closed);
+        holes().apply(&mut closed);
         assert_eq!(closed.voxels, [1; 75]);
         // Over a corner there is no way out, over faces there is.
         let mut corner = hollow(&[[1, 1, 0]], 0);
-        HOLES.apply(&mut corner);
+        holes().apply(&mut corner);
         assert_eq!(corner, hollow(&[[1, 1, 0]], 1));
         let mut open = hollow(&[[2, 2, 0]], 0);
-        HOLES.apply(&mut open);
+        holes().apply(&mut open);
         assert_eq!(open, hollow(&[[2, 2, 0]], 0));
         // Another class within is no hole.
         let mut core = hollow(&[], 2);
-        BOTH.apply(&mut core);
+        both().apply(&mut core);
         assert_eq!(core, hollow(&[], 2));
     }
 
@@ -222,7 +236,7 @@ mod tests {
         let targets = [target("whole", 1, &[1, 2]), target("core", 2, &[2])];
         let decision = Decision::Painted(vec![1, 2]);
         let mut labels = map([12, 1, 1], vec![1, 2, 2, 2, 1, 2, 1, 0, 0, 2, 1, 0]);
-        LARGEST.apply_to(&targets, &decision, &mut labels);
+        largest().apply_to(&targets, &decision, &mut labels);
         assert_eq!(labels.voxels, [1, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0]);
         // Class by class, as without regions, the tumour would lose its smaller end.
         // A hole of background in the core is filled, one that the tumour fills stays.
@@ -230,13 +244,41 @@ mod tests {
         hollow.voxels.iter_mut().filter(|label| **label == 1).for_each(|label| *label = 2);
         let mut filled = hollow.clone();
         filled.voxels[(5 + 2) * 5 + 2] = 2;
-        HOLES.apply_to(&targets, &decision, &mut hollow);
+        holes().apply_to(&targets, &decision, &mut hollow);
         assert_eq!(hollow, filled);
         let mut ring = filled.clone();
         ring.voxels[(5 + 2) * 5 + 2] = 1;
         let before = ring.clone();
-        BOTH.apply_to(&targets, &decision, &mut ring);
+        both().apply_to(&targets, &decision, &mut ring);
         assert_eq!(ring, before);
+    }
+
+    #[test]
+    fn a_smallest_size_keeps_all_components_that_reach_it() {
+        // Ones of 3, 1 and 2 voxels, twos of 1 and 1.
+        let before = vec![1, 1, 1, 0, 1, 0, 2, 0, 1, 1, 0, 2];
+        let repaired = |smallest, spacing| {
+            let repair = Repair { smallest: Some(smallest), ..Repair::default() };
+            let mut labels = LabelMap { grid: Grid::axis_aligned([12, 1, 1], spacing), voxels: before.clone() };
+            PostProcessing { repairs: vec![repair, Repair::default()], ..Default::default() }.apply(&mut labels);
+            labels.voxels
+        };
+        let two = vec![1, 1, 1, 0, 0, 0, 2, 0, 1, 1, 0, 2];
+        assert_eq!(repaired(Size::Voxels(2), [1.0; 3]), two);
+        assert_eq!(repaired(Size::Voxels(1), [1.0; 3]), before);
+        assert_eq!(repaired(Size::Voxels(4), [1.0; 3]), [0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2]);
+        // 2 voxels of 0.5 x 2 x 4 mm are 8 mm3.
+        assert_eq!(repaired(Size::Mm3(8.0), [0.5, 2.0, 4.0]), two);
+        assert_eq!(repaired(Size::Mm3(8.1), [0.5, 2.0, 4.0]), [1, 1, 1, 0, 0, 0, 2, 0, 0, 0, 0, 2]);
+    }
+
+    #[test]
+    fn the_whole_foreground_has_components_of_several_classes() {
+        let mut labels = map([9, 1, 1], vec![1, 2, 2, 0, 1, 1, 0, 2, 0]);
+        let foreground = PostProcessing { largest_foreground: true, repairs: Vec::new() };
+        foreground.apply(&mut labels);
+        assert_eq!(labels.voxels, [1, 2, 2, 0, 0, 0, 0, 0, 0]);
+        assert!(!foreground.is_none() && PostProcessing::of_all(Repair::default()).is_none());
     }
 
     proptest! {
@@ -246,19 +288,12 @@ mod tests {
             seed in proptest::collection::vec(0u16..3, 125),
         ) {
             let mut labels = map(extents, seed[..extents.iter().product()].to_vec());
-            BOTH.apply(&mut labels);
+            both().apply(&mut labels);
             for class in [1, 2] {
-                let mut flood = Flood::new(extents, 3);
-                let mut components = 0;
-                for start in 0..labels.voxels.len() {
-                    let mut size = 0;
-                    flood.visit(start, |voxel| labels.voxels[voxel] == class, |_| size += 1);
-                    components += usize::from(size > 0);
-                }
-                prop_assert!(components <= 1);
+                prop_assert!(components(extents, |voxel| labels.voxels[voxel] == class).len() <= 1);
             }
             let mut again = labels.clone();
-            LARGEST.apply(&mut again);
+            largest().apply(&mut again);
             prop_assert_eq!(&again, &labels);
         }
     }

@@ -3,12 +3,14 @@ use super::{InferError, MemberWindow, PostProcessing, Predictor};
 pub use crate::data::io::probability_path;
 use crate::data::io::{self, Header, Segment, Uncertainty};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
-use crate::data::{Classes, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, prepare_image};
+use crate::data::{
+    Classes, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, check_image, prepare_image,
+};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 /// What is written for an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SegmentOptions {
     /// Also one float32 volume of probabilities per foreground class or region.
     pub probabilities: bool,
@@ -91,6 +93,27 @@ pub(super) fn segment_prepared(
     options.post_processing.apply_to(&preparation.targets(), &preparation.decision(), &mut map);
     preparation.to_values(&mut map.voxels);
     io::write_segmentation(output, &map, header, segments)?;
+    Ok(map)
+}
+
+/// Repairs a label map that [`segment_file`] wrote without repairs for `image`, and writes it to `output`, with the bits that
+/// segmenting with these repairs has.
+///
+/// # Errors
+/// [`InferError::Data`] that names the file.
+pub fn repair_file(
+    image: &ImageFiles,
+    unrepaired: &Path,
+    output: &Path,
+    (preparation, classes): (&Preparation, &Classes),
+    post_processing: &PostProcessing,
+) -> Result<LabelMap, InferError> {
+    let header = check_image(image, preparation)?;
+    let mut map = io::read_label_map(unrepaired)?;
+    preparation.to_classes(unrepaired, &mut map)?;
+    post_processing.apply_to(&preparation.targets(), &preparation.decision(), &mut map);
+    preparation.to_values(&mut map.voxels);
+    io::write_segmentation(output, &map, &header, &segments_of(classes))?;
     Ok(map)
 }
 

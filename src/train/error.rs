@@ -1,4 +1,5 @@
 use crate::data::DataError;
+use crate::evaluate::EvaluateError;
 use crate::gpu::GpuError;
 use crate::infer::InferError;
 use crate::metrics::MetricError;
@@ -124,7 +125,17 @@ impl TrainError {
         move |source| Self::Io { path: path.to_owned(), action, source }
     }
 
-    pub(super) fn run_folder(path: &Path, reason: impl Into<String>) -> Self {
+    /// An error of scoring cases, whose predictions are in a folder.
+    pub(crate) fn of_evaluation(error: EvaluateError, folder: &Path) -> Self {
+        match error {
+            EvaluateError::Data(error) => Self::Data(error),
+            EvaluateError::Metric { source, .. } => Self::Metric(source),
+            EvaluateError::Report(error) => Self::Report(error),
+            error => Self::run_folder(folder, error.to_string()),
+        }
+    }
+
+    pub(crate) fn run_folder(path: &Path, reason: impl Into<String>) -> Self {
         Self::RunFolder { path: path.to_owned(), reason: reason.into() }
     }
 }

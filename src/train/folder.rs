@@ -54,13 +54,16 @@ pub(super) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), Train
     replace_file(path, contents.as_ref()).map_err(TrainError::io("write", path))
 }
 
-/// The run's split: the stored one when the run is resumed, else the data set's (of a table: what its rows say), else one drawn
+/// The run's split: the stored one when the run is resumed, else the given one, else the data set's (of a table: what its rows say), else one drawn
 /// from the seed.
 pub(super) fn choose_split(settings: &RunSettings, dataset: &Dataset) -> Result<Split, TrainError> {
     let names = dataset.names();
     let stored = settings.out.join("split.json");
     if settings.resume && stored.exists() {
         return Ok(Split::load(&stored, &names, None)?);
+    }
+    if let Some(given) = &settings.split {
+        return Ok(given.clone());
     }
     let seed = settings.config.seed;
     if let Some(parts) = &dataset.parts {
@@ -83,4 +86,16 @@ pub(super) fn store_config(settings: &RunSettings, config: &Config) -> Result<()
         write(&settings.out.join(PLAN_FILE), plan)?;
     }
     write(&settings.out.join("config.toml"), config.to_toml())
+}
+
+/// The configuration that a run folder stores, as JSON has it.
+///
+/// # Errors
+/// [`TrainError`] that names the file.
+pub(crate) fn stored_config(out: &Path) -> Result<serde_json::Value, TrainError> {
+    let path = out.join("config.toml");
+    let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+    let table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| TrainError::run_folder(&path, e.message().to_owned()))?;
+    serde_json::to_value(table).map_err(|e| TrainError::run_folder(&path, e.to_string()))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 /// Keeps a second process out of a run folder while it lives. The system releases the lock however the process ends, so a
 /// file that is left over blocks nobody.
 #[derive(Debug)]
-pub(super) struct RunLock {
+pub(crate) struct RunLock {
     /// Holds the lock while it is open.
     _file: File,
 }
@@ -19,30 +19,49 @@ impl RunLock {
     /// # Errors
     /// [`TrainError::RunFolder`] when another process holds the lock, with its number.
     pub(super) fn acquire(run: &Path) -> Result<(Self, Option<String>), TrainError> {
-        let path = run.join("run.lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(TrainError::io("open the lock", &path))?;
+        Self::of(run, "run.lock", "trains here")
+    }
+
+    /// As [`RunLock::acquire`], of another file of a folder; `doing` says what the process that has it does.
+    ///
+    /// # Errors
+    /// As [`RunLock::acquire`].
+    pub(crate) fn of(folder: &Path, name: &str, doing: &str) -> Result<(Self, Option<String>), TrainError> {
+        let path = folder.join(name);
+        let mut file = open(&path)?;
         // The standard library's method of this name is newer than the oldest Rust that builds the program.
         let missing = match fs4::FileExt::try_lock(&file) {
             Ok(()) => None,
             Err(TryLockError::WouldBlock) => {
                 let owner = owner(&mut file);
-                let reason = format!("another process{owner} trains here; wait for it, or give another --out");
-                return Err(TrainError::run_folder(run, reason));
+                let reason = format!("another process{owner} {doing}; wait for it, or give another --out");
+                return Err(TrainError::run_folder(folder, reason));
             }
             Err(TryLockError::Error(error)) => {
-                Some(format!("{}: cannot lock ({error}): make sure that no second process trains here", path.display()))
+                Some(format!("{}: cannot lock ({error}): make sure that no second process {doing}", path.display()))
             }
         };
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(TrainError::io("write the lock", &path))?;
         Ok((Self { _file: file }, missing))
     }
+
+    /// Waits until no other process has this lock of a folder. Where the file system has no locks it waits for nobody.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] when its file cannot be made.
+    pub(crate) fn wait(folder: &Path, name: &str) -> Result<Self, TrainError> {
+        let file = open(&folder.join(name))?;
+        let _ = fs4::FileExt::lock(&file);
+        Ok(Self { _file: file })
+    }
+}
+
+/// The file of a lock.
+fn open(path: &Path) -> Result<File, TrainError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map_err(TrainError::io("open the lock", path))
 }
 
 /// ` (process 1234)`; nothing where the file cannot be read while it is locked.

@@ -14,11 +14,12 @@ pub(super) use initial::initial_model;
 pub use recover::train_on;
 
 use super::checkpoint::{Origin, Position};
+use super::config::CacheDir;
 use super::health::Health;
 use super::log::{Event, Log};
 use super::profiler::StepProfiler;
 use super::{Config, StepResult, TrainError, Trainer, Validation};
-use crate::data::{CacheBudget, Case, DiskCache, Notice, Preparation, Warnings};
+use crate::data::{CacheBudget, Case, DiskCache, Notice, Preparation, Split, Warnings};
 use crate::gpu::Gpu;
 use crate::infer::{Predictor, Preprocessing};
 use crate::metrics::Evaluation;
@@ -42,6 +43,10 @@ pub struct RunSettings {
     pub resume: bool,
     /// Fold `i` of `k` instead of the split of the configuration.
     pub fold: Option<(usize, usize)>,
+    /// This split instead of the data's or the configuration's.
+    pub split: Option<Split>,
+    /// Folder that runs share for prepared volumes, where the configuration says `auto` ([`DiskCache::shared`]).
+    pub cache: Option<PathBuf>,
     /// Model whose parameters the run starts from.
     pub init: Option<PathBuf>,
     /// Time every dispatch of one step into `profile.json` and `profile.txt`.
@@ -52,7 +57,16 @@ impl RunSettings {
     /// A new run with initial parameters and the configuration's split.
     pub fn new(data: impl Into<PathBuf>, out: impl Into<PathBuf>, config: Config) -> Self {
         let (data, out) = (data.into(), out.into());
-        Self { data, out, config, plan: None, resume: false, fold: None, init: None, profile: false }
+        let (plan, fold, split, cache, init) = (None, None, None, None, None);
+        Self { data, out, config, plan, resume: false, fold, split, cache, init, profile: false }
+    }
+
+    /// Where prepared volumes are kept on disk.
+    pub(super) fn disk_cache(&self) -> DiskCache {
+        match (&self.cache, &self.config.data.cache_dir) {
+            (Some(shared), CacheDir::Auto) => DiskCache::shared(shared),
+            (_, dir) => dir.of_run(&self.out),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::data::dataset::case_name;
 use crate::data::io::case_of;
 use crate::data::{Case, output_of_image};
 use crate::evaluate::figures::viewer_cases;
-use crate::evaluate::{CaseFiles, EvaluateError, Scoring, evaluate_pairs};
+use crate::evaluate::{CaseFiles, Scoring, evaluate_pairs};
 use crate::gpu::Gpu;
 use crate::infer::{SegmentOptions, segment_file};
 use crate::metrics::Evaluation;
@@ -47,7 +47,7 @@ impl<P: Progress> Run<'_, P> {
         let classes = self.preprocessing.label_classes(self.network.classes);
         let evaluation =
             evaluate_pairs(&self.test_files(cases), &Scoring { classes: Some(&classes), ..Scoring::WHOLE })
-                .map_err(|error| train_error(error, &predictions))?;
+                .map_err(|error| TrainError::of_evaluation(error, &predictions))?;
         evaluation.write(&folder)?;
         let step = self.trainer.step_count();
         self.log.write(&Event::Test { step, mean_dice: crate::evaluate::mean_dice(&evaluation) });
@@ -86,7 +86,7 @@ impl<P: Progress> Run<'_, P> {
         let classes = self.preprocessing.label_classes(self.network.classes);
         let names = &self.preprocessing.channel_names;
         viewer_cases(evaluation, &self.test_files(cases), Some(&classes), names, &overlays)
-            .map_err(|error| train_error(error, &overlays))
+            .map_err(|error| TrainError::of_evaluation(error, &overlays))
     }
 
     /// Writes `report.html`: configuration, curves, the last overlay, the test scores and some test cases.
@@ -122,15 +122,5 @@ impl<P: Progress> Run<'_, P> {
         let title = "V-Net training";
         let report = Report { title, facts: &facts, images: &images, viewer: &viewer, evaluation };
         Ok(write_report(&out.join("report.html"), &report)?)
-    }
-}
-
-/// An error of the test cases as an error of the training.
-fn train_error(error: EvaluateError, folder: &Path) -> TrainError {
-    match error {
-        EvaluateError::Data(error) => TrainError::Data(error),
-        EvaluateError::Metric { source, .. } => TrainError::Metric(source),
-        EvaluateError::Report(error) => TrainError::Report(error),
-        error => TrainError::run_folder(folder, error.to_string()),
     }
 }

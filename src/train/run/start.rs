@@ -68,7 +68,7 @@ impl<'a, P: Progress> Run<'a, P> {
             roofline.map(|roofline| StepProfiler::new(roofline, trainer.step_count(), settings.config.training.steps));
         let log = Log::open(&settings.out.join("log.jsonl"), trainer.step_count(), position.restorations.count)?;
         let preparation = config.preparation(patch, channels, classes);
-        let (cache, disk) = (config.cache_budget(), config.data.cache_dir.of_run(&settings.out));
+        let (cache, disk) = (config.cache_budget(), settings.disk_cache());
         let cases = [training.len(), split.validation.len(), test.len()];
         let mut run = Self {
             settings,
