@@ -3,6 +3,7 @@
 mod compare;
 pub mod figures;
 mod pairs;
+mod probabilities;
 mod score;
 
 pub use compare::compare_folders;
@@ -45,6 +46,14 @@ pub enum EvaluateError {
         for_what: &'static str,
         /// Files of the folder that are not read.
         passed_over: Vec<Notice>,
+    },
+    /// A tolerance of a class that is none.
+    #[error("--tolerance {name}: no such class; the classes are {}", .classes.join(", "))]
+    Tolerance {
+        /// Name that was given.
+        name: String,
+        /// Names of the classes.
+        classes: Vec<String>,
     },
     /// A picture cannot be drawn or written.
     #[error(transparent)]

@@ -77,6 +77,7 @@ mod host_memory;
 pub mod infer;
 pub mod interop;
 pub mod kernel;
+pub mod methods;
 pub mod metrics;
 pub mod nn;
 pub mod ops;

@@ -30,6 +30,8 @@ pub enum Purpose {
     Weights = 8,
     /// Inputs of self-tests, tests and benchmarks.
     TestInputs = 9,
+    /// Resamples of a bootstrap.
+    Bootstrap = 16,
 }
 
 /// A stream of random numbers (ChaCha with 8 rounds).

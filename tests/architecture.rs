@@ -23,7 +23,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("profile", &["tensor", "kernel", "graph", "ops", "plan", "gpu", "exec"]),
     ("nn", &["registry", "tensor", "files", "host_memory", "random", "kernel", "graph", "ops", "plan"]),
     ("data", &["files", "random"]),
-    ("metrics", &["files"]),
+    ("metrics", &["files", "random"]),
+    ("methods", &["files", "metrics"]),
     ("tensorboard", &["files"]),
     ("interop", &["registry", "tensor", "files", "graph", "ops", "nn"]),
     ("augment", &["tensor", "random", "kernel", "graph", "ops", "data"]),
@@ -52,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "optim",
             "data",
             "metrics",
+            "methods",
             "report",
             "infer",
             "evaluate",
@@ -66,7 +68,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // A cross-validation trains, predicts with a device, scores and reports; it knows no operation and no network.
     (
         "crossval",
-        &["files", "kernel", "gpu", "nn", "data", "metrics", "report", "infer", "evaluate", "train", "tuning"],
+        &[
+            "files", "kernel", "gpu", "nn", "data", "metrics", "methods", "report", "infer", "evaluate", "train",
+            "tuning",
+        ],
     ),
     ("configure", &["files", "kernel", "plan", "gpu", "nn", "data", "metrics", "profile", "infer", "train"]),
     (

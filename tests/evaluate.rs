@@ -1,5 +1,10 @@
 //! `evaluate` as a user runs it: files, pictures and mistakes.
 
+#[path = "support/methods.rs"]
+mod methods;
+#[path = "evaluate/paper.rs"]
+mod paper;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -103,7 +108,7 @@ fn two_sets_side_by_side() {
     assert!(text.starts_with("| class | region | metric | one | two |"), "{text}");
     // A row per case and metric, in the order of the JSON, whose last digit may be read differently.
     let csv = std::fs::read_to_string(out.join("comparison.csv")).expect("CSV");
-    assert_eq!((csv.lines().count(), comparison.cases.len()), (1 + 5 * 8, 5 * 8));
+    assert_eq!((csv.lines().count(), comparison.cases.len()), (1 + 5 * 12, 5 * 12));
     for (line, pair) in csv.lines().skip(1).zip(&comparison.cases) {
         let fields: Vec<&str> = line.split(',').collect();
         assert_eq!(fields[..4], [&pair.case, "1", "whole", pair.metric.key()]);

@@ -4,6 +4,8 @@
 mod comparison;
 #[path = "metrics/golden.rs"]
 mod golden;
+#[path = "metrics/others.rs"]
+mod others;
 #[path = "metrics/promise12.rs"]
 mod promise12;
 
@@ -12,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vnet_engine::metrics::{
     CaseScores, Evaluation, LabelPair, Metric, MetricError, Overlap, Presence, Region, Summary, percentile,
-    render_table, score_case, surface_distances,
+    render_short_table, render_table, score_case, surface_distances,
 };
 
 const EXTENTS: [usize; 3] = [7, 5, 6];
@@ -320,10 +322,10 @@ fn csv_has_empty_fields_and_a_note_where_undefined() {
     assert!(lines[1].starts_with("\"Case \"\"A\"\", left\",1,1,1,1,1,0,0,0,"));
     assert!(lines[4].starts_with("B,2,0,0,,0,,,,0.002639"), "{}", lines[4]);
     assert!(lines[4].ends_with(",whole,empty prediction"));
-    assert_eq!(lines[6], "C,2,,,,,,,,0,0,0,,0,,whole,empty prediction and reference");
+    assert_eq!(lines[6], "C,2,,,,,,,,0,0,0,,0,,,,0,0,0,,,,whole,empty prediction and reference");
     let fields = lines[0].matches(',').count();
     assert!(lines[3..].iter().all(|line| line.matches(',').count() == fields));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no temporary file is left");
 }
 
 #[test]
@@ -367,7 +369,7 @@ fn an_unwritable_path_is_named() {
 fn table_is_aligned_and_marks_undefined_scores() {
     let table = render_table(&evaluation());
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines.len(), 1 + 1 + 6 + 1 + 6);
+    assert_eq!(lines.len(), 1 + 1 + 6 + 1 + 10);
     let dice_ends = lines[0].find("Dice").unwrap() + 4;
     for line in lines.iter().filter(|line| !line.starts_with("---")) {
         let end = line.char_indices().nth(dice_ends).map_or(line.len(), |(at, _)| at);
@@ -379,4 +381,25 @@ fn table_is_aligned_and_marks_undefined_scores() {
     assert_eq!(cells[..9], ["B", "tumour", "0.000", "0.000", "-", "0.000", "-", "-", "-"]);
     assert!(missed.ends_with("  empty prediction"));
     assert!(!lines[0].contains("region"));
+}
+
+/// Sixty rows of cases become ten, the lowest by Dice; of few classes the statistics stay.
+#[test]
+fn a_long_table_is_cut_and_says_so() {
+    let pair = |right: u16| {
+        let reference: Vec<u16> = (0..60).map(|x| u16::from(x < 30)).collect();
+        let prediction: Vec<u16> = (0..60).map(|x| u16::from(x < right)).collect();
+        let pair =
+            LabelPair { prediction: &prediction, reference: &reference, extents: [60, 1, 1], spacing: [1.0, 1.0, 1.0] };
+        score_case(&format!("case{right}"), &pair, &names(&["organ"]), &[Region::Whole]).unwrap()
+    };
+    let few = Evaluation::new((1..4).flat_map(pair).collect());
+    assert_eq!(render_short_table(&few, "scores.csv"), render_table(&few));
+    let many = Evaluation::new((0..60).flat_map(pair).collect());
+    let table = render_short_table(&many, "out/scores.csv");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 1 + 1 + 10 + 1 + 5 + 1);
+    // The longer the prediction up to 30 voxels, the better.
+    assert!(lines[2].starts_with("case0 ") && lines[11].starts_with("case9 "), "{table}");
+    assert_eq!(lines[18], "the 10 lowest of 60 rows by Dice; all of them are in out/scores.csv");
 }

@@ -5,6 +5,8 @@ mod batch;
 #[path = "segment/parts.rs"]
 mod parts;
 mod support;
+#[path = "segment/uncertainty.rs"]
+mod uncertainty;
 #[path = "segment/whole.rs"]
 mod whole;
 
@@ -28,6 +30,7 @@ fn main() {
         ("label_maps_have_the_values_of_the_data_set", true, label_maps_have_the_values_of_the_data_set),
         ("several_models_are_averaged", true, several_models_are_averaged),
         ("members_of_an_ensemble_are_seen_one_by_one", true, members_of_an_ensemble_are_seen_one_by_one),
+        ("uncertainty_is_that_of_the_probabilities", true, uncertainty::uncertainty_is_that_of_the_probabilities),
         ("unlike_models_are_refused", false, unlike_models_are_refused),
         (
             "a_model_without_preprocessing_takes_volumes_whole",

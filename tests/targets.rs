@@ -1,5 +1,7 @@
 //! What is learnt besides plain classes, as a user meets it: regions that overlap, and voxels that are ignored.
 
+#[path = "support/methods.rs"]
+mod methods;
 mod support;
 
 use serde_json::{Value, json};
@@ -128,6 +130,7 @@ fn regions_are_trained_painted_and_scored() {
     assert_eq!((&labels["regions"], &labels["regions_order"]), (&expected, &json!([1, 2, 3])));
     let curves = std::fs::read_to_string(at("run/curves.svg")).expect("curves");
     assert!(REGIONS.iter().all(|(name, _)| curves.contains(name)));
+    assert!(methods::check_methods(&at("run")) > 60);
     let report = std::fs::read_to_string(at("run/report.html")).expect("a report");
     assert!(REGIONS.iter().all(|(name, _)| report.contains(&format!("\"name\":\"{name}\""))));
     assert!(report.contains(r#""labels":[2,3]"#));

@@ -219,7 +219,8 @@ fn told(arguments: &CrossValidateArguments, cross: &CrossValidation, collected: 
         outln!("{document}");
         return Ok(());
     }
-    outln!("{}", vnet_engine::metrics::render_table(evaluation));
+    let all_in = report.with_file_name("scores.csv").display().to_string();
+    outln!("{}", vnet_engine::metrics::render_short_table(evaluation, &all_in));
     // With many classes there are many trials; those that changed nothing are in the report.
     let accepted = choices.repairs.iter().filter(|trial| trial.accepted);
     for trial in std::iter::once(&choices.mirroring).chain(accepted) {

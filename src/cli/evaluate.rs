@@ -9,11 +9,15 @@ use clap::Args;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use vnet_engine::data::Classes;
-use vnet_engine::evaluate::figures::{Folders, case_dice, choose, draw_cases};
+use vnet_engine::evaluate::figures::{Chosen, Folders, case_dice, choose, draw_cases};
 use vnet_engine::evaluate::{Scoring, compare_folders, evaluate_folders};
 use vnet_engine::infer::Ensemble;
-use vnet_engine::metrics::{Evaluation, Observer, Region, Summary, render_table};
-use vnet_engine::report::{write_comparison_plot, write_dice_plot, write_metric_plot};
+use vnet_engine::methods::Methods;
+use vnet_engine::metrics::{Criteria, Evaluation, Observer, Region, Summary, render_short_table};
+use vnet_engine::report::{
+    Report, write_comparison_plot, write_confusion_plot, write_dice_plot, write_metric_plot, write_reliability_plot,
+    write_report,
+};
 
 #[derive(Debug, Args)]
 pub struct EvaluateArguments {
@@ -27,7 +31,8 @@ pub struct EvaluateArguments {
     labels: PathBuf,
     /// Folder for tables and plots
     ///
-    /// scores.csv, scores.json, dice.svg and metrics.svg; with --compare comparison.csv, .json, .md and .svg.
+    /// scores.csv, scores.json, lesions.csv, confusion.csv, plots, report.html and methods.md; with --compare comparison.csv,
+    /// .json, .md and .svg, and methods.md.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Folder or table of the images: draws best, median, worst case
@@ -46,6 +51,19 @@ pub struct EvaluateArguments {
     /// Besides what the dataset.json of the labels, or the model, ignores. May be repeated.
     #[arg(long, value_name = "VALUE")]
     ignore: Vec<u16>,
+    /// Tolerance of surface Dice in mm [default: 1]
+    ///
+    /// Of every class, or with NAME= of one: --tolerance 2 --tolerance tumour=3. May be repeated.
+    #[arg(long, value_name = "[NAME=]MM", value_parser = values::tolerance)]
+    tolerance: Vec<(Option<String>, f64)>,
+    /// Folder of the probabilities of the predictions
+    ///
+    /// As segment --probabilities writes them (a_prob1.nii.gz for a.nii.gz): calibration error, Brier score, reliability diagram.
+    #[arg(long, value_name = "DIR", conflicts_with = "compare")]
+    probabilities: Option<PathBuf>,
+    /// IoU from which a lesion counts as found [default: 0.5]
+    #[arg(long, value_name = "IOU", value_parser = values::iou, help_heading = RARE)]
+    lesion_iou: Option<f64>,
     /// Compare two folders of predictions of the same cases
     ///
     /// In place of --predictions: paired differences, Wilcoxon's test, pictures of both.
@@ -78,7 +96,15 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     let observer = arguments.observer.as_deref().map(Observer::read).transpose().map_err(WrongInput)?;
     let regions: &[Region] = if arguments.regions || observer.is_some() { &Region::ALL } else { &[Region::Whole] };
     let classes = arguments.model.as_deref().map(classes_of).transpose()?;
-    let scoring = Scoring { classes: classes.as_ref(), ignore: &arguments.ignore, regions, partial: arguments.partial };
+    let criteria = criteria(arguments);
+    let scoring = Scoring {
+        classes: classes.as_ref(),
+        ignore: &arguments.ignore,
+        regions,
+        partial: arguments.partial,
+        criteria: &criteria,
+        probabilities: arguments.probabilities.as_deref(),
+    };
     if let Some([first, second]) = arguments.compare.as_deref() {
         return compare(arguments, [first, second], &scoring);
     }
@@ -86,13 +112,19 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
     let evaluation = evaluate_folders(predictions, &arguments.labels, &scoring)?;
     evaluation.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     write(&evaluation, &arguments.out)?;
+    let mut pictures = plots_of(&evaluation, &arguments.out);
     if let Some(images) = &arguments.images {
         let Scoring { classes, ignore, .. } = scoring;
         let (predictions, names, labels) = (&[predictions], ["prediction", ""], &arguments.labels);
         let folders = Folders { predictions, names, labels, images, classes, ignore };
         let chosen = choose(case_dice(&evaluation), ["best", "median", "worst"]);
-        draw_cases(&folders, &evaluation.classes(), &chosen, &create(&arguments.out.join("overlays"))?)?;
+        let drawn = draw_cases(&folders, &evaluation.classes(), &chosen, &create(&arguments.out.join("overlays"))?)?;
+        let named = |(chosen, path): (&Chosen, PathBuf)| {
+            (format!("{}: {}, Dice {:.3}", chosen.role, chosen.case, chosen.value), path)
+        };
+        pictures.extend(chosen.iter().zip(drawn).map(named));
     }
+    report(&evaluation, predictions, arguments, &pictures)?;
     let score = observer.map(|observer| observer.write(&evaluation.cases, &arguments.out)).transpose()?;
     if arguments.json {
         let mut document = serde_json::to_value(&evaluation)?;
@@ -102,7 +134,8 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         outln!("{document}");
         return Ok(());
     }
-    outln!("{}", render_table(&evaluation));
+    let all_in = arguments.out.join("scores.csv").display().to_string();
+    outln!("{}", render_short_table(&evaluation, &all_in));
     if let Some(Summary { mean, standard_deviation, defined, undefined, .. }) = score {
         match mean {
             Some(mean) => {
@@ -113,6 +146,56 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tolerances and threshold of the options.
+fn criteria(arguments: &EvaluateArguments) -> Criteria {
+    let mut criteria = Criteria::default();
+    for (name, mm) in arguments.tolerance.iter().cloned() {
+        match name {
+            Some(name) => drop(criteria.tolerances_mm.insert(name, mm)),
+            None => criteria.tolerance_mm = mm,
+        }
+    }
+    criteria.lesion_iou = arguments.lesion_iou.unwrap_or(criteria.lesion_iou);
+    criteria
+}
+
+/// The plots that [`write`] has written, with captions.
+fn plots_of(evaluation: &Evaluation, out: &Path) -> Vec<(String, PathBuf)> {
+    let mut plots = vec![("Dice of every case", "dice.svg"), ("Scores of every case", "metrics.svg")];
+    plots.extend(evaluation.confusion.as_ref().map(|_| ("Confusion between classes", "confusion.svg")));
+    plots.extend(evaluation.calibration.as_ref().map(|_| ("Reliability of probabilities", "reliability.svg")));
+    plots.into_iter().map(|(caption, file)| (caption.to_owned(), out.join(file))).collect()
+}
+
+/// Writes `report.html` and `methods.md`.
+fn report(
+    evaluation: &Evaluation,
+    predictions: &Path,
+    arguments: &EvaluateArguments,
+    pictures: &[(String, PathBuf)],
+) -> Result<()> {
+    let mut facts = vec![
+        ("Predictions".to_owned(), predictions.display().to_string()),
+        ("References".to_owned(), arguments.labels.display().to_string()),
+        ("Cases".to_owned(), evaluation.case_names().len().to_string()),
+    ];
+    facts.extend(evaluation.warnings.iter().map(|warning| ("Warning".to_owned(), warning.clone())));
+    let (title, evaluation) = ("Evaluation", Some(evaluation));
+    let report = Report { title, facts: &facts, images: pictures, viewer: &[], evaluation };
+    write_report(&arguments.out.join("report.html"), &report)?;
+    let mut methods = Methods::new();
+    evaluation.into_iter().for_each(|evaluation| methods.scores(evaluation, "scores.json"));
+    methods.say("\n");
+    methods.program();
+    methods.say("\n");
+    write_methods(&methods, &arguments.out)
+}
+
+fn write_methods(methods: &Methods, out: &Path) -> Result<()> {
+    let failed = |(path, error): (PathBuf, std::io::Error)| anyhow::anyhow!("cannot write {}: {error}", path.display());
+    methods.write(out).map_err(failed)
 }
 
 /// The classes of a model, as its label maps have them.
@@ -134,6 +217,9 @@ fn compare(arguments: &EvaluateArguments, predictions: [&PathBuf; 2], scoring: &
     let out = create(&arguments.out)?;
     comparison.write(&out)?;
     write_comparison_plot(&out.join("comparison.svg"), &comparison)?;
+    let mut methods = Methods::new();
+    methods.comparison(&comparison, "comparison.json");
+    write_methods(&methods, &out)?;
     if let Some(images) = &arguments.images {
         let mut classes = [first.classes(), second.classes()].concat();
         classes.sort();
@@ -164,7 +250,8 @@ fn create(folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Writes `scores.csv`, `scores.json`, `dice.svg`, and `metrics.svg` with one more for each further region.
+/// Writes the tables of [`Evaluation::write`], `dice.svg`, `metrics.svg` with one more for each further region, and where there
+/// are some `confusion.svg` and `reliability.svg`.
 pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
     create(out)?;
     evaluation.write(out)?;
@@ -175,6 +262,12 @@ pub fn write(evaluation: &Evaluation, out: &Path) -> Result<()> {
             part => format!("metrics_{}.svg", part.key()),
         };
         write_metric_plot(&out.join(file), evaluation, region)?;
+    }
+    if let Some(confusion) = &evaluation.confusion {
+        write_confusion_plot(&out.join("confusion.svg"), confusion)?;
+    }
+    if let Some(calibration) = &evaluation.calibration {
+        write_reliability_plot(&out.join("reliability.svg"), calibration)?;
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ Examples:
 pub const EVALUATE: &str = "\
 Examples:
   vnet-engine evaluate --predictions ORGANS --labels LABELS --out SCORES
+  vnet-engine evaluate --predictions ORGANS --labels LABELS --out SCORES --tolerance 2 --tolerance tumour=3
   vnet-engine evaluate --compare A B --labels LABELS --out COMPARISON";
 
 pub const INFO: &str = "\

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vnet_engine::data::io::{SeriesChoice, check_output, files_written, is_series, output_name_of, with_ending};
+use vnet_engine::data::io::{
+    SeriesChoice, Uncertainty, check_output, files_written, is_series, output_name_of, with_ending,
+};
 use vnet_engine::data::{
     ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
 };
@@ -56,7 +58,7 @@ pub struct SegmentArguments {
     force: bool,
     /// Keep outputs that exist and segment what is missing
     ///
-    /// With --probabilities an output exists when all its probabilities do.
+    /// With --probabilities or --uncertainty an output exists when all its maps do.
     #[arg(long = "continue", conflicts_with = "force")]
     go_on: bool,
     /// Segment part I of N (from 0) of the volumes
@@ -93,6 +95,12 @@ pub struct SegmentArguments {
     /// Also write a probability volume per foreground class or region
     #[arg(long, help_heading = RARE)]
     probabilities: bool,
+    /// Also write how unsure each voxel is
+    ///
+    /// Its entropy in nats (a_entropy.nii.gz for a.nii.gz), and with several models by how much they disagree: their mutual
+    /// information in nats (a_disagreement.nii.gz).
+    #[arg(long, help_heading = RARE)]
+    uncertainty: bool,
     /// Print one JSON document
     ///
     /// Files, times, failures and warnings.
@@ -103,7 +111,7 @@ pub struct SegmentArguments {
 pub fn segment(arguments: &SegmentArguments, device: &GpuOptions) -> Result<()> {
     let Ensemble { models, preprocessing, mirroring, post_processing } = read_models(&arguments.models)?;
     let (channels, classes) = (models[0].network.in_channels, models[0].network.classes);
-    let batch = Batch::of(arguments, &preprocessing, channels, classes)?;
+    let batch = Batch::of(arguments, &preprocessing, models.len(), (channels, classes))?;
     let mut told = Told { several: batch.several, warnings: batch.warnings.clone(), ..Told::default() };
     batch.check_outputs(arguments)?;
     if let Some((part, parts)) = arguments.part {
@@ -147,7 +155,7 @@ impl SegmentArguments {
         let repair = Repair { largest_component, smallest: self.smallest_component, fill_holes };
         let given = PostProcessing { largest_foreground, ..PostProcessing::of_all(repair) };
         let post_processing = if self.no_repairs || !given.is_none() { given } else { stored };
-        SegmentOptions { probabilities: self.probabilities, post_processing }
+        SegmentOptions { probabilities: self.probabilities, post_processing, uncertainty: self.uncertainty }
     }
 }
 
@@ -156,7 +164,8 @@ struct Job {
     input: ImageFiles,
     output: PathBuf,
     probabilities: Vec<PathBuf>,
-    /// All files of the output and the probabilities.
+    uncertainty: Vec<PathBuf>,
+    /// All files of the output, the probabilities and the uncertainties.
     written: Vec<PathBuf>,
 }
 
@@ -191,8 +200,8 @@ impl Batch {
     fn of(
         arguments: &SegmentArguments,
         preprocessing: &Preprocessing,
-        channels: usize,
-        classes: usize,
+        models: usize,
+        (channels, classes): (usize, usize),
     ) -> Result<Self> {
         let (input, output) = (&arguments.input, &arguments.output);
         let Inputs { volumes, several, warnings } = Inputs::of(input, &preprocessing.channel_files, channels)?;
@@ -211,14 +220,22 @@ impl Batch {
         }
         let named =
             |name: String| arguments.format.as_deref().map_or(name.clone(), |ending| with_ending(&name, ending));
+        let maps: &[Uncertainty] = match (arguments.uncertainty, models) {
+            (false, _) => &[],
+            (true, 1) => &[Uncertainty::Entropy],
+            (true, _) => &[Uncertainty::Entropy, Uncertainty::Disagreement],
+        };
         let targets = preprocessing.foreground_names(classes).len();
         let job = |(input, name): (ImageFiles, String)| {
             let input = input.of_series(arguments.series.clone().unwrap_or_default());
             let to = if is_named { output.clone() } else { output.join(named(name)) };
             let probabilities = (1..=targets).filter(|_| arguments.probabilities).map(|c| probability_path(&to, c));
             let probabilities: Vec<PathBuf> = probabilities.collect();
-            let written = std::iter::once(&to).chain(&probabilities).flat_map(|path| files_written(path)).collect();
-            Job { input, output: to, probabilities, written }
+            let maps = maps.iter().map(|map| map.path(&to));
+            let uncertainty: Vec<PathBuf> = maps.collect();
+            let all = std::iter::once(&to).chain(&probabilities).chain(&uncertainty);
+            let written = all.flat_map(|path| files_written(path)).collect();
+            Job { input, output: to, probabilities, uncertainty, written }
         };
         let (part, parts) = arguments.part.unwrap_or((0, 1));
         let (mut jobs, mut others) = (Vec::new(), Vec::new());
@@ -400,10 +417,10 @@ impl<'a> Told<'a> {
 
     fn json(&self, done: &[String]) -> serde_json::Value {
         let written = self.written.iter().map(|(job, time)| {
-            let probabilities: Vec<String> = job.probabilities.iter().map(|path| shown(path)).collect();
+            let all = |paths: &[PathBuf]| paths.iter().map(|path| shown(path)).collect::<Vec<String>>();
             json!({
                 "input": shown(job.input.first()), "output": shown(&job.output), "seconds": time.as_secs_f64(),
-                "probabilities": probabilities,
+                "probabilities": all(&job.probabilities), "uncertainty": all(&job.uncertainty),
             })
         });
         let failed = self

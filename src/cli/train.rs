@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use vnet_engine::data::Dataset;
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::kernel::Algorithms;
-use vnet_engine::metrics::render_table;
+use vnet_engine::metrics::render_short_table;
 use vnet_engine::train::{Config, MemoryMode, Preset, RunSettings, Setting, Summary, refuse_used, train_on};
 
 /// Share of the time that steps wait for batches, and seconds of it, from which that is told: the first batch of a short
@@ -100,7 +100,8 @@ pub fn train(arguments: &TrainArguments, kernels: Option<Algorithms>, device: Gp
         return Ok(());
     }
     if let Some(test) = &summary.test {
-        outln!("{}", render_table(test));
+        let all_in = settings.out.join("test").join("scores.csv").display().to_string();
+        outln!("{}", render_short_table(test, &all_in));
     }
     if let Some((dice, step)) = summary.best {
         outln!("best validation Dice {dice:.4} after {step} steps");

@@ -95,6 +95,21 @@ pub fn names(text: &str) -> Result<[String; 2], String> {
     expect(names.filter(|[a, b]| !a.is_empty() && !b.is_empty() && a != b), "two names, e.g. Dice,logistic")
 }
 
+/// `--tolerance`: `2` or `NAME=2`, in mm.
+pub fn tolerance(text: &str) -> Result<(Option<String>, f64), String> {
+    let (name, mm) = text.rsplit_once('=').map_or((None, text), |(name, mm)| (Some(name.trim().to_owned()), mm));
+    let mm = in_range(mm, &(0.0..=1e4)).filter(|_| name.as_deref() != Some(""));
+    expect(
+        mm.map(|mm| (name, mm)),
+        "a tolerance in mm from 0 to 10000, for one class after its name, e.g. 2 or tumour=2",
+    )
+}
+
+/// `--lesion-iou`.
+pub fn iou(text: &str) -> Result<f64, String> {
+    expect(in_range(text, &(1e-6..=1.0)), "a number above 0 and up to 1")
+}
+
 /// I/N with I below N.
 fn share(text: &str) -> Option<(usize, usize)> {
     let (i, n) = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)))?;

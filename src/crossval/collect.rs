@@ -11,9 +11,10 @@ use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, Scoring, evaluate_pairs};
 use crate::files::{remove_leftovers, replace_file};
 use crate::infer::{Preprocessing, repair_file, write_ensemble};
+use crate::methods::Methods;
 use crate::metrics::{Evaluation, Region};
-use crate::report::{Report, write_dice_plot, write_metric_plot, write_report};
-use crate::train::{RunLock, TrainError};
+use crate::report::{Report, write_confusion_plot, write_dice_plot, write_metric_plot, write_report};
+use crate::train::{RunLock, TrainError, stored_config};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -144,9 +145,13 @@ impl CrossValidation {
         evaluation.write(out)?;
         write_dice_plot(&out.join("dice.svg"), &evaluation)?;
         write_metric_plot(&out.join("metrics.svg"), &evaluation, Region::Whole)?;
+        let mut images = vec![("Dice of every case".to_owned(), out.join("dice.svg"))];
+        if let Some(confusion) = &evaluation.confusion {
+            write_confusion_plot(&out.join("confusion.svg"), confusion)?;
+            images.push(("Confusion between classes".to_owned(), out.join("confusion.svg")));
+        }
         let names = &preprocessing.channel_names;
         let viewer = viewer_cases(&evaluation, &files, Some(classes), names, &out.join("overlays")).map_err(failed)?;
-        let mut images = vec![("Dice of every case".to_owned(), out.join("dice.svg"))];
         for fold in 0..self.folds() {
             let curves = self.run_folder(fold).join("curves.svg");
             if curves.exists() {
@@ -161,8 +166,31 @@ impl CrossValidation {
             viewer: &viewer,
             evaluation: Some(&evaluation),
         };
+        self.methods(&evaluation, choices, out)?;
         write_report(&out.join("report.html"), &report)?;
         Ok(evaluation)
+    }
+
+    /// Writes `methods.md` and `methods.json` beside the scores.
+    fn methods(&self, evaluation: &Evaluation, choices: &Choices, out: &Path) -> Result<(), TrainError> {
+        let mut methods = Methods::new();
+        methods.say("In a cross-validation of ");
+        methods.fact("folds", self.folds(), "cross_validation.json: entries of folds");
+        methods.say(" folds over ");
+        methods.fact("cases", choices.cases, "choices.json: cases");
+        methods.say(
+            " cases each case was predicted by the network that had not seen it, with the parameters after the last step. Mirroring \
+             and repairs were chosen on these predictions: ",
+        );
+        methods.fact("chosen", choices.chosen.describe(&choices.targets), "choices.json: chosen, in words");
+        methods.say(". ");
+        let first = self.run_folder(0);
+        let name = first.file_name().unwrap_or_default().to_string_lossy();
+        methods.configuration(&stored_config(&first)?, &format!("../{name}/config.toml"));
+        methods.program();
+        methods.say("\n\n");
+        methods.scores(evaluation, "scores.json");
+        methods.write(out).map_err(|(path, error)| TrainError::io("write", &path)(error))
     }
 
     fn facts(&self, choices: &Choices) -> Vec<(String, String)> {

@@ -60,6 +60,17 @@ impl Decision {
         class[0]
     }
 
+    /// What an output with this probability adds to the entropy of its voxel, in nats: -p ln p of classes that exclude one another; of
+    /// a region, which is a decision of its own, -p ln p - (1 - p) ln (1 - p).
+    pub fn entropy(&self, probability: f64) -> f64 {
+        let p = probability.clamp(0.0, 1.0);
+        let part = |p: f64| if p > 0.0 { -p * libm::log(p) } else { 0.0 };
+        match self {
+            Decision::Largest(_) => part(p),
+            Decision::Painted(_) => part(p) + part(1.0 - p),
+        }
+    }
+
     /// Takes an output, in ascending order, into the classes that were found so far: at first 0, with a best probability of
     /// negative infinity.
     pub(super) fn take(&self, output: usize, image: &[f32], best: &mut [f32], classes: &mut [u16]) {

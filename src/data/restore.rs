@@ -29,6 +29,8 @@ pub struct Restoration<'a> {
     labels: Vec<u16>,
     /// Of the foreground classes or regions, where they are wanted.
     probabilities: Option<Spool>,
+    /// Of outputs after the probabilities, and last of the entropies, where they are wanted.
+    uncertainty: Option<Spool>,
 }
 
 impl<'a> Restoration<'a> {
@@ -50,7 +52,20 @@ impl<'a> Restoration<'a> {
             finished: 0,
             labels: Vec::with_capacity(geometry.input.voxel_count()),
             probabilities: None,
+            uncertainty: None,
         }
+    }
+
+    /// Keeps the entropies of the probabilities, in nats, in a temporary file in a folder that has room for them, and before them
+    /// `more` volumes of outputs that come after the probabilities of each voxel.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when no file can be made there.
+    pub fn keeping_uncertainty(mut self, folder: &Path, more: usize) -> Result<Self, DataError> {
+        let [nx, ny, _] = self.resampling.to;
+        self.waiting.resize(self.decision.outputs() + more, Vec::new());
+        self.uncertainty = Some(Spool::new(folder, more + 1, nx * ny)?);
+        Ok(self)
     }
 
     /// Keeps the probabilities of the foreground classes or regions, in a temporary file in a folder that has room for them.
@@ -59,7 +74,7 @@ impl<'a> Restoration<'a> {
     /// [`DataError::Io`] when no file can be made there.
     pub fn keeping_probabilities(mut self, folder: &Path) -> Result<Self, DataError> {
         let [nx, ny, _] = self.resampling.to;
-        let kept = self.waiting.len() - self.decision.first_kept();
+        let kept = self.decision.outputs() - self.decision.first_kept();
         self.probabilities = Some(Spool::new(folder, kept, nx * ny)?);
         Ok(self)
     }
@@ -120,13 +135,23 @@ impl<'a> Restoration<'a> {
         let count = self.resampling.to[0] * self.resampling.to[1] * to.len();
         let (mut best, start) = (vec![f32::NEG_INFINITY; count], self.labels.len());
         self.labels.resize(start + count, 0);
+        let mut entropy = vec![0.0f64; if self.uncertainty.is_some() { count } else { 0 }];
         for (output, waiting) in self.waiting.iter().enumerate() {
             let image = self.resampling.slices(waiting[voxels.clone()].to_vec(), from.clone(), to.clone());
+            if let (Some(spool), Some(more)) = (&mut self.uncertainty, output.checked_sub(self.decision.outputs())) {
+                spool.push(more, &image);
+                continue;
+            }
+            entropy.iter_mut().zip(&image).for_each(|(sum, p)| *sum += self.decision.entropy(f64::from(*p)));
             self.decision.take(output, &image, &mut best, &mut self.labels[start..]);
             let kept = output.checked_sub(self.decision.first_kept());
             if let (Some(spool), Some(kept)) = (&mut self.probabilities, kept) {
                 spool.push(kept, &image);
             }
+        }
+        if let Some(spool) = &mut self.uncertainty {
+            let entropy: Vec<f32> = entropy.into_iter().map(|sum| sum as f32).collect();
+            spool.push(self.waiting.len() - self.decision.outputs(), &entropy);
         }
         self.finished = to.end;
         self.forget();
@@ -152,10 +177,21 @@ impl<'a> Restoration<'a> {
     /// # Panics
     /// If slices are missing.
     pub fn finish(self) -> (Vec<u16>, Option<Probabilities<'a>>) {
+        let (labels, probabilities, _) = self.finish_all();
+        (labels, probabilities)
+    }
+
+    /// As [`Restoration::finish`], with the volumes of [`Restoration::keeping_uncertainty`], entropies last.
+    ///
+    /// # Panics
+    /// If slices are missing.
+    pub fn finish_all(self) -> (Vec<u16>, Option<Probabilities<'a>>, Option<Probabilities<'a>>) {
         assert_eq!(self.finished, self.resampling.to[2], "slices of the result");
         let reorientation = &self.geometry.reorientation;
         let labels = reorientation.invert(&self.labels);
-        (labels, self.probabilities.map(|spool| Probabilities { spool, reorientation }))
+        let [probabilities, uncertainty] = [self.probabilities, self.uncertainty]
+            .map(|spool| spool.map(|spool| Probabilities { spool, reorientation }));
+        (labels, probabilities, uncertainty)
     }
 }
 

@@ -6,8 +6,11 @@ use crate::data::alignment::labels_on;
 use crate::data::io::input::Input;
 use crate::data::io::{Header, read_header, read_labels};
 use crate::data::{Classes, DataError, ImageFiles, LabelMap, Placed, Target, Warnings};
-use crate::metrics::{CaseScores, Evaluation, LabelPair, MetricError, Region, score_values};
-use std::collections::BTreeSet;
+use crate::metrics::{
+    Calibration, CalibrationCounts, CaseScores, Confusion, Criteria, Evaluation, LabelPair, MetricError, PairCounts,
+    Region, score_values_by,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -28,12 +31,22 @@ pub struct Scoring<'a> {
     pub regions: &'a [Region],
     /// Whether labels without a prediction are left out; otherwise they are an error.
     pub partial: bool,
+    /// Tolerances of surface Dice, and when a lesion is found.
+    pub criteria: &'a Criteria,
+    /// Folder of the probabilities that `segment --probabilities` has written, for calibration.
+    pub probabilities: Option<&'a Path>,
 }
 
 impl Scoring<'_> {
     /// All values that occur, as whole organs, of every label.
-    pub const WHOLE: Scoring<'static> =
-        Scoring { classes: None, ignore: &[], regions: &[Region::Whole], partial: false };
+    pub const WHOLE: Scoring<'static> = Scoring {
+        classes: None,
+        ignore: &[],
+        regions: &[Region::Whole],
+        partial: false,
+        criteria: &Criteria::DEFAULT,
+        probabilities: None,
+    };
 }
 
 /// The files of a case.
@@ -57,8 +70,26 @@ pub fn evaluate_pairs(pairs: &[CaseFiles], scoring: &Scoring<'_>) -> Result<Eval
     Declared::by(scoring).evaluate(pairs)
 }
 
-/// The records of a case, and what is odd about its files.
-type Scored = (Vec<CaseScores>, Warnings);
+/// What is found in a case.
+#[derive(Default)]
+struct Scored {
+    scores: Vec<CaseScores>,
+    /// Voxels by class of label and prediction.
+    pairs: PairCounts,
+    calibration: Option<CalibrationCounts>,
+    /// What is odd about its files.
+    warnings: Warnings,
+}
+
+/// Label and prediction of a pair in the order of the voxels of the label.
+pub(super) struct Maps {
+    pub(super) label: LabelMap,
+    prediction: LabelMap,
+    /// Header of the label.
+    pub(super) header: Header,
+    /// Which voxels of the label are ignored; empty where no value is.
+    pub(super) ignored: Vec<bool>,
+}
 
 impl Declared<'_> {
     /// Scores pairs with these classes.
@@ -71,60 +102,93 @@ impl Declared<'_> {
             scored
         });
         let mut cases = Vec::new();
-        let mut warnings = Warnings::default();
         let mut problems = Vec::new();
         for found in scored {
             match found {
-                Ok((scores, odd)) => {
-                    cases.push(scores);
-                    warnings.append(odd);
-                }
+                Ok(found) => cases.push(found),
                 Err(found) => problems.extend(found),
             }
         }
         EvaluateError::one_or_many(problems)?;
+        self.summarised(pairs, cases)
+    }
+
+    /// The statistics of all cases.
+    fn summarised(&self, pairs: &[CaseFiles], found: Vec<Scored>) -> Result<Evaluation, EvaluateError> {
+        let mut warnings = Warnings::default();
+        let (mut cases, mut counts, mut calibration) = (Vec::new(), Vec::new(), Vec::new());
+        for (pair, of_case) in pairs.iter().zip(found) {
+            cases.push(of_case.scores);
+            counts.push(of_case.pairs);
+            calibration.extend(of_case.calibration.map(|counts| (pair.case.clone(), counts)));
+            warnings.append(of_case.warnings);
+        }
         let mut evaluation = Evaluation::new(self.with_absent(pairs, cases));
+        evaluation.criteria = self.scoring.criteria.clone();
+        if let Some(name) = evaluation.criteria.stranger(&evaluation.classes()) {
+            let classes = evaluation.classes().into_iter().map(|(_, name)| name).collect();
+            return Err(EvaluateError::Tolerance { name: name.to_owned(), classes });
+        }
+        if self.regions().is_empty() {
+            let name = |value| if value == self.background() { "background".to_owned() } else { self.name(value) };
+            evaluation.confusion = Some(Confusion::of(&counts, name));
+        }
+        if !calibration.is_empty() {
+            let classes = self.calibrated(calibration[0].1.count(), &evaluation.classes());
+            evaluation.calibration = Some(Calibration::of(calibration, &classes));
+        }
         evaluation.warnings = warnings.notices().iter().map(ToString::to_string).collect();
         Ok(evaluation)
     }
 
     /// The records of one pair, of the values that occur in it or are declared, or all that is wrong with its files.
     fn score(&self, pair: &CaseFiles, broken: &AtomicBool) -> Result<Scored, Vec<EvaluateError>> {
-        let mut warnings = Warnings::default();
-        let [label, prediction] = self.maps(pair, &mut warnings)?;
+        let mut found = Scored::default();
+        let maps = self.maps(pair, &mut found.warnings)?;
         if broken.load(Ordering::Relaxed) {
-            return Ok((Vec::new(), warnings));
+            return Ok(found);
         }
+        if let Some(folder) = self.scoring.probabilities {
+            let counted = self.calibration(folder, pair, &maps).map_err(|error| vec![error])?;
+            found.calibration = Some(counted);
+        }
+        let Maps { label, prediction, ignored, .. } = maps;
+        let unscored = ignored.iter().filter(|ignored| **ignored).count() as u64;
         // Regions are thirds along z, which must rise to the head.
         let (_, prediction) = upright(&label.grid, prediction.voxels);
         let (grid, reference) = upright(&label.grid, label.voxels);
         let pair_of_maps =
             LabelPair { prediction: &prediction, reference: &reference, extents: grid.extents, spacing: grid.spacing };
-        let regions = self.regions();
+        let (regions, criteria) = (self.regions(), self.scoring.criteria);
         let scores = match regions.is_empty() {
             true => {
+                found.pairs = Confusion::count(&reference, &prediction);
+                // Both maps have background where voxels are ignored.
+                let background = self.background();
+                found.pairs.entry((background, background)).and_modify(|count| *count -= unscored);
+
                 let values = self.values_of([&prediction, &reference]).into_iter();
                 let classes: Vec<(u16, String)> = values.map(|value| (value, self.name(value))).collect();
-                score_values(&pair.case, &pair_of_maps, &classes, self.scoring.regions)
+                score_values_by(&pair.case, &pair_of_maps, &classes, self.scoring.regions, criteria)
             }
             false => self.score_regions(&pair.case, &pair_of_maps, &regions),
         };
-        let scores = scores.map_err(|source| vec![EvaluateError::Metric { case: pair.case.clone(), source }])?;
-        Ok((scores, warnings))
+        found.scores = scores.map_err(|source| vec![EvaluateError::Metric { case: pair.case.clone(), source }])?;
+        Ok(found)
     }
 
     /// Label and prediction of a pair, in the order of the voxels of the label, or all that is wrong with the files.
-    fn maps(&self, pair: &CaseFiles, warnings: &mut Warnings) -> Result<[LabelMap; 2], Vec<EvaluateError>> {
+    fn maps(&self, pair: &CaseFiles, warnings: &mut Warnings) -> Result<Maps, Vec<EvaluateError>> {
         let label = self.read(&pair.label, None, warnings);
         let on = label.as_ref().ok().map(|(_, header, _)| Placed { path: &pair.label, header });
         let prediction = self.read(&pair.prediction, on, warnings);
         match (label, prediction) {
-            (Ok((label, _, ignored)), Ok((mut prediction, ..))) => {
+            (Ok((label, header, ignored)), Ok((mut prediction, ..))) => {
                 // What is predicted where the label says nothing is neither right nor wrong, and no part of a surface.
                 let background = self.background();
                 let unscored = prediction.voxels.iter_mut().zip(&ignored).filter(|(_, ignored)| **ignored);
                 unscored.for_each(|(value, _)| *value = background);
-                Ok([label, prediction])
+                Ok(Maps { label, prediction, header, ignored })
             }
             (label, prediction) => {
                 Err([label.err(), prediction.err()].into_iter().flatten().map(EvaluateError::from).collect())
@@ -146,7 +210,12 @@ impl Declared<'_> {
             let alone = |map: &[u16]| -> Vec<u16> { map.iter().map(|&v| u16::from(inside[usize::from(v)])).collect() };
             let (prediction, reference) = (alone(pair.prediction), alone(pair.reference));
             let pair = LabelPair { prediction: &prediction, reference: &reference, ..*pair };
-            let of_one = score_values(case, &pair, &[(1, region.name.clone())], self.scoring.regions)?;
+            // Within the pair the region is class 1; a tolerance may be given by its own value.
+            let criteria = self.scoring.criteria;
+            let tolerance_mm = criteria.tolerance_of(region.value, &region.name);
+            let criteria = Criteria { tolerance_mm, tolerances_mm: BTreeMap::new(), ..criteria.clone() };
+            let (class, parts) = ([(1, region.name.clone())], self.scoring.regions);
+            let of_one = score_values_by(case, &pair, &class, parts, &criteria)?;
             scores.extend(of_one.into_iter().map(|scores| CaseScores { class: region.value, ..scores }));
         }
         Ok(scores)

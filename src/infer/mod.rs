@@ -9,6 +9,7 @@ mod preprocessing;
 mod segment;
 mod segmenter;
 mod sliding;
+mod uncertainty;
 mod window;
 
 pub use ensemble::{ENSEMBLE_FILE, Ensemble, EnsembleError, write_ensemble};

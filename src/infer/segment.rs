@@ -1,11 +1,13 @@
-use super::{InferError, PostProcessing, Predictor};
-use crate::data::io::{self, Header, Segment, case_of};
+use super::uncertainty::Disagreement;
+use super::{InferError, MemberWindow, PostProcessing, Predictor};
+pub use crate::data::io::probability_path;
+use crate::data::io::{self, Header, Segment, Uncertainty};
 use crate::data::prepare::{MOST_VOXELS, check_channels_in_memory, check_size};
 use crate::data::{
     Classes, Fit, ImageFiles, LabelMap, Preparation, Prepared, Restoration, Volume, check_image, prepare_image,
 };
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is written for an input.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,6 +16,9 @@ pub struct SegmentOptions {
     pub probabilities: bool,
     /// Repairs of the label map.
     pub post_processing: PostProcessing,
+    /// Also the entropy of each voxel as a float32 volume, and of several models their disagreement
+    /// ([`Uncertainty`](crate::data::io::Uncertainty)).
+    pub uncertainty: bool,
 }
 
 /// Segments a volume and writes the label map, and on request the probabilities, on the grid of the input. Labels have
@@ -56,13 +61,31 @@ pub(super) fn segment_prepared(
     if options.probabilities {
         restoration = restoration.keeping_probabilities(crate::files::folder_of(output))?;
     }
-    predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
-    let (labels, probabilities) = restoration.finish();
+    let disagree = options.uncertainty && predictor.members() > 1;
+    if options.uncertainty {
+        restoration = restoration.keeping_uncertainty(crate::files::folder_of(output), usize::from(disagree))?;
+    }
+    if disagree {
+        let mut disagreement = Disagreement::new(preparation.decision());
+        let see = |member: &MemberWindow<'_>, more: &mut [f32]| disagreement.see(member, more);
+        predictor.predict_members(&prepared, 1, see, |slab| restoration.push(slab), progress)?;
+    } else {
+        predictor.predict_slabs(&prepared, |slab| restoration.push(slab), progress)?;
+    }
+    let (labels, probabilities, uncertainty) = restoration.finish_all();
     let grid = prepared.geometry.input.clone();
     if let Some(mut probabilities) = probabilities {
         for class in 0..probabilities.count() {
             let volume = Volume { grid: grid.clone(), voxels: probabilities.of_class(class)? };
             io::write_probabilities(&probability_path(output, class + 1), &volume, header)?;
+        }
+    }
+    let of_models = disagree.then_some(Uncertainty::Disagreement);
+    let maps = of_models.into_iter().chain([Uncertainty::Entropy]);
+    if let Some(mut uncertainty) = uncertainty {
+        for (number, what) in maps.enumerate() {
+            let volume = Volume { grid: grid.clone(), voxels: uncertainty.of_class(number)? };
+            io::write_uncertainty(&what.path(output), what, &volume, header)?;
         }
     }
     drop(prepared);
@@ -125,13 +148,6 @@ pub(super) fn labels_of(
     let (mut voxels, _) = restoration.finish();
     preparation.to_values(&mut voxels);
     Ok(LabelMap { grid: prepared.geometry.input.clone(), voxels })
-}
-
-/// `a.nii.gz` → `a_prob1.nii.gz`.
-pub fn probability_path(output: &Path, class: usize) -> PathBuf {
-    let name = output.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let stem = case_of(&name).unwrap_or(&name).to_owned();
-    output.with_file_name(format!("{stem}_prob{class}{}", &name[stem.len()..]))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::evaluation::{field, quoted, write, write_json};
-use super::{Evaluation, Metric, MetricError, Region, Summary, Wilcoxon};
+use super::{Bootstrap, Evaluation, Metric, MetricError, Region, Summary, Wilcoxon};
 
 /// One metric of one class and region in one case, of both sets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,10 +42,16 @@ pub struct PairedSummary {
     pub first: Summary,
     /// Scores of the second set in these cases.
     pub second: Summary,
-    /// First minus second; `undefined` counts the cases in which a set has no score.
+    /// First minus second, with the confidence interval of its mean; `undefined` counts the cases in which a set has no score.
     pub difference: Summary,
     /// Test of the differences; `None` if all are zero.
     pub wilcoxon: Option<Wilcoxon>,
+    /// Cohen's d of paired differences, d_z: their mean divided by their standard deviation; `None` where that is 0 or missing.
+    #[serde(default)]
+    pub cohens_dz: Option<f64>,
+    /// Rank-biserial correlation of Wilcoxon's test; `None` without test.
+    #[serde(default)]
+    pub rank_biserial: Option<f64>,
 }
 
 /// Two sets of predictions, compared case by case.
@@ -57,6 +63,9 @@ pub struct Comparison {
     pub cases: Vec<PairedScore>,
     /// One record per region, class and metric.
     pub summary: Vec<PairedSummary>,
+    /// How intervals were made.
+    #[serde(default)]
+    pub bootstrap: Bootstrap,
     /// Notes on the files.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -64,7 +73,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Metrics that are compared: those with a better and a worse.
-    pub const METRICS: [Metric; 8] = [
+    pub const METRICS: [Metric; 12] = [
         Metric::Dice,
         Metric::Iou,
         Metric::Precision,
@@ -73,6 +82,10 @@ impl Comparison {
         Metric::Hd95Mm,
         Metric::AssdMm,
         Metric::AbsoluteRelativeVolumeDifference,
+        Metric::SurfaceDice,
+        Metric::VolumetricSimilarity,
+        Metric::LesionF1,
+        Metric::LesionPq,
     ];
 
     /// Pairs the records of two evaluations of the same cases. A class that one of them lacks is undefined there.
@@ -102,8 +115,10 @@ impl Comparison {
             groups.entry((class.region, class.class)).or_insert(&class.class_name);
         }
         let of = |((region, class), name)| Self::METRICS.map(|metric| summarise(&cases, region, (class, name), metric));
-        let summary = groups.into_iter().flat_map(of).collect();
-        Self { names, cases, summary, warnings: Vec::new() }
+        let mut summary: Vec<PairedSummary> = groups.into_iter().flat_map(of).collect();
+        let bootstrap = Bootstrap::default();
+        add_intervals(&mut summary, &cases, &bootstrap);
+        Self { names, cases, summary, bootstrap, warnings: Vec::new() }
     }
 
     /// The paired scores as comma-separated values: case, class, region, metric, first, second, difference. An undefined
@@ -132,8 +147,8 @@ impl Comparison {
     pub fn to_markdown(&self) -> String {
         let [first, second] = self.names.clone().map(|name| name.replace('|', "\\|"));
         let mut text = format!(
-            "| class | region | metric | {first} | {second} | median difference | cases | p |\n\
-             |---|---|---|---|---|---|---|---|\n"
+            "| class | region | metric | {first} | {second} | median difference | cases | p | mean difference (95 % CI) | d_z | r |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|\n"
         );
         for row in &self.summary {
             let (heading, scale, decimals) = row.metric.heading();
@@ -150,11 +165,22 @@ impl Comparison {
             let p = row.wilcoxon.map_or_else(|| "-".to_owned(), |test| probability(test.p));
             let (class, region) = (row.class_name.replace('|', "\\|"), row.region.key());
             let (a, b) = (spread(&row.first), spread(&row.second));
-            text += &format!("| {class} | {region} | {heading} | {a} | {b} | {median} | {cases} | {p} |\n");
+            let signed = |value: f64| format!("{:+.decimals$}", value * scale);
+            let mean = match (row.difference.mean, row.difference.interval) {
+                (Some(mean), Some(ci)) => format!("{} ({} to {})", signed(mean), signed(ci.low), signed(ci.high)),
+                (Some(mean), None) => signed(mean),
+                (None, _) => "-".to_owned(),
+            };
+            let [d, r] = [row.cohens_dz, row.rank_biserial].map(|e| e.map_or("-".to_owned(), |e| format!("{e:+.2}")));
+            text += &format!(
+                "| {class} | {region} | {heading} | {a} | {b} | {median} | {cases} | {p} | {mean} | {d} | {r} |\n"
+            );
         }
         text + &format!(
             "\nMean ± standard deviation over the cases in which both have a score; difference: {first} minus {second}; p: \
-             Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests.\n"
+             Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests; interval: BCa bootstrap, {} \
+             resamples of the cases; d_z: mean difference divided by its standard deviation; r: rank-biserial correlation.\n",
+            self.bootstrap.resamples
         )
     }
 }
@@ -168,6 +194,8 @@ fn summarise(cases: &[PairedScore], region: Region, (class, name): (u16, &str), 
     let group = || cases.iter().filter(move |p| (p.region, p.class, p.metric) == (region, class, metric));
     let both = || group().filter(|pair| pair.difference.is_some());
     let differences: Vec<f64> = group().filter_map(|pair| pair.difference).collect();
+    let (difference, wilcoxon) = (Summary::of(group().map(|pair| pair.difference)), Wilcoxon::of(&differences));
+    let spread = difference.standard_deviation.filter(|spread| *spread > 0.0);
     PairedSummary {
         class,
         class_name: name.to_owned(),
@@ -175,7 +203,22 @@ fn summarise(cases: &[PairedScore], region: Region, (class, name): (u16, &str), 
         metric,
         first: Summary::of(both().map(|pair| pair.first)),
         second: Summary::of(both().map(|pair| pair.second)),
-        difference: Summary::of(group().map(|pair| pair.difference)),
-        wilcoxon: Wilcoxon::of(&differences),
+        difference,
+        wilcoxon,
+        cohens_dz: difference.mean.zip(spread).map(|(mean, spread)| mean / spread),
+        rank_biserial: wilcoxon.map(|test| test.rank_biserial()),
+    }
+}
+
+/// Computes the confidence intervals of all mean differences at once.
+fn add_intervals(summary: &mut [PairedSummary], cases: &[PairedScore], bootstrap: &Bootstrap) {
+    let mut groups: BTreeMap<(Region, u16, Metric), Vec<f64>> = BTreeMap::new();
+    for pair in cases {
+        groups.entry((pair.region, pair.class, pair.metric)).or_default().extend(pair.difference);
+    }
+    let mut differences = |row: &PairedSummary| groups.remove(&(row.region, row.class, row.metric)).unwrap_or_default();
+    let samples: Vec<Vec<f64>> = summary.iter().map(&mut differences).collect();
+    for (row, interval) in summary.iter_mut().zip(bootstrap.means(&samples)) {
+        row.difference.interval = interval;
     }
 }

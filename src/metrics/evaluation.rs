@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaseScores, Metric, MetricError, Region, Summary};
+use super::{
+    Bootstrap, COLUMNS, Calibration, CaseScores, Confusion, Criteria, Interval, Metric, MetricError, Region, Summary,
+};
 use crate::files::replace_file;
 
 /// Statistics of one class and region over cases.
@@ -22,9 +24,10 @@ pub struct ClassSummary {
 }
 
 impl ClassSummary {
-    /// The most cases in which one of the scores is undefined.
+    /// The most cases in which one of the scores of tables is undefined.
     pub(crate) fn most_undefined(&self) -> usize {
-        self.scores.values().map(|summary| summary.undefined).max().unwrap_or(0)
+        let of = |(metric, ..): &(Metric, &str, usize)| self.scores.get(metric).map_or(0, |summary| summary.undefined);
+        COLUMNS.iter().map(of).max().unwrap_or(0)
     }
 }
 
@@ -38,6 +41,21 @@ pub struct Evaluation {
     /// Mean over the foreground classes of the class means, whole organ (nnU-Net's `foreground_mean`); classes without
     /// a defined mean are left out.
     pub mean_foreground: BTreeMap<Metric, Option<f64>>,
+    /// Confidence intervals of these, by resampling cases; only of metrics that every class defines in every case.
+    #[serde(default)]
+    pub mean_foreground_interval: BTreeMap<Metric, Interval>,
+    /// How intervals were made.
+    #[serde(default)]
+    pub bootstrap: Bootstrap,
+    /// Tolerances and thresholds.
+    #[serde(default)]
+    pub criteria: Criteria,
+    /// Which class was taken for which; `None` of regions, which may overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
+    /// Calibration, where there were probabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Notes on the files: oddities that did not prevent scoring, labels that were left out.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -47,12 +65,31 @@ impl Evaluation {
     /// Computes the statistics of scored cases.
     pub fn new(cases: Vec<CaseScores>) -> Self {
         let groups: BTreeSet<(Region, u16)> = cases.iter().map(|scores| (scores.region, scores.class)).collect();
-        let summary: Vec<ClassSummary> =
+        let bootstrap = Bootstrap::default();
+        let mut summary: Vec<ClassSummary> =
             groups.into_iter().filter_map(|(region, class)| summarise(&cases, region, class)).collect();
+        add_intervals(&mut summary, &cases, &bootstrap);
         let whole: Vec<&ClassSummary> = summary.iter().filter(|class| class.region == Region::Whole).collect();
         let mean = |metric| Summary::of(whole.iter().filter_map(|class| class.scores[&metric].mean).map(Some)).mean;
         let mean_foreground = Metric::ALL.into_iter().map(|metric| (metric, mean(metric))).collect();
-        Self { cases, summary, mean_foreground, warnings: Vec::new() }
+        let mean_foreground_interval = foreground_intervals(&cases, &whole, &bootstrap);
+        Self {
+            cases,
+            summary,
+            mean_foreground,
+            mean_foreground_interval,
+            bootstrap,
+            criteria: Criteria::DEFAULT,
+            confusion: None,
+            calibration: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The cases in the order of the records.
+    pub fn case_names(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.cases.iter().map(|scores| scores.case.as_str()).filter(|case| seen.insert(*case)).collect()
     }
 
     /// The classes that were scored: value in the label maps, and name.
@@ -79,13 +116,30 @@ impl Evaluation {
         csv
     }
 
-    /// Writes `scores.csv` and `scores.json` (cases, summaries and foreground mean, undefined scores as `null`) into a folder,
-    /// each replaced in one step.
+    /// Every lesion of whole organs as comma-separated values: case, class, outcome (`found`, `missed`, `invented`), volumes, IoU.
+    pub fn lesions_to_csv(&self) -> String {
+        let mut csv = "case,class,outcome,reference_ml,prediction_ml,iou\n".to_owned();
+        for scores in self.cases.iter().filter(|scores| scores.region == Region::Whole) {
+            for lesion in &scores.lesions {
+                let numbers = [lesion.reference_ml, lesion.prediction_ml, lesion.iou].map(field).join(",");
+                let (case, class, outcome) = (quoted(&scores.case), scores.class, lesion.outcome());
+                csv += &format!("{case},{class},{outcome},{numbers}\n");
+            }
+        }
+        csv
+    }
+
+    /// Writes `scores.csv`, `scores.json` (cases, summaries and foreground mean, undefined scores as `null`), `lesions.csv` and,
+    /// where classes exclude one another, `confusion.csv` into a folder, each replaced in one step.
     ///
     /// # Errors
     /// [`MetricError::Write`] that names the file.
     pub fn write(&self, folder: &Path) -> Result<(), MetricError> {
         write(&folder.join("scores.csv"), self.to_csv().as_bytes())?;
+        write(&folder.join("lesions.csv"), self.lesions_to_csv().as_bytes())?;
+        if let Some(confusion) = &self.confusion {
+            write(&folder.join("confusion.csv"), confusion.to_csv().as_bytes())?;
+        }
         write_json(&folder.join("scores.json"), self)
     }
 }
@@ -99,6 +153,48 @@ fn summarise(cases: &[CaseScores], region: Region, class: u16) -> Option<ClassSu
         .collect();
     let class_name = group.first()?.class_name.clone();
     Some(ClassSummary { class, class_name, region, scores })
+}
+
+/// Computes the confidence intervals of all means at once, which shares the resamples.
+fn add_intervals(summary: &mut [ClassSummary], cases: &[CaseScores], bootstrap: &Bootstrap) {
+    let mut groups: BTreeMap<(Region, u16), Vec<&CaseScores>> = BTreeMap::new();
+    cases.iter().for_each(|scores| groups.entry((scores.region, scores.class)).or_default().push(scores));
+    let of_class = |class: &ClassSummary| {
+        let group = &groups[&(class.region, class.class)];
+        Metric::ALL.map(|metric| group.iter().filter_map(|scores| scores.value(metric)).collect::<Vec<f64>>())
+    };
+    let samples: Vec<Vec<f64>> = summary.iter().flat_map(of_class).collect();
+    let intervals = bootstrap.means(&samples);
+    for (class, intervals) in summary.iter_mut().zip(intervals.chunks_exact(Metric::ALL.len())) {
+        for (metric, interval) in Metric::ALL.iter().zip(intervals) {
+            class.scores.get_mut(metric).expect("every metric is summarised").interval = *interval;
+        }
+    }
+}
+
+/// Where all classes are defined in all cases, the mean over classes of their means is the mean over cases of the means over classes.
+fn foreground_intervals(
+    cases: &[CaseScores],
+    whole: &[&ClassSummary],
+    bootstrap: &Bootstrap,
+) -> BTreeMap<Metric, Interval> {
+    let defined = |metric: &Metric| whole.iter().all(|class| class.scores[metric].undefined == 0);
+    let metrics: Vec<Metric> = Metric::ALL.into_iter().filter(defined).collect();
+    let mut by_case: BTreeMap<&str, Vec<&CaseScores>> = BTreeMap::new();
+    let scored = cases.iter().filter(|scores| scores.region == Region::Whole);
+    scored.for_each(|scores| by_case.entry(&scores.case).or_default().push(scores));
+    if by_case.values().any(|scores| scores.len() != whole.len()) {
+        return BTreeMap::new();
+    }
+    let sample = |metric: &Metric| -> Vec<f64> {
+        let mean = |scores: &Vec<&CaseScores>| {
+            scores.iter().filter_map(|scores| scores.value(*metric)).sum::<f64>() / scores.len() as f64
+        };
+        by_case.values().map(mean).collect()
+    };
+    let samples: Vec<Vec<f64>> = metrics.iter().map(sample).collect();
+    let intervals = bootstrap.means(&samples);
+    metrics.into_iter().zip(intervals).filter_map(|(metric, interval)| Some((metric, interval?))).collect()
 }
 
 /// Replaces a result file.

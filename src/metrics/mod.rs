@@ -9,28 +9,46 @@
 //! A score that does not exist (a distance to an empty surface, a ratio 0/0) is `None`, never 0, NaN or infinity, and
 //! [`Presence`] says why; summaries count such cases instead of averaging them away.
 
+mod bootstrap;
+mod calibration;
 mod comparison;
+mod confusion;
+mod criteria;
 mod evaluation;
+mod lesions;
+mod metric;
 mod overlap;
 mod promise12;
+mod region;
 mod score;
 mod summary;
 mod surface;
+mod surface_dice;
+mod surfels;
 mod table;
 mod wilcoxon;
 
 use std::path::PathBuf;
 
+pub use bootstrap::{Bca, Bootstrap, Interval};
+pub use calibration::{Bins, Calibration, CalibrationCase, CalibrationCounts, ClassCalibration};
 pub(crate) use comparison::probability;
 pub use comparison::{Comparison, PairedScore, PairedSummary};
+pub use confusion::Confusion;
+pub(crate) use confusion::PairCounts;
+pub use criteria::Criteria;
 pub use evaluation::{ClassSummary, Evaluation};
+pub use lesions::{Lesion, Lesions};
+pub use metric::Metric;
 pub use overlap::{Overlap, Presence};
 pub use promise12::{Observer, RegionMeans};
-pub use score::{CaseScores, LabelPair, Metric, Region, score_case, score_values};
+pub use region::Region;
+pub use score::{CaseScores, LabelPair, score_case, score_values, score_values_by};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
-pub use table::render_table;
+pub use surface_dice::surface_dice;
 pub(crate) use table::{COLUMNS, numbers};
+pub use table::{render_short_table, render_table};
 pub use wilcoxon::Wilcoxon;
 
 /// Reference label of voxels that take no part in scores, and of no class.

@@ -6,6 +6,7 @@
 //! | IoU (Jaccard) | TP / (TP + FP + FN) | both are empty |
 //! | precision | TP / (TP + FP) | the prediction is empty |
 //! | sensitivity | TP / (TP + FN) | the reference is empty |
+//! | volumetric similarity | 1 - \|FP - FN\| / (2 TP + FP + FN) | both are empty |
 //!
 //! Where only one of the two is empty, Dice and IoU are 0: everything was missed or invented (as nnU-Net scores it).
 //! Definitions: Taha and Hanbury 2015, BMC Medical Imaging 15:29.
@@ -166,6 +167,12 @@ impl Overlap {
     /// Part of the reference that was found, 0 to 1 (recall).
     pub fn sensitivity(&self) -> Option<f64> {
         ratio(self.true_positives, self.referenced())
+    }
+
+    /// 1 - |predicted - reference| / (predicted + reference), 0 to 1: it sees volumes only, not where they lie.
+    pub fn volumetric_similarity(&self) -> Option<f64> {
+        let (predicted, reference) = (self.predicted(), self.referenced());
+        ratio(predicted.abs_diff(reference), predicted + reference).map(|difference| 1.0 - difference)
     }
 
     /// Volume of the class in the prediction, in ml, for a spacing x, y, z in mm.

@@ -1,133 +1,14 @@
 //! All scores of one case: one record per foreground class and region.
-//!
-//! Regions follow PROMISE12 (Litjens et al. 2014, Med Image Anal 18:359): the slices that hold the reference are cut
-//! into three approximately equal parts along z; the caudal third is the apex, the cranial third the base. Both label
-//! maps are cut at the same planes and scored as volumes of their own, so the cut is part of both surfaces. This needs
-//! z to point to the head, as in volumes brought to RAS+.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::surface::Box3;
-use super::{MetricError, Overlap, Presence, SurfaceDistances, check_spacing, check_voxels, surface_distances};
-
-/// A part of the organ that is scored by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Region {
-    /// The whole volume.
-    Whole,
-    /// The caudal third of the reference's slices.
-    Apex,
-    /// The cranial third of the reference's slices.
-    Base,
-}
-
-impl Region {
-    /// Every region, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::Whole, Self::Apex, Self::Base];
-
-    /// Name in files and tables.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Apex => "apex",
-            Self::Base => "base",
-        }
-    }
-
-    /// The region's slices, when `reference` slices along z hold the class, out of `depth`.
-    ///
-    /// A third of n slices is n / 3 rounded to the nearest, at least one, so that apex and base are equally thick.
-    fn slices(self, reference: &Range<usize>, depth: usize) -> Range<usize> {
-        let third = if reference.is_empty() { 0 } else { ((reference.len() + 1) / 3).max(1) };
-        match self {
-            Self::Whole => 0..depth,
-            Self::Apex => reference.start..reference.start + third,
-            Self::Base => reference.end - third..reference.end,
-        }
-    }
-}
-
-/// One number of a [`CaseScores`], as named in CSV and JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Dice coefficient, 0 to 1.
-    Dice,
-    /// Intersection over union, 0 to 1.
-    Iou,
-    /// Precision, 0 to 1.
-    Precision,
-    /// Sensitivity, 0 to 1.
-    Sensitivity,
-    /// Hausdorff distance, mm.
-    HausdorffMm,
-    /// 95th-percentile Hausdorff distance, mm.
-    Hd95Mm,
-    /// Average symmetric surface distance, mm.
-    AssdMm,
-    /// Volume of the reference, ml.
-    VolumeReferenceMl,
-    /// Volume of the prediction, ml.
-    VolumePredictionMl,
-    /// Prediction minus reference, ml, signed.
-    VolumeDifferenceMl,
-    /// (Prediction - reference) / reference, signed.
-    RelativeVolumeDifference,
-    /// |prediction - reference|, ml.
-    AbsoluteVolumeDifferenceMl,
-    /// |prediction - reference| / reference: the aRVD of PROMISE12, as a fraction.
-    AbsoluteRelativeVolumeDifference,
-}
-
-/// In the order of [`Metric`]: name in CSV and JSON; for people, name with unit, the factor that gives this unit, and decimals.
-const METRICS: [(Metric, &str, &str, f64, usize); 13] = [
-    (Metric::Dice, "dice", "Dice", 1.0, 3),
-    (Metric::Iou, "iou", "IoU", 1.0, 3),
-    (Metric::Precision, "precision", "Precision", 1.0, 3),
-    (Metric::Sensitivity, "sensitivity", "Sensitivity", 1.0, 3),
-    (Metric::HausdorffMm, "hausdorff_mm", "Hausdorff distance (mm)", 1.0, 2),
-    (Metric::Hd95Mm, "hd95_mm", "HD95 (mm)", 1.0, 2),
-    (Metric::AssdMm, "assd_mm", "Average surface distance (mm)", 1.0, 2),
-    (Metric::VolumeReferenceMl, "volume_reference_ml", "Reference volume (ml)", 1.0, 2),
-    (Metric::VolumePredictionMl, "volume_prediction_ml", "Predicted volume (ml)", 1.0, 2),
-    (Metric::VolumeDifferenceMl, "volume_difference_ml", "Volume difference (ml)", 1.0, 2),
-    (Metric::RelativeVolumeDifference, "relative_volume_difference", "Relative volume difference (%)", 100.0, 1),
-    (Metric::AbsoluteVolumeDifferenceMl, "absolute_volume_difference_ml", "Absolute volume difference (ml)", 1.0, 2),
-    (
-        Metric::AbsoluteRelativeVolumeDifference,
-        "absolute_relative_volume_difference",
-        "Absolute relative volume difference (%)",
-        100.0,
-        1,
-    ),
-];
-
-impl Metric {
-    /// Every metric, in the order of the CSV columns.
-    pub const ALL: [Self; 13] = {
-        let mut all = [Self::Dice; 13];
-        let mut metric = 0;
-        while metric < all.len() {
-            all[metric] = METRICS[metric].0;
-            metric += 1;
-        }
-        all
-    };
-
-    /// Name in CSV and JSON, with the unit.
-    pub fn key(self) -> &'static str {
-        METRICS[self as usize].1
-    }
-
-    /// For people: name with unit, the factor that gives this unit, and decimals.
-    pub fn heading(self) -> (&'static str, f64, usize) {
-        let (_, _, heading, factor, decimals) = METRICS[self as usize];
-        (heading, factor, decimals)
-    }
-}
+use super::{
+    Criteria, Lesion, Lesions, Metric, MetricError, Overlap, Presence, Region, SurfaceDistances, check_spacing,
+    check_voxels, surface_dice, surface_distances,
+};
 
 /// The scores of one class in one region of one case; `None` is undefined, for the reason in `presence`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -162,12 +43,39 @@ pub struct CaseScores {
     pub volume_prediction_ml: f64,
     /// (Prediction - reference) / reference, signed.
     pub relative_volume_difference: Option<f64>,
+    /// Surface Dice at the tolerance of the class, 0 to 1.
+    #[serde(default)]
+    pub surface_dice: Option<f64>,
+    /// Volumetric similarity, 0 to 1.
+    #[serde(default)]
+    pub volumetric_similarity: Option<f64>,
+    /// Lesions of the reference that were found.
+    #[serde(default)]
+    pub lesion_true_positives: u64,
+    /// Predicted lesions that are none.
+    #[serde(default)]
+    pub lesion_false_positives: u64,
+    /// Lesions of the reference that were missed.
+    #[serde(default)]
+    pub lesion_false_negatives: u64,
+    /// F1 of the lesions, 0 to 1.
+    #[serde(default)]
+    pub lesion_f1: Option<f64>,
+    /// Mean IoU of the lesions that were found, 0 to 1.
+    #[serde(default)]
+    pub lesion_sq: Option<f64>,
+    /// Panoptic quality of the lesions, 0 to 1.
+    #[serde(default)]
+    pub lesion_pq: Option<f64>,
+    /// The lesions one by one, in `lesions.csv` only.
+    #[serde(skip)]
+    pub lesions: Vec<Lesion>,
 }
 
 impl CaseScores {
     /// The scores of a class, value and name, that neither prediction nor reference has.
     pub fn absent(case: &str, class: (u16, &str), region: Region) -> Self {
-        Self::new(case, class, region, &Overlap::default(), None, [1.0; 3])
+        Self::new(case, class, region, &Overlap::default(), &Shapes::default(), [1.0; 3])
     }
 
     fn new(
@@ -175,9 +83,10 @@ impl CaseScores {
         (class, class_name): (u16, &str),
         region: Region,
         overlap: &Overlap,
-        surface: Option<SurfaceDistances>,
+        shapes: &Shapes,
         spacing: [f64; 3],
     ) -> Self {
+        let Shapes { surface, surface_dice, lesions } = shapes;
         Self {
             case: case.to_owned(),
             class,
@@ -194,6 +103,15 @@ impl CaseScores {
             volume_reference_ml: overlap.referenced_ml(spacing),
             volume_prediction_ml: overlap.predicted_ml(spacing),
             relative_volume_difference: overlap.relative_volume_difference(),
+            surface_dice: *surface_dice,
+            volumetric_similarity: overlap.volumetric_similarity(),
+            lesion_true_positives: lesions.true_positives(),
+            lesion_false_positives: lesions.false_positives(),
+            lesion_false_negatives: lesions.false_negatives(),
+            lesion_f1: lesions.f1(),
+            lesion_sq: lesions.segmentation_quality(),
+            lesion_pq: lesions.panoptic_quality(),
+            lesions: lesions.all.clone(),
         }
     }
 
@@ -214,7 +132,34 @@ impl CaseScores {
             Metric::RelativeVolumeDifference => self.relative_volume_difference,
             Metric::AbsoluteVolumeDifferenceMl => Some(volume_difference.abs()),
             Metric::AbsoluteRelativeVolumeDifference => self.relative_volume_difference.map(f64::abs),
+            Metric::SurfaceDice => self.surface_dice,
+            Metric::VolumetricSimilarity => self.volumetric_similarity,
+            Metric::LesionTruePositives => Some(self.lesion_true_positives as f64),
+            Metric::LesionFalsePositives => Some(self.lesion_false_positives as f64),
+            Metric::LesionFalseNegatives => Some(self.lesion_false_negatives as f64),
+            Metric::LesionF1 => self.lesion_f1,
+            Metric::LesionSq => self.lesion_sq,
+            Metric::LesionPq => self.lesion_pq,
         }
+    }
+}
+
+/// What is seen of a class beyond the counts of its voxels.
+#[derive(Debug, Default)]
+struct Shapes {
+    surface: Option<SurfaceDistances>,
+    surface_dice: Option<f64>,
+    lesions: Lesions,
+}
+
+impl Shapes {
+    fn of(pair: &LabelPair<'_>, class: u16, tolerance_mm: f64, iou: f64) -> Result<Self, MetricError> {
+        let LabelPair { prediction, reference, extents, spacing } = *pair;
+        Ok(Self {
+            surface: surface_distances(prediction, reference, class, extents, spacing)?,
+            surface_dice: surface_dice(pair, class, tolerance_mm)?,
+            lesions: Lesions::of(pair, class, iou)?,
+        })
     }
 }
 
@@ -274,6 +219,20 @@ pub fn score_values(
     classes: &[(u16, String)],
     regions: &[Region],
 ) -> Result<Vec<CaseScores>, MetricError> {
+    score_values_by(case, pair, classes, regions, &Criteria::DEFAULT)
+}
+
+/// As [`score_values`], with tolerances and the threshold of lesions of one's own.
+///
+/// # Errors
+/// As [`score_case`].
+pub fn score_values_by(
+    case: &str,
+    pair: &LabelPair<'_>,
+    classes: &[(u16, String)],
+    regions: &[Region],
+    criteria: &Criteria,
+) -> Result<Vec<CaseScores>, MetricError> {
     check_voxels("prediction", pair.prediction.len(), pair.extents)?;
     check_voxels("reference", pair.reference.len(), pair.extents)?;
     check_spacing(pair.spacing)?;
@@ -299,8 +258,8 @@ pub fn score_values(
         for &region in regions {
             let part = pair.cut(region.slices(&reference_slices, pair.extents[2]));
             let overlap = Overlap::count(part.prediction, part.reference, class)?;
-            let surface = surface_distances(part.prediction, part.reference, class, part.extents, part.spacing)?;
-            scores.push(CaseScores::new(case, (class, class_name), region, &overlap, surface, part.spacing));
+            let shapes = Shapes::of(&part, class, criteria.tolerance_of(class, class_name), criteria.lesion_iou)?;
+            scores.push(CaseScores::new(case, (class, class_name), region, &overlap, &shapes, part.spacing));
         }
     }
     Ok(scores)

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Interval;
+
 /// Mean, spread and range of one score over cases.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -19,6 +21,9 @@ pub struct Summary {
     pub min: Option<f64>,
     /// Largest value.
     pub max: Option<f64>,
+    /// Confidence interval of the mean, where it was asked for: see [`super::Bootstrap`].
+    #[serde(default)]
+    pub interval: Option<Interval>,
 }
 
 impl Summary {
@@ -46,6 +51,7 @@ impl Summary {
             median: percentile(&defined, 50.0),
             min: defined.first().copied(),
             max: defined.last().copied(),
+            interval: None,
         }
     }
 }

@@ -164,7 +164,7 @@ fn distances(from: &[bool], to: &[bool], extents: [usize; 3], spacing: [f64; 3])
 }
 
 /// Squared distance in mm² from every voxel centre to the nearest marked one; infinite when none is marked.
-fn squared_distance_transform(marked: &[bool], extents: [usize; 3], spacing: [f64; 3]) -> Vec<f64> {
+pub(super) fn squared_distance_transform(marked: &[bool], extents: [usize; 3], spacing: [f64; 3]) -> Vec<f64> {
     let mut field: Vec<f64> = marked.iter().map(|&m| if m { 0.0 } else { f64::INFINITY }).collect();
     let strides = [1, extents[0], extents[0] * extents[1]];
     for axis in 0..3 {

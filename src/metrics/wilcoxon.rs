@@ -31,6 +31,13 @@ pub struct Wilcoxon {
 }
 
 impl Wilcoxon {
+    /// Matched-pairs rank-biserial correlation (Kerby 2014, Compr Psychol 3:1): (W+ - W-) / (W+ + W-), the part of the ranks that is
+    /// in favour minus the part against, -1 to 1.
+    pub fn rank_biserial(&self) -> f64 {
+        let all = (self.count * (self.count + 1)) as f64 / 2.0;
+        2.0 * self.rank_sum / all - 1.0
+    }
+
     /// Tests finite differences; `None` if all are zero.
     pub fn of(differences: &[f64]) -> Option<Wilcoxon> {
         let mut sorted: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();

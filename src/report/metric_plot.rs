@@ -9,8 +9,8 @@ use super::canvas::{Anchor, Rect};
 use super::svg::{Drawing, Paint};
 use crate::metrics::{Evaluation, Metric, Region};
 
-/// Panels in two rows.
-const PANELS: [Metric; 8] = [
+/// Panels in three rows.
+const PANELS: [Metric; 12] = [
     Metric::Dice,
     Metric::Iou,
     Metric::Precision,
@@ -19,6 +19,10 @@ const PANELS: [Metric; 8] = [
     Metric::Hd95Mm,
     Metric::AssdMm,
     Metric::RelativeVolumeDifference,
+    Metric::SurfaceDice,
+    Metric::VolumetricSimilarity,
+    Metric::LesionF1,
+    Metric::LesionPq,
 ];
 
 const COLUMNS: usize = 4;
@@ -27,15 +31,15 @@ const HEIGHT: f32 = 400.0;
 /// Distance from one panel to the next.
 const PITCH: (f32, f32) = (430.0, 530.0);
 
-/// Draws the scores of one region, 1740 x 1130, replacing `path` in one step: boxes and format as in
+/// Draws the scores of one region, 1740 x 1660, replacing `path` in one step: boxes and format as in
 /// [`super::write_dice_plot`], the worst case named (relative volume difference: the one furthest from 0).
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_metric_plot(path: &Path, evaluation: &Evaluation, region: Region) -> Result<(), ReportError> {
     let part = if region == Region::Whole { "Whole organ".to_owned() } else { format!("Region: {}", region.key()) };
-    let description = "Box plots of eight metrics per class, with every case as a dot.";
-    let mut drawing = Drawing::new((1740, 1130), &part, description);
+    let description = "Box plots of twelve metrics per class, with every case as a dot.";
+    let mut drawing = Drawing::new((1740, 1660), &part, description);
     drawing.text(&part, (80.0, 26.0), 25.0, Anchor::Left, Paint::INK);
     let key = "box: quartiles, line: median, ring: mean, dots: cases; the worst case is named";
     drawing.text(key, (1710.0, 26.0), SMALL, Anchor::Right, Paint::DIM);

@@ -8,13 +8,16 @@ mod axes;
 mod boxes;
 mod canvas;
 mod comparison_plot;
+mod confusion_plot;
 mod curves;
 mod dice_plot;
 mod metric_plot;
 mod overlay;
 mod page;
+mod reliability_plot;
 mod samples;
 mod slice;
+mod statistics;
 mod svg;
 mod viewer;
 
@@ -23,6 +26,7 @@ use crate::metrics::{MetricError, check_voxels};
 use std::path::{Path, PathBuf};
 
 pub use comparison_plot::write_comparison_plot;
+pub use confusion_plot::write_confusion_plot;
 pub use curves::{Curves, write_curves};
 pub use dice_plot::write_dice_plot;
 pub use metric_plot::write_metric_plot;
@@ -31,6 +35,7 @@ pub use overlay::{
     second_colour, write_comparison_overlay, write_overlay,
 };
 pub use page::{Report, write_report};
+pub use reliability_plot::write_reliability_plot;
 pub use samples::{ChannelTile, MOST_SLICES, SampleGrid, SampleTile, write_samples};
 pub use viewer::{MAX_VOXELS, ViewerCase};
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::statistics;
 use super::svg::{escaped, inline};
 use super::{ReportError, ViewerCase, write};
 use crate::metrics::{COLUMNS, CaseScores, ClassSummary, Evaluation, Metric, Region, Summary, numbers};
@@ -46,6 +47,7 @@ pub fn write_report(path: &Path, report: &Report<'_>) -> Result<(), ReportError>
     }
     if let Some(evaluation) = report.evaluation {
         body += &summary_table(evaluation);
+        body += &statistics::sections(evaluation);
     }
     if !report.viewer.is_empty() {
         body += &viewer(report.viewer)?;
@@ -126,9 +128,15 @@ fn summary_table(evaluation: &Evaluation) -> String {
         _ => String::new(),
     };
     format!(
-        "<h2>Scores</h2>\n{}<p class=\"explain\">Mean ± standard deviation, median in brackets, over the cases in which \
-         a score is defined.{mean}</p>\n",
-        table(&["Class", "Region", "Cases"], "Left out", &rows, false)
+        "<h2>Scores</h2>\n{}<p class=\"explain\">Mean ± standard deviation (median) [{} confidence interval of the mean] over \
+         the cases in which a score is defined. NSD is surface Dice{}; a lesion is found from an IoU of {} on. Intervals: {} \
+         bootstrap, {} resamples.{mean}</p>\n",
+        table(&["Class", "Region", "Cases"], "Left out", &rows, false),
+        statistics::percent(evaluation.bootstrap.confidence_level),
+        statistics::tolerances(evaluation),
+        evaluation.criteria.lesion_iou,
+        evaluation.bootstrap.method,
+        evaluation.bootstrap.resamples,
     )
 }
 
@@ -136,7 +144,10 @@ fn summary_row(class: &ClassSummary) -> String {
     let statistic = |summary: &Summary, decimals: usize| {
         let (Some(mean), Some(median)) = (summary.mean, summary.median) else { return "–".to_owned() };
         let spread = summary.standard_deviation.map_or_else(String::new, |sd| format!(" ± {sd:.decimals$}"));
-        format!("{mean:.decimals$}{spread} ({median:.decimals$})")
+        let interval = summary.interval;
+        let interval =
+            interval.map_or_else(String::new, |ci| format!("<br>[{:.decimals$}, {:.decimals$}]", ci.low, ci.high));
+        format!("{mean:.decimals$}{spread} ({median:.decimals$}){interval}")
     };
     let dice = &class.scores[&Metric::Dice];
     let cases = (dice.defined + dice.undefined).to_string();

@@ -87,3 +87,15 @@ pub(super) fn store_config(settings: &RunSettings, config: &Config) -> Result<()
     }
     write(&settings.out.join("config.toml"), config.to_toml())
 }
+
+/// The configuration that a run folder stores, as JSON has it.
+///
+/// # Errors
+/// [`TrainError`] that names the file.
+pub(crate) fn stored_config(out: &Path) -> Result<serde_json::Value, TrainError> {
+    let path = out.join("config.toml");
+    let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+    let table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| TrainError::run_folder(&path, e.message().to_owned()))?;
+    serde_json::to_value(table).map_err(|e| TrainError::run_folder(&path, e.to_string()))
+}

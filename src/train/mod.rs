@@ -30,6 +30,7 @@ pub use config::{
     Config, ConfigError, HealthConfig, Preset, Reaction, Setting, choose_patch, did_you_mean, nearest_name,
 };
 pub use error::TrainError;
+pub(crate) use folder::stored_config;
 pub use folder::{PLAN_FILE, refuse_used};
 pub use footprint::{Footprint, Volumes};
 pub use kernels::{KERNELS_FILE, note_on_adapter};

@@ -3,6 +3,7 @@
 mod finish;
 mod initial;
 mod keep;
+mod methods;
 mod recover;
 mod start;
 mod steps;
@@ -217,6 +218,7 @@ fn train_after<P: Progress>(
     let evaluation = run.test(&test)?;
     let [weights, model] = run.finish()?;
     run.report(gpu, evaluation.as_ref(), &test)?;
+    run.methods(gpu, evaluation.as_ref())?;
     run.remove_cache();
     let (waited_share, waited_seconds) = run.waits.of_all();
     let best = run.position.best;

@@ -154,8 +154,8 @@ impl Header {
         self.native.other_affines()
     }
 
-    /// True if this program wrote the file as the probabilities of a class ([`super::write_probabilities`]): the header says
-    /// so.
+    /// True if this program wrote the file beside a label map: probabilities of a class ([`super::write_probabilities`]) or
+    /// uncertainties ([`super::write_uncertainty`]). The header says so.
     pub fn is_probability(&self) -> bool {
         self.native.is_probability()
     }

@@ -43,7 +43,10 @@ pub use read::{
 };
 pub use scalar::{Scalar, Scaling};
 pub use series::SeriesChoice;
-pub use write::{write_label_map, write_probabilities, write_segmentation, write_volume, write_volume_as};
+pub use write::{
+    Uncertainty, probability_path, write_label_map, write_probabilities, write_segmentation, write_uncertainty,
+    write_volume, write_volume_as,
+};
 
 #[cfg(test)]
 pub(crate) use read::PARSED_HEADERS;
@@ -53,7 +56,7 @@ pub(crate) use read::{files_of, header_of, read_labels, read_voxels, visit_chann
 use super::DataError;
 use format::Format;
 use header::{Native, Pieces};
-use write::{Output, PROBABILITY};
+use write::{Output, is_of_map};
 
 /// All formats. A new one is its module and a line here.
 static FORMATS: [&dyn Format; 4] = [&nifti::Nifti, &metaimage::MetaImage, &nrrd::Nrrd, &dicom::Dicom];

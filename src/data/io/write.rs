@@ -1,9 +1,10 @@
 //! From volumes and label maps to files: what all formats share.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bytes::ByteOrder;
+use super::case_of;
 use super::format::writer_of;
 use super::header::{Header, Segment};
 use super::scalar::{Scalar, for_real_type};
@@ -12,6 +13,35 @@ use crate::data::volume::{LabelMap, Volume, position_of};
 
 /// What the header of a map of probabilities says, in NIfTI's `descrip`, MetaImage's `Comment` and NRRD's `content`.
 pub(super) const PROBABILITY: &str = "vnet-engine: probability of a class";
+/// The same of a map of entropies.
+const ENTROPY: &str = "vnet-engine: entropy in nats";
+/// The same of a map of disagreements.
+const DISAGREEMENT: &str = "vnet-engine: mutual information of models in nats";
+
+/// Whether the text of a header says that this program wrote the file beside a label map.
+pub(super) fn is_of_map(text: &str) -> bool {
+    [PROBABILITY, ENTROPY, DISAGREEMENT].contains(&text)
+}
+
+/// Maps of how sure a prediction is, in nats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncertainty {
+    /// Entropy of the probabilities.
+    Entropy,
+    /// Mutual information between voxel and model: by how much models disagree.
+    Disagreement,
+}
+
+impl Uncertainty {
+    /// Where the map of a label map lies: `a.nii.gz` → `a_entropy.nii.gz`, `a_disagreement.nii.gz`.
+    pub fn path(self, output: &Path) -> PathBuf {
+        let word = match self {
+            Self::Entropy => "entropy",
+            Self::Disagreement => "disagreement",
+        };
+        beside(output, word)
+    }
+}
 
 /// A volume to be written.
 pub(crate) struct Output<'a> {
@@ -21,8 +51,8 @@ pub(crate) struct Output<'a> {
     pub(super) like: &'a Header,
     /// The type of its voxels.
     pub(super) scalar: Scalar,
-    /// True if it is the probabilities of a class, which the header says as [`PROBABILITY`].
-    pub(super) is_probability: bool,
+    /// What the header says that it is, if it is no image and no label map: [`PROBABILITY`] or another of [`is_of_map`].
+    pub(super) map: Option<&'static str>,
     /// Names of the labels, for formats that have a place for them.
     pub(super) segments: &'a [Segment],
     voxels: Voxels<'a>,
@@ -112,7 +142,7 @@ pub fn write_segmentation(
 ) -> Result<(), DataError> {
     let wide = labels.voxels.iter().any(|&label| label > 255);
     let scalar = if wide { Scalar::Uint16 } else { Scalar::Uint8 };
-    write(&Output { path, like, scalar, is_probability: false, segments, voxels: Voxels::Labels(&labels.voxels) })
+    write(&Output { path, like, scalar, map: None, segments, voxels: Voxels::Labels(&labels.voxels) })
 }
 
 /// Writes an image as float32 into a new file (see [`Header::for_grid`]).
@@ -124,14 +154,36 @@ pub fn write_volume(path: &Path, volume: &Volume) -> Result<(), DataError> {
 /// the type's range is an error.
 pub fn write_volume_as(path: &Path, volume: &Volume, scalar: Scalar, like: &Header) -> Result<(), DataError> {
     let voxels = Voxels::Intensities(&volume.voxels);
-    write(&Output { path, like, scalar, is_probability: false, segments: &[], voxels })
+    write(&Output { path, like, scalar, map: None, segments: &[], voxels })
 }
 
 /// Writes the probabilities of a class as float32 in the grid of `like`; the header says what they are
 /// ([`Header::is_probability`]).
 pub fn write_probabilities(path: &Path, volume: &Volume, like: &Header) -> Result<(), DataError> {
     let (scalar, voxels) = (Scalar::Float32, Voxels::Intensities(&volume.voxels));
-    write(&Output { path, like, scalar, is_probability: true, segments: &[], voxels })
+    write(&Output { path, like, scalar, map: Some(PROBABILITY), segments: &[], voxels })
+}
+
+/// Writes a map of entropies or disagreements as float32 in the grid of `like`; the header says what it is.
+pub fn write_uncertainty(path: &Path, what: Uncertainty, volume: &Volume, like: &Header) -> Result<(), DataError> {
+    let (scalar, voxels) = (Scalar::Float32, Voxels::Intensities(&volume.voxels));
+    let map = match what {
+        Uncertainty::Entropy => ENTROPY,
+        Uncertainty::Disagreement => DISAGREEMENT,
+    };
+    write(&Output { path, like, scalar, map: Some(map), segments: &[], voxels })
+}
+
+/// Where the probabilities of a foreground class or region, counted from 1, of a label map lie: `a.nii.gz` → `a_prob1.nii.gz`.
+pub fn probability_path(output: &Path, class: usize) -> PathBuf {
+    beside(output, &format!("prob{class}"))
+}
+
+/// A file beside a label map, with another ending of its name: `a.nii.gz` → `a_WORD.nii.gz`.
+fn beside(output: &Path, word: &str) -> PathBuf {
+    let name = output.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let stem = case_of(&name).unwrap_or(&name).to_owned();
+    output.with_file_name(format!("{stem}_{word}{}", &name[stem.len()..]))
 }
 
 /// Writes in the format of the file name, which need not be that of `like`.

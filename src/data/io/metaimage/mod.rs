@@ -24,7 +24,7 @@ use super::bytes::ByteOrder;
 use super::format::{Ending, Format, Part, Writer};
 use super::input::{Input, Packing, Place};
 use super::scalar::Scalar;
-use super::{Header, Native, PROBABILITY, Pieces, axes};
+use super::{Header, Native, Pieces, axes, is_of_map};
 use crate::data::{DataError, Warning};
 
 /// MetaIO's names of the types; a `LONG` has 4 bytes on every platform.
@@ -207,7 +207,7 @@ fn storage_of(text: &Text, path: &Path) -> Result<Storage, DataError> {
     };
     let packed = text.numbers::<u64>(&["CompressedDataSize"], 1, "a number of bytes")?.map(|size| size[0]);
     // MetaIO writes 0 where it does not know.
-    let probability = text.value("Comment").is_some_and(|comment| comment == PROBABILITY);
+    let probability = text.value("Comment").is_some_and(is_of_map);
     Ok(Storage { file, start, compressed, packed: packed.filter(|&size| size > 0), probability })
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::TYPE_NAMES;
 use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, deflated, write_whole};
-use crate::data::io::{Output, PROBABILITY, axes, name_of};
+use crate::data::io::{Output, axes, name_of};
 
 /// The files of an output: one for `.mha`, `a.zraw` and `a.mhd` otherwise.
 pub(super) fn files_of(path: &Path) -> Vec<PathBuf> {
@@ -43,7 +43,7 @@ fn text(output: &Output<'_>, packed: usize, file: &str) -> String {
     let spacing = (0..n).map(|axis| lengths.get(axis).copied().unwrap_or(1.0));
     let name = TYPE_NAMES.iter().find(|(_, known)| *known == output.scalar).map_or("MET_NONE", |(name, _)| name);
     let extents: Vec<String> = output.shape().iter().map(usize::to_string).collect();
-    let comment = if output.is_probability { format!("Comment = {PROBABILITY}\n") } else { String::new() };
+    let comment = output.map.map_or_else(String::new, |map| format!("Comment = {map}\n"));
     let mut text =
         format!("{comment}ObjectType = Image\nNDims = {n}\nBinaryData = True\nBinaryDataByteOrderMSB = False\n");
     let _ = write!(

@@ -22,7 +22,7 @@ use self::header::{Field, NotNifti, RawHeader, Version};
 use super::format::{Ending, Format, Part, Writer, split_ending};
 use super::input::{Input, Packing, Place};
 use super::scalar::{Scalar, Scaling};
-use super::{Header, Native, OtherAffine, PROBABILITY, Pieces, Statement, axes, name_of};
+use super::{Header, Native, OtherAffine, Pieces, Statement, axes, is_of_map, name_of};
 use crate::data::{DataError, Grid, Warning};
 
 /// NIfTI's codes of the types (nifti1.h, NIFTI_TYPE_*).
@@ -127,7 +127,7 @@ impl Native for RawHeader {
     }
 
     fn is_probability(&self) -> bool {
-        self.description() == PROBABILITY.as_bytes()
+        std::str::from_utf8(self.description()).is_ok_and(is_of_map)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{TYPE_CODES, UNIT_MILLIMETRE, files_of};
 use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, write_whole};
 use crate::data::io::scalar::Scalar;
-use crate::data::io::{Header, Output, PROBABILITY, axes};
+use crate::data::io::{Header, Output, axes};
 use crate::data::volume::Grid;
 
 /// The largest extent in a NIfTI-1 header, whose `dim` has 16 bits.
@@ -86,8 +86,8 @@ fn header_of_output(output: &Output<'_>, single: bool) -> RawHeader {
     for field in [Field::SCL_INTER, Field::CAL_MIN, Field::CAL_MAX] {
         raw.set_float(field, 0, 0.0);
     }
-    if output.is_probability {
-        raw.set_description(PROBABILITY.as_bytes());
+    if let Some(map) = output.map {
+        raw.set_description(map.as_bytes());
     } else if like.is_probability() {
         // What was made of probabilities is none.
         raw.set_description(&[]);

@@ -10,7 +10,7 @@ use crate::data::DataError;
 use crate::data::io::bytes::ByteOrder;
 use crate::data::io::input::{Input, Packing, Place};
 use crate::data::io::scalar::{Encoding, Scalar, for_real_type};
-use crate::data::io::{Header, Native, PROBABILITY, Pieces, Segment};
+use crate::data::io::{Header, Native, Pieces, Segment, is_of_map};
 
 /// Files of one volume, at most.
 const MOST_FILES: usize = 1 << 16;
@@ -82,7 +82,7 @@ impl Storage {
             let found = format!("{} files for {count} voxels", files.len());
             return Err(text.wrong("data file", found, "files of the same number of voxels"));
         }
-        let probability = text.field("content") == Some(PROBABILITY);
+        let probability = text.field("content").is_some_and(is_of_map);
         Ok(Storage { files, coding, header, lines, bytes, count, encoding, segments, probability })
     }
 

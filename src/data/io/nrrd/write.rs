@@ -8,7 +8,7 @@ use super::text::escaped;
 use super::{SEGMENTATION, TYPE_NAMES};
 use crate::data::DataError;
 use crate::data::io::bytes::{ByteOrder, gzipped, write_whole};
-use crate::data::io::{Output, PROBABILITY, axes, name_of};
+use crate::data::io::{Output, axes, name_of};
 
 /// What 3D Slicer says of a segment of no known kind: tissue.
 const TAGS: &str = "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list\
@@ -57,8 +57,8 @@ fn text(output: &Output<'_>, file: Option<&str>) -> String {
         vector(2),
         vector(3),
     );
-    if output.is_probability {
-        let _ = writeln!(text, "content: {PROBABILITY}");
+    if let Some(map) = output.map {
+        let _ = writeln!(text, "content: {map}");
     }
     if let Some(file) = file {
         let _ = writeln!(text, "data file: {file}");
