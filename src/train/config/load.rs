@@ -14,6 +14,12 @@ use toml::{Table, Value};
 /// Bytes of a configuration file, at most.
 const LONGEST_TEXT: u64 = 1 << 20;
 
+/// The keys of `[optimiser]` that name parameters, and what they take.
+const OF_PARAMETERS: [(&str, &str); 2] = [
+    ("freeze", "a list of patterns of names of parameters, such as [\"encoder.*\"]"),
+    ("groups", "a list of tables such as {parameters = \"encoder.*\", learning_rate_factor = 0.1}"),
+];
+
 /// Letters of a key or a wrong value that a message repeats.
 const MOST_SHOWN: usize = 80;
 
@@ -158,6 +164,7 @@ impl Findings {
                 let words = words.split_once(", found ").map_or(words, |(words, _)| words);
                 let expected = word_or_other(key).map_or(words, |(_, expected)| expected);
                 let expected = if key == IGNORE { LABEL_VALUES } else { expected };
+                let expected = of_parameters(key).unwrap_or(expected);
                 self.problems.push(mismatch(origin, key, expected, shown(value)));
             }
         }
@@ -196,9 +203,20 @@ fn table_of(config: &Config) -> Table {
     let mut table = Table::try_from(config).expect("a configuration is a table");
     complete(&mut table, "network", &config.network.architecture);
     complete(&mut table, "training", &config.training.loss);
+    let empty = || Value::Array(Vec::new());
+    if let Some(Value::Table(optimiser)) = table.get_mut("optimiser") {
+        for (key, _) in OF_PARAMETERS {
+            optimiser.entry(key).or_insert_with(empty);
+        }
+    }
     if let Some(Value::Table(data)) = table.get_mut("data") {
-        let empty = [("ignore", Value::Array(Vec::new())), ("regions_order", Value::Array(Vec::new()))];
-        for (key, value) in empty.into_iter().chain([("regions", Value::Table(Table::new()))]) {
+        for (key, value) in [
+            ("ignore", empty()),
+            ("regions_order", empty()),
+            ("regions", Value::Table(Table::new())),
+            ("crop", "none".into()),
+            ("foreground_by", "class".into()),
+        ] {
             data.entry(key).or_insert(value);
         }
     }
@@ -245,6 +263,9 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         (_, _, Value::Array(_) | Value::String(_)) if WORDS_OF_CHANNELS.contains(&key) => return Ok(value),
         (_, Value::Array(_), Value::Integer(_)) if key == IGNORE => return Ok(value),
         _ if key == IGNORE && !value.is_array() => LABEL_VALUES.to_owned(),
+        (_, Value::Array(_), value) if !value.is_array() && of_parameters(key).is_some() => {
+            of_parameters(key).unwrap_or_default().to_owned()
+        }
         (_, Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
         (_, Value::Integer(_), Value::Integer(i)) if *i >= 0 => return Ok(value),
         (_, Value::Integer(_), _) => "a whole number, 0 or more".to_owned(),
@@ -253,6 +274,12 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         _ => format!("a value like {present}"),
     };
     Err(mismatch(origin, key, &expected, shown(&value)))
+}
+
+/// What a key of [`OF_PARAMETERS`] takes.
+fn of_parameters(key: &str) -> Option<&'static str> {
+    let key = key.strip_prefix("optimiser.")?;
+    OF_PARAMETERS.iter().find(|(known, _)| *known == key).map(|(_, expected)| *expected)
 }
 
 fn mismatch(origin: &str, key: &str, expected: &str, found: String) -> ConfigError {
@@ -352,6 +379,29 @@ mod tests {
                 "--set data.cache_dir=7: key data.cache_dir: expected a value like \"auto\", found 7",
             ),
             (
+                Setting::parse("data.crop=zero"),
+                "--set data.crop=zero: key data.crop: expected `none` or `nonzero`, found \"zero\"",
+            ),
+            (
+                Setting::parse("data.foreground_by=voxel"),
+                "--set data.foreground_by=voxel: key data.foreground_by: expected `class` or `region`, found \"voxel\"",
+            ),
+            (
+                Setting::parse("optimiser.freeze=encoder.*"),
+                "--set optimiser.freeze=encoder.*: key optimiser.freeze: expected a list of patterns of names of parameters, such as \
+                 [\"encoder.*\"], found \"encoder.*\"",
+            ),
+            (
+                Setting::list("--freeze", "optimiser.groups", &["a".to_owned(), "b".to_owned()]),
+                "--freeze a --freeze b: key optimiser.groups: expected a list of tables such as {parameters = \"encoder.*\", \
+                 learning_rate_factor = 0.1}, found [\"a\", \"b\"]",
+            ),
+            (
+                Setting::parse("optimiser.groups=[{parameters=\"a\", learning_rate_factor=0.0}]"),
+                "--set optimiser.groups=[{parameters=\"a\", learning_rate_factor=0.0}]: key optimiser.groups: expected factors on the \
+                 learning rate from 1e-6 to 1e6",
+            ),
+            (
                 Setting::parse("schedule.every=0"),
                 "--set schedule.every=0: key schedule.every: expected at least 1, found 0",
             ),
@@ -359,6 +409,25 @@ mod tests {
             let error = load(&[setting]).expect_err(message).to_string();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    /// Keys that came later are written where they differ from their defaults, and read back.
+    #[test]
+    fn later_keys_are_written_where_they_differ() {
+        let keys = ["crop", "foreground_by", "freeze", "groups"];
+        let plain = Preset::Tiny.config().to_toml();
+        assert!(keys.iter().all(|key| !plain.contains(key)), "{plain}");
+        let settings = [
+            "data.crop=nonzero",
+            "data.foreground_by=region",
+            "optimiser.freeze=[\"encoder.*\"]",
+            "optimiser.groups=[{parameters=\"head.*\", learning_rate_factor=2}]",
+        ];
+        let config = Config::from_text(Preset::Tiny, None, &Setting::parse_all(settings)).expect("valid");
+        let text = config.to_toml();
+        assert!(keys.iter().all(|key| text.contains(key)), "{text}");
+        assert_eq!(config.optimiser.groups[0].learning_rate_factor, 2.0);
+        assert_eq!(Config::from_text(Preset::Tiny, Some(("config.toml", &text)), &[]).expect("valid"), config);
     }
 
     #[test]

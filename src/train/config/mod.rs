@@ -33,12 +33,12 @@ use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
 use crate::data::io::SeriesChoice;
 use crate::data::{
-    CacheBudget, Classes, DatasetOptions, DiskCache, Interpolation, LoaderSettings, Normalisation, PerChannel,
-    Preparation, Sampling, TargetSpacing,
+    CacheBudget, Classes, Crop, DatasetOptions, DiskCache, ForegroundBy, Interpolation, LoaderSettings, Normalisation,
+    PerChannel, Preparation, Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
-use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
+use crate::optim::{LearningRate, OptimiserSettings, Optimisers, ParameterGroup, Schedules};
 use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -100,8 +100,16 @@ pub struct DataConfig {
     pub split: [f64; 3],
     /// `whole`: each sample is a volume, centred in the patch, as in the paper; `patch`: a patch at a random place.
     pub sampling: Sampling,
-    /// For `patch`: share of the patches that are centred on a foreground voxel, every class equally often.
+    /// `none`, or `nonzero`: volumes are cropped to the box of the voxels that are not exactly 0 in some channel, as where zeros
+    /// are a mask. Outside of it nothing is learnt and nothing is found.
+    #[serde(default, skip_serializing_if = "Crop::is_none")]
+    pub crop: Crop,
+    /// For `patch`: share of the patches that are centred on a foreground voxel.
     pub foreground: f64,
+    /// What is drawn equally often for `foreground`: `class`, or `region` where there are `[data.regions]`, of which some may be
+    /// much smaller than others.
+    #[serde(default, skip_serializing_if = "ForegroundBy::is_class")]
+    pub foreground_by: ForegroundBy,
     /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are kept on disk
     /// (`cache_dir`). Those that are being prepared at one time take as much again, or one of them what it needs.
     pub cache: ByteSize,
@@ -182,6 +190,13 @@ pub struct OptimiserConfig {
     pub weight_decay: f64,
     /// Largest global norm of the gradient; 0: no clipping.
     pub clip_norm: f64,
+    /// Patterns of the names of parameters that stay as they are, e.g. `["encoder.*"]`: `*` stands for any letters, `?` for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// `[[optimiser.groups]]`: parameters with a learning rate of their own, by a pattern of their names, e.g.
+    /// `parameters = "encoder.*"` with `learning_rate_factor = 0.1`. A parameter is in the first group that has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ParameterGroup>,
 }
 
 /// `[schedule]`
@@ -317,7 +332,8 @@ impl Config {
     /// # Panics
     /// When the keys of label values contradict each other: [`DataConfig::classes`] says so.
     pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, .. } = self.data.clone();
+        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, crop, .. } =
+            self.data.clone();
         let intensities = ct_window.map(CtWindow::fixed);
         let labels = self.data.classes().expect("label values were checked");
         Preparation {
@@ -331,6 +347,7 @@ impl Config {
             labels,
             canonical,
             align,
+            crop,
         }
     }
 
@@ -345,6 +362,8 @@ impl Config {
             optimiser: self.optimiser_settings(),
             batch,
             accumulation,
+            freeze: self.optimiser.freeze.clone(),
+            groups: self.optimiser.groups.clone(),
             memory,
             ema_decay: (self.training.ema_decay > 0.0).then_some(self.training.ema_decay),
             augmentation,
@@ -358,8 +377,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] when the keys of label values contradict each other.
     pub fn dataset_options(&self) -> Result<DatasetOptions, ConfigError> {
-        let DataConfig { channel_files, label_file, align, series, .. } = self.data.clone();
-        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align, series })
+        let DataConfig { channel_files, label_file, align, series, crop, .. } = self.data.clone();
+        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align, series, crop })
     }
 
     /// Checks that settings for each channel are as many as the channels.
@@ -390,6 +409,7 @@ impl Config {
             disk: DiskCache::none(),
             sampling: self.data.sampling,
             foreground: self.data.foreground,
+            foreground_by: self.data.foreground_by,
             block: self.trainer_settings().block(patch),
             intensities: self.augmentation.needs_intensities(),
             partners: self.augmentation.matches_histograms(),
