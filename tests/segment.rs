@@ -13,7 +13,7 @@ mod whole;
 use std::ops::ControlFlow;
 use support::gpu;
 use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
-use vnet_engine::data::{
+use vnet_engine::data::{Crop, 
     Classes, Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing,
     Volume, prepare_image,
 };
@@ -330,6 +330,7 @@ fn models_remember_how_volumes_are_prepared() {
         spacing: TargetSpacing::Millimetres([1.0, 1.0, 1.5]),
         interpolation: Interpolation::Cubic,
         patch: Some([16, 24, 8]),
+        crop: Crop::Nonzero,
         canonical: true,
         class_names: Vec::new(),
         labels: Some(classes()),
