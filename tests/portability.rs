@@ -66,7 +66,9 @@ fn optimiser_kernels(target: &Target) -> Vec<Kernel> {
     use vnet_engine::plan::{Accumulate, Request, plan};
     use vnet_engine::tensor::{TensorSpec, layout::ParameterLayout};
     let optimisers = vnet_engine::doctor::optimisers::optimisers(None);
-    let updates = optimisers.iter().map(|(_, settings)| update(settings, 1000, 500, target).averaged(1000, target));
+    let updates = optimisers.iter().map(|(_, settings)| {
+        update(settings, 1000, 500, target).following(1024..1124, 0.1, target).averaged(1124, target)
+    });
     let mut kernels: Vec<Kernel> = updates.flat_map(|update| update.dispatches).map(|d| d.kernel).collect();
     let mut graph = Graph::new();
     let gradient = graph.input("gradient", TensorSpec::f32([10]));
