@@ -17,7 +17,7 @@ use super::layout::{Grouped, Pattern, channel_suffix, find_images, group, images
 use super::manifest::Manifest;
 use super::parts::Parts;
 use super::proof::{absent, named, prove};
-use super::{Classes, DataError, ImageFiles, Split, Warning, Warnings};
+use super::{Classes, Crop, DataError, ImageFiles, Split, Warning, Warnings};
 use crate::files::folder_of;
 
 /// An image and its label.
@@ -48,6 +48,8 @@ pub struct Dataset {
     pub channel_files: Vec<String>,
     /// Whether channels on another grid are resampled onto the first one's.
     pub align: bool,
+    /// What of a volume is looked at.
+    pub crop: Crop,
     /// The file that says which cases train, where there is one.
     pub split_file: Option<PathBuf>,
     /// What the cases are for, where a table says so.
@@ -68,6 +70,8 @@ pub struct DatasetOptions {
     pub label_file: String,
     /// Whether channels on another grid are resampled onto the first one's.
     pub align: bool,
+    /// What of a volume is looked at: foreground that is labelled elsewhere is a warning.
+    pub crop: Crop,
     /// Which series is meant, where images are folders with DICOM files of several.
     pub series: SeriesChoice,
 }
@@ -165,12 +169,13 @@ impl Dataset {
         for case in &mut cases {
             case.image = case.image.clone().of_series(options.series.clone());
         }
-        let (dir, align) = (folder, options.align);
+        let (dir, align, crop) = (folder, options.align, options.crop);
         let split_file = if parts.is_none() { Split::file_of(&dir) } else { None };
         if let Some(outside) = split_file.as_ref().filter(|file| !is_inside(file, &dir)) {
             warnings.add(outside, Warning::new(OUTSIDE));
         }
-        let dataset = Dataset { dir, cases, classes, channel_names, channel_files, align, split_file, parts, warnings };
+        let dataset =
+            Dataset { dir, cases, classes, channel_names, channel_files, align, crop, split_file, parts, warnings };
         Ok((dataset, problems))
     }
 
@@ -216,7 +221,7 @@ impl Dataset {
     /// As [`Dataset::check`], but problems are part of the result.
     pub fn examine(&self) -> Examined {
         let declared = self.classes.as_ref();
-        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared, self.align)).collect();
+        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared, (self.align, self.crop))).collect();
         let mut warnings = self.warnings.clone();
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::alignment::{Placed, reordering};
+use super::alignment::{Placed, read_label_map_on, reordering};
 use super::dataset::Case;
 use super::image::Image;
 use super::io::{Header, label_values, read_header};
 use super::prepare::{MOST_VOXELS, check_extents};
 use super::volume::position_of;
-use super::{Classes, DataError, Grid, ImageFiles, Warning, Warnings};
+use super::{Classes, Crop, DataError, Grid, ImageFiles, Warning, Warnings};
 
 /// What is known of a case.
 #[derive(Default)]
@@ -22,7 +22,8 @@ pub(super) struct ExaminedCase {
     pub(super) warnings: Warnings,
 }
 
-pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, align: bool) -> ExaminedCase {
+/// Looks at a case; `align` and `crop` are those of the data set.
+pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, (align, crop): (bool, Crop)) -> ExaminedCase {
     let mut found = ExaminedCase::default();
     let image = examine_image(&case.image, align);
     let label = examine_header(&case.label);
@@ -51,8 +52,31 @@ pub(super) fn examine_case(case: &Case, declared: Option<&Classes>, align: bool)
         }
         Err(error) => found.problems.push(error),
     }
+    if found.problems.is_empty() && !crop.is_none() {
+        match outside(case, declared, align, crop) {
+            Ok(warning) => warning.into_iter().for_each(|warning| found.warnings.add(&case.label, warning)),
+            Err(error) => found.problems.push(error),
+        }
+    }
     found
 }
+
+/// The warning of a case whose foreground is cropped away.
+fn outside(case: &Case, declared: Option<&Classes>, align: bool, crop: Crop) -> Result<Option<Warning>, DataError> {
+    let image = Image::open(&case.image, align)?;
+    let mut label = read_label_map_on(&case.label, image.first())?;
+    if let Some(classes) = declared.filter(|classes| !classes.are_unknown()) {
+        classes.number(&case.label, &mut label)?;
+    }
+    let channels = image.read()?;
+    let cropped = crop.of_channels(channels.iter().map(|channel| &channel.voxels[..]), label.grid.extents);
+    let [all, lost] = cropped.labelled(&label.voxels);
+    let detail = || format!("{lost} of {all} labelled voxels");
+    Ok((lost > 0).then(|| Warning::with(OUTSIDE, detail())))
+}
+
+const OUTSIDE: &str =
+    "foreground outside of the box of non-zero voxels, where nothing is learnt or found (data.crop is nonzero)";
 
 const BLANK: &str = "every voxel of a channel has one value";
 

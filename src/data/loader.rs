@@ -12,7 +12,7 @@ use super::cache::{CacheBudget, DiskCache, PreparedCases, Use};
 use super::dataset::Case;
 use super::intensities::Intensities;
 use super::prepare::{Fit, Preparation, Prepared};
-use super::sampling::{Sampling, crop, crop_channels, patch_start};
+use super::sampling::{Centring, ForegroundBy, Sampling, crop, crop_channels, patch_start};
 use super::shelf::Shelf;
 use super::{Classes, DataError};
 use crate::random::{Purpose, Stream};
@@ -108,6 +108,8 @@ pub struct LoaderSettings {
     pub sampling: Sampling,
     /// Share of the patches that are centred on foreground.
     pub foreground: f64,
+    /// On what these are centred equally often.
+    pub foreground_by: ForegroundBy,
     /// Extents x, y, z of a sample: those of the patch, or more for a patch that augmentation rotates.
     pub block: [usize; 3],
     /// True to describe each volume's intensities.
@@ -128,6 +130,7 @@ impl LoaderSettings {
             disk: DiskCache::none(),
             sampling: Sampling::Whole,
             foreground: 0.0,
+            foreground_by: ForegroundBy::Class,
             block: patch,
             intensities: false,
             partners: false,
@@ -209,6 +212,8 @@ struct Source {
     cases: PreparedCases,
     /// Labels of classes on the device.
     labels: Option<Vec<u32>>,
+    /// The classes of each region, where patches are centred on regions.
+    regions: Vec<Vec<u16>>,
     settings: LoaderSettings,
 }
 
@@ -218,9 +223,12 @@ impl Source {
         let foreground = settings.sampling == Sampling::Patch;
         let fit = Fit::of_training(settings.sampling);
         let labels = preparation.labels.as_ref().map(Classes::device_labels);
+        let of_regions = |classes: &&Classes| !classes.regions().is_empty() && !settings.foreground_by.is_class();
+        let regions = preparation.labels.as_ref().filter(of_regions).map(Classes::targets).unwrap_or_default();
+        let regions = regions.into_iter().map(|region| region.classes).collect();
         let (budget, disk) = (settings.cache.clone(), settings.disk.clone());
         let cases = PreparedCases::new(cases, preparation, fit, Use::Training { foreground }, budget, disk);
-        Source { cases, labels, settings }
+        Source { cases, labels, regions, settings }
     }
 
     fn make(&self, number: u64) -> Result<Batch, DataError> {
@@ -246,8 +254,9 @@ impl Source {
             Sampling::Patch => {
                 let (extents, block, patch) =
                     (prepared.geometry.grid.extents, self.settings.block, self.cases.preparation().patch);
-                let LoaderSettings { seed, foreground, .. } = self.settings;
-                let start = patch_start(label, &case.foreground, extents, patch, foreground, seed, number);
+                let LoaderSettings { seed, foreground: share, .. } = self.settings;
+                let centring = Centring { share, regions: &self.regions };
+                let start = patch_start(label, &case.foreground, extents, patch, centring, seed, number);
                 let margin: [usize; 3] = std::array::from_fn(|axis| (block[axis] - patch[axis]) / 2);
                 let start = std::array::from_fn(|axis| start[axis] as i64 - margin[axis] as i64);
                 let image = crop_channels(&prepared.image, prepared.channels, extents, start, block, 0.0);

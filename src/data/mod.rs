@@ -8,7 +8,7 @@
 //! | [`folder`] | which volumes a folder holds, and what is passed over |
 //! | [`dataset`], `examine`, [`manifest`], [`split`], [`parts`] | which cases there are, what is in them, and which of them train |
 //! | [`classes`], [`description`] | which label values are which classes and regions, and which are ignored |
-//! | [`normalise`], [`resample`], [`patch`], [`prepare`], [`restore`] | from a file to the network's input, and the way back |
+//! | [`normalise`], [`crop`], [`resample`], [`patch`], [`prepare`], `geometry`, [`restore`] | from a file to the network's input, and the way back |
 //! | [`sampling`], [`intensities`] | which part of a volume a sample is, and the quantiles of its intensities |
 //! | [`loader`] | batches, made in the background |
 //! | `cache`, `voxels` | prepared volumes in memory and on disk |
@@ -23,12 +23,14 @@ mod cache;
 pub mod canonical;
 mod channels;
 pub mod classes;
+pub mod crop;
 pub mod dataset;
 mod decision;
 pub mod description;
 pub(crate) mod error;
 mod examine;
 pub mod folder;
+mod geometry;
 mod image;
 pub mod inspect;
 pub mod intensities;
@@ -63,6 +65,7 @@ pub(crate) use cache::{PreparedCases, Use};
 pub use canonical::Reorientation;
 pub use channels::{ImageFiles, PerChannel};
 pub use classes::{Classes, IGNORED};
+pub use crop::{Crop, CropBox};
 pub use dataset::{
     Case, Dataset, DatasetOptions, Examined, images_in, images_only, images_to_segment, output_of_image,
 };
@@ -70,6 +73,7 @@ pub use decision::Decision;
 pub use description::declared_classes;
 pub use error::DataError;
 pub use folder::Folder;
+pub use geometry::Geometry;
 pub use image::read_channels_on;
 pub use inspect::{inspect, inspect_series};
 pub use intensities::{Intensities, QUANTILES};
@@ -77,11 +81,11 @@ pub use loader::{Batch, Loader, LoaderSettings, Sample};
 pub use manifest::Manifest;
 pub use normalise::{IntensityStatistics, Normalisation};
 pub use parts::{Part, Parts};
-pub use prepare::{Fit, Geometry, Preparation, Prepared, check_image, prepare_image, prepare_pair, read_case_label};
+pub use prepare::{Fit, Preparation, Prepared, check_image, prepare_image, prepare_pair, read_case_label};
 pub use regions::{MOST_REGIONS, Region, Target};
 pub use resample::{Interpolation, Resampling, TargetSpacing};
 pub use restore::Restoration;
-pub use sampling::Sampling;
+pub use sampling::{ForegroundBy, Sampling};
 pub use split::Split;
 pub use spool::Probabilities;
 pub use volume::{Grid, LabelMap, Volume};

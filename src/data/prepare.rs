@@ -1,8 +1,8 @@
 //! From a file to the network's input, and from the network's output back to the file's grid.
 //!
-//! file → normalised intensities → canonical orientation → training spacing → centred in the patch.
-//! Intensities are normalised over the whole volume, as it was measured, before it is resampled and cropped. The padding is 0:
-//! the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so that all of them
+//! file → box that is looked at ([`Crop`]) → normalised intensities → canonical orientation → training spacing → centred in the patch.
+//! Intensities are normalised over the whole volume or box, as it was measured, before it is resampled and cropped to the patch. The
+//! padding is 0: the mean of a normalised volume, and MONAI's default. Training, validation and `segment` share this path, so that all of them
 //! see the same input.
 
 use std::borrow::Cow;
@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use super::alignment::{Placed, read_label_map_on};
 use super::canonical::Reorientation;
+use super::crop::Crop;
 use super::dataset::Case;
 use super::error::shape_text;
 use super::image::{Image, counted};
 use super::io::Header;
 use super::normalise::{IntensityStatistics, Normalisation};
-use super::patch::CenterFit;
 use super::resample::{Interpolation, Resampling, TargetSpacing};
 use super::sampling::Sampling;
 use super::volume::{Grid, Volume};
 use super::voxels::Voxels;
-use super::{Classes, DataError, Decision, ImageFiles, LabelMap, PerChannel, Target};
+use super::{Classes, DataError, Decision, Geometry, ImageFiles, LabelMap, PerChannel, Target};
 
 /// How a volume becomes an input of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct Preparation {
     pub canonical: bool,
     /// True to resample channels on another grid onto that of the first.
     pub align: bool,
+    /// What of a volume is looked at.
+    #[serde(default, skip_serializing_if = "Crop::is_none")]
+    pub crop: Crop,
 }
 
 impl Preparation {
@@ -65,11 +68,12 @@ impl Preparation {
             labels: None,
             canonical: false,
             align: false,
+            crop: Crop::None,
         }
     }
 
     /// The reorientation of a volume to the network's axes, and its grid after it.
-    fn orient(&self, grid: &Grid) -> (Reorientation, Grid) {
+    pub(super) fn orient(&self, grid: &Grid) -> (Reorientation, Grid) {
         let reorientation =
             if self.canonical { Reorientation::to_ras(grid) } else { Reorientation::identity(grid.extents) };
         let oriented = reorientation.apply_to_grid(grid);
@@ -135,91 +139,6 @@ pub struct Prepared {
     pub geometry: Geometry,
 }
 
-/// The way of a volume from its file to the network.
-#[derive(Clone, Debug)]
-pub struct Geometry {
-    /// Grid of the prepared volume.
-    pub grid: Grid,
-    /// Grid of the file.
-    pub input: Grid,
-    /// From the file's orientation to the network's.
-    pub reorientation: Reorientation,
-    /// From the file's spacing to the network's, after it.
-    pub resampling: Resampling,
-    /// Padding and cropping in the end.
-    pub fit: CenterFit,
-    /// How images are resampled.
-    interpolation: Interpolation,
-}
-
-impl Geometry {
-    pub(super) fn new(input: &Grid, preparation: &Preparation, fit: Fit) -> Geometry {
-        let (reorientation, oriented) = preparation.orient(input);
-        let resampling = Resampling::new(&oriented, &preparation.spacing);
-        let oriented = resampling.apply_to_grid(&oriented);
-        let to = match fit {
-            Fit::Patch => preparation.patch,
-            Fit::Whole => std::array::from_fn(|axis| oriented.extents[axis].max(preparation.patch[axis])),
-        };
-        let fit = CenterFit { from: oriented.extents, to };
-        let origin = oriented.to_world(fit.origin().map(|index| index as f64));
-        let mut grid = Grid { extents: to, ..oriented };
-        for (row, position) in grid.affine.iter_mut().zip(origin) {
-            row[3] = position;
-        }
-        let interpolation = preparation.interpolation;
-        Geometry { grid, input: input.clone(), reorientation, resampling, fit, interpolation }
-    }
-
-    /// The way of a volume that was prepared before, of which only the grid of its file is kept.
-    ///
-    /// # Errors
-    /// Where such a grid is never prepared.
-    pub(super) fn of_cached(input: &Grid, preparation: &Preparation, fit: Fit) -> Result<Geometry, String> {
-        let path = Path::new("grid");
-        let checked = input.check(path, input.extents.iter().fold(1, |count, &extent| count.saturating_mul(extent)));
-        checked.and_then(|()| check_size(path, input, preparation, MOST_VOXELS)).map_err(|error| error.to_string())?;
-        Ok(Geometry::new(input, preparation, fit))
-    }
-
-    /// Intensities of the file's grid to the prepared grid; padding has the value `fill`.
-    pub fn apply_image(&self, voxels: &[f32], fill: f32) -> Vec<f32> {
-        self.fit.apply(&self.resampling.image(self.reorientation.apply(voxels), self.interpolation), fill)
-    }
-
-    /// Labels of the file's grid to the prepared grid; padding has the value `fill`.
-    pub fn apply_labels(&self, labels: &[u16], fill: u16) -> Vec<u16> {
-        self.fit.apply(&self.resampling.labels(&self.reorientation.apply(labels)), fill)
-    }
-
-    /// Values of the prepared grid (a probability of the network's output) to the file's grid, linearly; what was
-    /// cropped away has the value `fill`. Exact where nothing was resampled.
-    pub fn restore_image(&self, voxels: &[f32], fill: f32) -> Vec<f32> {
-        let voxels = self.resampling.inverse().image(self.fit.invert(voxels, fill), Interpolation::Linear);
-        self.reorientation.invert(&voxels)
-    }
-
-    /// Labels of the prepared grid to the file's grid; what was cropped away has the value `fill`. Exact where nothing
-    /// was resampled.
-    pub fn restore_labels(&self, labels: &[u16], fill: u16) -> Vec<u16> {
-        self.reorientation.invert(&self.resampling.inverse().labels(&self.fit.invert(labels, fill)))
-    }
-
-    /// The class that is decided for each voxel of the file's grid, of probabilities on the prepared grid: these are
-    /// interpolated linearly, so that outlines are finer than the network's voxels. 0 where the volume was cropped.
-    pub fn restore_classes(&self, probabilities: &[f32], decision: impl Into<Decision>) -> Vec<u16> {
-        let (decision, resampling) = (decision.into(), self.resampling.inverse());
-        let count = resampling.to.iter().product();
-        let (mut best, mut labels) = (vec![f32::NEG_INFINITY; count], vec![0; count]);
-        for output in 0..decision.outputs() {
-            let values: Vec<f32> = probabilities.iter().skip(output).step_by(decision.outputs()).copied().collect();
-            let image = resampling.image(self.fit.invert(&values, 0.0), Interpolation::Linear);
-            decision.take(output, &image, &mut best, &mut labels);
-        }
-        self.reorientation.invert(&labels)
-    }
-}
-
 impl Prepared {
     /// Prepares a volume of one channel that is in memory.
     pub fn from_volume(volume: Volume, preparation: &Preparation, fit: Fit) -> Prepared {
@@ -231,14 +150,16 @@ impl Prepared {
     /// # Panics
     /// When there is no channel, their voxels are not equally many, or settings are given for another number of channels.
     pub fn from_channels(channels: Vec<Volume>, preparation: &Preparation, fit: Fit) -> Prepared {
-        let geometry = Geometry::new(&channels[0].grid, preparation, fit);
+        let grid = &channels[0].grid;
+        let crop = preparation.crop.of_channels(channels.iter().map(|channel| &channel.voxels[..]), grid.extents);
+        let geometry = Geometry::new(grid, crop, preparation, fit);
         let count = channels.len();
         let mut image = if count == 1 { Vec::new() } else { vec![0.0; geometry.grid.voxel_count() * count] };
         for (channel, volume) in channels.into_iter().enumerate() {
-            let mut voxels = volume.voxels;
+            let mut voxels = crop.applied(volume.voxels);
             let statistics = preparation.intensities.of(channel).as_ref();
             preparation.normalisation.of(channel).apply(&mut voxels, statistics);
-            let prepared = geometry.apply_image(&voxels, 0.0);
+            let prepared = geometry.apply_box(&voxels, 0.0);
             if count == 1 {
                 image = prepared;
             } else {
@@ -411,7 +332,7 @@ mod tests {
         let native = Preparation::native(Normalisation::ZScoreAll);
         assert_eq!(parsed(&|| drop(prepare_pair(&case, &native, Fit::Whole).expect("prepared"))), 2);
         assert_eq!(parsed(&|| drop(prepare_image(&case.image, &native, Fit::Whole).expect("prepared"))), 1);
-        assert_eq!(parsed(&|| assert!(super::super::examine::examine_case(&case, None, false).problems.is_empty())), 2);
+        assert_eq!(parsed(&|| assert!(super::super::examine::examine_case(&case, None, (false, Crop::None)).problems.is_empty())), 2);
     }
 
     fn volume() -> Volume {

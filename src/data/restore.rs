@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::prepare::Geometry;
+use super::Geometry;
 use super::resample::Resampling;
 use super::spool::{Probabilities, Spool};
 use super::{DataError, Decision};
@@ -35,10 +35,10 @@ impl<'a> Restoration<'a> {
     /// For predictions on the prepared grid that are decided so; a number of classes means the most probable one.
     ///
     /// # Panics
-    /// If preparing cropped the volume: what was cropped has no probabilities.
+    /// If the volume was cropped to the patch: what was cropped has no probabilities.
     pub fn new(geometry: &'a Geometry, decision: impl Into<Decision>) -> Self {
         let (fit, decision) = (geometry.fit, decision.into());
-        assert!((0..3).all(|axis| fit.from[axis] <= fit.to[axis]), "the prepared volume was cropped");
+        assert!((0..3).all(|axis| fit.from[axis] <= fit.to[axis]), "the prepared volume was cropped to the patch");
         let outputs = decision.outputs();
         Self {
             geometry,
@@ -153,9 +153,8 @@ impl<'a> Restoration<'a> {
     /// If slices are missing.
     pub fn finish(self) -> (Vec<u16>, Option<Probabilities<'a>>) {
         assert_eq!(self.finished, self.resampling.to[2], "slices of the result");
-        let reorientation = &self.geometry.reorientation;
-        let labels = reorientation.invert(&self.labels);
-        (labels, self.probabilities.map(|spool| Probabilities { spool, reorientation }))
+        let geometry = self.geometry;
+        (geometry.uncropped(&self.labels, 0), self.probabilities.map(|spool| Probabilities { spool, geometry }))
     }
 }
 

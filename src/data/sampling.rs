@@ -16,6 +16,24 @@ pub enum Sampling {
     Patch,
 }
 
+/// What is drawn equally often, where patches are centred on foreground.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForegroundBy {
+    /// The classes of a volume.
+    #[default]
+    Class,
+    /// The regions of a volume, and every voxel of a region equally often; its classes where nothing is learnt as regions.
+    Region,
+}
+
+impl ForegroundBy {
+    /// Whether classes are drawn.
+    pub fn is_class(&self) -> bool {
+        *self == ForegroundBy::Class
+    }
+}
+
 /// Voxels in a row of which [`Foreground`] keeps one count per class.
 const ROW: usize = 4096;
 
@@ -84,6 +102,30 @@ impl Foreground {
         random_voxel(labels, self.counts(chosen), |label| label == class, stream)
     }
 
+    /// A random voxel of a random region, each a list of classes: all regions that occur are equally likely, and all voxels of a
+    /// region. None where no region occurs, or where the counts are not those of the labels.
+    fn voxel_of_regions(&self, labels: &[u16], regions: &[Vec<u16>], stream: &mut Stream) -> Option<usize> {
+        let count = |class: &u16| {
+            let at = self.classes.binary_search(class).ok()?;
+            Some((at, self.counts(at).last().copied().unwrap_or(0) as usize))
+        };
+        let counted = |region: &Vec<u16>| -> Vec<(usize, usize)> { region.iter().filter_map(count).collect() };
+        let present: Vec<Vec<(usize, usize)>> = regions.iter().map(counted).filter(|of| !of.is_empty()).collect();
+        if present.is_empty() {
+            return None;
+        }
+        let region = &present[stream.below(present.len())];
+        let mut wanted = stream.below(region.iter().map(|(_, count)| count).sum::<usize>().max(1));
+        for &(at, count) in region {
+            if wanted < count {
+                let class = self.classes[at];
+                return numbered_voxel(labels, self.counts(at), |label| label == class, u32::try_from(wanted).ok()?);
+            }
+            wanted -= count;
+        }
+        None
+    }
+
     /// A random voxel that is not ignored, in a map with voxels that are.
     fn annotated_voxel(&self, labels: &[u16], stream: &mut Stream) -> Option<usize> {
         let last = self.classes.len().checked_sub(1).filter(|&last| self.classes[last] == IGNORED)?;
@@ -101,31 +143,58 @@ impl Foreground {
 fn random_voxel(labels: &[u16], up_to: &[u32], counts: impl Fn(u16) -> bool, stream: &mut Stream) -> Option<usize> {
     let count = up_to.last().filter(|count| **count > 0)?;
     let wanted = u32::try_from(stream.below(*count as usize)).expect("below a count of 32 bits");
+    numbered_voxel(labels, up_to, counts, wanted)
+}
+
+/// The voxel with number `wanted`, from 0, of those that count.
+fn numbered_voxel(labels: &[u16], up_to: &[u32], counts: impl Fn(u16) -> bool, wanted: u32) -> Option<usize> {
     let row = up_to.partition_point(|&count| count <= wanted);
     let before = if row == 0 { 0 } else { up_to[row - 1] };
     let mut found = (row * ROW..labels.len()).filter(|&voxel| counts(labels[voxel]));
     found.nth(wanted.checked_sub(before)? as usize)
 }
 
+/// How often patches are centred on foreground, and on which.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Centring<'a> {
+    /// Share of the patches.
+    pub share: f64,
+    /// The classes of each region, where regions are drawn; empty where classes are.
+    pub regions: &'a [Vec<u16>],
+}
+
+impl From<f64> for Centring<'_> {
+    /// A share of patches on the classes.
+    fn from(share: f64) -> Self {
+        Centring { share, regions: &[] }
+    }
+}
+
 /// First voxel x, y, z of a random patch that lies within a volume.
 ///
-/// With probability `share` the patch is centred, as far as the volume allows, on a random voxel of a random foreground class.
+/// With the probability of `centring` the patch is centred, as far as the volume allows, on a random voxel of a random foreground
+/// class or region.
 /// Otherwise all positions are equally likely; in a volume with voxels that are ignored it is centred on a random one of the
 /// others, as in nnU-Net, so that a few annotated slices are met. `foreground` is the index of `labels`. A pure function of its
 /// arguments.
-pub fn patch_start(
+pub fn patch_start<'a>(
     labels: &[u16],
     foreground: &Foreground,
     extents: [usize; 3],
     patch: [usize; 3],
-    share: f64,
+    centring: impl Into<Centring<'a>>,
     seed: u64,
     sample: u64,
 ) -> [usize; 3] {
     let mut stream = Stream::new(seed, Purpose::Patch, sample);
+    let Centring { share, regions } = centring.into();
     let room: [usize; 3] = std::array::from_fn(|axis| extents[axis] - patch[axis]);
     let wanted = stream.uniform() < share;
-    let voxel = wanted.then(|| foreground.voxel(labels, &mut stream)).flatten();
+    let drawn = |stream: &mut Stream| match regions {
+        [] => foreground.voxel(labels, stream),
+        regions => foreground.voxel_of_regions(labels, regions, stream),
+    };
+    let voxel = if wanted { drawn(&mut stream) } else { None };
     match voxel.or_else(|| foreground.annotated_voxel(labels, &mut stream)) {
         Some(voxel) => {
             let at = super::volume::position_of(voxel, extents);
@@ -306,5 +375,37 @@ mod tests {
         assert!((third - 184.0).abs() < 62.0, "{third}");
         let none = rare(&centres(0.0)) as f64;
         assert!((none - 26.0).abs() < 26.0, "{none}");
+    }
+
+    /// Three nested regions, of 1, 3 and 23 voxels: each is centred in a third of the patches, every voxel of a region alike.
+    #[test]
+    fn regions_are_centred_equally_often() {
+        let (extents, patch) = ([2 * ROW, 1, 1], [1, 1, 1]);
+        let mut labels = vec![0u16; extents[0]];
+        labels[5..25].fill(1);
+        labels[ROW + 30..ROW + 32].fill(2);
+        labels[ROW + 40] = 3;
+        let foreground = Foreground::of(&labels);
+        let regions = [vec![1, 2, 3], vec![2, 3], vec![3], vec![9]];
+        let count = |regions: &[Vec<u16>], of: u16| {
+            let centring = Centring { share: 1.0, regions };
+            let centre = |sample| patch_start(&labels, &foreground, extents, patch, centring, 8, sample)[0];
+            (0..3000).filter(|&sample| labels[centre(sample)] == of).count() as f64
+        };
+        // Five standard errors of the shares: classes by 1/3, regions by 1/3 (20/23), 1/3 (2/23 + 2/3) and what is left.
+        let near = |found: f64, share: f64| {
+            let error = 5.0 * (3000.0 * share * (1.0 - share)).sqrt();
+            assert!((found - 3000.0 * share).abs() < error, "{found} of 3000, expected {share}");
+        };
+        near(count(&regions, 1), 20.0 / 69.0);
+        near(count(&regions, 2), (2.0 / 23.0 + 2.0 / 3.0) / 3.0);
+        near(count(&regions, 3), (1.0 / 23.0 + 1.0 / 3.0 + 1.0) / 3.0);
+        (1..4).for_each(|class| near(count(&[], class), 1.0 / 3.0));
+        let mut stream = Stream::new(2, Purpose::Patch, 0);
+        assert_eq!(foreground.voxel_of_regions(&labels, &[vec![7], vec![]], &mut stream), None);
+        let wrong = Foreground { classes: vec![1, 2], up_to: vec![5, 3, 9, 1, 0, 0, 0, 0].into() };
+        for _ in 0..50 {
+            let _ = wrong.voxel_of_regions(&labels, &regions, &mut stream);
+        }
     }
 }

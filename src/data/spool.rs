@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::DataError;
-use super::canonical::Reorientation;
+use super::{DataError, Geometry};
 
 /// Probabilities of the foreground classes or regions, slice by slice in a file without a name in the folder of the outputs.
 #[derive(Debug)]
@@ -75,7 +74,7 @@ impl Spool {
 #[derive(Debug)]
 pub struct Probabilities<'a> {
     pub(super) spool: Spool,
-    pub(super) reorientation: &'a Reorientation,
+    pub(super) geometry: &'a Geometry,
 }
 
 impl Probabilities<'_> {
@@ -90,6 +89,7 @@ impl Probabilities<'_> {
     /// [`DataError::Io`] when a slice could not be written or read.
     pub fn of_class(&mut self, class: usize) -> Result<Vec<f32>, DataError> {
         let voxels = self.spool.volume(class).map_err(DataError::io(&self.spool.folder, "keep probabilities in"));
-        voxels.map(|voxels| self.reorientation.invert(&voxels))
+        // What is not looked at is no foreground.
+        voxels.map(|voxels| self.geometry.uncropped(&voxels, 0.0))
     }
 }

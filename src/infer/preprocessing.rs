@@ -2,7 +2,7 @@ use crate::data::classes::BACKGROUND;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{
-    Classes, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, Region, TargetSpacing,
+    Classes, Crop, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, Region, TargetSpacing,
 };
 use crate::nn::{Activation, Model, Network};
 use serde::de::Error as _;
@@ -26,6 +26,9 @@ pub struct Preprocessing {
     /// Whether channels on another grid are resampled onto that of the first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub align: bool,
+    /// What of a volume is looked at; without the key all of it.
+    #[serde(default, skip_serializing_if = "Crop::is_none")]
+    pub crop: Crop,
     /// Spacing that volumes are resampled to; without the key each volume keeps its own.
     #[serde(default, skip_serializing_if = "TargetSpacing::is_native")]
     pub spacing: TargetSpacing,
@@ -66,7 +69,7 @@ fn regions_without_names(network: &Network) -> Option<Classes> {
 impl Preprocessing {
     /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
-        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, align, .. } =
+        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, align, crop, .. } =
             preparation.clone();
         let labels = labels.filter(|labels| !labels.is_identity());
         let patch = Some(patch);
@@ -76,6 +79,7 @@ impl Preprocessing {
             channel_names: Vec::new(),
             channel_files: Vec::new(),
             align,
+            crop,
             spacing,
             interpolation,
             patch,
@@ -147,7 +151,7 @@ impl Preprocessing {
 
     /// The preparation of volumes for a network with this number of channels and outputs.
     pub fn preparation(&self, channels: usize, classes: usize) -> Preparation {
-        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, .. } = self.clone();
+        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, crop, .. } = self.clone();
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
         let patch = self.patch.unwrap_or([1; 3]);
         Preparation {
@@ -161,6 +165,7 @@ impl Preprocessing {
             labels,
             canonical,
             align,
+            crop,
         }
     }
 

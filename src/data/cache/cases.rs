@@ -8,10 +8,13 @@ use super::entry::{self, Entry};
 use super::key::Key;
 use crate::data::dataset::Case;
 use crate::data::intensities::{Intensities, QUANTILES};
-use crate::data::prepare::{Fit, Geometry, Preparation, Prepared, prepare_image, read_case_label};
+use crate::data::prepare::{Fit, Preparation, Prepared, prepare_image, read_case_label};
 use crate::data::sampling::Foreground;
 use crate::data::voxels::Voxels;
-use crate::data::{DataError, Grid};
+use crate::data::{DataError, Geometry, Grid};
+
+/// The array with the box of a cropped case.
+const CROP: &str = "crop";
 
 /// What cases are used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,12 +242,16 @@ impl PreparedCases {
         // An index is stored whatever this run needs: the next may need it.
         let made = (!self.needs.is_indexed()).then(|| Foreground::of(label));
         let [classes, up_to] = made.as_ref().unwrap_or(&case.foreground).arrays();
-        let arrays: [(&str, &[u8]); 4] = [
+        let mut arrays: Vec<(&str, &[u8])> = vec![
             ("image", bytemuck::cast_slice(&prepared.image)),
             ("label", bytemuck::cast_slice(label)),
             ("foreground_classes", classes),
             ("foreground", up_to),
         ];
+        let crop = prepared.geometry.crop.numbers();
+        if !self.preparation.crop.is_none() {
+            arrays.push((CROP, bytemuck::cast_slice(&crop)));
+        }
         let is_stored = self.put(key, PREPARED, grid, &arrays);
         let reference = case.reference.as_ref().map(|reference| {
             let arrays: [(&str, &[u8]); 1] = [("reference", bytemuck::cast_slice(reference))];
@@ -297,7 +304,8 @@ fn read_prepared(
     fit: Fit,
     indexed: bool,
 ) -> Result<(Prepared, Foreground), String> {
-    let geometry = Geometry::of_cached(entry.layout().grid(), preparation, fit)?;
+    let crop: Option<Voxels<u32>> = (!preparation.crop.is_none()).then(|| entry.array(CROP)).transpose()?;
+    let geometry = Geometry::of_cached(entry.layout().grid(), crop.as_deref(), preparation, fit)?;
     let voxels = geometry.grid.voxel_count();
     let (image, label): (Voxels<f32>, Voxels<u16>) = (entry.array("image")?, entry.array("label")?);
     expect(image.len(), voxels.saturating_mul(preparation.channels), "image")?;

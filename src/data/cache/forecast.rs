@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::disk::DiskCache;
 use crate::data::dataset::Case;
-use crate::data::prepare::{Fit, Geometry, Preparation, check_image};
-use crate::data::{DataError, Sampling};
+use crate::data::prepare::{Fit, Preparation, check_image};
+use crate::data::{CropBox, DataError, Geometry, Sampling};
 
 /// Bytes of prepared training cases, without the index of foreground, of which only the labels tell. Headers are read, no voxels.
 ///
@@ -33,7 +33,9 @@ fn sum(
     let voxel = preparation.channels * size_of::<f32>() + size_of::<u16>();
     let bytes = cases.iter().map(|case| {
         let header = check_image(&case.image, preparation)?;
-        let geometry = Geometry::new(&header.grid(case.image.first())?, preparation, fit);
+        let grid = header.grid(case.image.first())?;
+        // Boxes follow from voxels: at most all of a volume.
+        let geometry = Geometry::new(&grid, CropBox::whole(grid.extents), preparation, fit);
         Ok((geometry.grid.voxel_count() * voxel + more(&geometry)) as u64)
     });
     bytes.sum()

@@ -197,8 +197,14 @@ fn table_of(config: &Config) -> Table {
     complete(&mut table, "network", &config.network.architecture);
     complete(&mut table, "training", &config.training.loss);
     if let Some(Value::Table(data)) = table.get_mut("data") {
-        let empty = [("ignore", Value::Array(Vec::new())), ("regions_order", Value::Array(Vec::new()))];
-        for (key, value) in empty.into_iter().chain([("regions", Value::Table(Table::new()))]) {
+        let empty = || Value::Array(Vec::new());
+        for (key, value) in [
+            ("ignore", empty()),
+            ("regions_order", empty()),
+            ("regions", Value::Table(Table::new())),
+            ("crop", "none".into()),
+            ("foreground_by", "class".into()),
+        ] {
             data.entry(key).or_insert(value);
         }
     }

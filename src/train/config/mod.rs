@@ -33,7 +33,7 @@ use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
 use crate::data::io::SeriesChoice;
 use crate::data::{
-    CacheBudget, Classes, DatasetOptions, DiskCache, Interpolation, LoaderSettings, Normalisation, PerChannel,
+    CacheBudget, Classes, Crop, DatasetOptions, DiskCache, ForegroundBy, Interpolation, LoaderSettings, Normalisation, PerChannel,
     Preparation, Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
@@ -100,8 +100,16 @@ pub struct DataConfig {
     pub split: [f64; 3],
     /// `whole`: each sample is a volume, centred in the patch, as in the paper; `patch`: a patch at a random place.
     pub sampling: Sampling,
-    /// For `patch`: share of the patches that are centred on a foreground voxel, every class equally often.
+    /// `none`, or `nonzero`: volumes are cropped to the box of the voxels that are not exactly 0 in some channel, as where zeros
+    /// are a mask. Outside of it nothing is learnt and nothing is found.
+    #[serde(default, skip_serializing_if = "Crop::is_none")]
+    pub crop: Crop,
+    /// For `patch`: share of the patches that are centred on a foreground voxel.
     pub foreground: f64,
+    /// What is drawn equally often for `foreground`: `class`, or `region` where there are `[data.regions]`, of which some may be
+    /// much smaller than others.
+    #[serde(default, skip_serializing_if = "ForegroundBy::is_class")]
+    pub foreground_by: ForegroundBy,
     /// Memory for prepared volumes of training and validation, e.g. `"2GiB"`. Volumes that do not fit are kept on disk
     /// (`cache_dir`). Those that are being prepared at one time take as much again, or one of them what it needs.
     pub cache: ByteSize,
@@ -317,7 +325,7 @@ impl Config {
     /// # Panics
     /// When the keys of label values contradict each other: [`DataConfig::classes`] says so.
     pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, .. } = self.data.clone();
+        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, crop, .. } = self.data.clone();
         let intensities = ct_window.map(CtWindow::fixed);
         let labels = self.data.classes().expect("label values were checked");
         Preparation {
@@ -331,6 +339,7 @@ impl Config {
             labels,
             canonical,
             align,
+            crop,
         }
     }
 
@@ -358,8 +367,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] when the keys of label values contradict each other.
     pub fn dataset_options(&self) -> Result<DatasetOptions, ConfigError> {
-        let DataConfig { channel_files, label_file, align, series, .. } = self.data.clone();
-        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align, series })
+        let DataConfig { channel_files, label_file, align, series, crop, .. } = self.data.clone();
+        Ok(DatasetOptions { classes: self.data.classes()?, channel_files, label_file, align, series, crop })
     }
 
     /// Checks that settings for each channel are as many as the channels.
@@ -390,6 +399,7 @@ impl Config {
             disk: DiskCache::none(),
             sampling: self.data.sampling,
             foreground: self.data.foreground,
+            foreground_by: self.data.foreground_by,
             block: self.trainer_settings().block(patch),
             intensities: self.augmentation.needs_intensities(),
             partners: self.augmentation.matches_histograms(),

@@ -5,7 +5,7 @@ use super::{
 use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
 use crate::data::io::SeriesChoice;
-use crate::data::{Interpolation, Normalisation, Sampling, TargetSpacing};
+use crate::data::{Crop, ForegroundBy, Interpolation, Normalisation, Sampling, TargetSpacing};
 use crate::kernel::Algorithms;
 use crate::nn::Architecture;
 use crate::nn::vnet::VNet;
@@ -90,6 +90,8 @@ fn small() -> Config {
             split: [0.7, 0.1, 0.2],
             sampling: Sampling::Whole,
             foreground: 0.33,
+            foreground_by: ForegroundBy::Class,
+            crop: Crop::None,
             cache: ByteSize(2 << 30),
             cache_dir: CacheDir::Auto,
             ignore: Values::default(),

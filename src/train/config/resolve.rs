@@ -3,7 +3,7 @@
 use super::{AutoOr, Config};
 use crate::data::io::read_header_of;
 use crate::data::{
-    Case, Classes, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
+    Case, Classes, Crop, DataError, IntensityStatistics, Normalisation, PerChannel, Reorientation, Resampling,
 };
 use crate::train::TrainError;
 use rayon::prelude::*;
@@ -49,7 +49,12 @@ pub fn choose_patch(config: &Config, cases: &[Case], divisor: [usize; 3]) -> Res
         return Ok(patch);
     }
     let extents_of = |case: &Case| -> Result<[usize; 3], DataError> {
-        let grid = read_header_of(case.image.first(), case.image.series())?.grid_of_channels(case.image.first())?;
+        let grid = match config.data.crop {
+            Crop::None => {
+                read_header_of(case.image.first(), case.image.series())?.grid_of_channels(case.image.first())?
+            }
+            crop => crop.grid_of(&case.image, config.data.align)?,
+        };
         let oriented =
             if config.data.canonical { Reorientation::to_ras(&grid).apply_to_grid(&grid) } else { grid.clone() };
         Ok(Resampling::new(&oriented, &config.data.spacing).to)
