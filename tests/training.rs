@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::network_bounds::NetworkBounds;
@@ -21,7 +21,7 @@ use vnet_engine::nn::loss::{Dice, DiceCrossEntropy};
 use vnet_engine::nn::model::initial_arena;
 use vnet_engine::nn::vnet::VNet;
 use vnet_engine::nn::{Activation, Kept, Loss, Network, TrainingGraph};
-use vnet_engine::optim::{OptimiserSettings, Sgd};
+use vnet_engine::optim::{OptimiserSettings, ParameterGroup, Sgd};
 use vnet_engine::plan::{ArenaLayout, Request, plan};
 use vnet_engine::tensor::{DType, HostTensor, ValueId};
 use vnet_engine::train::{
@@ -31,6 +31,11 @@ use vnet_engine::train::{
 
 fn main() {
     support::run_trials(&[
+        (
+            "frozen_parameters_stay_and_groups_have_their_own_rate",
+            true,
+            frozen_parameters_stay_and_groups_have_their_own_rate,
+        ),
         ("every_value_agrees_with_the_f64_interpreter", true, every_value_agrees_with_the_f64_interpreter),
         ("every_value_agrees_within_webgpus_default_limits", true, every_value_agrees_within_webgpus_default_limits),
         ("every_value_agrees_on_a_plan_for_a_gpu", true, every_value_agrees_on_a_plan_for_a_gpu),
@@ -506,6 +511,70 @@ fn a_step_is_backward_and_update_to_the_bit() {
     assert_eq!(whole.0.len(), 3);
     assert!(whole.0.iter().all(|result| result.gradient_norm > 0.0 && result.cases.len() == 2));
     assert!(whole == halves);
+}
+
+/// After one step: frozen parameters as before, without gradients and moments, and all others as in a training without frozen ones; those
+/// of a group as in a training with its rate, all others as in one without groups. To the bit, in one pass and in two.
+fn frozen_parameters_stay_and_groups_have_their_own_rate() {
+    let rate = 2e-2;
+    for (kind, passes) in [("sgd", 2), ("adam", 1), ("adamw", 1)] {
+        let mut config = tiny_config(3);
+        config.training.batch = passes;
+        config.training.accumulation = passes;
+        config.optimiser.kind = kind.parse().expect("known");
+        (config.optimiser.clip_norm, config.optimiser.weight_decay) = (0.0, 0.05);
+        // Names and bits of parameters, gradients and moments after a step.
+        let step = |freeze: &[&str], groups: &[(&str, f64)], rate: f64| {
+            let mut settings = config.trainer_settings();
+            settings.freeze = freeze.iter().map(|pattern| (*pattern).to_owned()).collect();
+            let group = |(of, factor): &(&str, f64)| ParameterGroup {
+                parameters: (*of).to_owned(),
+                learning_rate_factor: *factor,
+            };
+            settings.groups = groups.iter().map(group).collect();
+            let mut trainer = Trainer::new(gpu(), &config.network(1, 2), &settings, [8, 10, 14]).expect("it fits");
+            trainer.initialise(3, 0.3);
+            let before = trainer.parameters().expect("the device answers");
+            let batches: Vec<Batch> = (0..passes as u64).map(|i| ball(i, [8, 10, 14])).collect();
+            trainer.step(&batches, rate).expect("a step");
+            trainer.finish().expect("the device answers");
+            let (first, second) = trainer.moments().expect("the device answers");
+            let gradients = trainer.gradients().expect("the device answers");
+            let after = trainer.parameters().expect("the device answers");
+            let arenas = [before, after, gradients, first, second.unwrap_or_default()];
+            let graph = &trainer.training().graph;
+            let backward = |stage: &str| graph.nodes().iter().filter(|n| n.name.starts_with(stage) && n.name.ends_with(".grad")).count();
+            let windows = graph.parameters().iter().zip(&trainer.layout().windows);
+            let named: BTreeMap<String, [Vec<u32>; 5]> = windows
+                .map(|(parameter, window)| {
+                    let part = |arena: &Vec<f32>| bits(arena.get(window.start..window.start + window.len).unwrap_or_default());
+                    (parameter.name.clone(), arenas.each_ref().map(part))
+                })
+                .collect();
+            (named, [backward("encoder."), backward("decoder.")])
+        };
+        let (plain, backward) = step(&[], &[], rate);
+        assert!(backward.iter().all(|nodes| *nodes > 0));
+        let (frozen, backward) = step(&["encoder.*", "*.act*.weight"], &[], rate);
+        assert!(backward[0] == 0 && backward[1] > 0, "nothing is computed that only frozen parameters need: {backward:?}");
+        for (name, [before, after, rest @ ..]) in &frozen {
+            let is_frozen = name.starts_with("encoder.") || name.contains(".act");
+            if is_frozen {
+                assert_eq!((before, rest.iter().flatten().any(|bits| *bits != 0)), (after, false), "{kind} {name}");
+            } else {
+                assert!(before != after && plain[name] == frozen[name], "{kind} {name}");
+            }
+        }
+        let (halved, _) = step(&[], &[], 0.5 * rate);
+        let (groups, _) = step(&["head.bias"], &[("decoder.*", 0.5), ("*", 1.0)], rate);
+        for (name, found) in &groups {
+            match name.as_str() {
+                "head.bias" => assert_eq!(found[0], found[1]),
+                name if name.starts_with("decoder.") => assert!(*found == halved[name] && *found != plain[name], "{name}"),
+                name => assert_eq!(*found, plain[name], "{kind} {name}"),
+            }
+        }
+    }
 }
 
 /// Half the gradients: exactly half the norm, and half the move of plain gradient descent. A parameter is off by a rounding of itself,

@@ -90,7 +90,8 @@ fn print_plan(
     outln!("patch     {x} x {y} x {z}");
     outln!("device    {}, {}", gpu.description().name, gpu.description().driver);
     let of = gpu.memory_budget().map_or_else(String::new, |budget| format!(" of {}", human_bytes(budget)));
-    outln!("memory    {}{of}, in {} passes per step", human_bytes(forecast.total()), forecast.passes);
+    let passes = if forecast.passes == 1 { "1 pass".to_owned() } else { format!("{} passes", forecast.passes) };
+    outln!("memory    {}{of}, in {passes} per step", human_bytes(forecast.total()));
     // Only the number of voxels is known, so the shape is that of the patch.
     let scale = (most_voxels as f64 / (x * y * z) as f64).cbrt();
     let volumes = Volumes {

@@ -62,9 +62,16 @@ pub struct TrainArguments {
     pub fold: Option<(usize, usize)>,
     /// Start from the parameters of this model
     ///
-    /// Where the number of classes differs, the last layer starts anew.
+    /// Parameters of equal name and shape are taken, the others start anew: those of other levels, and the last layer where the
+    /// number of classes differs.
     #[arg(long, value_name = "FILE", help_heading = RARE)]
     pub init: Option<PathBuf>,
+    /// Leave parameters as they are
+    ///
+    /// By their names in the model file: * stands for any letters, ? for one, e.g. --freeze "encoder.*". May be repeated. The key is
+    /// optimiser.freeze.
+    #[arg(long, value_name = "PATTERN", help_heading = RARE)]
+    pub freeze: Vec<String>,
     /// low: less device memory, more time, the same results
     ///
     /// The key is training.memory.
@@ -137,6 +144,9 @@ fn settings(arguments: &TrainArguments, kernels: Option<Algorithms>, device: &Gp
     overrides.extend(arguments.steps.map(|steps| Setting::option("--steps", "training.steps", steps)));
     overrides.extend(arguments.memory.map(|memory| Setting::option("--memory", "training.memory", memory)));
     overrides.extend(arguments.seed.map(|seed| Setting::option("--seed", "seed", seed)));
+    if !arguments.freeze.is_empty() {
+        overrides.push(Setting::list("--freeze", "optimiser.freeze", &arguments.freeze));
+    }
     let stored = arguments.out.join("config.toml");
     let preset = arguments.preset.unwrap_or(Preset::Small);
     let is_given = arguments.preset.is_some() || arguments.config.is_some();

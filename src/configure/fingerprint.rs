@@ -1,14 +1,14 @@
 //! The fingerprint of a data set: sizes, spacings, intensities and classes of its volumes.
 
-use crate::data::volume::position_of;
 use crate::data::{
-    Case, Classes, DataError, Dataset, Fit, IGNORED, Intensities, Normalisation, Preparation, Prepared, prepare_image,
-    read_case_label,
+    Case, Classes, Crop, CropBox, DataError, Dataset, Fit, IGNORED, Intensities, Normalisation, Preparation,
+    prepare_image, read_case_label,
 };
 use crate::metrics::percentile;
 use crate::nn::{Activation, Network};
 use crate::train::Config;
 use crate::train::config::activation;
+use std::borrow::Cow;
 
 /// What a case is like, in the orientation nearest to RAS.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,10 @@ pub struct CaseFacts {
     pub foreground: f64,
     /// First and last labelled voxel along x, y, z; `None` where nothing is labelled.
     pub labelled: Option<[[usize; 2]; 3]>,
+    /// The box of the voxels that are not exactly 0 in some channel.
+    pub inside: CropBox,
+    /// Number of labelled voxels, and of those of them that lie outside of that box.
+    pub lost: [usize; 2],
 }
 
 /// What the intensities of a channel of a case are like.
@@ -86,6 +90,18 @@ impl Fingerprint {
         self.percentile(50.0, of)
     }
 
+    /// The data set as a network sees it with this crop.
+    #[must_use]
+    pub fn seen(&self, crop: Crop) -> Cow<'_, Self> {
+        match crop {
+            Crop::None => Cow::Borrowed(self),
+            Crop::Nonzero => {
+                let cases = self.cases.iter().map(CaseFacts::cropped).collect();
+                Cow::Owned(Self { cases, ..self.clone() })
+            }
+        }
+    }
+
     /// Median extents x, y, z of the volumes at a spacing in mm.
     pub fn median_extents(&self, spacing: [f64; 3]) -> [usize; 3] {
         std::array::from_fn(|axis| {
@@ -98,58 +114,92 @@ impl Fingerprint {
 impl CaseFacts {
     fn of(case: &Case, preparation: &Preparation) -> Result<Self, DataError> {
         let whole = Preparation { canonical: true, ..preparation.clone() };
-        let (Prepared { image, channels, geometry, .. }, header) = prepare_image(&case.image, &whole, Fit::Whole)?;
+        let (prepared, header) = prepare_image(&case.image, &whole, Fit::Whole)?;
+        let (channels, geometry) = (prepared.channels, prepared.geometry.clone());
         let labels = geometry.reorientation.apply(&read_case_label(case, &header, preparation)?.voxels);
         let grid = geometry.grid;
+        let image = &prepared.image;
+        let nonzero = |channel| CropBox::around(grid.extents, |at| image[at * channels + channel] != 0.0);
+        let boxes: Vec<Option<CropBox>> = (0..channels).map(nonzero).collect();
+        let inside = boxes.iter().flatten().copied().reduce(CropBox::union);
+        let inside = inside.unwrap_or_else(|| CropBox::whole(grid.extents));
         let classes = preparation.labels.as_ref().map_or(preparation.classes, Classes::count);
         let mut counts = vec![0usize; classes];
         labels.iter().filter(|class| **class != IGNORED).for_each(|&class| counts[usize::from(class)] += 1);
         let voxel: f64 = grid.spacing.iter().product();
         let of_all = |count: usize| count as f64 / labels.len() as f64;
-        let intensities = Intensities::of_channels(&image, channels);
-        let of_channel = |(channel, intensities): (usize, &Intensities)| {
-            let nonzero = bounding_box(grid.extents, |at| image[at * channels + channel] != 0.0);
-            let inside = |[first, last]: [usize; 2]| last - first + 1;
-            ChannelFacts {
-                nonzero_box: nonzero.map_or(0.0, |b| of_all(b.map(inside).iter().product())),
-                low: f64::from(intensities.quantiles[1]),
-                mean: f64::from(intensities.mean),
-            }
+        let intensities = Intensities::of_channels(&prepared.image, channels);
+        let of_channel = |(intensities, nonzero): (&Intensities, &Option<CropBox>)| ChannelFacts {
+            nonzero_box: nonzero.map_or(0.0, |nonzero| nonzero.share()),
+            low: f64::from(intensities.quantiles[1]),
+            mean: f64::from(intensities.mean),
         };
         Ok(Self {
             name: case.name.clone(),
             extents: grid.extents,
             spacing: grid.spacing,
-            channels: intensities.iter().enumerate().map(of_channel).collect(),
+            channels: intensities.iter().zip(&boxes).map(of_channel).collect(),
             class_mm3: counts.iter().map(|&count| count as f64 * voxel).collect(),
             foreground: of_all(counts[1..].iter().sum()),
-            labelled: bounding_box(grid.extents, |at| ![0, IGNORED].contains(&labels[at])),
+            labelled: CropBox::around(grid.extents, |at| ![0, IGNORED].contains(&labels[at])).map(ends),
+            inside,
+            lost: inside.labelled(&labels),
         })
+    }
+
+    /// The case as the network sees it that is cropped to the box of its non-zero voxels.
+    fn cropped(&self) -> Self {
+        let CropBox { start, extents, .. } = self.inside;
+        let labelled = self.labelled.and_then(|labelled| {
+            let within = |axis: usize| {
+                let (first, end) = (start[axis], start[axis] + extents[axis]);
+                let [low, high] = labelled[axis];
+                (high >= first && low < end).then(|| [low.max(first) - first, high.min(end - 1) - first])
+            };
+            Some([within(0)?, within(1)?, within(2)?])
+        });
+        let share = self.inside.share();
+        let channel = |channel: &ChannelFacts| ChannelFacts { nonzero_box: channel.nonzero_box / share, ..*channel };
+        Self {
+            extents,
+            labelled,
+            foreground: (self.foreground / share).min(1.0),
+            channels: self.channels.iter().map(channel).collect(),
+            inside: CropBox::whole(extents),
+            ..self.clone()
+        }
     }
 }
 
-/// First and last voxel along x, y, z of those that are `wanted`.
-fn bounding_box(extents: [usize; 3], wanted: impl Fn(usize) -> bool) -> Option<[[usize; 2]; 3]> {
-    let mut found: Option<[[usize; 2]; 3]> = None;
-    for at in (0..extents.iter().product()).filter(|&at| wanted(at)) {
-        let position = position_of(at, extents);
-        let so_far = found.get_or_insert(position.map(|p| [p, p]));
-        for ([first, last], p) in so_far.iter_mut().zip(position) {
-            (*first, *last) = ((*first).min(p), (*last).max(p));
-        }
-    }
-    found
+/// First and last voxel of a box along x, y, z.
+fn ends(of: CropBox) -> [[usize; 2]; 3] {
+    std::array::from_fn(|axis| [of.start[axis], of.start[axis] + of.extents[axis] - 1])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Of 10 x 8 x 6 voxels the box from (2, 1, 0) on of 5 x 4 x 6, a quarter; the labelled ones begin before it along x.
     #[test]
-    fn boxes_by_hand() {
-        let wanted = [7, 16, 23];
-        // Of 3 x 4 x 2: (1, 2, 0), (1, 1, 1), (2, 3, 1).
-        assert_eq!(bounding_box([3, 4, 2], |at| wanted.contains(&at)), Some([[1, 2], [1, 3], [0, 1]]));
-        assert_eq!(bounding_box([3, 4, 2], |_| false), None);
+    fn a_cropped_case_by_hand() {
+        let inside = CropBox { from: [10, 8, 6], start: [2, 1, 0], extents: [5, 4, 6] };
+        let case = CaseFacts {
+            name: "case".to_owned(),
+            extents: [10, 8, 6],
+            spacing: [1.0; 3],
+            channels: vec![ChannelFacts { nonzero_box: 0.2, low: 0.0, mean: 1.0 }],
+            class_mm3: vec![400.0, 80.0],
+            foreground: 0.1,
+            labelled: Some([[1, 4], [2, 3], [0, 5]]),
+            inside,
+            lost: [48, 3],
+        };
+        let found = case.cropped();
+        assert_eq!((found.extents, found.labelled), ([5, 4, 6], Some([[0, 2], [1, 2], [0, 5]])));
+        approx::assert_relative_eq!(found.foreground, 0.4, max_relative = 1e-12);
+        approx::assert_relative_eq!(found.channels[0].nonzero_box, 0.8, max_relative = 1e-12);
+        assert_eq!(CaseFacts { labelled: Some([[0, 1], [2, 3], [0, 5]]), ..case }.cropped().labelled, None);
+        assert_eq!(ends(inside), [[2, 6], [1, 4], [0, 5]]);
     }
 }

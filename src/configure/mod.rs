@@ -18,7 +18,7 @@ pub use fingerprint::{CaseFacts, ChannelFacts, Fingerprint};
 pub use probe::{Measured, Nominal};
 pub use rules::{Budget, Design, Reason, design};
 
-use crate::data::{Dataset, DatasetOptions, Examined, Warnings};
+use crate::data::{Dataset, DatasetOptions, Examined, Warnings, lost_foreground};
 use crate::gpu::Gpu;
 use crate::train::TrainError;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn plan(
     minutes: Option<f64>,
     mut noted: impl FnMut(&str),
 ) -> Result<Plan, TrainError> {
-    let (dataset, Examined { classes, channels, warnings, .. }) = Dataset::open_checked(data, options.clone())?;
+    let (dataset, Examined { classes, channels, mut warnings, .. }) = Dataset::open_checked(data, options.clone())?;
     noted(&format!("measuring {} cases", dataset.cases.len()));
     let fingerprint = Fingerprint::of(&dataset, channels, &classes)?;
     let nominal = Nominal::of(gpu.description());
@@ -56,7 +56,13 @@ pub fn plan(
     let mut design = design(&fingerprint, &budget, gpu.target())?;
     design.config.data.declare(dataset.classes.as_ref());
     noted("timing steps and predictions for a few seconds");
-    let measured = Measured::of(gpu, &design, &dataset, &fingerprint)?;
+    if !design.config.data.crop.is_none() {
+        for (case, facts) in dataset.cases.iter().zip(&fingerprint.cases).filter(|(_, facts)| facts.lost[1] > 0) {
+            warnings.add(&case.label, lost_foreground(facts.lost));
+        }
+    }
+    let seen = fingerprint.seen(design.config.data.crop);
+    let measured = Measured::of(gpu, &design, &dataset, &seen)?;
     design.set_length(&measured, &budget);
     let heading = document::Heading {
         data,

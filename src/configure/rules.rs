@@ -121,13 +121,15 @@ fn two_digits(value: u64) -> u64 {
 /// # Errors
 /// [`TrainError`] when nothing fits the device.
 pub fn design(fingerprint: &Fingerprint, budget: &Budget, target: &Target) -> Result<Design, TrainError> {
-    let shape = choose_shape(fingerprint, budget, target)?;
+    let crop = choices::crop(fingerprint);
+    let seen = &*fingerprint.seen(crop.unwrap_or_default());
+    let shape = choose_shape(seen, budget, target)?;
     let mut config = Preset::Small.config();
     shape.apply(&mut config);
     let mut design = Design { config, patch: shape.patch, reasons: Vec::new() };
-    shape.explain(&mut design, fingerprint, budget);
-    choices::data(&mut design, fingerprint);
-    choices::augmentation(&mut design, fingerprint, budget, &shape);
+    shape.explain(&mut design, seen, budget);
+    choices::data(&mut design, (fingerprint, seen));
+    choices::augmentation(&mut design, seen, budget, &shape);
     choices::training(&mut design);
     choices::optimiser(&mut design, &shape);
     debug_assert_eq!(design.config.data.patch, Patch::Fixed(design.patch));

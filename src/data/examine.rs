@@ -71,10 +71,15 @@ fn outside(case: &Case, declared: Option<&Classes>, align: bool, crop: Crop) -> 
     let channels = image.read()?;
     let cropped = crop.of_channels(channels.iter().map(|channel| &channel.voxels[..]), label.grid.extents);
     let [all, lost] = cropped.labelled(&label.voxels);
-    let detail = || format!("{lost} of {all} labelled voxels");
-    Ok((lost > 0).then(|| Warning::with(OUTSIDE, detail())))
+    Ok((lost > 0).then(|| lost_foreground([all, lost])))
 }
 
+/// The warning of a label map with so many labelled voxels, and so many of them outside of the box.
+pub(crate) fn lost_foreground([all, lost]: [usize; 2]) -> Warning {
+    Warning::with(OUTSIDE, format!("{lost} of {all} labelled voxels"))
+}
+
+/// What the warning says of a label map whose foreground is cropped away.
 const OUTSIDE: &str =
     "foreground outside of the box of non-zero voxels, where nothing is learnt or found (data.crop is nonzero)";
 

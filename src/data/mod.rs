@@ -72,6 +72,7 @@ pub use dataset::{
 pub use decision::Decision;
 pub use description::declared_classes;
 pub use error::DataError;
+pub(crate) use examine::lost_foreground;
 pub use folder::Folder;
 pub use geometry::Geometry;
 pub use image::read_channels_on;

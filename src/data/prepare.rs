@@ -374,4 +374,41 @@ mod tests {
         assert_eq!(prepared.geometry.grid.extents, [5, 6, 2]);
         assert_eq!(prepared.geometry.restore_image(&prepared.image, f32::NAN), volume.voxels);
     }
+
+    /// Two channels on the volume's grid, each with one voxel that is not zero: the box of both, normalised over it.
+    #[test]
+    fn a_cropped_volume_is_normalised_in_its_box_and_goes_back_to_its_place() {
+        let grid = volume().grid;
+        let at = |x: usize, y: usize, z: usize| (z * 6 + y) * 3 + x;
+        let mut channels = [vec![0.0; 36], vec![0.0; 36]];
+        (channels[0][at(1, 1, 0)], channels[1][at(2, 3, 1)]) = (6.0, -3.0);
+        let volumes: Vec<Volume> =
+            channels.iter().map(|voxels| Volume { voxels: voxels.clone(), grid: grid.clone() }).collect();
+        let preparation = Preparation {
+            crop: Crop::Nonzero,
+            channels: 2,
+            patch: [1; 3],
+            canonical: true,
+            ..Preparation::native(Normalisation::ZScoreAll)
+        };
+        let prepared = Prepared::from_channels(volumes.clone(), &preparation, Fit::Whole);
+        let geometry = &prepared.geometry;
+        assert_eq!((geometry.crop.start, geometry.crop.extents), ([1, 1, 0], [2, 3, 2]));
+        assert_eq!(geometry.grid.extents, [2, 3, 2]);
+        // Of 12 voxels one is 6: mean 1/2, variance 36/12 - 1/4.
+        let normalised = f64::from(prepared.channel(0).iter().copied().fold(0.0, f32::max));
+        approx::assert_relative_eq!(normalised, 5.5 / 2.75f64.sqrt(), max_relative = 1e-6);
+        // Voxels stay where they are in the patient; x and y are mirrored.
+        let (here, there) = (geometry.grid.to_world([1.0, 2.0, 0.0]), grid.to_world([1.0, 1.0, 0.0]));
+        assert!((0..3).all(|axis| (here[axis] - there[axis]).abs() < 1e-9), "{here:?} instead of {there:?}");
+        assert_eq!(f64::from(prepared.channel(0)[2 * 2 + 1]), normalised);
+        // The way back is exact within the box.
+        let labels: Vec<u16> = (1..=36).collect();
+        let back = geometry.restore_labels(&geometry.apply_labels(&labels, 0), 99);
+        let inside = |label: usize| geometry.crop.contains(super::super::volume::position_of(label, grid.extents));
+        let expected: Vec<u16> = (0..36).map(|label| if inside(label) { label as u16 + 1 } else { 99 }).collect();
+        assert_eq!(back, expected);
+        let whole = Prepared::from_channels(volumes, &Preparation { crop: Crop::None, ..preparation }, Fit::Whole);
+        assert_eq!(whole.geometry.grid.extents, [3, 6, 2]);
+    }
 }

@@ -161,7 +161,7 @@ impl<'a> Restoration<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Fit, Grid, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume};
+    use crate::data::{Crop, Fit, Grid, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing, Volume};
     use proptest::prelude::*;
 
     fn random(count: usize, seed: u64) -> Vec<f32> {
@@ -180,16 +180,20 @@ mod tests {
             patch in proptest::array::uniform3(1usize..12),
             spacing in proptest::array::uniform3(0.5f64..3.0),
             native in any::<bool>(),
+            cut in proptest::array::uniform3(0usize..4),
             thickness in proptest::collection::vec(1usize..4, 32),
             seed in any::<u64>(),
         ) {
             let mut grid = Grid::axis_aligned(extents, [1.1, 0.7, 1.9]);
             // x to the left, y to the head, z to the front.
             grid.affine = [[-1.1, 0.0, 0.0, 3.0], [0.0, 0.0, 1.9, 1.0], [0.0, 0.7, 0.0, 0.0]];
-            let volume = Volume { voxels: vec![0.0; grid.voxel_count()], grid };
+            // Zeros before `cut` along each axis, or everywhere.
+            let inside = |at| (0..3).all(|axis| crate::data::volume::position_of(at, extents)[axis] >= cut[axis]);
+            let voxels = (0..grid.voxel_count()).map(|at| f32::from(inside(at))).collect();
+            let volume = Volume { voxels, grid };
             let spacing = if native { TargetSpacing::default() } else { TargetSpacing::Millimetres(spacing) };
             let preparation = Preparation {
-                spacing, patch, classes: 3, canonical: true, interpolation: Interpolation::Cubic,
+                spacing, patch, classes: 3, canonical: true, crop: if seed % 3 == 0 { Crop::None } else { Crop::Nonzero }, interpolation: Interpolation::Cubic,
                 ..Preparation::native(Normalisation::None)
             };
             let geometry = Prepared::from_volume(volume, &preparation, Fit::Whole).geometry;
@@ -209,7 +213,10 @@ mod tests {
                 if rest.is_empty() { break }
             }
             let (labels, kept) = restoration.finish();
-            prop_assert_eq!(labels, geometry.restore_classes(&probabilities, decision));
+            prop_assert_eq!(&labels, &geometry.restore_classes(&probabilities, decision));
+            let cropped = seed % 3 > 0 && (0..3).all(|axis| cut[axis] < extents[axis]);
+            prop_assert_eq!(geometry.crop.start, if cropped { cut } else { [0; 3] });
+            prop_assert!(!cropped || labels.iter().enumerate().all(|(at, label)| inside(at) || *label == 0));
             let mut kept = kept.expect("they were asked for");
             prop_assert_eq!(kept.count(), 3 - first);
             for output in first..3 {

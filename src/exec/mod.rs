@@ -7,7 +7,9 @@ mod profile;
 pub use profile::Timing;
 
 use crate::gpu::{Gpu, GpuError, Readback};
-use crate::kernel::{Access, Arena};
+use crate::kernel::{Access, Arena, GROUP_SCALAR_STRIDE};
+#[cfg(doc)]
+use crate::kernel::Operand;
 use crate::plan::{BufferRole, BufferSpec, Plan, PlannedDispatch, Window};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, TensorSpec, ValueId};
 use std::sync::Arc;
@@ -140,8 +142,16 @@ impl Executor {
     /// # Panics
     /// When no dispatch of the plan reads them.
     pub fn write_step_scalars(&self, bytes: &[u8]) {
+        self.write_group_scalars(0, bytes);
+    }
+
+    /// Writes the scalars of the next step for a group of parameters, counted from 1 ([`Operand::GroupScalars`]).
+    ///
+    /// # Panics
+    /// When no dispatch of the plan reads those of this group or of a later one.
+    pub fn write_group_scalars(&self, group: usize, bytes: &[u8]) {
         let buffer = self.buffer_of(BufferRole::StepScalars).expect("the plan has a stage that reads step scalars");
-        self.gpu.queue.write_buffer(&self.buffers[buffer], 0, bytes);
+        self.gpu.queue.write_buffer(&self.buffers[buffer], group as u64 * GROUP_SCALAR_STRIDE, bytes);
     }
 
     /// Reads a value that the plan keeps.

@@ -2,7 +2,7 @@ use super::Op;
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A value and where it comes from.
@@ -104,6 +104,8 @@ pub struct Parameter {
     pub layout: ParameterLayout,
     /// What moves it.
     pub role: Role,
+    /// Whether it stays as it is in a training ([`Graph::freeze`]).
+    pub frozen: bool,
     /// What it starts from.
     pub initial: Initial,
     /// The statistic of the batch that it follows, with [`Role::Statistic`] in a graph for training.
@@ -136,6 +138,8 @@ pub struct Graph {
     parameters: Vec<Parameter>,
     scope: String,
     stage: Option<Arc<str>>,
+    /// Names of the parameters that are frozen when they are added.
+    frozen: BTreeSet<String>,
 }
 
 impl Graph {
@@ -149,6 +153,12 @@ impl Graph {
         let id = self.value(spec, name.to_owned());
         self.inputs.push(id);
         id
+    }
+
+    /// Parameters of these names that are added from here on stay as they are in a training: they have no gradient, and nothing of
+    /// the backward pass is computed that only they need.
+    pub fn freeze(&mut self, names: BTreeSet<String>) {
+        self.frozen = names;
     }
 
     /// Adds a trained tensor of this device shape: weights start normal with their fan-in ([`Initial::He`]), vectors at zero.
@@ -177,7 +187,8 @@ impl Graph {
     fn declare(&mut self, name: &str, shape: &[usize], layout: ParameterLayout, role: Role) -> ValueId {
         let initial = Initial::of_layout(layout, shape);
         let value = self.value(TensorSpec::f32(shape), name.to_owned());
-        self.parameters.push(Parameter { name: name.to_owned(), value, layout, role, initial, observed: None });
+        let (name, frozen) = (name.to_owned(), self.frozen.contains(name));
+        self.parameters.push(Parameter { name, value, layout, role, frozen, initial, observed: None });
         value
     }
 
@@ -291,5 +302,10 @@ impl Graph {
     /// The parameters in order of creation.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The parameters that are not frozen, with their indices.
+    pub fn trained(&self) -> impl Iterator<Item = (usize, &Parameter)> {
+        self.parameters.iter().enumerate().filter(|(_, parameter)| !parameter.frozen)
     }
 }

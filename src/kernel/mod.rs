@@ -21,6 +21,10 @@ use crate::tensor::ValueId;
 /// Size of the buffer of [`Operand::StepScalars`].
 pub const STEP_SCALAR_BYTES: u64 = 64;
 
+/// Bytes from the scalars of a group of parameters to those of the next: the largest binding alignment that WebGPU allows a device to
+/// ask for.
+pub const GROUP_SCALAR_STRIDE: u64 = 256;
+
 /// A compute pipeline: a shader and the values of its `override` constants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
@@ -86,6 +90,8 @@ pub enum Operand {
     },
     /// The scalars of the current step ([`crate::optim::StepScalars`]), read-only.
     StepScalars,
+    /// Those of a group of parameters with a learning rate of its own, counted from 1.
+    GroupScalars(usize),
 }
 
 impl Operand {

@@ -16,7 +16,8 @@ pub struct TrainingGraph {
     pub logits: ValueId,
     /// Loss `[1]` of the batch.
     pub loss: ValueId,
-    /// Gradient of each parameter, in the graph's order; of a statistic that of the batch, times the scale of the loss.
+    /// Gradient of each parameter that is not frozen, in the graph's order ([`Graph::trained`]); of a statistic that of the batch, times
+    /// the scale of the loss.
     pub gradients: Vec<ValueId>,
     /// Layers with weights.
     pub layers: Vec<Layer>,
@@ -38,10 +39,14 @@ impl TrainingGraph {
         scale: f32,
     ) -> Result<Self, ShapeError> {
         let mut graph = Graph::new();
-        let [d, h, w] = extents;
+        let inputs = Self::inputs(&mut graph, network, batch, extents);
+        Self::on(graph, network, loss, inputs, scale)
+    }
+
+    /// Adds image and labels as inputs to a graph, for [`TrainingGraph::on`].
+    pub fn inputs(graph: &mut Graph, network: &Network, batch: usize, [d, h, w]: [usize; 3]) -> (ValueId, ValueId) {
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
-        let labels = graph.input("labels", TensorSpec::u32([batch, d, h, w]));
-        Self::on(graph, network, loss, (image, labels), scale)
+        (image, graph.input("labels", TensorSpec::u32([batch, d, h, w])))
     }
 
     /// As [`TrainingGraph::new`], in a graph that already makes the image and the labels.
@@ -59,10 +64,11 @@ impl TrainingGraph {
         let inputs = LossInputs { logits: net.logits, labels, activation: network.activation };
         let loss = loss.append(&mut graph, inputs)?;
         let forward = graph.nodes().len();
-        let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
+        let trained: Vec<usize> = graph.trained().map(|(position, _)| position).collect();
+        let parameters: Vec<ValueId> = graph.trained().map(|(_, p)| p.value).collect();
         let of_loss = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?;
         let mut gradients = Vec::with_capacity(parameters.len());
-        for (position, gradient) in of_loss.into_iter().enumerate() {
+        for (position, gradient) in trained.into_iter().zip(of_loss) {
             gradients.push(match graph.parameters()[position].role {
                 Role::Statistic => observed(&mut graph, position, scale)?,
                 _ => gradient.expect("the loss depends on every parameter"),

@@ -14,7 +14,7 @@ impl Update {
     /// dispatch per window. Its weight is that of the step's scalars ([`super::StepScalars::averaging`]).
     #[must_use]
     pub fn averaged(mut self, elements: usize, target: &Target) -> Self {
-        for (start, len) in windows(elements, target) {
+        for (start, len) in windows((0, elements), target) {
             let window = |arena| Operand::Window { arena, start, len };
             let dispatch = Dispatch::new("ema").param(len).read(Operand::StepScalars).read(self.grad_norm);
             let dispatch = dispatch.read(window(Arena::Parameters)).write(window(Arena::Average));

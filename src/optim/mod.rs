@@ -9,6 +9,7 @@
 
 mod adam;
 mod average;
+mod groups;
 pub mod bounds;
 pub mod reference;
 mod schedule;
@@ -18,6 +19,7 @@ mod statistics;
 
 pub use adam::Adam;
 pub use average::weight as average_weight;
+pub use groups::{ParameterGroup, Segment, group_of, matches_any, matches_pattern};
 pub use reference::ReferenceStep;
 pub use schedule::{LearningRate, Schedule, Schedules};
 pub use settings::{OptimiserSettings, StepScalars};
@@ -102,11 +104,21 @@ pub struct Update {
 /// The update of the first `elements` elements of arenas, those that the optimiser moves, of which the first `decayed` are subject to
 /// weight decay.
 pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, target: &Target) -> Update {
+    update_segments(settings, &[Segment::whole(elements)], decayed, target)
+}
+
+/// As [`update`], of segments of the arenas, each with the learning rate of its group. Elements in none stay as they are, moments
+/// included, and are not part of the norm.
+pub fn update_segments(
+    settings: &OptimiserSettings,
+    segments: &[Segment],
+    decayed: usize,
+    target: &Target,
+) -> Update {
     let (partials, grad_norm) = (Operand::Scratch(0), Operand::Scratch(1));
-    let windows = windows(elements, target);
     let mut dispatches = Vec::new();
     let mut count = 0;
-    for &(start, len) in &windows {
+    for (start, len) in Segment::ranges(segments).into_iter().flat_map(|range| windows(range, target)) {
         let gradients = Operand::Window { arena: Arena::Gradients, start, len };
         let workgroups = len.div_ceil(SUMMED_ELEMENTS);
         let squares = Dispatch::new("squares").params(&[len, count]).read(gradients).write(partials);
@@ -114,11 +126,14 @@ pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, tar
         count += workgroups;
     }
     dispatches.push(Dispatch::new("gradient_norm").param(count).read(partials).write(grad_norm));
-    for &(start, len) in &windows {
-        let decayed = decayed.saturating_sub(start).min(len);
-        dispatches.push(window_update(settings, start, len, decayed, grad_norm, target));
+    for segment in segments {
+        for (start, len) in windows((segment.start, segment.len), target) {
+            let decayed = decayed.saturating_sub(start).min(len);
+            let part = Segment { start, len, group: segment.group };
+            dispatches.push(window_update(settings, part, decayed, grad_norm, target));
+        }
     }
-    let elements = elements as u64;
+    let elements = segments.iter().map(|segment| segment.len as u64).sum::<u64>();
     let rule = &settings.optimiser;
     // The norm squares and adds each gradient; the rule reads it again, and reads and writes parameter and moments.
     let (flops, words) = (2 + rule.flops(), 4 + 2 * rule.moments() as u64);
@@ -126,21 +141,21 @@ pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, tar
     Update { dispatches, scratch: vec![count.max(1) as u64 * ELEMENT_BYTES, ELEMENT_BYTES], grad_norm, cost }
 }
 
-/// Windows `(start, len)` that cover the arenas and fit in a binding.
-fn windows(elements: usize, target: &Target) -> Vec<(usize, usize)> {
+/// Windows `(start, len)` that cover a range `(first, elements)` of the arenas and fit in a binding.
+fn windows((first, elements): (usize, usize), target: &Target) -> Vec<(usize, usize)> {
     let limit = usize::try_from(target.limits.max_binding_bytes / ELEMENT_BYTES).unwrap_or(usize::MAX);
     let most = (limit / ALIGNMENT * ALIGNMENT).max(ALIGNMENT);
-    (0..elements).step_by(most).map(|start| (start, most.min(elements - start))).collect()
+    (0..elements).step_by(most).map(|start| (first + start, most.min(elements - start))).collect()
 }
 
 fn window_update(
     settings: &OptimiserSettings,
-    start: usize,
-    len: usize,
+    Segment { start, len, group }: Segment,
     decayed: usize,
     grad_norm: Operand,
     target: &Target,
 ) -> Dispatch {
+    let scalars = if group == 0 { Operand::StepScalars } else { Operand::GroupScalars(group) };
     let window = |arena| Operand::Window { arena, start, len };
     let rule = &settings.optimiser;
     let dispatch = rule
@@ -150,7 +165,7 @@ fn window_update(
         .scalar(settings.weight_decay as f32);
     let dispatch = rule
         .constants(dispatch)
-        .read(Operand::StepScalars)
+        .read(scalars)
         .read(grad_norm)
         .read(window(Arena::Gradients))
         .write(window(Arena::Parameters))
@@ -211,9 +226,9 @@ mod tests {
     #[test]
     fn windows_cover_the_arena_aligned_and_within_the_limit() {
         let target = Target::webgpu().with_max_binding_bytes(1000);
-        assert_eq!(windows(500, &target), [(0, 192), (192, 192), (384, 116)]);
-        assert_eq!(windows(0, &target), []);
-        assert_eq!(windows(64, &Target::webgpu()), [(0, 64)]);
+        assert_eq!(windows((0, 500), &target), [(0, 192), (192, 192), (384, 116)]);
+        assert_eq!(windows((0, 0), &target), []);
+        assert_eq!(windows((128, 64), &Target::webgpu()), [(128, 64)]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ impl Update {
     #[must_use]
     pub fn following(mut self, range: Range<usize>, momentum: f32, target: &Target) -> Self {
         assert!(range.start.is_multiple_of(super::ALIGNMENT), "statistics start where a binding may");
-        for (start, len) in windows(range.len(), target) {
-            let window = |arena| Operand::Window { arena, start: range.start + start, len };
+        for (start, len) in windows((range.start, range.len()), target) {
+            let window = |arena| Operand::Window { arena, start, len };
             let dispatch = Dispatch::new("follow").param(len).scalar(momentum).read(self.grad_norm);
             let dispatch = dispatch.read(window(Arena::Gradients)).write(window(Arena::Parameters));
             self.dispatches.push(dispatch.linear_grid(len.div_ceil(WORKGROUP_ELEMENTS), target));

@@ -4,7 +4,9 @@ use super::{
     Window, assign_slots, lower_bound, submission,
 };
 use crate::graph::{Graph, Lowering};
-use crate::kernel::{Arena, Cost, Dispatch, Kernel, Operand, Target};
+use crate::kernel::{
+    Arena, Cost, Dispatch, GROUP_SCALAR_STRIDE, Kernel, Operand, STEP_SCALAR_BYTES, Target,
+};
 use crate::tensor::{ELEMENT_BYTES, TensorSpec, ValueId};
 use std::collections::{HashMap, HashSet};
 
@@ -37,7 +39,8 @@ pub struct Request<'a> {
     pub outputs: &'a [ValueId],
     /// Keep every value of the graph: for tests that compare them all.
     pub keep_all: bool,
-    /// Gradient of each parameter, by index of the parameter; empty for inference. Several parameters may have one.
+    /// Gradient of each parameter that is not frozen, in their order ([`Graph::trained`]); empty for inference. Several parameters
+    /// may have one.
     pub gradients: &'a [ValueId],
     /// Add gradients to the arena instead of replacing its contents: for gradient accumulation.
     pub accumulate: Option<Accumulate>,
@@ -203,7 +206,8 @@ impl<'a> Builder<'a> {
         let made: HashSet<ValueId> = nodes().flat_map(|n| &n.outputs).copied().collect();
         let read: HashSet<ValueId> = nodes().flat_map(|n| &n.inputs).copied().collect();
         self.delivered = Delivered::new(self.request, &made, &read);
-        for (gradient, window) in self.request.gradients.iter().zip(self.arena.windows.clone()) {
+        for ((parameter, _), gradient) in self.request.graph.trained().zip(self.request.gradients) {
+            let window = self.arena.windows[parameter];
             let place = self.arena_window(Arena::Gradients, window.start, window.len);
             if !self.delivered.contains(*gradient) {
                 self.places.insert(*gradient, place);
@@ -276,9 +280,9 @@ impl<'a> Builder<'a> {
             self.deliver(gradient, "gradients", &mut program)?;
         }
         if !self.request.gradients.is_empty() {
-            let names = graph.parameters().iter().map(|p| p.name.as_str());
             let gradients = self.arena_window(Arena::Gradients, 0, 0).buffer;
-            check_writes(names, &self.arena, gradients, &program)?;
+            let parameters = graph.trained().map(|(at, p)| (p.name.as_str(), self.arena.windows[at]));
+            check_writes(parameters, gradients, &program)?;
         }
         submission::number(&mut program.dispatches, self.target.tuning.submission_flops);
         Ok(program)
@@ -351,11 +355,22 @@ impl<'a> Builder<'a> {
             Operand::ValuePart { value, start, len } => part(self.places[&value], start, len),
             Operand::ScratchPart { scratch, start, len } => part(self.scratch_places[&(node, scratch)], start, len),
             Operand::Window { arena, start, len } => self.arena_window(arena, start, len),
-            Operand::StepScalars => {
-                let bytes = crate::kernel::STEP_SCALAR_BYTES;
-                Window { buffer: self.only_buffer(BufferRole::StepScalars, bytes), offset: 0, bytes }
-            }
+            Operand::StepScalars => self.scalars_window(0),
+            Operand::GroupScalars(group) => self.scalars_window(group),
         }
+    }
+
+    /// The scalars of a group of parameters, 0 for all others.
+    fn scalars_window(&mut self, group: usize) -> Window {
+        let dispatches = self.request.stages.iter().flat_map(|stage| &stage.dispatches);
+        let groups = dispatches.flat_map(|dispatch| &dispatch.bindings).filter_map(|(operand, _)| match operand {
+            Operand::GroupScalars(group) => Some(*group),
+            _ => None,
+        });
+        let place = |group: usize| group as u64 * GROUP_SCALAR_STRIDE;
+        let end = place(groups.max().unwrap_or(0)) + STEP_SCALAR_BYTES;
+        let buffer = self.only_buffer(BufferRole::StepScalars, end);
+        Window { buffer, offset: place(group), bytes: STEP_SCALAR_BYTES }
     }
 
     fn binding_error(&self, operand: Operand, shader: &str, bytes: u64) -> PlanError {

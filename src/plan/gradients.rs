@@ -1,7 +1,7 @@
 //! How gradients come to their windows of the arena, and the check that each does.
 
 use super::build::Request;
-use super::{ArenaLayout, PlanError, Program, Window};
+use super::{ParameterWindow, PlanError, Program, Window};
 use crate::kernel::{Access, Dispatch, Operand, Target};
 use crate::tensor::{ELEMENT_BYTES, ValueId};
 use std::collections::{HashMap, HashSet};
@@ -21,7 +21,7 @@ impl Delivered {
     /// Of a request whose nodes make the values `made` and read the values `read`.
     pub(super) fn new(request: &Request<'_>, made: &HashSet<ValueId>, read: &HashSet<ValueId>) -> Self {
         let mut parameters: HashMap<ValueId, Vec<usize>> = HashMap::new();
-        for (parameter, &gradient) in request.gradients.iter().enumerate() {
+        for ((parameter, _), &gradient) in request.graph.trained().zip(request.gradients) {
             parameters.entry(gradient).or_default().push(parameter);
         }
         parameters.retain(|gradient, of| {
@@ -48,16 +48,16 @@ pub(super) fn copy(gradient: Operand, window: Operand, elements: usize, target: 
     dispatch.linear_grid(elements.div_ceil(COPIED_ELEMENTS), target)
 }
 
-/// Checks that there is a gradient for each parameter, of its size.
+/// Checks that there is a gradient for each parameter that is not frozen, of its size.
 ///
 /// # Errors
 /// [`PlanError::Gradients`] or [`PlanError::Gradient`].
 pub(super) fn check_request(request: &Request<'_>) -> Result<(), PlanError> {
-    let (graph, parameters) = (request.graph, request.graph.parameters());
-    if request.gradients.len() != parameters.len() {
-        return Err(PlanError::Gradients { gradients: request.gradients.len(), parameters: parameters.len() });
+    let (graph, parameters) = (request.graph, request.graph.trained().count());
+    if request.gradients.len() != parameters {
+        return Err(PlanError::Gradients { gradients: request.gradients.len(), parameters });
     }
-    for (parameter, &gradient) in parameters.iter().zip(request.gradients) {
+    for ((_, parameter), &gradient) in graph.trained().zip(request.gradients) {
         let (found, expected) = (graph.spec(gradient), graph.spec(parameter.value));
         if found.bytes() != expected.bytes() {
             let name = parameter.name.clone();
@@ -67,14 +67,13 @@ pub(super) fn check_request(request: &Request<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Checks that the program of a graph writes the gradient of every parameter, as a whole and in one step. `names` are those of the
-/// parameters, `arena` is the buffer of the gradients.
+/// Checks that the program of a graph writes the gradient of every parameter, as a whole and in one step: `parameters` are the names
+/// and windows, `arena` is the buffer of the gradients.
 ///
 /// # Errors
 /// [`PlanError::Gradient`] of the first parameter whose gradient is not written so.
 pub(super) fn check_writes<'a>(
-    names: impl Iterator<Item = &'a str>,
-    layout: &ArenaLayout,
+    parameters: impl Iterator<Item = (&'a str, ParameterWindow)>,
     arena: usize,
     program: &Program,
 ) -> Result<(), PlanError> {
@@ -89,7 +88,7 @@ pub(super) fn check_writes<'a>(
             }
         }
     }
-    for (name, window) in names.zip(&layout.windows) {
+    for (name, window) in parameters {
         let [start, bytes] = [window.start, window.len].map(|elements| elements as u64 * ELEMENT_BYTES);
         let overlaps = |w: &Window| w.offset < start + bytes && start < w.offset + w.bytes;
         let found: Vec<_> = writers.iter().filter(|(w, _)| overlaps(w)).collect();
@@ -107,14 +106,13 @@ pub(super) fn check_writes<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{ParameterWindow, PlannedDispatch};
+    use crate::plan::PlannedDispatch;
 
     const ARENA: usize = 3;
 
     /// Steps that write these elements of the arena, and read others of it and another buffer.
     fn checked(writes: &[(usize, std::ops::Range<u64>)]) -> Result<(), PlanError> {
         let windows = [(0, 100), (128, 7)].map(|(start, len)| ParameterWindow { start, len });
-        let layout = ArenaLayout { windows: windows.to_vec(), elements: 192, decayed: 128, trained: 192 };
         let window = |buffer, elements: &std::ops::Range<u64>| Window {
             buffer,
             offset: elements.start * ELEMENT_BYTES,
@@ -134,7 +132,7 @@ mod tests {
             submission: 0,
         };
         let dispatches = writes.iter().map(dispatch).collect();
-        check_writes(["a", "b"].into_iter(), &layout, ARENA, &Program { name: "graph", steps: Vec::new(), dispatches })
+        check_writes(["a", "b"].into_iter().zip(windows), ARENA, &Program { name: "graph", steps: Vec::new(), dispatches })
     }
 
     fn refused(writes: &[(usize, std::ops::Range<u64>)]) -> String {

@@ -47,6 +47,16 @@ pub enum TrainError {
         /// What it is.
         found: String,
     },
+    /// A pattern of `freeze` or `groups` that does not fit the network.
+    #[error("optimiser.{key}: expected {expected}, found {pattern:?}")]
+    Pattern {
+        /// The key.
+        key: &'static str,
+        /// The pattern, or all of them.
+        pattern: String,
+        /// What it takes.
+        expected: String,
+    },
     /// A batch has other extents than the step was planned for, or lacks what augmentation needs.
     #[error("a training step was given {found} {what}, expected {expected}")]
     Batch {

@@ -76,6 +76,9 @@ pub fn preflight(
     // An invalid one still has a divisor.
     let network = valid.as_ref().map_or_else(|_| settings.config.network(channels, classes.outputs()), Network::clone);
     note(valid.map(drop).map_err(TrainError::from));
+    if is_valid {
+        note(settings.config.trainer_settings().frozen(&network).map(drop));
+    }
     note(refuse_used(&settings.out, settings.resume));
     if let (Some(path), true) = (&settings.init, is_valid) {
         note(initial_model(path, &network).map(drop));

@@ -4,7 +4,7 @@ use super::shape::{Shape, samples_wanted};
 use super::{Budget, Design};
 use crate::configure::Fingerprint;
 use crate::configure::fingerprint::CaseFacts;
-use crate::data::{Normalisation, PerChannel, Sampling};
+use crate::data::{Crop, ForegroundBy, Normalisation, PerChannel, Sampling};
 use crate::train::config::Threads;
 
 /// Ratio of the coarsest to the finest axis from which volumes are anisotropic (nnU-Net's).
@@ -142,9 +142,39 @@ pub(super) fn is_held(case: &CaseFacts, patch: [usize; 3], spacing: [f64; 3]) ->
     })
 }
 
-/// `[data]` besides spacing and patch.
-pub(super) fn data(design: &mut Design, fingerprint: &Fingerprint) {
-    let (normalisation, reason) = normalisation(fingerprint);
+/// Whether volumes are cropped: where the box of non-zero voxels is less than three quarters of the median volume, as where nnU-Net
+/// normalises within the mask, and nearly no case loses foreground. None where they are not.
+pub(super) fn crop(fingerprint: &Fingerprint) -> Option<Crop> {
+    let masked = fingerprint.median(|case| case.inside.share()) < MASKED;
+    let kept = share(fingerprint, |case| case.lost[1] == 0);
+    (masked && kept >= NEARLY_ALL).then_some(Crop::Nonzero)
+}
+
+fn reason_of_crop(fingerprint: &Fingerprint) -> String {
+    let outside = |percent: f64| 100.0 * fingerprint.percentile(percent, |case| 1.0 - case.inside.share());
+    let mut text = format!(
+        "zeros are a mask: {:.0} % of the voxels of the median case lie outside of the box of non-zero voxels ({:.0} to {:.0} %), \
+         more than {:.0} %.",
+        outside(50.0),
+        outside(0.0),
+        outside(100.0),
+        100.0 * (1.0 - MASKED)
+    );
+    let lost = fingerprint.cases.iter().filter(|case| case.lost[1] > 0);
+    let names: Vec<&str> = lost.map(|case| case.name.as_str()).collect();
+    if let Some(first) = names.first() {
+        text += &format!(" Foreground outside of it is not learnt: in {} cases, {first} the first.", names.len());
+    }
+    text
+}
+
+/// `[data]` besides spacing and patch: of the data set as it is, and as the network sees it.
+pub(super) fn data(design: &mut Design, (whole, fingerprint): (&Fingerprint, &Fingerprint)) {
+    if let Some(crop) = crop(whole) {
+        design.config.data.crop = crop;
+        design.because("data.crop", reason_of_crop(whole));
+    }
+    let (normalisation, reason) = normalisation(whole);
     design.config.data.normalisation = normalisation;
     design.because("data.normalisation", reason);
     let crate::data::TargetSpacing::Millimetres(spacing) = design.config.data.spacing else { return };
@@ -182,6 +212,13 @@ pub(super) fn data(design: &mut Design, fingerprint: &Fingerprint) {
             "share of patches on a labelled voxel, nnU-Net's third: {foreground:.2} % of the median case are labelled."
         ),
     );
+    if !fingerprint.activation.is_softmax() && design.config.data.sampling == Sampling::Patch {
+        design.config.data.foreground_by = ForegroundBy::Region;
+        design.because(
+            "data.foreground_by",
+            "as nnU-Net: each region is centred equally often, since what is learnt are regions, and a small one lies within larger.",
+        );
+    }
     let count = fingerprint.cases.iter().map(|case| case.class_mm3.len()).max().unwrap_or(0);
     let classes: Vec<String> = (1..count)
         .map(|class| format!("{:.0}", fingerprint.median(|case| case.class_mm3.get(class).copied().unwrap_or(0.0))))

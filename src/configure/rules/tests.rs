@@ -3,7 +3,7 @@ use super::shape::{coarser, levels};
 use super::*;
 use crate::configure::document::Heading;
 use crate::configure::{CaseFacts, ChannelFacts};
-use crate::data::{Classes, DatasetOptions, Normalisation, Region, Sampling, TargetSpacing};
+use crate::data::{Classes, Crop, CropBox, DatasetOptions, Normalisation, Region, Sampling, TargetSpacing};
 use crate::gpu::AdapterDescription;
 use crate::plan::MemoryReport;
 use crate::train::Forecast;
@@ -18,6 +18,8 @@ fn case(extents: [usize; 3], spacing: [f64; 3]) -> CaseFacts {
         class_mm3: vec![9e4, 1200.0, 1100.0],
         foreground: 0.05,
         labelled: Some(extents.map(|e| [e / 3, e - e / 3])),
+        inside: CropBox::whole(extents),
+        lost: [0, 0],
     }
 }
 
@@ -87,6 +89,37 @@ fn intensities_decide_on_the_normalisation() {
     data.channel_names = vec!["CT".to_owned()];
     data.cases.iter_mut().for_each(|case| case.channels[0].low = 0.0);
     assert_eq!(kind(&data), Normalisation::CtWindow);
+}
+
+/// A brain in the middle of its volume: half of each axis.
+fn masked(share_lost: usize) -> Fingerprint {
+    let of = |i: usize| CaseFacts {
+        inside: CropBox { from: [80, 96, 64], start: [20, 24, 16], extents: [40, 48, 32] },
+        channels: vec![ChannelFacts { nonzero_box: 0.125, low: 0.0, mean: 30.0 }],
+        lost: [9, usize::from(i < share_lost)],
+        ..case([80, 96, 64], [1.0; 3])
+    };
+    data_set((0..100).map(of).collect())
+}
+
+#[test]
+fn masked_volumes_are_cropped_unless_foreground_is_lost() {
+    let found = chosen(&masked(0), &budget(15.0, 1.0, 8 << 30));
+    assert_eq!(found.config.data.crop, Crop::Nonzero);
+    assert_eq!(*found.config.data.normalisation.of(0), Normalisation::ZScoreNonZero);
+    let text = reason(&found, "data.crop");
+    assert!(text.starts_with("zeros are a mask: 88 % of the voxels of the median case"), "{text}");
+    // Patches are of the box.
+    assert!((0..3).all(|axis| found.patch[axis] <= [40, 48, 32][axis]), "{:?}", found.patch);
+    let text = reason(&found, "data.patch");
+    assert!(text.contains("40 x 48 x 32"), "{text}");
+    let some = chosen(&masked(5), &budget(15.0, 1.0, 8 << 30));
+    assert!(reason(&some, "data.crop").ends_with("in 5 cases, case the first."), "{}", reason(&some, "data.crop"));
+    for whole in [masked(6), small_crops()] {
+        let found = chosen(&whole, &budget(15.0, 1.0, 8 << 30));
+        assert_eq!(found.config.data.crop, Crop::None);
+        assert!(found.reasons.iter().all(|reason| reason.key != "data.crop"));
+    }
 }
 
 #[test]

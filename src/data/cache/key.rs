@@ -73,7 +73,7 @@ fn nanoseconds(time: SystemTime) -> i128 {
 mod tests {
     use super::*;
     use crate::data::io::SeriesChoice;
-    use crate::data::{Normalisation, TargetSpacing};
+    use crate::data::{Crop, Normalisation, TargetSpacing};
     use std::fs;
     use std::path::PathBuf;
     use std::time::Duration;
@@ -100,6 +100,7 @@ mod tests {
             Preparation { patch: [1, 1, 2], ..native.clone() },
             Preparation { channels: 2, ..native.clone() },
             Preparation { canonical: true, ..native.clone() },
+            Preparation { crop: Crop::Nonzero, ..native.clone() },
             Preparation::native(Normalisation::ZScoreNonZero),
         ];
         let mut keys: Vec<String> = others.iter().map(|other| key(other, Fit::Whole).0).collect();

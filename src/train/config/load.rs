@@ -14,6 +14,12 @@ use toml::{Table, Value};
 /// Bytes of a configuration file, at most.
 const LONGEST_TEXT: u64 = 1 << 20;
 
+/// The keys of `[optimiser]` that name parameters, and what they take.
+const OF_PARAMETERS: [(&str, &str); 2] = [
+    ("freeze", "a list of patterns of names of parameters, such as [\"encoder.*\"]"),
+    ("groups", "a list of tables such as {parameters = \"encoder.*\", learning_rate_factor = 0.1}"),
+];
+
 /// Letters of a key or a wrong value that a message repeats.
 const MOST_SHOWN: usize = 80;
 
@@ -158,6 +164,7 @@ impl Findings {
                 let words = words.split_once(", found ").map_or(words, |(words, _)| words);
                 let expected = word_or_other(key).map_or(words, |(_, expected)| expected);
                 let expected = if key == IGNORE { LABEL_VALUES } else { expected };
+                let expected = of_parameters(key).unwrap_or(expected);
                 self.problems.push(mismatch(origin, key, expected, shown(value)));
             }
         }
@@ -196,8 +203,13 @@ fn table_of(config: &Config) -> Table {
     let mut table = Table::try_from(config).expect("a configuration is a table");
     complete(&mut table, "network", &config.network.architecture);
     complete(&mut table, "training", &config.training.loss);
+    let empty = || Value::Array(Vec::new());
+    if let Some(Value::Table(optimiser)) = table.get_mut("optimiser") {
+        for (key, _) in OF_PARAMETERS {
+            optimiser.entry(key).or_insert_with(empty);
+        }
+    }
     if let Some(Value::Table(data)) = table.get_mut("data") {
-        let empty = || Value::Array(Vec::new());
         for (key, value) in [
             ("ignore", empty()),
             ("regions_order", empty()),
@@ -251,6 +263,9 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         (_, _, Value::Array(_) | Value::String(_)) if WORDS_OF_CHANNELS.contains(&key) => return Ok(value),
         (_, Value::Array(_), Value::Integer(_)) if key == IGNORE => return Ok(value),
         _ if key == IGNORE && !value.is_array() => LABEL_VALUES.to_owned(),
+        (_, Value::Array(_), value) if !value.is_array() && of_parameters(key).is_some() => {
+            of_parameters(key).unwrap_or_default().to_owned()
+        }
         (_, Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
         (_, Value::Integer(_), Value::Integer(i)) if *i >= 0 => return Ok(value),
         (_, Value::Integer(_), _) => "a whole number, 0 or more".to_owned(),
@@ -259,6 +274,12 @@ fn convert(present: &Value, value: Value, origin: &str, key: &str) -> Result<Val
         _ => format!("a value like {present}"),
     };
     Err(mismatch(origin, key, &expected, shown(&value)))
+}
+
+/// What a key of [`OF_PARAMETERS`] takes.
+fn of_parameters(key: &str) -> Option<&'static str> {
+    let key = key.strip_prefix("optimiser.")?;
+    OF_PARAMETERS.iter().find(|(known, _)| *known == key).map(|(_, expected)| *expected)
 }
 
 fn mismatch(origin: &str, key: &str, expected: &str, found: String) -> ConfigError {

@@ -38,7 +38,7 @@ use crate::data::{
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
-use crate::optim::{LearningRate, OptimiserSettings, Optimisers, Schedules};
+use crate::optim::{LearningRate, OptimiserSettings, Optimisers, ParameterGroup, Schedules};
 use crate::registry::{Choice, Hyperparameters, Kind, Registry};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -190,6 +190,13 @@ pub struct OptimiserConfig {
     pub weight_decay: f64,
     /// Largest global norm of the gradient; 0: no clipping.
     pub clip_norm: f64,
+    /// Patterns of the names of parameters that stay as they are, e.g. `["encoder.*"]`: `*` stands for any letters, `?` for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// `[[optimiser.groups]]`: parameters with a learning rate of their own, by a pattern of their names, e.g.
+    /// `parameters = "encoder.*"` with `learning_rate_factor = 0.1`. A parameter is in the first group that has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ParameterGroup>,
 }
 
 /// `[schedule]`
@@ -354,6 +361,8 @@ impl Config {
             optimiser: self.optimiser_settings(),
             batch,
             accumulation,
+            freeze: self.optimiser.freeze.clone(),
+            groups: self.optimiser.groups.clone(),
             memory,
             ema_decay: (self.training.ema_decay > 0.0).then_some(self.training.ema_decay),
             augmentation,

@@ -122,6 +122,8 @@ fn small() -> Config {
             hyperparameters: Hyperparameters::default(),
             weight_decay: 0.0,
             clip_norm: 12.0,
+            freeze: Vec::new(),
+            groups: Vec::new(),
         },
         schedule: ScheduleConfig { kind: known("poly"), warm_up: 20, hyperparameters: Hyperparameters::default() },
         health: HealthConfig::default(),

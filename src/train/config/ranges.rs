@@ -6,6 +6,7 @@ use crate::data::io::SeriesChoice;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{IntensityStatistics, PerChannel, Split, TargetSpacing};
+use crate::optim::ParameterGroup;
 use std::borrow::Cow;
 
 /// A key, whether its value is in range, and what is expected in words. NaN is in no range.
@@ -79,6 +80,8 @@ const RANGES: &[Range] = ranges! {
     optimiser.learning_rate: |rate: f64| rate as f32 > 0.0 && rate <= 1e3 => "a positive number up to 1000",
     optimiser.weight_decay: |decay| (0.0..=1e3).contains(&decay) => "0 to 1000",
     optimiser.clip_norm: |norm| (0.0..=1e30).contains(&norm) => "0 (no clipping) to 1e30",
+    optimiser.groups: |groups: Vec<ParameterGroup>| groups.iter().all(|group| is_factor(group.learning_rate_factor)) =>
+        "factors on the learning rate from 1e-6 to 1e6; freeze takes parameters that stay as they are",
     health.learning_rate_factor: |factor| factor > 0.0 && factor <= 1.0 => "above 0, at most 1",
 };
 
@@ -90,6 +93,10 @@ const ACCUMULATION: Range = (
 );
 
 const PROBABILITY: &str = "a probability from 0 to 1";
+
+fn is_factor(value: f64) -> bool {
+    (1e-6..=1e6).contains(&value)
+}
 
 fn is_share(value: f64) -> bool {
     (0.0..=1.0).contains(&value)

@@ -41,6 +41,13 @@ impl Setting {
         Self { origin, assignment: Some((key.to_owned(), value)) }
     }
 
+    /// The values of an option such as `--freeze` that may be repeated, for the key of this path.
+    pub fn list(option: &str, key: &str, values: &[String]) -> Self {
+        let origin = format!("{option} {}", values.join(&format!(" {option} ")));
+        let list = values.iter().cloned().map(Value::String).collect();
+        Self { origin, assignment: Some((key.to_owned(), Value::Array(list))) }
+    }
+
     /// The key's path, where the text has one.
     pub fn key(&self) -> Option<&str> {
         self.assignment.as_ref().map(|(key, _)| key.as_str())

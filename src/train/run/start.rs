@@ -28,6 +28,7 @@ impl<'a, P: Progress> Run<'a, P> {
         warnings.notices().iter().for_each(|notice| progress.warning(notice));
         settings.config.check_channels(channels)?;
         let network = settings.config.network_of(channels, &classes)?;
+        settings.config.trainer_settings().frozen(&network)?;
         let classes = network.classes;
         let (lock, unlocked) = prepare(settings)?;
         unlocked.iter().for_each(|text| progress.note(text));

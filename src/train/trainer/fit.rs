@@ -1,14 +1,16 @@
 //! The graph and the plan of a training that fits a device.
 
 use super::memory::lowest;
+use super::parameters::{segments, statistics};
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::{Augmentation, Augmenter, Extents};
 use crate::graph::Graph;
 use crate::kernel::{Operand, Target};
 use crate::nn::{BATCH_MOMENTUM, Network, TrainingGraph};
-use crate::optim::{accumulate, update};
+use crate::optim::{accumulate, update_segments};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, plan};
 use crate::train::TrainError;
+use std::collections::BTreeSet;
 
 /// Position of the gradient's norm among the scratch buffers of the update.
 pub(super) const NORM_SCRATCH: usize = 1;
@@ -23,16 +25,19 @@ impl Head {
     fn new(
         network: &Network,
         settings: &TrainerSettings,
+        frozen: &BTreeSet<String>,
         batch: usize,
         patch: [usize; 3],
         scale: f32,
     ) -> Result<Self, crate::tensor::ShapeError> {
         let loss = &*settings.loss;
+        let mut graph = Graph::new();
+        graph.freeze(frozen.clone());
         let Some(augmentation) = settings.augmentation.filter(Augmentation::is_active) else {
-            let training = TrainingGraph::new(network, loss, batch, patch, scale)?;
+            let inputs = TrainingGraph::inputs(&mut graph, network, batch, patch);
+            let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
             return Ok(Self { training, augmenter: None });
         };
-        let mut graph = Graph::new();
         let extents = Extents { source: settings.block(patch), patch };
         let (seed, channels) = (settings.seed, network.in_channels);
         let augmenter = Augmenter::append(&mut graph, &augmentation, seed, batch, channels, extents)?;
@@ -50,11 +55,12 @@ pub(super) fn fit(
     target: &Target,
 ) -> Result<(Head, Plan, usize), TrainError> {
     settings.check()?;
+    let frozen = settings.frozen(network)?;
     let total = settings.batch;
     let mut failure = None;
     for passes in (settings.accumulation.min(total)..=total).filter(|p| total.is_multiple_of(*p)) {
         let scale = 1.0 / passes as f32;
-        let head = Head::new(network, settings, total / passes, extents, scale)?;
+        let head = Head::new(network, settings, &frozen, total / passes, extents, scale)?;
         let plan = |training: &TrainingGraph| plan_training(training, settings, passes > 1, target);
         let planned = match settings.memory {
             MemoryMode::Normal => plan(&head.training).map(|plan| (head.training, plan)),
@@ -75,8 +81,11 @@ fn plan_training(
     target: &Target,
 ) -> Result<Plan, PlanError> {
     let layout = ArenaLayout::new(&training.graph);
-    let mut update = update(&settings.optimiser, layout.trained, layout.decayed, target);
-    update = update.following(layout.trained..layout.elements, BATCH_MOMENTUM, target);
+    let segments = segments(&training.graph, &layout, settings);
+    let mut update = update_segments(&settings.optimiser, &segments, layout.decayed, target);
+    for range in statistics(&training.graph, &layout) {
+        update = update.following(range, BATCH_MOMENTUM, target);
+    }
     if settings.ema_decay.is_some() {
         update = update.averaged(layout.elements, target);
     }

@@ -1,7 +1,7 @@
 use super::MemoryMode;
 use crate::augment::Augmentation;
 use crate::nn::loss::{DiceCrossEntropy, Loss};
-use crate::optim::{Adam, OptimiserSettings};
+use crate::optim::{Adam, OptimiserSettings, ParameterGroup};
 use crate::train::TrainError;
 use std::sync::Arc;
 
@@ -28,6 +28,10 @@ pub struct TrainerSettings {
     /// Passes of a step, at least, over which gradients are accumulated: each computes an equal part of the batch. There are
     /// more where such a part does not fit the device.
     pub accumulation: usize,
+    /// Patterns of the names of parameters that stay as they are ([`crate::optim::matches_pattern`]), e.g. `encoder.*`.
+    pub freeze: Vec<String>,
+    /// Parameters with a learning rate of their own.
+    pub groups: Vec<ParameterGroup>,
     /// What happens to activations between forward and backward pass.
     pub memory: MemoryMode,
     /// Decay of the exponential moving average of the parameters, above 0 and below 1; `None`: there is no average.
@@ -51,6 +55,8 @@ impl Default for TrainerSettings {
             optimiser: OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) },
             batch: 1,
             accumulation: 1,
+            freeze: Vec::new(),
+            groups: Vec::new(),
             memory: MemoryMode::Normal,
             ema_decay: None,
             augmentation: None,
@@ -81,6 +87,10 @@ impl TrainerSettings {
         expect(between(self.ema_decay, 1.0), "ema_decay", expected, format!("{:?}", self.ema_decay))?;
         let expected = "a finite number above 0, or None";
         expect(between(clip_norm, f64::INFINITY), "optimiser.clip_norm", expected, format!("{clip_norm:?}"))?;
+        for ParameterGroup { learning_rate_factor: factor, .. } in &self.groups {
+            let (name, expected) = ("groups.learning_rate_factor", "a finite number above 0");
+            expect(between(Some(*factor), f64::INFINITY), name, expected, factor.to_string())?;
+        }
         let good = (0.0..f64::INFINITY).contains(&weight_decay);
         expect(good, "optimiser.weight_decay", "a finite number, 0 or more", weight_decay.to_string())
     }
@@ -114,6 +124,13 @@ mod tests {
             (
                 TrainerSettings { ema_decay: Some(f64::NAN), ..default() },
                 "ema_decay: expected a number above 0 and below 1, or None, found Some(NaN)",
+            ),
+            (
+                TrainerSettings {
+                    groups: vec![ParameterGroup { parameters: "*".to_owned(), learning_rate_factor: 0.0 }],
+                    ..default()
+                },
+                "groups.learning_rate_factor: expected a finite number above 0, found 0",
             ),
             (
                 with(|optimiser| optimiser.clip_norm = Some(0.0)),

@@ -193,6 +193,10 @@ impl Trainer {
         let scalars =
             StepScalars::new(&self.settings.optimiser, step, learning_rate).in_micro_step(pass).averaging(weight);
         self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
+        for &(group, factor) in &self.groups {
+            let scalars = StepScalars::new(&self.settings.optimiser, step, factor * learning_rate);
+            self.executor.write_group_scalars(group, bytemuck::bytes_of(&scalars));
+        }
     }
 
     /// Image and labels that a batch is written to.

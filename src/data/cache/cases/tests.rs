@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::dataset::Dataset;
 use crate::data::phantom::{PhantomSettings, write_dataset};
-use crate::data::{Normalisation, TargetSpacing, io};
+use crate::data::{Crop, Normalisation, TargetSpacing, io};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +75,38 @@ fn cases_are_the_same_bits_from_files_memory_and_disk() {
         assert_eq!(disk.in_use().entries, files + 1, "and intensities");
         assert_eq!(disk.in_use().made, files + 1, "each is made once");
     }
+}
+
+/// The box is stored with the case: voxels are not read again to find it.
+#[test]
+fn a_cropped_case_comes_back_from_disk_with_its_box() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cases = cases(&folder.path().join("data"));
+    let image = cases[0].image.first();
+    let header = io::read_header(image).expect("read");
+    let mut volume = io::read_volume(image).expect("read");
+    let (extents, part) = (volume.grid.extents, [3..14, 2..11, 1..8]);
+    for (at, voxel) in volume.voxels.iter_mut().enumerate() {
+        let place = crate::data::volume::position_of(at, extents);
+        *voxel = if (0..3).all(|axis| part[axis].contains(&place[axis])) { voxel.max(1.0) } else { 0.0 };
+    }
+    io::write_volume_as(image, &volume, header.scalar, &header).expect("written");
+    let cropping = Preparation { crop: Crop::Nonzero, ..preparation() };
+    let disk = DiskCache::shared(folder.path().join("cache"));
+    let get = |disk: &DiskCache, preparation: &Preparation| {
+        let budget = CacheBudget::new(0);
+        let cases = cases[..1].to_vec();
+        let of = PreparedCases::new(cases, preparation.clone(), Fit::Whole, Use::Validation, budget, disk.clone());
+        contents(&of.get(0).expect("a case"))
+    };
+    let expected = get(&DiskCache::none(), &cropping);
+    assert!(expected.4.contains("start: [3, 2, 1], extents: [11, 9, 7]"), "{}", expected.4);
+    assert_eq!(get(&disk, &cropping), expected);
+    assert_eq!(disk.in_use().made, 2);
+    assert_eq!(get(&disk, &cropping), expected);
+    assert_eq!(disk.in_use().made, 2, "it was read");
+    assert_ne!(get(&disk, &preparation()), expected, "whole volumes have another key");
+    assert!(disk.take_notes().is_empty());
 }
 
 /// The folder of a run has what memory has no room for, and nothing else.
