@@ -535,7 +535,7 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
             let mut trainer = Trainer::new(gpu(), &config.network(1, 2), &settings, [8, 10, 14]).expect("it fits");
             trainer.initialise(3, 0.3);
             let before = trainer.parameters().expect("the device answers");
-            let batches: Vec<Batch> = (0..passes as u64).map(|i| ball(i, [8, 10, 14])).collect();
+            let batches: Vec<Batch> = (0..passes).map(|i| ball(i, [8, 10, 14])).collect();
             trainer.step(&batches, rate).expect("a step");
             trainer.finish().expect("the device answers");
             let (first, second) = trainer.moments().expect("the device answers");
@@ -543,11 +543,14 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
             let after = trainer.parameters().expect("the device answers");
             let arenas = [before, after, gradients, first, second.unwrap_or_default()];
             let graph = &trainer.training().graph;
-            let backward = |stage: &str| graph.nodes().iter().filter(|n| n.name.starts_with(stage) && n.name.ends_with(".grad")).count();
+            let backward = |stage: &str| {
+                graph.nodes().iter().filter(|n| n.name.starts_with(stage) && n.name.ends_with(".grad")).count()
+            };
             let windows = graph.parameters().iter().zip(&trainer.layout().windows);
             let named: BTreeMap<String, [Vec<u32>; 5]> = windows
                 .map(|(parameter, window)| {
-                    let part = |arena: &Vec<f32>| bits(arena.get(window.start..window.start + window.len).unwrap_or_default());
+                    let part =
+                        |arena: &Vec<f32>| bits(arena.get(window.start..window.start + window.len).unwrap_or_default());
                     (parameter.name.clone(), arenas.each_ref().map(part))
                 })
                 .collect();
@@ -556,7 +559,10 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
         let (plain, backward) = step(&[], &[], rate);
         assert!(backward.iter().all(|nodes| *nodes > 0));
         let (frozen, backward) = step(&["encoder.*", "*.act*.weight"], &[], rate);
-        assert!(backward[0] == 0 && backward[1] > 0, "nothing is computed that only frozen parameters need: {backward:?}");
+        assert!(
+            backward[0] == 0 && backward[1] > 0,
+            "nothing is computed that only frozen parameters need: {backward:?}"
+        );
         for (name, [before, after, rest @ ..]) in &frozen {
             let is_frozen = name.starts_with("encoder.") || name.contains(".act");
             if is_frozen {
@@ -570,7 +576,9 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
         for (name, found) in &groups {
             match name.as_str() {
                 "head.bias" => assert_eq!(found[0], found[1]),
-                name if name.starts_with("decoder.") => assert!(*found == halved[name] && *found != plain[name], "{name}"),
+                name if name.starts_with("decoder.") => {
+                    assert!(*found == halved[name] && *found != plain[name], "{name}")
+                }
                 name => assert_eq!(*found, plain[name], "{kind} {name}"),
             }
         }

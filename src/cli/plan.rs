@@ -7,7 +7,7 @@ use super::{RARE, open_gpu, values};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use vnet_engine::configure::{self, Plan};
+use vnet_engine::configure::{self, Plan, Wish};
 use vnet_engine::data::{Dataset, Manifest};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::train::{Config, PLAN_FILE, Preset, Setting, TrainError};
@@ -22,6 +22,12 @@ pub struct PlanArguments {
     /// Steps, validations and test together.
     #[arg(long, value_parser = values::minutes)]
     minutes: Option<f64>,
+    /// Configurations to try for a minute each [default: 3]
+    ///
+    /// That of the rules is the first; 1 tries none. A trial takes a fifteenth of the minutes, if that is less than a minute; below ten
+    /// seconds none are made unless they are asked for. The best on cases that were not trained on is kept.
+    #[arg(long, value_name = "N", value_parser = values::trials)]
+    trials: Option<usize>,
     /// TOML file to write [default: DATA/plan.toml]
     ///
     /// `train --data DATA` uses DATA/plan.toml, of a table cases.csv the file cases.plan.toml beside it. Give another file
@@ -48,7 +54,8 @@ pub fn plan(arguments: &PlanArguments, device: &GpuOptions) -> Result<()> {
     if let Some((other, _)) = arguments.settings.iter().zip(&settings).find(|(_, setting)| !is_of_data(setting)) {
         return Err(wrong(format!("--set {other}: plan takes {} only", OF_DATA.join(", "))));
     }
-    let Plan { text, warnings } = planned(&arguments.data, &settings, arguments.minutes, device)?;
+    let Plan { text, warnings } =
+        planned(&arguments.data, &settings, Wish { minutes: arguments.minutes, trials: arguments.trials }, device)?;
     tell_warnings(&warnings);
     configure::document::store(&out, &text)?;
     out!("{text}");
@@ -76,13 +83,13 @@ fn is_of_data(setting: &Setting) -> bool {
     setting.key().is_some_and(|key| OF_DATA.iter().any(|of| key.starts_with(of)))
 }
 
-fn planned(data: &Path, settings: &[Setting], minutes: Option<f64>, device: &GpuOptions) -> Result<Plan> {
+fn planned(data: &Path, settings: &[Setting], wish: Wish, device: &GpuOptions) -> Result<Plan> {
     let of_data: Vec<Setting> = settings.iter().filter(|setting| is_of_data(setting)).cloned().collect();
     let options = Config::load(Preset::Small, None, &of_data)?.dataset_options()?;
     // The data set is looked at before the device is opened: a wrong path is the likelier mistake.
     Dataset::open_as(data, options.clone()).map_err(TrainError::from)?;
     let gpu = open_gpu(device)?;
-    Ok(configure::plan(&gpu, data, &options, minutes, |text| tell!("plan: {text}"))?)
+    Ok(configure::plan(&gpu, data, &options, wish, |text| tell!("plan: {text}"))?)
 }
 
 /// A configuration from a plan, and the plan's text.
@@ -97,7 +104,9 @@ pub fn of_data(arguments: &TrainArguments, overrides: &[Setting], device: &GpuOp
         return Ok((config, std::fs::read_to_string(&stored).ok()));
     }
     tell!("configuration: planned from the data, since neither --preset nor --config is given");
-    match planned(&arguments.data, overrides, None, device) {
+    // A training begins at once: trials are made when a plan is asked for.
+    let wish = Wish { minutes: None, trials: Some(1) };
+    match planned(&arguments.data, overrides, wish, device) {
         // The training prints its warnings itself.
         Ok(Plan { text, .. }) => {
             Ok((Config::from_text(Preset::Small, Some((PLAN_FILE, &text)), overrides)?, Some(text)))

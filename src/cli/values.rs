@@ -62,6 +62,11 @@ pub fn minutes(text: &str) -> Result<f64, String> {
     expect(in_range(text, &(0.1..=1e6)), "a number of minutes from 0.1 to 1000000")
 }
 
+/// `--trials`.
+pub fn trials(text: &str) -> Result<usize, String> {
+    expect(in_range(text, &(1..=99)), "a whole number from 1 to 99")
+}
+
 /// `--samples`.
 pub fn samples(text: &str) -> Result<usize, String> {
     expect(in_range(text, &(1..=99)), "a whole number from 1 to 99")

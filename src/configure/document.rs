@@ -1,6 +1,6 @@
 //! The TOML file of a plan: each key with the reason for its value.
 
-use super::{Design, Fingerprint, Measured, Reason};
+use super::{Design, Fingerprint, Measured, Reason, Trial, trials};
 use crate::data::classes::NamedValues;
 use crate::data::io::SeriesChoice;
 use crate::data::{Classes, DatasetOptions, Warnings};
@@ -32,6 +32,8 @@ pub struct Heading<'a> {
     pub design: &'a Design,
     /// Time and memory of a step.
     pub measured: &'a Measured,
+    /// Configurations that were tried, that of the rules first; empty where none were.
+    pub tried: &'a [Trial],
     /// What is unusual about its files.
     pub warnings: &'a Warnings,
 }
@@ -47,9 +49,11 @@ impl Heading<'_> {
         for name in TABLES {
             let _ = writeln!(text, "\n[{name}]");
             for (_, key, reason) in reasons.iter().filter(|(of, ..)| *of == name) {
-                comment(&mut text, reason);
-                let value: &Value = &table[name][*key];
-                let _ = writeln!(text, "{key} = {value}");
+                // A key that has its default may be written without.
+                if let Some(value) = table[name].get(*key) {
+                    comment(&mut text, reason);
+                    let _ = writeln!(text, "{key} = {value}");
+                }
             }
             if name == "data" {
                 self.channels(&mut text);
@@ -129,6 +133,16 @@ impl Heading<'_> {
             text,
             &format!("measured: {:.0} s ({:.1} min) per 1,000 steps, loader included", seconds, seconds / 60.0),
         );
+        if let Some(rules) = self.tried.first() {
+            let best = trials::best(self.tried).name;
+            let kept = format!(
+                "measured: {} configurations were tried for {:.0} s each, kept: {best}.",
+                self.tried.len(),
+                rules.seconds
+            );
+            comment(text, &kept);
+            self.tried.iter().for_each(|trial| comment(text, &format!("measured: {}", trial.in_words(rules))));
+        }
         let forecast = &measured.forecast;
         comment(
             text,

@@ -142,7 +142,7 @@ fn window(predictor: &Predictor, prepared: &Prepared) -> Result<f64, TrainError>
 }
 
 /// The split of the data set, or its first fold, else the split of the configuration.
-fn split_of(dataset: &Dataset, config: &Config) -> Result<Split, TrainError> {
+pub(super) fn split_of(dataset: &Dataset, config: &Config) -> Result<Split, TrainError> {
     let names = dataset.names();
     Ok(match &dataset.split_file {
         Some(given) => Split::load(given, &names, None).or_else(|_| Split::load(given, &names, Some(0)))?,

@@ -7,6 +7,7 @@ mod tests;
 
 use super::fingerprint::Fingerprint;
 use super::probe::{Measured, Nominal};
+use super::{CANDIDATES, Change, Trial, trials};
 use crate::kernel::Target;
 use crate::train::config::Patch;
 use crate::train::{Config, Preset, TrainError};
@@ -61,6 +62,31 @@ pub struct Design {
 impl Design {
     fn because(&mut self, key: &'static str, text: impl Into<String>) {
         self.reasons.push(Reason { key, text: text.into() });
+    }
+
+    /// Takes the configuration of the best of the trials, with a reason for each key that it changes, and returns what was measured of it.
+    ///
+    /// # Panics
+    /// When there are no trials: that of the rules is always the first.
+    pub fn take_best(&mut self, tried: &[Trial]) -> Measured {
+        let (rules, best) = (&tried[0], trials::best(tried));
+        if let Some(candidate) = CANDIDATES.iter().find(|candidate| candidate.name == best.name) {
+            let [mean, error] = best.gain(rules);
+            let why = format!(
+                "measured: in a trial of {:.0} s, {} gained {mean:.3} soft Dice (standard error {error:.3}) over the rules': {}.",
+                best.seconds, best.name, candidate.why
+            );
+            let of_patch =
+                if best.design.patch == rules.design.patch { [].as_slice() } else { &["data.patch", "data.sampling"] };
+            for key in candidate.changes.iter().map(Change::key).chain(of_patch.iter().copied()) {
+                match self.reasons.iter_mut().find(|reason| reason.key == key) {
+                    Some(reason) => reason.text = format!("{why} The rules said: {}", reason.text),
+                    None => self.because(key, why.clone()),
+                }
+            }
+            (self.config, self.patch) = (best.design.config.clone(), best.design.patch);
+        }
+        best.measured.clone()
     }
 
     /// Chooses steps and validations from the times of a step, a validation and the test, so that the whole is within the

@@ -30,11 +30,7 @@ impl Crop {
     }
 
     /// The box of an image whose channels have these voxels, x fastest.
-    pub fn of_channels<'a>(
-        self,
-        channels: impl IntoIterator<Item = &'a [f32]>,
-        extents: [usize; 3],
-    ) -> CropBox {
+    pub fn of_channels<'a>(self, channels: impl IntoIterator<Item = &'a [f32]>, extents: [usize; 3]) -> CropBox {
         let whole = CropBox::whole(extents);
         if self.is_none() {
             return whole;

@@ -221,7 +221,8 @@ impl Dataset {
     /// As [`Dataset::check`], but problems are part of the result.
     pub fn examine(&self) -> Examined {
         let declared = self.classes.as_ref();
-        let cases: Vec<_> = self.cases.par_iter().map(|case| examine_case(case, declared, (self.align, self.crop))).collect();
+        let cases: Vec<_> =
+            self.cases.par_iter().map(|case| examine_case(case, declared, (self.align, self.crop))).collect();
         let mut warnings = self.warnings.clone();
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();

@@ -332,7 +332,12 @@ mod tests {
         let native = Preparation::native(Normalisation::ZScoreAll);
         assert_eq!(parsed(&|| drop(prepare_pair(&case, &native, Fit::Whole).expect("prepared"))), 2);
         assert_eq!(parsed(&|| drop(prepare_image(&case.image, &native, Fit::Whole).expect("prepared"))), 1);
-        assert_eq!(parsed(&|| assert!(super::super::examine::examine_case(&case, None, (false, Crop::None)).problems.is_empty())), 2);
+        assert_eq!(
+            parsed(&|| assert!(
+                super::super::examine::examine_case(&case, None, (false, Crop::None)).problems.is_empty()
+            )),
+            2
+        );
     }
 
     fn volume() -> Volume {

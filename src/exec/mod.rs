@@ -7,9 +7,9 @@ mod profile;
 pub use profile::Timing;
 
 use crate::gpu::{Gpu, GpuError, Readback};
-use crate::kernel::{Access, Arena, GROUP_SCALAR_STRIDE};
 #[cfg(doc)]
 use crate::kernel::Operand;
+use crate::kernel::{Access, Arena, GROUP_SCALAR_STRIDE};
 use crate::plan::{BufferRole, BufferSpec, Plan, PlannedDispatch, Window};
 use crate::tensor::{ELEMENT_BYTES, HostTensor, TensorSpec, ValueId};
 use std::sync::Arc;

@@ -2,7 +2,8 @@ use crate::data::classes::BACKGROUND;
 use crate::data::layout::are_patterns;
 use crate::data::patch::LONGEST_PATCH;
 use crate::data::{
-    Classes, Crop, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, Region, TargetSpacing,
+    Classes, Crop, Dataset, IntensityStatistics, Interpolation, Normalisation, PerChannel, Preparation, Region,
+    TargetSpacing,
 };
 use crate::nn::{Activation, Model, Network};
 use serde::de::Error as _;
@@ -69,8 +70,18 @@ fn regions_without_names(network: &Network) -> Option<Classes> {
 impl Preprocessing {
     /// Describes a preparation, with the names of the classes (background first, or none).
     pub fn new(preparation: &Preparation, class_names: Vec<String>) -> Self {
-        let Preparation { normalisation, intensities, labels, spacing, interpolation, patch, canonical, align, crop, .. } =
-            preparation.clone();
+        let Preparation {
+            normalisation,
+            intensities,
+            labels,
+            spacing,
+            interpolation,
+            patch,
+            canonical,
+            align,
+            crop,
+            ..
+        } = preparation.clone();
         let labels = labels.filter(|labels| !labels.is_identity());
         let patch = Some(patch);
         Self {
@@ -151,7 +162,8 @@ impl Preprocessing {
 
     /// The preparation of volumes for a network with this number of channels and outputs.
     pub fn preparation(&self, channels: usize, classes: usize) -> Preparation {
-        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, crop, .. } = self.clone();
+        let Self { normalisation, intensities, labels, spacing, interpolation, canonical, align, crop, .. } =
+            self.clone();
         // Nothing is padded for a volume that is predicted whole: the network itself pads to its divisor.
         let patch = self.patch.unwrap_or([1; 3]);
         Preparation {

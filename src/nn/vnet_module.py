@@ -5,7 +5,8 @@
     probabilities = model.probabilities(logits)
 
 The names of `state_dict()` are those of the weights' file: `load_state_dict(..., strict=True)` works both ways.
-PREPROCESSING says how a volume becomes an image: orientation (canonical: nearest to RAS), spacing in mm, normalisation,
+PREPROCESSING says how a volume becomes an image: crop to the box of its non-zero voxels, if there is that key, orientation (canonical:
+nearest to RAS), spacing in mm, normalisation,
 extents of the patch x, y, z, and the names of the classes. Nothing is needed besides PyTorch.
 """
 

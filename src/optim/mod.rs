@@ -9,8 +9,8 @@
 
 mod adam;
 mod average;
-mod groups;
 pub mod bounds;
+mod groups;
 pub mod reference;
 mod schedule;
 mod settings;
@@ -109,12 +109,7 @@ pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, tar
 
 /// As [`update`], of segments of the arenas, each with the learning rate of its group. Elements in none stay as they are, moments
 /// included, and are not part of the norm.
-pub fn update_segments(
-    settings: &OptimiserSettings,
-    segments: &[Segment],
-    decayed: usize,
-    target: &Target,
-) -> Update {
+pub fn update_segments(settings: &OptimiserSettings, segments: &[Segment], decayed: usize, target: &Target) -> Update {
     let (partials, grad_norm) = (Operand::Scratch(0), Operand::Scratch(1));
     let mut dispatches = Vec::new();
     let mut count = 0;

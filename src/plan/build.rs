@@ -4,9 +4,7 @@ use super::{
     Window, assign_slots, lower_bound, submission,
 };
 use crate::graph::{Graph, Lowering};
-use crate::kernel::{
-    Arena, Cost, Dispatch, GROUP_SCALAR_STRIDE, Kernel, Operand, STEP_SCALAR_BYTES, Target,
-};
+use crate::kernel::{Arena, Cost, Dispatch, GROUP_SCALAR_STRIDE, Kernel, Operand, STEP_SCALAR_BYTES, Target};
 use crate::tensor::{ELEMENT_BYTES, TensorSpec, ValueId};
 use std::collections::{HashMap, HashSet};
 

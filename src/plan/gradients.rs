@@ -132,7 +132,11 @@ mod tests {
             submission: 0,
         };
         let dispatches = writes.iter().map(dispatch).collect();
-        check_writes(["a", "b"].into_iter().zip(windows), ARENA, &Program { name: "graph", steps: Vec::new(), dispatches })
+        check_writes(
+            ["a", "b"].into_iter().zip(windows),
+            ARENA,
+            &Program { name: "graph", steps: Vec::new(), dispatches },
+        )
     }
 
     fn refused(writes: &[(usize, std::ops::Range<u64>)]) -> String {

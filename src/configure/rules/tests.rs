@@ -265,6 +265,7 @@ fn document_of(step_seconds: f64, labels: Option<&Classes>) -> (String, Design) 
     let warnings = crate::data::Warnings::default();
     let heading = Heading {
         data: Path::new("data"),
+        tried: &[],
         options: &DatasetOptions { classes: labels.cloned(), ..DatasetOptions::default() },
         device: &device,
         fingerprint: &data,

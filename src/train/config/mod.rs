@@ -33,8 +33,8 @@ use crate::augment::Augmentation;
 use crate::data::classes::{NamedValues, Values};
 use crate::data::io::SeriesChoice;
 use crate::data::{
-    CacheBudget, Classes, Crop, DatasetOptions, DiskCache, ForegroundBy, Interpolation, LoaderSettings, Normalisation, PerChannel,
-    Preparation, Sampling, TargetSpacing,
+    CacheBudget, Classes, Crop, DatasetOptions, DiskCache, ForegroundBy, Interpolation, LoaderSettings, Normalisation,
+    PerChannel, Preparation, Sampling, TargetSpacing,
 };
 use crate::kernel::Algorithms;
 use crate::nn::{Activation, Architecture, Architectures, Losses, Network};
@@ -332,7 +332,8 @@ impl Config {
     /// # Panics
     /// When the keys of label values contradict each other: [`DataConfig::classes`] says so.
     pub fn preparation(&self, patch: [usize; 3], channels: usize, classes: usize) -> Preparation {
-        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, crop, .. } = self.data.clone();
+        let DataConfig { normalisation, ct_window, spacing, interpolation, canonical, align, crop, .. } =
+            self.data.clone();
         let intensities = ct_window.map(CtWindow::fixed);
         let labels = self.data.classes().expect("label values were checked");
         Preparation {

@@ -1,9 +1,7 @@
 //! The parameters that a run starts from: new ones, or those of a model.
 
 use super::{Progress, RunSettings};
-use crate::nn::model::{
-    Tensor, initial_arena, parameter_shapes, tensors_from_arena, tensors_to_arena, with_channels,
-};
+use crate::nn::model::{Tensor, initial_arena, parameter_shapes, tensors_from_arena, tensors_to_arena, with_channels};
 use crate::nn::{Model, ModelError, Network};
 use crate::train::{TrainError, Trainer};
 use std::collections::BTreeMap;
@@ -44,7 +42,8 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
         tensors.retain(|name, _| !is_head(name));
     }
     let fits = |name: &String, tensor: &Tensor| expected.get(name) == Some(&tensor.shape);
-    let taken_weight = tensors.iter().any(|(name, tensor)| tensor.shape.len() > 1 && !is_head(name) && fits(name, tensor));
+    let taken_weight =
+        tensors.iter().any(|(name, tensor)| tensor.shape.len() > 1 && !is_head(name) && fits(name, tensor));
     if !taken_weight {
         return Err(another_network(path, &expected, &tensors));
     }
@@ -55,7 +54,11 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
 }
 
 /// The first weight of the training that the model lacks or has in another shape.
-fn another_network(path: &Path, expected: &BTreeMap<String, Vec<usize>>, found: &BTreeMap<String, Tensor>) -> TrainError {
+fn another_network(
+    path: &Path,
+    expected: &BTreeMap<String, Vec<usize>>,
+    found: &BTreeMap<String, Tensor>,
+) -> TrainError {
     let first = expected.iter().find(|(_, shape)| shape.len() > 1);
     let (name, shape) = first.expect("every network has weights");
     let found = found.get(name).map_or_else(|| "no such tensor".to_owned(), |tensor| format!("F32 {:?}", tensor.shape));
@@ -131,7 +134,9 @@ fn by_stage(names: &[String]) -> String {
             None => stages.push((stage, 1)),
         }
     }
-    let shown = |(stage, count): &(String, usize)| if stage.ends_with('*') { format!("{stage} ({count})") } else { stage.clone() };
+    let shown = |(stage, count): &(String, usize)| {
+        if stage.ends_with('*') { format!("{stage} ({count})") } else { stage.clone() }
+    };
     stages.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
