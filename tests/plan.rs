@@ -5,7 +5,9 @@ mod support;
 use std::fs;
 use std::path::Path;
 use support::program::{program, refused};
+use vnet_engine::data::io::{read_header, read_label_map, read_volume, write_label_map, write_volume_as};
 use vnet_engine::data::phantom::{PhantomSettings, write_dataset};
+use vnet_engine::nn::Model;
 use vnet_engine::train::{Config, Preset};
 
 fn main() {
@@ -14,6 +16,11 @@ fn main() {
             "a_plan_is_a_configuration_and_the_same_but_for_the_clock",
             true,
             a_plan_is_a_configuration_and_the_same_but_for_the_clock,
+        ),
+        (
+            "masked_volumes_are_cropped_and_outputs_are_on_the_grid_of_the_file",
+            true,
+            masked_volumes_are_cropped_and_outputs_are_on_the_grid_of_the_file,
         ),
         ("a_training_without_configuration_follows_a_plan", true, a_training_without_configuration_follows_a_plan),
         ("wrong_data_and_files_in_the_way_are_named", false, wrong_data_and_files_in_the_way_are_named),
@@ -89,6 +96,95 @@ fn a_training_without_configuration_follows_a_plan() {
     train("preset", &["--preset", "tiny"]);
     assert!(!folder.path().join("preset/plan.toml").exists());
     refused(folder.path(), &["train", "--data", "data", "--out", "preset"], &["preset", "holds a run already"]);
+}
+
+/// First and last voxel along each axis of a mask in a phantom.
+const MASK: [[usize; 2]; 3] = [[8, 23], [7, 20], [2, 13]];
+
+/// As [`data`], with zeros outside of [`MASK`]; the label map of the last case has a voxel there, all others none.
+fn masked() -> tempfile::TempDir {
+    let folder = data();
+    for at in 0..6 {
+        let path = |of: &str| folder.path().join(format!("data/{of}/phantom_00{at}.nii.gz"));
+        let header = read_header(&path("images")).expect("read");
+        let mut image = read_volume(&path("images")).expect("read");
+        let mut label = read_label_map(&path("labels")).expect("read");
+        let [nx, ny, _] = image.grid.extents;
+        for voxel in 0..image.voxels.len() {
+            let place = [voxel % nx, voxel / nx % ny, voxel / nx / ny];
+            if (0..3).all(|axis| (MASK[axis][0]..=MASK[axis][1]).contains(&place[axis])) {
+                image.voxels[voxel] = image.voxels[voxel].max(1.0);
+            } else {
+                (image.voxels[voxel], label.voxels[voxel]) = (0.0, 0);
+            }
+        }
+        label.voxels[0] = u16::from(at == 5);
+        write_volume_as(&path("images"), &image, header.scalar, &header).expect("written");
+        write_label_map(&path("labels"), &label, &header).expect("written");
+    }
+    folder
+}
+
+/// A plan that crops and tries two configurations; its training; a segmentation: background outside of the mask, on the file's grid.
+fn masked_volumes_are_cropped_and_outputs_are_on_the_grid_of_the_file() {
+    let folder = masked();
+    let name = |at: usize| format!("\"phantom_00{at}\"");
+    let split = format!(
+        "{{\"train\": [{}, {}], \"validation\": [{}, {}, {}], \"test\": [{}]}}",
+        name(0),
+        name(5),
+        name(1),
+        name(2),
+        name(3),
+        name(4)
+    );
+    fs::write(folder.path().join("data/split.json"), split).expect("written");
+    let told =
+        succeed(folder.path(), &["plan", "--data", "data", "--minutes", "0.2", "--trials", "2", "--out", "plan.toml"]);
+    // One case in six loses foreground, more than one in twenty: volumes are taken whole.
+    let text = fs::read_to_string(folder.path().join("plan.toml")).expect("a plan");
+    assert!(!text.contains("crop = ") && !told.contains("outside of the box"), "{text}");
+    assert!(text.contains("# measured: rules: the configuration of the rules, batch"), "{text}");
+    // The patch is the smallest there is, so what is left to try is the rate.
+    assert!(
+        text.contains("# measured: fast: optimiser.learning_rate = 0.002, batch") && text.contains("standard"),
+        "{text}"
+    );
+    // Without that voxel they are cropped.
+    let label = folder.path().join("data/labels/phantom_005.nii.gz");
+    let (header, mut map) = (read_header(&label).expect("read"), read_label_map(&label).expect("read"));
+    map.voxels[0] = 0;
+    write_label_map(&label, &map, &header).expect("written");
+    succeed(folder.path(), &["plan", "--data", "data", "--minutes", "0.2", "--trials", "1", "--out", "crop.toml"]);
+    let text = fs::read_to_string(folder.path().join("crop.toml")).expect("a plan");
+    assert!(
+        text.contains("\ncrop = \"nonzero\"\n") && text.contains("81 % of the voxels of the median case"),
+        "{text}"
+    );
+    assert!(text.contains("normalisation = \"z_score_non_zero\"") && !text.contains("rules: "), "{text}");
+    map.voxels[0] = 1;
+    write_label_map(&label, &map, &header).expect("written");
+    let train = ["train", "--data", "data", "--out", "run", "--config", "crop.toml", "--steps", "2"];
+    let told = succeed(folder.path(), &train);
+    let warning = "foreground outside of the box of non-zero voxels";
+    assert!(told.contains(warning) && told.contains("phantom_005.nii.gz: ") && told.contains("1 of "), "{told}");
+    let model = Model::read(&folder.path().join("run/model.safetensors")).expect("a model");
+    assert_eq!(model.preprocessing.expect("how volumes are prepared")["crop"], "nonzero");
+    let (input, output) = ("data/images/phantom_004.nii.gz", "label.nii.gz");
+    succeed(folder.path(), &["segment", "--model", "run", "--input", input, "--output", output, "--probabilities"]);
+    let (found, image) = (
+        read_label_map(&folder.path().join(output)).expect("a label map"),
+        read_volume(&folder.path().join(input)).expect("an image"),
+    );
+    assert!(found.grid.same_grid(&image.grid), "{:?}", found.grid);
+    let probability = read_volume(&folder.path().join("label_prob1.nii.gz")).expect("probabilities");
+    assert!(probability.grid.same_grid(&image.grid));
+    let mut within = 0.0f32;
+    for ((label, probability), image) in found.voxels.iter().zip(&probability.voxels).zip(&image.voxels) {
+        assert!(*image != 0.0 || (*label, *probability) == (0, 0.0));
+        within = within.max(*probability);
+    }
+    assert!(within > 0.0, "within the mask there is a probability");
 }
 
 fn wrong_data_and_files_in_the_way_are_named() {

@@ -155,7 +155,7 @@ pub(super) struct Bench<'a> {
 
 impl Bench<'_> {
     /// Tries the configuration of the rules, which was `measured`, and as many candidates as there are to be. Empty where there are too
-    /// few cases to compare on.
+    /// few cases to compare on, or no candidate applies.
     ///
     /// # Errors
     /// [`TrainError`] when the device failed or a file cannot be read.
@@ -168,6 +168,10 @@ impl Bench<'_> {
         let split = split_of(self.dataset, &rules.config)?;
         let (train, validation) = (self.dataset.select(&split.train), self.dataset.select(&split.validation));
         if self.trials.count < 2 || validation.len() < HELD[0] {
+            return Ok(Vec::new());
+        }
+        let candidates = self.candidates(rules)?;
+        if candidates.is_empty() {
             return Ok(Vec::new());
         }
         let of_case = (measured.validation_seconds / validation.len() as f64).max(1e-9);
@@ -186,14 +190,22 @@ impl Bench<'_> {
             Ok(())
         };
         run("rules", rules.clone(), measured.clone())?;
-        for candidate in CANDIDATES.iter().take(self.trials.count - 1) {
-            let Some(design) = candidate.of(rules, self.facts)? else { continue };
-            if candidates::fits(&design, self.facts, self.memory, self.gpu.target()) {
-                let measured = Measured::of(self.gpu, &design, self.dataset, self.facts)?;
-                run(candidate.name, design, measured)?;
-            }
+        for (name, design) in candidates {
+            let measured = Measured::of(self.gpu, &design, self.dataset, self.facts)?;
+            run(name, design, measured)?;
         }
         Ok(trials)
+    }
+
+    /// The first of the candidates that apply to the rules' configuration and fit the device.
+    fn candidates(&self, rules: &Design) -> Result<Vec<(&'static str, Design)>, TrainError> {
+        let mut found = Vec::new();
+        for candidate in CANDIDATES {
+            let design = if found.len() + 1 < self.trials.count { candidate.of(rules, self.facts)? } else { None };
+            let fits = |design: &Design| candidates::fits(design, self.facts, self.memory, self.gpu.target());
+            found.extend(design.filter(fits).map(|design| (candidate.name, design)));
+        }
+        Ok(found)
     }
 
     /// Trains for the time of a trial, with the schedule of so many steps, and predicts the cases that were held out.

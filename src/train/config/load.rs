@@ -379,6 +379,29 @@ mod tests {
                 "--set data.cache_dir=7: key data.cache_dir: expected a value like \"auto\", found 7",
             ),
             (
+                Setting::parse("data.crop=zero"),
+                "--set data.crop=zero: key data.crop: expected `none` or `nonzero`, found \"zero\"",
+            ),
+            (
+                Setting::parse("data.foreground_by=voxel"),
+                "--set data.foreground_by=voxel: key data.foreground_by: expected `class` or `region`, found \"voxel\"",
+            ),
+            (
+                Setting::parse("optimiser.freeze=encoder.*"),
+                "--set optimiser.freeze=encoder.*: key optimiser.freeze: expected a list of patterns of names of parameters, such as \
+                 [\"encoder.*\"], found \"encoder.*\"",
+            ),
+            (
+                Setting::list("--freeze", "optimiser.groups", &["a".to_owned(), "b".to_owned()]),
+                "--freeze a --freeze b: key optimiser.groups: expected a list of tables such as {parameters = \"encoder.*\", \
+                 learning_rate_factor = 0.1}, found [\"a\", \"b\"]",
+            ),
+            (
+                Setting::parse("optimiser.groups=[{parameters=\"a\", learning_rate_factor=0.0}]"),
+                "--set optimiser.groups=[{parameters=\"a\", learning_rate_factor=0.0}]: key optimiser.groups: expected factors on the \
+                 learning rate from 1e-6 to 1e6",
+            ),
+            (
                 Setting::parse("schedule.every=0"),
                 "--set schedule.every=0: key schedule.every: expected at least 1, found 0",
             ),
@@ -386,6 +409,25 @@ mod tests {
             let error = load(&[setting]).expect_err(message).to_string();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    /// Keys that came later are written where they differ from their defaults, and read back.
+    #[test]
+    fn later_keys_are_written_where_they_differ() {
+        let keys = ["crop", "foreground_by", "freeze", "groups"];
+        let plain = Preset::Tiny.config().to_toml();
+        assert!(keys.iter().all(|key| !plain.contains(key)), "{plain}");
+        let settings = [
+            "data.crop=nonzero",
+            "data.foreground_by=region",
+            "optimiser.freeze=[\"encoder.*\"]",
+            "optimiser.groups=[{parameters=\"head.*\", learning_rate_factor=2}]",
+        ];
+        let config = Config::from_text(Preset::Tiny, None, &Setting::parse_all(settings)).expect("valid");
+        let text = config.to_toml();
+        assert!(keys.iter().all(|key| text.contains(key)), "{text}");
+        assert_eq!(config.optimiser.groups[0].learning_rate_factor, 2.0);
+        assert_eq!(Config::from_text(Preset::Tiny, Some(("config.toml", &text)), &[]).expect("valid"), config);
     }
 
     #[test]

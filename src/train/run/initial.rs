@@ -49,7 +49,7 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
     }
     let (taken, unused): (BTreeMap<_, _>, BTreeMap<_, _>) =
         tensors.into_iter().partition(|(name, tensor)| fits(name, tensor));
-    let anew = expected.into_keys().filter(|name| !taken.contains_key(name) && !(is_other && is_head(name)));
+    let anew = expected.into_keys().filter(|name| !(taken.contains_key(name) || is_other && is_head(name)));
     Ok(Initial { anew: anew.collect(), unused: unused.into_keys().collect(), taken, other_outputs, other_channels })
 }
 

@@ -6,8 +6,7 @@ use crate::nn::Network;
 use crate::nn::model::parameter_shapes;
 use crate::optim::{Segment, group_of, matches_any, matches_pattern};
 use crate::plan::ArenaLayout;
-use crate::train::TrainError;
-use crate::train::config::nearest_name;
+use crate::train::{TrainError, nearest_name};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -80,6 +79,7 @@ mod tests {
     use super::*;
     use crate::nn::vnet::VNet;
     use crate::optim::ParameterGroup;
+    use crate::tensor::layout::ParameterLayout;
 
     fn frozen(freeze: &[&str], groups: &[&str]) -> Result<BTreeSet<String>, String> {
         let network = Network::new(1, 2, VNet { base: 2, encoder: vec![1, 1], decoder: vec![1] });
@@ -90,6 +90,28 @@ mod tests {
             ..TrainerSettings::default()
         };
         settings.frozen(&network).map_err(|error| error.to_string())
+    }
+
+    /// Windows of 64 elements: weights of a and b, their biases, then two statistics of each.
+    #[test]
+    fn frozen_parameters_and_statistics_are_in_no_range() {
+        let ranges = |frozen: &[&str]| {
+            let mut graph = Graph::new();
+            graph.freeze(frozen.iter().map(|name| (*name).to_owned()).collect());
+            for name in ["a", "b"] {
+                graph.parameter(&format!("{name}.weight"), &[5, 7], ParameterLayout::Vector, true);
+                graph.parameter(&format!("{name}.bias"), &[5], ParameterLayout::Vector, false);
+                graph.statistic(&format!("{name}.mean"), 5, 0.0);
+                graph.statistic(&format!("{name}.var"), 5, 1.0);
+            }
+            let layout = ArenaLayout::new(&graph);
+            let found = segments(&graph, &layout, &TrainerSettings::default());
+            let moved: Vec<Range<usize>> = found.iter().map(|s| s.start..s.start + s.len).collect();
+            (moved, statistics(&graph, &layout))
+        };
+        assert_eq!(ranges(&[]), (vec![0..256], vec![256..512]));
+        assert_eq!(ranges(&["a.weight", "a.mean"]), (vec![64..256], vec![320..512]));
+        assert_eq!(ranges(&["b.weight", "a.var", "b.mean", "b.var"]), (vec![0..64, 128..256], vec![256..320]));
     }
 
     #[test]
