@@ -26,7 +26,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// Steps of a trial, at least, and how far its time may be exceeded when the device is busier than before.
 const LEAST_STEPS: u64 = 10;
 const OVERTIME: f64 = 1.5;
-/// Cases that are predicted after a trial, at least and at most, within a part of its time.
+/// Cases that are predicted after a trial, at least and at most, within a part of its time. As many train, at least.
 const HELD: [usize; 2] = [3, 8];
 const PREDICTING: f64 = 0.25;
 /// Gain in soft Dice that a configuration must have over that of the rules.
@@ -166,17 +166,18 @@ impl Bench<'_> {
         noted: &mut impl FnMut(&str),
     ) -> Result<Vec<Trial>, TrainError> {
         let split = split_of(self.dataset, &rules.config)?;
-        let (train, validation) = (self.dataset.select(&split.train), self.dataset.select(&split.validation));
-        if self.trials.count < 2 || validation.len() < HELD[0] {
-            return Ok(Vec::new());
+        let (mut train, mut held) = (self.dataset.select(&split.train), self.dataset.select(&split.validation));
+        let of_case = (measured.validation_seconds / held.len().max(1) as f64).max(1e-9);
+        // Of few cases some that train later are held out now.
+        while held.len() < HELD[0] && train.len() > HELD[0] {
+            held.extend(train.pop());
         }
         let candidates = self.candidates(rules)?;
-        if candidates.is_empty() {
+        if candidates.is_empty() || held.len() < HELD[0] {
             return Ok(Vec::new());
         }
-        let of_case = (measured.validation_seconds / validation.len() as f64).max(1e-9);
-        let held = ((PREDICTING * self.trials.time.as_secs_f64() / of_case) as usize).clamp(HELD[0], HELD[1]);
-        let held = &validation[..held.min(validation.len())];
+        let most = ((PREDICTING * self.trials.time.as_secs_f64() / of_case) as usize).clamp(HELD[0], HELD[1]);
+        held.truncate(most);
         let classes = self.dataset.classes.as_ref();
         let windows = rules.config.resolved(rules.patch, self.facts.channels, classes, &train)?.data.ct_window;
         let mut trials = Vec::new();
@@ -185,7 +186,7 @@ impl Bench<'_> {
             let mut config = design.config.clone();
             config.data.ct_window = windows.clone();
             config.data.align = self.dataset.align;
-            let outcome = self.train(config, &design, &measured, &train, held)?;
+            let outcome = self.train(config, &design, &measured, (&train, &held))?;
             trials.push(Trial { name, design, measured, ..outcome });
             Ok(())
         };
@@ -214,8 +215,7 @@ impl Bench<'_> {
         mut config: Config,
         design: &Design,
         measured: &Measured,
-        train: &[Case],
-        held: &[Case],
+        (train, held): (&[Case], &[Case]),
     ) -> Result<Trial, TrainError> {
         let time = self.trials.time.as_secs_f64();
         config.training.steps = ((time / measured.step_seconds) as u64).max(LEAST_STEPS);
