@@ -13,8 +13,8 @@ mod whole;
 use std::ops::ControlFlow;
 use support::gpu;
 use vnet_engine::data::io::{Header, Scalar, output_name, read_header, read_label_map, read_volume, write_volume_as};
-use vnet_engine::data::{Crop, 
-    Classes, Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing,
+use vnet_engine::data::{
+    Classes, Crop, Fit, Grid, IntensityStatistics, Interpolation, Normalisation, Preparation, Prepared, TargetSpacing,
     Volume, prepare_image,
 };
 use vnet_engine::infer::{

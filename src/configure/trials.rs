@@ -25,8 +25,8 @@ const PART: f64 = 1.0 / 15.0;
 const SHORTEST: Duration = Duration::from_secs(10);
 /// Steps of a trial, at least, and how far its time may be exceeded when the device is busier than before.
 const LEAST_STEPS: u64 = 10;
-const OVERTIME: f64 = 1.5;
-/// Cases that are predicted after a trial, at least and at most, within a part of its time.
+const OVERTIME: f64 = 3.0;
+/// Cases that are predicted after a trial, at least and at most, within a part of its time. As many train, at least.
 const HELD: [usize; 2] = [3, 8];
 const PREDICTING: f64 = 0.25;
 /// Gain in soft Dice that a configuration must have over that of the rules.
@@ -166,17 +166,18 @@ impl Bench<'_> {
         noted: &mut impl FnMut(&str),
     ) -> Result<Vec<Trial>, TrainError> {
         let split = split_of(self.dataset, &rules.config)?;
-        let (train, validation) = (self.dataset.select(&split.train), self.dataset.select(&split.validation));
-        if self.trials.count < 2 || validation.len() < HELD[0] {
-            return Ok(Vec::new());
+        let (mut train, mut held) = (self.dataset.select(&split.train), self.dataset.select(&split.validation));
+        let of_case = (measured.validation_seconds / held.len().max(1) as f64).max(1e-9);
+        // Of few cases some that train later are held out now.
+        while held.len() < HELD[0] && train.len() > HELD[0] {
+            held.extend(train.pop());
         }
         let candidates = self.candidates(rules)?;
-        if candidates.is_empty() {
+        if candidates.is_empty() || held.len() < HELD[0] {
             return Ok(Vec::new());
         }
-        let of_case = (measured.validation_seconds / validation.len() as f64).max(1e-9);
-        let held = ((PREDICTING * self.trials.time.as_secs_f64() / of_case) as usize).clamp(HELD[0], HELD[1]);
-        let held = &validation[..held.min(validation.len())];
+        let most = ((PREDICTING * self.trials.time.as_secs_f64() / of_case) as usize).clamp(HELD[0], HELD[1]);
+        held.truncate(most);
         let classes = self.dataset.classes.as_ref();
         let windows = rules.config.resolved(rules.patch, self.facts.channels, classes, &train)?.data.ct_window;
         let mut trials = Vec::new();
@@ -185,13 +186,17 @@ impl Bench<'_> {
             let mut config = design.config.clone();
             config.data.ct_window = windows.clone();
             config.data.align = self.dataset.align;
-            let outcome = self.train(config, &design, &measured, &train, held)?;
+            let outcome = self.train(config, &design, &measured, (&train, &held))?;
             trials.push(Trial { name, design, measured, ..outcome });
             Ok(())
         };
         run("rules", rules.clone(), measured.clone())?;
         for (name, design) in candidates {
-            let measured = Measured::of(self.gpu, &design, self.dataset, self.facts)?;
+            // Equal work is equal time, whatever else the machine does meanwhile.
+            let measured = match is_as_much(&design, rules) {
+                true => measured.clone(),
+                false => Measured::of(self.gpu, &design, self.dataset, self.facts)?,
+            };
             run(name, design, measured)?;
         }
         Ok(trials)
@@ -214,8 +219,7 @@ impl Bench<'_> {
         mut config: Config,
         design: &Design,
         measured: &Measured,
-        train: &[Case],
-        held: &[Case],
+        (train, held): (&[Case], &[Case]),
     ) -> Result<Trial, TrainError> {
         let time = self.trials.time.as_secs_f64();
         config.training.steps = ((time / measured.step_seconds) as u64).max(LEAST_STEPS);
@@ -252,6 +256,12 @@ impl Bench<'_> {
             dice: dice.collect::<Result<_, TrainError>>()?,
         })
     }
+}
+
+/// Whether the steps of two designs do the same work.
+fn is_as_much(one: &Design, other: &Design) -> bool {
+    let of = |design: &Design| (design.patch, design.config.training.clone(), design.config.augmentation);
+    of(one) == of(other) && one.config.network == other.config.network
 }
 
 /// Mean soft Dice of the foreground outputs that the label has, over the voxels that are not ignored: 2 sum(p g) / (sum(p) + sum(g)).
