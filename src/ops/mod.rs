@@ -5,15 +5,19 @@ mod add;
 pub mod case;
 mod channel_sum;
 mod concat;
+mod constant;
 mod conv3d;
 mod conv_transpose3d;
+mod dropout;
 mod fill;
 mod gemm;
 mod llvmpipe;
 pub mod loss;
 mod pad_crop;
+mod pool;
 mod prelu;
 pub(crate) mod rows;
+mod scale;
 mod sigmoid;
 mod softmax;
 mod tile_channels;
@@ -22,15 +26,19 @@ pub use activation::Activation;
 pub use add::Add;
 pub use channel_sum::{ChannelSum, share_channel_sums};
 pub use concat::{ConcatChannels, SliceChannels};
+pub use constant::Constant;
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
+pub use dropout::Dropout;
 pub use fill::Fill;
 pub use loss::{
-    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad,
-    SoftDiceLoss,
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, PoolLabels,
+    SoftDiceGrad, SoftDiceLoss,
 };
 pub use pad_crop::PadCrop;
+pub use pool::{AvgPool, AvgPoolGrad, UpsampleNearest, UpsampleNearestGrad};
 pub use prelu::{Prelu, PreluGrad};
+pub use scale::Scale;
 pub use sigmoid::{Sigmoid, SigmoidGrad};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
@@ -46,7 +54,9 @@ pub const GRADIENT_OPS: GradientOps =
 pub fn cases() -> Vec<Case> {
     [
         fill::cases(),
+        constant::cases(),
         add::cases(),
+        scale::cases(),
         channel_sum::cases(),
         prelu::cases(),
         tile_channels::cases(),
@@ -55,6 +65,8 @@ pub fn cases() -> Vec<Case> {
         sigmoid::cases(),
         loss::cases(),
         pad_crop::cases(),
+        pool::cases(),
+        dropout::cases(),
         conv3d::cases(),
         conv_transpose3d::cases(),
     ]
