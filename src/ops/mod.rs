@@ -32,8 +32,8 @@ pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_
 pub use dropout::Dropout;
 pub use fill::Fill;
 pub use loss::{
-    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, PoolLabels,
-    SoftDiceGrad, SoftDiceLoss,
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, FocalGrad,
+    FocalLoss, PoolLabels, SoftDiceGrad, SoftDiceLoss, TopKGrad, TopKLoss,
 };
 pub use pad_crop::PadCrop;
 pub use pool::{AvgPool, AvgPoolGrad, UpsampleNearest, UpsampleNearestGrad};
