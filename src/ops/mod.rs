@@ -21,6 +21,7 @@ mod scale;
 mod sigmoid;
 mod softmax;
 mod tile_channels;
+mod upsample;
 
 pub use activation::Activation;
 pub use add::Add;
@@ -42,6 +43,7 @@ pub use scale::Scale;
 pub use sigmoid::{Sigmoid, SigmoidGrad};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
+pub use upsample::{UpsampleLinear, UpsampleLinearGrad};
 
 use crate::graph::GradientOps;
 use case::Case;
@@ -66,6 +68,7 @@ pub fn cases() -> Vec<Case> {
         loss::cases(),
         pad_crop::cases(),
         pool::cases(),
+        upsample::cases(),
         dropout::cases(),
         conv3d::cases(),
         conv_transpose3d::cases(),

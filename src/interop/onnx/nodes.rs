@@ -1,6 +1,6 @@
 //! From the engine's operations to ONNX operators.
 
-use super::proto::{ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
+use super::proto::{ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
 use crate::graph::Node;
 use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};
@@ -28,7 +28,9 @@ impl<'a> Nodes<'a> {
         names.extend(graph.parameters().iter().map(|p| (p.value, p.name.clone())));
         let slopes = graph.nodes().iter().filter(|n| n.op.name() == "prelu").map(|n| &names[&n.inputs[1]]);
         let slopes: HashSet<&String> = slopes.collect();
-        let constants = model.tensors.iter().map(|(name, tensor)| {
+        // Auxiliary heads have weights that prediction does not use.
+        let used: HashSet<&String> = graph.nodes().iter().flat_map(|n| &n.inputs).filter_map(|v| names.get(v)).collect();
+        let constants = model.tensors.iter().filter(|(name, _)| used.contains(name)).map(|(name, tensor)| {
             let mut dims = integers(&tensor.shape);
             if slopes.contains(name) {
                 // Broadcast along the channels: PRelu aligns axes at the end.
@@ -60,6 +62,12 @@ impl<'a> Nodes<'a> {
             "tile_channels" => {
                 input.push(self.channel_indices(node));
                 ("Gather", vec![integer("axis", 1)])
+            }
+            "avg_pool" => ("AveragePool", self.pooling(node)),
+            "upsample_nearest" | "upsample_linear" => {
+                // No region of interest, then the scales.
+                input.extend([String::new(), self.scales(node)]);
+                ("Resize", resizing(node))
             }
             operation => return Err(InteropError::Operation { operation }),
         };
@@ -99,6 +107,28 @@ impl<'a> Nodes<'a> {
             .to_vec()
     }
 
+    /// By what the larger of two activations exceeds the smaller, along D, H, W.
+    fn factors(&self, larger: ValueId, smaller: ValueId) -> [usize; 3] {
+        let extents = |value| self.inference.graph.spec(value).spatial("onnx").expect("an activation");
+        let (larger, smaller) = (extents(larger), extents(smaller));
+        std::array::from_fn(|axis| larger[axis] / smaller[axis])
+    }
+
+    /// Windows that do not overlap.
+    fn pooling(&self, node: &Node) -> Vec<AttributeProto> {
+        let window = self.factors(node.inputs[0], node.outputs[0]);
+        ["kernel_shape", "strides"].map(|name| integer_list(name, integers(&window))).to_vec()
+    }
+
+    /// The constant with the factors of N, C, D, H, W.
+    fn scales(&mut self, node: &Node) -> String {
+        let [d, h, w] = self.factors(node.outputs[0], node.inputs[0]);
+        let name = format!("{}.scales", node.name);
+        let raw_data = [1, 1, d, h, w].into_iter().flat_map(|factor| (factor as f32).to_le_bytes()).collect();
+        self.constants.push(TensorProto { dims: vec![5], data_type: FLOAT, name: name.clone(), raw_data });
+        name
+    }
+
     /// The constant that repeats channels: output channel c is input channel c mod Cin.
     fn channel_indices(&mut self, node: &Node) -> String {
         let channels = |value| self.inference.graph.spec(value).channels();
@@ -114,10 +144,27 @@ fn integers(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&v| i64::try_from(v).expect("an extent")).collect()
 }
 
+/// PyTorch's definitions of both ways to up-sample.
+fn resizing(node: &Node) -> Vec<AttributeProto> {
+    let (mode, transformation) = match node.op.name() {
+        "upsample_nearest" => ("nearest", "asymmetric"),
+        _ => ("linear", "half_pixel"),
+    };
+    let mut attributes = vec![text("mode", mode), text("coordinate_transformation_mode", transformation)];
+    if mode == "nearest" {
+        attributes.push(text("nearest_mode", "floor"));
+    }
+    attributes
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), s: value.into(), r#type: ATTRIBUTE_STRING, ..AttributeProto::default() }
+}
+
 fn integer(name: &str, i: i64) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), i, ints: Vec::new(), r#type: ATTRIBUTE_INT }
+    AttributeProto { name: name.to_owned(), i, r#type: ATTRIBUTE_INT, ..AttributeProto::default() }
 }
 
 fn integer_list(name: &str, ints: Vec<i64>) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), i: 0, ints, r#type: ATTRIBUTE_INTS }
+    AttributeProto { name: name.to_owned(), ints, r#type: ATTRIBUTE_INTS, ..AttributeProto::default() }
 }
