@@ -2,6 +2,8 @@
 //!
 //! `tools/golden_losses.py` made `tests/golden/losses.json`.
 
+#[path = "losses/monai.rs"]
+mod monai;
 mod support;
 
 use serde::Deserialize;
@@ -31,6 +33,8 @@ fn main() {
             true,
             a_batch_without_a_voxel_that_counts_has_no_gradient,
         ),
+        ("losses_are_those_of_monai_and_nnunet", true, monai::losses_are_those_of_monai_and_nnunet),
+        ("resolutions_change_as_pytorchs", true, monai::resolutions_change_as_pytorchs),
         ("settings_of_a_loss_reach_it", false, settings_of_a_loss_reach_it),
         ("a_loss_without_regions_is_refused_by_its_key", false, a_loss_without_regions_is_refused_by_its_key),
     ]);
