@@ -1,8 +1,8 @@
 //! Deep supervision, weights of classes and dropout in whole networks.
 
-mod support;
 #[path = "support/supervised.rs"]
 mod supervised;
+mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -176,11 +176,16 @@ fn wrong_weights_are_refused_by_their_key() {
     let (three, plain) = (network(0.0), Preset::Tiny.config().network(1, 2));
     for (key, value) in [("class_weights", "[1.0, -1.0, 1.0]"), ("deep_supervision_weights", "[0.0, 0.0, 0.0]")] {
         let found = refused(&[&format!("training.{key}={value}")], &three);
-        let expected = format!("key training.{key}: expected numbers from 0 to 1000, one at least above 0, or an empty list");
+        let expected =
+            format!("key training.{key}: expected numbers from 0 to 1000, one at least above 0, or an empty list");
         assert!(found.contains(&expected), "{found}");
     }
     for (settings, network, expected) in [
-        (&["training.class_weights=[1, 2]"][..], &three, "expected 3 numbers, one for each of the classes, or an empty list"),
+        (
+            &["training.class_weights=[1, 2]"][..],
+            &three,
+            "expected 3 numbers, one for each of the classes, or an empty list",
+        ),
         (
             &["training.class_weights=[1, 0, 0]"],
             &three,

@@ -111,7 +111,8 @@ impl Op for UpsampleLinearGrad {
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
         let found = if let [input] = inputs { small(input, self.factors) } else { None };
-        let expected = || format!("an activation [N, D, H, W, C] with extents that are multiples of {:?}", self.factors);
+        let expected =
+            || format!("an activation [N, D, H, W, C] with extents that are multiples of {:?}", self.factors);
         found.map(|spec| vec![spec]).ok_or_else(|| ShapeError::new(self.name(), expected(), inputs))
     }
 

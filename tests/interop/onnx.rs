@@ -219,7 +219,8 @@ fn average_pool(node: &NodeProto, (shape, x): &Value) -> Value {
         let attribute = node.attribute.iter().find(|a| a.name == name).expect("an attribute");
         std::array::from_fn(|axis| attribute.ints[axis] as usize)
     };
-    let window = (window("kernel_shape") == window("strides")).then(|| window("strides")).expect("windows side by side");
+    let window =
+        (window("kernel_shape") == window("strides")).then(|| window("strides")).expect("windows side by side");
     let extents: [usize; 3] = std::array::from_fn(|axis| shape[axis + 1] / window[axis]);
     let mut y = Vec::new();
     for_each_voxel([shape[0], extents[0], extents[1], extents[2]], |c, at| {

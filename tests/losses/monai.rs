@@ -112,7 +112,10 @@ pub fn resolutions_change_as_pytorchs() {
         let found = support::run(gpu(), gpu().target(), &graph, &[(x, feed)], &[y]).swap_remove(0);
         assert_eq!(found.data.len(), output.len(), "{op} {factors:?}");
         for (i, (found, expected)) in found.data.iter().zip(&output).enumerate() {
-            assert!((found - expected).abs() <= 8.0 * 20.0 * support::U, "{op} {factors:?}, {i}: {found}, not {expected}");
+            assert!(
+                (found - expected).abs() <= 8.0 * 20.0 * support::U,
+                "{op} {factors:?}, {i}: {found}, not {expected}"
+            );
         }
     }
 }

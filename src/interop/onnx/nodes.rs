@@ -1,6 +1,8 @@
 //! From the engine's operations to ONNX operators.
 
-use super::proto::{ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
+use super::proto::{
+    ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto, TensorProto,
+};
 use crate::graph::Node;
 use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};
@@ -29,7 +31,8 @@ impl<'a> Nodes<'a> {
         let slopes = graph.nodes().iter().filter(|n| n.op.name() == "prelu").map(|n| &names[&n.inputs[1]]);
         let slopes: HashSet<&String> = slopes.collect();
         // Auxiliary heads have weights that prediction does not use.
-        let used: HashSet<&String> = graph.nodes().iter().flat_map(|n| &n.inputs).filter_map(|v| names.get(v)).collect();
+        let used: HashSet<&String> =
+            graph.nodes().iter().flat_map(|n| &n.inputs).filter_map(|v| names.get(v)).collect();
         let constants = model.tensors.iter().filter(|(name, _)| used.contains(name)).map(|(name, tensor)| {
             let mut dims = integers(&tensor.shape);
             if slopes.contains(name) {

@@ -4,8 +4,8 @@ mod hard;
 mod soft;
 
 use super::{
-    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, Dice, Overlap,
-    SoftDiceGrad, SoftDiceLoss, pool,
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, Dice, Overlap, SoftDiceGrad,
+    SoftDiceLoss, pool,
 };
 use crate::ops::Activation::{self, Sigmoid, Softmax};
 use crate::ops::case::{Bound, Case, Draw, UNIT_ROUNDOFF};
@@ -27,7 +27,10 @@ const IGNORED: Draw = Draw::Among(&[5, u32::MAX]);
 
 pub(super) fn all() -> Vec<Case> {
     let pool = pool::cases(CLASSES_AND_IGNORED, REGIONS_AND_IGNORED);
-    [dice(), cross_entropy(), binary_cross_entropy(), soft::soft_and_weighted(), hard::focal(), hard::top_k(), pool].into_iter().flatten().collect()
+    [dice(), cross_entropy(), binary_cross_entropy(), soft::soft_and_weighted(), hard::focal(), hard::top_k(), pool]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Specs of predictions and labels, with the labels' distribution.
@@ -48,7 +51,12 @@ fn dice() -> Vec<Case> {
         let roundings = Rows::summed(n, d * h * w, foreground(activation, outputs)).summed_roundings() + n;
         let ulps = 1.5 * (2.0 * roundings as f64 + 9.0) + 14.0;
         let inputs = inputs(shape, Draw::Uniform(0.0, 1.0), labels);
-        Case::new(format!("soft_dice_loss/{name}"), SoftDiceLoss { activation, overlap }, inputs, Bound::Relative { ulps })
+        Case::new(
+            format!("soft_dice_loss/{name}"),
+            SoftDiceLoss { activation, overlap },
+            inputs,
+            Bound::Relative { ulps },
+        )
     };
     let grad = |name: &str, shape: [usize; 5], activation, overlap: Overlap, labels: Draw| {
         let mut inputs = inputs(shape, Draw::Uniform(0.0, 1.0), labels);

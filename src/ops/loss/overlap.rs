@@ -61,12 +61,7 @@ pub struct Overlap {
 
 impl Overlap {
     /// Appends softmax or sigmoid of the logits and the loss of the probabilities.
-    pub(super) fn append(
-        self,
-        graph: &mut Graph,
-        inputs: LossInputs<'_>,
-        scope: &str,
-    ) -> Result<ValueId, ShapeError> {
+    pub(super) fn append(self, graph: &mut Graph, inputs: LossInputs<'_>, scope: &str) -> Result<ValueId, ShapeError> {
         let probabilities = inputs.activation.append(graph, inputs.logits)?;
         graph.set_scope(scope);
         let mut operands = vec![probabilities, inputs.labels];
@@ -161,7 +156,9 @@ impl Op for SoftDiceLoss {
         let shape = self.sums(&inputs[0].spec, &inputs[1].spec).expect("with a foreground");
         let (labelling, [samples, foreground, _]) = (self.labelling(outputs, &inputs[1].spec), shape);
         let mut sums = HostTensor::zeros(TensorSpec::f32(shape));
-        for (i, p) in inputs[0].data.chunks_exact(outputs).enumerate().filter(|(i, _)| labelling.counts(&inputs[1].data, *i)) {
+        for (i, p) in
+            inputs[0].data.chunks_exact(outputs).enumerate().filter(|(i, _)| labelling.counts(&inputs[1].data, *i))
+        {
             for (k, &p) in p.iter().enumerate().skip(labelling.background()) {
                 let g = labelling.share(&inputs[1].data, i, k);
                 let sample = (i / voxels).min(samples - 1);

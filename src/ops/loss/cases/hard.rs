@@ -54,7 +54,8 @@ fn focal_pair(name: &str, shape: [usize; 5], op: FocalLoss, labels: Labels, weig
     let logits = (TensorSpec::f32(shape), Draw::Normal(2.0));
     let weights = weighted.then(|| weights(outputs));
     let k = outputs as f64;
-    let rows = Rows::summed(n, d * h * w, 1).summed_roundings() + Rows::summed(n, d * h * w, outputs).summed_roundings();
+    let rows =
+        Rows::summed(n, d * h * w, 1).summed_roundings() + Rows::summed(n, d * h * w, outputs).summed_roundings();
     // -ln p is off by 18 + K absolutely: the logarithm by 8, its argument by 10 + K. That is 2 (18 + K) of itself above 1/2, where the
     // mean over such voxels lies, and with m^γ below 0.4^γ it adds as much again below. Then products, and the sums.
     let ulps = focus_ulps(outputs, op.gamma) + 4.0 * (18.0 + k) + 20.0 + rows as f64 + 3.0 * k;
@@ -67,7 +68,8 @@ fn focal_pair(name: &str, shape: [usize; 5], op: FocalLoss, labels: Labels, weig
     // m^γ (1 + γ p s / m) m, in which p s / m is at most 1 and off by 18 + K times p m^γ / m, at most as much: below 1 + γ of a factor,
     // which the largest result exceeds by a third.
     let gamma = f64::from(op.gamma);
-    let of_factor = (1.0 + gamma) * focus_ulps(outputs, op.gamma) + gamma * (18.0 + k) + softmax_ulps(outputs) + k + 10.0;
+    let of_factor =
+        (1.0 + gamma) * focus_ulps(outputs, op.gamma) + gamma * (18.0 + k) + softmax_ulps(outputs) + k + 10.0;
     let bound = Bound::Relative { ulps: 3.0 * of_factor };
     [loss, Case::new(format!("focal_grad/{name}"), FocalGrad(op), inputs, bound).backward_only()]
 }
@@ -114,8 +116,12 @@ fn loss_of_the_largest(name: &str, shape: [usize; 5], op: TopKLoss, labels: Labe
     let roundings = Rows::summed(n, d * h * w, 1).summed_roundings() as f64;
     let ulps = 2.0 * voxel_ulps(outputs) + 16.0 + roundings;
     let factors = match op.activation {
-        Softmax => |_: usize, inputs: &[HostTensor], expected: &HostTensor| near_the_smallest(Softmax, inputs, expected),
-        Sigmoid => |_: usize, inputs: &[HostTensor], expected: &HostTensor| near_the_smallest(Sigmoid, inputs, expected),
+        Softmax => {
+            |_: usize, inputs: &[HostTensor], expected: &HostTensor| near_the_smallest(Softmax, inputs, expected)
+        }
+        Sigmoid => {
+            |_: usize, inputs: &[HostTensor], expected: &HostTensor| near_the_smallest(Sigmoid, inputs, expected)
+        }
     };
     let case = Case::new(format!("topk_loss/{name}"), op, inputs, Bound::Computed(factors));
     case.first_output(Bound::Relative { ulps }).constants(&[1])

@@ -103,7 +103,8 @@ fn soft_cross_entropy(shape: [usize; 5], labels: (TensorSpec, Draw), weighted: b
     let weights = weighted.then(|| weights(classes));
     // As for labels, with a sum and a product over the classes for the voxel, and for the sum of the weights.
     let voxel = 8.0 + softmax_ulps(classes) - 13.0;
-    let roundings = Rows::summed(n, d * h * w, 1).summed_roundings() + Rows::summed(n, d * h * w, classes).summed_roundings();
+    let roundings =
+        Rows::summed(n, d * h * w, 1).summed_roundings() + Rows::summed(n, d * h * w, classes).summed_roundings();
     let ulps = 2.0 * voxel + 12.0 + (roundings + 2 * (classes + 1)) as f64;
     let inputs = [logits.clone(), labels.clone()].into_iter().chain(weights).collect();
     let op = CrossEntropyLoss { weighted: false };
