@@ -1,6 +1,6 @@
 use super::{Layer, Loss, Mode, Network, Objective};
-use crate::graph::{Graph, gradients};
-use crate::ops::{Fill, GRADIENT_OPS, share_channel_sums};
+use crate::graph::{Graph, Role, gradients};
+use crate::ops::{Fill, GRADIENT_OPS, Scale, share_channel_sums};
 use crate::random::{Purpose, Stream};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
@@ -19,7 +19,7 @@ pub struct TrainingGraph {
     pub dropout: Option<ValueId>,
     /// Loss `[1]` of the batch.
     pub loss: ValueId,
-    /// Gradient of each parameter, in the graph's order.
+    /// Gradient of each parameter, in the graph's order; of a statistic that of the batch, times the scale of the loss.
     pub gradients: Vec<ValueId>,
     /// Layers with weights.
     pub layers: Vec<Layer>,
@@ -91,17 +91,35 @@ impl TrainingGraph {
         let loss = objective.append(&mut graph, network, &net, labels)?;
         let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
-        let found = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?;
+        let of_loss = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?;
         let unused = objective.leaves_out_a_head(1 + net.auxiliary.len());
-        let mut gradients = Vec::with_capacity(found.len());
-        for (gradient, &parameter) in found.into_iter().zip(&parameters) {
-            assert!(gradient.is_some() || unused, "the loss depends on every parameter");
-            gradients.push(gradient.map_or_else(|| nothing(&mut graph, parameter), Ok)?);
+        let mut gradients = Vec::with_capacity(parameters.len());
+        for (position, gradient) in of_loss.into_iter().enumerate() {
+            gradients.push(match (graph.parameters()[position].role, gradient) {
+                (Role::Statistic, _) => observed(&mut graph, position, scale)?,
+                (_, Some(gradient)) => gradient,
+                (_, None) => {
+                    assert!(unused, "the loss depends on every parameter");
+                    nothing(&mut graph, parameters[position])?
+                }
+            });
         }
         share_channel_sums(&mut graph, &mut gradients);
         let (logits, dropout, layers) = (net.logits, net.dropout, net.layers);
         Ok(Self { graph, image, labels, logits, dropout, loss, gradients, layers, forward })
     }
+}
+
+/// The statistic of the batch that a parameter follows, times `scale`: the passes of a step add up to their mean.
+fn observed(graph: &mut Graph, position: usize, factor: f32) -> Result<ValueId, ShapeError> {
+    let parameter = &graph.parameters()[position];
+    let batch = parameter.observed.expect("a statistic follows one of the batch");
+    let name = format!("{}.batch", parameter.name);
+    if factor == 1.0 {
+        return Ok(batch);
+    }
+    graph.set_scope(name);
+    graph.add(Scale { factor }, &[batch])
 }
 
 /// The gradient of a parameter of a head that has no part in the loss.

@@ -11,8 +11,10 @@ mod conv_transpose3d;
 mod dropout;
 mod fill;
 mod gemm;
+mod linear_unit;
 mod llvmpipe;
 pub mod loss;
+mod norm;
 mod pad_crop;
 mod pool;
 mod prelu;
@@ -32,10 +34,12 @@ pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTransp
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
 pub use dropout::Dropout;
 pub use fill::Fill;
+pub use linear_unit::{LinearUnit, LinearUnitGrad};
 pub use loss::{
     BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, FocalGrad,
     FocalLoss, PoolLabels, SoftDiceGrad, SoftDiceLoss, TopKGrad, TopKLoss,
 };
+pub use norm::{FoldNorm, Moments, Normalise, NormaliseGrad, NormaliseRunning, Rectifier};
 pub use pad_crop::PadCrop;
 pub use pool::{AvgPool, AvgPoolGrad, UpsampleNearest, UpsampleNearestGrad};
 pub use prelu::{Prelu, PreluGrad};
@@ -61,6 +65,8 @@ pub fn cases() -> Vec<Case> {
         scale::cases(),
         channel_sum::cases(),
         prelu::cases(),
+        linear_unit::cases(),
+        norm::cases(),
         tile_channels::cases(),
         concat::cases(),
         softmax::cases(),
