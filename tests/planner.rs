@@ -212,7 +212,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
     graph.set_initial(weight, Initial::of_head);
     let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
-    let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+    let inputs = LossInputs::new(logits, labels, Activation::Softmax);
     let loss = CrossEntropy { weighted: false }.append(&mut graph, inputs).expect("the shapes belong together");
     let forward = graph.nodes().len();
     let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
@@ -223,7 +223,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     assert_eq!(initial(2), [0.125; 3]);
     assert_eq!(initial(6), [0.0; 6], "a gain of 0");
     assert!(initial(0).iter().all(|w| *w != 0.0));
-    let t = TrainingGraph { graph, image, labels, logits, loss, gradients, layers: Vec::new(), forward };
+    let t = TrainingGraph { graph, image, labels, logits, dropout: None, loss, gradients, layers: Vec::new(), forward };
     assert_eq!(t.stages(), ["stem", "body"]);
     let backward = &t.graph.nodes()[forward..];
     assert!(["stem", "body"].iter().all(|s| backward.iter().any(|n| n.stage.as_deref() == Some(s))));

@@ -1,6 +1,8 @@
+mod supervision;
+
 use super::{Layer, LayerKind};
 use crate::graph::{Graph, Initial, Op};
-use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, Prelu};
+use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, PadCrop, Prelu};
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, ValueId};
 use std::convert::identity;
@@ -26,6 +28,12 @@ pub enum Mode {
 pub struct Appended {
     /// Logits `[N, D, H, W, classes]`, of the image's extents.
     pub logits: ValueId,
+    /// Logits `[N, d, h, w, classes]` of the auxiliary heads, the highest resolution first; none in [`Mode::Inference`].
+    pub auxiliary: Vec<ValueId>,
+    /// How the image was padded: the extents of the auxiliary logits divide those of this window.
+    pub padding: PadCrop,
+    /// Input `u32 [N, 2]` with a key for each sample ([`dropout_key`](super::dropout_key)), where there is dropout.
+    pub dropout: Option<ValueId>,
     /// The layers with weights, in the order of execution.
     pub layers: Vec<Layer>,
 }
@@ -38,16 +46,12 @@ pub struct Layers<'a> {
     mode: Mode,
     layers: Vec<Layer>,
     pub(super) stage: String,
+    extras: supervision::Extras,
 }
 
 impl<'a> Layers<'a> {
     pub(super) fn new(graph: &'a mut Graph, mode: Mode) -> Self {
-        Self { graph, mode, layers: Vec::new(), stage: String::new() }
-    }
-
-    pub(super) fn finish(self) -> Vec<Layer> {
-        self.graph.set_stage(None);
-        self.layers
+        Self { graph, mode, layers: Vec::new(), stage: String::new(), extras: supervision::Extras::default() }
     }
 
     /// The graph, for other operations; they belong to the stage.

@@ -2,7 +2,8 @@
 
 use super::norm::is_slopes;
 use super::proto::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto,
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto,
+    TensorProto,
 };
 use crate::graph::{Graph, Node};
 use crate::interop::InteropError;
@@ -33,7 +34,9 @@ impl<'a> Nodes<'a> {
         let nodes = needed(graph, inference.logits);
         let of_channels = nodes.iter().flat_map(|node| node.inputs.iter().filter(|&&v| is_slopes(node, v)));
         let slopes: HashSet<&String> = of_channels.map(|slopes| &names[slopes]).collect();
-        let constants = model.tensors.iter().map(|(name, tensor)| {
+        // Auxiliary heads have weights that prediction does not use.
+        let used: HashSet<&String> = nodes.iter().flat_map(|n| &n.inputs).filter_map(|v| names.get(v)).collect();
+        let constants = model.tensors.iter().filter(|(name, _)| used.contains(name)).map(|(name, tensor)| {
             let mut dims = integers(&tensor.shape);
             if slopes.contains(name) {
                 // Broadcast along the channels: axes are aligned at the end.
@@ -68,6 +71,12 @@ impl<'a> Nodes<'a> {
             "tile_channels" => {
                 input.push(self.channel_indices(node));
                 ("Gather", vec![integer("axis", 1)])
+            }
+            "avg_pool" => ("AveragePool", self.pooling(node)),
+            "upsample_nearest" | "upsample_linear" => {
+                // No region of interest, then the scales.
+                input.extend([String::new(), self.scales(node)]);
+                ("Resize", resizing(node))
             }
             operation => return Err(InteropError::Operation { operation }),
         };
@@ -145,6 +154,28 @@ impl<'a> Nodes<'a> {
             .to_vec()
     }
 
+    /// By what the larger of two activations exceeds the smaller, along D, H, W.
+    fn factors(&self, larger: ValueId, smaller: ValueId) -> [usize; 3] {
+        let extents = |value| self.inference.graph.spec(value).spatial("onnx").expect("an activation");
+        let (larger, smaller) = (extents(larger), extents(smaller));
+        std::array::from_fn(|axis| larger[axis] / smaller[axis])
+    }
+
+    /// Windows that do not overlap.
+    fn pooling(&self, node: &Node) -> Vec<AttributeProto> {
+        let window = self.factors(node.inputs[0], node.outputs[0]);
+        ["kernel_shape", "strides"].map(|name| integer_list(name, integers(&window))).to_vec()
+    }
+
+    /// The constant with the factors of N, C, D, H, W.
+    fn scales(&mut self, node: &Node) -> String {
+        let [d, h, w] = self.factors(node.outputs[0], node.inputs[0]);
+        let name = format!("{}.scales", node.name);
+        let raw_data = [1, 1, d, h, w].into_iter().flat_map(|factor| (factor as f32).to_le_bytes()).collect();
+        self.constants.push(TensorProto { dims: vec![5], data_type: FLOAT, name: name.clone(), raw_data });
+        name
+    }
+
     /// The constant that repeats channels: output channel c is input channel c mod Cin.
     fn channel_indices(&mut self, node: &Node) -> String {
         let channels = |value| self.inference.graph.spec(value).channels();
@@ -185,6 +216,23 @@ pub(super) fn integers(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&v| i64::try_from(v).expect("an extent")).collect()
 }
 
+/// PyTorch's definitions of both ways to up-sample.
+fn resizing(node: &Node) -> Vec<AttributeProto> {
+    let (mode, transformation) = match node.op.name() {
+        "upsample_nearest" => ("nearest", "asymmetric"),
+        _ => ("linear", "half_pixel"),
+    };
+    let mut attributes = vec![text("mode", mode), text("coordinate_transformation_mode", transformation)];
+    if mode == "nearest" {
+        attributes.push(text("nearest_mode", "floor"));
+    }
+    attributes
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), s: value.into(), r#type: ATTRIBUTE_STRING, ..AttributeProto::default() }
+}
+
 fn integer(name: &str, i: i64) -> AttributeProto {
     AttributeProto { i, ..attribute(name, ATTRIBUTE_INT) }
 }
@@ -198,5 +246,5 @@ pub(super) fn float(name: &str, f: f32) -> AttributeProto {
 }
 
 fn attribute(name: &str, r#type: i32) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), f: 0.0, i: 0, ints: Vec::new(), r#type }
+    AttributeProto { name: name.to_owned(), r#type, ..AttributeProto::default() }
 }

@@ -1,8 +1,11 @@
 //! Cases of the losses' operations.
 
+mod hard;
+mod soft;
+
 use super::{
-    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, Dice, SoftDiceGrad,
-    SoftDiceLoss,
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, Dice, Overlap, SoftDiceGrad,
+    SoftDiceLoss, pool,
 };
 use crate::ops::Activation::{self, Sigmoid, Softmax};
 use crate::ops::case::{Bound, Case, Draw, UNIT_ROUNDOFF};
@@ -10,6 +13,7 @@ use crate::ops::rows::Rows;
 use crate::ops::sigmoid::SIGMOID_ULPS;
 use crate::ops::softmax::softmax_ulps;
 use crate::tensor::TensorSpec;
+use soft::{soft_targets, weights};
 
 /// Labels of five classes, of which two numbers are none: voxels that are ignored.
 const CLASSES_AND_IGNORED: Draw = Draw::Among(&[0, 1, 2, 3, 4, 65_535, u32::MAX]);
@@ -22,7 +26,11 @@ const REGIONS_AND_IGNORED: Draw =
 const IGNORED: Draw = Draw::Among(&[5, u32::MAX]);
 
 pub(super) fn all() -> Vec<Case> {
-    [dice(), cross_entropy(), binary_cross_entropy()].into_iter().flatten().collect()
+    let pool = pool::cases(CLASSES_AND_IGNORED, REGIONS_AND_IGNORED);
+    [dice(), cross_entropy(), binary_cross_entropy(), soft::soft_and_weighted(), hard::focal(), hard::top_k(), pool]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Specs of predictions and labels, with the labels' distribution.
@@ -31,11 +39,11 @@ fn inputs(shape: [usize; 5], predictions: Draw, labels: Draw) -> Vec<(TensorSpec
 }
 
 fn dice() -> Vec<Case> {
-    let papers = Dice::default();
-    let plain = Dice { squares: false, ..papers };
-    let batch = Dice { batch: true, ..papers };
+    let papers = Overlap::from(Dice::default());
+    let plain = Overlap { squares: false, ..papers };
+    let batch = Overlap { batch: true, ..papers };
     let foreground = |activation: Activation, outputs: usize| outputs - usize::from(activation.is_softmax());
-    let loss = |name: &str, shape: [usize; 5], activation, dice, labels: Draw| {
+    let loss = |name: &str, shape: [usize; 5], activation, overlap, labels: Draw| {
         let [n, d, h, w, outputs] = shape;
         // Both sums of positive terms, two roundings each, and a division (2.5 ulp) for D, which is at most 1.5 times
         // the loss here; the mean adds halves of 256 and a division. The sums of a batch go through one more partial sum
@@ -43,17 +51,22 @@ fn dice() -> Vec<Case> {
         let roundings = Rows::summed(n, d * h * w, foreground(activation, outputs)).summed_roundings() + n;
         let ulps = 1.5 * (2.0 * roundings as f64 + 9.0) + 14.0;
         let inputs = inputs(shape, Draw::Uniform(0.0, 1.0), labels);
-        Case::new(format!("soft_dice_loss/{name}"), SoftDiceLoss { activation, dice }, inputs, Bound::Relative { ulps })
+        Case::new(
+            format!("soft_dice_loss/{name}"),
+            SoftDiceLoss { activation, overlap },
+            inputs,
+            Bound::Relative { ulps },
+        )
     };
-    let grad = |name: &str, shape: [usize; 5], activation, dice: Dice, labels: Draw| {
+    let grad = |name: &str, shape: [usize; 5], activation, overlap: Overlap, labels: Draw| {
         let mut inputs = inputs(shape, Draw::Uniform(0.0, 1.0), labels);
-        let sums = [if dice.batch { 1 } else { shape[0] }, foreground(activation, shape[4]), 3];
+        let sums = [if overlap.batch { 1 } else { shape[0] }, foreground(activation, shape[4]), 3];
         inputs.push((TensorSpec::f32(sums), Draw::Uniform(50.0, 100.0)));
         inputs.push((TensorSpec::f32([1]), Draw::AwayFromZero(0.5)));
         // The factors of g and p are off by 10 and 20 roundings, the former is at most twice the latter, and the largest
         // result is above 9/10 of the latter. Without squares A = N / D and B = 2 g are off by 20 A + 10 B roundings, which is at
         // most 40 of the larger of A and B - A.
-        let op = SoftDiceGrad(SoftDiceLoss { activation, dice });
+        let op = SoftDiceGrad(SoftDiceLoss { activation, overlap });
         Case::new(format!("soft_dice_grad/{name}"), op, inputs, Bound::Relative { ulps: 50.0 }).backward_only()
     };
     vec![

@@ -204,6 +204,11 @@ fn table_of(config: &Config) -> Table {
     complete(&mut table, "network", &config.network.architecture);
     complete(&mut table, "training", &config.training.loss);
     let empty = || Value::Array(Vec::new());
+    if let Some(Value::Table(training)) = table.get_mut("training") {
+        for key in ["class_weights", "deep_supervision_weights"] {
+            training.entry(key).or_insert_with(empty);
+        }
+    }
     if let Some(Value::Table(optimiser)) = table.get_mut("optimiser") {
         for (key, _) in OF_PARAMETERS {
             optimiser.entry(key).or_insert_with(empty);

@@ -30,19 +30,19 @@ impl Head {
         patch: [usize; 3],
         scale: f32,
     ) -> Result<Self, crate::tensor::ShapeError> {
-        let loss = &*settings.loss;
+        let objective = settings.objective();
         let mut graph = Graph::new();
         graph.freeze(frozen.clone());
         let Some(augmentation) = settings.augmentation.filter(Augmentation::is_active) else {
             let inputs = TrainingGraph::inputs(&mut graph, network, batch, patch);
-            let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
+            let training = TrainingGraph::minimising(graph, network, objective, inputs, scale)?;
             return Ok(Self { training, augmenter: None });
         };
         let extents = Extents { source: settings.block(patch), patch };
         let (seed, channels) = (settings.seed, network.in_channels);
         let augmenter = Augmenter::append(&mut graph, &augmentation, seed, batch, channels, extents)?;
         let inputs = (augmenter.augmented_image, augmenter.augmented_labels);
-        let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
+        let training = TrainingGraph::minimising(graph, network, objective, inputs, scale)?;
         Ok(Self { training, augmenter: Some(augmenter) })
     }
 }

@@ -1,5 +1,6 @@
 use super::MemoryMode;
 use crate::augment::Augmentation;
+use crate::nn::Objective;
 use crate::nn::loss::{DiceCrossEntropy, Loss};
 use crate::optim::{Adam, OptimiserSettings, ParameterGroup};
 use crate::train::TrainError;
@@ -21,6 +22,11 @@ use std::sync::Arc;
 pub struct TrainerSettings {
     /// Loss that is minimised.
     pub loss: Arc<dyn Loss>,
+    /// A weight for each output of the network, 0 or more; none: all have the same.
+    pub class_weights: Vec<f32>,
+    /// Weights of the loss at the resolutions of a network with auxiliary heads, the highest first, of which it takes the
+    /// weighted mean; none: by nnU-Net's rule ([`Objective`]).
+    pub deep_supervision_weights: Vec<f32>,
     /// Update rule, weight decay and clipping.
     pub optimiser: OptimiserSettings,
     /// Samples of a step. If they do not fit the device at once, gradients are accumulated over smaller batches.
@@ -38,7 +44,7 @@ pub struct TrainerSettings {
     pub ema_decay: Option<f64>,
     /// Random changes of the samples, on the device; `None`: there are none.
     pub augmentation: Option<Augmentation>,
-    /// Seed of the augmentation's random numbers.
+    /// Seed of the random numbers of augmentation and dropout.
     pub seed: u64,
     /// Whether samples have a margin of an eighth of the patch on all sides ([`TrainerSettings::block`]). Rotations and
     /// deformations move voxels from there into the patch; without `augmentation` it is useless.
@@ -52,6 +58,8 @@ impl Default for TrainerSettings {
             // Without normalisation a small network may collapse to background under Dice alone, whose gradient
             // vanishes there; cross-entropy's does not.
             loss: Arc::new(DiceCrossEntropy::default()),
+            class_weights: Vec::new(),
+            deep_supervision_weights: Vec::new(),
             optimiser: OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) },
             batch: 1,
             accumulation: 1,
@@ -67,6 +75,12 @@ impl Default for TrainerSettings {
 }
 
 impl TrainerSettings {
+    /// The loss with its weights.
+    pub(super) fn objective(&self) -> Objective<'_> {
+        let (class_weights, resolution_weights) = (&self.class_weights, &self.deep_supervision_weights);
+        Objective { loss: &*self.loss, class_weights, resolution_weights }
+    }
+
     /// Extents of the samples for these extents of the patch, in the same order: larger by the margin, if there is one.
     pub fn block(&self, patch: [usize; 3]) -> [usize; 3] {
         patch.map(|extent| if self.margin { extent + 2 * (extent / 8) } else { extent })
@@ -82,6 +96,14 @@ impl TrainerSettings {
         // Comparisons are such that NaN is in no range.
         expect(self.batch >= 1, "batch", "at least 1", self.batch.to_string())?;
         expect(self.accumulation >= 1, "accumulation", "at least 1", self.accumulation.to_string())?;
+        let weights = |weights: &[f32]| {
+            let in_range = weights.iter().all(|weight| (0.0..f32::INFINITY).contains(weight));
+            in_range && (weights.is_empty() || weights.iter().any(|&weight| weight > 0.0))
+        };
+        let (classes, resolutions) = (&self.class_weights, &self.deep_supervision_weights);
+        let expected = "finite numbers, 0 or more and one at least above, or none";
+        expect(weights(classes), "class_weights", expected, format!("{classes:?}"))?;
+        expect(weights(resolutions), "deep_supervision_weights", expected, format!("{resolutions:?}"))?;
         let between = |value: Option<f64>, end: f64| value.is_none_or(|value| value > 0.0 && value < end);
         let expected = "a number above 0 and below 1, or None";
         expect(between(self.ema_decay, 1.0), "ema_decay", expected, format!("{:?}", self.ema_decay))?;
@@ -117,6 +139,14 @@ mod tests {
         for (settings, message) in [
             (TrainerSettings { batch: 0, ..default() }, "batch: expected at least 1, found 0"),
             (TrainerSettings { accumulation: 0, ..default() }, "accumulation: expected at least 1, found 0"),
+            (
+                TrainerSettings { class_weights: vec![1.0, f32::NAN], ..default() },
+                "class_weights: expected finite numbers, 0 or more and one at least above, or none, found [1.0, NaN]",
+            ),
+            (
+                TrainerSettings { deep_supervision_weights: vec![0.0], ..default() },
+                "deep_supervision_weights: expected finite numbers, 0 or more and one at least above, or none, found [0.0]",
+            ),
             (
                 TrainerSettings { ema_decay: Some(1.0), ..default() },
                 "ema_decay: expected a number above 0 and below 1, or None, found Some(1.0)",
