@@ -7,6 +7,7 @@
 
 mod gemm;
 mod same5_lanes;
+mod strided_lanes;
 mod window_lanes;
 mod winograd;
 
@@ -16,7 +17,7 @@ pub(super) use winograd::SumsByRows;
 use super::conv3d::kernels::Family;
 
 /// The families of direct convolutions.
-pub(super) const FAMILIES: &[&dyn Family] = &[&same5_lanes::Same5Lanes, &window_lanes::WindowLanes];
+pub(super) const FAMILIES: &[&dyn Family] = &[&same5_lanes::Same5Lanes, &strided_lanes::StridedLanes, &window_lanes::WindowLanes];
 
 #[cfg(test)]
 mod tests {
@@ -28,7 +29,7 @@ mod tests {
         let limits = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
         let target = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
         let family = |in_channels, out_channels, extents| {
-            let layer = ConvolutionLayer { in_channels, out_channels, extents, batch: 1 };
+            let layer = ConvolutionLayer::same_5([in_channels, out_channels], extents, 1);
             choice::family(&Geometry::of_layer(&layer), &target)
         };
         for (family, name) in [

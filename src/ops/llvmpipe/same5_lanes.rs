@@ -25,7 +25,7 @@ pub(super) struct Same5Lanes;
 
 impl Family for Same5Lanes {
     fn fits(&self, g: &Geometry, target: &Target) -> bool {
-        g.is_same_5() && target.subgroup_kernels() && g.input[2] >= 32
+        g.keeps_extents() && g.kernel == [5; 3] && target.subgroup_kernels() && g.input[2] >= 32
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {

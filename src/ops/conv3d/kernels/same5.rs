@@ -16,7 +16,7 @@ pub(super) struct Same5;
 
 impl Family for Same5 {
     fn fits(&self, g: &Geometry, _target: &Target) -> bool {
-        g.is_same_5()
+        g.keeps_extents() && g.kernel == [5; 3]
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
