@@ -97,7 +97,10 @@ pub fn convolution(text: &str) -> Result<ConvolutionLayer, String> {
         let (in_channels, out_channels) = (in_channels?, out_channels?);
         Some(ConvolutionLayer { in_channels, out_channels, extents, batch: 1, kernel, stride })
     };
-    expect(parse(), "channels in and out, extents, and an odd kernel and a stride if not 5x5x5 and 1x1x1, e.g. 32,32,32x64x64,3x3x3")
+    expect(
+        parse(),
+        "channels in and out, extents, and an odd kernel and a stride if not 5x5x5 and 1x1x1, e.g. 32,32,32x64x64,3x3x3",
+    )
 }
 
 /// `--names`.

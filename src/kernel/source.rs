@@ -158,7 +158,8 @@ mod tests {
     use super::*;
 
     fn source(text: &'static str, counts: &[(&'static str, usize)]) -> Result<String, SourceError> {
-        Kernel { shader: "test", text: Some(text), constants: Vec::new(), counts: counts.to_vec(), pairs: false }.source()
+        Kernel { shader: "test", text: Some(text), constants: Vec::new(), counts: counts.to_vec(), pairs: false }
+            .source()
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Matrices {
 
     /// The body of a function from frequencies to `count` powers: row `k` has `pᵏ` for each point. With `scaled` the frequencies are
     /// divided by N first.
-    fn from_frequencies(&self, count: usize, scaled: bool) -> [String; 2] {
+    fn sums_of_powers(&self, count: usize, scaled: bool) -> [String; 2] {
         let one = Fraction::whole(1);
         let scale = |i: usize| if scaled { self.g[i][0] } else { one };
         let mut statements = String::new();
@@ -162,9 +162,9 @@ impl Transform {
         let f = "Frequencies";
         function("transform_input", ["x", f], f, matrices.to_frequencies(&matrices.b, "x", true));
         function("transform_weight", ["w", "Taps"], f, matrices.to_frequencies(&matrices.g, "w", false));
-        function("transform_output", ["m", f], "Outputs", matrices.from_frequencies(outputs, false));
+        function("transform_output", ["m", f], "Outputs", matrices.sums_of_powers(outputs, false));
         function("transform_grad", ["y", "Outputs"], f, matrices.to_frequencies(&matrices.a, "y", false));
-        function("transform_grad_weight", ["m", f], "Taps", matrices.from_frequencies(taps, true));
+        function("transform_grad_weight", ["m", f], "Taps", matrices.sums_of_powers(taps, true));
         text
     }
 }

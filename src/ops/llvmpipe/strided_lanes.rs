@@ -128,7 +128,7 @@ impl Family for StridedLanes {
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
-        target.tuning.costs.direct_subgroup * g.flops() as f64
+        target.tuning.costs.gemm * g.flops() as f64
     }
 
     fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
@@ -157,7 +157,10 @@ impl Family for StridedLanes {
                         batch: splits.min(d - first_plane),
                         extents: [run * g.in_channels, g.out_channels, h * w],
                         lengths: [1, w],
-                        a: Batch { first: sample * padded.sample() + padded.at(from), step: g.stride[0] * padded.plane() },
+                        a: Batch {
+                            first: sample * padded.sample() + padded.at(from),
+                            step: g.stride[0] * padded.plane(),
+                        },
                         a_rows: Steps::plain(1),
                         a_inner: Steps { step: g.stride[2] * g.in_channels, panel: g.stride[1] * padded.line() },
                         b: Batch {
