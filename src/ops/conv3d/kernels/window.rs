@@ -2,7 +2,7 @@
 
 use super::operands::{ConvOperands, Sides};
 use super::split_k::SplitK;
-use super::{Direction, Family};
+use super::{Direction, Family, same};
 use crate::graph::Lowering;
 use crate::kernel::{Dispatch, Operand, Pieces, Target};
 use crate::ops::add::emit_sum_of;
@@ -22,8 +22,9 @@ const OVERLAPPING: f64 = 2.0;
 pub(super) struct Window;
 
 impl Family for Window {
-    fn fits(&self, _g: &Geometry, _target: &Target) -> bool {
-        true
+    fn fits(&self, g: &Geometry, _target: &Target) -> bool {
+        // Those keep a row of voxels for the taps along it.
+        !same::fits(g)
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
