@@ -66,7 +66,7 @@ struct CommonArguments {
     /// `vnet-engine devices` lists names and numbers.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE", hide_default_value = true)]
     device: DeviceChoice,
-    /// Kernels of the 5x5x5 convolutions [default: auto]
+    /// Kernels of the convolutions [default: auto]
     ///
     /// auto: by a cost model. direct, winograd: this family wherever it fits. naive: the slow reference. measured:
     /// `train` times the kernels once and stores its choice in RUN/kernels.toml. Or the kernels.toml of a run.

@@ -9,7 +9,7 @@ pub enum Algorithms {
     Naive,
     /// The fastest direct kernels: every product of the definition.
     Direct,
-    /// Winograd's algorithm for every 5x5x5 convolution that it can be used for.
+    /// Winograd's algorithm for every convolution that it can be used for.
     Winograd,
     /// The fastest by the cost model.
     #[default]

@@ -34,7 +34,7 @@ pub struct WinogradTuning {
     pub weight_bytes: usize,
 }
 
-/// What the work of a 5x5x5 convolution costs, in nanoseconds or any other unit.
+/// What the work of a convolution costs, in nanoseconds or any other unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConvolutionCosts {
     /// A flop of the direct kernel.

@@ -125,7 +125,7 @@ impl<'a> Layers<'a> {
     /// [`ShapeError`] when `x` is not an activation.
     pub fn up(&mut self, x: ValueId, channels: usize) -> Result<ValueId, ShapeError> {
         let name = format!("{}.up", self.stage);
-        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d, identity)
+        self.layer(name, x, channels, LayerKind::Up, ConvTranspose3d { stride: [2; 3] }, identity)
     }
 
     /// The 1x1x1 convolution that makes the logits, in no stage: they are always kept. Its weights start scaled by the gain

@@ -145,8 +145,10 @@ impl<'a> Nodes<'a> {
         let (from, to) = (extents(node.inputs[0]), extents(node.outputs[0]));
         let kernel: [usize; 3] = graph.spec(node.inputs[1]).shape[..3].try_into().expect("three axes");
         let (large, small) = if node.op.name() == "conv3d" { (from, to) } else { (to, from) };
-        let strides: [usize; 3] = std::array::from_fn(|axis| large[axis] / small[axis]);
-        let padding = |axis: usize| ((small[axis] - 1) * strides[axis] + kernel[axis] - large[axis]) / 2;
+        let strides: [usize; 3] = std::array::from_fn(|axis| large[axis].div_ceil(small[axis]));
+        // Rounded up: of an even extent, a stride of 2 leaves the last padding unread.
+        let reach = |axis: usize| (small[axis] - 1) * strides[axis] + kernel[axis];
+        let padding = |axis: usize| reach(axis).saturating_sub(large[axis]).div_ceil(2);
         let padding: [usize; 3] = std::array::from_fn(padding);
         let pads = [padding, padding].concat();
         [("kernel_shape", &kernel[..]), ("strides", &strides), ("pads", &pads)]

@@ -48,7 +48,7 @@ use toml::{Table, Value};
 pub struct Config {
     /// Seed of the split, the initial weights and the order of the cases.
     pub seed: u64,
-    /// Which kernels the 5x5x5 convolutions run on: `auto`, `direct`, `winograd`, or `naive`, the slow oracle.
+    /// Which kernels the convolutions of stride 1 run on: `auto`, `direct`, `winograd`, or `naive`, the slow oracle.
     pub kernels: Algorithms,
     /// Shape of the network.
     pub network: NetworkConfig,
