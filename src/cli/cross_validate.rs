@@ -221,12 +221,16 @@ fn told(arguments: &CrossValidateArguments, cross: &CrossValidation, collected: 
     }
     let all_in = report.with_file_name("scores.csv").display().to_string();
     outln!("{}", vnet_engine::metrics::render_short_table(evaluation, &all_in));
-    for trial in std::iter::once(&choices.mirroring).chain(&choices.repairs) {
+    // With many classes there are many trials; those that changed nothing are in the report.
+    let accepted = choices.repairs.iter().filter(|trial| trial.accepted);
+    for trial in std::iter::once(&choices.mirroring).chain(accepted) {
         let number = |dice: Option<f64>| dice.map_or_else(|| "-".to_owned(), |dice| format!("{dice:.4}"));
         let [before, after] = trial.mean_dice.map(number);
         let verdict = if trial.accepted { "accepted" } else { "not accepted" };
         outln!("tried     {}: Dice {before} to {after}, {verdict}: {}", trial.change, trial.reason);
     }
+    let all = choices.repairs.len() + 1;
+    outln!("tried     {all} changes in all: evaluation/choices.json and the report have their numbers");
     outln!("chosen    {}", choices.chosen.describe(&choices.targets));
     if let Some(dice) = mean {
         outln!("Dice      {dice:.4} over {} cases, each by the network that has not seen it", choices.cases);

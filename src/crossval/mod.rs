@@ -15,12 +15,14 @@ mod collect;
 mod fold;
 mod folds;
 mod record;
+mod rule;
 
-pub use choose::{Choices, MIRRORING_GAIN, Trial};
+pub use choose::{Choices, Chosen};
 pub use collect::Collected;
 pub use fold::Predicting;
 pub use folds::folds_of;
 pub use record::Record;
+pub use rule::{MIRRORING_GAIN, Trial};
 
 use crate::data::{Case, Dataset, Split};
 use crate::files::{remove_leftovers, replace_file};
