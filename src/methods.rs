@@ -101,6 +101,12 @@ impl Methods {
         self.trace(text, &Source::new(FACTS, format!("/facts/{name}/value")), None);
     }
 
+    /// As [`Methods::fact`], of a number that is shown with some decimals.
+    pub fn fact_number(&mut self, name: &str, value: f64, decimals: usize, from: &str) {
+        self.facts.insert(name.to_owned(), json!({ "value": value, "from": from }));
+        self.number(value, (1.0, decimals), &Source::new(FACTS, format!("/facts/{name}/value")));
+    }
+
     /// Adds the keys of a table of a file with their values, without those named: `key value, key value`.
     pub fn settings(&mut self, table: &Value, without: &[&str], source: &Source<'_>) {
         let entries = table.as_object().into_iter().flatten().filter(|(key, _)| !without.contains(&key.as_str()));

@@ -68,8 +68,10 @@ impl Bca {
     /// The interval of an estimate, with its replicates of resamples and those with one case left out. `None` where there is no
     /// such interval: all replicates lie on one side.
     pub fn new(estimate: f64, mut replicates: Vec<f64>, without_one: &[f64], confidence_level: f64) -> Option<Self> {
-        let below = replicates.iter().filter(|r| **r < estimate).count();
-        let up_to = replicates.iter().filter(|r| **r <= estimate).count();
+        // Values on a lattice have replicates that are the estimate but for the order of summation.
+        let rounding = without_one.len() as f64 * f64::EPSILON * estimate.abs();
+        let below = replicates.iter().filter(|r| **r < estimate - rounding).count();
+        let up_to = replicates.iter().filter(|r| **r <= estimate + rounding).count();
         let bias = normal_quantile((below + up_to) as f64 / (2 * replicates.len()) as f64);
         let acceleration = acceleration(without_one);
         let part = |z: f64| {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One number of a [`CaseScores`], as named in CSV and JSON.
+/// One number of a [`CaseScores`](super::CaseScores), as named in CSV and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {

@@ -53,6 +53,13 @@ fn keys<R: Registry>() -> Vec<&'static Hyperparameter> {
     found
 }
 
+/// The keys of other entries that the entry of this name does not read; none of an unknown name.
+pub fn unread<R: Registry>(name: &str) -> Vec<&'static str> {
+    let Some(chosen) = R::ENTRIES.iter().find(|entry| entry.name == name) else { return Vec::new() };
+    let read = |key: &Hyperparameter| chosen.hyperparameters.iter().any(|known| known.name == key.name);
+    keys::<R>().into_iter().filter(|key| !read(key)).map(|key| key.name).collect()
+}
+
 /// All choices, each with its defaults and with the values of its variants, by name.
 pub fn cases<R: Registry>() -> Vec<(&'static str, R::Item)> {
     let mut cases = Vec::new();

@@ -5,6 +5,9 @@ use super::lock::RunLock;
 use super::{Config, RunSettings, TrainError};
 use crate::data::{Dataset, Split};
 use crate::files::{remove_leftovers, replace_file};
+use crate::optim::{Optimisers, Schedules};
+use crate::registry::{Registry, unread};
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,14 +91,31 @@ pub(super) fn store_config(settings: &RunSettings, config: &Config) -> Result<()
     write(&settings.out.join("config.toml"), config.to_toml())
 }
 
-/// The configuration that a run folder stores, as JSON has it.
+/// The configuration that a run folder stores, as JSON has it, without what has no effect: keys that the chosen optimiser
+/// or schedule does not read, and augmentation that never happens.
 ///
 /// # Errors
 /// [`TrainError`] that names the file.
-pub(crate) fn stored_config(out: &Path) -> Result<serde_json::Value, TrainError> {
+pub(crate) fn stored_config(out: &Path) -> Result<Value, TrainError> {
     let path = out.join("config.toml");
     let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
     let table: toml::Table =
         text.parse().map_err(|e: toml::de::Error| TrainError::run_folder(&path, e.message().to_owned()))?;
-    serde_json::to_value(table).map_err(|e| TrainError::run_folder(&path, e.to_string()))
+    let mut config: Value = serde_json::to_value(table).map_err(|e| TrainError::run_folder(&path, e.to_string()))?;
+    drop_unread::<Optimisers>(&mut config["optimiser"]);
+    drop_unread::<Schedules>(&mut config["schedule"]);
+    if let Some(augmentation) = config["augmentation"].as_object_mut() {
+        let enabled = augmentation.get("enabled") == Some(&Value::Bool(true));
+        let never = |value: &Value| value["probability"] == 0.0;
+        augmentation.retain(|key, value| key == "enabled" || enabled && !never(value));
+    }
+    Ok(config)
+}
+
+/// Removes the keys of other entries than the chosen one.
+fn drop_unread<R: Registry>(table: &mut Value) {
+    let Some(table) = table.as_object_mut() else { return };
+    let chosen = table.get(R::KEY).and_then(Value::as_str);
+    let keys = chosen.map(unread::<R>).unwrap_or_default();
+    keys.into_iter().for_each(|key| drop(table.remove(key)));
 }

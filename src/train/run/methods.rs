@@ -60,7 +60,7 @@ impl<P: Progress> Run<'_, P> {
         methods.say(" steps. ");
         if let Some((dice, step)) = self.position.best {
             methods.say("The model is that with the best mean Dice on the validation cases, ");
-            methods.fact("best_dice", dice, "log.jsonl: mean_dice of the last event validation with best");
+            methods.fact_number("best_dice", dice, 4, "log.jsonl: mean_dice of the last event validation with best");
             methods.say(" after ");
             methods.fact("best_step", step, "log.jsonl: step of the last event validation with best");
             methods.say(" steps. ");
