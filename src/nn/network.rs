@@ -220,8 +220,9 @@ impl Serialize for Network {
         if Architectures::IMPLIED != Some(self.kind()) {
             map.serialize_entry(Architectures::KEY, self.kind())?;
         }
-        for (key, value) in self.architecture.settings() {
-            map.serialize_entry(key, &value)?;
+        match self.choice() {
+            Some(choice) => choice.written().try_for_each(|(key, value)| map.serialize_entry(key, value))?,
+            None => self.architecture.settings().iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?,
         }
         map.end()
     }
