@@ -133,7 +133,7 @@ fn biases_of_added_up_convolutions_are_both_trained() {
     let fine = graph.input("fine", TensorSpec::f32([2, 4, 8, 6, 1]));
     let weight = graph.parameter("up.weight", &[2, 2, 2, 2, 3], ParameterLayout::TransposedConvolution, true);
     let bias = graph.parameter("up.bias", &[3], ParameterLayout::Vector, false);
-    let up = graph.add(ConvTranspose3d, &[x, weight, bias]).expect("the shapes belong together");
+    let up = graph.add(ConvTranspose3d { stride: [2; 3] }, &[x, weight, bias]).expect("the shapes belong together");
     let y = convolution(&mut graph, "conv", Conv3d::same(1), 1, fine, 3);
     let y = graph.add(Add, &[y, up]).expect("one shape");
     let case = Case::new(graph, y);

@@ -1,13 +1,13 @@
-//! Transposed convolution of kernel 2 and stride 2, and its gradients: the twin of the 2x2x2 convolution of stride 2.
+//! Transposed convolution whose kernel is its stride, and its gradients: the twin of the convolution of windows without overlap.
 //!
 //! ```text
-//! output[n, 2 i + k, co]  = bias[co] + Σ_ci input[n, i, ci] * weight[k, ci, co]
-//! grad_input[n, i, ci]    = Σ_{k, co} grad_output[n, 2 i + k, co] * weight[k, ci, co]
-//! grad_weight[k, ci, co]  = Σ_{n, i} input[n, i, ci] * grad_output[n, 2 i + k, co]
+//! output[n, s i + k, co]  = bias[co] + Σ_ci input[n, i, ci] * weight[k, ci, co]
+//! grad_input[n, i, ci]    = Σ_{k, co} grad_output[n, s i + k, co] * weight[k, ci, co]
+//! grad_weight[k, ci, co]  = Σ_{n, i} input[n, i, ci] * grad_output[n, s i + k, co]
 //! ```
 //!
-//! `i` and `k` are triples (z, y, x). Windows do not overlap, so all three are gemms with an index map; the
-//! kernels are those of the convolution with input and output exchanged.
+//! `i`, `k` and the stride `s` are triples (z, y, x), and `k` runs below `s`. Windows do not overlap, so all three are gemms with
+//! an index map; the kernels are those of the convolution with input and output exchanged.
 
 mod cases;
 
@@ -19,34 +19,49 @@ use super::conv3d::kernels::Direction;
 use crate::graph::Vjp;
 use crate::tensor::{ShapeError, TensorSpec};
 
-/// Transposed convolution of `input [N, D, H, W, Cin]` with `weight [2, 2, 2, Cin, Cout]`, stride 2, plus an optional
-/// `bias [Cout]` as third input: `[N, 2D, 2H, 2W, Cout]`.
+/// Transposed convolution of `input [N, D, H, W, Cin]` with `weight [sD, sH, sW, Cin, Cout]` and stride `[sD, sH, sW]`, plus an
+/// optional `bias [Cout]` as third input: `[N, sD D, sH H, sW W, Cout]`.
 #[derive(Debug, Clone, Copy)]
-pub struct ConvTranspose3d;
+pub struct ConvTranspose3d {
+    /// Stride, and extents of the kernel, per axis (z, y, x).
+    pub stride: [usize; 3],
+}
 
-/// Gradient of [`ConvTranspose3d`] with respect to its input, from `grad_output [N, 2D, 2H, 2W, Cout]` and
-/// `weight [2, 2, 2, Cin, Cout]`: a convolution of stride 2.
+/// Gradient of [`ConvTranspose3d`] with respect to its input, from `grad_output [N, sD D, sH H, sW W, Cout]` and
+/// `weight [sD, sH, sW, Cin, Cout]`: a convolution of windows without overlap.
 #[derive(Debug, Clone, Copy)]
-pub struct ConvTranspose3dGradInput;
+pub struct ConvTranspose3dGradInput {
+    /// Stride of the transposed convolution.
+    pub stride: [usize; 3],
+}
 
 /// Gradient of [`ConvTranspose3d`] with respect to its weight, from `input [N, D, H, W, Cin]` and
-/// `grad_output [N, 2D, 2H, 2W, Cout]`.
+/// `grad_output [N, sD D, sH H, sW W, Cout]`.
 #[derive(Debug, Clone, Copy)]
-pub struct ConvTranspose3dGradWeight;
+pub struct ConvTranspose3dGradWeight {
+    /// Stride of the transposed convolution.
+    pub stride: [usize; 3],
+}
 
 /// The geometry of the convolution that maps the output back to an input of these specs.
-fn geometry(op: &'static str, input: &TensorSpec, weight: &TensorSpec) -> Result<Geometry, ShapeError> {
+fn geometry(
+    op: &'static str,
+    stride: [usize; 3],
+    input: &TensorSpec,
+    weight: &TensorSpec,
+) -> Result<Geometry, ShapeError> {
     let ([batch, d, h, w, channels], [kd, kh, kw, cin, cout]) = (axes(op, input)?, axes(op, weight)?);
-    if channels != cin || [kd, kh, kw] != [2; 3] {
-        let expected = "weights [2, 2, 2, Cin, Cout] with the channels of the input";
+    let [sd, sh, sw] = stride;
+    if channels != cin || [kd, kh, kw] != stride || stride.contains(&0) {
+        let expected = format!("weights [{sd}, {sh}, {sw}, Cin, Cout] with the channels of the input");
         return Err(ShapeError::new(op, expected, &[input, weight]));
     }
     Ok(Geometry {
         batch,
-        input: [2 * d, 2 * h, 2 * w],
+        input: [sd * d, sh * h, sw * w],
         output: [d, h, w],
-        kernel: [2; 3],
-        stride: [2; 3],
+        kernel: stride,
+        stride,
         padding: [0; 3],
         in_channels: cout,
         out_channels: cin,
@@ -54,13 +69,19 @@ fn geometry(op: &'static str, input: &TensorSpec, weight: &TensorSpec) -> Result
     })
 }
 
-/// Halves the extents of the gradient of the output.
-fn halved(op: &'static str, grad_output: &TensorSpec, cin: usize) -> Result<TensorSpec, ShapeError> {
+/// The spec of the input, from the gradient of the output.
+fn before(
+    op: &'static str,
+    stride: [usize; 3],
+    grad_output: &TensorSpec,
+    cin: usize,
+) -> Result<TensorSpec, ShapeError> {
     let [batch, d, h, w, _] = axes(op, grad_output)?;
-    if [d, h, w].iter().any(|extent| extent % 2 != 0) {
-        return Err(ShapeError::new(op, "even extents", &[grad_output]));
+    let [sd, sh, sw] = stride;
+    if [d, h, w].iter().zip(&stride).any(|(extent, &stride)| stride == 0 || extent % stride != 0) {
+        return Err(ShapeError::new(op, format!("extents that {sd}, {sh}, {sw} divide"), &[grad_output]));
     }
-    Ok(activation(batch, [d / 2, h / 2, w / 2], cin))
+    Ok(activation(batch, [d / sd, h / sh, w / sw], cin))
 }
 
 impl ConvolutionOp for ConvTranspose3d {
@@ -68,12 +89,13 @@ impl ConvolutionOp for ConvTranspose3d {
 
     fn convolution(&self, inputs: &[&TensorSpec]) -> Result<Convolution, ShapeError> {
         let (input, weight, bias) = with_optional_bias(Self::NAME, inputs)?;
-        let geometry = geometry(Self::NAME, input, weight)?;
+        let geometry = geometry(Self::NAME, self.stride, input, weight)?;
         Convolution { geometry, pass: Pass::Convolve(Direction::Backward) }.with_bias(Self::NAME, bias)
     }
 
     fn differentiate(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
-        differentiate(at, ConvTranspose3dGradInput, ConvTranspose3dGradWeight)
+        let stride = self.stride;
+        differentiate(at, ConvTranspose3dGradInput { stride }, ConvTranspose3dGradWeight { stride })
     }
 }
 
@@ -85,7 +107,8 @@ impl ConvolutionOp for ConvTranspose3dGradInput {
             return Err(ShapeError::new(Self::NAME, "the gradient of the output and the weight", inputs));
         };
         let [.., cin, _] = axes(Self::NAME, weight)?;
-        let geometry = geometry(Self::NAME, &halved(Self::NAME, grad_output, cin)?, weight)?;
+        let input = before(Self::NAME, self.stride, grad_output, cin)?;
+        let geometry = geometry(Self::NAME, self.stride, &input, weight)?;
         if geometry.in_channels != grad_output.channels() {
             return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
@@ -100,10 +123,11 @@ impl ConvolutionOp for ConvTranspose3dGradWeight {
         let &[input, grad_output] = inputs else {
             return Err(ShapeError::new(Self::NAME, "the input and the gradient of the output", inputs));
         };
-        if *input != halved(Self::NAME, grad_output, input.channels())? {
+        if *input != before(Self::NAME, self.stride, grad_output, input.channels())? {
             return Err(ShapeError::new(Self::NAME, "the gradient of the output", inputs));
         }
-        let weight = TensorSpec::f32([2, 2, 2, input.channels(), grad_output.channels()]);
-        Ok(Convolution { geometry: geometry(Self::NAME, input, &weight)?, pass: Pass::GradWeight })
+        let [sd, sh, sw] = self.stride;
+        let weight = TensorSpec::f32([sd, sh, sw, input.channels(), grad_output.channels()]);
+        Ok(Convolution { geometry: geometry(Self::NAME, self.stride, input, &weight)?, pass: Pass::GradWeight })
     }
 }
