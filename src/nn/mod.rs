@@ -7,6 +7,7 @@ pub mod model;
 mod network;
 mod receptive_field;
 mod recompute;
+pub mod topology;
 mod training;
 pub mod vnet;
 
