@@ -25,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("data", &["files", "random"]),
     ("metrics", &["files"]),
     ("tensorboard", &["files"]),
-    ("interop", &["registry", "tensor", "files", "graph", "nn"]),
+    ("interop", &["registry", "tensor", "files", "graph", "ops", "nn"]),
     ("augment", &["tensor", "random", "kernel", "graph", "ops", "data"]),
     ("tuning", &["tensor", "files", "random", "kernel", "graph", "ops", "plan", "gpu", "exec", "profile"]),
     ("report", &["files", "metrics"]),

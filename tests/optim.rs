@@ -6,7 +6,7 @@ mod support;
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{GPU, compare, gpu};
 use vnet_engine::doctor::optimisers::{
-    Bed, Comparison, accumulation, averaging, copies, normal, optimisers, ten_steps,
+    Bed, Comparison, accumulation, averaging, copies, following, normal, optimisers, ten_steps,
 };
 use vnet_engine::gpu::Gpu;
 use vnet_engine::kernel::{Arena, Target};
@@ -28,6 +28,9 @@ fn main() {
     }
     trials.push(trial("accumulate".to_owned(), sums_agree));
     trials.push(trial("copy".to_owned(), || agrees(&copies(gpu(), gpu().target())?)));
+    trials.push(trial("follow".to_owned(), || {
+        targets().iter().try_for_each(|target| agrees(&following(gpu(), target)?))
+    }));
     trials.push(trial("average".to_owned(), averages_agree));
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -19,6 +19,9 @@ const LEARNING_RATE: f64 = 0.01;
 /// Steps of [`ten_steps`].
 const STEPS: u32 = 10;
 
+/// Part of the way that the statistics of [`following`] move.
+const MOMENTUM: f32 = 0.1;
+
 /// Decay of the averages in [`averaging`].
 const DECAY: f64 = 0.75;
 
@@ -46,7 +49,7 @@ pub fn optimisers(clip_norm: Option<f64>) -> Vec<(&'static str, OptimiserSetting
 /// The kernels that are tried without a plan of a graph.
 #[cfg(test)]
 pub(super) fn kernels() -> Vec<&'static str> {
-    let shared = ["accumulate", "ema", "gradient_norm", "squares"].into_iter();
+    let shared = ["accumulate", "ema", "follow", "gradient_norm", "squares"].into_iter();
     shared.chain(optimisers(None).iter().map(|(_, settings)| kernel(settings))).collect()
 }
 
@@ -209,6 +212,50 @@ pub fn averaging(gpu: &Arc<Gpu>, target: &Target) -> Result<(Comparison, Vec<f32
     Ok((comparison, parameters))
 }
 
+/// Statistics after steps that they follow, one with a norm that is not finite, and one with statistics of the batch that are not;
+/// the parameters before them stay those of the optimiser.
+///
+/// # Errors
+/// [`DoctorError`] when the arenas do not fit the device or it failed.
+pub fn following(gpu: &Arc<Gpu>, target: &Target) -> Result<Comparison, DoctorError> {
+    let (trained, statistics, steps) = (64, 5003, 4u64);
+    let mut graph = Graph::new();
+    graph.parameter("a", &[trained], ParameterLayout::Vector, true);
+    graph.statistic("b", statistics, 1.0);
+    let layout = ArenaLayout::new(&graph);
+    let settings = OptimiserSettings { weight_decay: 0.0, ..OptimiserSettings::default() };
+    let update = update(&settings, layout.trained, layout.decayed, target);
+    let update = update.following(layout.trained..layout.elements, MOMENTUM, target);
+    let stage = Stage { name: "update", dispatches: update.dispatches, scratch: update.scratch, cost: update.cost };
+    let arenas = [Arena::Parameters, Arena::Gradients, Arena::Moment1];
+    let request = Request { stages: vec![stage], arenas: &arenas, ..Request::inference(&graph, &[]) };
+    let executor = Executor::new(Arc::clone(gpu), plan(&request, target)?)?;
+    let start = normal(layout.elements, 1.0, 1);
+    let mut expected = widen(&start[trained..trained + statistics]);
+    let mut largest_value = largest(&expected);
+    executor.write_arena(Arena::Parameters, &start);
+    executor.write_arena(Arena::Moment1, &vec![0.0; layout.elements]);
+    for step in 1..=steps {
+        let mut gradients = normal(layout.elements, 2.0, 100 + step);
+        gradients[0] = if step == 2 { f32::NAN } else { 0.0 };
+        gradients[trained + 7] = if step == 3 { f32::INFINITY } else { 1.0 };
+        executor.write_arena(Arena::Gradients, &gradients);
+        executor.write_step_scalars(bytemuck::bytes_of(&StepScalars::new(&settings, step, LEARNING_RATE)));
+        executor.run(1)?;
+        let of_batch = widen(&gradients[trained..trained + statistics]);
+        let finite: Vec<f64> = of_batch.iter().copied().filter(|s| s.is_finite()).collect();
+        largest_value = largest_value.max(largest(&finite));
+        if step != 2 {
+            reference::follow(f64::from(MOMENTUM), &of_batch, &mut expected);
+        }
+    }
+    let found = executor.read_arena(Arena::Parameters)?[trained..trained + statistics].to_vec();
+    // Per step a difference of up to twice the largest, times the momentum, with two roundings, and a sum.
+    let bound = steps as f64 * bounds::U * largest_value * (4.0 * f64::from(MOMENTUM) + 1.0);
+    let what = format!("{statistics} after {steps} steps");
+    Ok(Comparison { what, kernels: vec!["follow"], found, expected, bounds: vec![bound; statistics] })
+}
+
 /// Three micro-steps into a gradient arena that an earlier step left infinite: the sum, exactly as f32 rounds it.
 ///
 /// # Errors
@@ -276,6 +323,7 @@ pub(super) fn self_test(gpu: &Arc<Gpu>) -> Result<Vec<KernelTest>, DoctorError> 
     }
     for (trial, kernel, outcome) in [
         ("31 steps", "ema", averaging(gpu, target).map(|(comparison, _)| comparison)),
+        ("statistics", "follow", following(gpu, target)),
         ("three micro-steps", "accumulate", accumulation(gpu, target)),
         ("one gradient", "copy", copies(gpu, target)),
     ] {

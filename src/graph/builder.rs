@@ -32,8 +32,13 @@ pub struct Node {
 impl Node {
     /// Whether the operation is an `O`.
     pub fn is<O: Op>(&self) -> bool {
+        self.op_as::<O>().is_some()
+    }
+
+    /// The operation, if it is an `O`.
+    pub fn op_as<O: Op>(&self) -> Option<&O> {
         let op: &dyn Any = &*self.op;
-        op.is::<O>()
+        op.downcast_ref()
     }
 }
 
@@ -72,7 +77,23 @@ impl Initial {
     }
 }
 
-/// A trained tensor.
+/// What moves a parameter from step to step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The optimiser, with weight decay.
+    Decayed,
+    /// The optimiser, without weight decay.
+    Trained,
+    /// No optimiser: it follows a statistic of the batches ([`Graph::observe`]).
+    Statistic,
+}
+
+impl Role {
+    /// All, in the order in which parameters lie in an arena.
+    pub const ALL: [Self; 3] = [Self::Decayed, Self::Trained, Self::Statistic];
+}
+
+/// A tensor that a checkpoint holds.
 #[derive(Debug, Clone)]
 pub struct Parameter {
     /// Name in checkpoints.
@@ -81,10 +102,12 @@ pub struct Parameter {
     pub value: ValueId,
     /// Order of the axes in checkpoints.
     pub layout: ParameterLayout,
-    /// Whether weight decay applies.
-    pub decay: bool,
+    /// What moves it.
+    pub role: Role,
     /// What it starts from.
     pub initial: Initial,
+    /// The statistic of the batch that it follows, with [`Role::Statistic`] in a graph for training.
+    pub observed: Option<ValueId>,
 }
 
 /// A network: values, and nodes in an executable order.
@@ -130,9 +153,31 @@ impl Graph {
 
     /// Adds a trained tensor of this device shape: weights start normal with their fan-in ([`Initial::He`]), vectors at zero.
     pub fn parameter(&mut self, name: &str, shape: &[usize], layout: ParameterLayout, decay: bool) -> ValueId {
+        let role = if decay { Role::Decayed } else { Role::Trained };
+        self.declare(name, shape, layout, role)
+    }
+
+    /// Adds a vector of `len` elements that no optimiser moves, which starts from a constant.
+    pub fn statistic(&mut self, name: &str, len: usize, start: f32) -> ValueId {
+        let value = self.declare(name, &[len], ParameterLayout::Vector, Role::Statistic);
+        self.set_initial(value, |_| Initial::Constant(start));
+        value
+    }
+
+    /// Lets a statistic follow `batch`, a value of the same size: after each step it moves a part of the way to it.
+    ///
+    /// # Panics
+    /// When it is no statistic of the graph.
+    pub fn observe(&mut self, statistic: ValueId, batch: ValueId) {
+        let mut statistics = self.parameters.iter_mut().filter(|p| p.role == Role::Statistic);
+        let found = statistics.find(|p| p.value == statistic).expect("a statistic of the graph");
+        found.observed = Some(batch);
+    }
+
+    fn declare(&mut self, name: &str, shape: &[usize], layout: ParameterLayout, role: Role) -> ValueId {
         let initial = Initial::of_layout(layout, shape);
         let value = self.value(TensorSpec::f32(shape), name.to_owned());
-        self.parameters.push(Parameter { name: name.to_owned(), value, layout, decay, initial });
+        self.parameters.push(Parameter { name: name.to_owned(), value, layout, role, initial, observed: None });
         value
     }
 
@@ -169,11 +214,23 @@ impl Graph {
     /// # Errors
     /// [`ShapeError`] of the operation.
     pub fn append(&mut self, op: Box<dyn Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
+        self.append_shared(op.into(), inputs)
+    }
+
+    /// Appends the operation of a node once more, on other inputs.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn append_again(&mut self, node: &Node, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
+        self.append_shared(Arc::clone(&node.op), inputs)
+    }
+
+    fn append_shared(&mut self, op: Arc<dyn Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
         let specs: Vec<&TensorSpec> = inputs.iter().map(|&v| self.spec(v)).collect();
         let outputs: Vec<ValueId> =
             op.infer(&specs)?.into_iter().map(|spec| self.value(spec, self.scope.clone())).collect();
         self.nodes.push(Node {
-            op: op.into(),
+            op,
             name: self.scope.clone(),
             stage: self.stage.clone(),
             inputs: inputs.to_vec(),

@@ -11,7 +11,7 @@ mod pieces;
 mod recompute;
 
 pub use autodiff::{GradientOps, Vjp, gradients, vector_jacobian};
-pub use builder::{Graph, Initial, Node, Parameter, Value};
+pub use builder::{Graph, Initial, Node, Parameter, Role, Value};
 pub use interpret::{InterpretError, interpret};
 pub use op::{Lowering, Op};
 pub use recompute::{RECOMPUTED, Recomputation};

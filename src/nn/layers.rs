@@ -83,12 +83,12 @@ impl Convolution {
 /// `encoder.1.conv.0`; those of parameters are PyTorch's, `encoder.1.conv.0.weight`.
 #[derive(Debug)]
 pub struct Layers<'a> {
-    graph: &'a mut Graph,
+    pub(super) graph: &'a mut Graph,
     mode: Mode,
     layers: Vec<Layer>,
     stage: String,
     /// What names of layers begin with.
-    prefix: String,
+    pub(super) prefix: String,
 }
 
 impl<'a> Layers<'a> {
@@ -215,15 +215,24 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// [`ShapeError`] when `x` is not an activation.
     pub fn prelu(&mut self, name: &str, x: ValueId) -> Result<ValueId, ShapeError> {
-        let channels = self.graph.spec(x).channels();
-        let name = format!("{}.{name}", self.prefix);
-        let slope = self.graph.parameter(&format!("{name}.weight"), &[channels], ParameterLayout::Vector, false);
-        self.graph.set_initial(slope, |_| Initial::Constant(SLOPE));
+        let slope = self.slopes(name, self.graph.spec(x).channels());
+        self.add(name, Prelu, &[x, slope])
+    }
+
+    /// The slopes of a PReLU.
+    pub(super) fn slopes(&mut self, name: &str, channels: usize) -> ValueId {
+        let name = format!("{}.{name}.weight", self.prefix);
+        let slopes = self.graph.parameter(&name, &[channels], ParameterLayout::Vector, false);
+        self.graph.set_initial(slopes, |_| Initial::Constant(SLOPE));
+        self.count(channels);
+        slopes
+    }
+
+    /// Counts parameters that belong to the newest layer.
+    pub(super) fn count(&mut self, parameters: usize) {
         if let Some(layer) = self.layers.last_mut() {
-            layer.parameters += channels;
+            layer.parameters += parameters;
         }
-        self.graph.set_scope(name);
-        self.graph.add(Prelu, &[x, slope])
     }
 
     fn layer(

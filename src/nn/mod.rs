@@ -1,6 +1,7 @@
 //! Networks built from operations: V-Net, its initialisation, its losses and its checkpoints' tensors.
 
 mod architecture;
+mod block;
 mod init;
 mod layers;
 pub mod model;
@@ -16,6 +17,7 @@ pub mod vnet;
 pub use crate::ops::Activation;
 pub use crate::ops::loss::{self, Loss, LossInputs, Losses};
 pub use architecture::{Architecture, Architectures};
+pub use block::{BATCH_MOMENTUM, NORM_EPSILON, Nonlinearity, Norm};
 pub use init::initialise;
 pub use layers::{Appended, Convolution, Layers, Mode, SLOPE};
 pub use model::{Model, ModelError};

@@ -15,7 +15,7 @@ pub struct Options {
     /// Activation behind convolutions.
     pub nonlinearity: Nonlinearity,
     /// Share of the channels of a sample that a dropout sets to zero while the network is trained; 0: there is none.
-    pub dropout: f64,
+    pub dropout: f32,
     /// Whether logits of lower resolutions are trained as well.
     pub deep_supervision: bool,
     /// Extents of the kernels (z, y, x), one triple per level; empty: those of the kind.
@@ -113,7 +113,7 @@ impl Options {
             _ => defaults.nonlinearity,
         };
         let [kernels, strides] = ["kernels", "strides"].map(|key| values.triples(key));
-        let (dropout, deep_supervision) = (values.number("dropout"), values.switch("deep_supervision"));
+        let (dropout, deep_supervision) = (values.number("dropout") as f32, values.switch("deep_supervision"));
         Self { normalisation, nonlinearity, dropout, deep_supervision, kernels, strides }
     }
 
@@ -138,7 +138,7 @@ impl Options {
             ("normalisation", normalisation.into()),
             ("groups", groups.into()),
             ("nonlinearity", nonlinearity.into()),
-            ("dropout", self.dropout.into()),
+            ("dropout", f64::from(self.dropout).into()),
             ("deep_supervision", self.deep_supervision.into()),
             ("kernels", self.kernels[..].into()),
             ("strides", self.strides[..].into()),
@@ -197,14 +197,20 @@ impl Options {
         }
     }
 
-    /// Whether convolutions before the normalisation have a bias: one per channel takes it away again.
+    /// Whether convolutions before the normalisation have a bias. That of each channel of a sample takes it away again; that of
+    /// a batch does so too, but is folded into it in predictions.
     pub(super) fn has_bias(&self) -> bool {
-        matches!(self.normalisation, Norm::None | Norm::Group(_))
+        self.normalisation != Norm::Instance
     }
 
     /// The normalisation `name`, where there is one.
     pub(super) fn norm(&self, layers: &mut Layers<'_>, name: &str, x: ValueId) -> Result<ValueId, ShapeError> {
-        if self.normalisation == Norm::None { Ok(x) } else { layers.norm(name, x, self.normalisation) }
+        layers.norm(name, x, self.normalisation)
+    }
+
+    /// The normalisation and the activation of these names.
+    pub(super) fn norm_act(&self, layers: &mut Layers<'_>, names: [&str; 2], x: ValueId) -> Result<ValueId, ShapeError> {
+        layers.norm_act(names, x, self.normalisation, self.nonlinearity)
     }
 
     /// The activation `name`.

@@ -5,12 +5,15 @@ use crate::tensor::{TensorSpec, ValueId};
 /// Flops per byte of traffic up to which an operation is bound by memory on every device: PReLU, concatenation, tiling.
 const LIGHT_INTENSITY: f64 = 2.0;
 
+/// An output that takes less than one part in so many of a node's first one is not worth computing again.
+const KEPT_PART: u64 = 8;
+
 /// What of a stage's forward pass is kept for its backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kept {
     /// Everything that the backward pass reads.
     All,
-    /// Outputs of convolutions and sums; PReLUs and concatenations are computed again.
+    /// Outputs of convolutions and sums; activation functions, normalisations and concatenations are computed again.
     Convolutions,
     /// Outputs that other stages read; the whole stage is computed again.
     Boundaries,
@@ -45,7 +48,10 @@ impl TrainingGraph {
                 Kept::Convolutions => is_light(&self.graph, node),
                 Kept::Boundaries => !self.leaves_its_stage(node),
             };
-            node.outputs.iter().for_each(|o| dropped[o.index()] = drop);
+            // What is small beside the rest, such as the statistics of a normalisation, is always kept.
+            let bytes = |output: ValueId| self.graph.spec(output).bytes();
+            let large = node.outputs.iter().filter(|&&o| KEPT_PART * bytes(o) > bytes(node.outputs[0]));
+            large.for_each(|o| dropped[o.index()] = drop);
         }
         let mut result = self.clone();
         result.graph.recompute(&Recomputation { forward: self.forward, dropped });

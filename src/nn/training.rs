@@ -1,6 +1,6 @@
 use super::{Layer, Loss, LossInputs, Mode, Network};
-use crate::graph::{Graph, gradients};
-use crate::ops::{GRADIENT_OPS, share_channel_sums};
+use crate::graph::{Graph, Role, gradients};
+use crate::ops::{GRADIENT_OPS, Scale, share_channel_sums};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
 /// A network with its loss and the gradient of every parameter.
@@ -16,7 +16,7 @@ pub struct TrainingGraph {
     pub logits: ValueId,
     /// Loss `[1]` of the batch.
     pub loss: ValueId,
-    /// Gradient of each parameter, in the graph's order.
+    /// Gradient of each parameter, in the graph's order; of a statistic that of the batch, times the scale of the loss.
     pub gradients: Vec<ValueId>,
     /// Layers with weights.
     pub layers: Vec<Layer>,
@@ -60,13 +60,29 @@ impl TrainingGraph {
         let loss = loss.append(&mut graph, inputs)?;
         let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
-        let mut gradients: Vec<ValueId> = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?
-            .into_iter()
-            .map(|g| g.expect("the loss depends on every parameter"))
-            .collect();
+        let of_loss = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?;
+        let mut gradients = Vec::with_capacity(parameters.len());
+        for (position, gradient) in of_loss.into_iter().enumerate() {
+            gradients.push(match graph.parameters()[position].role {
+                Role::Statistic => observed(&mut graph, position, scale)?,
+                _ => gradient.expect("the loss depends on every parameter"),
+            });
+        }
         share_channel_sums(&mut graph, &mut gradients);
         Ok(Self { graph, image, labels, logits: net.logits, loss, gradients, layers: net.layers, forward })
     }
+}
+
+/// The statistic of the batch that a parameter follows, times `scale`: the passes of a step add up to their mean.
+fn observed(graph: &mut Graph, position: usize, factor: f32) -> Result<ValueId, ShapeError> {
+    let parameter = &graph.parameters()[position];
+    let batch = parameter.observed.expect("a statistic follows one of the batch");
+    let name = format!("{}.batch", parameter.name);
+    if factor == 1.0 {
+        return Ok(batch);
+    }
+    graph.set_scope(name);
+    graph.add(Scale { factor }, &[batch])
 }
 
 /// A network that predicts.

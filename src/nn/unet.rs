@@ -144,11 +144,11 @@ impl UNet {
     ) -> Result<ValueId, ShapeError> {
         let options = &self.options;
         let mut x = layers.convolve(&format!("{name}.conv"), x, convolution)?;
-        if is_active {
-            x = options.drop_out(layers, &format!("{name}.dropout"), x)?;
+        if !is_active {
+            return options.norm(layers, &format!("{name}.norm"), x);
         }
-        x = options.norm(layers, &format!("{name}.norm"), x)?;
-        if is_active { options.activate(layers, &format!("{name}.nonlin"), x) } else { Ok(x) }
+        x = options.drop_out(layers, &format!("{name}.dropout"), x)?;
+        options.norm_act(layers, [&format!("{name}.norm"), &format!("{name}.nonlin")], x)
     }
 
     /// A row of units, of which the first has the stride.
@@ -184,7 +184,8 @@ impl UNet {
             place = 1;
         }
         if layers.graph().spec(x).channels() != first.channels {
-            let point = Convolution::new(first.channels, 1).bias(false);
+            // A bias only where it has to be there for batch normalisation to be folded into it.
+            let point = Convolution::new(first.channels, 1).bias(self.options.normalisation == Norm::Batch);
             shortcut = self.unit(layers, &format!("{name}.skip.{place}"), shortcut, point, false)?;
         }
         let sum = layers.sum(y, shortcut)?;

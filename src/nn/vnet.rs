@@ -243,8 +243,7 @@ impl Architecture for Variant {
             let stride = self.options.stride(level + 1);
             let up = Convolution::new(channels, stride).stride(stride).bias(self.options.has_bias());
             let up = layers.transposed("up", x, up)?;
-            let up = self.normalised(layers, "up_norm", up)?;
-            let up = self.options.activate(layers, "up_act", up)?;
+            let up = self.options.norm_act(layers, ["up_norm", "up_act"], up)?;
             let skip = self.options.drop_out(layers, "skip_dropout", skips.pop().expect("one skip per decoder stage"))?;
             x = layers.concatenate(up, skip)?;
             x = self.stage(layers, [x, x], convolutions, self.convolution(level, 2 * channels), self.style)?;
@@ -256,8 +255,7 @@ impl Architecture for Variant {
         if self.style == Style::Monai {
             layers.begin_stage("output");
             x = layers.convolve("conv", x, self.convolution(0, classes))?;
-            x = self.normalised(layers, "norm", x)?;
-            x = self.options.activate(layers, "act", x)?;
+            x = self.options.norm_act(layers, ["norm", "act"], x)?;
         }
         layers.head(x, classes)
     }
@@ -294,10 +292,6 @@ impl Variant {
         Convolution::new(channels, self.options.kernel(level, DEFAULTS)).bias(self.options.has_bias())
     }
 
-    fn normalised(&self, layers: &mut Layers<'_>, name: &str, x: ValueId) -> Result<ValueId, ShapeError> {
-        self.options.norm(layers, name, x)
-    }
-
     /// Whether dropout takes channels of what goes into a level: the last two of more than two, as in MONAI's.
     fn is_deep(&self, level: usize) -> bool {
         level > 0 && level + 2 >= self.shape.encoder.len()
@@ -322,12 +316,11 @@ impl Variant {
         let stride = self.options.stride(level);
         let down = Convolution::new(channels, stride).stride(stride).bias(self.options.has_bias());
         let down = layers.convolve("down", x, down)?;
-        let down = self.normalised(layers, "down_norm", down)?;
-        let down = self.options.activate(layers, "down_act", down)?;
+        let down = self.options.norm_act(layers, ["down_norm", "down_act"], down)?;
         Ok((down, down))
     }
 
-    /// A stage: the second value is added before the last activation.
+    /// A stage, of one convolution at least: the second value is added before the last activation.
     fn stage(
         &self,
         layers: &mut Layers<'_>,
@@ -336,21 +329,19 @@ impl Variant {
         convolution: Convolution,
         style: Style,
     ) -> Result<ValueId, ShapeError> {
+        let last = convolutions - 1;
         for j in 0..convolutions {
             x = layers.convolve(&format!("conv.{j}"), x, convolution)?;
-            x = self.normalised(layers, &format!("norm.{j}"), x)?;
-            let is_last = j + 1 == convolutions;
-            if is_last && style == Style::Monai {
-                x = self.options.activate(layers, &format!("act.{j}"), x)?;
-                x = layers.sum(x, residual)?;
-                return self.options.activate(layers, "sum_act", x);
+            let [norm, act] = [format!("norm.{j}"), format!("act.{j}")];
+            if j < last || style == Style::Monai {
+                x = self.options.norm_act(layers, [&norm, &act], x)?;
+            } else {
+                x = self.options.norm(layers, &norm, x)?;
             }
-            if is_last {
-                x = layers.sum(x, residual)?;
-            }
-            x = self.options.activate(layers, &format!("act.{j}"), x)?;
         }
-        Ok(x)
+        let sum = layers.sum(x, residual)?;
+        let act = if style == Style::Monai { "sum_act".to_owned() } else { format!("act.{last}") };
+        self.options.activate(layers, &act, sum)
     }
 }
 

@@ -1,7 +1,7 @@
-use super::PreluGrad;
+use super::{LinearUnitGrad, NormaliseGrad, PreluGrad};
 use super::case::{Bound, Case, Draw};
 use super::rows::{Columns, Rows, emit_sums, has_channels, matrix};
-use crate::graph::{Graph, Lowering, Op};
+use crate::graph::{Graph, Lowering, Node, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use std::collections::HashMap;
 
@@ -42,8 +42,19 @@ impl Op for ChannelSum {
     }
 }
 
-/// Computes each sum over channels of a graph once: a [`ChannelSum`] of the gradient that a [`PreluGrad`] makes is that node's
-/// third output, which costs no pass over memory of its own, and of several sums of one value the first serves all.
+/// The sum over channels of a node's first output that is another of its outputs, which costs no pass over memory of its own.
+fn sum_beside(node: &Node) -> Option<ValueId> {
+    if node.is::<PreluGrad>() {
+        return Some(node.outputs[2]);
+    }
+    if node.is::<LinearUnitGrad>() {
+        return Some(node.outputs[1]);
+    }
+    node.op_as::<NormaliseGrad>().and_then(|op| op.sum_of(&node.outputs))
+}
+
+/// Computes each sum over channels of a graph once: a [`ChannelSum`] of the gradient that a [`PreluGrad`], a [`LinearUnitGrad`] or a
+/// [`NormaliseGrad`] makes is another output of that node, and of several sums of one value the first serves all.
 ///
 /// What reads a sum reads the one that is kept, and so do `results`, the values that the caller goes on with. Two of them may be
 /// one value then: the biases of two convolutions whose outputs are added have one gradient.
@@ -51,8 +62,8 @@ pub fn share_channel_sums(graph: &mut Graph, results: &mut [ValueId]) {
     let mut sums: HashMap<ValueId, ValueId> = HashMap::new();
     let mut replaced = HashMap::new();
     for node in graph.nodes() {
-        if node.is::<PreluGrad>() {
-            sums.insert(node.outputs[0], node.outputs[2]);
+        if let Some(sum) = sum_beside(node) {
+            sums.insert(node.outputs[0], sum);
         } else if node.is::<ChannelSum>() {
             let kept = *sums.entry(node.inputs[0]).or_insert(node.outputs[0]);
             if kept != node.outputs[0] {

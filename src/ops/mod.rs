@@ -9,11 +9,14 @@ mod conv3d;
 mod conv_transpose3d;
 mod fill;
 mod gemm;
+mod linear_unit;
 mod llvmpipe;
 pub mod loss;
+mod norm;
 mod pad_crop;
 mod prelu;
 pub(crate) mod rows;
+mod scale;
 mod sigmoid;
 mod softmax;
 mod tile_channels;
@@ -25,12 +28,15 @@ pub use concat::{ConcatChannels, SliceChannels};
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
 pub use fill::Fill;
+pub use linear_unit::{LinearUnit, LinearUnitGrad};
 pub use loss::{
     BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad,
     SoftDiceLoss,
 };
+pub use norm::{FoldNorm, Moments, Normalise, NormaliseGrad, NormaliseRunning, Rectifier};
 pub use pad_crop::PadCrop;
 pub use prelu::{Prelu, PreluGrad};
+pub use scale::Scale;
 pub use sigmoid::{Sigmoid, SigmoidGrad};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
@@ -49,6 +55,9 @@ pub fn cases() -> Vec<Case> {
         add::cases(),
         channel_sum::cases(),
         prelu::cases(),
+        linear_unit::cases(),
+        norm::cases(),
+        scale::cases(),
         tile_channels::cases(),
         concat::cases(),
         softmax::cases(),

@@ -62,6 +62,21 @@ impl Rows {
         Self { samples, rows, channels, block, groups, blocks, tile, tiles: rows.div_ceil(tile).max(1) }
     }
 
+    /// Tiles of one sample.
+    pub(super) fn tiles(&self) -> usize {
+        self.tiles
+    }
+
+    /// Rows of a tile; the last of a sample may have fewer.
+    pub(super) fn tile(&self) -> usize {
+        self.tile
+    }
+
+    /// Most rows that one invocation visits.
+    pub(super) fn visited(&self) -> usize {
+        self.tile.min(self.rows).div_ceil(self.groups)
+    }
+
     /// A dispatch over the matrix: `rows` is the first member of the shader's uniform.
     pub(crate) fn dispatch(&self, shader: &'static str, target: &Target) -> Dispatch {
         let Self { samples, rows, channels, block, groups, blocks, tile, tiles } = *self;

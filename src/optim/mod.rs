@@ -1,7 +1,7 @@
 //! Optimisers on the arenas of parameters, gradients and moments, with the semantics of PyTorch's.
 //!
 //! One update is: the global L2 norm of the gradients (always, for the log), then per window of the arenas one kernel
-//! that clips, decays and steps. Where the norm is not finite the device changes nothing, neither parameters nor moments:
+//! that clips, decays and steps. Statistics, which the end of an arena holds, follow those of the batches. Where the norm is not finite the device changes nothing, neither parameters nor moments:
 //! the step is lost and the log shows why.
 //!
 //! An optimiser is a module with its rule, its hyperparameters and its definition in f64, a shader, and a line in the table
@@ -14,6 +14,7 @@ pub mod reference;
 mod schedule;
 mod settings;
 mod sgd;
+mod statistics;
 
 pub use adam::Adam;
 pub use average::weight as average_weight;
@@ -98,7 +99,8 @@ pub struct Update {
     pub cost: Cost,
 }
 
-/// The update of arenas of `elements` elements, of which the first `decayed` are subject to weight decay.
+/// The update of the first `elements` elements of arenas, those that the optimiser moves, of which the first `decayed` are subject to
+/// weight decay.
 pub fn update(settings: &OptimiserSettings, elements: usize, decayed: usize, target: &Target) -> Update {
     let (partials, grad_norm) = (Operand::Scratch(0), Operand::Scratch(1));
     let windows = windows(elements, target);

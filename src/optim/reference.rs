@@ -68,6 +68,13 @@ pub fn average(weight: f64, parameters: &[f64], averages: &mut [f64]) {
     }
 }
 
+/// Running statistics after a step whose batches had these on average; those that are not finite move nothing.
+pub fn follow(momentum: f64, statistics: &[f64], values: &mut [f64]) {
+    for (value, statistic) in values.iter_mut().zip(statistics).filter(|(_, statistic)| statistic.is_finite()) {
+        *value += momentum * (statistic - *value);
+    }
+}
+
 /// One micro-step of gradient accumulation.
 pub fn accumulate(first_micro_step: bool, gradient: &[f64], sum: &mut [f64]) {
     for (sum, g) in sum.iter_mut().zip(gradient) {

@@ -1,4 +1,4 @@
-use crate::graph::Graph;
+use crate::graph::{Graph, Role};
 use crate::tensor::ELEMENT_BYTES;
 
 /// Elements to which the start of each parameter is aligned: 256 bytes, the largest binding alignment that WebGPU
@@ -14,7 +14,7 @@ pub struct ParameterWindow {
     pub len: usize,
 }
 
-/// The layout of every arena: parameters with weight decay first, then those without, each aligned.
+/// The layout of every arena: parameters with weight decay first, then those without, then statistics, each aligned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArenaLayout {
     /// By index of the parameter in the graph.
@@ -23,6 +23,8 @@ pub struct ArenaLayout {
     pub elements: usize,
     /// Elements `0..decayed` are subject to weight decay.
     pub decayed: usize,
+    /// Elements `0..trained` are moved by the optimiser; the rest are statistics.
+    pub trained: usize,
 }
 
 impl ArenaLayout {
@@ -31,17 +33,15 @@ impl ArenaLayout {
         let parameters = graph.parameters();
         let mut windows = vec![ParameterWindow { start: 0, len: 0 }; parameters.len()];
         let mut end = 0;
-        let mut decayed = 0;
-        for decay in [true, false] {
-            for (window, parameter) in windows.iter_mut().zip(parameters).filter(|(_, p)| p.decay == decay) {
+        let ends = Role::ALL.map(|role| {
+            for (window, parameter) in windows.iter_mut().zip(parameters).filter(|(_, p)| p.role == role) {
                 let len = graph.spec(parameter.value).elements();
                 *window = ParameterWindow { start: end, len };
                 end = (end + len).next_multiple_of(ALIGNMENT);
             }
-            if decay {
-                decayed = end;
-            }
-        }
-        Self { windows, elements: end, decayed }
+            end
+        });
+        let [decayed, trained, elements] = ends;
+        Self { windows, elements, decayed, trained }
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     /// Steps that write these elements of the arena, and read others of it and another buffer.
     fn checked(writes: &[(usize, std::ops::Range<u64>)]) -> Result<(), PlanError> {
         let windows = [(0, 100), (128, 7)].map(|(start, len)| ParameterWindow { start, len });
-        let layout = ArenaLayout { windows: windows.to_vec(), elements: 192, decayed: 128 };
+        let layout = ArenaLayout { windows: windows.to_vec(), elements: 192, decayed: 128, trained: 192 };
         let window = |buffer, elements: &std::ops::Range<u64>| Window {
             buffer,
             offset: elements.start * ELEMENT_BYTES,

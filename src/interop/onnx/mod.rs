@@ -1,9 +1,10 @@
 //! Export to ONNX: <https://github.com/onnx/onnx/blob/main/docs/IR.md>.
 //!
 //! The forward graph is the engine's own, node by node, so that what is exported is what is run; only the order of the
-//! axes is PyTorch's, `[N, C, D, H, W]`. Strides and paddings follow from the shapes of the graph.
+//! axes is PyTorch's, `[N, C, D, H, W]`, and what depends on parameters alone is a constant. Strides and paddings follow from the shapes of the graph.
 
 mod nodes;
+mod norm;
 pub mod proto;
 
 use super::InteropError;
@@ -52,7 +53,9 @@ const EXTENTS: &str = "same extents as the image";
 /// The message of a model.
 fn message(model: &Model) -> Result<ModelProto, InteropError> {
     let network = &model.network;
-    let inference = InferenceGraph::new(network, 1, network.divisor()).expect("a network on extents of its divisor");
+    // A single voxel in the deepest level would have no variance.
+    let extents = network.divisor().map(|divisor| 2 * divisor);
+    let inference = InferenceGraph::new(network, 1, extents).expect("a network on extents of its divisor");
     let (node, initializer) = Nodes::of(&inference, model)?.finish();
     let doc = format!("extents must be multiples of {}", multiples(network));
     let graph = GraphProto {

@@ -1,15 +1,17 @@
 //! From the engine's operations to ONNX operators.
 
-use super::proto::{ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
-use crate::graph::Node;
+use super::norm::is_slopes;
+use super::proto::{ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
+use crate::graph::{Graph, Node};
 use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};
-use crate::tensor::ValueId;
+use crate::tensor::{HostTensor, ValueId};
 use std::collections::{HashMap, HashSet};
 
 /// Nodes and constants so far.
 pub(super) struct Nodes<'a> {
-    inference: &'a InferenceGraph,
+    pub(super) inference: &'a InferenceGraph,
+    model: &'a Model,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
     /// ONNX name of each value.
@@ -22,35 +24,39 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     /// [`InteropError::Operation`] when ONNX has no operator for one of the operations here.
-    pub(super) fn of(inference: &'a InferenceGraph, model: &Model) -> Result<Self, InteropError> {
+    pub(super) fn of(inference: &'a InferenceGraph, model: &'a Model) -> Result<Self, InteropError> {
         let graph = &inference.graph;
         let mut names = HashMap::from([(inference.image, "image".to_owned())]);
         names.extend(graph.parameters().iter().map(|p| (p.value, p.name.clone())));
-        let slopes = graph.nodes().iter().filter(|n| n.op.name() == "prelu").map(|n| &names[&n.inputs[1]]);
-        let slopes: HashSet<&String> = slopes.collect();
+        let nodes = needed(graph, inference.logits);
+        let of_channels = nodes.iter().flat_map(|node| node.inputs.iter().filter(|&&v| is_slopes(node, v)));
+        let slopes: HashSet<&String> = of_channels.map(|slopes| &names[slopes]).collect();
         let constants = model.tensors.iter().map(|(name, tensor)| {
             let mut dims = integers(&tensor.shape);
             if slopes.contains(name) {
-                // Broadcast along the channels: PRelu aligns axes at the end.
+                // Broadcast along the channels: axes are aligned at the end.
                 dims.extend([1; 3]);
             }
-            let raw_data = tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect();
-            TensorProto { dims, data_type: FLOAT, name: name.clone(), raw_data }
+            floats(name.clone(), dims, &tensor.data)
         });
         let constants = constants.collect();
-        let mut all = Self { inference, nodes: Vec::new(), constants, names, taken: HashSet::new() };
-        let mut nodes = graph.nodes().iter().filter(|node| node.outputs[0] != inference.probabilities);
-        nodes.try_for_each(|node| all.add(node))?;
+        let mut all = Self { inference, model, nodes: Vec::new(), constants, names, taken: HashSet::new() };
+        nodes.into_iter().try_for_each(|node| all.add(node))?;
         Ok(all)
     }
 
-    /// Operators and constants, weights among them.
+    /// Operators and constants, weights among them; parameters that nothing reads are left out.
     pub(super) fn finish(self) -> (Vec<NodeProto>, Vec<TensorProto>) {
-        (self.nodes, self.constants)
+        let used: HashSet<&String> = self.nodes.iter().flat_map(|node| &node.input).collect();
+        let constants = self.constants.iter().filter(|constant| used.contains(&constant.name)).cloned().collect();
+        (self.nodes, constants)
     }
 
     fn add(&mut self, node: &Node) -> Result<(), InteropError> {
-        let mut input: Vec<String> = node.inputs.iter().map(|value| self.names[value].clone()).collect();
+        if self.add_norm(node) {
+            return Ok(());
+        }
+        let mut input = self.inputs(node);
         let (op_type, attribute) = match node.op.name() {
             "conv3d" => ("Conv", self.window(node)),
             "conv_transpose3d" => ("ConvTranspose", self.window(node)),
@@ -64,14 +70,52 @@ impl<'a> Nodes<'a> {
             operation => return Err(InteropError::Operation { operation }),
         };
         let name = self.name(node, op_type);
-        self.names.insert(node.outputs[0], name.clone());
-        let (output, op_type) = (vec![name.clone()], op_type.to_owned());
-        self.nodes.push(NodeProto { input, output, name, op_type, attribute });
+        self.emit(op_type, name.clone(), input, attribute);
+        self.names.insert(node.outputs[0], name);
         Ok(())
     }
 
+    /// ONNX names of a node's arguments.
+    pub(super) fn inputs(&self, node: &Node) -> Vec<String> {
+        node.inputs.iter().map(|value| self.names[value].clone()).collect()
+    }
+
+    /// Says where an output of a node is.
+    pub(super) fn set(&mut self, output: ValueId, name: String) {
+        self.names.insert(output, name);
+    }
+
+    /// Adds a constant.
+    pub(super) fn constant(&mut self, tensor: TensorProto) -> String {
+        let name = tensor.name.clone();
+        self.constants.push(tensor);
+        name
+    }
+
+    /// Adds an operator with one output, which has its name, and returns that.
+    pub(super) fn emit(
+        &mut self,
+        op_type: &str,
+        name: String,
+        input: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) -> String {
+        let output = vec![name.clone()];
+        self.nodes.push(NodeProto { input, output, name: name.clone(), op_type: op_type.to_owned(), attribute });
+        name
+    }
+
+    /// A parameter of the model as the engine has it, in f64.
+    pub(super) fn parameter(&self, value: ValueId) -> HostTensor {
+        let graph = &self.inference.graph;
+        let parameter = graph.parameters().iter().find(|p| p.value == value).expect("a parameter");
+        let spec = graph.spec(value);
+        let data = parameter.layout.from_torch(&self.model.tensors[&parameter.name].data, &spec.shape);
+        HostTensor::new(spec.clone(), data.into_iter().map(f64::from).collect())
+    }
+
     /// `logits` for the last node; else the layer's name, and for what is not named for itself also the operator.
-    fn name(&mut self, node: &Node, op_type: &str) -> String {
+    pub(super) fn name(&mut self, node: &Node, op_type: &str) -> String {
         let mut name = match node.outputs[0] == self.inference.logits {
             true => "logits".to_owned(),
             false => node.name.clone(),
@@ -104,20 +148,53 @@ impl<'a> Nodes<'a> {
         let channels = |value| self.inference.graph.spec(value).channels();
         let (from, to) = (channels(node.inputs[0]), channels(node.outputs[0]));
         let name = format!("{}.channels", node.name);
-        let raw_data = (0..to as i64).flat_map(|c| (c % from as i64).to_le_bytes()).collect();
-        self.constants.push(TensorProto { dims: integers(&[to]), data_type: INT64, name: name.clone(), raw_data });
-        name
+        let indices: Vec<i64> = (0..to as i64).map(|c| c % from as i64).collect();
+        self.constant(numbers(name, &indices))
     }
 }
 
-fn integers(values: &[usize]) -> Vec<i64> {
+/// The nodes that a value depends on, in order.
+fn needed(graph: &Graph, value: ValueId) -> Vec<&Node> {
+    let mut needed = HashSet::from([value]);
+    let mut nodes: Vec<&Node> = Vec::new();
+    for node in graph.nodes().iter().rev().filter(|node| !node.outputs.is_empty()) {
+        if node.outputs.iter().any(|output| needed.contains(output)) {
+            needed.extend(&node.inputs);
+            nodes.push(node);
+        }
+    }
+    nodes.reverse();
+    nodes
+}
+
+/// A constant of floats.
+pub(super) fn floats(name: String, dims: Vec<i64>, data: &[f32]) -> TensorProto {
+    let raw_data = data.iter().flat_map(|value| value.to_le_bytes()).collect();
+    TensorProto { dims, data_type: FLOAT, name, raw_data }
+}
+
+/// A constant of integers along one axis.
+pub(super) fn numbers(name: String, data: &[i64]) -> TensorProto {
+    let raw_data = data.iter().flat_map(|value| value.to_le_bytes()).collect();
+    TensorProto { dims: integers(&[data.len()]), data_type: INT64, name, raw_data }
+}
+
+pub(super) fn integers(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&v| i64::try_from(v).expect("an extent")).collect()
 }
 
 fn integer(name: &str, i: i64) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), i, ints: Vec::new(), r#type: ATTRIBUTE_INT }
+    AttributeProto { i, ..attribute(name, ATTRIBUTE_INT) }
 }
 
 fn integer_list(name: &str, ints: Vec<i64>) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), i: 0, ints, r#type: ATTRIBUTE_INTS }
+    AttributeProto { ints, ..attribute(name, ATTRIBUTE_INTS) }
+}
+
+pub(super) fn float(name: &str, f: f32) -> AttributeProto {
+    AttributeProto { f, ..attribute(name, ATTRIBUTE_FLOAT) }
+}
+
+fn attribute(name: &str, r#type: i32) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), f: 0.0, i: 0, ints: Vec::new(), r#type }
 }

@@ -196,10 +196,11 @@ fn check_values(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), M
 /// PyTorch's shapes of all parameters of a network.
 pub fn parameter_shapes(network: &Network) -> BTreeMap<String, Vec<usize>> {
     let mut graph = Graph::new();
-    let [d, h, w] = network.divisor();
+    // A single voxel in the deepest level would have no variance.
+    let [d, h, w] = network.divisor().map(|divisor| 2 * divisor);
     let shape = [1, d, h, w, network.in_channels];
     let image = graph.input("image", TensorSpec::f32(shape));
-    network.append(&mut graph, image, Mode::Training).expect("a valid network on a cube of its divisor");
+    network.append(&mut graph, image, Mode::Training).expect("a valid network on a block of its divisor");
     let shape = |p: &Parameter| p.layout.torch_shape(&graph.spec(p.value).shape);
     graph.parameters().iter().map(|p| (p.name.clone(), shape(p))).collect()
 }

@@ -5,7 +5,7 @@ use super::{MemoryMode, TrainerSettings};
 use crate::augment::{Augmentation, Augmenter, Extents};
 use crate::graph::Graph;
 use crate::kernel::{Operand, Target};
-use crate::nn::{Network, TrainingGraph};
+use crate::nn::{BATCH_MOMENTUM, Network, TrainingGraph};
 use crate::optim::{accumulate, update};
 use crate::plan::{ArenaLayout, Plan, PlanError, Request, Stage, plan};
 use crate::train::TrainError;
@@ -75,7 +75,8 @@ fn plan_training(
     target: &Target,
 ) -> Result<Plan, PlanError> {
     let layout = ArenaLayout::new(&training.graph);
-    let mut update = update(&settings.optimiser, layout.elements, layout.decayed, target);
+    let mut update = update(&settings.optimiser, layout.trained, layout.decayed, target);
+    update = update.following(layout.trained..layout.elements, BATCH_MOMENTUM, target);
     if settings.ema_decay.is_some() {
         update = update.averaged(layout.elements, target);
     }

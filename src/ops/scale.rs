@@ -1,0 +1,54 @@
+use super::case::{Bound, Case, Draw};
+use crate::graph::{Lowering, Op, Vjp};
+use crate::kernel::{Dispatch, Pieces};
+use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
+
+/// Every element times a constant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// The constant.
+    pub factor: f32,
+}
+
+impl Op for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
+        match inputs {
+            [input] if input.dtype == DType::F32 => Ok(vec![(*input).clone()]),
+            _ => Err(ShapeError::new(self.name(), "one f32 tensor", inputs)),
+        }
+    }
+
+    fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
+        at.contribute_node(0, *self, &[at.grad_output()])
+    }
+
+    fn lower(&self, at: &mut Lowering<'_>) {
+        let elements = at.output_spec(0).elements();
+        let share = 64 * at.target().tuning.elementwise_rows;
+        let pieces = Pieces { rows: elements, unit: share, workgroups: 1, rows_word: 0, units_word: None };
+        let dispatch = Dispatch::new("scale").params(&[elements, share]).scalar(self.factor);
+        let dispatch = dispatch.pieces((elements > 0).then_some(pieces)).read(at.input(0)).write(at.output(0));
+        at.emit(dispatch.linear_grid(elements.div_ceil(share), at.target()));
+    }
+
+    fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
+        let data = inputs[0].data.iter().map(|x| f64::from(self.factor) * x).collect();
+        vec![HostTensor::new(inputs[0].spec.clone(), data)]
+    }
+
+    fn flops(&self, inputs: &[&TensorSpec]) -> u64 {
+        inputs[0].elements() as u64
+    }
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let case = |name: &str, shape: &[usize], factor: f32| {
+        let input = (TensorSpec::f32(shape), Draw::Normal(1.0));
+        Case::new(name, Scale { factor }, vec![input], Bound::Relative { ulps: 1.0 })
+    };
+    vec![case("scale/7", &[7], 1.0 / 3.0), case("scale/2x9x17x13x3", &[2, 9, 17, 13, 3], -0.5).exact()]
+}
