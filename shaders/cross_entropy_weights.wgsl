@@ -31,6 +31,6 @@ fn cross_entropy_weights(invocation: Invocation) {
     let share = f32(params.samples) * occurring;
     for (var k = 0u; k < params.classes; k++) {
         let count = counts[first + k];
-        weights[first + k] = select(0.0, 1.0 / (share * max(count, 1.0)), count > 0.0);
+        weights[first + k] = select(0.0, 1.0 / (share * select(1.0, count, count > 0.0)), count > 0.0);
     }
 }

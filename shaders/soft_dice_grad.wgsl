@@ -1,14 +1,15 @@
-// grad_p[voxel, k] = 2 grad_output / count * (x * numerator / denominator - g) / denominator with numerator = 2 pg + epsilon,
-// denominator = pp + gg + epsilon of the sample (or the batch) and output, and x = p, without squares 1/2; 0 for the background
-// and where the voxel is ignored.
+// grad_p[voxel, k] = -grad_output * weight / count * (overlap g - (common g + predicted x) numerator / denominator) / denominator
+// with numerator and denominator of soft_dice_loss.wgsl of the sample (or the batch) and output, and x = 2 p, without squares 1; 0
+// for the background and where the voxel is ignored.
 //
-// Layout   p, grad_p: [samples, voxels, outputs]; labels: [samples, voxels]; sums: [samples or 1, foreground outputs, 3];
-//          grad_output: [1]
+// Layout   p, grad_p: [samples, voxels, outputs]; labels: [samples, voxels] or [samples, voxels, outputs];
+//          sums: [samples or 1, foreground outputs, 3]; grad_output: [1]; class_weights: [outputs]
 // Grid     rows.wgsl, four voxels per invocation
 // Traffic  12 bytes per element
 // Oracle   ops::SoftDiceGrad::reference
 #import rows
 #import labels
+#import class_weights
 
 struct Params {
     rows: Rows,
@@ -17,6 +18,12 @@ struct Params {
     squares: u32,
     samples: u32, // of sums
     epsilon: f32,
+    overlap: f32,
+    common: f32,
+    predicted: f32,
+    labelled: f32,
+    common_share: f32,    // common / overlap
+    predicted_share: f32, // 2 predicted / overlap
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,7 +31,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> sums: array<f32>;
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(5) var<storage, read_write> grad_p: array<f32>;
+@group(0) @binding(5) var<storage, read> class_weights: array<f32>;
+@group(0) @binding(6) var<storage, read_write> grad_p: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn soft_dice_grad(invocation: Invocation) {
@@ -39,19 +47,23 @@ fn soft_dice_grad(invocation: Invocation) {
     var of_g = 0.0;
     if at.channel >= background {
         let i = 3u * (min(at.sample, params.samples - 1u) * foreground + at.channel - background);
-        let numerator = 2.0 * sums[i] + params.epsilon;
-        let denominator = sums[i + 1u] + sums[i + 2u] + params.epsilon;
+        let numerator = params.overlap * sums[i] + params.epsilon;
+        let all = params.common * sums[i] + params.predicted * sums[i + 1u] + params.labelled * sums[i + 2u];
+        let denominator = all + params.epsilon;
         let count = f32(params.samples * foreground);
-        of_g = -2.0 * grad_output[0] / (count * denominator);
-        of_x = -of_g * numerator / denominator;
+        let of_overlap = -params.overlap * (weight_of(at.channel) * grad_output[0]) / (count * denominator);
+        let of_denominator = -of_overlap * numerator / denominator;
+        of_g = of_overlap + params.common_share * of_denominator;
+        of_x = params.predicted_share * of_denominator;
     }
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
         let i = voxel * params.rows.channels + at.channel;
-        let label = labels[voxel];
+        let word = label_word(voxel, params.rows.channels);
+        let label = labels[word];
         var grad = 0.0;
         if label < params.ignored {
             let x = select(0.5, p[i], params.squares == 1u);
-            grad = of_x * x + select(0.0, of_g, belongs(params.masks, label, at.channel));
+            grad = of_x * x + times_share(of_g, params.masks, label, word, at.channel);
         }
         grad_p[i] = grad;
     }

@@ -1,7 +1,8 @@
-// partial[tile, channel, 0..3] = sums over the voxels of the tile that count of p g, of p² (p without squares) and of g, where k
-// is the channel-th foreground output, p is p[voxel, k] and g is 1 where the voxel belongs to it, else 0.
+// partial[tile, channel, 0..3] = sums over the voxels of the tile that count of p g, of p² and of g² (without squares p and g),
+// where k is the channel-th foreground output, p is p[voxel, k] and g 1 where the voxel belongs to it, else 0, or its share.
 //
-// Layout   p: [samples, voxels, background + channels]; labels: [samples, voxels]; partial: [samples, tiles, channels, 3]
+// Layout   p: [samples, voxels, background + channels]; labels: [samples, voxels] or
+//          [samples, voxels, background + channels]; partial: [samples, tiles, channels, 3]
 // Grid     rows.wgsl over the foreground outputs, one workgroup per tile and block of outputs
 // Shared   1 KiB
 // Traffic  8 bytes per voxel and foreground output
@@ -30,14 +31,16 @@ fn soft_dice_sums(invocation: Invocation) {
     var overlap = 0.0;
     var predicted = 0.0;
     var labelled = 0.0;
+    let outputs = params.rows.channels + background;
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {
-        let label = labels[voxel];
+        let word = label_word(voxel, outputs);
+        let label = labels[word];
         let has_say = label < params.ignored;
-        let x = select(0.0, p[voxel * (params.rows.channels + background) + k], has_say);
-        let g = select(0.0, 1.0, has_say && belongs(params.masks, label, k));
+        let x = select(0.0, p[voxel * outputs + k], has_say);
+        let g = times_share(select(0.0, 1.0, has_say), params.masks, label, word, k);
         overlap += x * g;
         predicted += x * select(1.0, x, params.squares == 1u);
-        labelled += g;
+        labelled += g * select(1.0, g, params.squares == 1u);
     }
     let overlaps = sum_groups(invocation.local, params.rows.block, params.rows.groups, overlap);
     let predictions = sum_groups(invocation.local, params.rows.block, params.rows.groups, predicted);

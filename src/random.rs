@@ -30,6 +30,8 @@ pub enum Purpose {
     Weights = 8,
     /// Inputs of self-tests, tests and benchmarks.
     TestInputs = 9,
+    /// What dropout drops of a sample.
+    Dropout = 10,
 }
 
 /// A stream of random numbers (ChaCha with 8 rounds).
@@ -60,6 +62,11 @@ impl Stream {
     /// Uniform in [low, high).
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.uniform()
+    }
+
+    /// 32 random bits.
+    pub fn word(&mut self) -> u32 {
+        self.0.next_u32()
     }
 
     /// Two independent standard normal numbers (Box and Muller 1958).
@@ -94,6 +101,21 @@ impl Stream {
         }
         order
     }
+}
+
+/// A permutation of 128 bits (Jarzynski and Olano, JCGT 9(3), 2020): four random words for a counter, as `shaders/common/random.wgsl`
+/// draws them on the device.
+pub fn pcg4d(counter: [u32; 4]) -> [u32; 4] {
+    let mut v = counter.map(|c| c.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let mix = |v: &mut [u32; 4]| {
+        for (to, a, b) in [(0, 1, 3), (1, 2, 0), (2, 0, 1), (3, 1, 2)] {
+            v[to] = v[to].wrapping_add(v[a].wrapping_mul(v[b]));
+        }
+    };
+    mix(&mut v);
+    v = v.map(|c| c ^ (c >> 16));
+    mix(&mut v);
+    v
 }
 
 #[cfg(test)]

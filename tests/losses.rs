@@ -70,7 +70,7 @@ fn of_logits(case: &GoldenCase, loss: &dyn Loss) -> [[HostTensor; 2]; 2] {
     let mut graph = Graph::new();
     let logits = graph.parameter("logits", &case.shape, ParameterLayout::Vector, false);
     let labels = graph.input("labels", TensorSpec::u32(&case.shape[..4]));
-    let inputs = LossInputs { logits, labels, activation: case.activation };
+    let inputs = LossInputs::new(logits, labels, case.activation);
     let loss = loss.append(&mut graph, inputs).expect("the shapes belong together");
     let gradient = gradients(&mut graph, loss, &[logits], 1.0, GRADIENT_OPS).expect("a gradient")[0];
     let wanted = [loss, gradient.expect("the loss depends on the logits")];
@@ -223,7 +223,7 @@ fn settings_of_a_loss_reach_it() {
         let mut graph = Graph::new();
         let logits = graph.input("logits", TensorSpec::f32([2, 2, 3, 5, 3]));
         let labels = graph.input("labels", TensorSpec::u32([2, 2, 3, 5]));
-        let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+        let inputs = LossInputs::new(logits, labels, Activation::Softmax);
         choice.build().append(&mut graph, inputs).expect("defined");
         let dice = graph.nodes().iter().find(|node| node.op.name() == "soft_dice_loss").expect("a Dice");
         format!("{:?}", dice.op)

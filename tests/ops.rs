@@ -118,7 +118,7 @@ fn within(
 fn adjoint(case: &Case, gpu: &Arc<Gpu>, target: &Target) -> Result<(), Failed> {
     let (mut graph, inputs, outputs) = alone(case)?;
     let upstream = graph.input("upstream", graph.spec(outputs[0]).clone());
-    let wrt: Vec<ValueId> = inputs.iter().copied().filter(|&i| graph.spec(i).dtype == DType::F32).collect();
+    let wrt = differentiated(case, &graph, &inputs);
     let gradients = vector_jacobian(&mut graph, outputs[0], upstream, &wrt, GRADIENT_OPS)?;
     let x = case.draw_integers(3);
     let v = case.draw_integers(4);
@@ -146,6 +146,14 @@ fn adjoint(case: &Case, gpu: &Arc<Gpu>, target: &Target) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The inputs of f32 that have a gradient.
+fn differentiated(case: &Case, graph: &Graph, inputs: &[ValueId]) -> Vec<ValueId> {
+    let is_moved = |&(i, &input): &(usize, &ValueId)| {
+        graph.spec(input).dtype == DType::F32 && !case.constants.contains(&i)
+    };
+    inputs.iter().enumerate().filter(is_moved).map(|(_, &input)| input).collect()
+}
+
 fn integers(spec: &TensorSpec, seed: u64) -> HostTensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     HostTensor::new(spec.clone(), (0..spec.elements()).map(|_| f64::from(rng.random_range(-3..=3i32))).collect())
@@ -159,7 +167,7 @@ fn dot(a: &HostTensor, b: &HostTensor) -> f64 {
 struct Middle {
     graph: Graph,
     inputs: Vec<ValueId>,
-    /// What is added to each input; none for labels.
+    /// What is added to each input; none for labels and constants.
     shifts: Vec<Option<ValueId>>,
     output: ValueId,
 }
@@ -171,7 +179,8 @@ fn middle(case: &Case) -> Result<Middle, Failed> {
     let mut arguments = Vec::new();
     for (i, (spec, _)) in case.inputs.iter().enumerate() {
         let input = graph.input(&format!("input{i}"), spec.clone());
-        let shift = (spec.dtype == DType::F32).then(|| graph.input(&format!("shift{i}"), spec.clone()));
+        let is_moved = spec.dtype == DType::F32 && !case.constants.contains(&i);
+        let shift = is_moved.then(|| graph.input(&format!("shift{i}"), spec.clone()));
         arguments.push(match shift {
             Some(shift) => graph.add(Add, &[input, shift])?,
             None => input,
@@ -208,7 +217,7 @@ fn gradient(case: &Case) -> Result<(), Failed> {
     let y = random(graph.spec(output));
     let upstream = graph.input("upstream", y.spec.clone());
     feeds.insert(upstream, y.clone());
-    let wrt: Vec<ValueId> = inputs.iter().copied().filter(|&i| graph.spec(i).dtype == DType::F32).collect();
+    let wrt = differentiated(case, &graph, &inputs);
     let gradients = vector_jacobian(&mut graph, output, upstream, &wrt, GRADIENT_OPS)?;
     let values = interpret(&graph, &feeds)?;
     for (&input, gradient) in wrt.iter().zip(gradients) {

@@ -212,7 +212,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     let weight = graph.parameter("out", &[1, 1, 1, 3, 2], ParameterLayout::Convolution, true);
     graph.set_initial(weight, Initial::of_head);
     let logits = graph.add(Conv3d::same(1), &[x, weight]).expect("the shapes belong together");
-    let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+    let inputs = LossInputs::new(logits, labels, Activation::Softmax);
     let loss = CrossEntropy { weighted: false }.append(&mut graph, inputs).expect("the shapes belong together");
     let forward = graph.nodes().len();
     let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();

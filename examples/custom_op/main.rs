@@ -97,7 +97,7 @@ fn between_convolutions(gpu: &Arc<Gpu>) -> Outcome<()> {
     let x = graph.add(Conv3d::same(5), &[image, first])?;
     let x = graph.add(Silu, &[x])?;
     let logits = graph.add(Conv3d::same(1), &[x, head])?;
-    let inputs = LossInputs { logits, labels, activation: Activation::Softmax };
+    let inputs = LossInputs::new(logits, labels, Activation::Softmax);
     let loss = DiceCrossEntropy::default().append(&mut graph, inputs)?;
     let gradients = vnet_engine::graph::gradients(&mut graph, loss, &[first, head], 1.0, GRADIENT_OPS)?;
     let mut wanted = vec![logits, loss];

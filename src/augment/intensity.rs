@@ -1,5 +1,6 @@
 use super::image::{ImageShape, image_and_numbers};
 use crate::graph::{Lowering, Op};
+use crate::random::pcg4d;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
 
 /// Terms of the bias field's polynomial: those of degree 1 to 3 in three variables.
@@ -38,20 +39,6 @@ fn bias_monomials([z, y, x]: [f64; 3]) -> [f64; BIAS_TERMS] {
         x * x * y,
         x * x * x,
     ]
-}
-
-/// `pcg4d` of `shaders/common/random.wgsl`.
-fn pcg4d(counter: [u32; 4]) -> [u32; 4] {
-    let mut v = counter.map(|c| c.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-    let mix = |v: &mut [u32; 4]| {
-        for (to, a, b) in [(0, 1, 3), (1, 2, 0), (2, 0, 1), (3, 1, 2)] {
-            v[to] = v[to].wrapping_add(v[a].wrapping_mul(v[b]));
-        }
-    };
-    mix(&mut v);
-    v = v.map(|c| c ^ (c >> 16));
-    mix(&mut v);
-    v
 }
 
 /// The noise of voxel number `voxel` of a channel of a sample under the four 16-bit parts of its key: radius and cosine, whose product is

@@ -1,6 +1,8 @@
+mod supervision;
+
 use super::{Layer, LayerKind, PerAxis};
 use crate::graph::{Graph, Initial, Op};
-use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, Prelu};
+use crate::ops::{Add, ConcatChannels, Conv3d, ConvTranspose3d, PadCrop, Prelu};
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, ValueId};
 use std::convert::identity;
@@ -26,6 +28,12 @@ pub enum Mode {
 pub struct Appended {
     /// Logits `[N, D, H, W, classes]`, of the image's extents.
     pub logits: ValueId,
+    /// Logits `[N, d, h, w, classes]` of the auxiliary heads, the highest resolution first; none in [`Mode::Inference`].
+    pub auxiliary: Vec<ValueId>,
+    /// How the image was padded: the extents of the auxiliary logits divide those of this window.
+    pub padding: PadCrop,
+    /// Input `u32 [N, 2]` with a key for each sample ([`dropout_key`](super::dropout_key)), where there is dropout.
+    pub dropout: Option<ValueId>,
     /// The layers with weights, in the order of execution.
     pub layers: Vec<Layer>,
 }
@@ -89,16 +97,13 @@ pub struct Layers<'a> {
     stage: String,
     /// What names of layers begin with.
     pub(super) prefix: String,
+    extras: supervision::Extras,
 }
 
 impl<'a> Layers<'a> {
     pub(super) fn new(graph: &'a mut Graph, mode: Mode) -> Self {
-        Self { graph, mode, layers: Vec::new(), stage: String::new(), prefix: String::new() }
-    }
-
-    pub(super) fn finish(self) -> Vec<Layer> {
-        self.graph.set_stage(None);
-        self.layers
+        let extras = supervision::Extras::default();
+        Self { graph, mode, layers: Vec::new(), stage: String::new(), prefix: String::new(), extras }
     }
 
     /// The graph, for other operations; they belong to the stage.

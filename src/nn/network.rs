@@ -2,7 +2,7 @@ use super::{Activation, Appended, Architecture, Architectures, Layers, Mode};
 use crate::graph::Graph;
 use crate::ops::PadCrop;
 use crate::registry::{Choice, Registry, Value};
-use crate::tensor::{ShapeError, ValueId};
+use crate::tensor::{ShapeError, TensorSpec, ValueId};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -159,6 +159,18 @@ impl Network {
         self.architecture.check(self.in_channels)
     }
 
+    /// Resolutions of its logits in training: 1, and one for each auxiliary head.
+    ///
+    /// # Panics
+    /// When the network is not [valid](Network::validate).
+    pub fn resolutions(&self) -> usize {
+        let mut graph = Graph::new();
+        let [d, h, w] = self.divisor();
+        let image = graph.input("image", TensorSpec::f32([1, d, h, w, self.in_channels]));
+        let appended = self.append(&mut graph, image, Mode::Training);
+        1 + appended.expect("a network on extents of its divisor").auxiliary.len()
+    }
+
     /// Appends the network on `image` `[N, D, H, W, in_channels]`. Extents that do not divide by [`Network::divisor`] are
     /// padded with zeros, half of them (rounded down) before, and the logits are cropped back.
     ///
@@ -181,13 +193,13 @@ impl Network {
             x = graph.add(window.clone(), &[x])?;
         }
         let mut layers = Layers::new(graph, mode);
-        let mut logits = self.architecture.append(&mut layers, x, self.classes)?;
-        let layers = layers.finish();
-        if window.extents != extents {
+        let logits = self.architecture.append(&mut layers, x, self.classes)?;
+        let mut appended = layers.finish(logits, window);
+        if appended.padding.extents != extents {
             graph.set_scope("crop");
-            logits = graph.add(window.inverse(extents), &[logits])?;
+            appended.logits = graph.add(appended.padding.inverse(extents), &[logits])?;
         }
-        Ok(Appended { logits, layers })
+        Ok(appended)
     }
 }
 

@@ -1,6 +1,7 @@
-use super::{Layer, Loss, LossInputs, Mode, Network};
+use super::{Layer, Loss, Mode, Network, Objective};
 use crate::graph::{Graph, Role, gradients};
-use crate::ops::{GRADIENT_OPS, Scale, share_channel_sums};
+use crate::ops::{Fill, GRADIENT_OPS, Scale, share_channel_sums};
+use crate::random::{Purpose, Stream};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
 
 /// A network with its loss and the gradient of every parameter.
@@ -14,6 +15,8 @@ pub struct TrainingGraph {
     pub labels: ValueId,
     /// Logits `[N, D, H, W, classes]`.
     pub logits: ValueId,
+    /// Input `u32 [N, 2]` with a key for each sample ([`dropout_key`]), where the network has dropout.
+    pub dropout: Option<ValueId>,
     /// Loss `[1]` of the batch.
     pub loss: ValueId,
     /// Gradient of each parameter, in the graph's order; of a statistic that of the batch, times the scale of the loss.
@@ -37,11 +40,25 @@ impl TrainingGraph {
         extents: [usize; 3],
         scale: f32,
     ) -> Result<Self, ShapeError> {
+        Self::of_objective(network, loss.into(), batch, extents, scale)
+    }
+
+    /// As [`TrainingGraph::new`], of a loss with weights.
+    ///
+    /// # Errors
+    /// As [`TrainingGraph::minimising`].
+    pub fn of_objective(
+        network: &Network,
+        objective: Objective<'_>,
+        batch: usize,
+        extents: [usize; 3],
+        scale: f32,
+    ) -> Result<Self, ShapeError> {
         let mut graph = Graph::new();
         let [d, h, w] = extents;
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
         let labels = graph.input("labels", TensorSpec::u32([batch, d, h, w]));
-        Self::on(graph, network, loss, (image, labels), scale)
+        Self::minimising(graph, network, objective, (image, labels), scale)
     }
 
     /// As [`TrainingGraph::new`], in a graph that already makes the image and the labels.
@@ -49,27 +66,47 @@ impl TrainingGraph {
     /// # Errors
     /// [`ShapeError`] when an operation is not defined on the shapes that come up.
     pub fn on(
-        mut graph: Graph,
+        graph: Graph,
         network: &Network,
         loss: &dyn Loss,
+        inputs: (ValueId, ValueId),
+        scale: f32,
+    ) -> Result<Self, ShapeError> {
+        Self::minimising(graph, network, loss.into(), inputs, scale)
+    }
+
+    /// As [`TrainingGraph::on`], of a loss with weights.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when an operation is not defined on the shapes that come up, or there are not as many weights as
+    /// outputs or resolutions.
+    pub fn minimising(
+        mut graph: Graph,
+        network: &Network,
+        objective: Objective<'_>,
         (image, labels): (ValueId, ValueId),
         scale: f32,
     ) -> Result<Self, ShapeError> {
         let net = network.append(&mut graph, image, Mode::Training)?;
-        let inputs = LossInputs { logits: net.logits, labels, activation: network.activation };
-        let loss = loss.append(&mut graph, inputs)?;
+        let loss = objective.append(&mut graph, network, &net, labels)?;
         let forward = graph.nodes().len();
         let parameters: Vec<ValueId> = graph.parameters().iter().map(|p| p.value).collect();
         let of_loss = gradients(&mut graph, loss, &parameters, scale, GRADIENT_OPS)?;
+        let unused = objective.leaves_out_a_head(1 + net.auxiliary.len());
         let mut gradients = Vec::with_capacity(parameters.len());
         for (position, gradient) in of_loss.into_iter().enumerate() {
-            gradients.push(match graph.parameters()[position].role {
-                Role::Statistic => observed(&mut graph, position, scale)?,
-                _ => gradient.expect("the loss depends on every parameter"),
+            gradients.push(match (graph.parameters()[position].role, gradient) {
+                (Role::Statistic, _) => observed(&mut graph, position, scale)?,
+                (_, Some(gradient)) => gradient,
+                (_, None) => {
+                    assert!(unused, "the loss depends on every parameter");
+                    nothing(&mut graph, parameters[position])?
+                }
             });
         }
         share_channel_sums(&mut graph, &mut gradients);
-        Ok(Self { graph, image, labels, logits: net.logits, loss, gradients, layers: net.layers, forward })
+        let (logits, dropout, layers) = (net.logits, net.dropout, net.layers);
+        Ok(Self { graph, image, labels, logits, dropout, loss, gradients, layers, forward })
     }
 }
 
@@ -83,6 +120,20 @@ fn observed(graph: &mut Graph, position: usize, factor: f32) -> Result<ValueId, 
     }
     graph.set_scope(name);
     graph.add(Scale { factor }, &[batch])
+}
+
+/// The gradient of a parameter of a head that has no part in the loss.
+fn nothing(graph: &mut Graph, parameter: ValueId) -> Result<ValueId, ShapeError> {
+    let spec = graph.spec(parameter).clone();
+    graph.set_scope("loss.grad");
+    graph.add(Fill { spec, value: 0.0 }, &[])
+}
+
+/// What dropout draws from for a sample: a pure function of the seed and the sample's number, counted from 0 over all steps, so
+/// that a resumed training and one in other passes drop the same.
+pub fn dropout_key(seed: u64, sample: u64) -> [u32; 2] {
+    let mut stream = Stream::new(seed, Purpose::Dropout, sample);
+    [stream.word(), stream.word()]
 }
 
 /// A network that predicts.

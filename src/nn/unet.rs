@@ -289,9 +289,8 @@ impl Architecture for UNet {
             x = layers.transposed(&format!("transpconvs.{stage}"), x, up)?;
             x = layers.concatenate(x, skip)?;
             x = self.units(layers, &format!("stages.{stage}"), x, self.decoder_units(level), convolution(level))?;
-            // The lowest resolution has no say (nnU-Net's weights of the resolutions end in a zero).
-            if self.options.deep_supervision && level > 0 && stage > 0 {
-                layers.auxiliary_head(x, classes)?;
+            if self.options.deep_supervision && level > 0 {
+                layers.auxiliary_head(&format!("decoder.seg_layers.{stage}"), x, classes)?;
             }
         }
         layers.head(x, classes)

@@ -220,7 +220,6 @@ impl Architecture for Variant {
     }
 
     fn append(&self, layers: &mut Layers<'_>, image: ValueId, classes: usize) -> Result<ValueId, ShapeError> {
-        let levels = self.shape.encoder.len();
         let mut x = image;
         let mut skips = Vec::new();
         for (level, &convolutions) in self.shape.encoder.iter().enumerate() {
@@ -247,9 +246,8 @@ impl Architecture for Variant {
             let skip = self.options.drop_out(layers, "skip_dropout", skips.pop().expect("one skip per decoder stage"))?;
             x = layers.concatenate(up, skip)?;
             x = self.stage(layers, [x, x], convolutions, self.convolution(level, 2 * channels), self.style)?;
-            // The lowest resolution has no say, as in nnU-Net.
-            if self.options.deep_supervision && level > 0 && level + 2 < levels {
-                layers.auxiliary_head(x, classes)?;
+            if self.options.deep_supervision && level > 0 {
+                layers.auxiliary_head(&format!("auxiliary.{level}"), x, classes)?;
             }
         }
         if self.style == Style::Monai {

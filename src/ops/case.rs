@@ -66,6 +66,8 @@ pub struct Case {
     pub exact_on_integers: bool,
     /// The operation has a gradient.
     pub differentiable: bool,
+    /// Inputs of f32 that it has no gradient for: soft targets and weights.
+    pub constants: Vec<usize>,
     /// Input and output large enough for a timing to mean something; such a case is only timed.
     pub benchmark_only: bool,
 }
@@ -82,6 +84,7 @@ impl Case {
             winograd: None,
             exact_on_integers: false,
             differentiable: true,
+            constants: Vec::new(),
             benchmark_only: false,
         }
     }
@@ -105,6 +108,12 @@ impl Case {
     pub fn winograd(mut self, error: f64) -> Self {
         self.winograd = Some(error);
         self
+    }
+
+    /// Names the inputs of f32 that have no gradient.
+    #[must_use]
+    pub fn constants(self, constants: &[usize]) -> Self {
+        Self { constants: constants.to_vec(), ..self }
     }
 
     /// Marks the operation as one that only occurs in backward passes.

@@ -5,8 +5,10 @@ mod add;
 pub mod case;
 mod channel_sum;
 mod concat;
+mod constant;
 mod conv3d;
 mod conv_transpose3d;
+mod dropout;
 mod fill;
 mod gemm;
 mod linear_unit;
@@ -14,6 +16,7 @@ mod llvmpipe;
 pub mod loss;
 mod norm;
 mod pad_crop;
+mod pool;
 mod prelu;
 pub(crate) mod rows;
 mod scale;
@@ -25,16 +28,19 @@ pub use activation::Activation;
 pub use add::Add;
 pub use channel_sum::{ChannelSum, share_channel_sums};
 pub use concat::{ConcatChannels, SliceChannels};
+pub use constant::Constant;
 pub use conv_transpose3d::{ConvTranspose3d, ConvTranspose3dGradInput, ConvTranspose3dGradWeight};
 pub use conv3d::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Reason, convolution_kernels};
+pub use dropout::Dropout;
 pub use fill::Fill;
 pub use linear_unit::{LinearUnit, LinearUnitGrad};
 pub use loss::{
-    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, SoftDiceGrad,
-    SoftDiceLoss,
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, PoolLabels,
+    SoftDiceGrad, SoftDiceLoss,
 };
 pub use norm::{FoldNorm, Moments, Normalise, NormaliseGrad, NormaliseRunning, Rectifier};
 pub use pad_crop::PadCrop;
+pub use pool::{AvgPool, AvgPoolGrad, UpsampleNearest, UpsampleNearestGrad};
 pub use prelu::{Prelu, PreluGrad};
 pub use scale::Scale;
 pub use sigmoid::{Sigmoid, SigmoidGrad};
@@ -52,7 +58,9 @@ pub const GRADIENT_OPS: GradientOps =
 pub fn cases() -> Vec<Case> {
     [
         fill::cases(),
+        constant::cases(),
         add::cases(),
+        scale::cases(),
         channel_sum::cases(),
         prelu::cases(),
         linear_unit::cases(),
@@ -64,6 +72,8 @@ pub fn cases() -> Vec<Case> {
         sigmoid::cases(),
         loss::cases(),
         pad_crop::cases(),
+        pool::cases(),
+        dropout::cases(),
         conv3d::cases(),
         conv_transpose3d::cases(),
     ]

@@ -1,18 +1,24 @@
 use super::binary_cross_entropy::BinaryCrossEntropyLoss;
-use super::labels::{Labelling, emit_mean_weight, labelled, labelled_inputs, mean_weight};
+use super::labels::{Labelling, emit_mean_weight, labelled, labelled_inputs, mean_weight, weighted};
+use super::weights::{class_weights, foreground_weights};
 use super::{Loss, LossInputs, Losses};
 use crate::graph::{Graph, Lowering, Op, Vjp};
-use crate::kernel::Dispatch;
+use crate::kernel::{Dispatch, Operand};
 use crate::ops::Activation;
 use crate::ops::rows::{Columns, Rows, emit_sums};
 use crate::ops::softmax::softmax_of;
 use crate::registry::Entry;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Softmax cross-entropy of logits `[N, .., K]` and labels `u32 [N, ..]`: the mean over the voxels of the batch, or with
-/// weights `voxels / voxels of the label`, normalised by their sum, per sample, then the mean over the samples. A voxel whose
-/// label is outside `0..K` is ignored: it adds nothing and is not counted. The loss is 0 where every voxel is.
+/// Softmax cross-entropy of logits `[N, .., K]` and labels `u32 [N, ..]` or soft targets `f32 [N, .., K]`: the mean over the voxels
+/// of the batch, or with weights `voxels / voxels of the label`, normalised by their sum, per sample, then the mean over the
+/// samples. A voxel of soft targets has the loss of each class times its share. A voxel whose label is outside `0..K` is ignored: it
+/// adds nothing and is not counted. The loss is 0 where every voxel is.
+///
+/// A third input `f32 [K]` has a weight for each class; the mean is over the batch and the sum of the voxels' weights, as
+/// PyTorch's is of labels.
 ///
 /// Outputs: the loss `[1]`, and `[N, K]`: the factor of a voxel's loss by sample and label, in which all these means are
 /// contained, for the backward pass.
@@ -35,6 +41,10 @@ pub struct CrossEntropy {
     pub weighted: bool,
 }
 
+/// What the losses of logits take.
+pub(super) const LOGITS_AND_LABELS: &str =
+    "logits f32 [N, .., K], labels u32 [N, ..] or f32 [N, .., K], and weights [K] if there are any";
+
 pub(super) const CROSS_ENTROPY: Entry<Losses> = Entry {
     name: "cross_entropy",
     hyperparameters: &[],
@@ -46,17 +56,28 @@ pub(super) const WEIGHTED_CROSS_ENTROPY: Entry<Losses> =
     Entry { name: "weighted_cross_entropy", build: |_| Arc::new(CrossEntropy { weighted: true }), ..CROSS_ENTROPY };
 
 impl Loss for CrossEntropy {
-    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
+    fn append(&self, graph: &mut Graph, inputs: LossInputs<'_>) -> Result<ValueId, ShapeError> {
         graph.set_scope("loss.cross_entropy");
-        let operands = [inputs.logits, inputs.labels];
+        let mut operands = vec![inputs.logits, inputs.labels];
         match inputs.activation {
-            Activation::Softmax => graph.add(CrossEntropyLoss { weighted: self.weighted }, &operands),
-            Activation::Sigmoid if !self.weighted => graph.add(BinaryCrossEntropyLoss, &operands),
+            Activation::Softmax => {
+                let weights = if self.weighted { None } else { class_weights(graph, inputs)? };
+                operands.extend(weights);
+                graph.add(CrossEntropyLoss { weighted: self.weighted }, &operands)
+            }
+            Activation::Sigmoid if !self.weighted => {
+                operands.extend(foreground_weights(graph, inputs)?);
+                graph.add(BinaryCrossEntropyLoss, &operands)
+            }
             Activation::Sigmoid => {
-                let specs = operands.map(|operand| graph.spec(operand));
+                let specs: Vec<&TensorSpec> = operands.iter().map(|&operand| graph.spec(operand)).collect();
                 Err(ShapeError::new("weighted_cross_entropy", "classes, not regions", &specs))
             }
         }
+    }
+
+    fn reads_class_weights(&self) -> bool {
+        !self.weighted
     }
 
     fn is_defined(&self, activation: Activation) -> bool {
@@ -70,12 +91,12 @@ impl Op for CrossEntropyLoss {
     }
 
     fn infer(&self, inputs: &[&TensorSpec]) -> Result<Vec<TensorSpec>, ShapeError> {
-        if let [logits, labels] = inputs
-            && let Some([samples, _, classes]) = labelled(logits, labels)
+        if let Some([samples, _, classes]) = weighted(inputs)
+            && !(self.weighted && inputs.len() > 2)
         {
             return Ok(vec![TensorSpec::f32([1]), TensorSpec::f32([samples, classes])]);
         }
-        Err(ShapeError::new(self.name(), "logits f32 [N, .., K] and labels u32 [N, ..]", inputs))
+        Err(ShapeError::new(self.name(), LOGITS_AND_LABELS, inputs))
     }
 
     fn vjp(&self, at: &mut Vjp<'_>) -> Result<(), ShapeError> {
@@ -88,34 +109,32 @@ impl Op for CrossEntropyLoss {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let [samples, voxels, classes] = labelled_inputs(at);
+        let labelling = Labelling::new(Activation::Softmax, classes, at.input_spec(1));
         if self.weighted {
-            let rows = Rows::summed(samples, voxels, classes);
-            let counts = at.scratch(samples * classes);
-            let partial = rows.dispatch("cross_entropy_counts", at.target()).read(at.input(1));
-            emit_sums(at, &rows, Columns { per_channel: 1, over_samples: false }, partial, &[counts]);
+            let counts = emit_counts(at, labelling, false);
             let weights = Dispatch::new("cross_entropy_weights").params(&[samples, classes]);
             let weights = weights.read(counts).write(at.output(1));
             at.emit(weights.linear_grid(samples.div_ceil(64), at.target()));
         } else {
-            let labelling = Labelling::new(Activation::Softmax, classes);
-            emit_mean_weight(at, labelling, 1, (at.output(1), samples * classes));
+            emit_factors(at, labelling, at.output(1));
         }
         let rows = Rows::summed(samples, voxels, 1);
-        let partial = rows.dispatch("cross_entropy_loss", at.target()).param(classes);
+        let partial = labelling.write(rows.dispatch("cross_entropy_loss", at.target())).param(classes);
         let partial = partial.read(at.input(0)).read(at.input(1)).read(at.output(1));
         emit_sums(at, &rows, Columns { per_channel: 1, over_samples: true }, partial, &[at.output(0)]);
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let [samples, voxels, classes] = labelled(&inputs[0].spec, &inputs[1].spec).expect("of these shapes");
-        let weights = self.weights(&inputs[1].data, [samples, voxels, classes]);
+        let labelling = Labelling::new(Activation::Softmax, classes, &inputs[1].spec);
+        let weights = self.weights(inputs, [samples, voxels, classes]);
         let mut loss = 0.0;
-        for (i, (logits, label)) in inputs[0].data.chunks_exact(classes).zip(&inputs[1].data).enumerate() {
-            let label = *label as usize;
-            if label < classes {
+        for (i, logits) in inputs[0].data.chunks_exact(classes).enumerate() {
+            if labelling.counts(&inputs[1].data, i) {
                 let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = logits.iter().map(|x| (x - largest).exp()).sum();
-                loss += weights[i / voxels * classes + label] * (sum.ln() + largest - logits[label]);
+                let of = |k: usize| labelling.share(&inputs[1].data, i, k) * (sum.ln() + largest - logits[k]);
+                loss += (0..classes).map(|k| weights[i / voxels * classes + k] * of(k)).sum::<f64>();
             }
         }
         let weights = HostTensor::new(TensorSpec::f32([samples, classes]), weights);
@@ -127,21 +146,62 @@ impl Op for CrossEntropyLoss {
     }
 }
 
+/// Emits the number of voxels of each class, or the sum of its shares: `[N, K]`, or `[K]` over all samples.
+fn emit_counts(at: &mut Lowering<'_>, labelling: Labelling, over_samples: bool) -> Operand {
+    let [samples, voxels, classes] = labelled_inputs(at);
+    let rows = Rows::summed(samples, voxels, classes);
+    let counts = at.scratch(if over_samples { classes } else { samples * classes });
+    let partial = labelling.write(rows.dispatch("cross_entropy_counts", at.target())).read(at.input(1));
+    emit_sums(at, &rows, Columns { per_channel: 1, over_samples }, partial, &[counts]);
+    counts
+}
+
+/// Emits the factor of a voxel's loss by sample and class into `factors [N, K]`: 1 over the voxels that count, or, with weights of the
+/// classes as input 2, the weight over the sum of the voxels' weights.
+pub(super) fn emit_factors(at: &mut Lowering<'_>, labelling: Labelling, factors: Operand) {
+    let [samples, _, classes] = labelled_inputs(at);
+    if at.input_count() == 2 {
+        return emit_mean_weight(at, labelling, 1, (factors, samples * classes));
+    }
+    let counts = emit_counts(at, labelling, true);
+    let dispatch = Dispatch::new("class_factors").params(&[samples, classes]);
+    let dispatch = dispatch.read(counts).read(at.input(2)).write(factors);
+    at.emit(dispatch.linear_grid(samples.div_ceil(64), at.target()));
+}
+
+/// What [`emit_factors`] computes.
+pub(super) fn factors(inputs: &[&HostTensor], labelling: Labelling, [samples, voxels, classes]: [usize; 3]) -> Vec<f64> {
+    let labels = &inputs[1].data;
+    let Some(weights) = inputs.get(2) else {
+        return vec![mean_weight(labels, labelling, samples * voxels, 1); samples * classes];
+    };
+    let counts = counts(labels, labelling, 0..samples * voxels, classes);
+    let sum: f64 = counts.iter().zip(&weights.data).map(|(n, w)| n * w).sum();
+    let factor = |k: usize| if sum > 0.0 { weights.data[k] / sum } else { 0.0 };
+    (0..samples * classes).map(|i| factor(i % classes)).collect()
+}
+
+/// The number of voxels of each class, or the sum of its shares.
+fn counts(labels: &[f64], labelling: Labelling, voxels: Range<usize>, classes: usize) -> Vec<f64> {
+    let counting: Vec<usize> = voxels.filter(|&voxel| labelling.counts(labels, voxel)).collect();
+    (0..classes).map(|k| counting.iter().map(|&voxel| labelling.share(labels, voxel, k)).sum()).collect()
+}
+
 impl CrossEntropyLoss {
-    /// The factor of a voxel's loss by sample and label.
-    fn weights(self, labels: &[f64], [samples, voxels, classes]: [usize; 3]) -> Vec<f64> {
+    /// The factor of a voxel's loss by sample and class.
+    fn weights(self, inputs: &[&HostTensor], shape: [usize; 3]) -> Vec<f64> {
+        let [samples, voxels, classes] = shape;
+        let labelling = Labelling::new(Activation::Softmax, classes, &inputs[1].spec);
         if !self.weighted {
-            let labelling = Labelling::new(Activation::Softmax, classes);
-            return vec![mean_weight(labels, labelling, 1); samples * classes];
+            return factors(inputs, labelling, shape);
         }
-        let weights_of = |labels: &[f64]| -> Vec<f64> {
-            let count = |k: usize| labels.iter().filter(|&&l| l == k as f64).count() as f64;
-            let counts: Vec<f64> = (0..classes).map(count).collect();
+        let weights_of = |sample: usize| -> Vec<f64> {
+            let counts = counts(&inputs[1].data, labelling, sample * voxels..(sample + 1) * voxels, classes);
             let rarity = |&n: &f64| if n > 0.0 { voxels as f64 / n } else { 0.0 };
             let sum: f64 = counts.iter().map(|n| n * rarity(n)).sum();
             counts.iter().map(|n| if *n > 0.0 { rarity(n) / sum / samples as f64 } else { 0.0 }).collect()
         };
-        labels.chunks_exact(voxels).flat_map(weights_of).collect()
+        (0..samples).flat_map(weights_of).collect()
     }
 }
 
@@ -163,20 +223,24 @@ impl Op for CrossEntropyGrad {
 
     fn lower(&self, at: &mut Lowering<'_>) {
         let [samples, voxels, classes] = labelled_inputs(at);
-        let dispatch = Rows::elementwise(samples, voxels, 1, at.target()).dispatch("cross_entropy_grad", at.target());
+        let labelling = Labelling::new(Activation::Softmax, classes, at.input_spec(1));
+        let rows = Rows::elementwise(samples, voxels, 1, at.target());
+        let dispatch = labelling.write(rows.dispatch("cross_entropy_grad", at.target()));
         let dispatch = (0..4).fold(dispatch.param(classes), |d, i| d.read(at.input(i)));
         at.emit(dispatch.write(at.output(0)));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {
         let [_, voxels, classes] = labelled(&inputs[0].spec, &inputs[1].spec).expect("of these shapes");
+        let labelling = Labelling::new(Activation::Softmax, classes, &inputs[1].spec);
         let mut data = Vec::with_capacity(inputs[0].data.len());
-        for (i, (logits, label)) in inputs[0].data.chunks_exact(classes).zip(&inputs[1].data).enumerate() {
-            let label = *label as usize;
-            let weight = if label < classes { inputs[2].data[i / voxels * classes + label] } else { 0.0 };
-            let scale = inputs[3].data[0] * weight;
-            let indicator = |k: usize| f64::from(u8::from(k == label));
-            data.extend(softmax_of(logits).iter().enumerate().map(|(k, p)| scale * (p - indicator(k))));
+        for (i, logits) in inputs[0].data.chunks_exact(classes).enumerate() {
+            let counts = labelling.counts(&inputs[1].data, i);
+            let weight = |k: usize| inputs[2].data[i / voxels * classes + k] * labelling.share(&inputs[1].data, i, k);
+            let weights: Vec<f64> = (0..classes).map(|k| if counts { weight(k) } else { 0.0 }).collect();
+            let sum: f64 = weights.iter().sum();
+            let of = |(p, weight): (f64, &f64)| inputs[3].data[0] * (sum * p - weight);
+            data.extend(softmax_of(logits).into_iter().zip(&weights).map(of));
         }
         vec![HostTensor::new(inputs[0].spec.clone(), data)]
     }

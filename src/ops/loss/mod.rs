@@ -9,10 +9,15 @@ mod cases;
 mod cross_entropy;
 mod dice;
 mod labels;
+mod overlap;
+mod pool;
+mod weights;
 
 pub use binary_cross_entropy::{BinaryCrossEntropyGrad, BinaryCrossEntropyLoss};
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, CrossEntropyLoss};
-pub use dice::{DICE_EPSILON, Dice, SoftDiceGrad, SoftDiceLoss};
+pub use dice::Dice;
+pub use overlap::{DICE_EPSILON, Overlap, Ratio, SoftDiceGrad, SoftDiceLoss};
+pub use pool::PoolLabels;
 
 use super::case::Case;
 use super::{Activation, Add};
@@ -28,23 +33,39 @@ pub trait Loss: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ShapeError`] when the inputs do not belong together, or the loss is not [defined](Loss::is_defined) for them.
-    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError>;
+    fn append(&self, graph: &mut Graph, inputs: LossInputs<'_>) -> Result<ValueId, ShapeError>;
 
     /// Whether the loss is defined for networks of this activation: for classes only, where it says nothing else.
     fn is_defined(&self, activation: Activation) -> bool {
         activation == Activation::Softmax
     }
+
+    /// Whether the loss reads [`LossInputs::class_weights`].
+    fn reads_class_weights(&self) -> bool {
+        false
+    }
 }
 
 /// What a loss compares.
 #[derive(Debug, Clone, Copy)]
-pub struct LossInputs {
+pub struct LossInputs<'a> {
     /// Logits `[N, D, H, W, K]`.
     pub logits: ValueId,
-    /// Labels `u32 [N, D, H, W]`, as the activation says. Voxels that these mark as ignored have no say in a loss.
+    /// Labels `u32 [N, D, H, W]`, as the activation says, or soft targets `f32 [N, D, H, W, K]`: the share of each output, as
+    /// [`PoolLabels`] writes them. Voxels that these mark as ignored have no say in a loss.
     pub labels: ValueId,
     /// What the logits stand for.
     pub activation: Activation,
+    /// A weight for each output, 0 or more, or none. A mean over outputs has one over the weights of the foreground, a mean over
+    /// voxels one over those of the voxels' classes.
+    pub class_weights: &'a [f32],
+}
+
+impl LossInputs<'_> {
+    /// Logits and their labels, without weights.
+    pub fn new(logits: ValueId, labels: ValueId, activation: Activation) -> Self {
+        Self { logits, labels, activation, class_weights: &[] }
+    }
 }
 
 /// The table of losses that a configuration can choose.
@@ -80,7 +101,7 @@ pub struct DiceCrossEntropy {
 }
 
 impl Loss for DiceCrossEntropy {
-    fn append(&self, graph: &mut Graph, inputs: LossInputs) -> Result<ValueId, ShapeError> {
+    fn append(&self, graph: &mut Graph, inputs: LossInputs<'_>) -> Result<ValueId, ShapeError> {
         let cross_entropy = CrossEntropy { weighted: false };
         let terms = [self.dice.append(graph, inputs)?, cross_entropy.append(graph, inputs)?];
         graph.set_scope("loss.sum");
@@ -88,6 +109,10 @@ impl Loss for DiceCrossEntropy {
     }
 
     fn is_defined(&self, _: Activation) -> bool {
+        true
+    }
+
+    fn reads_class_weights(&self) -> bool {
         true
     }
 }
@@ -106,7 +131,7 @@ mod tests {
             let logits = graph.input("logits", TensorSpec::f32([2, 2, 3, 5, 3]));
             let labels = graph.input("labels", TensorSpec::u32([2, 2, 3, 5]));
             for activation in [Activation::Softmax, Activation::Sigmoid] {
-                let appended = loss.append(&mut graph, LossInputs { logits, labels, activation });
+                let appended = loss.append(&mut graph, LossInputs::new(logits, labels, activation));
                 match (loss.is_defined(activation), appended) {
                     (true, appended) => assert_eq!(*graph.spec(appended.expect(name)), TensorSpec::f32([1]), "{name}"),
                     (false, appended) => assert!(appended.is_err(), "{name}"),

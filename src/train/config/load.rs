@@ -197,6 +197,11 @@ fn table_of(config: &Config) -> Table {
     let mut table = Table::try_from(config).expect("a configuration is a table");
     complete(&mut table, "network", &config.network.architecture);
     complete(&mut table, "training", &config.training.loss);
+    if let Some(Value::Table(training)) = table.get_mut("training") {
+        for key in ["class_weights", "deep_supervision_weights"] {
+            training.entry(key).or_insert_with(|| Value::Array(Vec::new()));
+        }
+    }
     if let Some(Value::Table(data)) = table.get_mut("data") {
         let empty = [("ignore", Value::Array(Vec::new())), ("regions_order", Value::Array(Vec::new()))];
         for (key, value) in empty.into_iter().chain([("regions", Value::Table(Table::new()))]) {

@@ -150,6 +150,14 @@ pub struct TrainingConfig {
     /// What is minimised: `loss`, one of the [`Losses`], and the keys that it reads.
     #[serde(flatten)]
     pub loss: Choice<Losses>,
+    /// A weight for each class, background included, or for each region; what is rare or matters most gets more. Empty: all have the
+    /// same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f64>,
+    /// Weights of the loss at the resolutions of a network with deep supervision, the highest first; they are divided by their sum.
+    /// Empty: halved from one to the next, and none for the lowest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deep_supervision_weights: Vec<f64>,
     /// Steps between validations; 0: only at the end.
     pub validate_every: u64,
     /// Steps between checkpoints; 0: only at the end.
@@ -282,12 +290,44 @@ impl Config {
     /// [`ConfigError`] that names the key.
     pub fn check_network(&self, network: &Network) -> Result<(), ConfigError> {
         network.validate()?;
-        self.check_loss(network.activation).map_err(|expected| ConfigError::Value {
-            origin: "configuration".to_owned(),
-            key: "training.loss".to_owned(),
-            expected,
-            found: format!("{:?}", self.training.loss.kind.name()),
-        })
+        let mistake = |key: &str, expected: String, found: String| {
+            let (origin, key) = ("configuration".to_owned(), format!("training.{key}"));
+            Err(ConfigError::Value { origin, key, expected, found })
+        };
+        let TrainingConfig { loss, class_weights, deep_supervision_weights, .. } = &self.training;
+        if let Err(expected) = self.check_loss(network.activation) {
+            return mistake("loss", expected, format!("{:?}", loss.kind.name()));
+        }
+        if let Some(expected) = self.class_weights_expected(network) {
+            return mistake("class_weights", expected, format!("{class_weights:?}"));
+        }
+        let resolutions = network.resolutions();
+        if !deep_supervision_weights.is_empty() && deep_supervision_weights.len() != resolutions {
+            let expected = match resolutions {
+                1 => "an empty list, since the network has no deep supervision".to_owned(),
+                count => format!("{count} numbers, one for each resolution, or an empty list"),
+            };
+            return mistake("deep_supervision_weights", expected, format!("{deep_supervision_weights:?}"));
+        }
+        Ok(())
+    }
+
+    /// What is expected of the weights of the classes, where they are not that.
+    fn class_weights_expected(&self, network: &Network) -> Option<String> {
+        let TrainingConfig { loss, class_weights: weights, .. } = &self.training;
+        let (outputs, name) = (network.activation.outputs(), loss.kind.name());
+        let background = usize::from(network.activation.is_softmax());
+        if weights.is_empty() {
+            None
+        } else if !loss.build().reads_class_weights() {
+            Some(format!("an empty list, since the loss {name} reads no weights"))
+        } else if weights.len() != network.classes {
+            Some(format!("{} numbers, one for each of the {outputs}, or an empty list", network.classes))
+        } else if weights[background..].iter().all(|&weight| weight == 0.0) {
+            Some(format!("one number above 0 at least for the {outputs} of the foreground"))
+        } else {
+            None
+        }
     }
 
     /// Checks that the loss is defined for outputs of this kind; else what is expected.
@@ -342,6 +382,8 @@ impl Config {
         let margin = self.data.sampling == Sampling::Patch && self.augmentation.is_spatial();
         TrainerSettings {
             loss: self.training.loss.build(),
+            class_weights: self.training.class_weights.iter().map(|&weight| weight as f32).collect(),
+            deep_supervision_weights: self.training.deep_supervision_weights.iter().map(|&w| w as f32).collect(),
             optimiser: self.optimiser_settings(),
             batch,
             accumulation,

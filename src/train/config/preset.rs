@@ -105,6 +105,8 @@ fn small() -> Config {
             // Without normalisation a small network may collapse to background under Dice alone, whose gradient
             // vanishes there; cross-entropy's does not.
             loss: Choice::named("dice_cross_entropy"),
+            class_weights: Vec::new(),
+            deep_supervision_weights: Vec::new(),
             validate_every: 500,
             checkpoint_every: 250,
             keep_checkpoints: 2,

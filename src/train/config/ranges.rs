@@ -73,6 +73,8 @@ const RANGES: &[Range] = ranges! {
     training.loader_threads: |threads: super::Threads| threads.fixed().is_none_or(|count| (1..=MOST_THREADS).contains(&count)) =>
         "\"auto\" or 1 to 64",
     training.keep_checkpoints: |kept| (1..=1000).contains(&kept) => "1 to 1000",
+    training.class_weights: is_weights => WEIGHTS,
+    training.deep_supervision_weights: is_weights => WEIGHTS,
     training.ema_decay: |decay| (0.0..1.0).contains(&decay) => "0 (no average) up to, not including, 1",
     training.patience: |patience| patience <= 1_000_000 => "0 (never) to 1000000",
     // The kernels compute in float32.
@@ -90,6 +92,13 @@ const ACCUMULATION: Range = (
 );
 
 const PROBABILITY: &str = "a probability from 0 to 1";
+
+const WEIGHTS: &str = "numbers from 0 to 1000, one at least above 0, or an empty list";
+
+fn is_weights(weights: Vec<f64>) -> bool {
+    let in_range = weights.iter().all(|weight| (0.0..=1000.0).contains(weight));
+    in_range && (weights.is_empty() || weights.iter().any(|&weight| weight > 0.0))
+}
 
 fn is_share(value: f64) -> bool {
     (0.0..=1.0).contains(&value)

@@ -27,9 +27,9 @@ impl Head {
         patch: [usize; 3],
         scale: f32,
     ) -> Result<Self, crate::tensor::ShapeError> {
-        let loss = &*settings.loss;
+        let objective = settings.objective();
         let Some(augmentation) = settings.augmentation.filter(Augmentation::is_active) else {
-            let training = TrainingGraph::new(network, loss, batch, patch, scale)?;
+            let training = TrainingGraph::of_objective(network, objective, batch, patch, scale)?;
             return Ok(Self { training, augmenter: None });
         };
         let mut graph = Graph::new();
@@ -37,7 +37,7 @@ impl Head {
         let (seed, channels) = (settings.seed, network.in_channels);
         let augmenter = Augmenter::append(&mut graph, &augmentation, seed, batch, channels, extents)?;
         let inputs = (augmenter.augmented_image, augmenter.augmented_labels);
-        let training = TrainingGraph::on(graph, network, loss, inputs, scale)?;
+        let training = TrainingGraph::minimising(graph, network, objective, inputs, scale)?;
         Ok(Self { training, augmenter: Some(augmenter) })
     }
 }

@@ -1,5 +1,6 @@
 use super::MemoryMode;
 use crate::augment::Augmentation;
+use crate::nn::Objective;
 use crate::nn::loss::{DiceCrossEntropy, Loss};
 use crate::optim::{Adam, OptimiserSettings};
 use crate::train::TrainError;
@@ -21,6 +22,11 @@ use std::sync::Arc;
 pub struct TrainerSettings {
     /// Loss that is minimised.
     pub loss: Arc<dyn Loss>,
+    /// A weight for each output of the network, 0 or more; none: all have the same.
+    pub class_weights: Vec<f32>,
+    /// Weights of the loss at the resolutions of a network with auxiliary heads, the highest first, of which it takes the
+    /// weighted mean; none: by nnU-Net's rule ([`Objective`]).
+    pub deep_supervision_weights: Vec<f32>,
     /// Update rule, weight decay and clipping.
     pub optimiser: OptimiserSettings,
     /// Samples of a step. If they do not fit the device at once, gradients are accumulated over smaller batches.
@@ -34,7 +40,7 @@ pub struct TrainerSettings {
     pub ema_decay: Option<f64>,
     /// Random changes of the samples, on the device; `None`: there are none.
     pub augmentation: Option<Augmentation>,
-    /// Seed of the augmentation's random numbers.
+    /// Seed of the random numbers of augmentation and dropout.
     pub seed: u64,
     /// Whether samples have a margin of an eighth of the patch on all sides ([`TrainerSettings::block`]). Rotations and
     /// deformations move voxels from there into the patch; without `augmentation` it is useless.
@@ -48,6 +54,8 @@ impl Default for TrainerSettings {
             // Without normalisation a small network may collapse to background under Dice alone, whose gradient
             // vanishes there; cross-entropy's does not.
             loss: Arc::new(DiceCrossEntropy::default()),
+            class_weights: Vec::new(),
+            deep_supervision_weights: Vec::new(),
             optimiser: OptimiserSettings { clip_norm: Some(12.0), ..OptimiserSettings::new(Adam::default()) },
             batch: 1,
             accumulation: 1,
@@ -61,6 +69,12 @@ impl Default for TrainerSettings {
 }
 
 impl TrainerSettings {
+    /// The loss with its weights.
+    pub(super) fn objective(&self) -> Objective<'_> {
+        let (class_weights, resolution_weights) = (&self.class_weights, &self.deep_supervision_weights);
+        Objective { loss: &*self.loss, class_weights, resolution_weights }
+    }
+
     /// Extents of the samples for these extents of the patch, in the same order: larger by the margin, if there is one.
     pub fn block(&self, patch: [usize; 3]) -> [usize; 3] {
         patch.map(|extent| if self.margin { extent + 2 * (extent / 8) } else { extent })

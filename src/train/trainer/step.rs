@@ -5,6 +5,7 @@ use super::fit::NORM_SCRATCH;
 use crate::data::{Batch, Intensities, Sample};
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError, Readback};
+use crate::nn::dropout_key;
 use crate::optim::{StepScalars, average_weight};
 use crate::plan::Window;
 use crate::profile::ProgramTimings;
@@ -163,6 +164,7 @@ impl Trainer {
         }
         self.write_scalars(0.0, pass);
         self.write_batch(batch);
+        self.write_dropout(pass);
         run(&self.executor, GRADIENTS)?;
         let loss = self.executor.plan().places[&self.training.loss];
         self.pending.losses.push(self.executor.read_windows(&[loss])?);
@@ -232,6 +234,15 @@ impl Trainer {
         for (value, numbers) in self.augmenter.iter().flat_map(|a| a.feeds(&batch.samples)) {
             self.executor.write(value, bytemuck::cast_slice(&numbers));
         }
+    }
+
+    /// Writes the keys from which dropout draws in a pass of the next step.
+    fn write_dropout(&self, pass: usize) {
+        let Some(keys) = self.training.dropout else { return };
+        let first = self.step * self.settings.batch as u64 + (pass * self.batch) as u64;
+        let numbers = (first..).take(self.batch);
+        let words: Vec<[u32; 2]> = numbers.map(|sample| dropout_key(self.settings.seed, sample)).collect();
+        self.executor.write(keys, bytemuck::cast_slice(&words));
     }
 
     /// Results of all steps so far, after waiting for them.
