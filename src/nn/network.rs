@@ -165,7 +165,8 @@ impl Network {
     /// When the network is not [valid](Network::validate).
     pub fn resolutions(&self) -> usize {
         let mut graph = Graph::new();
-        let [d, h, w] = self.divisor();
+        // A normalisation needs more than one voxel on the last level.
+        let [d, h, w] = self.divisor().map(|divisor| 2 * divisor);
         let image = graph.input("image", TensorSpec::f32([1, d, h, w, self.in_channels]));
         let appended = self.append(&mut graph, image, Mode::Training);
         1 + appended.expect("a network on extents of its divisor").auxiliary.len()
