@@ -28,14 +28,14 @@ fn norm_grad(invocation: Invocation) {
     if at.row >= at.end {
         return;
     }
-    let from = first_statistic(params, at.sample, at.channel);
-    let mean = unpacked(statistics[from]);
-    let scale = unpacked(statistics[from + rows.channels]);
+    let first = first_statistic(params, at.sample, at.channel);
+    let mean = unpacked(statistics[first]);
+    let scale = unpacked(statistics[first + rows.channels]);
     let weight = unpacked(weights[at.channel]);
     let bias = unpacked(biases[at.channel]);
     let slope = select(Element(params.slope), unpacked(slopes[at.channel]), params.slopes == 1u);
-    let of_gradient = unpacked(means[from]);
-    let of_product = unpacked(means[from + rows.channels]);
+    let of_gradient = unpacked(means[first]);
+    let of_product = unpacked(means[first + rows.channels]);
     for (var row = at.row; row < at.end; row += rows.groups) {
         let i = row * rows.channels + at.channel;
         let normalised = (unpacked(input[i]) - mean) * scale;

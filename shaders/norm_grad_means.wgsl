@@ -38,14 +38,14 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> grad_sum: array<f32>;
 
 // The sums of a column of a set over the items lane, lane + lanes, …
-fn of_set(set: u32, group: u32, lane: u32, items: u32) -> vec3<f32> {
+fn of_set(sample: u32, group: u32, lane: u32, items: u32) -> vec3<f32> {
     var sums = vec3<f32>();
     for (var i = lane; i < items; i += params.lanes) {
         let tile = i / params.group_channels;
         let channel = group * params.group_channels + i - tile * params.group_channels;
-        let from = 3u * (set * params.set_tiles + tile) * params.channels + channel;
+        let start = 3u * (sample * params.set_tiles + tile) * params.channels + channel;
         let weight = weights[channel];
-        sums += vec3(weight * partial[from], weight * partial[from + params.channels], 0.0);
+        sums += vec3(weight * partial[start], weight * partial[start + params.channels], 0.0);
     }
     return sums;
 }
@@ -54,10 +54,10 @@ fn of_set(set: u32, group: u32, lane: u32, items: u32) -> vec3<f32> {
 fn of_channel(channel: u32, lane: u32, tiles: u32) -> vec3<f32> {
     var sums = vec3<f32>();
     for (var tile = lane; tile < tiles; tile += params.lanes) {
-        let from = 3u * tile * params.channels + channel;
-        sums += vec3(partial[from], partial[from + params.channels], 0.0);
+        let start = 3u * tile * params.channels + channel;
+        sums += vec3(partial[start], partial[start + params.channels], 0.0);
         if params.slopes == 1u {
-            sums.z += partial[from + 2u * params.channels];
+            sums.z += partial[start + 2u * params.channels];
         }
     }
     return sums;
@@ -72,11 +72,11 @@ fn norm_grad_means(invocation: Invocation) {
     let column = first + invocation.local % params.width;
     let columns = select(params.channels, params.columns, of_sets);
     let exists = column < columns;
-    let set = column / params.groups;
-    let group = column - set * params.groups;
+    let sample = column / params.groups;
+    let group = column - sample * params.groups;
     var sums = vec3<f32>();
     if exists && of_sets {
-        sums = of_set(set, group, lane, params.set_tiles * params.group_channels);
+        sums = of_set(sample, group, lane, params.set_tiles * params.group_channels);
     } else if exists {
         sums = of_channel(column, lane, params.all_tiles);
     }
@@ -88,7 +88,7 @@ fn norm_grad_means(invocation: Invocation) {
     }
     if of_sets {
         for (var i = 0u; i < params.group_channels; i += 1u) {
-            let to = 2u * set * params.channels + group * params.group_channels + i;
+            let to = 2u * sample * params.channels + group * params.group_channels + i;
             means[to] = a / params.elements;
             means[to + params.channels] = b / params.elements;
         }

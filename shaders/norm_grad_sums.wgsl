@@ -27,9 +27,9 @@ fn norm_grad_sums(invocation: Invocation) {
     let rows = params.rows;
     let at = share(rows, invocation);
     let channel = min(at.channel, rows.channels - 1u);
-    let from = first_statistic(params, min(at.sample, rows.samples - 1u), channel);
-    let mean = unpacked(statistics[from]);
-    let scale = unpacked(statistics[from + rows.channels]);
+    let first = first_statistic(params, min(at.sample, rows.samples - 1u), channel);
+    let mean = unpacked(statistics[first]);
+    let scale = unpacked(statistics[first + rows.channels]);
     let weight = unpacked(weights[channel]);
     let bias = unpacked(biases[channel]);
     let slope = select(Element(params.slope), unpacked(slopes[channel]), params.slopes == 1u);

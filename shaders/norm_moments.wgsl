@@ -44,9 +44,9 @@ fn moments_of(at: Share) -> Moments {
         }
         let mean = sum / count;
         let apart = first + mean - all.mean;
-        let share = count / (all.count + count);
-        all.mean += apart * share;
-        all.squares += max(squares - sum * mean, Element()) + apart * apart * (all.count * share);
+        let part = count / (all.count + count);
+        all.mean += apart * part;
+        all.squares += max(squares - sum * mean, Element()) + apart * apart * (all.count * part);
         all.count += count;
     }
     return all;

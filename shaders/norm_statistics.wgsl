@@ -38,11 +38,11 @@ struct Params {
 
 var<workgroup> means: array<f32, 256>;
 
-// Where the mean of an item of a column is; its squares are `channels` further on.
-fn place(set: u32, group: u32, item: u32) -> u32 {
+// Where the mean of an item of a column is, of a sample or of the batch; its squares are `channels` further on.
+fn place(sample: u32, group: u32, item: u32) -> u32 {
     let tile = item / params.group_channels;
     let channel = group * params.group_channels + item - tile * params.group_channels;
-    return 2u * (set * params.set_tiles + tile) * params.channels + channel;
+    return 2u * (sample * params.set_tiles + tile) * params.channels + channel;
 }
 
 // Rows of the tile of an item.
@@ -56,13 +56,13 @@ fn norm_statistics(invocation: Invocation) {
     let column = workgroup_number(invocation) * params.width + invocation.local % params.width;
     let lane = invocation.local / params.width;
     let exists = column < params.columns;
-    let set = min(column, params.columns - 1u) / params.groups;
-    let group = min(column, params.columns - 1u) - set * params.groups;
+    let sample = min(column, params.columns - 1u) / params.groups;
+    let group = min(column, params.columns - 1u) - sample * params.groups;
     let items = select(0u, params.set_tiles * params.group_channels, exists);
-    let pivot = partial[place(set, group, 0u)];
+    let pivot = partial[place(sample, group, 0u)];
     var sum = 0.0;
     for (var i = lane; i < items; i += params.lanes) {
-        sum += (partial[place(set, group, i)] - pivot) * count(i);
+        sum += (partial[place(sample, group, i)] - pivot) * count(i);
     }
     let total = sum_groups(invocation.local, params.width, params.lanes, sum);
     means[invocation.local] = pivot + total / params.elements;
@@ -70,9 +70,9 @@ fn norm_statistics(invocation: Invocation) {
     let mean = means[invocation.local % params.width];
     var squares = 0.0;
     for (var i = lane; i < items; i += params.lanes) {
-        let from = place(set, group, i);
-        let apart = partial[from] - mean;
-        squares += partial[from + params.channels] + apart * apart * count(i);
+        let start = place(sample, group, i);
+        let apart = partial[start] - mean;
+        squares += partial[start + params.channels] + apart * apart * count(i);
     }
     let all = sum_groups(invocation.local, params.width, params.lanes, squares);
     if !exists || lane > 0u {
@@ -81,7 +81,7 @@ fn norm_statistics(invocation: Invocation) {
     let scale = 1.0 / sqrt(all / params.elements + params.epsilon);
     for (var i = 0u; i < params.group_channels; i += 1u) {
         let channel = group * params.group_channels + i;
-        let to = 2u * set * params.channels + channel;
+        let to = 2u * sample * params.channels + channel;
         statistics[to] = mean;
         statistics[to + params.channels] = scale;
     }

@@ -24,9 +24,9 @@ fn normalise(invocation: Invocation) {
     if at.row >= at.end {
         return;
     }
-    let from = first_statistic(params, at.sample, at.channel);
-    let mean = unpacked(statistics[from]);
-    let scale = unpacked(statistics[from + rows.channels]) * unpacked(weights[at.channel]);
+    let first = first_statistic(params, at.sample, at.channel);
+    let mean = unpacked(statistics[first]);
+    let scale = unpacked(statistics[first + rows.channels]) * unpacked(weights[at.channel]);
     let bias = unpacked(biases[at.channel]);
     let slope = select(Element(params.slope), unpacked(slopes[at.channel]), params.slopes == 1u);
     for (var row = at.row; row < at.end; row += rows.groups) {

@@ -62,6 +62,9 @@ pub struct RooflineTuning {
 const SUBMISSION_FLOPS: u64 = 100_000_000_000;
 
 impl Tuning {
+    /// The tables of all classes of devices: a bound that holds for each holds on any device.
+    pub const ALL: [Self; 2] = [Self::GPU, Self::CPU];
+
     /// A GPU. Estimated, not measured: costs are relative to a direct flop, gemms run a little faster, and a frequency is
     /// eight bytes of traffic at a few flops per byte.
     pub const GPU: Self = Self {

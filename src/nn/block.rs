@@ -1,9 +1,9 @@
 //! What stands between convolutions: normalisation and activation, by name.
 
 use super::Layers;
-use crate::ops::{Conv3d, ConvTranspose3d, FoldNorm, LinearUnit, Moments, Normalise, NormaliseRunning, Rectifier};
 use crate::graph::{Initial, Node};
 use crate::nn::Mode;
+use crate::ops::{Conv3d, ConvTranspose3d, FoldNorm, LinearUnit, Moments, Normalise, NormaliseRunning, Rectifier};
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, ValueId};
 
@@ -68,12 +68,7 @@ impl Layers<'_> {
     ///
     /// # Errors
     /// [`ShapeError`] when `x` is not an activation.
-    pub fn nonlinearity(
-        &mut self,
-        name: &str,
-        x: ValueId,
-        nonlinearity: Nonlinearity,
-    ) -> Result<ValueId, ShapeError> {
+    pub fn nonlinearity(&mut self, name: &str, x: ValueId, nonlinearity: Nonlinearity) -> Result<ValueId, ShapeError> {
         let unit = match nonlinearity {
             Nonlinearity::Prelu => return self.prelu(name, x),
             Nonlinearity::Relu => LinearUnit::Leaky(0.0),

@@ -72,7 +72,7 @@ pub struct Layer {
     pub out_channels: usize,
     /// Output extents `[D, H, W]`.
     pub extents: [usize; 3],
-    /// Weights, biases and slopes.
+    /// Weights, biases and slopes, and those of the normalisation after it; no statistics.
     pub parameters: usize,
     /// Multiplications and additions of one forward pass in direct form, for the whole batch.
     pub flops: u64,

@@ -1,6 +1,6 @@
-use super::{LinearUnitGrad, NormaliseGrad, PreluGrad};
 use super::case::{Bound, Case, Draw};
 use super::rows::{Columns, Rows, emit_sums, has_channels, matrix};
+use super::{LinearUnitGrad, NormaliseGrad, PreluGrad};
 use crate::graph::{Graph, Lowering, Node, Op};
 use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 use std::collections::HashMap;

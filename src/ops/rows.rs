@@ -5,7 +5,7 @@
 //! over the invocations of a workgroup, and the same again over the partial sums of the workgroups.
 
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand, Pieces, Target};
+use crate::kernel::{Dispatch, Operand, Pieces, Target, Tuning};
 use crate::tensor::{DType, TensorSpec};
 
 /// Invocations of a workgroup.
@@ -18,6 +18,9 @@ pub(super) fn element_width(channels: usize, target: &Target) -> usize {
 
 /// Least rows of one invocation of a sum, where there are that many.
 const SUMMED_ROWS: usize = 16;
+
+/// Least rows of one invocation of a sum whose order may depend on the device, for each row of an elementwise kernel's.
+const SUMMED_ROWS_PER_ELEMENTWISE: usize = 4;
 
 /// Most partial sums of one channel: enough workgroups for a large device, few enough to be summed by one.
 const MAX_PARTIALS: usize = 512;
@@ -47,6 +50,22 @@ impl Rows {
         Self::new(samples, rows, channels, |groups| {
             rows.div_ceil(per_sample).max(groups * SUMMED_ROWS).next_multiple_of(groups)
         })
+    }
+
+    /// As [`Rows::summed`], with more rows to an invocation where a workgroup's start and barriers are dear: on llvmpipe, which runs
+    /// its subgroups as coroutines, they cost as much as some hundred rows. The order of a sum depends on the class of device then.
+    pub(super) fn summed_on(samples: usize, rows: usize, channels: usize, tuning: &Tuning) -> Self {
+        let per_sample = (MAX_PARTIALS / samples.max(1)).max(1);
+        let least = SUMMED_ROWS_PER_ELEMENTWISE * tuning.elementwise_rows;
+        Self::new(samples, rows, channels, |groups| {
+            rows.div_ceil(per_sample).max(groups * least).next_multiple_of(groups)
+        })
+    }
+
+    /// The divisions that [`Rows::summed_on`] makes on any device, of floats and of pairs.
+    pub(super) fn all_summed(samples: usize, rows: usize, channels: usize) -> Vec<Self> {
+        let of = |tuning| [1, 2].map(|width| Self::summed_on(samples, rows, (channels / width).max(1), tuning));
+        Tuning::ALL.iter().flat_map(of).collect()
     }
 
     /// The rest of a sum: one workgroup per sample and block of channels.
@@ -151,7 +170,6 @@ pub(super) fn emit_sums(at: &mut Lowering<'_>, rows: &Rows, columns: Columns, pa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Tuning;
 
     /// `share` of `rows.wgsl` for every invocation of the grid: each element once, in the right sample.
     #[test]
@@ -161,7 +179,8 @@ mod tests {
             let elementwise =
                 |tuning| Rows::elementwise(samples, rows, channels, &Target::webgpu().with_tuning(tuning));
             let [gpu, cpu] = [Tuning::GPU, Tuning::CPU].map(elementwise);
-            for r in [gpu, cpu, Rows::summed(samples, rows, channels)] {
+            let [of_gpu, of_cpu] = [Tuning::GPU, Tuning::CPU].map(|t| Rows::summed_on(samples, rows, channels, &t));
+            for r in [gpu, cpu, Rows::summed(samples, rows, channels), of_gpu, of_cpu] {
                 assert!(r.block * r.groups <= WORKGROUP);
                 let mut visits = vec![0; samples * rows * channels];
                 for workgroup in 0..samples * r.tiles * r.blocks {

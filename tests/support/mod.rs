@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of this module")]
 
 pub mod network_bounds;
+pub mod normed;
 pub mod notes;
 #[cfg(feature = "cli")]
 pub mod program;

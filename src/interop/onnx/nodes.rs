@@ -1,7 +1,9 @@
 //! From the engine's operations to ONNX operators.
 
 use super::norm::is_slopes;
-use super::proto::{ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
+use super::proto::{
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto,
+};
 use crate::graph::{Graph, Node};
 use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};

@@ -84,8 +84,7 @@ impl Nodes<'_> {
         let extents = self.emit("Shape", part("shape"), vec![image.clone()], Vec::new());
         let grouped = self.emit("Reshape", part("grouped"), vec![image, shape], Vec::new());
         let epsilon = vec![float("epsilon", op.epsilon)];
-        let normalised =
-            self.emit("InstanceNormalization", part("instance"), vec![grouped, ones, zeros], epsilon);
+        let normalised = self.emit("InstanceNormalization", part("instance"), vec![grouped, ones, zeros], epsilon);
         let restored = self.emit("Reshape", part("restored"), vec![normalised, extents], Vec::new());
         let scaled = self.emit("Mul", part("scaled"), vec![restored, weight], Vec::new());
         let name = self.inner_name(node, op.rectifier, "Add");

@@ -10,9 +10,9 @@
 //! the squares of distances from its mean: 19 u and 38 u and one, times 16. What merging adds is positive; its error is that of
 //! means, e, which is 4 e standard deviations at each of three levels, and 12 e² in all.
 
-use super::sets::Sets;
 #[cfg(doc)]
 use super::NormaliseGrad;
+use super::sets::Sets;
 use super::{Moments, Normalise, Rectifier, reference};
 use crate::ops::case::UNIT_ROUNDOFF as U;
 use crate::ops::rows::Rows;
@@ -53,11 +53,11 @@ pub(super) fn operation(groups: usize, rectifier: usize) -> Normalise {
     Normalise { moments, epsilon: EPSILON, rectifier }
 }
 
-/// Most rows of an invocation, and most items of one that sums over tiles, by floats and by pairs.
+/// Most rows of an invocation, and most items of one that sums over tiles, on any device.
 fn most(sets: &Sets) -> [f64; 2] {
-    let divisions = [1, 2].map(|width| Rows::summed(sets.samples, sets.rows, (sets.channels / width).max(1)));
+    let divisions = Rows::all_summed(sets.samples, sets.rows, sets.channels);
     let items = |rows: &Rows| (sets.samples * rows.tiles() * sets.group_channels()).div_ceil(sets.lanes(rows.tiles()));
-    let largest = |of: &dyn Fn(&Rows) -> usize| divisions.iter().map(of).max().expect("two") as f64;
+    let largest = |of: &dyn Fn(&Rows) -> usize| divisions.iter().map(of).max().expect("a class of devices") as f64;
     [largest(&Rows::visited), largest(&items)]
 }
 
@@ -92,11 +92,7 @@ fn moments(sets: &Sets, input: &HostTensor) -> Vec<Moment> {
 }
 
 /// Bounds of [`Normalise`]: slopes are at most 1, so a rectifier adds no more than its rounding.
-pub(super) fn forward<const GROUPS: usize>(
-    output: usize,
-    inputs: &[HostTensor],
-    expected: &HostTensor,
-) -> Vec<f64> {
+pub(super) fn forward<const GROUPS: usize>(output: usize, inputs: &[HostTensor], expected: &HostTensor) -> Vec<f64> {
     let input = &inputs[0];
     let sets = Sets::new(operation(GROUPS, PLAIN).moments, &input.spec).expect("a case is well-formed");
     let moments = moments(&sets, input);
@@ -114,7 +110,7 @@ pub(super) fn forward<const GROUPS: usize>(
         1 => {
             let (set, channel) = (i / (2 * sets.channels), i % sets.channels);
             let Moment { errors: [of_mean, _, of_scale], .. } = moments[set * sets.groups + of_channel(channel)];
-            if i / sets.channels % 2 == 0 { of_mean } else { of_scale * expected.data[i] }
+            if (i / sets.channels).is_multiple_of(2) { of_mean } else { of_scale * expected.data[i] }
         }
         2 => moments[i].errors[0],
         _ => (moments[i].errors[1] + 2.0 * DIVISION * U * moments[i].variance) * elements / (elements - 1.0),

@@ -27,7 +27,7 @@ impl NormaliseGrad {
         let Self(normalise) = self;
         let channels = sets.channels;
         let width = element_width(channels, at.target());
-        let rows = Rows::summed(sets.samples, sets.rows, channels / width);
+        let rows = Rows::summed_on(sets.samples, sets.rows, channels / width, &at.target().tuning);
         let partial = at.scratch(sets.samples * rows.tiles() * 3 * channels);
         let sums = normalise.dispatch(&rows, "norm_grad_sums", at).pairs(width > 1);
         at.emit(self.read(at, sums).write(partial));

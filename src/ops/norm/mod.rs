@@ -76,11 +76,17 @@ pub struct Normalise {
 impl Normalise {
     /// What the inputs must be, for errors.
     fn expected(&self) -> String {
-        let slopes = if self.rectifier == Rectifier::Prelu { ", weights, biases and slopes [C]" } else { ", weights and biases [C]" };
+        let slopes = if self.rectifier == Rectifier::Prelu {
+            ", weights, biases and slopes [C]"
+        } else {
+            ", weights and biases [C]"
+        };
         match self.moments {
             Moments::Instance => format!("f32 [N, .., C] with more than one element per sample and channel{slopes}"),
             Moments::Group(groups) => {
-                format!("f32 [N, .., C] with more than one element per sample and group, C a multiple of {groups}{slopes}")
+                format!(
+                    "f32 [N, .., C] with more than one element per sample and group, C a multiple of {groups}{slopes}"
+                )
             }
             Moments::Batch => format!("f32 [N, .., C] with more than one element per channel{slopes}"),
         }
@@ -120,7 +126,7 @@ impl Normalise {
     /// Emits the statistics of input 0.
     fn emit_statistics(&self, at: &mut Lowering<'_>, sets: &Sets) {
         let width = element_width(sets.channels, at.target());
-        let rows = Rows::summed(sets.samples, sets.rows, sets.channels / width);
+        let rows = Rows::summed_on(sets.samples, sets.rows, sets.channels / width, &at.target().tuning);
         let partial = at.scratch(sets.samples * rows.tiles() * 2 * sets.channels);
         let moments = rows.dispatch("norm_moments", at.target()).pairs(width > 1);
         at.emit(moments.read(at.input(0)).write(partial));

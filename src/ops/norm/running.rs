@@ -38,7 +38,8 @@ impl Op for NormaliseRunning {
     fn lower(&self, at: &mut Lowering<'_>) {
         let (rows, channels) = matrix(at.input_spec(0));
         let statistics = at.scratch(2 * channels);
-        let dispatch = Dispatch::new("norm_running").param(channels).scalar(self.epsilon).read(at.input(3)).read(at.input(4));
+        let dispatch =
+            Dispatch::new("norm_running").param(channels).scalar(self.epsilon).read(at.input(3)).read(at.input(4));
         at.emit(dispatch.write(statistics).linear_grid(channels.div_ceil(64), at.target()));
         let width = element_width(channels, at.target());
         let rows = Rows::elementwise(1, rows, channels / width, at.target());
