@@ -1,4 +1,4 @@
-// grad_p[voxel, k] = -grad_output * weight / count * (overlap g - (common g + predicted x) numerator / denominator) / denominator
+// grad_p[voxel, k] = -grad_output * weight / count * (overlap g - (both g + predicted x) numerator / denominator) / denominator
 // with numerator and denominator of soft_dice_loss.wgsl of the sample (or the batch) and output, and x = 2 p, without squares 1; 0
 // for the background and where the voxel is ignored.
 //
@@ -19,10 +19,10 @@ struct Params {
     samples: u32, // of sums
     epsilon: f32,
     overlap: f32,
-    common: f32,
+    both: f32,
     predicted: f32,
     labelled: f32,
-    common_share: f32,    // common / overlap
+    both_share: f32,    // both / overlap
     predicted_share: f32, // 2 predicted / overlap
 }
 
@@ -48,12 +48,12 @@ fn soft_dice_grad(invocation: Invocation) {
     if at.channel >= background {
         let i = 3u * (min(at.sample, params.samples - 1u) * foreground + at.channel - background);
         let numerator = params.overlap * sums[i] + params.epsilon;
-        let all = params.common * sums[i] + params.predicted * sums[i + 1u] + params.labelled * sums[i + 2u];
+        let all = params.both * sums[i] + params.predicted * sums[i + 1u] + params.labelled * sums[i + 2u];
         let denominator = all + params.epsilon;
         let count = f32(params.samples * foreground);
         let of_overlap = -params.overlap * (weight_of(at.channel) * grad_output[0]) / (count * denominator);
         let of_denominator = -of_overlap * numerator / denominator;
-        of_g = of_overlap + params.common_share * of_denominator;
+        of_g = of_overlap + params.both_share * of_denominator;
         of_x = params.predicted_share * of_denominator;
     }
     for (var voxel = at.row; voxel < at.end; voxel += params.rows.groups) {

@@ -1,5 +1,5 @@
 // loss = mean over samples (or the whole batch) and foreground outputs of weight * (1 - (overlap pg + epsilon) /
-// (common pg + predicted pp + labelled gg + epsilon)): overlap 2, common 0, predicted and labelled 1 for Dice.
+// (both pg + predicted pp + labelled gg + epsilon)): overlap 2, both 0, predicted and labelled 1 for Dice.
 //
 // Layout   sums: [count, 3] with pg, pp, gg; loss: [1]; class_weights: [outputs]
 // Grid     one workgroup
@@ -13,7 +13,7 @@ struct Params {
     count: u32, // samples, or 1, times foreground outputs
     epsilon: f32,
     overlap: f32,
-    common: f32,
+    both: f32,
     predicted: f32,
     labelled: f32,
     foreground: u32, // foreground outputs
@@ -31,7 +31,7 @@ fn soft_dice_loss(@builtin(local_invocation_index) local: u32) {
     for (var i = local; i < params.count; i += 256u) {
         let pg = sums[3u * i];
         let numerator = params.overlap * pg + params.epsilon;
-        let all = params.common * pg + params.predicted * sums[3u * i + 1u] + params.labelled * sums[3u * i + 2u];
+        let all = params.both * pg + params.predicted * sums[3u * i + 1u] + params.labelled * sums[3u * i + 2u];
         let denominator = all + params.epsilon;
         sum += weight_of(i % params.foreground + params.background) * (1.0 - numerator / denominator);
     }

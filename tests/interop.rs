@@ -5,6 +5,8 @@
 mod import;
 #[path = "interop/onnx.rs"]
 mod onnx;
+#[path = "support/supervised.rs"]
+mod supervised;
 mod support;
 #[path = "interop/tensorboard.rs"]
 mod tensorboard;

@@ -148,9 +148,8 @@ fn adjoint(case: &Case, gpu: &Arc<Gpu>, target: &Target) -> Result<(), Failed> {
 
 /// The inputs of f32 that have a gradient.
 fn differentiated(case: &Case, graph: &Graph, inputs: &[ValueId]) -> Vec<ValueId> {
-    let is_moved = |&(i, &input): &(usize, &ValueId)| {
-        graph.spec(input).dtype == DType::F32 && !case.constants.contains(&i)
-    };
+    let is_moved =
+        |&(i, &input): &(usize, &ValueId)| graph.spec(input).dtype == DType::F32 && !case.constants.contains(&i);
     inputs.iter().enumerate().filter(is_moved).map(|(_, &input)| input).collect()
 }
 

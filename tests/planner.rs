@@ -223,7 +223,7 @@ fn stages_and_initial_values_are_those_that_a_network_marks() {
     assert_eq!(initial(2), [0.125; 3]);
     assert_eq!(initial(6), [0.0; 6], "a gain of 0");
     assert!(initial(0).iter().all(|w| *w != 0.0));
-    let t = TrainingGraph { graph, image, labels, logits, loss, gradients, layers: Vec::new(), forward };
+    let t = TrainingGraph { graph, image, labels, logits, dropout: None, loss, gradients, layers: Vec::new(), forward };
     assert_eq!(t.stages(), ["stem", "body"]);
     let backward = &t.graph.nodes()[forward..];
     assert!(["stem", "body"].iter().all(|s| backward.iter().any(|n| n.stage.as_deref() == Some(s))));

@@ -136,7 +136,11 @@ mod tests {
         assert!(first.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.7).abs() < 1e-6));
         // Other keys, in either word, and other layers drop independently: both with probability 0.09.
         let next = Dropout { layer: 1, ..op };
-        for other in [dropped(op, shape, vec![2.0, 7.0]), dropped(op, shape, vec![1.0, 8.0]), dropped(next, shape, vec![1.0, 7.0])] {
+        for other in [
+            dropped(op, shape, vec![2.0, 7.0]),
+            dropped(op, shape, vec![1.0, 8.0]),
+            dropped(next, shape, vec![1.0, 7.0]),
+        ] {
             let both = first.iter().zip(&other).map(|(a, b)| a + b).collect::<Vec<f64>>();
             assert!((share(&both) - 0.09).abs() < bound(0.09), "{}", share(&both));
         }
@@ -160,6 +164,6 @@ mod tests {
     fn what_is_dropped_is_pinned() {
         let op = Dropout { rate: 0.5, layer: 1, spatial: false };
         let kept: Vec<u8> = dropped(op, [1, 1, 1, 2, 8], vec![3.0, 4.0]).iter().map(|&x| u8::from(x > 0.0)).collect();
-        assert_eq!(kept, [0; 16]);
+        assert_eq!(kept, [1, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1]);
     }
 }

@@ -23,6 +23,7 @@ mod scale;
 mod sigmoid;
 mod softmax;
 mod tile_channels;
+mod upsample;
 
 pub use activation::Activation;
 pub use add::Add;
@@ -35,8 +36,8 @@ pub use dropout::Dropout;
 pub use fill::Fill;
 pub use linear_unit::{LinearUnit, LinearUnitGrad};
 pub use loss::{
-    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, PoolLabels,
-    SoftDiceGrad, SoftDiceLoss,
+    BinaryCrossEntropyGrad, BinaryCrossEntropyLoss, CrossEntropyGrad, CrossEntropyLoss, DICE_EPSILON, FocalGrad,
+    FocalLoss, PoolLabels, SoftDiceGrad, SoftDiceLoss, TopKGrad, TopKLoss,
 };
 pub use norm::{FoldNorm, Moments, Normalise, NormaliseGrad, NormaliseRunning, Rectifier};
 pub use pad_crop::PadCrop;
@@ -46,6 +47,7 @@ pub use scale::Scale;
 pub use sigmoid::{Sigmoid, SigmoidGrad};
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use tile_channels::{TileChannels, TileChannelsGrad};
+pub use upsample::{UpsampleLinear, UpsampleLinearGrad};
 
 use crate::graph::GradientOps;
 use case::Case;
@@ -73,6 +75,7 @@ pub fn cases() -> Vec<Case> {
         loss::cases(),
         pad_crop::cases(),
         pool::cases(),
+        upsample::cases(),
         dropout::cases(),
         conv3d::cases(),
         conv_transpose3d::cases(),

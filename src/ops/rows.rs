@@ -112,6 +112,11 @@ impl Rows {
         (self.samples == 1 && self.rows > 0).then_some(pieces)
     }
 
+    /// Tiles of all samples: the partial sums of a channel.
+    pub(super) fn tile_count(&self) -> usize {
+        self.samples * self.tiles
+    }
+
     /// Roundings on the way to one element of a sum over rows: serial, by halves, and both once more over partial sums.
     pub(super) fn summed_roundings(&self) -> usize {
         let stage = |rows: usize| rows.div_ceil(self.groups) + self.groups.next_power_of_two().ilog2() as usize;

@@ -1,5 +1,6 @@
 //! The exported graph, decoded again: its structure, and what it computes by the definitions of ONNX's operators.
 
+use super::supervised::Supervised;
 use super::{model, network, noise};
 use crate::support::normed::{Normed, PAIRS};
 use prost::Message;
@@ -13,11 +14,12 @@ use vnet_engine::nn::{Activation, InferenceGraph, Model, Network};
 use vnet_engine::tensor::layout::permute;
 use vnet_engine::tensor::{HostTensor, TensorSpec};
 
-pub const TESTS: [(&str, bool, fn()); 5] = [
+pub const TESTS: [(&str, bool, fn()); 6] = [
     ("onnx_has_the_weights_by_their_names_and_open_axes", false, weights_and_axes),
     ("onnx_nodes_follow_what_they_use", false, nodes_in_order),
     ("onnx_operators_compute_what_the_engine_does", false, same_values),
     ("onnx_normalises_as_the_engine_does", false, normalises),
+    ("onnx_changes_resolution_as_the_engine_does", false, resolutions),
     ("onnx_names_its_ending", false, ending),
 ];
 
@@ -182,6 +184,12 @@ impl<'a> Interpreter<'a> {
                 let data: Vec<f64> = indices.flat_map(|c| &input.1[c * voxels..][..voxels]).copied().collect();
                 ([data.len() / voxels, input.0[1], input.0[2], input.0[3]], data)
             }
+            "AveragePool" => average_pool(node, input),
+            "Resize" => {
+                let scales = self.floats(&node.input[2]);
+                assert!(node.input[1].is_empty() && scales[..2] == [1.0, 1.0]);
+                resize(node, input, [scales[2] as usize, scales[3] as usize, scales[4] as usize])
+            }
             other => panic!("{other} is not expected"),
         };
         self.values.insert(&node.output[0], output);
@@ -278,6 +286,76 @@ fn for_each_voxel([channels, d, h, w]: [usize; 4], mut f: impl FnMut(usize, [usi
             }
         }
     }
+}
+
+/// Windows of their own stride.
+fn average_pool(node: &NodeProto, (shape, x): &Value) -> Value {
+    let window = |name: &str| -> [usize; 3] {
+        let attribute = node.attribute.iter().find(|a| a.name == name).expect("an attribute");
+        std::array::from_fn(|axis| attribute.ints[axis] as usize)
+    };
+    let window =
+        (window("kernel_shape") == window("strides")).then(|| window("strides")).expect("windows side by side");
+    let extents: [usize; 3] = std::array::from_fn(|axis| shape[axis + 1] / window[axis]);
+    let mut y = Vec::new();
+    for_each_voxel([shape[0], extents[0], extents[1], extents[2]], |c, at| {
+        let mut sum = 0.0;
+        for_each_voxel([1, window[0], window[1], window[2]], |_, tap| {
+            let [d, h, w] = std::array::from_fn(|axis| at[axis] * window[axis] + tap[axis]);
+            sum += x[flat([c, d, h, w], [shape[1], shape[2], shape[3]])];
+        });
+        y.push(sum / window.iter().product::<usize>() as f64);
+    });
+    ([shape[0], extents[0], extents[1], extents[2]], y)
+}
+
+/// ONNX's Resize, by the positions that its attributes say.
+fn resize(node: &NodeProto, (shape, x): &Value, scales: [usize; 3]) -> Value {
+    let text = |name: &str| {
+        let attribute = node.attribute.iter().find(|a| a.name == name).expect("an attribute");
+        assert_eq!(attribute.r#type, proto::ATTRIBUTE_STRING);
+        String::from_utf8(attribute.s.clone()).expect("a name")
+    };
+    let [mode, transformation] = ["mode", "coordinate_transformation_mode"].map(text);
+    let position = |to: usize, scale: usize| match transformation.as_str() {
+        "asymmetric" => to as f64 / scale as f64,
+        "half_pixel" => (to as f64 + 0.5) / scale as f64 - 0.5,
+        other => panic!("{other} is not expected"),
+    };
+    // Voxels beyond an end are those at the end.
+    let taps = |axis: usize, to: usize| -> [(usize, f64); 2] {
+        let (at, last) = (position(to, scales[axis]), shape[axis + 1] as i64 - 1);
+        let inside = |i: i64| i.clamp(0, last) as usize;
+        let low = at.floor();
+        match mode.as_str() {
+            "nearest" if text("nearest_mode") == "floor" => [(inside(low as i64), 1.0), (0, 0.0)],
+            "linear" => [(inside(low as i64), 1.0 - (at - low)), (inside(low as i64 + 1), at - low)],
+            other => panic!("{other} is not expected"),
+        }
+    };
+    let extents: [usize; 3] = std::array::from_fn(|axis| shape[axis + 1] * scales[axis]);
+    let mut y = Vec::new();
+    for_each_voxel([shape[0], extents[0], extents[1], extents[2]], |c, at| {
+        let axes: [[(usize, f64); 2]; 3] = std::array::from_fn(|axis| taps(axis, at[axis]));
+        let mut sum = 0.0;
+        for_each_voxel([1, 2, 2, 2], |_, [z, y, x_tap]| {
+            let [(d, a), (h, b), (w, c_weight)] = [axes[0][z], axes[1][y], axes[2][x_tap]];
+            sum += a * b * c_weight * x[flat([c, d, h, w], [shape[1], shape[2], shape[3]])];
+        });
+        y.push(sum);
+    });
+    ([shape[0], extents[0], extents[1], extents[2]], y)
+}
+
+/// Pooling and both kinds of up-sampling; auxiliary heads and dropout leave nothing in the file.
+fn resolutions() {
+    let model = model(Network::new(2, 3, Supervised { rate: 0.3 }));
+    let graph = exported(&model).graph.expect("a graph");
+    let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
+    assert_eq!(["AveragePool", "Resize", "Dropout"].map(count), [2, 2, 0]);
+    assert!(model.tensors.keys().any(|name| name.starts_with("aux.")));
+    assert!(graph.initializer.iter().all(|tensor| !tensor.name.starts_with("aux.")));
+    agrees(&model, [4, 8, 6], 1.0);
 }
 
 fn same_values() {

@@ -2,12 +2,15 @@
 
 use super::norm::is_slopes;
 use super::proto::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, FLOAT, INT64, NodeProto, TensorProto,
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto,
+    TensorProto,
 };
 use crate::graph::{Graph, Node};
 use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};
+use crate::ops::{Conv3d, ConvTranspose3d};
 use crate::tensor::{HostTensor, ValueId};
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 
 /// Nodes and constants so far.
@@ -68,6 +71,12 @@ impl<'a> Nodes<'a> {
             "tile_channels" => {
                 input.push(self.channel_indices(node));
                 ("Gather", vec![integer("axis", 1)])
+            }
+            "avg_pool" => ("AveragePool", self.pooling(node)),
+            "upsample_nearest" | "upsample_linear" => {
+                // No region of interest, then the scales.
+                input.extend([String::new(), self.scales(node)]);
+                ("Resize", resizing(node))
             }
             operation => return Err(InteropError::Operation { operation }),
         };
@@ -131,18 +140,39 @@ impl<'a> Nodes<'a> {
 
     /// Kernel, strides and paddings of a convolution or a transposed one, along D, H, W.
     fn window(&self, node: &Node) -> Vec<AttributeProto> {
-        let graph = &self.inference.graph;
-        let extents = |value| graph.spec(value).spatial("onnx").expect("an activation");
-        let (from, to) = (extents(node.inputs[0]), extents(node.outputs[0]));
-        let kernel: [usize; 3] = graph.spec(node.inputs[1]).shape[..3].try_into().expect("three axes");
-        let (large, small) = if node.op.name() == "conv3d" { (from, to) } else { (to, from) };
-        let strides: [usize; 3] = std::array::from_fn(|axis| large[axis] / small[axis]);
-        let padding = |axis: usize| ((small[axis] - 1) * strides[axis] + kernel[axis] - large[axis]) / 2;
-        let padding: [usize; 3] = std::array::from_fn(padding);
+        let kernel = &self.inference.graph.spec(node.inputs[1]).shape[..3];
+        let op: &dyn Any = &*node.op;
+        let (stride, padding) = match (op.downcast_ref::<Conv3d>(), op.downcast_ref::<ConvTranspose3d>()) {
+            (Some(op), _) => (op.stride, op.padding),
+            (None, Some(op)) => (op.stride, [0; 3]),
+            (None, None) => unreachable!("{} has no window", node.op.name()),
+        };
         let pads = [padding, padding].concat();
-        [("kernel_shape", &kernel[..]), ("strides", &strides), ("pads", &pads)]
+        [("kernel_shape", kernel), ("strides", &stride), ("pads", &pads)]
             .map(|(name, values)| integer_list(name, integers(values)))
             .to_vec()
+    }
+
+    /// By what the larger of two activations exceeds the smaller, along D, H, W.
+    fn factors(&self, larger: ValueId, smaller: ValueId) -> [usize; 3] {
+        let extents = |value| self.inference.graph.spec(value).spatial("onnx").expect("an activation");
+        let (larger, smaller) = (extents(larger), extents(smaller));
+        std::array::from_fn(|axis| larger[axis] / smaller[axis])
+    }
+
+    /// Windows that do not overlap.
+    fn pooling(&self, node: &Node) -> Vec<AttributeProto> {
+        let window = self.factors(node.inputs[0], node.outputs[0]);
+        ["kernel_shape", "strides"].map(|name| integer_list(name, integers(&window))).to_vec()
+    }
+
+    /// The constant with the factors of N, C, D, H, W.
+    fn scales(&mut self, node: &Node) -> String {
+        let [d, h, w] = self.factors(node.outputs[0], node.inputs[0]);
+        let name = format!("{}.scales", node.name);
+        let raw_data = [1, 1, d, h, w].into_iter().flat_map(|factor| (factor as f32).to_le_bytes()).collect();
+        self.constants.push(TensorProto { dims: vec![5], data_type: FLOAT, name: name.clone(), raw_data });
+        name
     }
 
     /// The constant that repeats channels: output channel c is input channel c mod Cin.
@@ -185,6 +215,23 @@ pub(super) fn integers(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&v| i64::try_from(v).expect("an extent")).collect()
 }
 
+/// PyTorch's definitions of both ways to up-sample.
+fn resizing(node: &Node) -> Vec<AttributeProto> {
+    let (mode, transformation) = match node.op.name() {
+        "upsample_nearest" => ("nearest", "asymmetric"),
+        _ => ("linear", "half_pixel"),
+    };
+    let mut attributes = vec![text("mode", mode), text("coordinate_transformation_mode", transformation)];
+    if mode == "nearest" {
+        attributes.push(text("nearest_mode", "floor"));
+    }
+    attributes
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), s: value.into(), r#type: ATTRIBUTE_STRING, ..AttributeProto::default() }
+}
+
 fn integer(name: &str, i: i64) -> AttributeProto {
     AttributeProto { i, ..attribute(name, ATTRIBUTE_INT) }
 }
@@ -198,5 +245,5 @@ pub(super) fn float(name: &str, f: f32) -> AttributeProto {
 }
 
 fn attribute(name: &str, r#type: i32) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), f: 0.0, i: 0, ints: Vec::new(), r#type }
+    AttributeProto { name: name.to_owned(), r#type, ..AttributeProto::default() }
 }

@@ -3,7 +3,7 @@
 use super::{Appended, Layers, Mode};
 use crate::graph::Initial;
 use crate::nn::{Layer, LayerKind};
-use crate::ops::{AvgPool, Conv3d, Dropout, PadCrop, UpsampleNearest};
+use crate::ops::{AvgPool, Conv3d, Dropout, PadCrop, UpsampleLinear, UpsampleNearest};
 use crate::tensor::layout::ParameterLayout;
 use crate::tensor::{ShapeError, ValueId};
 
@@ -106,5 +106,14 @@ impl Layers<'_> {
     /// [`ShapeError`] when `x` is not an activation.
     pub fn upsample_nearest(&mut self, name: &str, x: ValueId, factors: [usize; 3]) -> Result<ValueId, ShapeError> {
         self.add(name, UpsampleNearest { factors }, &[x])
+    }
+
+    /// Up-sampling by `factors` `[D, H, W]`, linear along each axis: PyTorch's `Upsample` with `mode="trilinear"` and
+    /// `align_corners=False`.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x` is not an activation.
+    pub fn upsample(&mut self, name: &str, x: ValueId, factors: [usize; 3]) -> Result<ValueId, ShapeError> {
+        self.add(name, UpsampleLinear { factors }, &[x])
     }
 }

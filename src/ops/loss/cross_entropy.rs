@@ -170,7 +170,11 @@ pub(super) fn emit_factors(at: &mut Lowering<'_>, labelling: Labelling, factors:
 }
 
 /// What [`emit_factors`] computes.
-pub(super) fn factors(inputs: &[&HostTensor], labelling: Labelling, [samples, voxels, classes]: [usize; 3]) -> Vec<f64> {
+pub(super) fn factors(
+    inputs: &[&HostTensor],
+    labelling: Labelling,
+    [samples, voxels, classes]: [usize; 3],
+) -> Vec<f64> {
     let labels = &inputs[1].data;
     let Some(weights) = inputs.get(2) else {
         return vec![mean_weight(labels, labelling, samples * voxels, 1); samples * classes];

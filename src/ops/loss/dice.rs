@@ -24,8 +24,8 @@ impl Default for Dice {
     }
 }
 
-static SQUARES: Hyperparameter = Hyperparameter::switch("dice_squares", true);
-static BATCH: Hyperparameter = Hyperparameter::switch("dice_batch", false);
+pub(super) static SQUARES: Hyperparameter = Hyperparameter::switch("dice_squares", true);
+pub(super) static BATCH: Hyperparameter = Hyperparameter::switch("dice_batch", false);
 
 /// The keys of every loss with a Dice term.
 pub(super) const KEYS: &[&Hyperparameter] = &[&SQUARES, &BATCH];

@@ -8,19 +8,27 @@ mod binary_cross_entropy;
 mod cases;
 mod cross_entropy;
 mod dice;
+mod focal;
 mod labels;
 mod overlap;
 mod pool;
+mod sum;
+mod top_k;
+mod tversky;
 mod weights;
 
 pub use binary_cross_entropy::{BinaryCrossEntropyGrad, BinaryCrossEntropyLoss};
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, CrossEntropyLoss};
 pub use dice::Dice;
+pub use focal::{Focal, FocalGrad, FocalLoss};
 pub use overlap::{DICE_EPSILON, Overlap, Ratio, SoftDiceGrad, SoftDiceLoss};
 pub use pool::PoolLabels;
+pub use sum::{DiceCrossEntropy, Sum};
+pub use top_k::{TopK, TopKGrad, TopKLoss};
+pub use tversky::Tversky;
 
+use super::Activation;
 use super::case::Case;
-use super::{Activation, Add};
 use crate::graph::Graph;
 use crate::registry::{Entry, Registry};
 use crate::tensor::{ShapeError, ValueId};
@@ -79,42 +87,19 @@ impl Registry for Losses {
         dice::DICE,
         cross_entropy::WEIGHTED_CROSS_ENTROPY,
         cross_entropy::CROSS_ENTROPY,
-        Entry {
-            name: "dice_cross_entropy",
-            hyperparameters: dice::KEYS,
-            build: |values| Arc::new(DiceCrossEntropy { dice: Dice::from(values) }),
-            variants: &[],
-        },
+        sum::DICE_CROSS_ENTROPY,
+        tversky::TVERSKY,
+        sum::TVERSKY_CROSS_ENTROPY,
+        focal::FOCAL,
+        sum::DICE_FOCAL,
+        top_k::TOPK,
+        sum::DICE_TOPK,
     ];
 }
 
 /// The cases of their operations.
 pub(super) fn cases() -> Vec<Case> {
     cases::all()
-}
-
-/// Soft Dice + cross-entropy ([`Dice`], [`CrossEntropy`]).
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DiceCrossEntropy {
-    /// The first of the two.
-    pub dice: Dice,
-}
-
-impl Loss for DiceCrossEntropy {
-    fn append(&self, graph: &mut Graph, inputs: LossInputs<'_>) -> Result<ValueId, ShapeError> {
-        let cross_entropy = CrossEntropy { weighted: false };
-        let terms = [self.dice.append(graph, inputs)?, cross_entropy.append(graph, inputs)?];
-        graph.set_scope("loss.sum");
-        graph.add(Add, &terms)
-    }
-
-    fn is_defined(&self, _: Activation) -> bool {
-        true
-    }
-
-    fn reads_class_weights(&self) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

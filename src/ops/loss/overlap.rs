@@ -10,14 +10,14 @@ use crate::tensor::{HostTensor, ShapeError, TensorSpec, ValueId};
 /// Added to numerator and denominator of a Dice coefficient, so that two empty masks agree.
 pub const DICE_EPSILON: f32 = 1e-5;
 
-/// A coefficient of two masks from sums over their voxels: `(overlap I + ε) / (common I + predicted P + labelled G + ε)` with I the sum
+/// A coefficient of two masks from sums over their voxels: `(overlap I + ε) / (both I + predicted P + labelled G + ε)` with I the sum
 /// of `p g`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
     /// Factor of I in the numerator; above 0.
     pub overlap: f32,
     /// Factor of I in the denominator.
-    pub common: f32,
+    pub both: f32,
     /// Factor of P.
     pub predicted: f32,
     /// Factor of G.
@@ -26,25 +26,25 @@ pub struct Ratio {
 
 impl Ratio {
     /// Dice's: `2 I / (P + G)`.
-    pub const DICE: Self = Self { overlap: 2.0, common: 0.0, predicted: 1.0, labelled: 1.0 };
+    pub const DICE: Self = Self { overlap: 2.0, both: 0.0, predicted: 1.0, labelled: 1.0 };
 
     /// Tversky's: `I / (I + α Σ p (1 - g) + β Σ (1 - p) g)`.
     pub fn tversky(alpha: f64, beta: f64) -> Self {
-        let common = (1.0 - alpha - beta) as f32;
-        Self { overlap: 1.0, common, predicted: alpha as f32, labelled: beta as f32 }
+        let both = (1.0 - alpha - beta) as f32;
+        Self { overlap: 1.0, both, predicted: alpha as f32, labelled: beta as f32 }
     }
 
     /// Numerator and denominator for the sums I, P and G.
     fn of(self, sums: &[f64]) -> [f64; 2] {
-        let Self { overlap, common, predicted, labelled } = self;
-        let [overlap, common, predicted, labelled] = [overlap, common, predicted, labelled].map(f64::from);
+        let Self { overlap, both, predicted, labelled } = self;
+        let [overlap, both, predicted, labelled] = [overlap, both, predicted, labelled].map(f64::from);
         let epsilon = f64::from(DICE_EPSILON);
-        [overlap * sums[0] + epsilon, common * sums[0] + predicted * sums[1] + labelled * sums[2] + epsilon]
+        [overlap * sums[0] + epsilon, both * sums[0] + predicted * sums[1] + labelled * sums[2] + epsilon]
     }
 
     fn write(self, dispatch: Dispatch) -> Dispatch {
-        let Self { overlap, common, predicted, labelled } = self;
-        [DICE_EPSILON, overlap, common, predicted, labelled].into_iter().fold(dispatch, Dispatch::scalar)
+        let Self { overlap, both, predicted, labelled } = self;
+        [DICE_EPSILON, overlap, both, predicted, labelled].into_iter().fold(dispatch, Dispatch::scalar)
     }
 }
 
@@ -61,12 +61,7 @@ pub struct Overlap {
 
 impl Overlap {
     /// Appends softmax or sigmoid of the logits and the loss of the probabilities.
-    pub(super) fn append(
-        self,
-        graph: &mut Graph,
-        inputs: LossInputs<'_>,
-        scope: &str,
-    ) -> Result<ValueId, ShapeError> {
+    pub(super) fn append(self, graph: &mut Graph, inputs: LossInputs<'_>, scope: &str) -> Result<ValueId, ShapeError> {
         let probabilities = inputs.activation.append(graph, inputs.logits)?;
         graph.set_scope(scope);
         let mut operands = vec![probabilities, inputs.labels];
@@ -161,7 +156,9 @@ impl Op for SoftDiceLoss {
         let shape = self.sums(&inputs[0].spec, &inputs[1].spec).expect("with a foreground");
         let (labelling, [samples, foreground, _]) = (self.labelling(outputs, &inputs[1].spec), shape);
         let mut sums = HostTensor::zeros(TensorSpec::f32(shape));
-        for (i, p) in inputs[0].data.chunks_exact(outputs).enumerate().filter(|(i, _)| labelling.counts(&inputs[1].data, *i)) {
+        for (i, p) in
+            inputs[0].data.chunks_exact(outputs).enumerate().filter(|(i, _)| labelling.counts(&inputs[1].data, *i))
+        {
             for (k, &p) in p.iter().enumerate().skip(labelling.background()) {
                 let g = labelling.share(&inputs[1].data, i, k);
                 let sample = (i / voxels).min(samples - 1);
@@ -209,7 +206,7 @@ impl Op for SoftDiceGrad {
         let dispatch = labelling.write(rows.dispatch("soft_dice_grad", at.target()));
         let dispatch = dispatch.params(&[self.0.overlap.squares.into(), at.input_spec(2).shape[0]]);
         let ratio = self.0.overlap.ratio;
-        let dispatch = ratio.write(dispatch).scalar(ratio.common / ratio.overlap);
+        let dispatch = ratio.write(dispatch).scalar(ratio.both / ratio.overlap);
         let dispatch = dispatch.scalar(2.0 * ratio.predicted / ratio.overlap);
         let dispatch = (0..4).fold(dispatch, |d, i| d.read(at.input(i)));
         at.emit(read_weights(dispatch, at, 4, at.input(3)).write(at.output(0)));
@@ -231,7 +228,7 @@ impl Op for SoftDiceGrad {
             let g = labelling.share(&inputs[1].data, voxel, k);
             // Of p² it is 2 p, of p it is 1.
             let of_sum = if self.0.overlap.squares { 2.0 * p } else { 1.0 };
-            let of_denominator = f64::from(ratio.common) * g + f64::from(ratio.predicted) * of_sum;
+            let of_denominator = f64::from(ratio.both) * g + f64::from(ratio.predicted) * of_sum;
             let difference = of_denominator * numerator / denominator - f64::from(ratio.overlap) * g;
             *grad = inputs.get(4).map_or(1.0, |w| w.data[k]) * scale * difference / denominator;
         }

@@ -47,7 +47,9 @@ impl Op for PoolLabels {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let [samples, depth, height, width] = at.input_spec(0).shape[..] else { unreachable!("checked by the shape rule") };
+        let [samples, depth, height, width] = at.input_spec(0).shape[..] else {
+            unreachable!("checked by the shape rule")
+        };
         let rows = Rows::elementwise(samples, self.extents.iter().product(), self.outputs, at.target());
         // Where a row lies follows from its number, so rows are not divided among dispatches.
         let dispatch = rows.dispatch("pool_labels", at.target()).pieces(None);
@@ -122,7 +124,8 @@ mod tests {
         };
         let third = 1.0 / 3.0;
         assert_eq!(op.reference(&[&labels])[0].data, [0.5, 0.5, 0.0, 0.0, third, 2.0 * third]);
-        let masks = HostTensor::new(TensorSpec::u32([1, 1, 2, 3]), vec![3.0, 2.0, 2147483648.0, 0.0, 2.0, 4294967295.0]);
+        let masks =
+            HostTensor::new(TensorSpec::u32([1, 1, 2, 3]), vec![3.0, 2.0, 2147483648.0, 0.0, 2.0, 4294967295.0]);
         let regions = PoolLabels { activation: Activation::Sigmoid, outputs: 2, ..op };
         assert_eq!(regions.reference(&[&masks])[0].data, [0.5, 0.5, 0.0, 1.0]);
         let nothing = HostTensor::new(TensorSpec::u32([1, 1, 2, 3]), vec![3.0; 6]);

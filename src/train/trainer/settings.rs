@@ -90,6 +90,14 @@ impl TrainerSettings {
         // Comparisons are such that NaN is in no range.
         expect(self.batch >= 1, "batch", "at least 1", self.batch.to_string())?;
         expect(self.accumulation >= 1, "accumulation", "at least 1", self.accumulation.to_string())?;
+        let weights = |weights: &[f32]| {
+            let in_range = weights.iter().all(|weight| (0.0..f32::INFINITY).contains(weight));
+            in_range && (weights.is_empty() || weights.iter().any(|&weight| weight > 0.0))
+        };
+        let (classes, resolutions) = (&self.class_weights, &self.deep_supervision_weights);
+        let expected = "finite numbers, 0 or more and one at least above, or none";
+        expect(weights(classes), "class_weights", expected, format!("{classes:?}"))?;
+        expect(weights(resolutions), "deep_supervision_weights", expected, format!("{resolutions:?}"))?;
         let between = |value: Option<f64>, end: f64| value.is_none_or(|value| value > 0.0 && value < end);
         let expected = "a number above 0 and below 1, or None";
         expect(between(self.ema_decay, 1.0), "ema_decay", expected, format!("{:?}", self.ema_decay))?;
@@ -121,6 +129,14 @@ mod tests {
         for (settings, message) in [
             (TrainerSettings { batch: 0, ..default() }, "batch: expected at least 1, found 0"),
             (TrainerSettings { accumulation: 0, ..default() }, "accumulation: expected at least 1, found 0"),
+            (
+                TrainerSettings { class_weights: vec![1.0, f32::NAN], ..default() },
+                "class_weights: expected finite numbers, 0 or more and one at least above, or none, found [1.0, NaN]",
+            ),
+            (
+                TrainerSettings { deep_supervision_weights: vec![0.0], ..default() },
+                "deep_supervision_weights: expected finite numbers, 0 or more and one at least above, or none, found [0.0]",
+            ),
             (
                 TrainerSettings { ema_decay: Some(1.0), ..default() },
                 "ema_decay: expected a number above 0 and below 1, or None, found Some(1.0)",

@@ -1,0 +1,21 @@
+// The focal loss (1 - p)^gamma * -log(p) of one probability (Lin et al. 2017), from m = 1 - p and surprise = -log(p).
+
+// m^gamma.
+fn focus(m: f32, gamma: f32) -> f32 {
+    return select(select(0.0, 1.0, gamma == 0.0), exp2(gamma * log2(max(m, 1e-37))), m > 1e-37);
+}
+
+// -log(1 - m) / m: by its series where m is small, since the logarithm is then lost in its argument's rounding.
+fn steepness(m: f32, surprise: f32) -> f32 {
+    let series = 1.0 + m * (0.5 + m * (0.33333334 + m * (0.25 + m * (0.2 + m * 0.16666667))));
+    return select(surprise / max(m, 0.0625), series, m < 0.0625);
+}
+
+fn focal(m: f32, surprise: f32, gamma: f32) -> f32 {
+    return focus(m, gamma) * m * steepness(m, surprise);
+}
+
+// -p times the derivative of the loss with respect to p.
+fn focal_slope(p: f32, m: f32, surprise: f32, gamma: f32) -> f32 {
+    return focus(m, gamma) * (1.0 + gamma * p * steepness(m, surprise));
+}
