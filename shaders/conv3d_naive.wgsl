@@ -5,7 +5,7 @@
 // Grid     one invocation per output element, workgroups of 64, folded
 // Traffic  one load of either operand per product
 // Bounds   any extents, kernel, stride and padding; taps outside the input are skipped
-// Oracle   ops::Conv3d::reference; itself the oracle of conv3d_same5 and conv3d_window
+// Oracle   ops::Conv3d::reference; itself the oracle of conv3d_same and conv3d_window
 #import grid
 #import conv3d_geometry
 

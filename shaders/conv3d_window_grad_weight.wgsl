@@ -1,5 +1,5 @@
 // partial[s, k, i, o] = sum over the windows v of split s of input[window(v, k), i] * grad_output[v, o]: the weight gradient
-// of convolutions whose windows do not overlap, and of the transposed ones; conv3d_split_k_sum adds the splits.
+// of convolutions of any kernel, stride and padding, and of transposed ones; conv3d_split_k_sum adds the splits.
 //
 // Layout     input [.., I], grad_output [.., O], partial [splits, taps, *, *] with a step per channel axis
 // Grid       one workgroup per tap, IN_BLOCKS * 4 input channels, OUT_BLOCKS * 4 output channels and group of SPLITS splits,
@@ -30,8 +30,10 @@ fn stage(first: u32, tap: u32, in_channel: u32, out_channel: u32, local: u32) {
         let voxel = first + i / IN_BLOCKS;
         var value = vec4(0.0);
         if voxel < params.window.voxels {
-            let at = window_voxel(params.window, voxel, tap) * params.in_channels;
-            value = inputs_at(at, c);
+            let place = window_voxel(params.window, voxel, tap);
+            if place.exists {
+                value = inputs_at(place.at * params.in_channels, c);
+            }
         }
         inputs[i] = value;
     }

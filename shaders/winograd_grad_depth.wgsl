@@ -1,13 +1,13 @@
-// The output gradient's transform along z for the gradient of the weight: partial[s, f, y', x, c] = sum over k < 4 of
-// A[f, k] * grad_output[n, 4 tz + k, y, x, c], where s counts the chunk's slabs (n, tz) and y' its lines from
-// 4 first_row on.
+// The output gradient's transform along z for the gradient of the weight: partial[s, f, y', x, c] = sum over k < OUTPUTS_Z of
+// A[f, k] * grad_output[n, OUTPUTS_Z tz + k, y, x, c], where s counts the chunk's slabs (n, tz) and y' its lines from
+// OUTPUTS_Y first_row on.
 //
-// Layout   grad_output [N, D, H, W, C], partial [slabs, 8, 4 rows, 4 tiles_x, C]
+// Layout   grad_output [N, D, H, W, C], partial [slabs, FREQUENCIES_Z, OUTPUTS_Y rows, OUTPUTS_X tiles_x, C]
 // Grid     (64 elements of a line (x, c), lines y', slabs)
-// Traffic  four loads and eight stores per element of a line
+// Traffic  OUTPUTS_Z loads and FREQUENCIES_Z stores per element of a line
 // Bounds   voxels outside are zero
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
-#import winograd_store_lines
+#import winograd_store_depth
 #import winograd_tiles
 
 @group(0) @binding(0) var<uniform> params: Tiles;
@@ -22,24 +22,23 @@ fn plane_at(first_plane: u32, z: u32, plane: u32, at: u32, inside: bool) -> Elem
 
 @compute @workgroup_size(64)
 fn winograd_grad_depth(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let line = params.tiles_x * 4u * params.channels;
+    let line = params.tiles_x * OUTPUTS_X * params.channels;
     let element = workgroup.x * 64u + local;
     if element >= line {
         return;
     }
     let output_line = params.width * params.channels;
-    let y = params.first_row * 4u + workgroup.y;
+    let y = params.first_row * OUTPUTS_Y + workgroup.y;
     let inside = element < output_line && y < params.height;
     let s = slab(params, workgroup.z);
     let plane = params.height * output_line;
     let at = y * output_line + element;
-    let result = transform_grad(Four(
-        plane_at(s.first_plane, s.z, plane, at, inside),
-        plane_at(s.first_plane, s.z + 1u, plane, at, inside),
-        plane_at(s.first_plane, s.z + 2u, plane, at, inside),
-        plane_at(s.first_plane, s.z + 3u, plane, at, inside),
+    let result = transform_grad_z(OutputsZ(
+#each k in OUTPUTS_Z
+        plane_at(s.first_plane, s.z + {k}u, plane, at, inside),
+#end
     ));
-    let step = params.rows * 4u * line;
-    let first = workgroup.z * 8u * step + workgroup.y * line + element;
+    let step = params.rows * OUTPUTS_Y * line;
+    let first = workgroup.z * FREQUENCIES_Z * step + workgroup.y * line + element;
     store_frequencies(first, step, result);
 }

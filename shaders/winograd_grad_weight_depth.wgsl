@@ -1,11 +1,12 @@
-// The weight gradient's transform along z, after winograd_grad_weight_plane: grad_weight[25 k + t, e] = sum over f of
-// G^T[k, f] * partial[f, t, e].
+// The weight gradient's transform along z, after winograd_grad_weight_plane: grad_weight[plane k + t, e] = sum over f of
+// G^T[k, f] * partial[f, t, e], for the taps t of a plane.
 //
-// Layout   partial [8, 25, elements], grad_weight [5, 25, elements], an element being a pair of channels
-// Grid     (64 elements, 25 taps)
-// Traffic  eight loads and five stores per element
+// Layout   partial [FREQUENCIES_Z, TAPS_Y TAPS_X, elements], grad_weight [TAPS_Z, TAPS_Y TAPS_X, elements], an element being a pair of
+//          channels
+// Grid     (64 elements, TAPS_Y TAPS_X)
+// Traffic  FREQUENCIES_Z loads and TAPS_Z stores per element
 // Oracle   conv3d_grad_weight_naive, through the weight gradient
-#import winograd_load_lines
+#import winograd_load_depth
 
 @group(0) @binding(0) var<uniform> elements: u32;
 @group(0) @binding(1) var<storage, read> partial: array<Stored>;
@@ -21,11 +22,9 @@ fn winograd_grad_weight_depth(
         return;
     }
     let at = workgroup.y * elements + element;
-    let step = 25u * elements;
-    let result = transform_grad_weight(load_eight(at, step));
-    grad_weight[at] = packed(result.a);
-    grad_weight[at + step] = packed(result.b);
-    grad_weight[at + 2u * step] = packed(result.c);
-    grad_weight[at + 3u * step] = packed(result.d);
-    grad_weight[at + 4u * step] = packed(result.e);
+    let step = TAPS_Y * TAPS_X * elements;
+    let result = transform_grad_weight_z(load_frequencies(at, step));
+#each k in TAPS_Z
+    grad_weight[at + {k}u * step] = packed(result.f{k});
+#end
 }

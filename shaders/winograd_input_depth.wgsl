@@ -1,12 +1,12 @@
-// The input's transform along z: partial[s, f, y', x', c] = sum over k of B^T[f, k] * input[n, 4 tz - 2 + k, y, x, c],
-// where s counts the chunk's slabs (n, tz), y' its lines from 4 first_row - 2 on, and x' columns from -2 on.
+// The input's transform along z: partial[s, f, y', x', c] = sum over k of B^T[f, k] * input[n, OUTPUTS_Z tz - TAPS_Z / 2 + k, y, x, c],
+// where s counts the chunk's slabs (n, tz), y' its lines from OUTPUTS_Y first_row - TAPS_Y / 2 on, and x' columns from -TAPS_X / 2 on.
 //
-// Layout   input [N, D, H, W, C], partial [slabs, 8, 4 rows + 4, 4 tiles_x + 4, C]
+// Layout   input [N, D, H, W, C], partial [slabs, FREQUENCIES_Z, OUTPUTS_Y rows + SHARED_Y, OUTPUTS_X tiles_x + SHARED_X, C]
 // Grid     (64 elements of a line (x', c), lines y', slabs)
-// Traffic  eight loads and stores per element of a line
+// Traffic  FREQUENCIES_Z loads and stores per element of a line
 // Bounds   voxels outside the input are zero, so that the transform of planes need not look
 // Oracle   conv3d_naive and the gradients' naive kernels, through the convolutions
-#import winograd_store_lines
+#import winograd_store_depth
 #import winograd_tiles
 
 @group(0) @binding(0) var<uniform> params: Tiles;
@@ -21,30 +21,25 @@ fn plane_at(first_plane: u32, z: u32, plane: u32, at: u32, inside: bool) -> Elem
 
 @compute @workgroup_size(64)
 fn winograd_input_depth(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let line = (params.tiles_x * 4u + 4u) * params.channels;
+    let line = (params.tiles_x * OUTPUTS_X + SHARED_X) * params.channels;
     let element = workgroup.x * 64u + local;
     if element >= line {
         return;
     }
     let input_line = params.width * params.channels;
-    let y = params.first_row * 4u + workgroup.y - 2u;
-    let offset = element - 2u * params.channels;
+    let y = params.first_row * OUTPUTS_Y + workgroup.y - TAPS_Y / 2u;
+    let offset = element - TAPS_X / 2u * params.channels;
     let inside = offset < input_line && y < params.height;
     let s = slab(params, workgroup.z);
     let plane = params.height * input_line;
     let at = y * input_line + offset;
-    let z = s.z - 2u;
-    let result = transform_input(Eight(
-        plane_at(s.first_plane, z, plane, at, inside),
-        plane_at(s.first_plane, z + 1u, plane, at, inside),
-        plane_at(s.first_plane, z + 2u, plane, at, inside),
-        plane_at(s.first_plane, z + 3u, plane, at, inside),
-        plane_at(s.first_plane, z + 4u, plane, at, inside),
-        plane_at(s.first_plane, z + 5u, plane, at, inside),
-        plane_at(s.first_plane, z + 6u, plane, at, inside),
-        plane_at(s.first_plane, z + 7u, plane, at, inside),
+    let z = s.z - TAPS_Z / 2u;
+    let result = transform_input_z(FrequenciesZ(
+#each k in FREQUENCIES_Z
+        plane_at(s.first_plane, z + {k}u, plane, at, inside),
+#end
     ));
-    let step = (params.rows * 4u + 4u) * line;
-    let first = workgroup.z * 8u * step + workgroup.y * line + element;
+    let step = (params.rows * OUTPUTS_Y + SHARED_Y) * line;
+    let first = workgroup.z * FREQUENCIES_Z * step + workgroup.y * line + element;
     store_frequencies(first, step, result);
 }

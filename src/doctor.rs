@@ -213,7 +213,7 @@ impl Planned {
 
     /// How far the device may be from the elements of an output.
     fn bounds(&self, output: usize, tensors: &[HostTensor], expected: &HostTensor) -> Vec<f64> {
-        match self.case.winograd.filter(|_| self.has_winograd()) {
+        match self.case.winograd.map(|w| w.error).filter(|_| self.has_winograd()) {
             Some(error) => vec![error; expected.data.len()],
             None => self.case.bounds(output, tensors, expected),
         }

@@ -128,7 +128,7 @@ fn parts_add_up_to_the_whole() {
 }
 
 fn a_layer_has_four_kinds_of_run() {
-    let layer = ConvolutionLayer { in_channels: 3, out_channels: 5, extents: [4, 7, 6], batch: 2 };
+    let layer = ConvolutionLayer::same_5([3, 5], [4, 7, 6], 2);
     let times = bench_convolution(gpu(), &roofline(gpu()), layer, 2).expect("it runs");
     let names: Vec<&str> = times.iter().map(|t| t.name).collect();
     assert_eq!(names, ["forward", "input gradient", "weight gradient", "forward and backward"]);

@@ -83,7 +83,7 @@ fn weights(gpu: &Arc<Gpu>, settings: &RunSettings) -> String {
 /// The other kernels than those that the cost model chooses, for the last convolution of the network; also the former.
 fn contradiction(gpu: &Gpu) -> (KernelTable, ConvolutionKernels) {
     use ConvolutionKernels::{Direct, Winograd};
-    let layer = ConvolutionLayer { in_channels: 8, out_channels: 8, extents: [16; 3], batch: 1 };
+    let layer = ConvolutionLayer::same_5([8, 8], [16; 3], 1);
     let auto = gpu.target().with_algorithms(Algorithms::Auto);
     let (chosen, reason) = convolution_kernels(&layer, &auto);
     assert_eq!(reason, Reason::CostModel);

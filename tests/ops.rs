@@ -69,7 +69,7 @@ fn on_device(case: &Case, variant: &Variant) -> Result<(), Failed> {
         let whole = run(gpu, &in_one(&target), &graph, &feed(tensors.clone()), &outputs);
         assert_eq!(found, whole, "parts give the bits of the whole");
     }
-    if let (Some(error), true) = (case.winograd, variant.is_winograd()) {
+    if let (Some(error), true) = (case.winograd.map(|w| w.error), variant.is_winograd()) {
         let kernels = &executor.plan().kernels;
         assert!(kernels.iter().any(|k| k.shader.starts_with("winograd")), "{kernels:?}");
         variant.check_division(case, executor.plan());

@@ -2,6 +2,7 @@
 """vnet-engine against PyTorch: the same network, shapes, loss and optimiser, interleaved in one run on one machine.
 
     tools/with-adapter python3 tools/bench_torch.py --engine target/release/vnet-engine --preset paper --batch 1
+    tools/with-adapter python3 tools/bench_torch.py --engine target/release/vnet-engine --layer 32,32,32x64x64,3x3x3
 
 Each round runs the engine (`vnet-engine bench --whole --json`, which leaves out a run to warm up) and then PyTorch in
 every mode, so that a drift of the machine meets all alike; the table compares medians over the rounds. Network, patch,
@@ -11,12 +12,16 @@ CPU: float32. CUDA, where PyTorch finds it, besides: float32 (TF32 off), TF32, b
 channels last, with cudnn.benchmark. A forward run is from the image to the probabilities on the device, without
 gradients; a training step from the image on the host to the loss there, with clipping where the configuration has it.
 
+--layer times one convolution with a bias instead, as `vnet-engine bench --conv` does: its output, and its output with the
+gradients of input, weight and bias.
+
 Needs what tools/golden.py needs: Python 3.11, PyTorch, NumPy and safetensors.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
 import statistics
@@ -39,8 +44,11 @@ class Failure(Exception):
 
 def run_engine(arguments, environment):
     """One round of the engine: its JSON document."""
-    command = [str(arguments.engine), "bench", "--whole", "--json", "--preset", arguments.preset]
-    command += ["--steps", str(arguments.steps), "--device", arguments.device]
+    command = [str(arguments.engine), "bench", "--json", "--steps", str(arguments.steps), "--device", arguments.device]
+    if arguments.layer:
+        command += ["--conv", arguments.layer]
+    else:
+        command += ["--whole", "--preset", arguments.preset]
     if arguments.patch:
         command += ["--patch", arguments.patch]
     if arguments.batch:
@@ -54,7 +62,11 @@ def run_engine(arguments, environment):
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         raise Failure(f"{' '.join(command)}: {errors[-1] if errors else done.stderr.strip()}")
-    return json.loads(done.stdout)
+    reported = json.loads(done.stdout)
+    if arguments.layer:
+        # The names of a network's runs.
+        reported["training"] = reported["forward_and_backward"]
+    return reported
 
 
 # ---- PyTorch --------------------------------------------------------------------------------------------------------
@@ -164,6 +176,44 @@ class Case:
         return seconds[1:]
 
 
+class LayerCase:
+    """The convolution that the engine reported, on one device in one memory format."""
+
+    def __init__(self, reported, mode):
+        torch.manual_seed(0)
+        self.mode, layer = mode, reported["convolution"]
+        kernel, stride = layer["kernel"], layer["stride"]
+        memory = torch.channels_last_3d if mode.channels_last else torch.contiguous_format
+        padding = [extent // 2 for extent in kernel]
+        channels = layer["in_channels"], layer["out_channels"]
+        self.layer = torch.nn.Conv3d(*channels, kernel, stride=stride, padding=padding)
+        self.layer = self.layer.to(mode.device, memory_format=memory)
+        shape = layer["batch"], layer["in_channels"], *layer["extents"]
+        self.input = torch.randn(shape).to(mode.device).contiguous(memory_format=memory).requires_grad_()
+
+    def timed(self, steps, run):
+        """Seconds of each of `steps` runs, after one that does not count."""
+        seconds = []
+        for _ in range(steps + 1):
+            self.layer.zero_grad(set_to_none=True)
+            self.input.grad = None
+            self.mode.wait()
+            start = time.perf_counter()
+            run()
+            self.mode.wait()
+            seconds.append(time.perf_counter() - start)
+        return seconds[1:]
+
+    def forward(self, steps):
+        with self.mode.active(), torch.no_grad():
+            return self.timed(steps, lambda: self.layer(self.input))
+
+    def training(self, steps):
+        with self.mode.active():
+            upstream = torch.randn_like(self.layer(self.input))
+            return self.timed(steps, lambda: self.layer(self.input).backward(upstream))
+
+
 # ---- the comparison -------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +262,7 @@ def compare(arguments):
         for kind in kinds:
             seconds[kind]["vnet-engine"] += engine[kind]["all_seconds"]
         for mode in found:
-            case = Case(engine, mode)
+            case = LayerCase(engine, mode) if arguments.layer else Case(engine, mode)
             for kind in kinds:
                 if (mode.name, kind) in failures:
                     continue
@@ -229,8 +279,9 @@ def compare(arguments):
 
 def rows(engine, seconds):
     """Per kind and competitor: median, extremes, rates, and how many times the engine's time it takes."""
-    x, y, z = engine["patch"]
-    voxels = engine["batch"] * x * y * z
+    layer = engine.get("convolution")
+    extents, batch = (layer["extents"], layer["batch"]) if layer else (engine["patch"], engine["batch"])
+    voxels = batch * math.prod(extents)
     for kind, by_name in seconds.items():
         ours = statistics.median(by_name["vnet-engine"])
         for name, runs in by_name.items():
@@ -244,9 +295,13 @@ def rows(engine, seconds):
 
 
 def print_table(engine, table, failures, about):
-    x, y, z = engine["patch"]
     print("; ".join(f"{key} {value}" for key, value in about.items()))
-    print(f"{engine['title']}, {x} x {y} x {z}, batch {engine['batch']}, loss {engine['loss']}\n")
+    if layer := engine.get("convolution"):
+        chosen = engine["convolutions"][0]["kernels"]
+        print(f"convolution {', '.join(f'{key} {value}' for key, value in layer.items())}; kernels: {chosen}\n")
+    else:
+        x, y, z = engine["patch"]
+        print(f"{engine['title']}, {x} x {y} x {z}, batch {engine['batch']}, loss {engine['loss']}\n")
     print("| run | who | median s | fastest | slowest | M voxels/s | GFLOP/s | time / vnet-engine's |")
     print("|---|---|---|---|---|---|---|---|")
     for r in table:
@@ -266,6 +321,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="details at the top of the file")
     parser.add_argument("--engine", type=Path, required=True, metavar="FILE", help="the vnet-engine binary")
     parser.add_argument("--preset", choices=["paper", "small", "tiny"], default="small", help="default small")
+    parser.add_argument("--layer", metavar="CIN,COUT,DxHxW[,K[,S]]", help="one convolution instead of a network")
     parser.add_argument("--patch", metavar="X,Y,Z", help="extents of the input (default: the preset's)")
     parser.add_argument("--batch", type=count, metavar="N", help="samples of a run (default: the preset's)")
     parser.add_argument("--repeats", type=count, default=3, metavar="N", help="rounds (default 3)")
@@ -285,8 +341,9 @@ def main():
         table = list(rows(engine, seconds))
         print_table(engine, table, failures, about)
         if arguments.json:
-            document = dict(about=about, roofline=engine["roofline"], network=engine["network"], patch=engine["patch"])
-            document |= dict(batch=engine["batch"], loss=engine["loss"], optimiser=engine["optimiser"], rows=table)
+            kept = ["convolution", "network", "patch", "batch", "loss", "optimiser"]
+            document = dict(about=about, roofline=engine["roofline"], rows=table)
+            document |= {key: engine[key] for key in kept if key in engine}
             document |= dict(failures=[dict(name=n, kind=k, reason=r) for (n, k), r in failures.items()])
             arguments.json.write_text(json.dumps(document, indent=1) + "\n")
     except (Failure, OSError, json.JSONDecodeError) as error:

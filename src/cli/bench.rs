@@ -49,12 +49,12 @@ pub struct BenchArguments {
     /// Only layers with this in their name
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// One 5x5x5 convolution instead of a network
+    /// One convolution instead of a network
     ///
-    /// Its output, both gradients, and all of them in one run.
+    /// Its output, both gradients, and all of them in one run; 5x5x5 with stride 1, unless the kernel, or kernel and stride, follow.
     #[arg(
         long,
-        value_name = "CIN,COUT,DxHxW",
+        value_name = "CIN,COUT,DxHxW[,K[,S]]",
         value_parser = values::convolution,
         conflicts_with_all = ["preset", "model", "patch", "shape", "forward_only", "whole", "layer"]
     )]
@@ -214,11 +214,11 @@ fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &Gpu
     let repetitions = arguments.steps.unwrap_or(LAYER_RUNS);
     let (gpu, roofline) = start(arguments, device)?;
     let times = bench_convolution(&gpu, &roofline, layer, repetitions)?;
-    let ConvolutionLayer { in_channels, out_channels, extents: [d, h, w], batch } = layer;
+    let ConvolutionLayer { in_channels, out_channels, extents: [d, h, w], batch, kernel, stride } = layer;
     if arguments.json {
         let mut json = document(&gpu, &roofline, repetitions);
         json["convolution"] = json!({
-            "kernel": 5, "in_channels": in_channels, "out_channels": out_channels, "extents": [d, h, w], "batch": batch,
+            "kernel": kernel, "stride": stride, "in_channels": in_channels, "out_channels": out_channels, "extents": [d, h, w], "batch": batch,
         });
         json["convolutions"] = choices_json(&BTreeSet::from([layer]), gpu.target());
         for t in &times {
@@ -230,7 +230,9 @@ fn bench_layer(arguments: &BenchArguments, layer: ConvolutionLayer, device: &Gpu
         outln!("{json}");
         return Ok(());
     }
-    outln!("5^3 convolution {in_channels} -> {out_channels}, {d} x {h} x {w}, batch {batch}, median of {repetitions}:");
+    let [[kz, ky, kx], [sz, sy, sx]] = [kernel, stride];
+    let size = format!("{kz}x{ky}x{kx} convolution, stride {sz}x{sy}x{sx}");
+    outln!("{size}, {in_channels} -> {out_channels}, {d} x {h} x {w}, batch {batch}, median of {repetitions}:");
     for t in &times {
         outln!("{}  {}", measure_line(t.name, &t.measure), t.kernels.join(", "));
     }

@@ -324,7 +324,7 @@ fn family(kernels: Vec<&'static str>) -> &'static str {
     let any = |prefix: &str| kernels.iter().any(|k| k.starts_with(prefix));
     if any("winograd") {
         "winograd"
-    } else if any("conv3d_same5") {
+    } else if any("conv3d_same") {
         "direct"
     } else if any("gemm") {
         "matrix products"

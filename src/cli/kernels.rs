@@ -69,14 +69,14 @@ pub fn of_run(device: &GpuOptions, given: Option<Algorithms>, models: &[PathBuf]
     Ok(device.clone())
 }
 
-/// The 5x5x5 convolutions among layers, each once, for these numbers of samples.
+/// The convolutions among layers, each once, for these numbers of samples.
 pub fn convolutions(layers: &[Layer], batches: &[usize]) -> BTreeSet<ConvolutionLayer> {
     batches.iter().flat_map(|batch| layers.iter().filter_map(|layer| layer.same_5(*batch))).collect()
 }
 
 /// Prints the kernels of each convolution, and what they were chosen by.
 pub fn print_choices(convolutions: &BTreeSet<ConvolutionLayer>, target: &Target) {
-    outln!("\nkernels of the 5x5x5 convolutions (channels, extents z,y,x):");
+    outln!("\nkernels of the convolutions (channels, extents z,y,x):");
     for layer in convolutions {
         let (kernels, reason) = convolution_kernels(layer, target);
         outln!("  {:<36} {:<9} {}", layer.to_string(), name(kernels, target), words(reason));
@@ -89,7 +89,7 @@ pub fn choices_json(convolutions: &BTreeSet<ConvolutionLayer>, target: &Target) 
         let (kernels, reason) = convolution_kernels(layer, target);
         let mut row = json!({
             "in_channels": layer.in_channels, "out_channels": layer.out_channels, "extents": layer.extents,
-            "batch": layer.batch, "kernels": name(kernels, target), "chosen_by": source(reason),
+            "batch": layer.batch, "kernel": layer.kernel, "stride": layer.stride, "kernels": name(kernels, target), "chosen_by": source(reason),
         });
         if let Reason::Measured(choice) = reason {
             row["direct_seconds"] = choice.direct.as_secs_f64().into();

@@ -80,12 +80,27 @@ pub fn spacing(text: &str) -> Result<[f64; 3], String> {
 /// `--conv`.
 pub fn convolution(text: &str) -> Result<ConvolutionLayer, String> {
     let parse = || {
-        let [in_channels, out_channels, extents] = <[&str; 3]>::try_from(text.split(',').collect::<Vec<_>>()).ok()?;
-        let extents = triple(&extents.replace('x', ","), &(1..=4096))?;
+        let parts: Vec<&str> = text.split(',').collect();
+        let (&[in_channels, out_channels, extents], rest) = parts.split_first_chunk::<3>()?;
+        let per_axis = |text: &str, range| triple(&text.replace('x', ","), &range);
+        let extents = per_axis(extents, 1..=4096)?;
+        let (kernel, stride) = match *rest {
+            [] => ([5; 3], [1; 3]),
+            [kernel] => (per_axis(kernel, 1..=15)?, [1; 3]),
+            [kernel, stride] => (per_axis(kernel, 1..=15)?, per_axis(stride, 1..=15)?),
+            _ => return None,
+        };
+        if kernel.iter().any(|k| k % 2 == 0) {
+            return None;
+        }
         let [in_channels, out_channels] = [in_channels, out_channels].map(|channels| in_range(channels, &(1..=4096)));
-        Some(ConvolutionLayer { in_channels: in_channels?, out_channels: out_channels?, extents, batch: 1 })
+        let (in_channels, out_channels) = (in_channels?, out_channels?);
+        Some(ConvolutionLayer { in_channels, out_channels, extents, batch: 1, kernel, stride })
     };
-    expect(parse(), "channels in and out and extents, e.g. 32,32,32x64x64")
+    expect(
+        parse(),
+        "channels in and out, extents, and an odd kernel and a stride if not 5x5x5 and 1x1x1, e.g. 32,32,32x64x64,3x3x3",
+    )
 }
 
 /// `--names`.

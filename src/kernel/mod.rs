@@ -8,12 +8,14 @@ mod measured;
 mod policy;
 mod source;
 mod target;
+mod transform;
 mod tuning;
 
 pub use measured::{ConvolutionKernels, ConvolutionLayer, KernelTable, MeasuredChoice};
 pub use policy::{Algorithms, KernelPolicy};
 pub use source::{SHADERS, SourceError};
 pub use target::{DeviceLimits, Target};
+pub use transform::{Transform, TransformNoise};
 pub use tuning::{ConvolutionCosts, RooflineTuning, Tuning, WinogradTuning};
 
 use crate::tensor::ValueId;
@@ -30,6 +32,9 @@ pub struct Kernel {
     pub text: Option<&'static str>,
     /// `override` constants; all that the shader declares without a default must be given.
     pub constants: Vec<(&'static str, f64)>,
+    /// Numbers by which parts of the text are repeated ([`Kernel::source`]): sizes that shape types, such as those of Winograd's
+    /// tiles.
+    pub counts: Vec<(&'static str, usize)>,
     /// Whether an invocation works on pairs of neighbouring floats, in shaders that import `element`; needs
     /// [`DeviceLimits::int64`].
     pub pairs: bool,
@@ -194,7 +199,7 @@ impl Dispatch {
 
     fn of(shader: &'static str, text: Option<&'static str>) -> Self {
         Self {
-            kernel: Kernel { shader, text, constants: Vec::new(), pairs: false },
+            kernel: Kernel { shader, text, constants: Vec::new(), counts: Vec::new(), pairs: false },
             params: Vec::new(),
             bindings: Vec::new(),
             grid: [1, 1, 1],
@@ -207,6 +212,13 @@ impl Dispatch {
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: u32) -> Self {
         self.kernel.constants.push((name, f64::from(value)));
+        self
+    }
+
+    /// Sets a number by which parts of the text are repeated.
+    #[must_use]
+    pub fn count(mut self, name: &'static str, value: usize) -> Self {
+        self.kernel.counts.push((name, value));
         self
     }
 

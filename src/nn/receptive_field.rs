@@ -82,7 +82,7 @@ impl Layer {
     /// The 5x5x5 convolution that this layer is for this many samples, if it is one.
     pub fn same_5(&self, batch: usize) -> Option<ConvolutionLayer> {
         let &Self { in_channels, out_channels, extents, .. } = self;
-        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch };
+        let layer = ConvolutionLayer::same_5([in_channels, out_channels], extents, batch);
         (self.kind == LayerKind::Convolution { kernel: [5; 3], stride: [1; 3] }).then_some(layer)
     }
 }

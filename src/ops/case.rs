@@ -1,6 +1,7 @@
 //! Case objects: one per operation and shape, shared by parity tests, gradient checks and benchmarks.
 
 use crate::graph::Op;
+use crate::kernel::Transform;
 use crate::random::{Purpose, Stream};
 use crate::tensor::{HostTensor, TensorSpec};
 
@@ -47,6 +48,15 @@ pub enum Bound {
     Computed(ComputedBound),
 }
 
+/// What Winograd's kernels do with a case.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WinogradCase {
+    /// The largest error, on the inputs that the case draws.
+    pub error: f64,
+    /// The transforms along z, y and x.
+    pub transforms: [Transform; 3],
+}
+
 /// An operation with inputs to try it on.
 #[derive(Debug)]
 pub struct Case {
@@ -60,8 +70,8 @@ pub struct Case {
     pub bound: Bound,
     /// Tolerance of output 0 where it differs from that of the others.
     pub first_output: Option<Bound>,
-    /// Tolerance of Winograd's kernels, where the operation has them.
-    pub winograd: Option<f64>,
+    /// Winograd's kernels, where the operation has them.
+    pub winograd: Option<WinogradCase>,
     /// The operation is linear in each f32 input with integer coefficients: on small integers the device is exact.
     pub exact_on_integers: bool,
     /// The operation has a gradient.
@@ -103,10 +113,10 @@ impl Case {
         self
     }
 
-    /// Gives the largest error of Winograd's kernels on this distribution of inputs.
+    /// Says what Winograd's kernels do on this distribution of inputs.
     #[must_use]
-    pub fn winograd(mut self, error: f64) -> Self {
-        self.winograd = Some(error);
+    pub fn winograd(mut self, winograd: WinogradCase) -> Self {
+        self.winograd = Some(winograd);
         self
     }
 

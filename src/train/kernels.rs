@@ -78,7 +78,7 @@ fn measure_run<P: Progress>(
     Ok(table)
 }
 
-/// The 5x5x5 convolutions of a step and of a prediction.
+/// The convolutions of a step and of a prediction.
 fn convolutions(
     settings: &RunSettings,
     network: &Network,

@@ -40,9 +40,20 @@ struct Entry {
     batch: usize,
     /// z, y, x.
     extents: [usize; 3],
+    /// z, y, x; 5 each where there is none.
+    #[serde(default = "five", skip_serializing_if = "is_five")]
+    kernel: [usize; 3],
     kernels: ConvolutionKernels,
     direct_ms: f64,
     winograd_ms: f64,
+}
+
+fn five() -> [usize; 3] {
+    [5; 3]
+}
+
+fn is_five(kernel: &[usize; 3]) -> bool {
+    *kernel == five()
 }
 
 /// Reads a table.
@@ -72,6 +83,7 @@ pub fn write_table(path: &Path, table: &KernelTable) -> io::Result<()> {
         out_channels: layer.out_channels,
         batch: layer.batch,
         extents: layer.extents,
+        kernel: layer.kernel,
         kernels: choice.kernels,
         direct_ms: milliseconds(choice.direct),
         winograd_ms: milliseconds(choice.winograd),
@@ -93,7 +105,7 @@ fn parse(text: &str) -> Result<KernelTable, Mistake> {
         let (layer, choice) = entry.check().map_err(wrong)?;
         if convolutions.insert(layer, choice).is_some() {
             return Err(wrong(format!(
-                "in_channels, out_channels, extents and batch ({layer}) are those of an earlier one"
+                "in_channels, out_channels, extents, kernel and batch ({layer}) are those of an earlier one"
             )));
         }
     }
@@ -110,7 +122,7 @@ fn mistake(text: &str, error: &toml::de::Error) -> Mistake {
 
 impl Entry {
     fn check(self) -> Result<(ConvolutionLayer, MeasuredChoice), String> {
-        let Self { in_channels, out_channels, batch, extents, kernels, direct_ms, winograd_ms } = self;
+        let Self { in_channels, out_channels, batch, extents, kernel, kernels, direct_ms, winograd_ms } = self;
         let [d, h, w] = extents;
         let numbers = [
             ("in_channels", in_channels),
@@ -126,7 +138,10 @@ impl Entry {
                 .map_err(|_| format!("key {key} is {milliseconds}, expected milliseconds, 0 or more"))
         };
         let (direct, winograd) = (time("direct_ms", direct_ms)?, time("winograd_ms", winograd_ms)?);
-        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch };
+        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch, kernel, stride: [1; 3] };
+        if !layer.has_choice() {
+            return Err(format!("key kernel is {kernel:?}, expected 1, 3 or 5 along each axis, not 1 along all"));
+        }
         Ok((layer, MeasuredChoice { kernels, direct, winograd }))
     }
 }
@@ -143,10 +158,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("kernels.toml");
         let table = parse(TEXT).expect("a table");
-        let layer = ConvolutionLayer { in_channels: 3, out_channels: 4, extents: [5, 6, 7], batch: 2 };
+        let layer = ConvolutionLayer::same_5([3, 4], [5, 6, 7], 2);
         let (direct, winograd) = (Duration::from_micros(1500), Duration::from_micros(1250));
         let choice = MeasuredChoice { kernels: ConvolutionKernels::Direct, direct, winograd };
         assert_eq!(table.convolutions, BTreeMap::from([(layer, choice)]));
+        write_table(&path, &table).expect("written");
+        assert_eq!(read_table(&path).expect("read"), table);
+        let text = std::fs::read_to_string(&path).expect("written");
+        assert!(!text.contains("kernel ="), "tables of 5x5x5 convolutions are what they were: {text}");
+        let flat = TEXT.replace("kernels =", "kernel = [1, 3, 5]\nkernels =");
+        let table = parse(&flat).expect("a table");
+        let layer = ConvolutionLayer { kernel: [1, 3, 5], ..layer };
+        assert!(table.convolutions.contains_key(&layer));
         write_table(&path, &table).expect("written");
         assert_eq!(read_table(&path).expect("read"), table);
         assert!(parse("adapter = \"a\"\ndriver = \"b\"\n").expect("nothing was measured").convolutions.is_empty());
@@ -163,6 +186,7 @@ mod tests {
             (changed("[5, 6, 7]", "[5, -6, 7]"), [":8:", "extents", "-6"]),
             (changed("[5, 6, 7]", "[5, 0, 7]"), ["convolution 1", "extents", "1 or more"]),
             (changed("[5, 6, 7]", "[5, 7]"), [":8:", "extents", "3"]),
+            (changed("kernels =", "kernel = [3, 2, 3]\nkernels ="), ["convolution 1", "kernel", "1, 3 or 5"]),
             (changed("1.5", "nan"), ["convolution 1", "direct_ms", "NaN"]),
             (changed("1.25", "-1.0"), ["convolution 1", "winograd_ms", "-1"]),
             (changed("1.25", "1e300"), ["convolution 1", "winograd_ms", "milliseconds"]),

@@ -75,7 +75,7 @@ const PARTS: [Variant; 3] = [
     Variant::parts("GpuParts", Algorithms::Direct, PlannedFor::Gpu),
 ];
 
-/// Of every 5x5x5 convolution, besides.
+/// Of every convolution that Winograd's kernels compute, besides.
 const WINOGRAD: [Variant; 11] = [
     Variant::new("Winograd", Algorithms::Winograd, PlannedFor::Adapter),
     Variant::new("WinogradWebGpu", Algorithms::Winograd, PlannedFor::WebGpu),
@@ -140,17 +140,18 @@ impl Variant {
         };
         let (chunks, planes) = (count("winograd_input_depth"), count("winograd_input_plane"));
         let slices = count("winograd_weight_plane") + count("winograd_grad_weight_plane");
+        let Tiles { depth, .. } = Tiles::of(case);
         let rows = Tiles::of(case).rows();
         match self.division {
             Division::Whole => {
-                assert!(chunks == 1 && slices == 1 && [1, 8].contains(&planes), "{chunks}, {planes}, {slices}")
+                assert!(chunks == 1 && slices == 1 && [1, depth].contains(&planes), "{chunks}, {planes}, {slices}")
             }
-            Division::Rows => assert_eq!((chunks, planes, slices), (rows, 8 * rows, 1)),
+            Division::Rows => assert_eq!((chunks, planes, slices), (rows, depth * rows, 1)),
             Division::Halves => {
                 assert!((rows.min(2)..=rows).contains(&chunks), "{chunks} chunks of {rows} rows");
-                assert_eq!((planes, slices), (8 * chunks, 1));
+                assert_eq!((planes, slices), (depth * chunks, 1));
             }
-            Division::Slices => assert_eq!((chunks, planes, slices), (1, 8, 8)),
+            Division::Slices => assert_eq!((chunks, planes, slices), (1, depth, depth)),
         }
     }
 }
@@ -159,30 +160,35 @@ fn flops(case: &Case) -> u64 {
     case.op.flops(&case.inputs.iter().map(|(spec, _)| spec).collect::<Vec<_>>())
 }
 
-/// Tiles of 4 x 4 x 4 outputs of a 5x5x5 convolution, and the most channels on either side.
+/// Tiles of a convolution by Winograd's kernels, and the most channels on either side.
 struct Tiles {
     tiles: [usize; 4],
     channels: usize,
+    /// Frequencies along z, and of a plane.
+    depth: usize,
+    plane: usize,
 }
 
 impl Tiles {
     fn of(case: &Case) -> Self {
         let [n, d, h, w, _] = case.inputs[0].0.shape[..] else { panic!("an activation [N, D, H, W, C]") };
-        // Weights [5, 5, 5, Cin, Cout], or the gradient of the output.
+        // Weights [kD, kH, kW, Cin, Cout], or the gradient of the output.
         let other = &case.inputs[1].0.shape;
         let weights = if case.op.name() == "conv3d_grad_weight" { &other[4..] } else { &other[3..] };
         let channels = weights.iter().copied().max().expect("channels").max(case.inputs[0].0.channels());
-        Self { tiles: [n, d.div_ceil(4), h.div_ceil(4), w.div_ceil(4)], channels }
+        let [z, y, x] = case.winograd.expect("a case of Winograd's kernels").transforms;
+        let tiles = [n, d.div_ceil(z.outputs), h.div_ceil(y.outputs), w.div_ceil(x.outputs)];
+        Self { tiles, channels, depth: z.frequencies(), plane: y.frequencies() * x.frequencies() }
     }
 
     fn rows(&self) -> usize {
         self.tiles[..3].iter().product()
     }
 
-    /// Bytes of the 64 frequencies of a plane of half of the tiles.
+    /// Bytes of the frequencies of a plane of half of the tiles.
     fn half_bytes(&self) -> usize {
         let padded = if self.channels <= 8 { 8 } else { self.channels.next_multiple_of(16) };
-        64 * 4 * padded * self.tiles.iter().product::<usize>().div_ceil(2)
+        self.plane * 4 * padded * self.tiles.iter().product::<usize>().div_ceil(2)
     }
 }
 
@@ -214,6 +220,6 @@ pub fn every_kernel_of_a_convolution_is_lowered_in_parts() {
         }
     }
     let unsplit: Vec<&str> = whole.difference(&split).copied().filter(|s| !s.starts_with("winograd")).collect();
-    // These move weights and partial sums.
-    assert_eq!(unsplit, ["conv3d_split_k_sum", "weight_transpose"]);
+    // These move weights, activations and partial sums.
+    assert_eq!(unsplit, ["conv3d_split_k_sum", "fill", "pad_crop", "weight_transpose"]);
 }

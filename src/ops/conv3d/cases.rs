@@ -1,8 +1,10 @@
 //! Cases of the convolution and its gradients; the module documentation of each family of kernels says which case
 //! reaches which kernel.
 
+use super::kernels::winograd::tiling::{Tiling, Transforms};
 use super::{Conv3d, Conv3dGradInput, Conv3dGradWeight, Geometry};
-use crate::ops::case::{Bound, Case, Draw};
+use crate::kernel::TransformNoise;
+use crate::ops::case::{Bound, Case, Draw, WinogradCase};
 use crate::tensor::TensorSpec;
 
 /// One convolution, by its input `[N, D, H, W, Cin]`.
@@ -20,6 +22,11 @@ impl Layer {
     /// 5x5x5, stride 1, padding 2.
     fn same5(input: [usize; 5], cout: usize, bias: bool) -> Self {
         Self { input, cout, kernel: [5; 3], stride: [1; 3], padding: [2; 3], bias }
+    }
+
+    /// Padding of half a kernel.
+    fn padded(kernel: [usize; 3], stride: [usize; 3], input: [usize; 5], cout: usize, bias: bool) -> Self {
+        Self { input, cout, kernel, stride, padding: kernel.map(|k| k / 2), bias }
     }
 
     /// Windows without overlap.
@@ -64,29 +71,30 @@ impl Layer {
                 Case::new("", grad_weight, vec![drawn(&input), drawn(&output)], sum(g.output_voxels())),
             ),
         ];
-        if !g.is_same_5() {
-            return cases;
-        }
-        let tiles = batch_tiles(&g);
+        let Some(transforms) = Transforms::new(&g) else { return cases };
+        let tiles = Tiling::new(&g, transforms).tiles();
+        let [outputs, taps] = [transforms.outputs().iter().product(), g.taps()];
         let [forward, grad_input, grad_weight] = cases;
+        let convolution = |sums| winograd(transforms, |noise| noise.convolution, sums, taps);
         [
-            forward.winograd(winograd_error(5.4547, cin, 125)),
-            grad_input.winograd(winograd_error(5.4547, cout, 125)),
-            grad_weight.winograd(winograd_error(5.9952, tiles, 64)),
+            forward.winograd(convolution(cin)),
+            grad_input.winograd(convolution(cout)),
+            grad_weight.winograd(winograd(transforms, |noise| noise.grad_weight, tiles, outputs)),
         ]
     }
 }
 
-fn batch_tiles(g: &Geometry) -> usize {
-    g.batch * g.input.map(|e| e.div_ceil(4)).iter().product::<usize>()
-}
-
 /// Largest error of Winograd's kernels on normal inputs of deviation 1 (docs/numerics.md, section 1): sums of `sums`
-/// products between the transforms, `terms` products of the direct form for each of them, and `omega`, by which the
-/// transforms of one axis raise the relative noise. 4.5 standard deviations: the largest of a few thousand.
-fn winograd_error(omega: f64, sums: usize, terms: usize) -> f64 {
+/// products between the transforms, `terms` products of the direct form for each of them, and by how much the
+/// transforms of each axis raise the relative noise. 4.5 standard deviations: the largest of a few thousand.
+fn winograd(transforms: Transforms, noise: fn(TransformNoise) -> f64, sums: usize, terms: usize) -> WinogradCase {
+    let transforms = transforms.each();
     let unit = f64::powi(2.0, -24);
-    4.5 * omega.powi(3) * unit * ((sums + 24) as f64).sqrt() * ((sums * terms) as f64).sqrt()
+    let omega: f64 = transforms.iter().map(|t| noise(t.noise())).product();
+    // Additions of a transform to and from each frequency; an axis of one tap has none.
+    let additions: usize = transforms.iter().map(|t| if t.taps > 1 { t.frequencies() } else { 0 }).sum();
+    let error = 4.5 * omega * unit * ((sums + additions) as f64).sqrt() * ((sums * terms) as f64).sqrt();
+    WinogradCase { error, transforms }
 }
 
 /// Layers that are compared with the reference.
@@ -127,6 +135,24 @@ fn compared() -> Vec<Layer> {
         Layer::windows(1, [2, 3, 5, 7, 3], 4, true),
         Layer::windows(1, [1, 9, 6, 11, 5], 16, true),
         Layer::windows(1, [1, 3, 5, 7, 33], 16, true),
+        Layer::padded([3; 3], [1; 3], [2, 3, 5, 7, 3], 5, true),
+        Layer::padded([3; 3], [1; 3], [1, 9, 6, 11, 8], 16, true),
+        Layer::padded([3; 3], [1; 3], [1, 7, 5, 37, 33], 17, false),
+        Layer::padded([3; 3], [1; 3], [1, 6, 12, 18, 5], 8, true),
+        Layer::padded([3; 3], [1; 3], [2, 5, 11, 6, 16], 32, true),
+        Layer::padded([1, 3, 3], [1; 3], [2, 3, 9, 7, 4], 8, true),
+        Layer::padded([1, 5, 5], [1; 3], [1, 3, 9, 7, 8], 5, true),
+        Layer::padded([3, 1, 1], [1; 3], [1, 9, 3, 5, 8], 16, true),
+        Layer::padded([1, 3, 1], [1; 3], [1, 2, 9, 5, 5], 3, true),
+        Layer::padded([5, 3, 1], [1; 3], [1, 6, 7, 5, 4], 6, false),
+        Layer::padded([3; 3], [2; 3], [2, 6, 10, 8, 8], 16, true),
+        Layer::padded([3; 3], [2; 3], [1, 5, 9, 7, 16], 32, true),
+        Layer::padded([3; 3], [1, 2, 2], [2, 3, 6, 8, 16], 8, true),
+        Layer::padded([1, 3, 3], [1, 2, 2], [2, 3, 7, 10, 8], 8, false),
+        Layer::padded([5; 3], [2; 3], [1, 6, 8, 10, 16], 16, true),
+        Layer::padded([3; 3], [2, 1, 1], [1, 5, 3, 4, 4], 32, true),
+        Layer::padded([1; 3], [2; 3], [1, 6, 5, 8, 8], 16, true),
+        Layer { input: [2, 3, 6, 8, 8], cout: 16, kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0; 3], bias: true },
         general([2, 3, 5, 7, 3], 5, [3, 3, 3], [2, 2, 2], [1, 1, 1], true),
         general([1, 9, 6, 11, 2], 4, [1, 3, 5], [1, 2, 3], [0, 1, 2], false),
         general([1, 6, 7, 5, 4], 3, [2, 3, 1], [1, 1, 2], [1, 0, 1], true),
@@ -147,6 +173,10 @@ fn timed() -> Vec<Layer> {
         Layer::same5([1, 20, 28, 20, 16], 16, true),
         Layer::same5([1, 10, 14, 10, 32], 32, true),
         Layer::same5([1, 5, 7, 5, 32], 32, true),
+        Layer::padded([3; 3], [1; 3], [1, 32, 64, 64, 32], 32, true),
+        Layer::padded([3; 3], [1; 3], [1, 16, 32, 32, 64], 64, true),
+        Layer::padded([3; 3], [2; 3], [1, 32, 64, 64, 32], 64, true),
+        Layer::padded([1, 3, 3], [1; 3], [1, 16, 64, 64, 32], 32, true),
         Layer::windows(2, [1, 64, 128, 128, 16], 32, true),
         Layer::windows(2, [1, 32, 64, 64, 32], 64, true),
         Layer::windows(2, [1, 40, 56, 40, 4], 8, true),

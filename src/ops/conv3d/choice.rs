@@ -20,12 +20,12 @@ fn cheapest(kind: ConvolutionKernels, g: &Geometry, target: &Target) -> Option<&
     fitting.min_by(|a, b| a.cost(g, target).total_cmp(&b.cost(g, target)))
 }
 
-/// Why a 5x5x5 convolution runs on its kernels.
+/// Why a convolution runs on its kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// [`KernelPolicy::algorithms`](crate::kernel::KernelPolicy::algorithms) says so.
     Asked,
-    /// Winograd's buffers exceed what the device can bind.
+    /// Winograd's algorithm is not for this kernel and stride, or its buffers exceed what the device can bind.
     OnlyDirect,
     /// The cost model says so.
     CostModel,
@@ -33,7 +33,7 @@ pub enum Reason {
     Measured(MeasuredChoice),
 }
 
-/// The kernels of a 5x5x5 convolution on a target, unless they are the naive ones, and why.
+/// The kernels of a convolution on a target, unless they are the naive ones, and why.
 ///
 /// The cost model compares the forward pass; the gradients differ little from it in either kind.
 pub fn convolution_kernels(layer: &ConvolutionLayer, target: &Target) -> (ConvolutionKernels, Reason) {
@@ -66,7 +66,7 @@ mod tests {
     use std::time::Duration;
 
     fn layer([batch, d, h, w, in_channels]: [usize; 5], out_channels: usize) -> Geometry {
-        Geometry::of_layer(&ConvolutionLayer { in_channels, out_channels, extents: [d, h, w], batch })
+        Geometry::of_layer(&ConvolutionLayer::same_5([in_channels, out_channels], [d, h, w], batch))
     }
 
     fn name(g: &Geometry, target: &Target) -> String {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_table_goes_before_the_cost_model_and_the_limits_before_the_table() {
-        let named = ConvolutionLayer { in_channels: 32, out_channels: 32, extents: [32, 64, 64], batch: 1 };
+        let named = ConvolutionLayer::same_5([32, 32], [32, 64, 64], 1);
         let (direct, winograd) = (Duration::from_millis(1), Duration::from_millis(2));
         let of = |algorithms, kernels| {
             let convolutions = BTreeMap::from([(named, MeasuredChoice { kernels, direct, winograd })]);
@@ -83,7 +83,7 @@ mod tests {
             Target { tuning: Tuning::CPU, policy: KernelPolicy { algorithms, measured }, ..Target::webgpu() }
         };
         let against = of(Algorithms::Measured, ConvolutionKernels::Direct);
-        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &against), "Same5");
+        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &against), "Same");
         for other in [[2, 32, 64, 64, 32], [1, 64, 32, 64, 32]] {
             assert_eq!(name(&layer(other, 32), &against), "Winograd", "{other:?} is not in the table");
         }
@@ -96,6 +96,6 @@ mod tests {
     #[test]
     fn what_cannot_be_bound_is_direct() {
         let target = Target::webgpu().with_max_binding_bytes(1 << 20);
-        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &target), "Same5");
+        assert_eq!(name(&layer([1, 32, 64, 64, 32], 32), &target), "Same");
     }
 }

@@ -30,32 +30,32 @@ pub(in crate::ops) struct Geometry {
 }
 
 impl Geometry {
-    /// The 5x5x5 convolution of a layer.
+    /// The convolution of a layer, with the padding of half a kernel.
     pub fn of_layer(layer: &ConvolutionLayer) -> Self {
-        let &ConvolutionLayer { in_channels, out_channels, extents, batch } = layer;
+        let &ConvolutionLayer { in_channels, out_channels, extents, batch, kernel, stride } = layer;
         Self {
             batch,
             input: extents,
-            output: extents,
-            kernel: [5; 3],
-            stride: [1; 3],
-            padding: [2; 3],
+            output: layer.output_extents(),
+            kernel,
+            stride,
+            padding: layer.padding(),
             in_channels,
             out_channels,
             order: WeightOrder::InputFirst,
         }
     }
 
-    /// The layer of which this is the 5x5x5 convolution: of stride 1, with the padding that keeps the extents.
+    /// The layer of which this is the convolution: of odd kernels, with the padding of half a kernel.
     pub fn layer(&self) -> Option<ConvolutionLayer> {
-        let &Self { batch, input: extents, in_channels, out_channels, .. } = self;
-        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch };
-        (*self == Self::of_layer(&layer)).then_some(layer)
+        let &Self { batch, input: extents, in_channels, out_channels, kernel, stride, .. } = self;
+        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch, kernel, stride };
+        (kernel.iter().all(|k| k % 2 == 1) && *self == Self::of_layer(&layer)).then_some(layer)
     }
 
-    /// Whether this is the 5x5x5 convolution of stride 1 that keeps the extents.
-    pub fn is_same_5(&self) -> bool {
-        self.layer().is_some()
+    /// Whether this is a convolution of stride 1 and an odd kernel that keeps the extents.
+    pub fn keeps_extents(&self) -> bool {
+        self.stride == [1; 3] && self.layer().is_some()
     }
 
     /// Number of taps of the window.

@@ -10,10 +10,11 @@
 //!
 //! | convolution | kernels | where |
 //! |---|---|---|
-//! | 5x5x5, stride 1, padding 2 | Winograd's F(4x4x4, 5x5x5) | `kernels::winograd` |
-//! | the same, where the cost model prefers it | rows of voxels in registers | `kernels::same5`, on llvmpipe `llvmpipe::same5_lanes` |
+//! | 1, 3 or 5 taps along each axis, stride 1, half a kernel of padding | Winograd's | `kernels::winograd` |
+//! | the same, where the cost model prefers it | rows of voxels in registers | `kernels::same`, on llvmpipe `llvmpipe::same_lanes` |
 //! | kernel = stride, no padding (2x2x2 down, 1x1x1 head) | gemms with an index map, on llvmpipe of matrices in memory | `kernels::window`, `llvmpipe::window_lanes` |
-//! | any other, and [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `kernels::naive` |
+//! | any other stride, kernel and padding | the same index map, on llvmpipe gemms over a padded copy | `kernels::window`, `llvmpipe::strided_lanes` |
+//! | [`Algorithms::Naive`](crate::kernel::Algorithms) | the naive kernels | `kernels::naive` |
 
 mod cases;
 pub(super) mod choice;

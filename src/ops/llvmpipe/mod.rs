@@ -6,7 +6,8 @@
 //! folders and the lines that name them, llvmpipe runs what GPUs run.
 
 mod gemm;
-mod same5_lanes;
+mod same_lanes;
+mod strided_lanes;
 mod window_lanes;
 mod winograd;
 
@@ -16,7 +17,8 @@ pub(super) use winograd::SumsByRows;
 use super::conv3d::kernels::Family;
 
 /// The families of direct convolutions.
-pub(super) const FAMILIES: &[&dyn Family] = &[&same5_lanes::Same5Lanes, &window_lanes::WindowLanes];
+pub(super) const FAMILIES: &[&dyn Family] =
+    &[&same_lanes::SameLanes, &strided_lanes::StridedLanes, &window_lanes::WindowLanes];
 
 #[cfg(test)]
 mod tests {
@@ -28,14 +30,14 @@ mod tests {
         let limits = DeviceLimits { subgroup: Some(8), int64: true, ..DeviceLimits::WEBGPU };
         let target = Target { limits, tuning: Tuning::CPU, ..Target::webgpu() };
         let family = |in_channels, out_channels, extents| {
-            let layer = ConvolutionLayer { in_channels, out_channels, extents, batch: 1 };
+            let layer = ConvolutionLayer::same_5([in_channels, out_channels], extents, 1);
             choice::family(&Geometry::of_layer(&layer), &target)
         };
         for (family, name) in [
             (family(32, 32, [32, 64, 64]), "Winograd"),
             (family(256, 256, [4, 8, 8]), "Winograd"),
-            (family(256, 256, [1, 2, 2]), "Same5"),
-            (family(1, 16, [64, 128, 128]), "Same5Lanes"),
+            (family(256, 256, [1, 2, 2]), "Same"),
+            (family(1, 16, [64, 128, 128]), "SameLanes"),
         ] {
             assert_eq!(format!("{family:?}"), name);
             assert_eq!(family.kind() == ConvolutionKernels::Winograd, name == "Winograd");

@@ -1,8 +1,8 @@
 use super::gemm::{KEPT_PANELS, emit_by_rows};
 use crate::graph::Lowering;
-use crate::kernel::{Dispatch, Operand, Target};
+use crate::kernel::{Operand, Target};
 use crate::ops::conv3d::kernels::winograd::grad_weight::{Part, TileSums};
-use crate::ops::conv3d::kernels::winograd::tiling::{Frequencies, PLANE, Tiling};
+use crate::ops::conv3d::kernels::winograd::tiling::{Frequencies, Tiling};
 use crate::ops::gemm::{Batch, Gemm, PANEL, Steps};
 
 /// Sums `[out, in]` by rows, from panels of gradients whose tiles follow one another.
@@ -25,7 +25,7 @@ impl TileSums for SumsByRows {
         y: &Frequencies,
         [lines, frequencies]: [Operand; 2],
     ) {
-        let dispatch = tiling.write(Dispatch::new("winograd_grad_plane_transposed"), y, 1, false).pairs(true);
+        let dispatch = tiling.write("winograd_grad_plane_transposed", y, 1, false).pairs(true);
         // Pairs of tiles, panels, and frequencies along z.
         let grid = [(y.padded * PANEL / 2).div_ceil(64) as u32, y.panels as u32, y.slice.count as u32];
         at.emit(dispatch.read(lines).write(frequencies).grid(grid));
@@ -42,7 +42,7 @@ impl TileSums for SumsByRows {
         let whole = f.panels / KEPT_PANELS * KEPT_PANELS;
         for (first, panels) in [(0, whole), (whole, f.panels - whole)].into_iter().filter(|(_, panels)| *panels > 0) {
             let gemm = Gemm {
-                batch: PLANE * f.slice.count,
+                batch: f.plane * f.slice.count,
                 extents: [y.padded, f.padded, panels * PANEL],
                 lengths: [y.padded.min(PANEL), PANEL],
                 a: Batch { first: first * y.panel_step(), step: y.step() },

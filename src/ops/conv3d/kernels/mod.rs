@@ -4,7 +4,7 @@
 
 mod naive;
 pub(in crate::ops) mod operands;
-pub(in crate::ops) mod same5;
+pub(in crate::ops) mod same;
 pub(in crate::ops) mod split_k;
 mod window;
 pub(in crate::ops) mod winograd;
@@ -18,7 +18,7 @@ use std::fmt::Debug;
 
 /// Every family. Of those that cost the same the first is taken.
 pub(super) const FAMILIES: &[&[&dyn Family]] = &[
-    &[&same5::Same5, &window::Window, &winograd::Winograd, &Naive],
+    &[&same::Same, &window::Window, &winograd::Winograd, &Naive],
     // For subgroups of eight.
     crate::ops::llvmpipe::FAMILIES,
 ];

@@ -1,5 +1,6 @@
-//! Winograd's convolution F(4x4x4, 5x5x5): 512 products for the 64 outputs of a tile in place of 8000 (Winograd 1980;
-//! Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016).
+//! Winograd's convolution, of 1, 3 or 5 taps along each axis: F(4x4x4, 5x5x5) takes 512 products for the 64 outputs of a tile in
+//! place of 8000, F(4x4x4, 3x3x3) 216 in place of 1728 (Winograd 1980; Lavin and Gray, *Fast Algorithms for Convolutional Neural
+//! Networks*, 2016). The transform of each axis is [`Transform`](crate::kernel::Transform).
 //!
 //! ```text
 //! output      = Aᵀ [ (G weight) ∘ (Bᵀ input) ],       summed over input channels between the transforms
@@ -8,9 +9,8 @@
 //! ```
 //!
 //! with every transform nested over z, y and x. Along z it is a pass of its own over whole lines, along y and x one over
-//! planes of a tile; between them stands one gemm per frequency. Frequencies take eight times the space of an
-//! activation and four times that of weights, so they are worked on in parts: chunks of tiles, and slices of the eight
-//! frequencies along z.
+//! planes of a tile; between them stands one gemm per frequency. Frequencies take up to eight times the space of an
+//! activation and of weights, so they are worked on in parts: chunks of tiles, and slices of the frequencies along z.
 
 pub(in crate::ops) mod grad_weight;
 pub(in crate::ops) mod tiling;
@@ -18,20 +18,22 @@ pub(in crate::ops) mod tiling;
 use super::operands::{ConvOperands, Sides, emit_weight_transpose};
 use super::{Direction, Family};
 use crate::graph::Lowering;
-use crate::kernel::{ConvolutionKernels, Dispatch, Operand, Target};
+use crate::kernel::{ConvolutionKernels, Operand, Target};
 use crate::ops::conv3d::geometry::Geometry;
 use crate::ops::gemm::{Batch, Gemm, PANEL, Steps, padded_channels};
 use crate::ops::rows::element_width;
 use crate::tensor::ELEMENT_BYTES;
-use tiling::{Chunk, DEPTH, Frequencies, PLANE, Slice, Tiling};
+use tiling::{Chunk, Frequencies, Slice, Tiling, Transforms};
 
-/// The weights' frequencies, `[64 count, from, to]`, padded.
+/// The weights' frequencies, `[count planes of frequencies, from, to]`, padded.
 #[derive(Debug, Clone, Copy)]
 struct WeightFrequencies {
     from: usize,
     to: usize,
     /// Frequencies along z that are kept at a time.
     count: usize,
+    /// Frequencies of a plane.
+    plane: usize,
 }
 
 impl WeightFrequencies {
@@ -41,12 +43,12 @@ impl WeightFrequencies {
     }
 
     fn elements(&self) -> usize {
-        PLANE * self.count * self.step()
+        self.plane * self.count * self.step()
     }
 
     /// Where the frequencies of a slice start.
     fn batch(&self, slice: Slice) -> Batch {
-        Batch { first: slice.first % self.count * PLANE * self.step(), step: self.step() }
+        Batch { first: slice.first % self.count * self.plane * self.step(), step: self.step() }
     }
 }
 
@@ -61,18 +63,19 @@ struct Division {
 }
 
 impl Division {
-    fn new(g: &Geometry, [from, to]: [usize; 2], target: &Target) -> Self {
+    fn new(g: &Geometry, transforms: Transforms, [from, to]: [usize; 2], target: &Target) -> Self {
         let tuning = target.tuning.winograd;
-        let tiling = Tiling::new(g);
-        let weights = WeightFrequencies { from: padded_channels(from), to: padded_channels(to), count: DEPTH };
-        let plane_bytes = PLANE * weights.from.max(weights.to) * ELEMENT_BYTES as usize;
+        let tiling = Tiling::new(g, transforms);
+        let (depth, plane) = (transforms.depth(), transforms.plane());
+        let weights = WeightFrequencies { from: padded_channels(from), to: padded_channels(to), count: depth, plane };
+        let plane_bytes = plane * weights.from.max(weights.to) * ELEMENT_BYTES as usize;
         if weights.elements() * ELEMENT_BYTES as usize > tuning.weight_bytes {
             // One chunk, so that no slice of the weights is transformed twice.
             let chunks = tiling.chunks(tiling.tiles());
             return Self { tiling, chunks, count: 1, weights: WeightFrequencies { count: 1, ..weights } };
         }
         let most = (tuning.part_bytes / plane_bytes).max(1);
-        let count = if tiling.tiles() * DEPTH <= most { DEPTH } else { 1 };
+        let count = if tiling.tiles() * depth <= most { depth } else { 1 };
         Self { tiling, chunks: tiling.chunks(most), count, weights }
     }
 
@@ -93,7 +96,8 @@ impl Division {
             let lines = self.largest(|k| self.tiling.input_elements(k, c).max(self.tiling.output_elements(k, c)));
             lines.max(self.frequencies(c))
         };
-        let partial_weights = 25 * DEPTH * channels[0] * channels[1];
+        let transforms = self.tiling.transforms;
+        let partial_weights = transforms.taps_plane() * transforms.depth() * channels[0] * channels[1];
         channels.map(of_channels).into_iter().max().unwrap_or(0).max(self.weights.elements()).max(partial_weights)
     }
 }
@@ -108,16 +112,15 @@ impl Family for Winograd {
     }
 
     fn fits(&self, g: &Geometry, target: &Target) -> bool {
-        if !g.is_same_5() {
-            return false;
-        }
+        let Some(transforms) = Transforms::new(g) else { return false };
         let channels = [g.in_channels, g.out_channels];
-        let largest = Division::new(g, channels, target).largest_buffer(channels);
+        let largest = Division::new(g, transforms, channels, target).largest_buffer(channels);
         largest as u64 * ELEMENT_BYTES <= target.limits.max_binding_bytes
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
-        let (frequencies, tiles) = (DEPTH * PLANE, Tiling::new(g).tiles());
+        let transforms = transforms(g);
+        let (frequencies, tiles) = (transforms.depth() * transforms.plane(), Tiling::new(g, transforms).tiles());
         let [from, to] = [g.in_channels, g.out_channels].map(padded_channels);
         let gemm_flops = 2 * frequencies * tiles.next_multiple_of(PANEL) * from * to;
         // Of the input, the output and the weights.
@@ -135,18 +138,24 @@ impl Family for Winograd {
     }
 }
 
+/// The transforms of a convolution that this family fits.
+fn transforms(g: &Geometry) -> Transforms {
+    Transforms::new(g).expect("the family fits this convolution")
+}
+
 /// Emits the convolution in either direction.
 fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
     let mirrored = direction.is_backward();
     let [from, to] = direction.channels(g);
-    let division = Division::new(g, [from, to], at.target());
+    let transforms = transforms(g);
+    let division = Division::new(g, transforms, [from, to], at.target());
     let Division { tiling, weights, .. } = &division;
     let widths = [from, to].map(|channels| element_width(channels, at.target()));
-    let taps = if mirrored { at.scratch(125 * from * to) } else { operands.weight };
+    let taps = if mirrored { at.scratch(g.weights()) } else { operands.weight };
     if mirrored {
-        emit_weight_transpose(at, [125, to, from], operands.weight, taps);
+        emit_weight_transpose(at, [transforms.taps(), to, from], operands.weight, taps);
     }
-    let partial_weight = at.scratch(25 * DEPTH * from * to);
+    let partial_weight = at.scratch(transforms.taps_plane() * transforms.depth() * from * to);
     let weight = at.scratch(weights.elements());
     let input_lines = at.scratch(division.largest(|c| tiling.input_elements(c, from)));
     let input_frequencies = at.scratch(division.frequencies(from));
@@ -154,26 +163,28 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
     let output_lines = at.scratch(division.largest(|c| tiling.output_elements(c, to)));
 
     let pairs = from * to / widths[1];
-    let dispatch = Dispatch::new("winograd_weight_depth").pairs(widths[1] > 1).params(&[pairs, usize::from(mirrored)]);
-    at.emit(dispatch.read(taps).write(partial_weight).grid(pairs_grid(pairs, 25)));
-    let at_once = weights.count == DEPTH;
+    let dispatch = transforms.dispatch("winograd_weight_depth").pairs(widths[1] > 1);
+    let dispatch = dispatch.params(&[pairs, usize::from(mirrored)]).read(taps).write(partial_weight);
+    at.emit(dispatch.grid(pairs_grid(pairs, transforms.taps_plane())));
+    let at_once = weights.count == transforms.depth();
+    let mirror = Mirror { transforms, mirrored };
     if at_once {
-        emit_weights(at, [from, to], mirrored, Slice::ALL, [partial_weight, weight]);
+        emit_weights(at, [from, to], mirror, transforms.whole(), [partial_weight, weight]);
     }
     for chunk in &division.chunks {
-        let whole = tiling.frequencies(chunk, Slice::ALL, from);
-        let dispatch = tiling.write(Dispatch::new("winograd_input_depth"), &whole, widths[0], false);
+        let whole = tiling.frequencies(chunk, transforms.whole(), from);
+        let dispatch = tiling.write("winograd_input_depth", &whole, widths[0], false);
         let dispatch = dispatch.read(operands.activation).write(input_lines);
         at.emit(dispatch.grid(tiling.input_grid(chunk, from / widths[0])));
-        for slice in Slice::parts(division.count) {
+        for slice in transforms.slices(division.count) {
             if !at_once {
-                emit_weights(at, [from, to], mirrored, slice, [partial_weight, weight]);
+                emit_weights(at, [from, to], mirror, slice, [partial_weight, weight]);
             }
             let f = tiling.frequencies(chunk, slice, from);
             let r = tiling.frequencies(chunk, slice, to);
             emit_plane(at, "winograd_input_plane", tiling, &f, [input_lines, input_frequencies]);
             let gemm = Gemm {
-                batch: PLANE * slice.count,
+                batch: transforms.plane() * slice.count,
                 extents: [r.panels * PANEL, r.padded, f.padded],
                 lengths: [PANEL; 2],
                 a: Batch { first: 0, step: f.step() },
@@ -186,12 +197,12 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
                 add: false,
             };
             gemm.emit(at, [input_frequencies, weight, output_frequencies]);
-            let dispatch = tiling.write(Dispatch::new("winograd_output_plane"), &r, widths[1], operands.bias.is_some());
+            let dispatch = tiling.write("winograd_output_plane", &r, widths[1], operands.bias.is_some());
             let dispatch = dispatch.read(output_frequencies).read(operands.bias_or_any()).write(output_lines);
             at.emit(dispatch.grid(tiling.plane_grid(&r, widths[1])));
         }
-        let whole = tiling.frequencies(chunk, Slice::ALL, to);
-        let dispatch = tiling.write(Dispatch::new("winograd_output_depth"), &whole, widths[1], false);
+        let whole = tiling.frequencies(chunk, transforms.whole(), to);
+        let dispatch = tiling.write("winograd_output_depth", &whole, widths[1], false);
         let dispatch = dispatch.read(output_lines).write(at.output(0));
         at.emit(dispatch.grid(tiling.output_grid(chunk, to / widths[1])));
     }
@@ -211,22 +222,30 @@ fn emit_plane(
     [lines, frequencies]: [Operand; 2],
 ) {
     let width = element_width(f.channels, at.target());
-    let dispatch = tiling.write(Dispatch::new(shader), f, width, false).read(lines).write(frequencies);
+    let dispatch = tiling.write(shader, f, width, false).read(lines).write(frequencies);
     at.emit(dispatch.grid(tiling.padded_plane_grid(f, width)));
 }
 
-/// Emits the transform of the weights `[8, 25, from, to]` along y and x for a slice of the frequencies.
+/// The transforms of weights, and whether taps are taken from the other end.
+#[derive(Debug, Clone, Copy)]
+struct Mirror {
+    transforms: Transforms,
+    mirrored: bool,
+}
+
+/// Emits the transform of the weights, transformed along z, along y and x for a slice of the frequencies.
 fn emit_weights(
     at: &mut Lowering<'_>,
     [from, to]: [usize; 2],
-    mirrored: bool,
+    Mirror { transforms, mirrored }: Mirror,
     slice: Slice,
     [partial, frequencies]: [Operand; 2],
 ) {
     let width = element_width(to, at.target());
     let [padded_from, padded_to] = [padded_channels(from), padded_channels(to) / width];
     let step = padded_from * padded_to;
-    let dispatch = Dispatch::new("winograd_weight_plane")
+    let dispatch = transforms
+        .dispatch("winograd_weight_plane")
         .pairs(width > 1)
         .params(&[from, to / width, padded_from, padded_to])
         .params(&[slice.first, step, usize::from(mirrored)])

@@ -1,23 +1,108 @@
-use crate::kernel::Dispatch;
+use crate::kernel::{Dispatch, Transform};
 use crate::ops::conv3d::geometry::Geometry;
 use crate::ops::gemm::{PANEL, Steps, padded_channels};
 
-/// Frequencies of a tile along z.
-pub(in crate::ops) const DEPTH: usize = 8;
+/// Outputs of a tile along an axis of three taps: either is the better one for some extents.
+const OUTPUTS_OF_THREE_TAPS: [usize; 2] = [4, 6];
 
-/// Frequencies of a plane of a tile: 8 x 8.
-pub(in crate::ops) const PLANE: usize = 64;
+/// Outputs of a tile along an axis of five taps.
+const OUTPUTS_OF_FIVE_TAPS: usize = 4;
 
-/// Outputs of a tile along each axis.
-pub(in crate::ops) const TILE: usize = 4;
-
-/// Elements between the end of a frequency of a panel and the start of the next, so that the 64 frequencies which one
+/// Elements between the end of a frequency of a panel and the start of the next, so that the frequencies which one
 /// invocation writes do not fall on one set of a cache.
 const SKEW: usize = 16;
+
+/// The transforms along z, y and x of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ops) struct Transforms([Transform; 3]);
+
+impl Transforms {
+    /// Those of a convolution of stride 1 that keeps the extents, with 1, 3 or 5 taps along each axis. Axes of three taps have tiles of
+    /// one size, that with the fewest frequencies over all tiles, or the smaller one: each size is ten shaders more to compile.
+    pub fn new(g: &Geometry) -> Option<Self> {
+        let fits = g.keeps_extents() && g.kernel.iter().all(|taps| [1, 3, 5].contains(taps)) && g.taps() > 1;
+        let of_three = |outputs: usize| {
+            let transform = |taps: usize| match taps {
+                1 => Transform { outputs: 1, taps },
+                3 => Transform { outputs, taps },
+                _ => Transform { outputs: OUTPUTS_OF_FIVE_TAPS, taps },
+            };
+            Self(g.kernel.map(transform))
+        };
+        let sizes = OUTPUTS_OF_THREE_TAPS.map(of_three).into_iter();
+        fits.then(|| sizes.min_by_key(|sizes| sizes.count_for(g)).expect("there are two"))
+    }
+
+    /// Frequencies of all tiles of a sample.
+    fn count_for(&self, g: &Geometry) -> usize {
+        let along = |(t, extent): (&Transform, &usize)| extent.div_ceil(t.outputs) * t.frequencies();
+        self.0.iter().zip(&g.input).map(along).product()
+    }
+
+    /// Frequencies of a tile along z.
+    pub fn depth(&self) -> usize {
+        self.0[0].frequencies()
+    }
+
+    /// Frequencies of a plane of a tile.
+    pub fn plane(&self) -> usize {
+        self.0[1].frequencies() * self.0[2].frequencies()
+    }
+
+    /// Taps along z.
+    pub fn taps_depth(&self) -> usize {
+        self.0[0].taps
+    }
+
+    /// Taps of a plane.
+    pub fn taps_plane(&self) -> usize {
+        self.0[1].taps * self.0[2].taps
+    }
+
+    /// Taps of the kernel.
+    pub fn taps(&self) -> usize {
+        self.taps_depth() * self.taps_plane()
+    }
+
+    /// Outputs of a tile, per axis.
+    pub fn outputs(&self) -> [usize; 3] {
+        self.0.map(|t| t.outputs)
+    }
+
+    /// Per axis.
+    pub fn each(&self) -> [Transform; 3] {
+        self.0
+    }
+
+    /// Lines, or columns, that neighbouring tiles share.
+    fn shared(&self, axis: usize) -> usize {
+        self.0[axis].taps - 1
+    }
+
+    /// A dispatch of a shader for these transforms.
+    pub fn dispatch(&self, shader: &'static str) -> Dispatch {
+        let names = [("OUTPUTS_Z", "TAPS_Z"), ("OUTPUTS_Y", "TAPS_Y"), ("OUTPUTS_X", "TAPS_X")];
+        let counted = |dispatch: Dispatch, ((outputs, taps), t): ((&'static str, &'static str), Transform)| {
+            dispatch.count(outputs, t.outputs).count(taps, t.taps)
+        };
+        names.into_iter().zip(self.0).fold(Dispatch::new(shader), counted)
+    }
+
+    /// All frequencies along z.
+    pub fn whole(&self) -> Slice {
+        Slice { first: 0, count: self.depth() }
+    }
+
+    /// All frequencies along z in parts of `count`, which divides their number.
+    pub fn slices(&self, count: usize) -> impl Iterator<Item = Slice> {
+        (0..self.depth()).step_by(count).map(move |first| Slice { first, count })
+    }
+}
 
 /// How tiles cover a batch of activations.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ops) struct Tiling {
+    pub transforms: Transforms,
     batch: usize,
     extents: [usize; 3],
     tiles: [usize; 3],
@@ -40,17 +125,7 @@ pub(in crate::ops) struct Slice {
     pub count: usize,
 }
 
-impl Slice {
-    /// All frequencies.
-    pub const ALL: Self = Self { first: 0, count: DEPTH };
-
-    /// All frequencies in parts of `count`, which divides their number.
-    pub fn parts(count: usize) -> impl Iterator<Item = Self> {
-        (0..DEPTH).step_by(count).map(move |first| Self { first, count })
-    }
-}
-
-/// One side's frequencies of a chunk and slice, `[panels, 64 count, 16 tiles, padded channels]`.
+/// One side's frequencies of a chunk and slice, `[panels, count planes of frequencies, 16 tiles, padded channels]`.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ops) struct Frequencies {
     pub chunk: Chunk,
@@ -58,6 +133,8 @@ pub(in crate::ops) struct Frequencies {
     pub padded: usize,
     pub panels: usize,
     pub slice: Slice,
+    /// Frequencies of a plane.
+    pub plane: usize,
 }
 
 impl Frequencies {
@@ -68,7 +145,7 @@ impl Frequencies {
 
     /// Elements from one panel to the next.
     pub fn panel_step(&self) -> usize {
-        PLANE * self.slice.count * self.step()
+        self.plane * self.slice.count * self.step()
     }
 
     /// Elements of the buffer.
@@ -83,8 +160,11 @@ impl Frequencies {
 }
 
 impl Tiling {
-    pub fn new(g: &Geometry) -> Self {
-        Self { batch: g.batch, extents: g.input, tiles: g.input.map(|e| e.div_ceil(TILE)) }
+    /// How tiles of these transforms cover the input, which is as large as the output.
+    pub fn new(g: &Geometry, transforms: Transforms) -> Self {
+        let outputs = transforms.outputs();
+        let tiles = std::array::from_fn(|axis| g.input[axis].div_ceil(outputs[axis]));
+        Self { transforms, batch: g.batch, extents: g.input, tiles }
     }
 
     /// Tiles of the whole batch.
@@ -124,23 +204,35 @@ impl Tiling {
     /// The frequencies of a chunk with this many channels.
     pub fn frequencies(&self, chunk: &Chunk, slice: Slice, channels: usize) -> Frequencies {
         let panels = self.tiles_of(chunk).div_ceil(PANEL);
-        Frequencies { chunk: *chunk, channels, padded: padded_channels(channels), panels, slice }
+        let plane = self.transforms.plane();
+        Frequencies { chunk: *chunk, channels, padded: padded_channels(channels), panels, slice, plane }
     }
 
-    /// Elements of the input after its transform along z, with the lines and columns that neighbouring tiles share.
+    /// Lines of a slab of a chunk, and columns, of the output and of the input, which has those that neighbouring tiles share.
+    fn lines(&self, chunk: &Chunk) -> [[usize; 2]; 2] {
+        let [_, outputs_y, outputs_x] = self.transforms.outputs();
+        let output = [chunk.rows * outputs_y, self.tiles[2] * outputs_x];
+        [output, [output[0] + self.transforms.shared(1), output[1] + self.transforms.shared(2)]]
+    }
+
+    /// Elements of the input after its transform along z.
     pub fn input_elements(&self, chunk: &Chunk, channels: usize) -> usize {
-        chunk.slabs * DEPTH * (chunk.rows * TILE + 4) * (self.tiles[2] * TILE + 4) * channels
+        let [_, [lines, columns]] = self.lines(chunk);
+        chunk.slabs * self.transforms.depth() * lines * columns * channels
     }
 
     /// Elements of the output, or of its gradient, before the transform along z.
     pub fn output_elements(&self, chunk: &Chunk, channels: usize) -> usize {
-        chunk.slabs * DEPTH * chunk.rows * TILE * self.tiles[2] * TILE * channels
+        let [[lines, columns], _] = self.lines(chunk);
+        chunk.slabs * self.transforms.depth() * lines * columns * channels
     }
 
-    /// Appends `Tiles` of `shaders/common/winograd_tiles.wgsl` for invocations that work on `width` channels; `with_bias` for the one that adds it.
-    pub fn write(&self, dispatch: Dispatch, f: &Frequencies, width: usize, with_bias: bool) -> Dispatch {
+    /// A dispatch of a shader with `Tiles` of `shaders/common/winograd_tiles.wgsl`, for invocations that work on `width` channels;
+    /// `with_bias` for the one that adds it.
+    pub fn write(&self, shader: &'static str, f: &Frequencies, width: usize, with_bias: bool) -> Dispatch {
         let chunk = &f.chunk;
-        dispatch
+        self.transforms
+            .dispatch(shader)
             .pairs(width > 1)
             .params(&self.extents)
             .params(&[f.channels / width, f.padded / width, self.tiles[0], self.tiles[2]])
@@ -151,14 +243,14 @@ impl Tiling {
 
     /// Workgroups of the input's transform along z: over the elements of a line, lines and slabs.
     pub fn input_grid(&self, chunk: &Chunk, elements: usize) -> [u32; 3] {
-        let line = (self.tiles[2] * TILE + 4) * elements;
-        [line.div_ceil(64) as u32, (chunk.rows * TILE + 4) as u32, chunk.slabs as u32]
+        let [_, [lines, columns]] = self.lines(chunk);
+        [(columns * elements).div_ceil(64) as u32, lines as u32, chunk.slabs as u32]
     }
 
     /// The same for the output or its gradient.
     pub fn output_grid(&self, chunk: &Chunk, elements: usize) -> [u32; 3] {
-        let line = self.tiles[2] * TILE * elements;
-        [line.div_ceil(64) as u32, (chunk.rows * TILE) as u32, chunk.slabs as u32]
+        let [[lines, columns], _] = self.lines(chunk);
+        [(columns * elements).div_ceil(64) as u32, lines as u32, chunk.slabs as u32]
     }
 
     /// Workgroups of a transform of planes: over the elements of a row of tiles, rows of tiles and frequencies along z.
@@ -184,13 +276,30 @@ fn even(count: usize, most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::ConvolutionLayer;
+
+    #[test]
+    fn tiles_follow_kernel_and_extents() {
+        let outputs = |kernel, extents| {
+            let layer = ConvolutionLayer { kernel, ..ConvolutionLayer::same_5([8, 8], extents, 1) };
+            Transforms::new(&Geometry::of_layer(&layer)).map(|t| t.outputs())
+        };
+        assert_eq!(outputs([5; 3], [64; 3]), Some([4; 3]));
+        assert_eq!(outputs([3; 3], [64; 3]), Some([6; 3]));
+        assert_eq!(outputs([3; 3], [32; 3]), Some([4; 3]), "as many frequencies, and less noise");
+        assert_eq!(outputs([1, 3, 5], [7; 3]), Some([1, 4, 4]));
+        assert_eq!(outputs([1; 3], [64; 3]), None);
+        let strided = ConvolutionLayer { stride: [1, 2, 2], ..ConvolutionLayer::same_5([8, 8], [64; 3], 1) };
+        assert_eq!(Transforms::new(&Geometry::of_layer(&strided)), None);
+    }
 
     #[test]
     fn chunks_cover_every_row_of_tiles_once() {
         // The second and third leave a smaller chunk at the end, of slabs and of rows.
         for (batch, tiles) in [(2, [3, 6, 5]), (1, [5, 5, 2]), (1, [7, 11, 3])] {
             let [slabs, rows] = [batch * tiles[0], tiles[1]];
-            let tiling = Tiling { batch, extents: tiles.map(|t| 4 * t - 3), tiles };
+            let transforms = Transforms([Transform { outputs: 4, taps: 5 }; 3]);
+            let tiling = Tiling { transforms, batch, extents: tiles.map(|t| 4 * t - 3), tiles };
             let mut last_is_smaller = [false; 2];
             for most in (1..=tiling.tiles() + 1).chain([1000]) {
                 let chunks = tiling.chunks(most);

@@ -1,18 +1,21 @@
-// output[n, v, o] = bias[o] + sum over k, i of input[n, v + k - 2, i] * weight[tap(k), i, o], a 5x5x5 convolution that
-// keeps the extents, for subgroups of eight (llvmpipe); tap(k) is k, or 124 - k for the
+// output[n, v, o] = bias[o] + sum over k, i of input[n, v + k - taps / 2, i] * weight[tap(k), i, o], a convolution of TAPS_Z x TAPS_Y x
+// TAPS_X taps that keeps the extents, for subgroups of eight (llvmpipe); tap(k) is k, or the one from the other end for the
 // gradient with respect to the input.
 //
-// Layout     as conv3d_same5
+// Layout     as conv3d_same
 // Grid       (COLUMNS output channels, rows (n, z, y)), the rows folded
-// Workgroup  one subgroup: for each k along z and each i, the 25 taps of a plane are kept while it goes along the row
-// Traffic    per block of 8 voxels and COLUMNS 16: 10 loads of the input, 16 of the output and 16 stores per 400 multiply-adds of 8
+// Workgroup  one subgroup: for each k along z and each i, the taps of a plane are kept while it goes along the row
+// Traffic    per block of 8 voxels and COLUMNS 16: 2 TAPS_Y loads of the input, 16 of the output and 16 stores per 16 TAPS_Y TAPS_X
+//            multiply-adds of 8
 // Bounds     any extents and channels; voxels outside are zero
 // Oracle     conv3d_naive, conv3d_grad_input_naive
-#import same5
-#import same5_lanes
+#import same
+#import same_lanes
+
+const TAPS = {TAPS_Z}u * {TAPS_Y}u * {TAPS_X}u;
 
 fn tap_at(k: u32, channel: u32, columns: vec2<u32>) -> vec2<f32> {
-    let tap = select(k, 124u - k, params.flip != 0u);
+    let tap = select(k, TAPS - 1u - k, params.flip != 0u);
     let at = tap * params.tap_step + channel * params.in_step;
     if COLUMNS == 16u {
         return vec2(weight[at + columns.x * params.out_step], weight[at + columns.y * params.out_step]);
@@ -22,11 +25,9 @@ fn tap_at(k: u32, channel: u32, columns: vec2<u32>) -> vec2<f32> {
 
 fn taps_at(k: u32, channel: u32, columns: vec2<u32>) -> Taps {
     return Taps(
-        tap_at(k, channel, columns),
-        tap_at(k + 1u, channel, columns),
-        tap_at(k + 2u, channel, columns),
-        tap_at(k + 3u, channel, columns),
-        tap_at(k + 4u, channel, columns),
+#each k in TAPS_X
+        tap_at(k + {k}u, channel, columns),
+#end
     );
 }
 
@@ -52,25 +53,20 @@ fn store(row: u32, x: u32, column: u32, value: vec2<f32>) {
     }
 }
 
-fn voxel(sum: vec2<f32>, x: vec4<f32>, last: f32, w: Taps) -> vec2<f32> {
-    return sum + (((x.x * w.t0 + x.y * w.t1) + (x.z * w.t2 + x.w * w.t3)) + last * w.t4);
-}
-
 fn multiply_add(b: Block, s: Span, w: Taps) -> Block {
     return Block(
-        voxel(b.v0, s.a, s.b.x, w),
-        voxel(b.v1, vec4(s.a.yzw, s.b.x), s.b.y, w),
-        voxel(b.v2, vec4(s.a.zw, s.b.xy), s.b.z, w),
-        voxel(b.v3, vec4(s.a.w, s.b.xyz), s.b.w, w),
-        voxel(b.v4, s.b, s.c.x, w),
-        voxel(b.v5, vec4(s.b.yzw, s.c.x), s.c.y, w),
-        voxel(b.v6, vec4(s.b.zw, s.c.xy), s.c.z, w),
-        voxel(b.v7, vec4(s.b.w, s.c.xyz), s.c.w, w),
+#each i in VOXELS
+        b.v{i} + sum_of_{TAPS_X}(
+#each k in TAPS_X
+            s[{i}u + {k}u] * w[{k}u],
+#end
+        ),
+#end
     );
 }
 
 @compute @workgroup_size(8)
-fn conv3d_same5_lanes(
+fn conv3d_same_lanes(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
@@ -86,15 +82,13 @@ fn conv3d_same5_lanes(
         biases = vec2(bias[columns.x], bias[columns.y]);
     }
     let z = row / params.height % params.depth;
-    let first = 2u - min(z, 2u);
-    let end = min(5u, params.depth + 2u - z);
+    let first = HALF_Z - min(z, HALF_Z);
+    let end = min({TAPS_Z}u, params.depth + HALF_Z - z);
     for (var dz = first; dz < end; dz += 1u) {
         for (var i = 0u; i < params.in_channels; i += 1u) {
-            let w0 = taps_at(dz * 25u, i, columns);
-            let w1 = taps_at(dz * 25u + 5u, i, columns);
-            let w2 = taps_at(dz * 25u + 10u, i, columns);
-            let w3 = taps_at(dz * 25u + 15u, i, columns);
-            let w4 = taps_at(dz * 25u + 20u, i, columns);
+#each y in TAPS_Y
+            let w{y} = taps_at((dz * {TAPS_Y}u + {y}u) * {TAPS_X}u, i, columns);
+#end
             let starts = dz == first && i == 0u;
             for (var x = 0u; x < params.width; x += 8u) {
                 var b = Block(biases, biases, biases, biases, biases, biases, biases, biases);
@@ -108,11 +102,9 @@ fn conv3d_same5_lanes(
                     b.v6 = output_at(row, x + 6u, columns);
                     b.v7 = output_at(row, x + 7u, columns);
                 }
-                b = multiply_add(b, span_at(row, dz, 0u, i, x, lane), w0);
-                b = multiply_add(b, span_at(row, dz, 1u, i, x, lane), w1);
-                b = multiply_add(b, span_at(row, dz, 2u, i, x, lane), w2);
-                b = multiply_add(b, span_at(row, dz, 3u, i, x, lane), w3);
-                b = multiply_add(b, span_at(row, dz, 4u, i, x, lane), w4);
+#each y in TAPS_Y
+                b = multiply_add(b, span_at(row, dz, {y}u, i, x, lane), w{y});
+#end
                 store(row, x, column, b.v0);
                 store(row, x + 1u, column, b.v1);
                 store(row, x + 2u, column, b.v2);

@@ -1,10 +1,10 @@
-//! The 5x5x5 convolution that keeps the extents, in blocks of eight voxels by the channels of a subgroup.
+//! Convolutions of 1, 3 or 5 taps along each axis that keep the extents, in blocks of eight voxels by the channels of a subgroup.
 
 use crate::graph::Lowering;
 use crate::kernel::Target;
 use crate::ops::conv3d::geometry::Geometry;
 use crate::ops::conv3d::kernels::operands::{ConvOperands, Sides};
-use crate::ops::conv3d::kernels::same5::{convolution, tiled_flops, weight_gradient};
+use crate::ops::conv3d::kernels::same::{convolution, fits, tiled_flops, weight_gradient};
 use crate::ops::conv3d::kernels::split_k::{MOST_PARTIAL_BYTES, emit_sum, partial_sums};
 use crate::ops::conv3d::kernels::{Direction, Family};
 use crate::ops::gemm::padded_channels;
@@ -21,11 +21,11 @@ fn columns(channels: usize) -> (u32, u32) {
 
 /// The channels of a subgroup by blocks of eight voxels. Rows must be wide to repay the loading of the taps for every row.
 #[derive(Debug)]
-pub(super) struct Same5Lanes;
+pub(super) struct SameLanes;
 
-impl Family for Same5Lanes {
+impl Family for SameLanes {
     fn fits(&self, g: &Geometry, target: &Target) -> bool {
-        g.is_same_5() && target.subgroup_kernels() && g.input[2] >= 32
+        fits(g) && target.subgroup_kernels() && g.input[2] >= 32
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
@@ -34,7 +34,7 @@ impl Family for Same5Lanes {
 
     fn convolve(&self, at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: ConvOperands) {
         let (columns, blocks) = columns(direction.channels(g)[1]);
-        let dispatch = convolution("conv3d_same5_lanes", at, g, direction, operands).constant("COLUMNS", columns);
+        let dispatch = convolution("conv3d_same_lanes", at, g, direction, operands).constant("COLUMNS", columns);
         for (range, flops) in at.parts(g.input_rows(), tiled_flops(g, direction)) {
             let [x, y, z] = at.target().fold(range.len());
             assert_eq!(z, 1, "two dimensions hold the rows of any activation");
@@ -49,9 +49,9 @@ impl Family for Same5Lanes {
         let output = at.output(0);
         let partial = partial_sums(at, g.weights(), splits, output);
         let (columns, blocks) = columns(g.out_channels);
-        let dispatch = weight_gradient("conv3d_same5_lanes_grad_weight", g, sides).constant("COLUMNS", columns);
+        let dispatch = weight_gradient("conv3d_same_lanes_grad_weight", g, sides).constant("COLUMNS", columns);
         let dispatch = dispatch.write(partial);
-        for (range, flops) in at.parts(5 * g.in_channels, tiled_flops(g, Direction::Forward)) {
+        for (range, flops) in at.parts(g.kernel[0] * g.in_channels, tiled_flops(g, Direction::Forward)) {
             let planes = range.len() as u32;
             at.emit(dispatch.clone().first_unit(range.start).grid([blocks, planes, splits as u32]).flops(flops));
         }

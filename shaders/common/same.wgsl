@@ -1,4 +1,4 @@
-// The 5x5x5 convolution that keeps the extents: what ops/conv3d/kernels/same5.rs binds.
+// The convolution of odd kernels that keeps the extents: what ops/conv3d/kernels/same.rs binds.
 struct Params {
     rows: u32,
     depth: u32,

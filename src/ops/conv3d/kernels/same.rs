@@ -1,4 +1,4 @@
-//! The 5x5x5 convolution that keeps the extents, in register and workgroup-memory tiles.
+//! Convolutions of 1, 3 or 5 taps along each axis that keep the extents, in register and workgroup-memory tiles.
 
 use super::operands::{ConvOperands, Sides};
 use super::split_k::SplitK;
@@ -12,11 +12,11 @@ const TILE: [usize; 2] = [8, 8];
 
 /// Rows of voxels in registers, any channels.
 #[derive(Debug)]
-pub(super) struct Same5;
+pub(super) struct Same;
 
-impl Family for Same5 {
+impl Family for Same {
     fn fits(&self, g: &Geometry, _target: &Target) -> bool {
-        g.is_same_5()
+        fits(g)
     }
 
     fn cost(&self, g: &Geometry, target: &Target) -> f64 {
@@ -27,22 +27,35 @@ impl Family for Same5 {
         let invocations = at.target().tuning.convolution_invocations;
         let [_, to] = direction.channels(g);
         let tiles = g.input[2].div_ceil(TILE[0]) * to.div_ceil(TILE[1]);
-        let dispatch = convolution("conv3d_same5", at, g, direction, operands).constant("INVOCATIONS", invocations);
+        let dispatch = convolution("conv3d_same", at, g, direction, operands);
+        let dispatch = dispatch.constant("INVOCATIONS", invocations);
         let workgroups = g.input_rows().div_ceil(invocations as usize) * tiles;
         at.emit_in_parts(&dispatch, workgroups, tiled_flops(g, direction));
     }
 
     fn grad_weight(&self, at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
-        let split_k = SplitK::new(g, 25, g.input_rows(), at.target());
-        let dispatch = weight_gradient("conv3d_same5_grad_weight", g, sides).param(split_k.groups());
-        // Eight voxels of a row, and two more on either side of the input.
+        let split_k = SplitK::new(g, g.kernel[0] * g.kernel[1], g.input_rows(), at.target());
+        let dispatch = weight_gradient("conv3d_same_grad_weight", g, sides).param(split_k.groups());
+        // Eight voxels of a row, and those of the input under their taps.
         let output = at.output(0);
-        split_k.emit(at, g, dispatch, [12, 8], output);
+        split_k.emit(at, g, dispatch, [TILE[0] + g.kernel[2] - 1, TILE[0]], output);
     }
 }
 
+/// Whether there are these kernels for a convolution.
+pub(in crate::ops) fn fits(g: &Geometry) -> bool {
+    g.keeps_extents() && g.kernel.iter().all(|taps| [1, 3, 5].contains(taps)) && g.taps() > 1
+}
+
+/// A dispatch of a shader for the taps of a convolution.
+fn of_taps(shader: &'static str, g: &Geometry) -> Dispatch {
+    let [z, y, x] = g.kernel;
+    let dispatch = Dispatch::new(shader).count("TAPS_Z", z).count("TAPS_Y", y).count("TAPS_X", x);
+    dispatch.count("VOXELS", TILE[0]).count("SHARED", x - 1).count("ROW", TILE[0] + x - 1)
+}
+
 /// The dispatch of a convolution in either direction without its constants and grid, with the words and bindings of
-/// `shaders/conv3d_same5.wgsl`.
+/// `shaders/conv3d_same.wgsl`.
 pub(in crate::ops) fn convolution(
     shader: &'static str,
     at: &Lowering<'_>,
@@ -54,7 +67,7 @@ pub(in crate::ops) fn convolution(
         Direction::Forward => [g.out_channels, 1],
         Direction::Backward => [1, g.out_channels],
     };
-    let dispatch = Dispatch::new(shader)
+    let dispatch = of_taps(shader, g)
         .param(g.input_rows())
         .params(&g.input)
         .params(&direction.channels(g))
@@ -66,8 +79,7 @@ pub(in crate::ops) fn convolution(
 
 /// The dispatch of the weight gradient without its constants, output and grid.
 pub(in crate::ops) fn weight_gradient(shader: &'static str, g: &Geometry, sides: Sides) -> Dispatch {
-    let dispatch =
-        Dispatch::new(shader).param(g.input_rows()).params(&g.input).params(&[g.in_channels, g.out_channels]);
+    let dispatch = of_taps(shader, g).param(g.input_rows()).params(&g.input).params(&[g.in_channels, g.out_channels]);
     sides.bind(dispatch)
 }
 
