@@ -209,7 +209,12 @@ impl Options {
     }
 
     /// The normalisation and the activation of these names.
-    pub(super) fn norm_act(&self, layers: &mut Layers<'_>, names: [&str; 2], x: ValueId) -> Result<ValueId, ShapeError> {
+    pub(super) fn norm_act(
+        &self,
+        layers: &mut Layers<'_>,
+        names: [&str; 2],
+        x: ValueId,
+    ) -> Result<ValueId, ShapeError> {
         layers.norm_act(names, x, self.normalisation, self.nonlinearity)
     }
 

@@ -48,11 +48,8 @@ pub struct UNet {
     pub options: Options,
 }
 
-const DEFAULTS: Defaults = Defaults {
-    normalisation: Norm::Instance,
-    nonlinearity: Nonlinearity::LeakyRelu(LEAKY_SLOPE),
-    kernel: 3,
-};
+const DEFAULTS: Defaults =
+    Defaults { normalisation: Norm::Instance, nonlinearity: Nonlinearity::LeakyRelu(LEAKY_SLOPE), kernel: 3 };
 
 static FEATURES: Hyperparameter = Hyperparameter::whole("features", 32, "1 to 256", |value| (1..=256).contains(&value));
 

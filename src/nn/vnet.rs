@@ -64,12 +64,8 @@ const fn keys() -> [&'static Hyperparameter; 11] {
     [&BASE, &ENCODER, &DECODER, a, b, c, d, e, f, g, &STYLE]
 }
 
-pub(super) const VNET: Entry<Architectures> = Entry {
-    name: "vnet",
-    hyperparameters: &keys(),
-    build: |values| Arc::new(Variant::from(values)),
-    variants: &[],
-};
+pub(super) const VNET: Entry<Architectures> =
+    Entry { name: "vnet", hyperparameters: &keys(), build: |values| Arc::new(Variant::from(values)), variants: &[] };
 
 /// Which V-Net a variant follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,7 +239,8 @@ impl Architecture for Variant {
             let up = Convolution::new(channels, stride).stride(stride).bias(self.options.has_bias());
             let up = layers.transposed("up", x, up)?;
             let up = self.options.norm_act(layers, ["up_norm", "up_act"], up)?;
-            let skip = self.options.drop_out(layers, "skip_dropout", skips.pop().expect("one skip per decoder stage"))?;
+            let skip =
+                self.options.drop_out(layers, "skip_dropout", skips.pop().expect("one skip per decoder stage"))?;
             x = layers.concatenate(up, skip)?;
             x = self.stage(layers, [x, x], convolutions, self.convolution(level, 2 * channels), self.style)?;
             if self.options.deep_supervision && level > 0 {

@@ -149,7 +149,11 @@ impl<'a> Mapping<'a> {
             self.block(&op, [&format!("{stage}.conv.{j}"), &format!("{stage}.norm.{j}")]);
             self.slopes_of(&op, &format!("{stage}.act.{j}"));
         }
-        self.slopes(&format!("{module}.{}", self.names.second), &format!("{stage}.sum_act"), &format!("{stage}.conv.0"));
+        self.slopes(
+            &format!("{module}.{}", self.names.second),
+            &format!("{stage}.sum_act"),
+            &format!("{stage}.conv.0"),
+        );
         count
     }
 

@@ -61,7 +61,8 @@ fn network(tensors: &mut BTreeMap<String, Tensor>) -> Network {
     let levels = count(tensors, &|level| first(level, 0));
     let blocks: Vec<usize> = (0..levels).map(|level| count(tensors, &|block| first(level, block))).collect();
     let last = levels.saturating_sub(2);
-    let units = |level: usize| count(tensors, &|unit| format!("decoder.stages.{}.convs.{unit}.conv.weight", last - level));
+    let units =
+        |level: usize| count(tensors, &|unit| format!("decoder.stages.{}.convs.{unit}.conv.weight", last - level));
     let decoder: Vec<usize> = (0..levels.saturating_sub(1)).map(units).collect();
     let shape = |name: &str| tensors.get(name).map_or(&[][..], |tensor| &tensor.shape);
     let spatial = |shape: &[usize]| shape.get(2..5).map_or([1; 3], |axes| [axes[0], axes[1], axes[2]]);
@@ -76,7 +77,8 @@ fn network(tensors: &mut BTreeMap<String, Tensor>) -> Network {
     let in_channels = in_channels.get(1).copied().unwrap_or(0);
 
     let mut unet = UNet { encoder, ..UNet::residual(&blocks) };
-    (unet.features, unet.most_features) = (channels.first().copied().unwrap_or(0), channels.iter().copied().fold(1, usize::max));
+    (unet.features, unet.most_features) =
+        (channels.first().copied().unwrap_or(0), channels.iter().copied().fold(1, usize::max));
     let default = if encoder == Encoder::Residual { 1 } else { 2 };
     if decoder.iter().any(|&units| units != default) {
         unet.decoder_units = decoder;
@@ -131,7 +133,9 @@ fn biases(tensors: &mut BTreeMap<String, Tensor>, unet: &UNet) {
         let is_transposed = module.starts_with("decoder.transpconvs.");
         let is_shortcut = module.contains(".skip.") && unet.options.normalisation != Norm::Batch;
         let has_bias = is_transposed || (unet.options.normalisation != Norm::Instance && !is_shortcut);
-        if let (true, Some(&channels)) = (has_bias, tensors[&format!("{module}.weight")].shape.get(usize::from(is_transposed))) {
+        if let (true, Some(&channels)) =
+            (has_bias, tensors[&format!("{module}.weight")].shape.get(usize::from(is_transposed)))
+        {
             let zeros = || Tensor { shape: vec![channels], data: vec![0.0; channels] };
             tensors.entry(format!("{module}.bias")).or_insert_with(zeros);
         }
@@ -175,6 +179,7 @@ pub(super) fn renamed_dynunet(state: &StateDict) -> Option<StateDict> {
         found.unwrap_or_else(|| name.clone())
     };
     let is_twin = |name: &str| name.starts_with("skip_layers.") || name.starts_with("heads.");
-    let renamed = tensors.iter().filter(|(name, _)| !is_twin(name)).map(|(name, tensor)| (rename(name), tensor.clone()));
+    let renamed =
+        tensors.iter().filter(|(name, _)| !is_twin(name)).map(|(name, tensor)| (rename(name), tensor.clone()));
     Some(StateDict { tensors: renamed.collect(), metadata: state.metadata.clone(), about: None })
 }

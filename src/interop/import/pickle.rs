@@ -95,7 +95,8 @@ pub(super) fn read(path: &Path) -> Result<Contents, InteropError> {
             let name = format!("{folder}data/{}", view.key);
             storages.insert(view.key.clone(), archive.read(&name, u64::MAX).map_err(wrong)?);
         }
-        let tensor = view.tensor(&storages[&view.key]).ok_or_else(|| wrong(format!("{name} is not within its storage")))?;
+        let tensor =
+            view.tensor(&storages[&view.key]).ok_or_else(|| wrong(format!("{name} is not within its storage")))?;
         tensors.insert(name, tensor);
     }
     Ok(Contents { tensors, about })
@@ -130,7 +131,9 @@ fn plain(nodes: &[Node], node: usize, depth: usize) -> Value {
         Node::Integer(value) => (*value).into(),
         Node::Float(value) => (*value).into(),
         Node::Text(value) => value.as_str().into(),
-        Node::List(items) if items.len() <= 1 << 16 => items.iter().map(|&item| plain(nodes, item, depth + 1)).collect(),
+        Node::List(items) if items.len() <= 1 << 16 => {
+            items.iter().map(|&item| plain(nodes, item, depth + 1)).collect()
+        }
         Node::Dict(entries) => {
             let entry = |&(key, value): &(usize, usize)| {
                 let key = match &nodes[key] {
@@ -201,9 +204,10 @@ impl View {
         let mut data = Vec::with_capacity(elements);
         let mut index = vec![0; self.shape.len()];
         for _ in 0..elements {
-            let steps = index.iter().zip(&self.strides).try_fold(self.offset, |sum, (&i, &stride): (&usize, &usize)| {
-                sum.checked_add(i.checked_mul(stride)?)
-            })?;
+            let steps =
+                index.iter().zip(&self.strides).try_fold(self.offset, |sum, (&i, &stride): (&usize, &usize)| {
+                    sum.checked_add(i.checked_mul(stride)?)
+                })?;
             let start = steps.checked_mul(size)?;
             data.push(self.kind.read(storage.get(start..start.checked_add(size)?)?));
             for axis in (0..index.len()).rev() {
@@ -321,7 +325,9 @@ impl Machine<'_> {
             b'(' => self.push(Node::Mark),
             b'0' => self.pop().map(|_| ()),
             b'1' => self.since_mark().map(|_| ()),
-            b'2' => self.stack.last().copied().map(|top| self.stack.push(top)).ok_or_else(|| "the stack is empty".into()),
+            b'2' => {
+                self.stack.last().copied().map(|top| self.stack.push(top)).ok_or_else(|| "the stack is empty".into())
+            }
             b'N' => self.push(Node::None),
             0x88 => self.push(Node::Bool(true)),
             0x89 => self.push(Node::Bool(false)),
@@ -484,7 +490,9 @@ mod tests {
 
     #[test]
     fn halves_are_read_exactly() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0)]
+        {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());

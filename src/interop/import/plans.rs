@@ -86,7 +86,8 @@ fn normalisation(
         let properties = &plans["foreground_intensity_properties_per_channel"][channel.to_string()];
         let property = |key: &str| properties[key].as_f64();
         // Lower and upper end, mean and standard deviation.
-        let window: Option<Vec<f64>> = ["percentile_00_5", "percentile_99_5", "mean", "std"].map(property).into_iter().collect();
+        let window: Option<Vec<f64>> =
+            ["percentile_00_5", "percentile_99_5", "mean", "std"].map(property).into_iter().collect();
         let mut statistics = Value::Null;
         words.push(match (scheme, is_masked) {
             ("ZScoreNormalization", false) => "z_score_all",
@@ -104,7 +105,10 @@ fn normalisation(
         intensities.push(statistics);
     }
     if words.contains(&"z_score_all") {
-        notes.push("mean and deviation are those of the volume; nnU-Net's are those of the box of voxels other than 0".to_owned());
+        notes.push(
+            "mean and deviation are those of the volume; nnU-Net's are those of the box of voxels other than 0"
+                .to_owned(),
+        );
     }
     keys.insert("normalisation".into(), json!(words));
     if intensities.iter().any(|statistics| !statistics.is_null()) {

@@ -72,7 +72,8 @@ fn starts_as_archive(path: &Path) -> Result<bool, InteropError> {
     std::fs::File::open(path).map_err(io)?.take(4).read_to_end(&mut start).map_err(io)?;
     // A safetensors file starts with the length of its header in eight bytes, of which the last are zero.
     if PICKLES.iter().any(|pickle| start.starts_with(pickle)) && start.get(2..) != Some(&[0, 0]) {
-        let reason = "a bare pickle of PyTorch before 1.6; torch.save(torch.load(..)) writes it as an archive".to_owned();
+        let reason =
+            "a bare pickle of PyTorch before 1.6; torch.save(torch.load(..)) writes it as an archive".to_owned();
         return Err(InteropError::Pickle { path: path.to_owned(), reason });
     }
     Ok(start.starts_with(ARCHIVE))
