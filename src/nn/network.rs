@@ -3,6 +3,7 @@ use crate::graph::Graph;
 use crate::ops::PadCrop;
 use crate::registry::{Choice, Registry, Value};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
+use serde::de::Error;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -253,6 +254,11 @@ impl<'de> Deserialize<'de> for Network {
             architecture: Choice<Architectures>,
         }
         let Written { in_channels, classes, activation, architecture } = Written::deserialize(deserializer)?;
+        // An architecture holds no name that it does not know; other values are checked with it.
+        let mut mistakes = architecture.values.mistakes().into_iter();
+        if let Some((key, expected, found)) = mistakes.find(|(.., found)| matches!(found, Value::Word(_))) {
+            return Err(D::Error::custom(format!("key {key}: expected {expected}, found {found}")));
+        }
         Ok(Self::of(in_channels, classes, architecture.build()).with_activation(activation))
     }
 }

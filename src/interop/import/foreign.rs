@@ -171,6 +171,7 @@ impl<'a> Mapping<'a> {
     /// A convolution; where it has no bias and one is needed, zeros.
     fn convolution(&mut self, name: &str, to: &str, has_bias: bool) {
         let key = format!("{name}.weight");
+        let bias = self.take(&format!("{name}.bias")).cloned();
         let Some(weight) = self.take(&key) else {
             self.problems.push(format!("{key} is missing"));
             return;
@@ -181,7 +182,6 @@ impl<'a> Mapping<'a> {
         }
         let channels = weight.shape[usize::from(name.ends_with("up_conv"))];
         self.made.insert(format!("{to}.weight"), weight.clone());
-        let bias = self.take(&format!("{name}.bias")).cloned();
         if has_bias {
             let bias = bias.unwrap_or_else(|| Tensor { shape: vec![channels], data: vec![0.0; channels] });
             self.made.insert(format!("{to}.bias"), bias);

@@ -369,6 +369,16 @@ mod tests {
                 "--set data.cache_dir=7: key data.cache_dir: expected a value like \"auto\", found 7",
             ),
             (
+                Setting::parse("network.normalisation=instnce"),
+                "--set network.normalisation=instnce: key network.normalisation: expected `default`, `none`, `instance`, `group` \
+                 or `batch`, found \"instnce\"; did you mean instance?",
+            ),
+            (
+                Setting::parse("network.kernels=[[1,3,3],[3,3,2]]"),
+                "--set network.kernels=[[1,3,3],[3,3,2]]: key network.kernels: expected none, or for each of at most 8 levels \
+                 [z, y, x] of 1, 3 or 5, found [[1, 3, 3], [3, 3, 2]]",
+            ),
+            (
                 Setting::parse("schedule.every=0"),
                 "--set schedule.every=0: key schedule.every: expected at least 1, found 0",
             ),
