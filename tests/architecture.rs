@@ -286,7 +286,7 @@ fn the_papers_network_has_its_parameters_and_receptive_fields() {
     assert_eq!(graph.layers.iter().map(|l| l.parameters).sum::<usize>(), 65_175_314);
     let parameters = graph.graph.parameters().iter().map(|p| graph.graph.spec(p.value).elements());
     assert_eq!(parameters.sum::<usize>(), 65_175_314);
-    let fields: Vec<(String, usize)> =
+    let fields: Vec<(String, [usize; 3])> =
         receptive_fields(&graph.layers).into_iter().map(|f| (f.stage, f.voxels)).collect();
     let table1 = [
         ("encoder.0", 5),
@@ -300,7 +300,7 @@ fn the_papers_network_has_its_parameters_and_receptive_fields() {
         ("decoder.0", 551),
         ("head", 551),
     ];
-    assert_eq!(fields, table1.map(|(stage, voxels)| (stage.to_owned(), voxels)));
+    assert_eq!(fields, table1.map(|(stage, voxels)| (stage.to_owned(), [voxels; 3])));
     assert_eq!(*graph.graph.spec(graph.logits), TensorSpec::f32([1, 64, 128, 128, 2]));
 }
 

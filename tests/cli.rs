@@ -580,7 +580,7 @@ fn what_cannot_be_exchanged_with_other_programs_is_named() {
     refused(at, &torch, &["m.safetensors: is what is read; give another output"]);
 
     std::fs::write(at.join("a.pt"), b"PK\x03\x04").expect("written");
-    refused(at, &["import", "--from", "a.pt", "--out", "n.safetensors"], &["a.pt: a PyTorch pickle", "python3 -c"]);
+    refused(at, &["import", "--from", "a.pt", "--out", "n.safetensors"], &["a.pt: expected a file of torch.save"]);
     assert!(!at.join("n.safetensors").exists());
     let forward = ["forward", "--model", "m.safetensors", "--input", "m.safetensors", "--output", "l.safetensors"];
     refused(at, &forward, &["m.safetensors: expected a tensor image, found"]);

@@ -3,6 +3,8 @@
 //!
 //! `tools/golden.py` made the files in `tests/golden` in float64; docs/numerics.md derives the bounds in them.
 
+#[path = "networks/golden.rs"]
+mod networks;
 mod support;
 
 use serde_json::Value;
@@ -21,7 +23,7 @@ use vnet_engine::tensor::layout::permute;
 use vnet_engine::train::{Config, Preset, Trainer};
 
 fn main() {
-    support::run_trials(&[
+    let own: [(&str, bool, fn()); 10] = [
         ("hash_matches_the_worked_examples", false, hash_matches_the_worked_examples),
         ("three_levels_two_classes", true, three_levels_two_classes),
         ("four_levels_three_classes", true, four_levels_three_classes),
@@ -32,7 +34,8 @@ fn main() {
         ("ten_steps_of_adam", true, ten_steps_of_adam),
         ("ten_steps_of_adamw", true, ten_steps_of_adamw),
         ("a_checkpoint_gives_back_what_was_written", false, a_checkpoint_gives_back_what_was_written),
-    ]);
+    ];
+    support::run_trials(&[&own[..], &networks::TESTS].concat());
 }
 
 const CASES: [&str; 3] = ["three_levels", "four_levels", "odd_channels"];

@@ -24,8 +24,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # What is installed together: packages, whose modules have the same names unless MODULES has another.
-GROUPS = ["numpy safetensors onnx onnxruntime tensorboard SimpleITK", "torch", "monai", "pynrrd slicerio"]
-MODULES = {"pynrrd": "nrrd"}
+GROUPS = ["numpy safetensors onnx onnxruntime tensorboard SimpleITK", "torch", "monai", "dynamic-network-architectures",
+          "pynrrd slicerio"]
+MODULES = {"pynrrd": "nrrd", "dynamic-network-architectures": "dynamic_network_architectures"}
 TOLERANCE = 1e-4  # of the largest logit
 OFFLINE = ("NewConnectionError", "ConnectTimeout", "Temporary failure in name resolution", "Network is unreachable",
            "Connection refused", "ReadTimeout", "ProxyError")
@@ -256,14 +257,10 @@ def torch_round_trip(engine):
     found = load_file(engine.folder / "imported.safetensors")
     assert sorted(found) == sorted(tensors) and all(np.array_equal(found[key], tensors[key]) for key in tensors)
     torch.save(parallel, engine.folder / "state.pt")
-    words = engine("import", "--from", "state.pt", "--out", "pickle.safetensors", status=2)
-    command = words[words.index("python3 ") :].strip().replace("python3", sys.executable, 1)
-    (engine.folder / "state.safetensors").unlink()
-    subprocess.run(command, shell=True, check=True, cwd=engine.folder)
-    engine("import", "--from", "state.safetensors", "--out", "pickle.safetensors")
+    engine("import", "--from", "state.pt", "--out", "pickle.safetensors")
     assert (engine.folder / "pickle.safetensors").read_bytes() == (engine.folder / "imported.safetensors").read_bytes()
     regions(engine)
-    return "a state dictionary comes back to the bit, and a pickle by the command that its refusal names"
+    return "a state dictionary comes back to the bit, from safetensors and from torch.save"
 
 
 def regions(engine):
@@ -304,48 +301,92 @@ def torch_segmentation(engine):
     return f"a volume is segmented whole, as by PyTorch: probabilities agree within {difference:.1e}"
 
 
+def stirred(network):
+    """The network ready to predict, with normalisations that are no identities and slopes of all kinds."""
+    import torch
+
+    with torch.no_grad():
+        for name, tensor in network.named_buffers():
+            if name.endswith("running_mean"):
+                tensor.normal_(0, 0.1)
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+        for tensor in network.parameters():
+            if tensor.dim() == 1:
+                tensor += 0.1 * torch.randn_like(tensor)
+    return network.eval()
+
+
 def monai(engine):
-    """MONAI's VNet, made to compute what V-Net does, agrees; as it is, it is refused."""
+    """MONAI's VNet as it is, with ELU and with PReLU, and its DynUNet: logits within 1e-4 of the largest; its UNet is refused."""
     if not has("monai torch"):
         raise Skip("monai is not installed")
-    import numpy as np
     import torch
-    from monai.networks.nets import VNet
-    from safetensors.torch import save_file
+    from monai.networks.nets import DynUNet, UNet, VNet
 
     torch.manual_seed(3)
-    network = VNet(spatial_dims=3, in_channels=1, out_channels=3, act="prelu").eval()
+    shape = dict(spatial_dims=3, in_channels=2, out_channels=3)
+    kernels, strides = [[1, 3, 3], 3, 3], [1, [1, 2, 2], 2]
+    networks = {
+        "VNet": VNet(**shape),
+        "VNet with PReLU": VNet(**shape, act="prelu", bias=True),
+        "DynUNet": DynUNet(**shape, kernel_size=kernels, strides=strides, upsample_kernel_size=strides[1:], filters=[4, 8, 12]),
+    }
+    found = {name: foreign(engine, stirred(network)) for name, network in networks.items()}
+    torch.save(UNet(**shape, channels=(4, 8), strides=(2,)).state_dict(), engine.folder / "foreign.pt")
+    words = engine("import", "--from", "foreign.pt", "--out", "other.safetensors", status=2)
+    assert "no known network" in words, words
+    return "MONAI's networks agree: " + ", ".join(f"{name} within {error}" for name, error in found.items())
 
-    def save():
-        save_file({k: v.clone().contiguous() for k, v in network.state_dict().items()}, engine.folder / "monai.safetensors")
 
-    save()
-    words = engine("import", "--from", "monai.safetensors", "--out", "vnet.safetensors", status=2)
-    for word in ("down_tr32.ops.0.act_function", "up_tr256.ops.1.act_function", "out_tr"):
-        assert word in words, words
-    with torch.no_grad():
-        for name, module in network.named_modules():
-            if isinstance(module, torch.nn.BatchNorm3d):
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.1)
-            if isinstance(module, torch.nn.PReLU):
-                module.weight.uniform_(-0.2, 0.6)
-        for module in network.modules():
-            # The activation that V-Net does not have: that of a stage's last convolution.
-            if hasattr(module, "ops"):
-                module.ops[-1].act_function.weight.fill_(1)
-        network.out_tr.act_function1.weight.fill_(1)
-        middle = network.out_tr.conv_block.conv.weight[:, :, 2, 2, 2].clone()
-        network.out_tr.conv_block.conv.weight.zero_()
-        network.out_tr.conv_block.conv.weight[:, :, 2, 2, 2] = middle
-    save()
-    engine("import", "--from", "monai.safetensors", "--out", "vnet.safetensors")
-    image = np.random.default_rng(2).standard_normal((1, 1, 16, 16, 16)).astype(np.float32)
+def foreign(engine, network, about=None):
+    """Imports a network of two channels from `torch.save` and compares its logits."""
+    import numpy as np
+    import torch
+
+    state = network.state_dict()
+    torch.save(dict(network_weights=state, **about) if about else state, engine.folder / "foreign.pt")
+    engine("import", "--from", "foreign.pt", "--out", "foreign.safetensors", "--force")
+    image = np.random.default_rng(2).standard_normal((1, 2, 16, 32, 16)).astype(np.float32)
     with torch.no_grad():
         expected = network(torch.from_numpy(image)).numpy()
-    return f"a VNet of MONAI that computes what V-Net does agrees within {compare(engine.forward('vnet.safetensors', image), expected)}"
+    return compare(engine.forward("foreign.safetensors", image), expected)
+
+
+def nnunet(engine):
+    """nnU-Net's networks, the residual one in a checkpoint with plans that become the model's preprocessing."""
+    if not has("dynamic_network_architectures torch"):
+        raise Skip("dynamic-network-architectures is not installed")
+    import torch
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+    from torch import nn
+
+    torch.manual_seed(4)
+    shape = dict(
+        input_channels=2, n_stages=3, features_per_stage=[4, 8, 12], conv_op=nn.Conv3d, num_classes=3, conv_bias=True,
+        kernel_sizes=[[1, 3, 3], [3, 3, 3], [3, 3, 3]], strides=[[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+        norm_op=nn.InstanceNorm3d, norm_op_kwargs=dict(eps=1e-5, affine=True), nonlin=nn.LeakyReLU,
+    )  # fmt: skip
+    configuration = dict(
+        spacing=[3.0, 1.0, 1.5], patch_size=[16, 32, 16], normalization_schemes=["ZScoreNormalization"] * 2,
+        use_mask_for_norm=[False, True],
+    )  # fmt: skip
+    plans = dict(transpose_forward=[0, 1, 2], configurations={"3d_fullres": configuration})
+    labels = dict(background=0, a=1, b=2)
+    about = dict(init_args=dict(plans=plans, configuration="3d_fullres", dataset_json=dict(labels=labels)))
+    plain = PlainConvUNet(**shape, n_conv_per_stage=2, n_conv_per_stage_decoder=2)
+    residual = ResidualEncoderUNet(**shape, n_blocks_per_stage=[1, 2, 1], n_conv_per_stage_decoder=1)
+    found = foreign(engine, stirred(plain)), foreign(engine, stirred(residual), about)
+    from safetensors import safe_open
+
+    with safe_open(engine.folder / "foreign.safetensors", framework="np") as file:
+        preprocessing = json.loads(file.metadata()["vnet_engine"])["preprocessing"]
+    assert preprocessing["spacing"] == [1.5, 1.0, 3.0] and preprocessing["class_names"] == ["background", "a", "b"]
+    assert preprocessing["normalisation"] == ["z_score_all", "z_score_non_zero"], preprocessing
+    plans["transpose_forward"] = [1, 0, 2]
+    torch.save(dict(network_weights=residual.state_dict(), **about), engine.folder / "foreign.pt")
+    assert "transpose_forward" in engine("import", "--from", "foreign.pt", "--out", "other.safetensors", status=2)
+    return f"nnU-Net's networks agree: plain within {found[0]}, residual within {found[1]}"
 
 
 def tensorboard(engine):
@@ -529,7 +570,7 @@ def nrrd(engine):
     return f"{read} headers of pynrrd {pynrrd.__version__} are read, and {written} label maps are read by pynrrd and SimpleITK"
 
 
-CHECKS = [onnx_logits, torch_logits, torch_round_trip, torch_segmentation, monai, tensorboard, orientation, nrrd]
+CHECKS = [onnx_logits, torch_logits, torch_round_trip, torch_segmentation, monai, nnunet, tensorboard, orientation, nrrd]
 
 
 def main():

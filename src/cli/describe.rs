@@ -11,7 +11,7 @@ use vnet_engine::data::inspect_series;
 use vnet_engine::data::io::SeriesChoice;
 use vnet_engine::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use vnet_engine::kernel::{DeviceLimits, Target};
-use vnet_engine::nn::{InferenceGraph, Layer, LayerKind, Model, Network, receptive_fields};
+use vnet_engine::nn::{InferenceGraph, Layer, Model, Network, receptive_fields};
 use vnet_engine::plan::{MemoryReport, Request, human_bytes, plan};
 use vnet_engine::train::{
     Config, Footprint, Forecast, MemoryMode, Preset, StoredWeights, TrainError, TrainerSettings, Volumes,
@@ -221,7 +221,11 @@ pub fn info(arguments: &InfoArguments, device: &GpuOptions) -> Result<()> {
     }
     outln!("\nreceptive fields in voxels (Milletari et al. 2016, Table 1):");
     for field in &fields {
-        outln!("  {:<12}{:>5}", field.stage, field.voxels);
+        let voxels = match field.voxels {
+            [z, y, x] if z == y && y == x => z.to_string(),
+            [z, y, x] => format!("{z} x {y} x {x}"),
+        };
+        outln!("  {:<12}{voxels:>5}", field.stage);
     }
     outln!("\nmemory on {name}:");
     match &forward {
@@ -306,11 +310,7 @@ pub fn subject(preset: Option<Preset>, model: Option<&Path>, classes: usize) -> 
 fn print_layers(layers: &[Layer], kernels: impl Fn(&Layer) -> Option<Vec<&'static str>>) {
     outln!("layer              kind              channels     output z,y,x   parameters      GFLOP  kernels");
     for l in layers {
-        let kind = match l.kind {
-            LayerKind::Convolution { kernel } => format!("{kernel}^3 convolution"),
-            LayerKind::Down => "2^3 down".to_owned(),
-            LayerKind::Up => "2^3 up".to_owned(),
-        };
+        let kind = l.kind.to_string();
         let [d, h, w] = l.extents;
         let (channels, output) = (format!("{}->{}", l.in_channels, l.out_channels), format!("{d}x{h}x{w}"));
         let (parameters, gflop, kernels) =

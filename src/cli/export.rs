@@ -13,6 +13,7 @@ use vnet_engine::infer::forward as run_forward;
 use vnet_engine::interop::{export_onnx, export_torch, import as read_foreign, weights_path};
 use vnet_engine::nn::model::{decode, read_file, write_tensors};
 use vnet_engine::nn::{Activation, Model};
+use vnet_engine::registry::Value;
 
 /// Names of the tensors of `forward`'s files.
 const IMAGE: &str = "image";
@@ -65,6 +66,11 @@ pub struct ImportArguments {
     /// Their probabilities are sigmoids. Without it they are classes, unless there is only one.
     #[arg(long)]
     regions: bool,
+    /// Activation of a network whose state dictionary does not say it: elu, relu, leaky_relu
+    ///
+    /// Without it a VNet has ELU and a U-Net LeakyReLU, the defaults of MONAI and nnU-Net.
+    #[arg(long, value_name = "WORD")]
+    nonlinearity: Option<String>,
     /// Replace an output that exists
     #[arg(long)]
     force: bool,
@@ -115,10 +121,16 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
     if arguments.regions {
         imported.model.network.activation = Activation::Sigmoid;
     }
+    if let Some(word) = &arguments.nonlinearity {
+        let network = imported.model.network.with("nonlinearity", Value::Word(word.clone().into()));
+        imported.model.network = network.expect("an architecture of the table");
+    }
     let model = imported.model.checked(&arguments.from)?;
     model.write(&arguments.out)?;
     outln!("{}", arguments.out.display());
     tell!("{}: {}", imported.layout.name(), model.network.description());
+    let is_settled = |note: &&String| arguments.nonlinearity.is_some() && note.contains("--nonlinearity");
+    imported.notes.iter().filter(|note| !is_settled(note)).for_each(|note| tell!("{note}"));
     if model.preprocessing.is_none() {
         tell!(
             "nothing says how volumes are prepared: they are taken whole, at their own spacing, and normalised to zero \

@@ -47,19 +47,19 @@ pub enum InteropError {
         /// Bytes of the weights.
         bytes: usize,
     },
-    /// A pickle, which is a program and is not run.
-    #[error(
-        "{}: a PyTorch pickle, which is a program and is not run here; write it as safetensors first (needs torch and \
-         safetensors): {}", .path.display(), convert_command(.path)
-    )]
+    /// A file of PyTorch's that is damaged or has more than plain data and tensors.
+    #[error("{}: expected a file of torch.save: {reason}", .path.display())]
     Pickle {
         /// The file.
         path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// Tensors that are no known network.
     #[error(
-        "{}: no known network: expected encoder.0.conv.0.weight and the other names of this program, or a VNet of MONAI or \
-         vnet.pytorch (in_tr, down_tr32, …); found {found}", .path.display()
+        "{}: no known network: expected encoder.0.conv.0.weight and the other names of this program, a VNet of MONAI or \
+         vnet.pytorch (in_tr, down_tr32, …), a U-Net of nnU-Net (encoder.stages, decoder.stages) or MONAI's DynUNet of basic blocks \
+         (input_block, downsamples); found {found}", .path.display()
     )]
     Layout {
         /// The file.
@@ -67,9 +67,9 @@ pub enum InteropError {
         /// Names in the file.
         found: String,
     },
-    /// A network of a known layout that computes something else than V-Net.
+    /// A network of a known layout that computes something else than those of this program.
     #[error(
-        "{}: {layout}: {} differences from V-Net{}", .path.display(), .differences.len(),
+        "{}: {layout}: {} differences from what is known{}", .path.display(), .differences.len(),
         .differences.iter().map(|d| format!("; {d}")).collect::<String>()
     )]
     Differences {
@@ -80,16 +80,4 @@ pub enum InteropError {
         /// One for each tensor or part: its name, what it is, and what was expected.
         differences: Vec<String>,
     },
-}
-
-/// Writes a state dictionary as safetensors, without running what a pickle may hold.
-fn convert_command(path: &std::path::Path) -> String {
-    let out = path.with_extension("safetensors");
-    format!(
-        "python3 -c \"import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], map_location='cpu', \
-         weights_only=True); d = d.get('state_dict', d); s.save_file({{k: v.clone().contiguous() for k, v in d.items() if \
-         torch.is_tensor(v)}}, sys.argv[2])\" '{}' '{}'",
-        path.display(),
-        out.display()
-    )
 }

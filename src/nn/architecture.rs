@@ -1,5 +1,5 @@
 use super::model::Tensor;
-use super::{Layers, NetworkError, vnet};
+use super::{Layers, NetworkError, unet, vnet};
 use crate::registry::{Entry, Registry, Value};
 use crate::tensor::{ShapeError, ValueId};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ impl Registry for Architectures {
     type Item = Arc<dyn Architecture>;
     /// Files of earlier versions do not name an architecture.
     const IMPLIED: Option<&'static str> = Some("vnet");
-    const ENTRIES: &'static [Entry<Self>] = &[vnet::VNET];
+    const ENTRIES: &'static [Entry<Self>] = &[vnet::VNET, unet::RESIDUAL_UNET, unet::UNET];
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ impl Layers<'_> {
             Norm::Group(groups) => Moments::Group(groups),
             Norm::Batch => Moments::Batch,
         };
-        let name = format!("{}.{name}", self.stage);
+        let name = format!("{}.{name}", self.prefix);
         let channels = self.graph.spec(x).channels();
         let mut vector = |part: &str, start: f32| {
             let vector = self.graph.parameter(&format!("{name}.{part}"), &[channels], ParameterLayout::Vector, false);

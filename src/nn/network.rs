@@ -3,6 +3,7 @@ use crate::graph::Graph;
 use crate::ops::PadCrop;
 use crate::registry::{Choice, Registry, Value};
 use crate::tensor::{ShapeError, TensorSpec, ValueId};
+use serde::de::Error;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -165,7 +166,8 @@ impl Network {
     /// When the network is not [valid](Network::validate).
     pub fn resolutions(&self) -> usize {
         let mut graph = Graph::new();
-        let [d, h, w] = self.divisor();
+        // A normalisation needs more than one voxel on the last level.
+        let [d, h, w] = self.divisor().map(|divisor| 2 * divisor);
         let image = graph.input("image", TensorSpec::f32([1, d, h, w, self.in_channels]));
         let appended = self.append(&mut graph, image, Mode::Training);
         1 + appended.expect("a network on extents of its divisor").auxiliary.len()
@@ -232,8 +234,9 @@ impl Serialize for Network {
         if Architectures::IMPLIED != Some(self.kind()) {
             map.serialize_entry(Architectures::KEY, self.kind())?;
         }
-        for (key, value) in self.architecture.settings() {
-            map.serialize_entry(key, &value)?;
+        match self.choice() {
+            Some(choice) => choice.written().try_for_each(|(key, value)| map.serialize_entry(key, value))?,
+            None => self.architecture.settings().iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?,
         }
         map.end()
     }
@@ -251,6 +254,11 @@ impl<'de> Deserialize<'de> for Network {
             architecture: Choice<Architectures>,
         }
         let Written { in_channels, classes, activation, architecture } = Written::deserialize(deserializer)?;
+        // An architecture holds no name that it does not know; other values are checked with it.
+        let mut mistakes = architecture.values.mistakes().into_iter();
+        if let Some((key, expected, found)) = mistakes.find(|(.., found)| matches!(found, Value::Word(_))) {
+            return Err(D::Error::custom(format!("key {key}: expected {expected}, found {found}")));
+        }
         Ok(Self::of(in_channels, classes, architecture.build()).with_activation(activation))
     }
 }

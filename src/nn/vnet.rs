@@ -13,22 +13,26 @@
 //! sum takes channel c mod Cin. Where they do not, a cut repetition would give the first ones more weight, so the residual is a
 //! trained 1x1x1 convolution with a bias, `encoder.0.project`: the projection shortcut of He et al. (2015, *Deep Residual Learning
 //! for Image Recognition*, option B).
+//!
+//! That is [`VNet`], the paper's. A [`Variant`] has a normalisation after every convolution but the projection and the head,
+//! before the sum, another activation, dropout, logits of lower resolutions, and kernels and strides per level and axis.
 
 use super::model::Tensor;
-use super::{Architecture, Architectures, Layers, NetworkError};
+use super::options::{self, Defaults, Options};
+use super::{Architecture, Architectures, Convolution, Layers, NetworkError, Nonlinearity, Norm};
 use crate::ops::TileChannels;
 use crate::registry::{Entry, Hyperparameter, Hyperparameters, Value};
 use crate::tensor::{ShapeError, ValueId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Extent of the stages' kernels.
-const KERNEL: usize = 5;
+/// What the paper has.
+const DEFAULTS: Defaults = Defaults { normalisation: Norm::None, nonlinearity: Nonlinearity::Prelu, kernel: 5 };
 
 /// Name of the first stage's projection, where it has one.
 const PROJECTION: &str = "project";
 
-/// Shape of a V-Net.
+/// Shape of a V-Net; by itself that of the paper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VNet {
     /// Channels of level 0; each level has twice those of the one above.
@@ -52,17 +56,58 @@ fn is_side(stages: &[u64]) -> bool {
     stages.len() <= 8 && stages.iter().all(|convolutions| (1..=16).contains(convolutions))
 }
 
-pub(super) const VNET: Entry<Architectures> = Entry {
-    name: "vnet",
-    hyperparameters: &[&BASE, &ENCODER, &DECODER],
-    build: |values| Arc::new(VNet::from(values)),
-    variants: &[],
-};
+static STYLE: Hyperparameter =
+    Hyperparameter::word("style", "paper", &["paper", "monai"], "`paper` or `monai`").later();
 
-impl From<&Hyperparameters<Architectures>> for VNet {
+const fn keys() -> [&'static Hyperparameter; 11] {
+    let [a, b, c, d, e, f, g] = options::KEYS;
+    [&BASE, &ENCODER, &DECODER, a, b, c, d, e, f, g, &STYLE]
+}
+
+pub(super) const VNET: Entry<Architectures> =
+    Entry { name: "vnet", hyperparameters: &keys(), build: |values| Arc::new(Variant::from(values)), variants: &[] };
+
+/// Which V-Net a variant follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// The paper's.
+    Paper,
+    /// MONAI's (`monai/networks/nets/vnet.py`): below the first stage the last convolution of a stage has an activation before
+    /// the sum as well, and a convolution, a normalisation and an activation stand before the head.
+    Monai,
+}
+
+/// A V-Net with options.
+///
+/// ```
+/// use vnet_engine::nn::vnet::VNet;
+/// use vnet_engine::nn::{Network, Norm};
+///
+/// let mut normalised = VNet::paper().variant();
+/// normalised.options.normalisation = Norm::Instance;
+/// let network = Network::new(1, 2, normalised);
+/// network.validate()?;
+/// assert_eq!(network.summary(), "V-Net base 16, 5 levels, instance normalisation");
+/// let text = serde_json::to_string(&network).expect("JSON");
+/// assert!(text.ends_with(r#""decoder":[1,2,3,3],"normalisation":"instance"}"#));
+/// # Ok::<(), vnet_engine::nn::NetworkError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// Channels and convolutions.
+    pub shape: VNet,
+    /// What stands between the convolutions, and the geometry of the levels.
+    pub options: Options,
+    /// Which V-Net is followed.
+    pub style: Style,
+}
+
+impl From<&Hyperparameters<Architectures>> for Variant {
     fn from(values: &Hyperparameters<Architectures>) -> Self {
         let [encoder, decoder] = ["encoder", "decoder"].map(|key| values.counts(key));
-        Self { base: values.count("base"), encoder, decoder }
+        let style = if values.word("style") == "monai" { Style::Monai } else { Style::Paper };
+        let shape = VNet { base: values.count("base"), encoder, decoder };
+        Self { shape, options: Options::read(values, DEFAULTS), style }
     }
 }
 
@@ -70,6 +115,11 @@ impl VNet {
     /// The network of the paper: five levels of 16 to 256 channels, 65 million parameters.
     pub fn paper() -> Self {
         Self { base: 16, encoder: vec![1, 2, 3, 3, 3], decoder: vec![1, 2, 3, 3] }
+    }
+
+    /// The same network, of which options can be changed.
+    pub fn variant(self) -> Variant {
+        Variant { shape: self, options: Options::of(DEFAULTS), style: Style::Paper }
     }
 
     /// Whether the first stage's residual is the image with its channels repeated, else a projection.
@@ -83,26 +133,72 @@ impl VNet {
     }
 }
 
+/// That of the [`Variant`] without options.
 impl Architecture for VNet {
     fn kind(&self) -> &'static str {
         VNET.name
     }
 
     fn settings(&self) -> Vec<(&'static str, Value)> {
-        vec![
-            ("base", (self.base as u64).into()),
-            ("encoder", self.encoder[..].into()),
-            ("decoder", self.decoder[..].into()),
-        ]
+        self.clone().variant().settings()
     }
 
     fn summary(&self) -> String {
-        format!("V-Net base {}, {} levels", self.base, self.encoder.len())
+        self.clone().variant().summary()
     }
 
-    /// Each level but the last halves the extents.
     fn divisor(&self) -> [usize; 3] {
-        [1 << self.encoder.len().saturating_sub(1); 3]
+        self.clone().variant().divisor()
+    }
+
+    fn width(&self) -> Option<&'static str> {
+        self.clone().variant().width()
+    }
+
+    fn check(&self, in_channels: usize) -> Result<(), NetworkError> {
+        self.clone().variant().check(in_channels)
+    }
+
+    fn append(&self, layers: &mut Layers<'_>, image: ValueId, classes: usize) -> Result<ValueId, ShapeError> {
+        self.clone().variant().append(layers, image, classes)
+    }
+
+    fn complete(&self, in_channels: usize, tensors: &mut BTreeMap<String, Tensor>) {
+        self.clone().variant().complete(in_channels, tensors);
+    }
+
+    fn projection(&self, in_channels: usize) -> Vec<(String, Tensor)> {
+        self.clone().variant().projection(in_channels)
+    }
+
+    fn torch_module(&self) -> Option<&'static str> {
+        self.clone().variant().torch_module()
+    }
+}
+
+impl Architecture for Variant {
+    fn kind(&self) -> &'static str {
+        VNET.name
+    }
+
+    fn settings(&self) -> Vec<(&'static str, Value)> {
+        let shape = [
+            ("base", (self.shape.base as u64).into()),
+            ("encoder", self.shape.encoder[..].into()),
+            ("decoder", self.shape.decoder[..].into()),
+        ];
+        let style = if self.style == Style::Monai { "monai" } else { "paper" };
+        shape.into_iter().chain(self.options.settings(DEFAULTS)).chain([("style", style.into())]).collect()
+    }
+
+    fn summary(&self) -> String {
+        let VNet { base, encoder, .. } = &self.shape;
+        let style = if self.style == Style::Monai { ", as MONAI's" } else { "" };
+        format!("V-Net base {base}, {} levels{style}{}", encoder.len(), self.options.summary(DEFAULTS))
+    }
+
+    fn divisor(&self) -> [usize; 3] {
+        self.options.divisor(self.shape.encoder.len())
     }
 
     fn width(&self) -> Option<&'static str> {
@@ -110,43 +206,51 @@ impl Architecture for VNet {
     }
 
     fn check(&self, _in_channels: usize) -> Result<(), NetworkError> {
-        let (encoder, decoder) = (self.encoder.len(), self.decoder.len());
+        let (encoder, decoder) = (self.shape.encoder.len(), self.shape.decoder.len());
         if decoder == 0 || encoder != decoder + 1 {
             return Err(NetworkError::Settings(format!(
                 "encoder has {encoder} stages and decoder {decoder}; the decoder must have exactly one fewer, and at least one"
             )));
         }
-        Ok(())
+        self.options.check(encoder, (0..encoder).map(|level| self.shape.channels(level)))
     }
 
     fn append(&self, layers: &mut Layers<'_>, image: ValueId, classes: usize) -> Result<ValueId, ShapeError> {
         let mut x = image;
         let mut skips = Vec::new();
-        for (level, &convolutions) in self.encoder.iter().enumerate() {
-            let channels = self.channels(level);
+        for (level, &convolutions) in self.shape.encoder.iter().enumerate() {
             layers.begin_stage(format!("encoder.{level}"));
-            let residual = match level {
-                0 if self.tiles(layers.graph().spec(x).channels()) => {
-                    layers.add("tile", TileChannels { channels }, &[x])?
-                }
-                0 => layers.convolution(PROJECTION, x, channels, 1)?,
-                _ => {
-                    let down = layers.down(x, channels)?;
-                    x = layers.prelu("down_act", down)?;
-                    x
-                }
-            };
-            x = stage(layers, x, residual, convolutions, channels)?;
+            let (input, residual) = self.encoder_input(layers, x, level)?;
+            let input = if self.is_deep(level) { self.options.drop_out(layers, "dropout", input)? } else { input };
+            let convolution = self.convolution(level, self.shape.channels(level));
+            // The first stage of MONAI's is the paper's.
+            let style = if level == 0 { Style::Paper } else { self.style };
+            x = self.stage(layers, [input, residual], convolutions, convolution, style)?;
             skips.push(x);
         }
         skips.pop();
-        for (level, &convolutions) in self.decoder.iter().enumerate().rev() {
-            let channels = self.channels(level);
+        for (level, &convolutions) in self.shape.decoder.iter().enumerate().rev() {
+            let channels = self.shape.channels(level);
             layers.begin_stage(format!("decoder.{level}"));
-            let up = layers.up(x, channels)?;
-            let up = layers.prelu("up_act", up)?;
-            x = layers.concatenate(up, skips.pop().expect("one skip per decoder stage"))?;
-            x = stage(layers, x, x, convolutions, 2 * channels)?;
+            if self.is_deep(level + 1) {
+                x = self.options.drop_out(layers, "dropout", x)?;
+            }
+            let stride = self.options.stride(level + 1);
+            let up = Convolution::new(channels, stride).stride(stride).bias(self.options.has_bias());
+            let up = layers.transposed("up", x, up)?;
+            let up = self.options.norm_act(layers, ["up_norm", "up_act"], up)?;
+            let skip =
+                self.options.drop_out(layers, "skip_dropout", skips.pop().expect("one skip per decoder stage"))?;
+            x = layers.concatenate(up, skip)?;
+            x = self.stage(layers, [x, x], convolutions, self.convolution(level, 2 * channels), self.style)?;
+            if self.options.deep_supervision && level > 0 {
+                layers.auxiliary_head(&format!("auxiliary.{level}"), x, classes)?;
+            }
+        }
+        if self.style == Style::Monai {
+            layers.begin_stage("output");
+            x = layers.convolve("conv", x, self.convolution(0, classes))?;
+            x = self.options.norm_act(layers, ["norm", "act"], x)?;
         }
         layers.head(x, classes)
     }
@@ -156,7 +260,7 @@ impl Architecture for VNet {
     fn complete(&self, in_channels: usize, tensors: &mut BTreeMap<String, Tensor>) {
         let is_missing = || self.projection(in_channels).iter().all(|(name, _)| !tensors.contains_key(name));
         // More channels than `base` were refused.
-        if in_channels < self.base && !self.tiles(in_channels) && is_missing() {
+        if in_channels < self.shape.base && !self.shape.tiles(in_channels) && is_missing() {
             tensors.extend(self.projection(in_channels));
         }
     }
@@ -164,11 +268,11 @@ impl Architecture for VNet {
     /// Weight, with a one where channel c of the result takes channel c mod Cin, and bias.
     fn projection(&self, in_channels: usize) -> Vec<(String, Tensor)> {
         let one = |i: usize| f32::from(u8::from(i % in_channels == i / in_channels % in_channels));
-        let weight = (0..self.base * in_channels).map(one).collect();
+        let weight = (0..self.shape.base * in_channels).map(one).collect();
         let name = |part: &str| format!("encoder.0.{PROJECTION}.{part}");
         vec![
-            (name("weight"), Tensor { shape: vec![self.base, in_channels, 1, 1, 1], data: weight }),
-            (name("bias"), Tensor { shape: vec![self.base], data: vec![0.0; self.base] }),
+            (name("weight"), Tensor { shape: vec![self.shape.base, in_channels, 1, 1, 1], data: weight }),
+            (name("bias"), Tensor { shape: vec![self.shape.base], data: vec![0.0; self.shape.base] }),
         ]
     }
 
@@ -177,22 +281,63 @@ impl Architecture for VNet {
     }
 }
 
-/// A stage: `residual` is added before the last PReLU.
-fn stage(
-    layers: &mut Layers<'_>,
-    mut x: ValueId,
-    residual: ValueId,
-    convolutions: usize,
-    channels: usize,
-) -> Result<ValueId, ShapeError> {
-    for j in 0..convolutions {
-        x = layers.convolution(&format!("conv.{j}"), x, channels, KERNEL)?;
-        if j + 1 == convolutions {
-            x = layers.sum(x, residual)?;
-        }
-        x = layers.prelu(&format!("act.{j}"), x)?;
+impl Variant {
+    /// A convolution of a level's stages.
+    fn convolution(&self, level: usize, channels: usize) -> Convolution {
+        Convolution::new(channels, self.options.kernel(level, DEFAULTS)).bias(self.options.has_bias())
     }
-    Ok(x)
+
+    /// Whether dropout takes channels of what goes into a level: the last two of more than two, as in MONAI's.
+    fn is_deep(&self, level: usize) -> bool {
+        level > 0 && level + 2 >= self.shape.encoder.len()
+    }
+
+    /// The input of an encoder's convolutions, and what is added behind them.
+    fn encoder_input(
+        &self,
+        layers: &mut Layers<'_>,
+        x: ValueId,
+        level: usize,
+    ) -> Result<(ValueId, ValueId), ShapeError> {
+        let channels = self.shape.channels(level);
+        if level == 0 {
+            let residual = if self.shape.tiles(layers.graph().spec(x).channels()) {
+                layers.add("tile", TileChannels { channels }, &[x])?
+            } else {
+                layers.convolution(PROJECTION, x, channels, 1)?
+            };
+            return Ok((x, residual));
+        }
+        let stride = self.options.stride(level);
+        let down = Convolution::new(channels, stride).stride(stride).bias(self.options.has_bias());
+        let down = layers.convolve("down", x, down)?;
+        let down = self.options.norm_act(layers, ["down_norm", "down_act"], down)?;
+        Ok((down, down))
+    }
+
+    /// A stage, of one convolution at least: the second value is added before the last activation.
+    fn stage(
+        &self,
+        layers: &mut Layers<'_>,
+        [mut x, residual]: [ValueId; 2],
+        convolutions: usize,
+        convolution: Convolution,
+        style: Style,
+    ) -> Result<ValueId, ShapeError> {
+        let last = convolutions - 1;
+        for j in 0..convolutions {
+            x = layers.convolve(&format!("conv.{j}"), x, convolution)?;
+            let [norm, act] = [format!("norm.{j}"), format!("act.{j}")];
+            if j < last || style == Style::Monai {
+                x = self.options.norm_act(layers, [&norm, &act], x)?;
+            } else {
+                x = self.options.norm(layers, &norm, x)?;
+            }
+        }
+        let sum = layers.sum(x, residual)?;
+        let act = if style == Style::Monai { "sum_act".to_owned() } else { format!("act.{last}") };
+        self.options.activate(layers, &act, sum)
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// An entry, with values for its keys and those of the other entries.
 ///
 /// It is written as the key that names the entry ([`Registry::KEY`]) and the entry's own keys, so a new entry of the table
-/// changes no file that chooses another one. Keys that are missing have their defaults.
+/// changes no file that chooses another one; [later](super::Hyperparameter::later) keys only where they differ from their
+/// defaults. Keys that are missing have their defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice<R> {
     /// The entry.
@@ -45,6 +46,12 @@ impl<R: Registry> Choice<R> {
     pub fn own(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.kind.entry().hyperparameters.iter().map(|key| (key.name, self.values.get(key.name)))
     }
+
+    /// The keys that it is written with.
+    pub fn written(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        let keys = self.kind.entry().hyperparameters.iter().map(|key| (*key, self.values.get(key.name)));
+        keys.filter(|(key, value)| !key.later || key.default != **value).map(|(key, value)| (key.name, value))
+    }
 }
 
 impl<R: Registry> Serialize for Choice<R> {
@@ -53,7 +60,7 @@ impl<R: Registry> Serialize for Choice<R> {
         if R::IMPLIED != Some(self.kind.name()) {
             map.serialize_entry(R::KEY, &self.kind)?;
         }
-        for (key, value) in self.own() {
+        for (key, value) in self.written() {
             map.serialize_entry(key, value)?;
         }
         map.end()
@@ -64,7 +71,7 @@ impl<'de, R: Registry> Deserialize<'de> for Choice<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut given = BTreeMap::<String, Given>::deserialize(deserializer)?;
         let kind = match (given.remove(R::KEY), R::IMPLIED) {
-            (Some(Given::Word(name)), _) => name.parse().map_err(D::Error::custom)?,
+            (Some(Given::Value(Value::Word(name))), _) => name.parse().map_err(D::Error::custom)?,
             (None, Some(implied)) => implied.parse().map_err(D::Error::custom)?,
             (Some(_), _) => return Err(D::Error::custom(format!("key {}: expected a name", R::KEY))),
             (None, None) => return Err(D::Error::custom(format!("missing key {}", R::KEY))),

@@ -71,6 +71,28 @@ impl<R: Registry> Hyperparameters<R> {
         }
     }
 
+    /// The value of a list of triples.
+    ///
+    /// # Panics
+    /// When no entry has the key, or it is of another type.
+    pub fn triples(&self, name: &str) -> Vec<[usize; 3]> {
+        match self.get(name) {
+            Value::Triples(values) => values.iter().map(|triple| triple.map(saturated)).collect(),
+            other => panic!("hyperparameter {name} is {other}, not a list of triples"),
+        }
+    }
+
+    /// The value that is one of some names.
+    ///
+    /// # Panics
+    /// When no entry has the key, or it is of another type.
+    pub fn word(&self, name: &str) -> &str {
+        match self.get(name) {
+            Value::Word(value) => value,
+            other => panic!("hyperparameter {name} is {other}, not a name"),
+        }
+    }
+
     /// The value of a switch.
     ///
     /// # Panics
@@ -99,6 +121,11 @@ impl<R: Registry> Hyperparameters<R> {
     pub fn mistakes(&self) -> Vec<(&'static str, &'static str, Value)> {
         let refused = |(key, value): (&Hyperparameter, &Value)| Some((key.name, key.refuses(value)?, value.clone()));
         keys::<R>().into_iter().zip(&self.values).filter_map(refused).collect()
+    }
+
+    /// The key of this name, where an entry reads it.
+    pub(crate) fn key(name: &str) -> Option<&'static Hyperparameter> {
+        keys::<R>().into_iter().find(|key| key.name == name)
     }
 
     fn index(name: &str) -> usize {
@@ -133,7 +160,6 @@ impl<'de, R: Registry> Deserialize<'de> for Hyperparameters<R> {
 #[serde(untagged)]
 pub(super) enum Given {
     Value(Value),
-    Word(String),
     Other(IgnoredAny),
 }
 
@@ -144,7 +170,6 @@ impl<R: Registry> Hyperparameters<R> {
         let (index, key) = key.ok_or_else(|| format!("unknown key {name}"))?;
         let (typed, found) = match given {
             Given::Value(value) => (key.typed(value.clone()), value.to_string()),
-            Given::Word(word) => (None, format!("{word:?}")),
             Given::Other(_) => (None, "another type".to_owned()),
         };
         self.values[index] = typed.ok_or_else(|| format!("key {name}: expected {}, found {found}", key.expected))?;

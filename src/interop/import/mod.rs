@@ -1,8 +1,11 @@
-//! State dictionaries of other programs become models, where their network computes what V-Net does.
+//! State dictionaries of other programs become models, where their network computes what one of this program does.
 
-mod fold;
+mod archive;
 mod foreign;
+mod nnunet;
 mod own;
+mod pickle;
+mod plans;
 mod read;
 
 use super::InteropError;
@@ -23,6 +26,10 @@ pub enum Layout {
     Monai,
     /// vnet.pytorch (M. Macy).
     VnetPytorch,
+    /// nnU-Net's networks, of `dynamic-network-architectures`.
+    NnUnet,
+    /// MONAI's `DynUNet`.
+    DynUnet,
 }
 
 impl Layout {
@@ -33,6 +40,8 @@ impl Layout {
             Self::Names => "this program's names",
             Self::Monai => "MONAI's VNet",
             Self::VnetPytorch => "vnet.pytorch",
+            Self::NnUnet => "nnU-Net",
+            Self::DynUnet => "MONAI's DynUNet",
         }
     }
 }
@@ -44,10 +53,19 @@ pub struct Imported {
     pub model: Model,
     /// Its names before.
     pub layout: Layout,
+    /// What was assumed, since the file does not say it, and what differs from the other program, in words.
+    pub notes: Vec<String>,
 }
 
-/// Reads a state dictionary in safetensors. Names may have the prefixes `module.`, `model.`, `network.` or `net.`
-/// throughout.
+/// A model of another program's tensors, and what was assumed.
+struct Mapped {
+    model: Model,
+    notes: Vec<String>,
+}
+
+/// Reads a state dictionary in safetensors, or in a file of `torch.save` of which only plain data and tensors are read. Names may
+/// have the prefixes `module.`, `model.`, `network.`, `net.` or `_orig_mod.` throughout. A checkpoint of nnU-Net brings its
+/// preprocessing.
 ///
 /// # Errors
 /// [`InteropError`] that names the file and every tensor that does not fit.
@@ -55,20 +73,42 @@ pub fn import(path: &Path) -> Result<Imported, InteropError> {
     let mut state = read::state_dict(path)?;
     if state.metadata.contains_key(METADATA_KEY) {
         let model = Model::read(path)?;
-        return Ok(Imported { model, layout: Layout::Model });
+        return Ok(Imported { model, layout: Layout::Model, notes: Vec::new() });
     }
     state.strip_prefixes();
     let has = |name: &str| state.tensors.contains_key(name);
-    let (layout, model) = if has("encoder.0.conv.0.weight") {
-        (Layout::Names, own::model(path, state)?)
+    let (layout, mut mapped) = if has("encoder.0.conv.0.weight") {
+        (Layout::Names, Mapped { model: own::model(path, state)?, notes: Vec::new() })
     } else if has("in_tr.conv_block.conv.weight") {
-        (Layout::Monai, foreign::model(path, state, &MONAI)?)
+        (Layout::Monai, foreign::model(path, &state, &MONAI)?)
     } else if has("in_tr.conv1.weight") {
-        (Layout::VnetPytorch, foreign::model(path, state, &VNET_PYTORCH)?)
+        (Layout::VnetPytorch, foreign::model(path, &state, &VNET_PYTORCH)?)
+    } else if nnunet::is_unet(&state.tensors) {
+        let mut mapped = nnunet::model(path, &state, Layout::NnUnet.name())?;
+        with_plans(path, &state, &mut mapped)?;
+        (Layout::NnUnet, mapped)
+    } else if let Some(renamed) = nnunet::renamed_dynunet(&state) {
+        (Layout::DynUnet, nnunet::model(path, &renamed, Layout::DynUnet.name())?)
     } else {
         return Err(InteropError::Layout { path: path.to_owned(), found: some_names(&state) });
     };
-    Ok(Imported { model: model.checked(path)?, layout })
+    mapped.model = mapped.model.checked(path)?;
+    Ok(Imported { model: mapped.model, layout, notes: mapped.notes })
+}
+
+/// Adds what a checkpoint of nnU-Net says of its preprocessing.
+fn with_plans(path: &Path, state: &StateDict, mapped: &mut Mapped) -> Result<(), InteropError> {
+    let Some(about) = &state.about else { return Ok(()) };
+    let wrong = |differences| {
+        let (path, layout) = (path.to_owned(), Layout::NnUnet.name());
+        InteropError::Differences { path, layout, differences }
+    };
+    if let Some((preprocessing, notes)) = plans::preprocessing(about, &mapped.model.network).map_err(wrong)? {
+        mapped.model.preprocessing = Some(preprocessing);
+        // The plans say the activation, which the tensors do not.
+        mapped.notes = notes;
+    }
+    Ok(())
 }
 
 fn some_names(state: &StateDict) -> String {

@@ -42,7 +42,7 @@ fn network(tensors: &BTreeMap<String, Tensor>) -> Network {
 }
 
 /// What is missing, superfluous or of another shape.
-fn differences(expected: &BTreeMap<String, Vec<usize>>, found: &BTreeMap<String, Tensor>) -> Vec<String> {
+pub(super) fn differences(expected: &BTreeMap<String, Vec<usize>>, found: &BTreeMap<String, Tensor>) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, shape) in expected {
         match found.get(name) {
@@ -52,6 +52,6 @@ fn differences(expected: &BTreeMap<String, Vec<usize>>, found: &BTreeMap<String,
         }
     }
     let unknown = found.keys().filter(|name| !expected.contains_key(*name));
-    differences.extend(unknown.map(|name| format!("{name} is not part of V-Net")));
+    differences.extend(unknown.map(|name| format!("{name} is not part of the network")));
     differences
 }

@@ -1,5 +1,6 @@
-//! The tensors of a safetensors file as float32.
+//! The tensors of a file as float32: safetensors, or PyTorch's archive.
 
+use super::pickle;
 use crate::interop::InteropError;
 use crate::nn::ModelError;
 use crate::nn::model::{Tensor, read_file};
@@ -8,17 +9,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-/// Starts of PyTorch's files: a ZIP archive with a pickle, or a bare pickle (protocol 2 to 5).
-const PICKLES: [&[u8]; 5] = [b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"];
+/// Start of PyTorch's files since version 1.6: a ZIP archive with a pickle.
+const ARCHIVE: &[u8] = b"PK\x03\x04";
 
-/// Prefixes that wrappers put before every name: `DataParallel`, Lightning, MONAI bundles.
-const PREFIXES: [&str; 4] = ["module.", "model.", "network.", "net."];
+/// Starts of older files, bare pickles (protocol 2 to 5).
+const PICKLES: [&[u8]; 4] = [b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"];
+
+/// Prefixes that wrappers put before every name: `DataParallel`, Lightning, MONAI bundles, `torch.compile`.
+const PREFIXES: [&str; 5] = ["module.", "model.", "network.", "net.", "_orig_mod."];
 
 /// Tensors by name.
 #[derive(Debug)]
 pub(super) struct StateDict {
     pub(super) tensors: BTreeMap<String, Tensor>,
     pub(super) metadata: HashMap<String, String>,
+    /// What a checkpoint says beside them.
+    pub(super) about: Option<serde_json::Value>,
 }
 
 impl StateDict {
@@ -36,7 +42,10 @@ impl StateDict {
 
 /// Reads a state dictionary. Counters of batch normalisation (`num_batches_tracked`) are dropped.
 pub(super) fn state_dict(path: &Path) -> Result<StateDict, InteropError> {
-    refuse_pickle(path)?;
+    if starts_as_archive(path)? {
+        let pickle::Contents { tensors, about } = pickle::read(path)?;
+        return Ok(StateDict { tensors, metadata: HashMap::new(), about });
+    }
     let bytes = read_file(path)?;
     let format = |source| ModelError::Format { path: path.to_owned(), source };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
@@ -53,16 +62,19 @@ pub(super) fn state_dict(path: &Path) -> Result<StateDict, InteropError> {
         };
         tensors.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), data });
     }
-    Ok(StateDict { tensors, metadata: header.metadata().clone().unwrap_or_default() })
+    Ok(StateDict { tensors, metadata: header.metadata().clone().unwrap_or_default(), about: None })
 }
 
-fn refuse_pickle(path: &Path) -> Result<(), InteropError> {
+/// Whether a file is an archive of PyTorch; a bare pickle is refused.
+fn starts_as_archive(path: &Path) -> Result<bool, InteropError> {
     let io = |source| InteropError::Io { path: path.to_owned(), action: "read", source };
     let mut start = Vec::new();
     std::fs::File::open(path).map_err(io)?.take(4).read_to_end(&mut start).map_err(io)?;
     // A safetensors file starts with the length of its header in eight bytes, of which the last are zero.
     if PICKLES.iter().any(|pickle| start.starts_with(pickle)) && start.get(2..) != Some(&[0, 0]) {
-        return Err(InteropError::Pickle { path: path.to_owned() });
+        let reason =
+            "a bare pickle of PyTorch before 1.6; torch.save(torch.load(..)) writes it as an archive".to_owned();
+        return Err(InteropError::Pickle { path: path.to_owned(), reason });
     }
-    Ok(())
+    Ok(start.starts_with(ARCHIVE))
 }

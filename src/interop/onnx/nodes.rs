@@ -8,7 +8,9 @@ use super::proto::{
 use crate::graph::{Graph, Node};
 use crate::interop::InteropError;
 use crate::nn::{InferenceGraph, Model};
+use crate::ops::{Conv3d, ConvTranspose3d};
 use crate::tensor::{HostTensor, ValueId};
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 
 /// Nodes and constants so far.
@@ -140,18 +142,15 @@ impl<'a> Nodes<'a> {
 
     /// Kernel, strides and paddings of a convolution or a transposed one, along D, H, W.
     fn window(&self, node: &Node) -> Vec<AttributeProto> {
-        let graph = &self.inference.graph;
-        let extents = |value| graph.spec(value).spatial("onnx").expect("an activation");
-        let (from, to) = (extents(node.inputs[0]), extents(node.outputs[0]));
-        let kernel: [usize; 3] = graph.spec(node.inputs[1]).shape[..3].try_into().expect("three axes");
-        let (large, small) = if node.op.name() == "conv3d" { (from, to) } else { (to, from) };
-        let strides: [usize; 3] = std::array::from_fn(|axis| large[axis].div_ceil(small[axis]));
-        // Rounded up: of an even extent, a stride of 2 leaves the last padding unread.
-        let reach = |axis: usize| (small[axis] - 1) * strides[axis] + kernel[axis];
-        let padding = |axis: usize| reach(axis).saturating_sub(large[axis]).div_ceil(2);
-        let padding: [usize; 3] = std::array::from_fn(padding);
+        let kernel = &self.inference.graph.spec(node.inputs[1]).shape[..3];
+        let op: &dyn Any = &*node.op;
+        let (stride, padding) = match (op.downcast_ref::<Conv3d>(), op.downcast_ref::<ConvTranspose3d>()) {
+            (Some(op), _) => (op.stride, op.padding),
+            (None, Some(op)) => (op.stride, [0; 3]),
+            (None, None) => unreachable!("{} has no window", node.op.name()),
+        };
         let pads = [padding, padding].concat();
-        [("kernel_shape", &kernel[..]), ("strides", &strides), ("pads", &pads)]
+        [("kernel_shape", kernel), ("strides", &stride), ("pads", &pads)]
             .map(|(name, values)| integer_list(name, integers(values)))
             .to_vec()
     }

@@ -45,7 +45,7 @@ impl Layers<'_> {
         let runs = self.mode == Mode::Training;
         self.layers.push(Layer {
             stage: self.stage.clone(),
-            kind: LayerKind::Convolution { kernel: 1 },
+            kind: LayerKind::Convolution { kernel: [1; 3], stride: [1; 3] },
             in_channels,
             out_channels: classes,
             extents,

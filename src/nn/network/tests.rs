@@ -1,5 +1,7 @@
 use super::*;
-use crate::nn::vnet::VNet;
+use crate::nn::unet::UNet;
+use crate::nn::vnet::{Style, VNet};
+use crate::nn::{Nonlinearity, Norm};
 
 /// One 1x1x1 convolution, in no table.
 #[derive(Debug)]
@@ -106,4 +108,54 @@ fn an_architecture_need_not_be_in_the_table() {
     // Padded to 3 x 4 x 4.
     assert_eq!(appended.layers[0].extents, [3, 4, 4]);
     assert_eq!(network.with("bias", false), None);
+}
+
+/// Keys that came later are written where they differ from what the kind has, and read back.
+#[test]
+fn options_are_written_where_they_differ() {
+    let written = |network: &Network| serde_json::to_string(network).expect("JSON");
+    let base = VNet { base: 4, encoder: vec![1, 2], decoder: vec![1] };
+    assert_eq!(written(&Network::new(1, 3, base.clone().variant())), WRITTEN);
+    let mut variant = base.variant();
+    variant.options.normalisation = Norm::Group(2);
+    variant.options.nonlinearity = Nonlinearity::Elu;
+    variant.options.dropout = 0.25;
+    variant.options.strides = vec![[1; 3], [1, 2, 2]];
+    variant.style = Style::Monai;
+    let network = Network::new(1, 3, variant);
+    let keys = r#","normalisation":"group","groups":2,"nonlinearity":"elu","dropout":0.25,"strides":[[1,1,1],[1,2,2]],"style":"monai"}"#;
+    assert_eq!(written(&network), WRITTEN.trim_end_matches('}').to_owned() + keys);
+    assert_eq!(
+        (network.divisor(), serde_json::from_str::<Network>(&written(&network)).expect("read")),
+        ([1, 2, 2], network)
+    );
+    let unet = Network::new(1, 3, UNet { features: 8, ..UNet::residual(&[1, 2]) });
+    let text =
+        r#"{"in_channels":1,"classes":3,"kind":"residual_unet","features":8,"most_features":320,"blocks":[1,2]}"#;
+    assert_eq!((written(&unet).as_str(), serde_json::from_str::<Network>(text).expect("read")), (text, unet));
+    // An empty list and the word stand for what the kind has.
+    let plain = WRITTEN.trim_end_matches('}').to_owned() + r#","normalisation":"default","kernels":[]}"#;
+    assert_eq!(written(&serde_json::from_str::<Network>(&plain).expect("read")), WRITTEN);
+}
+
+#[test]
+fn options_that_do_not_fit_are_told_of() {
+    let message = |change: &dyn Fn(&mut UNet)| {
+        let mut unet = UNet { features: 6, ..UNet::plain(&[1, 2, 1]) };
+        change(&mut unet);
+        Network::new(1, 2, unet).validate().expect_err("wrong").to_string()
+    };
+    let kernels = message(&|unet| unet.options.kernels = vec![[3; 3]; 2]);
+    assert_eq!(kernels, "network: kernels has 2 triples, expected one for each of 3 levels");
+    let even = message(&|unet| unet.options.kernels = vec![[3, 2, 3]; 3]);
+    assert!(even.ends_with("expected none, or for each of at most 8 levels [z, y, x] of 1, 3 or 5"), "{even}");
+    let strides = message(&|unet| unet.options.strides = vec![[1; 3]; 3]);
+    assert!(strides.contains("[1, 1, 1] first and not again"), "{strides}");
+    let groups = message(&|unet| unet.options.normalisation = Norm::Group(4));
+    assert_eq!(groups, "network: groups is 4, expected a divisor of the 6 channels of a level");
+    let decoder = message(&|unet| unet.decoder_units = vec![1]);
+    assert!(decoder.starts_with("network: decoder_units has 1 stages and units 3"), "{decoder}");
+    let text = WRITTEN.trim_end_matches('}').to_owned() + r#","normalisation":"instnce"}"#;
+    let error = serde_json::from_str::<Network>(&text).expect_err("no such word").to_string();
+    assert!(error.contains("key normalisation: expected `default`, `none`, `instance`"), "{error}");
 }

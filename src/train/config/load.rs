@@ -1,12 +1,12 @@
 //! From a preset, a file and settings to a configuration in which every value is of its type and within its range. All
 //! mistakes are found, and each is named by its origin (file, option) and key.
 
-use super::nearest::nearest_name;
+use super::nearest::{did_you_mean, nearest_name};
 use super::ranges::out_of_range;
 use super::{Config, ConfigError, Preset, Setting};
 use crate::files::read_text;
-use crate::nn::{Activation, NetworkError};
-use crate::registry::{Choice, Registry};
+use crate::nn::{Activation, Architectures, Losses, NetworkError};
+use crate::registry::{Choice, Hyperparameters, Registry};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -176,7 +176,8 @@ impl Findings {
         let origin = |key: &str| self.origins.get(key).map_or("configuration", String::as_str);
         let mut named = Vec::new();
         for (key, expected) in out_of_range(config) {
-            let found = shown(at(table, &key).expect("every key is in the table"));
+            let value = at(table, &key).expect("every key is in the table");
+            let found = shown(value) + &did_you_mean(nearest_word(&key, value));
             self.problems.push(mismatch(origin(&key), &key, expected, found));
             named.push(key);
         }
@@ -235,6 +236,17 @@ fn complete<R: Registry>(table: &mut Table, name: &str, choice: &Choice<R>) {
     for (key, value) in choice.values.iter() {
         inner.entry(key).or_insert_with(|| Value::try_from(value).expect("TOML has such values"));
     }
+}
+
+/// The name that a key takes which is most similar to the one that it was given, where one is near.
+fn nearest_word(key: &str, given: &Value) -> Option<&'static str> {
+    let (table, name) = key.split_once('.')?;
+    let key = match table {
+        "network" => Hyperparameters::<Architectures>::key(name),
+        "training" => Hyperparameters::<Losses>::key(name),
+        _ => None,
+    };
+    nearest_name(given.as_str()?, key?.words().iter().copied())
 }
 
 /// The value of a key with dots.
@@ -405,6 +417,16 @@ mod tests {
                 Setting::parse("optimiser.groups=[{parameters=\"a\", learning_rate_factor=0.0}]"),
                 "--set optimiser.groups=[{parameters=\"a\", learning_rate_factor=0.0}]: key optimiser.groups: expected factors on the \
                  learning rate from 1e-6 to 1e6",
+            ),
+            (
+                Setting::parse("network.normalisation=instnce"),
+                "--set network.normalisation=instnce: key network.normalisation: expected `default`, `none`, `instance`, `group` \
+                 or `batch`, found \"instnce\"; did you mean instance?",
+            ),
+            (
+                Setting::parse("network.kernels=[[1,3,3],[3,3,2]]"),
+                "--set network.kernels=[[1,3,3],[3,3,2]]: key network.kernels: expected none, or for each of at most 8 levels \
+                 [z, y, x] of 1, 3 or 5, found [[1, 3, 3], [3, 3, 2]]",
             ),
             (
                 Setting::parse("schedule.every=0"),
