@@ -326,11 +326,11 @@ def monai(engine):
 
     torch.manual_seed(3)
     shape = dict(spatial_dims=3, in_channels=2, out_channels=3)
-    kernels, strides = [[1, 3, 3], 3, 3], [1, [1, 2, 2], 2]
+    strides = [1, [1, 2, 2], 2]
     networks = {
         "VNet": VNet(**shape),
         "VNet with PReLU": VNet(**shape, act="prelu", bias=True),
-        "DynUNet": DynUNet(**shape, kernel_size=kernels, strides=strides, upsample_kernel_size=strides[1:], filters=[4, 8, 12]),
+        "DynUNet": DynUNet(**shape, kernel_size=[3] * 3, strides=strides, upsample_kernel_size=strides[1:], filters=[4, 8, 12]),
     }
     found = {name: foreign(engine, stirred(network)) for name, network in networks.items()}
     torch.save(UNet(**shape, channels=(4, 8), strides=(2,)).state_dict(), engine.folder / "foreign.pt")

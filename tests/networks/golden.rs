@@ -27,10 +27,11 @@ const LOSS: &str = "dice_cross_entropy";
 fn parameters(golden: &Golden) -> Model {
     let mut model = golden.model();
     for (name, shape) in parameter_shapes(&golden.network) {
-        if !model.tensors.contains_key(&name) {
-            assert!(has_no_effect(&name), "{name} is not in the file");
-            model.tensors.insert(name, Tensor { data: vec![0.0; shape.iter().product()], shape });
-        }
+        let is_optional = has_no_effect(&name);
+        model.tensors.entry(name).or_insert_with_key(|name| {
+            assert!(is_optional, "{name} is not in the file");
+            Tensor { data: vec![0.0; shape.iter().product()], shape }
+        });
     }
     model
 }
