@@ -71,7 +71,7 @@ pub fn of_run(device: &GpuOptions, given: Option<Algorithms>, models: &[PathBuf]
 
 /// The convolutions among layers, each once, for these numbers of samples.
 pub fn convolutions(layers: &[Layer], batches: &[usize]) -> BTreeSet<ConvolutionLayer> {
-    batches.iter().flat_map(|batch| layers.iter().filter_map(|layer| layer.same_5(*batch))).collect()
+    batches.iter().flat_map(|batch| layers.iter().filter_map(|layer| layer.with_choice(*batch))).collect()
 }
 
 /// Prints the kernels of each convolution, and what they were chosen by.

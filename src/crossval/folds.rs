@@ -71,6 +71,7 @@ mod tests {
             channel_names: Vec::new(),
             channel_files: Vec::new(),
             align: false,
+            crop: crate::data::Crop::None,
             split_file: split_file.map(Path::to_owned),
             parts: None,
             warnings: Warnings::default(),

@@ -79,11 +79,13 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The 5x5x5 convolution that this layer is for this many samples, if it is one.
-    pub fn same_5(&self, batch: usize) -> Option<ConvolutionLayer> {
+    /// The convolution that this layer is for this many samples, where its kernels are chosen ([`ConvolutionLayer::has_choice`]).
+    pub fn with_choice(&self, batch: usize) -> Option<ConvolutionLayer> {
+        let LayerKind::Convolution { kernel, stride } = self.kind else { return None };
         let &Self { in_channels, out_channels, extents, .. } = self;
-        let layer = ConvolutionLayer::same_5([in_channels, out_channels], extents, batch);
-        (self.kind == LayerKind::Convolution { kernel: [5; 3], stride: [1; 3] }).then_some(layer)
+        // Without a stride the input has the extents of the output.
+        let layer = ConvolutionLayer { in_channels, out_channels, extents, batch, kernel, stride };
+        layer.has_choice().then_some(layer)
     }
 }
 

@@ -88,12 +88,12 @@ fn convolutions(
     let (training, _, passes) = Trainer::plan_for(network, &settings.config.trainer_settings(), extents, target)?;
     let batch = settings.config.training.batch / passes;
     let mut found = BTreeMap::new();
-    for layer in InferenceGraph::new(network, 1, extents)?.layers.iter().filter_map(|layer| layer.same_5(1)) {
+    for layer in InferenceGraph::new(network, 1, extents)?.layers.iter().filter_map(|layer| layer.with_choice(1)) {
         found.insert(layer, Uses::Forward);
     }
     for (i, layer) in training.layers.iter().enumerate() {
         let uses = if i == 0 { Uses::Parameters } else { Uses::All };
-        if let Some(layer) = layer.same_5(batch) {
+        if let Some(layer) = layer.with_choice(batch) {
             found.entry(layer).and_modify(|known| *known = uses.max(*known)).or_insert(uses);
         }
     }
