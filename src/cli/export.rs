@@ -66,7 +66,7 @@ pub struct ImportArguments {
     /// Their probabilities are sigmoids. Without it they are classes, unless there is only one.
     #[arg(long)]
     regions: bool,
-    /// Activation of a network whose state dictionary does not say it: elu, relu, leaky_relu
+    /// Activation that the file does not say: elu, relu, leaky_relu
     ///
     /// Without it a VNet has ELU and a U-Net LeakyReLU, the defaults of MONAI and nnU-Net.
     #[arg(long, value_name = "WORD")]

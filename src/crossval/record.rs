@@ -172,7 +172,8 @@ mod tests {
         assert_eq!(difference(&table(&[]), &table(&[]), ""), None);
         let found = difference(&table(&["training.steps=7"]), &table(&["training.steps=8"]), "");
         assert_eq!(found, Some(("training.steps".to_owned(), "7".to_owned(), "8".to_owned())));
+        // A class brings the background, which is first.
         let found = difference(&table(&[]), &table(&["data.labels.organ=7"]), "");
-        assert_eq!(found, Some(("data.labels.organ".to_owned(), "not set".to_owned(), "7".to_owned())));
+        assert_eq!(found, Some(("data.labels.background".to_owned(), "not set".to_owned(), "0".to_owned())));
     }
 }

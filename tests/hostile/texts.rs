@@ -557,7 +557,7 @@ pub const MODELS: &[Case] = &[
             model(r, &safetensors(&described(NETWORK)));
             dry_run(&["--init", M])
         },
-        words: &[M, "decoder.0.act.0.weight", "expected F32 [8], found F32 [2]"],
+        words: &[M, "decoder.0.conv.0.weight: expected F32 [8, 8, 5, 5, 5]", "found F32 [2, 2, 5, 5, 5]"],
     },
     Case { name: "checkpoint without bytes", make: |r| checkpoint(r, b""), words: &["step_0000009", "damaged"] },
     Case {

@@ -66,13 +66,14 @@ enum Meets {
 use Meets::{Each, Gone, OnBoth};
 
 /// A command line per command; `OUT` is a path that does not exist yet.
-const COMMANDS: [(Meets, &str); 18] = [
+const COMMANDS: [(Meets, &str); 19] = [
     (
         Each,
         "train --data data --out OUT --preset tiny --steps 1 -v --set data.patch=[16,16,16] --set network.encoder=[1,1] \
          --set network.decoder=[1]",
     ),
     (OnBoth, "train --data data --out OUT --preset tiny --dry-run --set data.patch=[16,16,16]"),
+    (OnBoth, "cross-validate --data data --out OUT --folds 2 --preset tiny --dry-run --set data.patch=[16,16,16]"),
     (OnBoth, "plan --data data --out OUT --minutes 0.1"),
     (Each, "segment --model run --input data/images --output OUT --probabilities"),
     (OnBoth, "augment --data data --out OUT.png --samples 1 --set data.patch=[16,16,16]"),
