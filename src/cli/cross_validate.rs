@@ -114,12 +114,20 @@ fn opened(
     let mut setting_up = None;
     if Record::read(out)?.is_none() {
         // The data set is looked at before a folder is made: a wrong path is the likelier mistake.
-        let config = Config::load(preset(arguments), arguments.config.as_deref(), &overrides)?;
+        let is_named = arguments.preset.is_some() || arguments.config.is_some() || arguments.minutes.is_some();
+        let planned = Some(plan::plan_file(&arguments.data)).filter(|file| !is_named && file.exists());
+        let file = arguments.config.as_deref().or(planned.as_deref());
+        let config = Config::load(preset(arguments), file, &overrides)?;
         Dataset::open_as(&arguments.data, config.dataset_options()?)?;
         setting_up = Some(SetUp::begin(out)?);
     }
     let (config, plan) = match Record::read(out)? {
-        Some(record) => (again(arguments, &record, &overrides)?, None),
+        Some(record) => {
+            if arguments.minutes.is_some() {
+                tell!("note: --minutes is not read: {} is set up already", out.display());
+            }
+            (again(arguments, &record, &overrides)?, None)
+        }
         None => configured(arguments, &overrides, device)?,
     };
     let asked = Asked { data: arguments.data.clone(), out: out.clone(), folds: arguments.folds, config, plan };

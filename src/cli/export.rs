@@ -69,7 +69,7 @@ pub struct ImportArguments {
     /// Activation that the file does not say: elu, relu, leaky_relu
     ///
     /// Without it a VNet has ELU and a U-Net LeakyReLU, the defaults of MONAI and nnU-Net.
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = ["elu", "relu", "leaky_relu", "prelu"], hide_possible_values = true)]
     nonlinearity: Option<String>,
     /// Replace an output that exists
     #[arg(long)]

@@ -74,7 +74,7 @@ const OF_DATA: [&str; 7] = [
 ];
 
 /// The plan of a data set: in its folder, of a table beside it, with the name of the table.
-fn plan_file(data: &Path) -> PathBuf {
+pub fn plan_file(data: &Path) -> PathBuf {
     if Manifest::is_named(data) { data.with_extension(PLAN_FILE) } else { data.join(PLAN_FILE) }
 }
 

@@ -111,6 +111,7 @@ impl CrossValidation {
                 return Err(TrainError::run_folder(&self.run_folder(fold), reason));
             }
             self.record.check_fold(&self.out, &self.run_folder(fold))?;
+            self.check_split(fold)?;
             let name = format!("fold_{fold}.safetensors");
             let to = ensemble.join(&name);
             let bytes = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
@@ -178,10 +179,9 @@ impl CrossValidation {
         methods.fact("folds", self.folds(), "cross_validation.json: entries of folds");
         methods.say(" folds over ");
         methods.fact("cases", choices.cases, "choices.json: cases");
-        methods.say(
-            " cases each case was predicted by the network that had not seen it, with the parameters after the last step. Mirroring \
-             and repairs were chosen on these predictions: ",
-        );
+        methods.say(" cases each case was predicted by the network that had not been trained on it, with the ");
+        methods.say(self.parameters_in_words());
+        methods.say(". Mirroring and repairs were chosen on these predictions: ");
         methods.fact("chosen", choices.chosen.describe(&choices.targets), "choices.json: chosen, in words");
         methods.say(". ");
         let first = self.run_folder(0);
@@ -193,6 +193,21 @@ impl CrossValidation {
         methods.write(out).map_err(|(path, error)| TrainError::io("write", &path)(error))
     }
 
+    /// Which parameters of a training predict: they are not chosen on the cases that are scored, but for when it ended.
+    fn parameters_in_words(&self) -> &'static str {
+        let training = &self.config.training;
+        match (training.ema_decay > 0.0, training.patience > 0) {
+            (false, false) => "parameters after the last step",
+            (true, false) => "average of the parameters after the last step",
+            (false, true) => {
+                "parameters after the last step, which the scores of these cases may have ended (training.patience)"
+            }
+            (true, true) => {
+                "average of the parameters after the last step, which the scores of these cases may have ended (training.patience)"
+            }
+        }
+    }
+
     fn facts(&self, choices: &Choices) -> Vec<(String, String)> {
         let number = |value: &Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.4}"));
         let fact = |name: &str, value: String| (name.to_owned(), value);
@@ -200,7 +215,7 @@ impl CrossValidation {
         let mut facts = vec![
             fact("Program", format!("vnet-engine {} ({})", env!("CARGO_PKG_VERSION"), env!("VNET_ENGINE_COMMIT"))),
             fact("Folds", format!("{}, of {} cases", self.folds(), choices.cases)),
-            fact("Networks", "parameters after the last step, which no case of the fold has chosen".to_owned()),
+            fact("Networks", self.parameters_in_words().to_owned()),
             fact("Mean Dice of each fold", folds.join(", ")),
             fact("Chosen", choices.chosen.describe(&choices.targets)),
             fact("Rule", choices.rule.to_owned()),

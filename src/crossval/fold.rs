@@ -3,7 +3,7 @@
 use super::record::json;
 use super::{CrossValidation, create, write};
 use crate::data::io::files_written;
-use crate::data::{Case, output_of_image};
+use crate::data::{Case, Split, output_of_image};
 use crate::files::remove_leftovers;
 use crate::gpu::{Gpu, GpuError};
 use crate::infer::{Preprocessing, SegmentOptions, Segmenter};
@@ -62,6 +62,7 @@ impl CrossValidation {
         if self.done(fold)?.is_some() {
             return Ok(());
         }
+        self.check_split(fold)?;
         let trained = folder.join("validation").join("model");
         if !trained.exists() {
             let settings = self.run_settings(fold);
@@ -71,6 +72,17 @@ impl CrossValidation {
         }
         let gpu = open()?;
         self.predict(fold, &gpu, predicting)
+    }
+
+    /// A folder that was begun with other cases, such as another fold's that was copied, would predict cases that it has seen.
+    pub(super) fn check_split(&self, fold: usize) -> Result<(), TrainError> {
+        let folder = self.run_folder(fold);
+        let stored = folder.join("split.json");
+        if stored.exists() && Split::load(&stored, &self.dataset.names(), None)? != *self.split(fold) {
+            let reason = "was begun with other cases than this cross-validation's; remove it to train the fold again";
+            return Err(TrainError::run_folder(&folder, reason));
+        }
+        Ok(())
     }
 
     /// What a fold has to say when it is done.

@@ -187,7 +187,8 @@ impl Graph {
     fn declare(&mut self, name: &str, shape: &[usize], layout: ParameterLayout, role: Role) -> ValueId {
         let initial = Initial::of_layout(layout, shape);
         let value = self.value(TensorSpec::f32(shape), name.to_owned());
-        let (name, frozen) = (name.to_owned(), self.frozen.contains(name));
+        // A training normalises by the batch, so the statistics that predictions take its place with follow it.
+        let (name, frozen) = (name.to_owned(), role != Role::Statistic && self.frozen.contains(name));
         self.parameters.push(Parameter { name, value, layout, role, frozen, initial, observed: None });
         value
     }

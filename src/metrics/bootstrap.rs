@@ -69,7 +69,8 @@ impl Bca {
     /// such interval: all replicates lie on one side.
     pub fn new(estimate: f64, mut replicates: Vec<f64>, without_one: &[f64], confidence_level: f64) -> Option<Self> {
         // Values on a lattice have replicates that are the estimate but for the order of summation.
-        let rounding = without_one.len() as f64 * f64::EPSILON * estimate.abs();
+        let scale = replicates.iter().fold(estimate.abs(), |most, r| most.max(r.abs()));
+        let rounding = without_one.len() as f64 * f64::EPSILON * scale;
         let below = replicates.iter().filter(|r| **r < estimate - rounding).count();
         let up_to = replicates.iter().filter(|r| **r <= estimate + rounding).count();
         let bias = normal_quantile((below + up_to) as f64 / (2 * replicates.len()) as f64);
@@ -168,6 +169,16 @@ fn normal_quantile(part: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Six of the 27 resamples have the mean of the sample, 0 but for rounding, which depends on the order.
+    #[test]
+    fn a_mean_of_zero_has_ties() {
+        let sample = [0.1, 0.2, -0.3];
+        let means = (0..27).map(|i| [i / 9, i / 3 % 3, i % 3].map(|at: usize| sample[at]).iter().sum::<f64>() / 3.0);
+        let bca = Bootstrap::default().of_mean(&sample, means.collect()).expect("an interval");
+        // Ten are below: (10 + 16) / 54.
+        approx::assert_abs_diff_eq!(bca.bias, normal_quantile(26.0 / 54.0), epsilon = 1e-12);
+    }
 
     /// Quantiles as published (Abramowitz and Stegun, table 26.5, and scipy's `ndtri`).
     #[test]

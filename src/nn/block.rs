@@ -150,7 +150,9 @@ impl Layers<'_> {
     /// The convolution that makes a value, if one does.
     fn convolution_of(&self, x: ValueId) -> Option<Node> {
         let node = self.graph.nodes().iter().rfind(|node| node.outputs.contains(&x))?;
-        (node.is::<Conv3d>() || node.is::<ConvTranspose3d>()).then(|| node.clone())
+        // Without a bias there is nothing to fold the mean into.
+        let has_bias = node.inputs.len() == 3;
+        (has_bias && (node.is::<Conv3d>() || node.is::<ConvTranspose3d>())).then(|| node.clone())
     }
 
     /// A convolution once more, with the weight and bias that also normalise. What was there before is still there, for others

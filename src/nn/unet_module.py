@@ -6,7 +6,7 @@
 
 The names of `state_dict()` are those of the weights' file: `load_state_dict(..., strict=True)` works both ways. They are those of
 `dynamic-network-architectures`, but for the head. PREPROCESSING says how a volume becomes an image: orientation (canonical:
-nearest to RAS), spacing in mm, normalisation, extents of the patch x, y, z, and the names of the classes. Nothing is needed
+nearest to RAS), crop ("nonzero": to the box of the voxels that are not 0 in some channel), spacing in mm, normalisation, extents of the patch x, y, z, and the names of the classes. Nothing is needed
 besides PyTorch.
 """
 

@@ -212,6 +212,11 @@ impl Architecture for Variant {
                 "encoder has {encoder} stages and decoder {decoder}; the decoder must have exactly one fewer, and at least one"
             )));
         }
+        if let (Style::Monai, Norm::Group(groups @ 2..)) = (self.style, self.options.normalisation) {
+            return Err(NetworkError::Settings(format!(
+                "groups is {groups}, expected 1 with style monai, which normalises the outputs as well"
+            )));
+        }
         self.options.check(encoder, (0..encoder).map(|level| self.shape.channels(level)))
     }
 

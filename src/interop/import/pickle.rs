@@ -16,6 +16,12 @@ const LONGEST_PICKLE: u64 = 1 << 26;
 
 /// Nesting of plain data, at most.
 const DEEPEST: usize = 64;
+/// Values beside the state dictionary that are kept: plans and the description of a data set are thousands.
+const MOST_VALUES: usize = 1 << 20;
+/// Values of a pickle.
+const MOST_NODES: usize = 1 << 22;
+/// Arguments of a call, and axes of a tensor.
+const MOST_ARGUMENTS: usize = 8;
 
 /// A value of the pickle: lists and dictionaries hold the numbers of others.
 #[derive(Debug, Clone)]
@@ -110,7 +116,9 @@ fn state_of(nodes: &[Node], top: usize) -> (Vec<(String, View)>, Option<Value>) 
     let (dict, about) = match inner {
         Some(&(_, state)) => {
             let others = entries.iter().filter(|(_, value)| *value != state);
-            let others = others.filter_map(|&(key, value)| Some((text(key)?.to_owned(), plain(nodes, value, 0))));
+            let mut left = MOST_VALUES;
+            let mut plain = |value| plain(nodes, value, 0, &mut left);
+            let others = others.filter_map(|&(key, value)| Some((text(key)?.to_owned(), plain(value))));
             (state, Some(Value::Object(others.collect::<Map<_, _>>())))
         }
         None => (top, None),
@@ -123,27 +131,31 @@ fn state_of(nodes: &[Node], top: usize) -> (Vec<(String, View)>, Option<Value>) 
     (entries.iter().filter_map(tensor).collect(), about)
 }
 
-/// Plain data as JSON; what is not is null.
-fn plain(nodes: &[Node], node: usize, depth: usize) -> Value {
+/// Plain data as JSON; what is not is null, and so is what lies too deep or comes after `left` values: lists may hold one another
+/// many times.
+fn plain(nodes: &[Node], node: usize, depth: usize, left: &mut usize) -> Value {
+    if depth > DEEPEST || *left == 0 {
+        return Value::Null;
+    }
+    *left -= 1;
     match &nodes[node] {
-        _ if depth > DEEPEST => Value::Null,
         Node::Bool(value) => (*value).into(),
         Node::Integer(value) => (*value).into(),
         Node::Float(value) => (*value).into(),
         Node::Text(value) => value.as_str().into(),
         Node::List(items) if items.len() <= 1 << 16 => {
-            items.iter().map(|&item| plain(nodes, item, depth + 1)).collect()
+            items.iter().take(*left).map(|&item| plain(nodes, item, depth + 1, left)).collect()
         }
         Node::Dict(entries) => {
-            let entry = |&(key, value): &(usize, usize)| {
+            let mut entry = |&(key, value): &(usize, usize)| {
                 let key = match &nodes[key] {
                     Node::Text(text) => text.clone(),
                     Node::Integer(number) => number.to_string(),
                     _ => return None,
                 };
-                Some((key, plain(nodes, value, depth + 1)))
+                (*left > 0).then(|| (key, plain(nodes, value, depth + 1, left)))
             };
-            Value::Object(entries.iter().filter_map(entry).collect())
+            Value::Object(entries.iter().filter_map(&mut entry).collect())
         }
         _ => Value::Null,
     }
@@ -270,6 +282,9 @@ impl Machine<'_> {
     }
 
     fn push(&mut self, node: Node) -> Result<(), String> {
+        if self.nodes.len() >= MOST_NODES {
+            return Err("it holds more values than a network has".to_owned());
+        }
         self.nodes.push(node);
         self.stack.push(self.nodes.len() - 1);
         Ok(())
@@ -452,7 +467,11 @@ impl Machine<'_> {
     /// A call: tensors, parameters and ordered dictionaries are made, anything else stands for nothing.
     fn reduce(&mut self) -> Result<(), String> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
-        let arguments = if let Node::List(items) = &self.nodes[arguments] { items.clone() } else { Vec::new() };
+        let arguments = if let Node::List(items) = &self.nodes[arguments] {
+            items[..items.len().min(MOST_ARGUMENTS)].to_vec()
+        } else {
+            Vec::new()
+        };
         let name = if let Node::Name(name) = &self.nodes[callable] { name.as_str() } else { "" };
         match name {
             "torch._utils._rebuild_tensor_v2" => {
@@ -474,7 +493,9 @@ impl Machine<'_> {
             _ => None,
         };
         let list = |node: usize| match &self.nodes[node] {
-            Node::List(items) => items.iter().map(|&item| whole(item)).collect::<Option<Vec<usize>>>(),
+            Node::List(items) if items.len() <= MOST_ARGUMENTS => {
+                items.iter().map(|&item| whole(item)).collect::<Option<Vec<usize>>>()
+            }
             _ => None,
         };
         let [storage, offset, shape, strides, ..] = *arguments else { return None };
@@ -504,9 +525,11 @@ mod tests {
         let pickle = b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01K\x07X\x01\x00\x00\x00b](K\x01G?\xe0\x00\x00\x00\x00\x00\x00\x8a\x01\xffeu.";
         let run = |bytes: &[u8]| {
             let mut machine = Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), memo: BTreeMap::new() };
-            machine.run().map(|top| plain(&machine.nodes, top, 0))
+            machine.run().map(|top| plain(&machine.nodes, top, 0, &mut 1000))
         };
         assert_eq!(run(pickle), Ok(serde_json::json!({"a": 7, "b": [1, 0.5, -1]})));
+        // A list that holds itself twice: 2^64 values, were it unfolded.
+        assert!(run(b"\x80\x02]q\x01(h\x01h\x01e.").is_ok());
         for end in 0..pickle.len() {
             assert!(run(&pickle[..end]).is_err(), "{end}");
         }

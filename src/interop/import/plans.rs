@@ -27,7 +27,10 @@ pub(super) fn preprocessing(about: &Value, network: &Network) -> Result<Option<(
         _ => problems.push(format!("plans.configurations.{name} lacks a spacing or a patch_size of three numbers")),
     }
     keys.insert("interpolation".into(), "cubic".into());
-    keys.insert("canonical".into(), false.into());
+    // Its readers leave the axes as they are in the file, but for this one.
+    let reorients = plans["image_reader_writer"] == "NibabelIOWithReorient";
+    keys.insert("canonical".into(), reorients.into());
+    keys.insert("crop".into(), "nonzero".into());
     let mut notes = normalisation(plans, &configuration, network, &mut keys, &mut problems);
     classes(&arguments["dataset_json"]["labels"], network, &mut keys, &mut problems);
     notes.push("volumes are resampled with cubic splines along all axes".to_owned());
@@ -104,9 +107,9 @@ fn normalisation(
         });
         intensities.push(statistics);
     }
-    if words.contains(&"z_score_all") {
+    if words.contains(&"z_score_non_zero") {
         notes.push(
-            "mean and deviation are those of the volume; nnU-Net's are those of the box of voxels other than 0"
+            "mean and deviation are those of the voxels other than 0; nnU-Net also counts zeros that such voxels enclose"
                 .to_owned(),
         );
     }

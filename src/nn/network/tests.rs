@@ -153,6 +153,10 @@ fn options_that_do_not_fit_are_told_of() {
     assert!(strides.contains("[1, 1, 1] first and not again"), "{strides}");
     let groups = message(&|unet| unet.options.normalisation = Norm::Group(4));
     assert_eq!(groups, "network: groups is 4, expected a divisor of the 6 channels of a level");
+    let mut monai = VNet::paper().variant();
+    (monai.style, monai.options.normalisation) = (crate::nn::vnet::Style::Monai, Norm::Group(2));
+    let monai = Network::new(1, 2, monai).validate().expect_err("outputs").to_string();
+    assert!(monai.starts_with("network: groups is 2, expected 1 with style monai"), "{monai}");
     let decoder = message(&|unet| unet.decoder_units = vec![1]);
     assert!(decoder.starts_with("network: decoder_units has 1 stages and units 3"), "{decoder}");
     let text = WRITTEN.trim_end_matches('}').to_owned() + r#","normalisation":"instnce"}"#;

@@ -396,6 +396,11 @@ mod tests {
                 "--set data.cache_dir=7: key data.cache_dir: expected a value like \"auto\", found 7",
             ),
             (
+                Setting::parse("training.deep_supervision_weights=[0,1,1]"),
+                "--set training.deep_supervision_weights=[0,1,1]: key training.deep_supervision_weights: expected numbers from 0 to 1000, \
+                 the first above 0, or an empty list, found [0, 1, 1]",
+            ),
+            (
                 Setting::parse("data.crop=zero"),
                 "--set data.crop=zero: key data.crop: expected `none` or `nonzero`, found \"zero\"",
             ),

@@ -75,7 +75,7 @@ const RANGES: &[Range] = ranges! {
         "\"auto\" or 1 to 64",
     training.keep_checkpoints: |kept| (1..=1000).contains(&kept) => "1 to 1000",
     training.class_weights: is_weights => WEIGHTS,
-    training.deep_supervision_weights: is_weights => WEIGHTS,
+    training.deep_supervision_weights: is_resolutions => RESOLUTIONS,
     training.ema_decay: |decay| (0.0..1.0).contains(&decay) => "0 (no average) up to, not including, 1",
     training.patience: |patience| patience <= 1_000_000 => "0 (never) to 1000000",
     // The kernels compute in float32.
@@ -105,6 +105,13 @@ const WEIGHTS: &str = "numbers from 0 to 1000, one at least above 0, or an empty
 fn is_weights(weights: Vec<f64>) -> bool {
     let in_range = weights.iter().all(|weight| (0.0..=1000.0).contains(weight));
     in_range && (weights.is_empty() || weights.iter().any(|&weight| weight > 0.0))
+}
+
+const RESOLUTIONS: &str = "numbers from 0 to 1000, the first above 0, or an empty list";
+
+/// Without a weight of the highest resolution nothing would train the head.
+fn is_resolutions(weights: Vec<f64>) -> bool {
+    weights.first().is_none_or(|&first| first > 0.0) && is_weights(weights)
 }
 
 fn is_share(value: f64) -> bool {

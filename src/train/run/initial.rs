@@ -10,6 +10,9 @@ use std::path::Path;
 /// Parameters of the output layer, which mean other things where the outputs are others.
 const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 
+/// What names of the heads of lower resolutions begin with, of V-Nets and of U-Nets.
+const AUXILIARY: [&str; 2] = ["auxiliary.", "decoder.seg_layers."];
+
 /// A model to start from.
 #[derive(Debug)]
 pub(in crate::train) struct Initial {
@@ -37,7 +40,8 @@ pub(in crate::train) fn initial_model(path: &Path, network: &Network) -> Result<
     let other_outputs = is_other.then(|| outputs(&model.network));
     let (mut tensors, other_channels) = with_channels(model.tensors, &model.network, network);
     let expected = parameter_shapes(network);
-    let is_head = |name: &str| HEAD.contains(&name);
+    let is_auxiliary = |name: &str| AUXILIARY.iter().any(|heads| name.starts_with(heads));
+    let is_head = |name: &str| HEAD.contains(&name) || is_auxiliary(name);
     if is_other {
         tensors.retain(|name, _| !is_head(name));
     }

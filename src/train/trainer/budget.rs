@@ -81,7 +81,8 @@ impl Subject<'_> {
         let key = self.network.architecture().width()?;
         let Some(Value::Whole(width)) = self.network.setting(key) else { return None };
         (1..width).rev().find_map(|width| {
-            let network = self.network.with(key, width)?;
+            // Groups of a normalisation need not divide every width.
+            let network = self.network.with(key, width).filter(|network| network.validate().is_ok())?;
             let bytes = self.fits(&network, settings, self.extents)?;
             Some(format!("network.{key}={width} ({})", human_bytes(bytes)))
         })

@@ -3,7 +3,7 @@
 use super::TrainerSettings;
 use crate::graph::{Graph, Role};
 use crate::nn::Network;
-use crate::nn::model::parameter_shapes;
+use crate::nn::model::{parameter_shapes, trained_names};
 use crate::optim::{Segment, group_of, matches_any, matches_pattern};
 use crate::plan::ArenaLayout;
 use crate::train::{TrainError, nearest_name};
@@ -14,7 +14,7 @@ impl TrainerSettings {
     /// The names of the parameters of a network that are frozen.
     ///
     /// # Errors
-    /// [`TrainError::Pattern`] of a pattern that no parameter has, or when all are frozen.
+    /// [`TrainError::Pattern`] of a pattern that no parameter has, of a group that no parameter is left for, or when all are frozen.
     pub fn frozen(&self, network: &Network) -> Result<BTreeSet<String>, TrainError> {
         let frozen = self.freeze.iter().map(|pattern| ("freeze", pattern));
         let groups = self.groups.iter().map(|group| ("groups", &group.parameters));
@@ -29,14 +29,20 @@ impl TrainerSettings {
                 return Err(TrainError::Pattern { key, pattern: pattern.clone(), expected });
             }
         }
-        let count = names.len();
-        let frozen: BTreeSet<String> = names.into_iter().filter(|name| matches_any(&self.freeze, name)).collect();
-        if frozen.len() == count {
+        let mut left = trained_names(network);
+        left.retain(|name| !matches_any(&self.freeze, name));
+        if left.is_empty() {
             let pattern = self.freeze.join(", ");
             let expected = "patterns that leave parameters to train".to_owned();
             return Err(TrainError::Pattern { key: "freeze", pattern, expected });
         }
-        Ok(frozen)
+        for (at, group) in self.groups.iter().enumerate() {
+            if !left.iter().any(|name| group_of(&self.groups, name) == at + 1) {
+                let expected = "a pattern of parameters that are not frozen and in no group before".to_owned();
+                return Err(TrainError::Pattern { key: "groups", pattern: group.parameters.clone(), expected });
+            }
+        }
+        Ok(names.into_iter().filter(|name| matches_any(&self.freeze, name)).collect())
     }
 }
 
@@ -111,8 +117,8 @@ mod tests {
             (moved, statistics.collect::<Vec<_>>())
         };
         assert_eq!(ranges(&[]), (vec![[0, 256]], vec![[256, 512]]));
-        assert_eq!(ranges(&["a.weight", "a.mean"]), (vec![[64, 256]], vec![[320, 512]]));
-        assert_eq!(ranges(&["b.weight", "a.var", "b.mean", "b.var"]), (vec![[0, 64], [128, 256]], vec![[256, 320]]));
+        assert_eq!(ranges(&["a.weight", "a.mean"]), (vec![[64, 256]], vec![[256, 512]]), "statistics follow");
+        assert_eq!(ranges(&["b.weight", "a.var"]), (vec![[0, 64], [128, 256]], vec![[256, 512]]));
     }
 
     #[test]

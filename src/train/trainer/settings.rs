@@ -103,7 +103,9 @@ impl TrainerSettings {
         let (classes, resolutions) = (&self.class_weights, &self.deep_supervision_weights);
         let expected = "finite numbers, 0 or more and one at least above, or none";
         expect(weights(classes), "class_weights", expected, format!("{classes:?}"))?;
-        expect(weights(resolutions), "deep_supervision_weights", expected, format!("{resolutions:?}"))?;
+        let expected = "finite numbers, 0 or more and the first above, or none";
+        let good = weights(resolutions) && resolutions.first().is_none_or(|&first| first > 0.0);
+        expect(good, "deep_supervision_weights", expected, format!("{resolutions:?}"))?;
         let between = |value: Option<f64>, end: f64| value.is_none_or(|value| value > 0.0 && value < end);
         let expected = "a number above 0 and below 1, or None";
         expect(between(self.ema_decay, 1.0), "ema_decay", expected, format!("{:?}", self.ema_decay))?;
@@ -145,7 +147,7 @@ mod tests {
             ),
             (
                 TrainerSettings { deep_supervision_weights: vec![0.0], ..default() },
-                "deep_supervision_weights: expected finite numbers, 0 or more and one at least above, or none, found [0.0]",
+                "deep_supervision_weights: expected finite numbers, 0 or more and the first above, or none, found [0.0]",
             ),
             (
                 TrainerSettings { ema_decay: Some(1.0), ..default() },
