@@ -174,10 +174,14 @@ fn wrong_weights_are_refused_by_their_key() {
     };
     let refused = |settings: &[&str], network: &Network| checked(settings, network).expect_err("wrong").to_string();
     let (three, plain) = (network(0.0), Preset::Tiny.config().network(1, 2));
-    for (key, value) in [("class_weights", "[1.0, -1.0, 1.0]"), ("deep_supervision_weights", "[0.0, 0.0, 0.0]")] {
+    for (key, value, least) in [
+        ("class_weights", "[1.0, -1.0, 1.0]", "one at least"),
+        ("deep_supervision_weights", "[0.0, 0.0, 0.0]", "the first"),
+        ("deep_supervision_weights", "[0.0, 1.0, 1.0]", "the first"),
+    ] {
         let found = refused(&[&format!("training.{key}={value}")], &three);
         let expected =
-            format!("key training.{key}: expected numbers from 0 to 1000, one at least above 0, or an empty list");
+            format!("key training.{key}: expected numbers from 0 to 1000, {least} above 0, or an empty list");
         assert!(found.contains(&expected), "{found}");
     }
     for (settings, network, expected) in [
