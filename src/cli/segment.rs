@@ -1,31 +1,26 @@
 //! `segment`: everything is checked first, a broken volume does not stop the others, `--continue` segments what is missing, and
 //! `--part` shares the volumes among several processes.
 
-use super::model::{model_path, read_model};
-use super::progress::SegmentProgress;
-use super::status::{Failures, Problems, WrongInput, is_full_disk, message, wrong};
-use super::verbosity::{tell, tell_warnings};
+mod told;
+
+use super::model::read_models;
+use super::status::{Problems, WrongInput, wrong};
+use super::verbosity::tell;
 use super::{RARE, open_gpu, stop, values};
 use anyhow::Result;
 use clap::Args;
-use rayon::prelude::*;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use told::{Told, shown};
 use vnet_engine::data::io::{
     SeriesChoice, Uncertainty, check_output, files_written, is_series, output_name_of, with_ending,
 };
-use vnet_engine::data::{
-    ImageFiles, Manifest, Preparation, Warning, Warnings, check_image, images_to_segment, output_of_image,
-};
+use vnet_engine::data::{ImageFiles, Manifest, Warnings, images_to_segment, output_of_image};
 use vnet_engine::files::{folder_of, remove_leftovers_of};
 use vnet_engine::gpu::GpuOptions;
 use vnet_engine::infer::{
-    Ensemble, InferError, PostProcessing, Preprocessing, Repair, SegmentOptions, Segmenter, Size, probability_path,
+    Ensemble, PostProcessing, Preprocessing, Repair, SegmentOptions, Segmenter, Size, probability_path,
 };
-use vnet_engine::nn::Model;
 
 #[derive(Debug, Args)]
 pub struct SegmentArguments {
@@ -182,18 +177,6 @@ struct Batch {
     warnings: Warnings,
 }
 
-/// What has been done.
-#[derive(Default)]
-struct Told<'a> {
-    written: Vec<(&'a Job, Duration)>,
-    failures: Vec<(&'a Job, anyhow::Error)>,
-    warnings: Warnings,
-    /// Volumes that were not tried, because the device or the disk failed before.
-    left: usize,
-    /// Whether there are others when one fails.
-    several: bool,
-}
-
 impl Batch {
     /// A folder gives a folder with the same file names, but the folder of a DICOM series is one volume. A table gives a folder
     /// with the names of its cases.
@@ -346,167 +329,4 @@ fn check_job<'a>(
         }
     }
     Ok(())
-}
-
-impl<'a> Told<'a> {
-    /// The jobs whose inputs can be read as far as their headers say.
-    fn readable(&mut self, jobs: Vec<&'a Job>, preparation: &Preparation) -> Vec<&'a Job> {
-        let mut readable = Vec::new();
-        let checked = |job: &&Job| check_image(&job.input, preparation).map(|header| header.warnings);
-        let checked: Vec<_> = jobs.par_iter().map(checked).collect();
-        for (job, checked) in jobs.into_iter().zip(checked) {
-            match checked {
-                Ok(warnings) => {
-                    self.warnings.extend(job.input.first(), warnings);
-                    readable.push(job);
-                }
-                Err(error) => self.fail(job, error.into(), |text| tell!("{text}")),
-            }
-        }
-        tell_warnings(&self.warnings);
-        readable
-    }
-
-    fn segment(&mut self, jobs: &[&'a Job], segmenter: &mut Segmenter, options: &SegmentOptions) {
-        let mut progress = SegmentProgress::new(jobs.len());
-        for (at, job) in jobs.iter().enumerate() {
-            progress.volume(job.input.first());
-            let start = Instant::now();
-            let shown = |done, all| {
-                progress.window(done, all);
-                ControlFlow::Continue(())
-            };
-            match segmenter.segment_file(&job.input, &job.output, options.clone(), shown) {
-                Ok(found) => {
-                    if let Some([x, y, z]) = found.windows {
-                        let detail = format!("windows of {x} x {y} x {z} voxels");
-                        self.warn(&progress, job.input.first(), Warning::with(IN_WINDOWS, detail));
-                    }
-                    self.written.push((job, start.elapsed()));
-                }
-                Err(error) => {
-                    let error = anyhow::Error::from(error);
-                    let ends = ends_all(&error);
-                    self.fail(job, error, |text| progress.say(text));
-                    if ends {
-                        self.left = jobs.len() - at - 1;
-                        break;
-                    }
-                }
-            }
-        }
-        progress.finish();
-    }
-
-    /// Tells a kind of warning once.
-    fn warn(&mut self, progress: &SegmentProgress, file: &Path, warning: Warning) {
-        let known = self.warnings.notices().len();
-        self.warnings.add(file, warning);
-        if let Some(notice) = self.warnings.notices().get(known) {
-            progress.say(&format!("warning: {notice}"));
-        }
-    }
-
-    /// Tells of a failure at once, where others go on; [`Told::end`] names all of them.
-    fn fail(&mut self, job: &'a Job, error: anyhow::Error, say: impl Fn(&str)) {
-        if self.several {
-            say(&format!("failed: {}", message(&error)));
-        }
-        self.failures.push((job, error));
-    }
-
-    fn json(&self, done: &[String]) -> serde_json::Value {
-        let written = self.written.iter().map(|(job, time)| {
-            let all = |paths: &[PathBuf]| paths.iter().map(|path| shown(path)).collect::<Vec<String>>();
-            json!({
-                "input": shown(job.input.first()), "output": shown(&job.output), "seconds": time.as_secs_f64(),
-                "probabilities": all(&job.probabilities), "uncertainty": all(&job.uncertainty),
-            })
-        });
-        let failed = self
-            .failures
-            .iter()
-            .map(|(job, error)| json!({ "input": shown(job.input.first()), "error": message(error) }));
-        json!({
-            "volumes": written.collect::<Vec<_>>(), "present": done, "failures": failed.collect::<Vec<_>>(),
-            "left": self.left, "warnings": self.warnings.notices(),
-        })
-    }
-
-    /// The failure of a single volume is its own error; those of several are named together.
-    fn end(mut self, batch: &Batch) -> Result<()> {
-        match self.failures.len() {
-            0 => Ok(()),
-            1 if !batch.several => Err(self.failures.remove(0).1),
-            _ => {
-                let failures = self.failures.into_iter().map(|(_, error)| error).collect();
-                Err(Failures { failures, all: batch.jobs.len(), left: self.left }.into())
-            }
-        }
-    }
-}
-
-/// A kind of warning.
-const IN_WINDOWS: &str = "does not fit the device as a whole, so it is predicted in windows; probabilities near their borders are not those of \
-     the whole";
-
-/// Whether the next volume would fail in the same way: a lost device, a full disk.
-fn ends_all(error: &anyhow::Error) -> bool {
-    is_full_disk(error) || matches!(error.downcast_ref(), Some(InferError::Gpu(_)))
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-/// The models and how they all want volumes to be prepared. What an ensemble says of mirroring and repairs holds where it is the
-/// only one.
-fn read_models(paths: &[PathBuf]) -> Result<Ensemble> {
-    if let [only] = paths
-        && Ensemble::is_at(only)
-    {
-        return Ok(Ensemble::read(only)?);
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        match Ensemble::is_at(path) {
-            true => {
-                tell!(
-                    "note: {}: with several --model, what it says of mirroring and repairs is not done",
-                    path.display()
-                );
-                files.extend(Ensemble::members(path)?);
-            }
-            false => files.push(path.clone()),
-        }
-    }
-    let (models, preprocessing) = read_files(&files)?;
-    Ok(Ensemble { models, preprocessing, mirroring: false, post_processing: PostProcessing::default() })
-}
-
-/// Models that can be averaged.
-fn read_files(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
-    let mut models: Vec<Model> = Vec::new();
-    let mut first: Option<Preprocessing> = None;
-    for path in paths {
-        let refused = |text: String| Err(wrong(format!("{}: {text}", model_path(path).display())));
-        let (model, found) = read_model(path)?;
-        let classes = model.network.classes;
-        let with = model_path(&paths[0]).display().to_string();
-        if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
-            return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));
-        }
-        let activations = |model: &Model| model.network.activation.name();
-        if let Some(expected) = models.first().map(activations).filter(|first| *first != activations(&model)) {
-            let found = activations(&model);
-            return refused(format!(
-                "its outputs are {found}, those of {with} {expected}; averaged models need the same"
-            ));
-        }
-        if let Some(difference) = first.get_or_insert_with(|| found.clone()).difference(&found) {
-            return refused(format!("preprocessing differs from {with}: {difference}"));
-        }
-        models.push(model);
-    }
-    Ok((models, first.expect("clap requires a model")))
 }

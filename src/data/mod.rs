@@ -30,6 +30,7 @@ pub mod description;
 pub(crate) mod error;
 mod examine;
 pub mod folder;
+mod found;
 mod geometry;
 mod image;
 pub mod inspect;
