@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS_PER_RUN = 8
 KEYS = [
     "training.steps=40", "training.validate_every=6", "training.checkpoint_every=4", "network.encoder=[1,1]",
     "network.decoder=[1]", "data.patch=[16,16,16]", "training.loader_threads=2",
@@ -58,6 +57,8 @@ def differences(run, expected):
 
 
 class Killer:
+    kills_per_run = 8
+
     def __init__(self, program, folder, seed):
         self.program, self.folder, self.random = program, folder, random.Random(seed)
         self.data, self.library, self.record = folder / "data", folder / "fault_files.so", folder / "record"
@@ -141,6 +142,22 @@ class Killer:
         self.whole(run)
         return done
 
+    def many(self, most, differences):
+        """Runs until `most` kills are done. The files of a run that was not killed, and how many runs differ from it."""
+        expected = self.reference()
+        print(f"a whole run: {self.seconds:.1f} s, {self.operations} operations on files", flush=True)
+        kills = runs = wrong = 0
+        while kills < most:
+            run = self.folder / f"run{runs}"
+            kills += self.chain(run, min(self.kills_per_run, most - kills))
+            found = differences(run, expected)
+            runs, wrong = runs + 1, wrong + bool(found)
+            print(f"run {runs}, {kills} kills: {'differs in ' + ', '.join(found) if found else 'the same bits'}", flush=True)
+        for where, count in sorted(self.where.items()):
+            print(f"  {count:4} {where}")
+        print(f"{kills} kills in {runs} runs: {wrong} runs differ")
+        return expected, wrong
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,18 +167,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         killer = Killer(arguments.program.resolve(), Path(folder).resolve(), arguments.seed)
-        expected = killer.reference()
-        print(f"a whole run: {killer.seconds:.1f} s, {killer.operations} operations on files", flush=True)
-        kills = runs = wrong = 0
-        while kills < arguments.kills:
-            run = killer.folder / f"run{runs}"
-            kills += killer.chain(run, min(KILLS_PER_RUN, arguments.kills - kills))
-            found = differences(run, expected)
-            runs, wrong = runs + 1, wrong + bool(found)
-            print(f"run {runs}, {kills} kills: {'differs in ' + ', '.join(found) if found else 'the same bits'}", flush=True)
-        for where, count in sorted(killer.where.items()):
-            print(f"  {count:4} {where}")
-    print(f"{kills} kills in {runs} runs: {wrong} runs differ")
+        _, wrong = killer.many(arguments.kills, differences)
     sys.exit(wrong > 0)
 
 

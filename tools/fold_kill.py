@@ -18,7 +18,6 @@ from pathlib import Path
 import fault_kill
 
 FOLDS = 3
-KILLS_PER_RUN = 10
 KEYS = [
     "training.steps=12", "training.validate_every=4", "training.checkpoint_every=2", "network.encoder=[1,1]",
     "network.decoder=[1]", "data.patch=[16,16,16]", "training.loader_threads=2", "training.ema_decay=0.7",
@@ -45,6 +44,8 @@ def log_lines(run):
 
 
 class FoldKiller(fault_kill.Killer):
+    kills_per_run = 10
+
     def command(self, run):
         command = [self.program, "cross-validate", "--data", self.data, "--out", run, "--folds", str(FOLDS)]
         return command + ["--preset", "tiny"] + [word for key in KEYS for word in ("--set", key)]
@@ -71,27 +72,16 @@ class FoldKiller(fault_kill.Killer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=KILLS_PER_RUN)
+    parser.add_argument("--kills", type=int, default=FoldKiller.kills_per_run)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--program", type=Path, default=fault_kill.ROOT / "target/release/vnet-engine")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         killer = FoldKiller(arguments.program.resolve(), Path(folder).resolve(), arguments.seed)
-        expected = killer.reference()
-        print(f"a whole cross-validation: {killer.seconds:.1f} s, {killer.operations} operations on files", flush=True)
-        kills = runs = wrong = 0
-        while kills < arguments.kills:
-            run = killer.folder / f"run{runs}"
-            kills += killer.chain(run, min(KILLS_PER_RUN, arguments.kills - kills))
-            found = differences(run, expected)
-            runs, wrong = runs + 1, wrong + bool(found)
-            print(f"{runs}, {kills} kills: {'differs in ' + ', '.join(found) if found else 'the same bits'}", flush=True)
-        for where, count in sorted(killer.where.items()):
-            print(f"  {count:4} {where}")
+        expected, wrong = killer.many(arguments.kills, differences)
         killer.parts(killer.folder / "parts")
         found = differences(killer.folder / "parts", expected)
         print(f"folds one by one: {'differs in ' + ', '.join(found) if found else 'the same bits'}")
-    print(f"{kills} kills: {wrong} cross-validations differ")
     sys.exit(wrong > 0 or bool(found))
 
 
