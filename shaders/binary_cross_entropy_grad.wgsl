@@ -9,6 +9,7 @@
 #import rows
 #import labels
 #import class_weights
+#import logistic
 
 struct Params {
     rows: Rows,
@@ -34,10 +35,7 @@ fn binary_cross_entropy_grad(invocation: Invocation) {
         let label = labels[word];
         var grad = 0.0;
         if label < params.ignored {
-            let x = logits[i];
-            let e = exp(-abs(x));
-            let p = select(e, 1.0, x >= 0.0) / (1.0 + e);
-            grad = scale * (p - times_share(1.0, params.masks, label, word, at.channel));
+            grad = scale * (logistic(logits[i]) - times_share(1.0, params.masks, label, word, at.channel));
         }
         grad_logits[i] = grad;
     }

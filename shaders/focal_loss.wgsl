@@ -12,16 +12,9 @@
 #import labels
 #import class_weights
 #import focal
+#import logistic
 
-struct Params {
-    rows: Rows,
-    masks: u32,   // 1: labels are masks of regions, 0: numbers of classes
-    ignored: u32, // labels from here on say that the voxel has no say
-    outputs: u32,
-    gamma: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> params: FocalParams;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> factors: array<f32>;
@@ -53,10 +46,9 @@ fn of_regions(first: u32, first_factor: u32, label: u32, word: u32) -> f32 {
     var loss = 0.0;
     for (var k = 0u; k < params.outputs; k++) {
         let x = logits[first + k];
-        let e = exp(-abs(x));
-        let p = select(e, 1.0, x >= 0.0) / (1.0 + e);
-        let m = select(1.0, e, x >= 0.0) / (1.0 + e);
-        let logarithm = log(1.0 + e);
+        let p = logistic(x);
+        let m = logistic(-x);
+        let logarithm = log(1.0 + exp(-abs(x)));
         let share = times_share(1.0, 1u, label, word, k);
         let inside = share * focal(m, logarithm + max(-x, 0.0), params.gamma);
         let outside = (1.0 - share) * focal(p, logarithm + max(x, 0.0), params.gamma);

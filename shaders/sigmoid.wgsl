@@ -5,6 +5,7 @@
 // Traffic  8 bytes per element
 // Oracle   ops::Sigmoid::reference
 #import grid
+#import logistic
 
 struct Params {
     elements: u32,
@@ -19,8 +20,6 @@ struct Params {
 fn sigmoid(invocation: Invocation) {
     let first = workgroup_number(invocation) * params.share;
     for (var i = first + invocation.local; i < min(first + params.share, params.elements); i += 64u) {
-        let x = input[i];
-        let e = exp(-abs(x));
-        output[i] = select(e, 1.0, x >= 0.0) / (1.0 + e);
+        output[i] = logistic(input[i]);
     }
 }

@@ -8,6 +8,7 @@
 // Oracle   ops::TopKGrad::reference
 #import rows
 #import labels
+#import logistic
 
 struct Params {
     rows: Rows,
@@ -44,9 +45,7 @@ fn of_classes(first: u32, scale: f32, label: u32, word: u32) {
 
 fn of_regions(first: u32, scale: f32, label: u32, word: u32) {
     for (var k = 0u; k < params.outputs; k++) {
-        let x = logits[first + k];
-        let e = exp(-abs(x));
-        let p = select(e, 1.0, x >= 0.0) / (1.0 + e);
+        let p = logistic(logits[first + k]);
         grad_logits[first + k] = scale / f32(params.outputs) * (p - times_share(1.0, 1u, label, word, k));
     }
 }

@@ -9,20 +9,7 @@
 #import line
 #import linear_axis
 
-struct Params {
-    rows: Rows,
-    depth: u32,
-    height: u32,
-    width: u32,
-    factor_depth: u32,
-    factor_height: u32,
-    factor_width: u32,
-    unit_depth: f32, // 1 / (2 factor)
-    unit_height: f32,
-    unit_width: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> params: Upsampling;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 

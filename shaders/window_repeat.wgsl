@@ -4,21 +4,10 @@
 // Grid     rows.wgsl over the output, of one sample
 // Traffic  4 bytes per element of input and output
 // Oracle   ops::UpsampleNearest::reference
-#import rows
 #import line
+#import windows
 
-struct Params {
-    rows: Rows,
-    depth: u32,
-    height: u32,
-    width: u32,
-    window_depth: u32,
-    window_height: u32,
-    window_width: u32,
-    factor: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> params: Windows;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 

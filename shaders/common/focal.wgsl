@@ -1,4 +1,13 @@
 // The focal loss (1 - p)^gamma * -log(p) of one probability (Lin et al. 2017), from m = 1 - p and surprise = -log(p).
+#import rows
+
+struct FocalParams {
+    rows: Rows,
+    masks: u32,   // 1: labels are masks of regions, 0: numbers of classes
+    ignored: u32, // labels from here on say that the voxel has no say
+    outputs: u32,
+    gamma: f32,
+}
 
 // m^gamma.
 fn focus(m: f32, gamma: f32) -> f32 {

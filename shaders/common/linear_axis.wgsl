@@ -1,4 +1,21 @@
-// Where a voxel of an axis that is up-sampled linearly by a whole factor lies among the voxels before: (to + 1/2) / factor - 1/2, not
+// Linear up-sampling by whole factors.
+#import rows
+
+struct Upsampling {
+    rows: Rows,
+    // Extents before.
+    depth: u32,
+    height: u32,
+    width: u32,
+    factor_depth: u32,
+    factor_height: u32,
+    factor_width: u32,
+    unit_depth: f32, // 1 / (2 factor)
+    unit_height: f32,
+    unit_width: f32,
+}
+
+// Where a voxel of an axis that is up-sampled lies among the voxels before: (to + 1/2) / factor - 1/2, not
 // below 0, as PyTorch has it with align_corners = false.
 struct Place {
     low: u32,

@@ -294,6 +294,6 @@ impl Architecture for UNet {
     }
 
     fn torch_module(&self) -> Option<&'static str> {
-        Some(include_str!("unet_module.py"))
+        Some(concat!(include_str!("unet_module.py"), include_str!("module_end.py")))
     }
 }

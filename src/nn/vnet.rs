@@ -282,7 +282,7 @@ impl Architecture for Variant {
     }
 
     fn torch_module(&self) -> Option<&'static str> {
-        Some(include_str!("vnet_module.py"))
+        Some(concat!(include_str!("vnet_module.py"), include_str!("module_end.py")))
     }
 }
 

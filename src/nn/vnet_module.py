@@ -162,20 +162,6 @@ class VNet(nn.Module):
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
 
 
-def read_safetensors(path):
-    """The float32 tensors of a safetensors file, by name."""
-    data = bytearray(pathlib.Path(path).read_bytes())
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        elements = torch.frombuffer(data, dtype=torch.float32, offset=start + begin, count=(end - begin) // 4)
-        tensors[name] = elements.reshape(entry["shape"]).clone()
-    return tensors
-
-
 def load(path=None):
     """The network with its weights, by default those beside this file, ready to predict."""
     model = VNet(**NETWORK)
