@@ -1,6 +1,7 @@
 //! Files that a reader sees whole or not at all, also when power fails: written to a temporary file in the same folder,
 //! flushed to disk, renamed, and the folder flushed. Files that can be made again are not flushed.
 
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -227,6 +228,16 @@ impl Appender {
         self.append()?;
         self.file.sync_data()
     }
+}
+
+/// A value as a JSON file: indented, with a newline at the end.
+///
+/// # Panics
+/// When a key of a map is no text, which no result has.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("keys are texts");
+    text.push(b'\n');
+    text
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::files::replace_file;
+use crate::files::{self, replace_file};
 
 /// Names of scores that have digits. No other digit is in a text without a source.
 const NAMES: [&str; 2] = ["HD95", "F1"];
@@ -44,7 +44,7 @@ pub struct Methods {
     facts: Map<String, Value>,
 }
 
-/// A number of a file: the file, the key, and the value that stands there.
+/// Where a number or a name stands: file and key.
 #[derive(Debug, Clone)]
 pub struct Source<'a> {
     /// File, relative to the folder of the text.
@@ -153,19 +153,12 @@ impl Methods {
         self.traced.push(Traced { line, column, shown: text, file, key, factor, decimals });
     }
 
-    /// The text as Markdown.
-    pub fn to_markdown(&self) -> &str {
-        &self.text
-    }
-
     /// Writes `methods.md` and `methods.json` into a folder, each replaced in one step.
     ///
     /// # Errors
     /// The system's, with the file.
     pub fn write(&self, folder: &Path) -> Result<(), (std::path::PathBuf, std::io::Error)> {
-        let json = json!({ "text": "methods.md", "facts": self.facts, "numbers": self.traced });
-        let mut json = serde_json::to_vec_pretty(&json).expect("values are JSON");
-        json.push(b'\n');
+        let json = files::json(&json!({ "text": "methods.md", "facts": self.facts, "numbers": self.traced }));
         for (name, contents) in [(FACTS, &json[..]), ("methods.md", self.text.as_bytes())] {
             let path = folder.join(name);
             replace_file(&path, contents).map_err(|error| (path, error))?;

@@ -48,9 +48,9 @@ enum ExportFormat {
 
 #[derive(Debug, Args)]
 pub struct ImportArguments {
-    /// State dictionary (.safetensors)
+    /// State dictionary (.safetensors, .pt, .pth)
     ///
-    /// With this program's names, or of a VNet of MONAI or vnet.pytorch.
+    /// With this program's names, or of MONAI's VNet or DynUNet, vnet.pytorch or nnU-Net.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
     /// Model to write (.safetensors)

@@ -4,7 +4,7 @@ use super::status::{WrongInput, wrong};
 use super::verbosity::tell;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
-use vnet_engine::infer::{Ensemble, PostProcessing, Preprocessing};
+use vnet_engine::infer::{Ensemble, PostProcessing, Preprocessing, other_network};
 use vnet_engine::nn::Model;
 
 /// The model file of a run folder, or the path itself.
@@ -61,17 +61,9 @@ fn read_files(paths: &[PathBuf]) -> Result<(Vec<Model>, Preprocessing)> {
     for path in paths {
         let refused = |text: String| Err(wrong(format!("{}: {text}", model_path(path).display())));
         let (model, found) = read_model(path)?;
-        let classes = model.network.classes;
         let with = model_path(&paths[0]).display().to_string();
-        if let Some(expected) = models.first().map(|first| first.network.classes).filter(|first| *first != classes) {
-            return refused(format!("{classes} classes, but {with} has {expected}; averaged models need the same"));
-        }
-        let activations = |model: &Model| model.network.activation.name();
-        if let Some(expected) = models.first().map(activations).filter(|first| *first != activations(&model)) {
-            let found = activations(&model);
-            return refused(format!(
-                "its outputs are {found}, those of {with} {expected}; averaged models need the same"
-            ));
+        if let Some(problem) = models.first().and_then(|first| other_network(first, &model, &with)) {
+            return refused(problem);
         }
         if let Some(difference) = first.get_or_insert_with(|| found.clone()).difference(&found) {
             return refused(format!("preprocessing differs from {with}: {difference}"));

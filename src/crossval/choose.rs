@@ -264,6 +264,7 @@ impl Chooser<'_> {
                 volumes.extend((voxels > 0).then_some(voxels as f64 * voxel));
             }
         }
+        // The upper one of an even number.
         let median = |mut volumes: Vec<f64>| {
             volumes.sort_by(f64::total_cmp);
             volumes.get(volumes.len() / 2).copied()

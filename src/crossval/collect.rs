@@ -2,14 +2,13 @@
 
 use super::choose::choose;
 use super::fold::changed;
-use super::record::json;
-use super::{Choices, CrossValidation, create, write};
+use super::{Choices, CrossValidation, create, remove_leftovers_in, write};
 use crate::data::dataset::case_name;
 use crate::data::io::case_of;
 use crate::data::{Case, Classes, DiskCache, output_of_image};
 use crate::evaluate::figures::viewer_cases;
 use crate::evaluate::{CaseFiles, Scoring, evaluate_pairs};
-use crate::files::{remove_leftovers, replace_file};
+use crate::files::json;
 use crate::infer::{Preprocessing, repair_file, write_ensemble};
 use crate::methods::Methods;
 use crate::metrics::{Evaluation, Region};
@@ -63,8 +62,7 @@ impl CrossValidation {
             ["predictions", "evaluation", "ensemble"].map(|name| self.out.join(name));
         for folder in [&predictions, &evaluation, &evaluation.join("overlays"), &ensemble] {
             create(folder)?;
-            remove_leftovers(folder, Duration::ZERO)
-                .map_err(TrainError::io("remove what a killed process left in", folder))?;
+            remove_leftovers_in(folder, Duration::ZERO)?;
         }
         let members = self.members(&ensemble)?;
         let mut cases: Vec<(usize, Case)> =
@@ -110,12 +108,12 @@ impl CrossValidation {
                     "has predicted other cases than this cross-validation's; remove it to train the fold again";
                 return Err(TrainError::run_folder(&self.run_folder(fold), reason));
             }
-            self.record.check_fold(&self.out, &self.run_folder(fold))?;
+            self.record.check_fold(&self.config, &self.run_folder(fold))?;
             self.check_split(fold)?;
             let name = format!("fold_{fold}.safetensors");
             let to = ensemble.join(&name);
             let bytes = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
-            replace_file(&to, &bytes).map_err(TrainError::io("write", &to))?;
+            write(&to, &bytes)?;
             names.push(name);
         }
         Ok(names)

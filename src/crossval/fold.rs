@@ -1,10 +1,9 @@
 //! One fold: its training, and the predictions of the cases that it leaves out.
 
-use super::record::json;
-use super::{CrossValidation, create, write};
+use super::{CrossValidation, create, remove_leftovers_in, write};
 use crate::data::io::files_written;
 use crate::data::{Case, Split, output_of_image};
-use crate::files::remove_leftovers;
+use crate::files::json;
 use crate::gpu::{Gpu, GpuError};
 use crate::infer::{Preprocessing, SegmentOptions, Segmenter};
 use crate::kernel::{Algorithms, KernelPolicy};
@@ -128,8 +127,7 @@ impl CrossValidation {
             let into = folder.join("validation").join(kind);
             create(&into)?;
             // The fold's lock is held: nobody else writes here.
-            remove_leftovers(&into, Duration::ZERO)
-                .map_err(TrainError::io("remove what a killed process left in", &into))?;
+            remove_leftovers_in(&into, Duration::ZERO)?;
         }
         let preprocessing = Preprocessing::of(&model)
             .map_err(|error| TrainError::run_folder(&path, format!("metadata key preprocessing: {error}")))?;

@@ -22,10 +22,10 @@ pub use collect::Collected;
 pub use fold::Predicting;
 pub use folds::folds_of;
 pub use record::Record;
-pub use rule::{MIRRORING_GAIN, Trial};
+pub use rule::Trial;
 
 use crate::data::{Case, Dataset, Split};
-use crate::files::{remove_leftovers, replace_file};
+use crate::files::{json, remove_leftovers, replace_file};
 use crate::train::{Config, PLAN_FILE, RunLock, RunSettings, TrainError, choose_patch};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl CrossValidation {
 
     /// What people look for in the folder; programs read the record.
     fn write_copies(&self) -> Result<(), TrainError> {
-        remove_leftovers_in(&self.out)?;
+        remove_leftovers_in(&self.out, OLD)?;
         let missing = |name: &str| Some(self.out.join(name)).filter(|path| !path.exists());
         if let Some(path) = missing("config.toml") {
             write(&path, self.record.configuration.as_bytes())?;
@@ -120,7 +120,7 @@ impl CrossValidation {
             write(&path, plan.as_bytes())?;
         }
         if let Some(path) = missing("split.json") {
-            write(&path, record::json(&serde_json::json!({ "folds": self.record.folds })).as_slice())?;
+            write(&path, json(&serde_json::json!({ "folds": self.record.folds })).as_slice())?;
         }
         Ok(())
     }
@@ -128,11 +128,6 @@ impl CrossValidation {
     /// Number of folds.
     pub fn folds(&self) -> usize {
         self.record.folds.len()
-    }
-
-    /// The configuration of every fold, with what was chosen from the data.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// The split of a fold.
@@ -146,7 +141,7 @@ impl CrossValidation {
     }
 
     /// What the training of a fold takes. It goes on where there is a run.
-    pub fn run_settings(&self, fold: usize) -> RunSettings {
+    fn run_settings(&self, fold: usize) -> RunSettings {
         let out = self.run_folder(fold);
         RunSettings {
             resume: out.join("config.toml").exists(),
@@ -185,8 +180,10 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
     replace_file(path, contents).map_err(TrainError::io("write", path))
 }
 
-/// Removes what killed processes left in a folder. Of files that other processes may be writing, the young ones stay.
-fn remove_leftovers_in(folder: &Path) -> Result<(), TrainError> {
-    let old = Duration::from_secs(24 * 60 * 60);
-    remove_leftovers(folder, old).map_err(TrainError::io("remove what a killed process left in", folder))
+/// Age of a leftover in a folder in which other processes may be writing.
+const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Removes what killed processes left in a folder and is as old as `age`.
+fn remove_leftovers_in(folder: &Path, age: Duration) -> Result<(), TrainError> {
+    remove_leftovers(folder, age).map_err(TrainError::io("remove what a killed process left in", folder))
 }

@@ -1,8 +1,8 @@
 //! `cross_validation.json`: what a cross-validation is of. It is written once, in one step, before anything else.
 
-use super::{Asked, DEFAULT_FOLDS, folds_of, resolved};
+use super::{Asked, DEFAULT_FOLDS, folds_of, resolved, write};
 use crate::data::{Dataset, Split};
-use crate::files::{read_text, replace_file};
+use crate::files::{json, read_text};
 use crate::train::{Config, Preset, TrainError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -66,8 +66,7 @@ impl Record {
     }
 
     pub(super) fn write(&self, out: &Path) -> Result<(), TrainError> {
-        let path = out.join(FILE);
-        replace_file(&path, &json(self)).map_err(TrainError::io("write", &path))
+        write(&out.join(FILE), &json(self))
     }
 
     /// The configuration of every fold.
@@ -103,9 +102,9 @@ impl Record {
     }
 
     /// Checks that a fold was trained with the configuration of all, as one that was copied from elsewhere may not be.
-    pub(super) fn check_fold(&self, out: &Path, run: &Path) -> Result<(), TrainError> {
+    pub(super) fn check_fold(&self, config: &Config, run: &Path) -> Result<(), TrainError> {
         let trained = Config::read(&run.join("config.toml"))?;
-        match difference(&table(&trained), &table(&self.config(out)?), "") {
+        match difference(&table(&trained), &table(config), "") {
             Some((key, trained, wanted)) => {
                 let reason = format!(
                     "was trained with {key} = {trained}, and this cross-validation has {wanted}; remove it to train the \
@@ -132,13 +131,6 @@ fn difference(one: &Table, other: &Table, prefix: &str) -> Option<(String, Strin
         (a, b) if a == b => None,
         (a, b) => Some((format!("{prefix}{key}"), shown(a), shown(b))),
     })
-}
-
-/// A value as a file.
-pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("values are JSON");
-    text.push(b'\n');
-    text
 }
 
 /// Names of the cases, and the sizes of their files. Of a folder, such as a DICOM series, the number of its entries.

@@ -70,7 +70,7 @@ impl Spool {
     }
 }
 
-/// The probabilities of the foreground classes or regions on the file's grid, of which one is in memory at a time.
+/// The probabilities of the foreground classes or regions, or the maps of uncertainty, on the file's grid, of which one is in memory at a time.
 #[derive(Debug)]
 pub struct Probabilities<'a> {
     pub(super) spool: Spool,

@@ -24,9 +24,9 @@ impl Declared<'_> {
         let read = |class: usize| probabilities_in(&files[class - 1], on);
         let ignored = |voxel: usize| maps.ignored.get(voxel) == Some(&true);
         let mut truth = maps.label.voxels.clone();
-        let regions = self.classes().map(|classes| classes.targets()).unwrap_or_default();
         if !self.regions().is_empty() {
             let classes = self.classes().expect("regions are those of classes");
+            let regions = classes.targets();
             let inside = |region: usize, voxel: usize| {
                 let class = classes.class_of(maps.label.voxels[voxel]);
                 class.is_some_and(|class| regions[region - 1].contains(class))

@@ -8,7 +8,7 @@ use crate::data::io::{Header, read_header, read_labels};
 use crate::data::{Classes, DataError, ImageFiles, LabelMap, Placed, Target, Warnings};
 use crate::metrics::{
     Calibration, CalibrationCounts, CaseScores, Confusion, Criteria, Evaluation, LabelPair, MetricError, PairCounts,
-    Region, score_values_by,
+    Region, score_values,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -169,7 +169,7 @@ impl Declared<'_> {
 
                 let values = self.values_of([&prediction, &reference]).into_iter();
                 let classes: Vec<(u16, String)> = values.map(|value| (value, self.name(value))).collect();
-                score_values_by(&pair.case, &pair_of_maps, &classes, self.scoring.regions, criteria)
+                score_values(&pair.case, &pair_of_maps, &classes, self.scoring.regions, criteria)
             }
             false => self.score_regions(&pair.case, &pair_of_maps, &regions),
         };
@@ -215,7 +215,7 @@ impl Declared<'_> {
             let tolerance_mm = criteria.tolerance_of(region.value, &region.name);
             let criteria = Criteria { tolerance_mm, tolerances_mm: BTreeMap::new(), ..criteria.clone() };
             let (class, parts) = ([(1, region.name.clone())], self.scoring.regions);
-            let of_one = score_values_by(case, &pair, &class, parts, &criteria)?;
+            let of_one = score_values(case, &pair, &class, parts, &criteria)?;
             scores.extend(of_one.into_iter().map(|scores| CaseScores { class: region.value, ..scores }));
         }
         Ok(scores)

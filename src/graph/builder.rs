@@ -156,7 +156,7 @@ impl Graph {
     }
 
     /// Parameters of these names that are added from here on stay as they are in a training: they have no gradient, and nothing of
-    /// the backward pass is computed that only they need.
+    /// the backward pass is computed that only they need. Statistics follow the batches all the same.
     pub fn freeze(&mut self, names: BTreeSet<String>) {
         self.frozen = names;
     }

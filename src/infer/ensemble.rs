@@ -9,7 +9,7 @@
 //! The order of the members is that of their sums, so an ensemble has the same bits everywhere.
 
 use super::{PostProcessing, Preprocessing, Repair, Size};
-use crate::files::{read_text, replace_file};
+use crate::files::{json, read_text, replace_file};
 use crate::nn::{Model, ModelError};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -82,6 +82,20 @@ struct StoredRepair {
     fill_holes: bool,
 }
 
+/// Why a model cannot be averaged with the first one, which is named `with`.
+pub fn other_network(first: &Model, model: &Model, with: &str) -> Option<String> {
+    let needed = "averaged models need the same";
+    let counted = |what: &str, of: fn(&Model) -> usize| {
+        let [expected, found] = [first, model].map(of);
+        (found != expected).then(|| format!("{found} {what}, but {with} has {expected}; {needed}"))
+    };
+    let [expected, found] = [first, model].map(|model| model.network.activation.name());
+    let activation =
+        (found != expected).then(|| format!("its outputs are {found}, those of {with} {expected}; {needed}"));
+    let classes = counted("classes", |model| model.network.classes);
+    classes.or(activation).or_else(|| counted("input channels", |model| model.network.in_channels))
+}
+
 impl Ensemble {
     /// Whether a path is the folder of an ensemble.
     pub fn is_at(path: &Path) -> bool {
@@ -114,9 +128,8 @@ impl Ensemble {
             if let Some(difference) = common.get_or_insert_with(|| own.clone()).difference(&own) {
                 return Err(wrong(path, format!("preprocessing differs from {first}: {difference}")));
             }
-            let outputs = |model: &Model| (model.network.in_channels, model.network.classes, model.network.activation);
-            if models.first().is_some_and(|first| outputs(first) != outputs(&model)) {
-                return Err(wrong(path, format!("has other inputs or outputs than {first}")));
+            if let Some(problem) = models.first().and_then(|one| other_network(one, &model, first)) {
+                return Err(wrong(path, problem));
             }
             models.push(model);
         }
@@ -187,8 +200,6 @@ pub fn write_ensemble(
     let repairs = names.iter().enumerate().map(repair).collect();
     let largest_foreground = post_processing.largest_foreground;
     let stored = Stored { format: FORMAT, members, mirroring, largest_foreground, repairs };
-    let mut text = serde_json::to_vec_pretty(&stored).expect("names and numbers are JSON");
-    text.push(b'\n');
     let path = folder.join(ENSEMBLE_FILE);
-    replace_file(&path, &text).map_err(|source| EnsembleError::Io { path, action: "write", source })
+    replace_file(&path, &json(&stored)).map_err(|source| EnsembleError::Io { path, action: "write", source })
 }

@@ -12,7 +12,7 @@ mod sliding;
 mod uncertainty;
 mod window;
 
-pub use ensemble::{ENSEMBLE_FILE, Ensemble, EnsembleError, write_ensemble};
+pub use ensemble::{ENSEMBLE_FILE, Ensemble, EnsembleError, other_network, write_ensemble};
 pub use forward::forward;
 pub use postprocess::{PostProcessing, Repair, Size};
 pub use predictor::{InferError, MemberWindow, Predictor};

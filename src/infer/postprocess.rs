@@ -64,8 +64,6 @@ impl std::fmt::Display for Size {
 impl Repair {
     /// Only the largest component.
     pub const LARGEST: Self = Self { largest_component: true, smallest: None, fill_holes: false };
-    /// Only holes.
-    pub const HOLES: Self = Self { largest_component: false, smallest: None, fill_holes: true };
 
     /// Repairs the voxels of `class`, each of `voxel_mm3`; a hole is filled where `fills` says so.
     fn apply(self, voxels: &mut [u16], (extents, voxel_mm3): Shape, class: u16, fills: impl Fn(usize) -> bool) {
@@ -167,7 +165,7 @@ mod tests {
     }
 
     fn holes() -> PostProcessing {
-        PostProcessing::of_all(Repair::HOLES)
+        PostProcessing::of_all(Repair { fill_holes: true, ..Repair::default() })
     }
 
     fn both() -> PostProcessing {

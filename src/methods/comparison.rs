@@ -1,7 +1,7 @@
 //! The comparison of two methods, and the table of its differences.
 
 use super::{Methods, Source};
-use crate::metrics::{Comparison, PairedSummary, Region};
+use crate::metrics::{Comparison, PairedSummary};
 
 impl Methods {
     /// Adds how two sets were compared, and the differences. `file` is the comparison's JSON, relative to the folder of the text.
@@ -41,7 +41,7 @@ impl Methods {
         let (heading, factor, decimals) = row.metric.heading();
         self.say("| ");
         self.value(&row.class_name.as_str().into(), &of("class_name"));
-        let region = if row.region == Region::Whole { "whole" } else { row.region.key() };
+        let region = row.region.key();
         self.say(&format!(" | {region} | {heading} | "));
         let Some(mean) = row.difference.mean else {
             self.say("– | – | – | – | ");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Bootstrap, COLUMNS, Calibration, CaseScores, Confusion, Criteria, Interval, Metric, MetricError, Region, Summary,
 };
-use crate::files::replace_file;
+use crate::files::{json, replace_file};
 
 /// Statistics of one class and region over cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,10 +204,7 @@ pub(super) fn write(path: &Path, contents: &[u8]) -> Result<(), MetricError> {
 
 /// Replaces a result file by a value as JSON.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), MetricError> {
-    let mut json = serde_json::to_vec_pretty(value)
-        .map_err(|error| MetricError::Write { path: path.to_owned(), source: error.into() })?;
-    json.push(b'\n');
-    write(path, &json)
+    write(path, &json(value))
 }
 
 /// A number as a CSV field; empty where it is undefined.

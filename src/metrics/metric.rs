@@ -103,16 +103,4 @@ impl Metric {
         let (_, _, heading, factor, decimals) = METRICS[self as usize];
         (heading, factor, decimals)
     }
-
-    /// Whether more is better; `None` of a volume, of which neither is.
-    pub fn more_is_better(self) -> Option<bool> {
-        match self {
-            Self::Dice | Self::Iou | Self::Precision | Self::Sensitivity | Self::SurfaceDice => Some(true),
-            Self::VolumetricSimilarity | Self::LesionTruePositives => Some(true),
-            Self::LesionF1 | Self::LesionSq | Self::LesionPq => Some(true),
-            Self::VolumeReferenceMl | Self::VolumePredictionMl => None,
-            Self::VolumeDifferenceMl | Self::RelativeVolumeDifference => None,
-            _ => Some(false),
-        }
-    }
 }

@@ -43,7 +43,7 @@ pub use metric::Metric;
 pub use overlap::{Overlap, Presence};
 pub use promise12::{Observer, RegionMeans};
 pub use region::Region;
-pub use score::{CaseScores, LabelPair, score_case, score_values, score_values_by};
+pub use score::{CaseScores, LabelPair, score_case, score_values};
 pub use summary::{Summary, percentile};
 pub use surface::{SurfaceDistances, surface_distances};
 pub use surface_dice::surface_dice;

@@ -206,27 +206,15 @@ pub fn score_case(
     regions: &[Region],
 ) -> Result<Vec<CaseScores>, MetricError> {
     let classes: Vec<(u16, String)> = (1..=u16::MAX).zip(class_names.iter().cloned()).collect();
-    score_values(case, pair, &classes, regions)
+    score_values(case, pair, &classes, regions, &Criteria::DEFAULT)
 }
 
-/// As [`score_case`], of classes given by their value in the label maps and their name, in this order.
+/// As [`score_case`], of classes given by their value in the label maps and their name, in this order, with tolerances and the
+/// threshold of lesions of one's own.
 ///
 /// # Errors
 /// As [`score_case`].
 pub fn score_values(
-    case: &str,
-    pair: &LabelPair<'_>,
-    classes: &[(u16, String)],
-    regions: &[Region],
-) -> Result<Vec<CaseScores>, MetricError> {
-    score_values_by(case, pair, classes, regions, &Criteria::DEFAULT)
-}
-
-/// As [`score_values`], with tolerances and the threshold of lesions of one's own.
-///
-/// # Errors
-/// As [`score_case`].
-pub fn score_values_by(
     case: &str,
     pair: &LabelPair<'_>,
     classes: &[(u16, String)],

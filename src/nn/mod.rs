@@ -1,4 +1,4 @@
-//! Networks built from operations: V-Net, its initialisation, its losses and its checkpoints' tensors.
+//! Networks built from operations: V-Nets and U-Nets, their initialisation, its losses and its checkpoints' tensors.
 
 mod architecture;
 mod block;

@@ -165,12 +165,20 @@ impl Network {
     /// # Panics
     /// When the network is not [valid](Network::validate).
     pub fn resolutions(&self) -> usize {
+        1 + self.in_training().1.auxiliary.len()
+    }
+
+    /// A graph with all parameters of the network, on a small image.
+    ///
+    /// # Panics
+    /// When the network is not [valid](Network::validate).
+    pub(super) fn in_training(&self) -> (Graph, Appended) {
         let mut graph = Graph::new();
         // A normalisation needs more than one voxel on the last level.
         let [d, h, w] = self.divisor().map(|divisor| 2 * divisor);
         let image = graph.input("image", TensorSpec::f32([1, d, h, w, self.in_channels]));
-        let appended = self.append(&mut graph, image, Mode::Training);
-        1 + appended.expect("a network on extents of its divisor").auxiliary.len()
+        let appended = self.append(&mut graph, image, Mode::Training).expect("a valid network on twice its divisor");
+        (graph, appended)
     }
 
     /// Appends the network on `image` `[N, D, H, W, in_channels]`. Extents that do not divide by [`Network::divisor`] are

@@ -60,27 +60,13 @@ impl TrainingGraph {
         Self::minimising(graph, network, objective, inputs, scale)
     }
 
-    /// Adds image and labels as inputs to a graph, for [`TrainingGraph::on`].
+    /// Adds image and labels as inputs to a graph, for [`TrainingGraph::minimising`].
     pub fn inputs(graph: &mut Graph, network: &Network, batch: usize, [d, h, w]: [usize; 3]) -> (ValueId, ValueId) {
         let image = graph.input("image", TensorSpec::f32([batch, d, h, w, network.in_channels]));
         (image, graph.input("labels", TensorSpec::u32([batch, d, h, w])))
     }
 
-    /// As [`TrainingGraph::new`], in a graph that already makes the image and the labels.
-    ///
-    /// # Errors
-    /// [`ShapeError`] when an operation is not defined on the shapes that come up.
-    pub fn on(
-        graph: Graph,
-        network: &Network,
-        loss: &dyn Loss,
-        inputs: (ValueId, ValueId),
-        scale: f32,
-    ) -> Result<Self, ShapeError> {
-        Self::minimising(graph, network, loss.into(), inputs, scale)
-    }
-
-    /// As [`TrainingGraph::on`], of a loss with weights.
+    /// As [`TrainingGraph::of_objective`], in a graph that already makes the image and the labels.
     ///
     /// # Errors
     /// [`ShapeError`] when an operation is not defined on the shapes that come up, or there are not as many weights as

@@ -37,9 +37,9 @@ const PROJECTION: &str = "project";
 pub struct VNet {
     /// Channels of level 0; each level has twice those of the one above.
     pub base: usize,
-    /// 5x5x5 convolutions of the encoder's stages, level 0 first.
+    /// Convolutions of the encoder's stages, level 0 first: 5x5x5 unless [`Options::kernels`] says otherwise.
     pub encoder: Vec<usize>,
-    /// 5x5x5 convolutions of the decoder's stages, level 0 first: one fewer than the encoder's.
+    /// Those of the decoder's stages, level 0 first: one fewer than the encoder's.
     pub decoder: Vec<usize>,
 }
 

@@ -79,7 +79,7 @@ fn mean(window: [usize; 3]) -> f32 {
     1.0 / window.iter().product::<usize>() as f32
 }
 
-/// Extents `[H, W]` of the smaller of two activations, those of a window, and the factor, in the uniform after the rows.
+/// Extents `[D, H, W]` of the smaller of two activations, those of a window, and the factor, in the uniform after the rows.
 fn write(dispatch: Dispatch, small: &TensorSpec, window: [usize; 3], factor: f32) -> Dispatch {
     // Where a row lies follows from its number, so rows are not divided among dispatches.
     dispatch.pieces(None).params(&small.shape[1..4]).params(&window).scalar(factor)

@@ -1,6 +1,6 @@
 use super::case::{Bound, Case, Draw};
+use super::sigmoid::elementwise;
 use crate::graph::{Lowering, Op, Vjp};
-use crate::kernel::{Dispatch, Pieces};
 use crate::tensor::{DType, HostTensor, ShapeError, TensorSpec};
 
 /// Every element times a number: the weight of a loss in a sum.
@@ -27,12 +27,7 @@ impl Op for Scale {
     }
 
     fn lower(&self, at: &mut Lowering<'_>) {
-        let elements = at.output_spec(0).elements();
-        let share = 64 * at.target().tuning.elementwise_rows;
-        let pieces = Pieces { rows: elements, unit: share, workgroups: 1, rows_word: 0, units_word: None };
-        let dispatch = Dispatch::new("scale").params(&[elements, share]).scalar(self.factor);
-        let dispatch = dispatch.read(at.input(0)).write(at.output(0)).pieces((elements > 0).then_some(pieces));
-        at.emit(dispatch.linear_grid(elements.div_ceil(share), at.target()));
+        at.emit(elementwise("scale", at).scalar(self.factor).read(at.input(0)).write(at.output(0)));
     }
 
     fn reference(&self, inputs: &[&HostTensor]) -> Vec<HostTensor> {

@@ -17,8 +17,8 @@ pub(super) fn sigmoid_of(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
 }
 
-/// A dispatch of one of the two kernels, without its bindings.
-fn elementwise(shader: &'static str, at: &Lowering<'_>) -> Dispatch {
+/// A dispatch over the elements of the output, without its bindings.
+pub(super) fn elementwise(shader: &'static str, at: &Lowering<'_>) -> Dispatch {
     let elements = at.output_spec(0).elements();
     let share = 64 * at.target().tuning.elementwise_rows;
     let pieces = Pieces { rows: elements, unit: share, workgroups: 1, rows_word: 0, units_word: None };

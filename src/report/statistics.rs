@@ -11,7 +11,7 @@ pub(super) fn percent(part: f64) -> String {
     format!("{} %", (1000.0 * part).round() / 10.0)
 }
 
-/// ` at 1 mm`, or that every class has its own.
+/// ` at 1 mm`, then those of classes with one of their own.
 pub(super) fn tolerances(evaluation: &Evaluation) -> String {
     let criteria = &evaluation.criteria;
     let classes = evaluation.classes();

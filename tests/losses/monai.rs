@@ -87,6 +87,7 @@ pub fn losses_are_those_of_monai_and_nnunet() {
             assert!(difference.abs() <= 1e-5, "{at}: loss differs by {difference:e}");
             let largest = gradient.max_abs();
             assert!(largest > 1e-4, "{at}: there is a gradient");
+            assert_eq!(gradient.data.len(), expected.gradient.len(), "{at}");
             for (i, (found, wanted)) in gradient.data.iter().zip(&expected.gradient).enumerate() {
                 let difference = found - expected.factor * wanted;
                 assert!(difference.abs() <= 1e-5 * largest, "{at}: element {i} differs by {difference:e} of {largest}");
@@ -97,7 +98,9 @@ pub fn losses_are_those_of_monai_and_nnunet() {
 
 /// On the device, within the rounding of numbers below 8 to f32 and of weights: fewer than 20 roundings.
 pub fn resolutions_change_as_pytorchs() {
-    for Resolution { op, factors, extents, input, output } in golden().resolutions {
+    let resolutions = golden().resolutions;
+    assert_eq!(resolutions.len(), 4);
+    for Resolution { op, factors, extents, input, output } in resolutions {
         let mut graph = Graph::new();
         let [d, h, w] = extents;
         let x = graph.input("x", TensorSpec::f32([1, d, h, w, 2]));

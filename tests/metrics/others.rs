@@ -141,7 +141,9 @@ fn the_area_of_every_code_is_that_of_the_table() {
 
 #[test]
 fn calibration_is_netcals() {
-    for golden in golden().calibration {
+    let all = golden().calibration;
+    assert_eq!(all.len(), 2);
+    for golden in all {
         let of = |class: usize| Ok::<_, Infallible>(golden.probabilities[class - 1].clone());
         let count = golden.probabilities.len();
         let Ok(counts) = CalibrationCounts::of_classes(&golden.truth, count, of);
@@ -149,6 +151,7 @@ fn calibration_is_netcals() {
         let found = Calibration::of(vec![("a".to_owned(), counts)], &names);
         assert_same(found.ece, Some(golden.ece), "ECE");
         assert_same(found.brier, Some(golden.brier), "Brier score");
+        assert_eq!(found.classes.len(), golden.classes.len());
         for (class, [ece, brier]) in found.classes.iter().zip(golden.classes) {
             assert_same(class.ece, Some(ece), &class.class_name);
             assert_same(class.brier, Some(brier), &class.class_name);
@@ -161,7 +164,9 @@ fn calibration_is_netcals() {
 #[test]
 fn intervals_are_scipys() {
     let bootstrap = Bootstrap::default();
-    for golden in golden().bootstrap {
+    let all = golden().bootstrap;
+    assert_eq!(all.len(), 3);
+    for golden in all {
         let mean = |row: &Vec<usize>| row.iter().map(|&i| golden.values[i]).sum::<f64>() / row.len() as f64;
         let replicates: Vec<f64> = golden.indexes.iter().map(mean).collect();
         let found = bootstrap.of_mean(&golden.values, replicates).expect("an interval");

@@ -10,10 +10,9 @@ pub(crate) use channels::with_channels;
 pub use error::ModelError;
 pub use file::{Contents, decode, encode_tensors, read_file, write_tensors};
 
-use super::{Mode, Network};
+use super::Network;
 use crate::graph::{Graph, Parameter, Role};
 use crate::plan::ArenaLayout;
-use crate::tensor::TensorSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -195,25 +194,14 @@ fn check_values(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), M
 
 /// PyTorch's shapes of all parameters of a network.
 pub fn parameter_shapes(network: &Network) -> BTreeMap<String, Vec<usize>> {
-    let graph = declared(network);
+    let (graph, _) = network.in_training();
     let shape = |p: &Parameter| p.layout.torch_shape(&graph.spec(p.value).shape);
     graph.parameters().iter().map(|p| (p.name.clone(), shape(p))).collect()
 }
 
 /// The names of the parameters of a network that training moves by gradients: all but statistics.
 pub fn trained_names(network: &Network) -> Vec<String> {
-    let graph = declared(network);
+    let (graph, _) = network.in_training();
     let trained = graph.parameters().iter().filter(|p| p.role != Role::Statistic);
     trained.map(|p| p.name.clone()).collect()
-}
-
-/// A graph with all parameters of a network.
-fn declared(network: &Network) -> Graph {
-    let mut graph = Graph::new();
-    // A single voxel in the deepest level would have no variance.
-    let [d, h, w] = network.divisor().map(|divisor| 2 * divisor);
-    let shape = [1, d, h, w, network.in_channels];
-    let image = graph.input("image", TensorSpec::f32(shape));
-    network.append(&mut graph, image, Mode::Training).expect("a valid network on a block of its divisor");
-    graph
 }

@@ -122,7 +122,7 @@ impl Family for StridedLanes {
         let padded = [Padded::input(g), Padded::grad_output(g)].map(|side| side.elements(g));
         let channels = whole(g.in_channels) && whole(g.out_channels) && g.order == WeightOrder::InputFirst;
         let fits = channels && sides.into_iter().chain(padded).all(bound);
-        // 5x5x5 has kernels of its own.
+        // 5x5x5 convolutions keep the kernels whose bits trainings have had.
         let others = g.windows_tile() || (g.keeps_extents() && g.kernel == [5; 3]);
         fits && target.subgroup_kernels() && !others
     }

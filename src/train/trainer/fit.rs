@@ -1,7 +1,7 @@
 //! The graph and the plan of a training that fits a device.
 
 use super::memory::lowest;
-use super::parameters::{segments, statistics};
+use super::parameters::segments;
 use super::{MemoryMode, TrainerSettings};
 use crate::augment::{Augmentation, Augmenter, Extents};
 use crate::graph::Graph;
@@ -83,8 +83,8 @@ fn plan_training(
     let layout = ArenaLayout::new(&training.graph);
     let segments = segments(&training.graph, &layout, settings);
     let mut update = update_segments(&settings.optimiser, &segments, layout.decayed, target);
-    for range in statistics(&training.graph, &layout) {
-        update = update.following(range, BATCH_MOMENTUM, target);
+    if layout.trained < layout.elements {
+        update = update.following(layout.trained..layout.elements, BATCH_MOMENTUM, target);
     }
     if settings.ema_decay.is_some() {
         update = update.averaged(layout.elements, target);

@@ -22,7 +22,6 @@ use crate::nn::model::initial_arena;
 use crate::nn::{Model, Network, TrainingGraph};
 use crate::plan::{ArenaLayout, Plan};
 use fit::{Head, fit};
-use parameters::segments;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,8 +69,6 @@ pub struct Trainer {
     augmenter: Option<Augmenter>,
     executor: Executor,
     settings: TrainerSettings,
-    /// Groups of parameters that are stepped, with their factors on the learning rate.
-    groups: Vec<(usize, f64)>,
     /// Samples of one pass.
     batch: usize,
     /// Passes of one step.
@@ -113,12 +110,6 @@ impl Trainer {
         target: &Target,
     ) -> Result<Self, TrainError> {
         let (Head { training, augmenter }, plan, passes) = fit(network, settings, extents, target)?;
-        let mut groups: Vec<usize> =
-            segments(&training.graph, &plan.arena, settings).iter().map(|segment| segment.group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        let factor = |group: usize| Some((group, settings.groups[group.checked_sub(1)?].learning_rate_factor));
-        let groups = groups.into_iter().filter_map(factor).collect();
         let executor = Executor::new(Arc::clone(gpu), plan)?;
         let (batch, settings) = (settings.batch / passes, settings.clone());
         let (pending, in_flight) = (Pending::default(), VecDeque::new());
@@ -127,7 +118,6 @@ impl Trainer {
             augmenter,
             executor,
             settings,
-            groups,
             batch,
             passes,
             step: 0,

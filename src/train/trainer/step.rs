@@ -195,9 +195,10 @@ impl Trainer {
         let scalars =
             StepScalars::new(&self.settings.optimiser, step, learning_rate).in_micro_step(pass).averaging(weight);
         self.executor.write_step_scalars(bytemuck::bytes_of(&scalars));
-        for &(group, factor) in &self.groups {
-            let scalars = StepScalars::new(&self.settings.optimiser, step, factor * learning_rate);
-            self.executor.write_group_scalars(group, bytemuck::bytes_of(&scalars));
+        for (at, group) in self.settings.groups.iter().enumerate() {
+            let rate = group.learning_rate_factor * learning_rate;
+            let scalars = StepScalars::new(&self.settings.optimiser, step, rate);
+            self.executor.write_group_scalars(at + 1, bytemuck::bytes_of(&scalars));
         }
     }
 

@@ -44,7 +44,7 @@ impl Family for Same {
 
 /// Whether there are these kernels for a convolution.
 pub(in crate::ops) fn fits(g: &Geometry) -> bool {
-    g.keeps_extents() && g.kernel.iter().all(|taps| [1, 3, 5].contains(taps)) && g.taps() > 1
+    g.layer().is_some_and(|layer| layer.has_choice())
 }
 
 /// A dispatch of a shader for the taps of a convolution.

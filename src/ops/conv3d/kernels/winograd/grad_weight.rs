@@ -124,7 +124,7 @@ pub(super) fn emit(at: &mut Lowering<'_>, g: &Geometry, sides: Sides) {
     at.emit(dispatch.read(partial_weight).write(gradient).grid(pairs_grid(pairs, transforms.taps_plane())));
     if sums.transposed() {
         let output = at.output(0);
-        emit_weight_transpose(at, [transforms.taps(), from, to], gradient, output);
+        emit_weight_transpose(at, [g.taps(), from, to], gradient, output);
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! with every transform nested over z, y and x. Along z it is a pass of its own over whole lines, along y and x one over
 //! planes of a tile; between them stands one gemm per frequency. Frequencies take up to eight times the space of an
-//! activation and of weights, so they are worked on in parts: chunks of tiles, and slices of the frequencies along z.
+//! activation and nineteen times that of weights, so they are worked on in parts: chunks of tiles, and slices of the frequencies along z.
 
 pub(in crate::ops) mod grad_weight;
 pub(in crate::ops) mod tiling;
@@ -153,7 +153,7 @@ fn emit(at: &mut Lowering<'_>, g: &Geometry, direction: Direction, operands: Con
     let widths = [from, to].map(|channels| element_width(channels, at.target()));
     let taps = if mirrored { at.scratch(g.weights()) } else { operands.weight };
     if mirrored {
-        emit_weight_transpose(at, [transforms.taps(), to, from], operands.weight, taps);
+        emit_weight_transpose(at, [g.taps(), to, from], operands.weight, taps);
     }
     let partial_weight = at.scratch(transforms.taps_plane() * transforms.depth() * from * to);
     let weight = at.scratch(weights.elements());

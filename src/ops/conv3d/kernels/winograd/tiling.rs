@@ -20,7 +20,7 @@ impl Transforms {
     /// Those of a convolution of stride 1 that keeps the extents, with 1, 3 or 5 taps along each axis. Axes of three taps have tiles of
     /// one size, that with the fewest frequencies over all tiles, or the smaller one: each size is ten shaders more to compile.
     pub fn new(g: &Geometry) -> Option<Self> {
-        let fits = g.keeps_extents() && g.kernel.iter().all(|taps| [1, 3, 5].contains(taps)) && g.taps() > 1;
+        let fits = g.layer().is_some_and(|layer| layer.has_choice());
         let of_three = |outputs: usize| {
             let transform = |taps: usize| match taps {
                 1 => Transform { outputs: 1, taps },
@@ -49,19 +49,9 @@ impl Transforms {
         self.0[1].frequencies() * self.0[2].frequencies()
     }
 
-    /// Taps along z.
-    pub fn taps_depth(&self) -> usize {
-        self.0[0].taps
-    }
-
     /// Taps of a plane.
     pub fn taps_plane(&self) -> usize {
         self.0[1].taps * self.0[2].taps
-    }
-
-    /// Taps of the kernel.
-    pub fn taps(&self) -> usize {
-        self.taps_depth() * self.taps_plane()
     }
 
     /// Outputs of a tile, per axis.
