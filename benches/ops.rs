@@ -22,7 +22,7 @@ fn operations(criterion: &mut Criterion) {
         let inputs = case.draw(1);
         let mut graph = Graph::new();
         let values: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
-        let outputs = graph.append(case.op, &values).expect("a case is well-formed");
+        let outputs = graph.append_shared(case.op, &values).expect("a case is well-formed");
         let with = |algorithms| gpu.target().with_algorithms(algorithms);
         let mut choices = match case.winograd {
             Some(_) => vec![("/direct", with(Algorithms::Direct)), ("/winograd", with(Algorithms::Winograd))],

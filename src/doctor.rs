@@ -12,7 +12,7 @@ pub mod optimisers;
 
 use crate::exec::Executor;
 use crate::gpu::{Gpu, GpuError};
-use crate::graph::{Graph, Op};
+use crate::graph::Graph;
 use crate::kernel::{Algorithms, DeviceLimits, SHADERS, Target};
 use crate::ops::case::Case;
 use crate::plan::{Plan, PlanError, Request, plan};
@@ -142,9 +142,8 @@ fn targets(target: &Target) -> Vec<Target> {
 fn chosen(target: &Target) -> Result<Vec<(Planned, Vec<&'static str>)>, DoctorError> {
     let mut planned = Vec::new();
     for target in targets(target) {
-        // A graph takes an operation of its own; the case keeps the one that has the definition.
-        for (case, again) in cases().zip(cases()) {
-            planned.push(Planned::new(case, again.op, &target)?);
+        for case in cases() {
+            planned.push(Planned::new(case, &target)?);
         }
     }
     planned.sort_by_cached_key(Planned::rank);
@@ -160,12 +159,12 @@ fn chosen(target: &Target) -> Result<Vec<(Planned, Vec<&'static str>)>, DoctorEr
 }
 
 impl Planned {
-    fn new(case: Case, op: Box<dyn Op>, target: &Target) -> Result<Self, DoctorError> {
+    fn new(case: Case, target: &Target) -> Result<Self, DoctorError> {
         let mut graph = Graph::new();
         let specs = case.inputs.iter().enumerate();
         let inputs: Vec<ValueId> =
             specs.map(|(i, (spec, _))| graph.input(&format!("input{i}"), spec.clone())).collect();
-        let outputs = graph.append(op, &inputs)?;
+        let outputs = graph.append_shared(case.op.clone(), &inputs)?;
         let plan = plan(&Request::inference(&graph, &outputs), target)?;
         Ok(Self { case, graph, inputs, outputs, plan, target: target.clone() })
     }

@@ -6,6 +6,7 @@ mod channels;
 mod support;
 
 use serde_json::Value;
+use std::sync::Arc;
 use support::{GPU, U, WEBGPU, compare, gpu};
 use vnet_engine::augment::cases::{EXTENTS, always, draws, image, labels, numbers, sample};
 use vnet_engine::augment::{
@@ -62,16 +63,16 @@ fn main() {
 }
 
 /// The device's outputs of one operation.
-fn on_device(gpu: &std::sync::Arc<Gpu>, op: Box<dyn Op>, inputs: &[HostTensor]) -> Vec<HostTensor> {
+fn on_device(gpu: &Arc<Gpu>, op: Arc<dyn Op>, inputs: &[HostTensor]) -> Vec<HostTensor> {
     let mut graph = Graph::new();
     let ids: Vec<_> = inputs.iter().map(|t| graph.input("input", t.spec.clone())).collect();
-    let outputs = graph.append(op, &ids).expect("well-formed");
+    let outputs = graph.append_shared(op, &ids).expect("well-formed");
     let feeds: Vec<_> = ids.into_iter().zip(inputs.iter().cloned()).collect();
     support::run(gpu, gpu.target(), &graph, &feeds, &outputs)
 }
 
 /// Both devices that a shader must be right on.
-fn devices() -> [&'static std::sync::Arc<Gpu>; 2] {
+fn devices() -> [&'static Arc<Gpu>; 2] {
     [gpu(), WEBGPU.as_ref().expect("ignored without an adapter")]
 }
 
@@ -94,10 +95,8 @@ fn agreeing(op: &str) -> Vec<Tried> {
     let tried: Vec<Tried> = cases().into_iter().filter(|case| case.op.name() == op).map(try_case).collect();
     assert!(tried.len() > 1, "cases of {op}");
     for gpu in devices() {
-        // A graph takes an operation of its own.
-        let again = cases().into_iter().filter(|case| case.op.name() == op);
-        for (tried, again) in tried.iter().zip(again) {
-            let found = on_device(gpu, again.op, &tried.inputs);
+        for tried in &tried {
+            let found = on_device(gpu, tried.case.op.clone(), &tried.inputs);
             for (i, (found, expected)) in found.iter().zip(&tried.expected).enumerate() {
                 compare(found, expected, |at| tried.bounds[i][at])
                     .unwrap_or_else(|error| panic!("{} output {i}: {error}", tried.case.name));
@@ -153,7 +152,7 @@ fn resampling_by_nothing_changes_no_bit() {
         let image = image(2, EXTENTS, channels, 1);
         let labels = labels(2, EXTENTS, &[0, 3, 1 << 30, u32::MAX], 2);
         let inputs = [image, labels, of(&draws, |d| &d.resample)];
-        let found = on_device(gpu(), Box::new(Resample { extents: EXTENTS }), &inputs);
+        let found = on_device(gpu(), Arc::new(Resample { extents: EXTENTS }), &inputs);
         assert_eq!(found, inputs[..2]);
     }
 }
@@ -221,7 +220,7 @@ fn what_is_off_changes_no_bit() {
 
 /// Image and labels after and before the whole pipeline.
 fn augmented(
-    gpu: &std::sync::Arc<Gpu>,
+    gpu: &Arc<Gpu>,
     settings: &Augmentation,
     extents: Extents,
     channels: usize,

@@ -9,7 +9,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use support::{compare, execute, executor, run};
 use variants::{Variant, every_kernel_of_a_convolution_is_lowered_in_parts, in_one};
 use vnet_engine::gpu::Gpu;
@@ -19,19 +19,19 @@ use vnet_engine::ops::case::Case;
 use vnet_engine::ops::{Add, GRADIENT_OPS, cases};
 use vnet_engine::tensor::{DType, HostTensor, TensorSpec, ValueId};
 
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(cases);
+
 fn main() {
     let arguments = Arguments::from_args();
-    let count = cases().len();
     let mut trials = Vec::new();
-    for i in (0..count).filter(|&i| !cases()[i].benchmark_only) {
-        let case = &cases()[i];
+    for case in CASES.iter().filter(|case| !case.benchmark_only) {
         for variant in Variant::of(case) {
             let name = format!("{}/{}", case.name, variant.name);
-            let trial = Trial::test(name, move || on_device(&cases()[i], &variant));
+            let trial = Trial::test(name, move || on_device(case, &variant));
             trials.push(trial.with_ignored_flag(variant.gpu().is_none()));
         }
         if case.differentiable {
-            trials.push(Trial::test(format!("{}/gradient", case.name), move || gradient(&cases()[i])));
+            trials.push(Trial::test(format!("{}/gradient", case.name), move || gradient(case)));
         }
     }
     trials.push(Trial::test("every_kernel_of_a_convolution_is_lowered_in_parts", || {
@@ -46,13 +46,8 @@ fn alone(case: &Case) -> Result<(Graph, Vec<ValueId>, Vec<ValueId>), Failed> {
     let mut graph = Graph::new();
     let inputs: Vec<ValueId> =
         case.inputs.iter().enumerate().map(|(i, (spec, _))| graph.input(&format!("input{i}"), spec.clone())).collect();
-    let outputs = graph.append(case_op(case), &inputs)?;
+    let outputs = graph.append_shared(case.op.clone(), &inputs)?;
     Ok((graph, inputs, outputs))
-}
-
-/// The operation once more: cases are built anew, since a graph takes its operations.
-fn case_op(case: &Case) -> Box<dyn vnet_engine::graph::Op> {
-    cases().into_iter().find(|c| c.name == case.name).expect("cases have unique names").op
 }
 
 fn on_device(case: &Case, variant: &Variant) -> Result<(), Failed> {
@@ -187,7 +182,7 @@ fn middle(case: &Case) -> Result<Middle, Failed> {
         inputs.push(input);
         shifts.push(shift);
     }
-    let output = graph.append(case_op(case), &arguments)?[0];
+    let output = graph.append_shared(case.op.clone(), &arguments)?[0];
     let output = graph.add(Add, &[output, output])?;
     Ok(Middle { graph, inputs, shifts, output })
 }

@@ -86,12 +86,12 @@ fn a_training_without_configuration_follows_a_plan() {
     succeed(folder.path(), &["plan", "--data", "data", "--minutes", "1"]);
     let path = folder.path().join("data/plan.toml");
     let text = fs::read_to_string(&path).expect("a plan");
-    assert!(text.contains("\nbase = 4\n"), "{text}");
-    fs::write(&path, text.replace("\nbase = 4\n", "\nbase = 3\n")).expect("written");
+    assert!(text.contains("\nfeatures = 8\n"), "{text}");
+    fs::write(&path, text.replace("\nfeatures = 8\n", "\nfeatures = 6\n")).expect("written");
     let stderr = train("changed", &[]);
     assert!(stderr.contains("plan.toml") && !stderr.contains("planned from the data"), "{stderr}");
     let used = Config::read(&folder.path().join("changed/config.toml")).expect("a configuration");
-    assert_eq!(used.network.architecture.values.count("base"), 3);
+    assert_eq!(used.network.architecture.values.count("features"), 6);
     // A preset needs no plan.
     train("preset", &["--preset", "tiny"]);
     assert!(!folder.path().join("preset/plan.toml").exists());
@@ -145,11 +145,7 @@ fn masked_volumes_are_cropped_and_outputs_are_on_the_grid_of_the_file() {
     let text = fs::read_to_string(folder.path().join("plan.toml")).expect("a plan");
     assert!(!text.contains("crop = ") && !told.contains("outside of the box"), "{text}");
     assert!(text.contains("# measured: rules: the configuration of the rules, batch"), "{text}");
-    // The patch is the smallest there is, so what is left to try is the rate.
-    assert!(
-        text.contains("# measured: fast: optimiser.learning_rate = 0.002, batch") && text.contains("standard"),
-        "{text}"
-    );
+    assert!(text.contains("# measured: small patch: a smaller patch, batch") && text.contains("standard"), "{text}");
     // Without that voxel they are cropped.
     let label = folder.path().join("data/labels/phantom_005.nii.gz");
     let (header, mut map) = (read_header(&label).expect("read"), read_label_map(&label).expect("read"));

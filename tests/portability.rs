@@ -51,7 +51,7 @@ fn case_kernels(target: &Target) -> Vec<Kernel> {
     for case in vnet_engine::ops::cases() {
         let mut graph = Graph::new();
         let inputs: Vec<_> = case.inputs.iter().map(|(spec, _)| graph.input("input", spec.clone())).collect();
-        let outputs = graph.append(case.op, &inputs).expect("a case is well-formed");
+        let outputs = graph.append_shared(case.op, &inputs).expect("a case is well-formed");
         if let Ok(plan) = plan(&Request::inference(&graph, &outputs), target) {
             kernels.extend(plan.kernels);
         }

@@ -11,20 +11,13 @@ use crate::train::config::Patch;
 use crate::train::{Config, Forecast, Preset, Setting, TrainError};
 use toml::{Table, Value};
 
-/// A change of one key.
+/// A change of one key: its number is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Change {
-    /// The key gets this value, as after `--set KEY=`.
-    Set(&'static str, &'static str),
-    /// The number of the key is multiplied.
-    Times(&'static str, f64),
-}
+pub struct Times(pub &'static str, pub f64);
 
 /// What a candidate does to the patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchRule {
-    /// That of the rules.
-    Same,
     /// Shortened, along the axis that is longest in mm, until a step has no more operations than with the rules' network.
     SameWork,
     /// Shortened likewise to half the voxels, at most: twice as many steps.
@@ -39,7 +32,7 @@ pub struct Candidate {
     /// Why it may be better.
     pub why: &'static str,
     /// Changes of keys, in order.
-    pub changes: &'static [Change],
+    pub changes: &'static [Times],
     /// What becomes of the patch.
     pub patch: PatchRule,
 }
@@ -49,7 +42,7 @@ pub const CANDIDATES: &[Candidate] = &[
     Candidate {
         name: "wide",
         why: "twice the channels know more of each voxel, in a patch that takes no more time",
-        changes: &[Change::Times("network.base", 2.0)],
+        changes: &[Times("network.features", 2.0)],
         patch: PatchRule::SameWork,
     },
     Candidate {
@@ -58,31 +51,15 @@ pub const CANDIDATES: &[Candidate] = &[
         changes: &[],
         patch: PatchRule::Half,
     },
-    Candidate {
-        name: "fast",
-        why: "a short training may take larger steps",
-        changes: &[Change::Times("optimiser.learning_rate", 2.0)],
-        patch: PatchRule::Same,
-    },
 ];
 
-/// Voxels of an axis on the coarsest level, at least: as the rules keep them.
-const COARSEST: usize = 4;
+/// Voxels of an axis on the coarsest level, at least: one less than the rules keep, so that there is something to try.
+const COARSEST: usize = 3;
 
-impl Change {
-    /// The key.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Set(key, _) | Self::Times(key, _) => key,
-        }
-    }
-
+impl Times {
     /// The change as `KEY=VALUE`; none where the key has no number.
     fn setting(&self, config: &Config) -> Option<String> {
-        let (key, factor) = match self {
-            Self::Set(key, value) => return Some(format!("{key}={value}")),
-            Self::Times(key, factor) => (key, factor),
-        };
+        let Self(key, factor) = self;
         let table = Table::try_from(config).ok()?;
         let (table_name, name) = key.split_once('.')?;
         let value = match table.get(table_name)?.get(name)? {
@@ -115,7 +92,6 @@ impl Candidate {
         let voxels = |design: &Design| design.patch.iter().product::<usize>() as f64;
         let enough = |design: &Design| -> Result<bool, TrainError> {
             Ok(match self.patch {
-                PatchRule::Same => true,
                 PatchRule::SameWork => work(design)? <= work(rules)?,
                 PatchRule::Half => 2.0 * voxels(design) <= voxels(rules),
             })

@@ -17,7 +17,7 @@ pub mod probe;
 pub mod rules;
 pub mod trials;
 
-pub use candidates::{CANDIDATES, Candidate, Change, PatchRule};
+pub use candidates::{CANDIDATES, Candidate, PatchRule, Times};
 pub use fingerprint::{CaseFacts, ChannelFacts, Fingerprint};
 pub use probe::{Measured, Nominal};
 pub use rules::{Budget, Design, Reason, design};

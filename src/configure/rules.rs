@@ -7,7 +7,7 @@ mod tests;
 
 use super::fingerprint::Fingerprint;
 use super::probe::{Measured, Nominal};
-use super::{CANDIDATES, Change, Trial, trials};
+use super::{CANDIDATES, Trial, trials};
 use crate::kernel::Target;
 use crate::train::config::Patch;
 use crate::train::{Config, Preset, TrainError};
@@ -18,7 +18,7 @@ const STEPS: [u64; 2] = [300, 30_000];
 /// Validations of a training, at most.
 const VALIDATIONS: u64 = 10;
 /// Share of the budget for validations and test, at most, if there is more than one validation.
-const CHECKING: f64 = 1.0 / 3.0;
+const CHECKING: f64 = 0.2;
 
 /// Time and memory that a training may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,7 +78,7 @@ impl Design {
             );
             let of_patch =
                 if best.design.patch == rules.design.patch { [].as_slice() } else { &["data.patch", "data.sampling"] };
-            for key in candidate.changes.iter().map(Change::key).chain(of_patch.iter().copied()) {
+            for key in candidate.changes.iter().map(|change| change.0).chain(of_patch.iter().copied()) {
                 match self.reasons.iter_mut().find(|reason| reason.key == key) {
                     Some(reason) => reason.text = format!("{why} The rules said: {}", reason.text),
                     None => self.because(key, why.clone()),
@@ -128,7 +128,7 @@ impl Design {
             "training.validate_every",
             format!(
                 "measured: a validation takes {:.1} s, so there are {validations}, of {VALIDATIONS} at most; with the test \
-                 they are to take no more than a third of the time.",
+                 they are to take no more than a fifth of the time.",
                 measured.validation_seconds
             ),
         );
@@ -157,7 +157,7 @@ pub fn design(fingerprint: &Fingerprint, budget: &Budget, target: &Target) -> Re
     choices::data(&mut design, (fingerprint, seen));
     choices::augmentation(&mut design, seen, budget, &shape);
     choices::training(&mut design);
-    choices::optimiser(&mut design, &shape);
+    choices::optimiser(&mut design);
     debug_assert_eq!(design.config.data.patch, Patch::Fixed(design.patch));
     Ok(design)
 }

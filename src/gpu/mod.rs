@@ -58,7 +58,7 @@ pub enum GpuError {
     /// The device has not enough memory.
     #[error(
         "the device is out of memory: {reason}; end other programs that use it, or take less with --memory low, or a \
-         smaller training.batch, network.base or data.patch"
+         smaller training.batch, network.base, network.features or data.patch"
     )]
     OutOfMemory {
         /// The driver's words.

@@ -229,15 +229,11 @@ impl Graph {
         self.append_shared(op.into(), inputs)
     }
 
-    /// Appends the operation of a node once more, on other inputs.
+    /// As [`Graph::append`], of an operation that others keep, too.
     ///
     /// # Errors
     /// [`ShapeError`] of the operation.
-    pub fn append_again(&mut self, node: &Node, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
-        self.append_shared(Arc::clone(&node.op), inputs)
-    }
-
-    fn append_shared(&mut self, op: Arc<dyn Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
+    pub fn append_shared(&mut self, op: Arc<dyn Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
         let specs: Vec<&TensorSpec> = inputs.iter().map(|&v| self.spec(v)).collect();
         let outputs: Vec<ValueId> =
             op.infer(&specs)?.into_iter().map(|spec| self.value(spec, self.scope.clone())).collect();
@@ -249,6 +245,14 @@ impl Graph {
             outputs: outputs.clone(),
         });
         Ok(outputs)
+    }
+
+    /// Appends the operation of a node once more, on other inputs.
+    ///
+    /// # Errors
+    /// [`ShapeError`] of the operation.
+    pub fn append_again(&mut self, node: &Node, inputs: &[ValueId]) -> Result<Vec<ValueId>, ShapeError> {
+        self.append_shared(Arc::clone(&node.op), inputs)
     }
 
     fn value(&mut self, spec: TensorSpec, name: String) -> ValueId {

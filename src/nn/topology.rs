@@ -3,9 +3,7 @@
 //! The rule is that of nnU-Net's experiment planner (Isensee et al. 2021, *nnU-Net: a self-configuring method for deep
 //! learning-based biomedical image segmentation*, Methods, "Architecture template"; `get_pool_and_conv_props` of version 2): an
 //! axis is halved from one level to the next as long as it is long enough and no other axis has less than half its spacing. A
-//! kernel spans an axis from the level on where its spacing is less than twice the smallest.
-//!
-//! Nothing here plans by it yet: it is for those who choose a network by hand, or in Rust.
+//! kernel spans an axis from the level on where its spacing is less than twice the smallest. [`crate::configure`] plans by it.
 
 /// Levels of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]

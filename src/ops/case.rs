@@ -4,6 +4,7 @@ use crate::graph::Op;
 use crate::kernel::Transform;
 use crate::random::{Purpose, Stream};
 use crate::tensor::{HostTensor, TensorSpec};
+use std::sync::Arc;
 
 /// Unit roundoff of f32.
 pub const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -63,7 +64,7 @@ pub struct Case {
     /// `operation/shape`, unique.
     pub name: String,
     /// The operation.
-    pub op: Box<dyn Op>,
+    pub op: Arc<dyn Op>,
     /// Spec and distribution of each input.
     pub inputs: Vec<(TensorSpec, Draw)>,
     /// Tolerance on the device.
@@ -87,7 +88,7 @@ impl Case {
     pub fn new(name: impl Into<String>, op: impl Op + 'static, inputs: Vec<(TensorSpec, Draw)>, bound: Bound) -> Self {
         Self {
             name: name.into(),
-            op: Box::new(op),
+            op: Arc::new(op),
             inputs,
             bound,
             first_output: None,

@@ -6,6 +6,7 @@ use super::rows::{Rows, has_channels};
 use crate::graph::{Lowering, Op, Vjp};
 use crate::kernel::Dispatch;
 use crate::tensor::{HostTensor, ShapeError, TensorSpec};
+use std::sync::Arc;
 
 /// Average pooling of an activation `[N, D, H, W, C]` over windows that do not overlap: PyTorch's `AvgPool3d` with stride =
 /// kernel. The extents must be multiples of the window's.
@@ -217,7 +218,7 @@ impl Op for UpsampleNearestGrad {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let case = |name: &str, shape: [usize; 5], op: Box<dyn Op>, terms: usize| {
+    let case = |name: &str, shape: [usize; 5], op: Arc<dyn Op>, terms: usize| {
         let name = format!("{}/{name}", op.name());
         let inputs = vec![(TensorSpec::f32(shape), Draw::Normal(1.0))];
         Case { op, ..Case::new(name, AvgPool { window: [1; 3] }, inputs, Bound::Sum { terms }) }
@@ -234,15 +235,15 @@ pub(super) fn cases() -> Vec<Case> {
         let (window, terms) = ([a, b, c], a * b * c);
         let exactly = |case: Case| if exact { case.exact() } else { case };
         cases.extend([
-            exactly(case(name, large, Box::new(AvgPool { window }), terms + 2)),
-            exactly(case(name, small, Box::new(AvgPoolGrad { window }), 2)).backward_only(),
-            case(name, small, Box::new(UpsampleNearest { factors: window }), 0).exact(),
-            case(name, large, Box::new(UpsampleNearestGrad { factors: window }), terms).exact().backward_only(),
+            exactly(case(name, large, Arc::new(AvgPool { window }), terms + 2)),
+            exactly(case(name, small, Arc::new(AvgPoolGrad { window }), 2)).backward_only(),
+            case(name, small, Arc::new(UpsampleNearest { factors: window }), 0).exact(),
+            case(name, large, Arc::new(UpsampleNearestGrad { factors: window }), terms).exact().backward_only(),
         ]);
     }
     let (small, large) = ([1, 16, 32, 32, 32], [1, 32, 64, 64, 32]);
-    cases.push(case("1x32x64x64x32", large, Box::new(AvgPool { window: [2; 3] }), 10).benchmark());
-    cases.push(case("1x16x32x32x32", small, Box::new(UpsampleNearest { factors: [2; 3] }), 0).benchmark());
+    cases.push(case("1x32x64x64x32", large, Arc::new(AvgPool { window: [2; 3] }), 10).benchmark());
+    cases.push(case("1x16x32x32x32", small, Arc::new(UpsampleNearest { factors: [2; 3] }), 0).benchmark());
     cases
 }
 

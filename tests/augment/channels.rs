@@ -30,7 +30,7 @@ pub fn labels_are_taken_as_they_are() {
         let op = Resample { extents };
         let expected = op.reference(&inputs.iter().collect::<Vec<_>>()).swap_remove(1);
         for gpu in devices() {
-            assert_eq!(on_device(gpu, Box::new(op), &inputs).swap_remove(1), expected);
+            assert_eq!(on_device(gpu, std::sync::Arc::new(op), &inputs).swap_remove(1), expected);
         }
         expected.data.into_iter().map(|label| label as u32).collect()
     };

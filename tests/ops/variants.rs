@@ -1,13 +1,12 @@
 //! How each case is planned: algorithms, device, division of Winograd's convolution, parts of dispatches.
 
-use crate::alone;
 use crate::support::{GPU, WEBGPU, as_gpu, llvmpipe};
+use crate::{CASES, alone};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use vnet_engine::gpu::Gpu;
 use vnet_engine::kernel::{Algorithms, Target, Tuning};
 use vnet_engine::ops::case::Case;
-use vnet_engine::ops::cases;
 use vnet_engine::plan::{Plan, Request, plan};
 
 /// How a case is planned.
@@ -202,10 +201,10 @@ pub fn in_one(target: &Target) -> Target {
 pub fn every_kernel_of_a_convolution_is_lowered_in_parts() {
     let mut split = BTreeSet::new();
     let mut whole = BTreeSet::new();
-    for case in cases().into_iter().filter(|c| !c.benchmark_only) {
-        for variant in Variant::of(&case).into_iter().filter(|v| v.in_parts) {
-            let (graph, _, outputs) = alone(&case).expect("a case is well-formed");
-            let target = variant.target(&case, &llvmpipe());
+    for case in CASES.iter().filter(|c| !c.benchmark_only) {
+        for variant in Variant::of(case).into_iter().filter(|v| v.in_parts) {
+            let (graph, _, outputs) = alone(case).expect("a case is well-formed");
+            let target = variant.target(case, &llvmpipe());
             let plans =
                 [&target, &in_one(&target)].map(|t| plan(&Request::inference(&graph, &outputs), t).expect("it fits"));
             let [parts, one] = plans.map(|plan| {

@@ -1,32 +1,41 @@
-//! Spacing, patch, base, levels and batch, which share one budget of time and memory.
+//! Spacing, patch, channels, levels and batch, which share one budget of time and memory.
 
 use super::choices::{Spacing, target_spacing, three_digits};
 use super::{Budget, Design};
 use crate::configure::Fingerprint;
 use crate::data::TargetSpacing;
 use crate::kernel::Target;
-use crate::nn::vnet::VNet;
+use crate::nn::topology::{Topology, pool_and_kernels};
+use crate::nn::unet::UNet;
 use crate::nn::{InferenceGraph, Network};
 use crate::plan::human_bytes;
 use crate::train::config::Patch;
 use crate::train::{Config, Forecast, Preset, TrainError};
 
-/// Channels of level 0 to try, largest first.
-const BASES: [usize; 3] = [16, 8, 4];
-/// Batches to try: the paper's, which is also nnU-Net's smallest, then one sample.
+/// Channels of level 0 to try, most first: nnU-Net's, a half and a quarter.
+const FEATURES: [usize; 3] = [32, 16, 8];
+/// Batches to try: nnU-Net's smallest, which is also the paper's, then one sample.
 const BATCHES: [usize; 2] = [2, 1];
-/// Convolutions per stage of the paper.
-const CONVOLUTIONS: [usize; 5] = [1, 2, 3, 3, 3];
-/// Voxels along the shortest axis of the coarsest level, at least (nnU-Net's).
+/// Factor of the head's first weights: of 0.05, 0.3 and 1 the best (docs/recipe.md).
+const HEAD_GAIN: f32 = 0.3;
+/// Units per stage (nnU-Net's).
+const UNITS: usize = 2;
+/// Voxels along an axis of the coarsest level, at least (nnU-Net's).
 const COARSEST: usize = 4;
-/// Voxels that a patch must have for a wider network, unless it is the whole median volume.
+/// Times that an axis is halved, at most: as often as in nnU-Net's networks for patches of 128 voxels.
+const HALVINGS: usize = 5;
+/// Levels, at most.
+const LEVELS: usize = 8;
+/// Voxels to which an axis of a patch is shortened, at least: fewer show too little around each of them (docs/recipe.md).
+const LEAST: usize = 32;
+/// Voxels that a patch must have for a wider network, unless it covers enough of the median volume.
 const WORTHWHILE: usize = 64 * 64 * 64;
 /// Part of the median volume that a patch covers, at least (nnU-Net's).
 const COVERED: f64 = 0.25;
 /// Factor by which voxels are made larger at a time (nnU-Net's).
 const COARSER: f64 = 1.03;
 /// Steps within the budget, and views of each training case, at least.
-const STEPS: f64 = 1000.0;
+const STEPS: f64 = 2500.0;
 const EPOCHS: f64 = 10.0;
 /// Part of the cases that train, in the presets.
 const TRAINING: f64 = 0.7;
@@ -55,8 +64,9 @@ pub(super) struct Shape {
     pub(super) spacing: Spacing,
     pub(super) median: [usize; 3],
     pub(super) patch: [usize; 3],
-    pub(super) base: usize,
-    pub(super) levels: usize,
+    kernels: Vec<[usize; 3]>,
+    strides: Vec<[usize; 3]>,
+    pub(super) features: usize,
     pub(super) batch: usize,
     /// Seconds of a step at the nominal speed.
     pub(super) seconds: f64,
@@ -70,11 +80,38 @@ pub(super) struct Shape {
     against_two: Option<Limit>,
 }
 
-/// Levels for volumes of these extents: as many as leave [`COARSEST`] voxels along the shortest axis, 2 to 5.
-pub(super) fn levels(extents: [usize; 3]) -> usize {
-    let shortest = extents.into_iter().min().unwrap_or(1);
-    let enough = |levels: &usize| shortest.div_ceil(1 << (levels - 1)) >= COARSEST;
-    (2..=CONVOLUTIONS.len()).rev().find(enough).unwrap_or(2)
+/// Levels of a network and its input.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Levels {
+    /// Kernels and strides (z, y, x), level 0 first.
+    pub(super) kernels: Vec<[usize; 3]>,
+    pub(super) strides: Vec<[usize; 3]>,
+    /// Extents x, y, z of the input, multiples of what the strides divide.
+    pub(super) patch: [usize; 3],
+}
+
+/// The levels for inputs of these extents (x, y, z): nnU-Net's rule, with two levels at least.
+pub(super) fn levels(spacing: [f64; 3], extents: [usize; 3]) -> Levels {
+    let ([x, y, z], [mm_x, mm_y, mm_z]) = (extents, spacing);
+    let Topology { mut kernels, mut strides, .. } = pool_and_kernels([mm_z, mm_y, mm_x], [z, y, x], COARSEST, HALVINGS);
+    kernels.truncate(LEVELS);
+    strides.truncate(LEVELS);
+    if strides.len() < 2 {
+        strides.push([2; 3]);
+        kernels.push([3; 3]);
+    }
+    let divisor = divisor(&strides);
+    let mut patch = std::array::from_fn(|axis| extents[axis].next_multiple_of(divisor[axis]));
+    // A single voxel cannot be normalised.
+    if patch == divisor {
+        patch = patch.map(|extent| 2 * extent);
+    }
+    Levels { kernels, strides, patch }
+}
+
+/// What extents x, y, z must be multiples of, for strides z, y, x.
+fn divisor(strides: &[[usize; 3]]) -> [usize; 3] {
+    std::array::from_fn(|axis| strides.iter().map(|stride| stride[2 - axis]).product())
 }
 
 /// Samples that a training sees, at least.
@@ -99,68 +136,80 @@ struct Search<'a> {
 pub(super) fn choose_shape(fingerprint: &Fingerprint, budget: &Budget, target: &Target) -> Result<Shape, TrainError> {
     let search = Search { fingerprint, budget, target };
     let spacing = target_spacing(fingerprint);
-    let tries = BASES.iter().flat_map(|&base| BATCHES.map(|batch| (base, batch)));
-    for (base, batch) in tries {
-        if let Some(shape) = search.largest(&spacing, base, batch)?
-            && shape.voxels() >= WORTHWHILE.min(rounded(shape.median, shape.divisor()).iter().product())
+    let tries = FEATURES.iter().flat_map(|&features| BATCHES.map(|batch| (features, batch)));
+    for (features, batch) in tries {
+        if let Some(shape) = search.largest(&spacing, features, batch)?
+            && (shape.covers() || shape.voxels() >= WORTHWHILE)
         {
             return search.finished(shape);
         }
     }
     // The narrowest network with whatever patch fits, over the time if nothing is fast enough.
-    match search.largest(&spacing, BASES[2], BATCHES[1])?.or(search.smallest(&spacing)?) {
+    match search.largest(&spacing, FEATURES[2], BATCHES[1])?.or(search.smallest(&spacing)?) {
         Some(shape) => Ok(Shape { narrowest: true, ..search.finished(shape)? }),
         None => search.too_large(&spacing),
     }
 }
 
-/// Extents rounded up to multiples of the network's divisor.
-fn rounded(extents: [usize; 3], divisor: usize) -> [usize; 3] {
-    extents.map(|extent| extent.next_multiple_of(divisor))
-}
-
 impl Search<'_> {
     /// A network on the whole median volume.
-    fn whole(&self, spacing: &Spacing, base: usize, batch: usize) -> Result<Shape, TrainError> {
+    fn whole(&self, spacing: &Spacing, features: usize, batch: usize) -> Result<Shape, TrainError> {
         let median = self.fingerprint.median_extents(spacing.mm);
-        let (spacing, levels) = (spacing.clone(), levels(median));
-        let patch = rounded(median, 1 << (levels - 1));
-        let mut shape = Shape {
-            spacing,
+        let Levels { kernels, strides, patch } = levels(spacing.mm, median);
+        self.timed(Shape {
+            spacing: spacing.clone(),
             median,
             patch,
-            base,
-            levels,
+            kernels,
+            strides,
+            features,
             batch,
             seconds: 0.0,
             memory: 0,
             limit: None,
             narrowest: false,
             against_two: None,
-        };
-        shape.seconds = self.seconds_per_voxel(&shape)? * (shape.voxels() * batch) as f64;
-        Ok(shape)
+        })
+    }
+
+    /// The shape with the time of a step.
+    fn timed(&self, shape: Shape) -> Result<Shape, TrainError> {
+        let [x, y, z] = shape.patch;
+        let graph = InferenceGraph::new(&shape.network(self.fingerprint), shape.batch, [z, y, x])?;
+        let forward: u64 = graph.layers.iter().map(|layer| layer.flops).sum();
+        // The gradients of inputs and of weights each cost as much as the forward pass.
+        let seconds = 3.0 * forward as f64 / self.budget.nominal.flops_per_second(shape.features);
+        Ok(Shape { seconds, ..shape })
+    }
+
+    /// The same with the axis that is longest in mm shortened by one divisor; none if no axis can be shorter.
+    fn shorter(&self, shape: &Shape) -> Result<Option<Shape>, TrainError> {
+        let Some(patch) = shape.shortened() else { return Ok(None) };
+        let Levels { kernels, strides, patch } = levels(shape.spacing.mm, patch);
+        self.timed(Shape { patch, kernels, strides, ..shape.clone() }).map(Some)
     }
 
     /// The largest patch of this network within time and memory, if there is one.
-    fn largest(&self, spacing: &Spacing, base: usize, batch: usize) -> Result<Option<Shape>, TrainError> {
-        let mut shape = self.whole(spacing, base, batch)?;
+    fn largest(&self, spacing: &Spacing, features: usize, batch: usize) -> Result<Option<Shape>, TrainError> {
+        let mut shape = self.whole(spacing, features, batch)?;
         loop {
             let limit = if self.is_fast(&shape) { self.memory_limit(&mut shape)? } else { Some(Limit::Time) };
             if limit.is_none() {
                 return Ok(Some(shape));
             }
-            shape.limit = limit;
-            if !shape.shrink() {
-                return Ok(None);
+            match self.shorter(&Shape { limit, ..shape })? {
+                Some(shorter) => shape = shorter,
+                None => return Ok(None),
             }
         }
     }
 
     /// The smallest patch of the narrowest network, if memory allows it.
     fn smallest(&self, spacing: &Spacing) -> Result<Option<Shape>, TrainError> {
-        let mut shape = self.whole(spacing, BASES[2], BATCHES[1])?;
-        while shape.shrink() {}
+        let mut shape = self.whole(spacing, FEATURES[2], BATCHES[1])?;
+        while let Some(shorter) = self.shorter(&shape)? {
+            shape = shorter;
+        }
         let limit = self.memory_limit(&mut shape)?;
         shape.limit = Some(Limit::Time);
         Ok(limit.is_none().then_some(shape))
@@ -179,21 +228,13 @@ impl Search<'_> {
         while !shape.covers() {
             let mut spacing = Spacing { coarsened: true, ..shape.spacing.clone() };
             spacing.mm = coarser(spacing.mm);
-            match self.largest(&spacing, shape.base, shape.batch)? {
+            match self.largest(&spacing, shape.features, shape.batch)? {
                 Some(coarse) => shape = coarse,
                 None => break,
             }
         }
         shape.spacing.mm = shape.spacing.mm.map(three_digits);
         Ok(shape)
-    }
-
-    fn seconds_per_voxel(&self, shape: &Shape) -> Result<f64, TrainError> {
-        let edge = COARSEST * shape.divisor();
-        let graph = InferenceGraph::new(&shape.network(self.fingerprint), 1, [edge; 3])?;
-        let forward: u64 = graph.layers.iter().map(|layer| layer.flops).sum();
-        // The gradients of inputs and of weights each cost as much as the forward pass.
-        Ok(3.0 * forward as f64 / edge.pow(3) as f64 / self.budget.nominal.flops_per_second(shape.base))
     }
 
     fn is_fast(&self, shape: &Shape) -> bool {
@@ -217,13 +258,14 @@ impl Search<'_> {
 
     /// The error of a device on which nothing fits: that of the smallest network.
     fn too_large(&self, spacing: &Spacing) -> Result<Shape, TrainError> {
-        let median = self.fingerprint.median_extents(spacing.mm);
-        let smallest = VNet { base: BASES[2], encoder: vec![1, 2], decoder: vec![1] };
-        let [x, y, z] = rounded(median, 2);
-        let needed = Network::new(1, self.fingerprint.classes, smallest).with_activation(self.fingerprint.activation);
+        let mut smallest = self.whole(spacing, FEATURES[2], BATCHES[1])?;
+        while let Some(shorter) = self.shorter(&smallest)? {
+            smallest = shorter;
+        }
+        let ([x, y, z], needed) = (smallest.patch, smallest.network(self.fingerprint));
         let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
         let ways =
-            "no patch of a network with base 4 fits; give a larger --memory-budget or another --device".to_owned();
+            "no patch of a network with 8 channels on its finest level fits; give a larger --memory-budget or another --device".to_owned();
         Err(TrainError::Budget {
             needed: forecast.total(),
             budget: self.budget.memory.unwrap_or(0).min(forecast.total()),
@@ -235,10 +277,6 @@ impl Search<'_> {
 impl Shape {
     pub(super) fn voxels(&self) -> usize {
         self.patch.iter().product()
-    }
-
-    fn divisor(&self) -> usize {
-        1 << (self.levels - 1)
     }
 
     fn is_fast(&self, fingerprint: &Fingerprint, budget: &Budget) -> bool {
@@ -256,54 +294,71 @@ impl Shape {
         fingerprint.network(&config)
     }
 
-    /// Shortens the axis that is longest in mm by one divisor; false if none can be shorter.
-    fn shrink(&mut self) -> bool {
-        let divisor = self.divisor();
-        let long = (0..3).filter(|&axis| self.patch[axis] > COARSEST * divisor);
+    /// The patch with the axis that is longest in mm shortened by one divisor, none if no axis can be shorter.
+    fn shortened(&self) -> Option<[usize; 3]> {
+        let divisor = divisor(&self.strides);
+        let long = (0..3).filter(|&axis| self.patch[axis] >= LEAST + divisor[axis]);
         let length = |axis: usize| self.patch[axis] as f64 * self.spacing.mm[axis];
-        let longest = long.max_by(|&a, &b| length(a).total_cmp(&length(b)).then(b.cmp(&a)));
-        if let Some(axis) = longest {
-            let before = self.voxels() as f64;
-            self.patch[axis] -= divisor;
-            self.seconds *= self.voxels() as f64 / before;
-        }
-        longest.is_some()
+        let longest = long.max_by(|&a, &b| length(a).total_cmp(&length(b)).then(b.cmp(&a)))?;
+        let mut patch = self.patch;
+        patch[longest] -= divisor[longest];
+        Some(patch)
     }
 
     /// Puts the shape into a configuration.
     pub(super) fn apply(&self, config: &mut Config) {
-        let [encoder, decoder] = [self.levels, self.levels - 1].map(|stages| CONVOLUTIONS[..stages].to_vec());
-        config.network.choose(&VNet { base: self.base, encoder, decoder });
+        let mut network = UNet::plain(&vec![UNITS; self.strides.len()]);
+        network.features = self.features;
+        // Empty lists mean 3x3x3 and 2 everywhere.
+        if self.kernels.iter().flatten().any(|&taps| taps != 3) {
+            network.options.kernels.clone_from(&self.kernels);
+        }
+        if self.strides[1..].iter().flatten().any(|&stride| stride != 2) {
+            network.options.strides.clone_from(&self.strides);
+        }
+        config.network.choose(&network);
+        config.network.head_gain = HEAD_GAIN;
         config.data.patch = Patch::Fixed(self.patch);
         config.data.spacing = TargetSpacing::Millimetres(self.spacing.mm);
         config.training.batch = self.batch;
     }
 
-    /// The reasons for spacing, patch, base, levels and batch.
+    /// The reasons for spacing, patch, channels, levels and batch.
     pub(super) fn explain(&self, design: &mut Design, fingerprint: &Fingerprint, budget: &Budget) {
         let is_fast = self.is_fast(fingerprint, budget);
-        design.because("network.base", self.reason_of_base(is_fast, budget.minutes));
-        let levels = format!(
-            "{} levels with the paper's convolutions per stage: the shortest axis of the median volume, {} voxels, keeps \
-             {COARSEST} or more on the coarsest.",
-            self.levels,
-            self.median.iter().min().unwrap_or(&0)
+        design.because(
+            "network.kind",
+            "nnU-Net's plain network: 3x3x3 kernels and instance normalisation learn more in the same time than V-Net's \
+             5x5x5 without (docs/recipe.md).",
         );
-        design.because("network.encoder", levels);
-        design.because("network.decoder", "as the encoder, without its coarsest level.");
+        design.because("network.features", self.reason_of_features(is_fast, budget.minutes));
+        let halved = divisor(&self.strides);
+        let levels = format!(
+            "{} levels of {UNITS} convolutions each, as nnU-Net's rule: an axis is halved while {COARSEST} voxels stay of the \
+             patch and no other axis is less than half as coarse; x, y, z are divided by {halved:?}.",
+            self.strides.len()
+        );
+        design.because("network.units", levels);
+        design.because(
+            "network.head_gain",
+            "the best of 0.05, 0.3 and 1 on hippocampus; with the presets' 0.05, which suits networks without normalisation, a \
+             U-Net on whole volumes stays at background (docs/recipe.md).",
+        );
+        design.because("network.kernels", "one tap along an axis until its spacing is less than twice the finest.");
+        design.because("network.strides", "thick slices are not halved before the others are as coarse.");
         design.because("data.spacing", self.spacing.reason(fingerprint, self.covers()));
         design.because("data.patch", self.reason_of_patch(is_fast));
         design.because("training.batch", self.reason_of_batch());
     }
 
-    fn reason_of_base(&self, is_fast: bool, minutes: f64) -> String {
+    fn reason_of_features(&self, is_fast: bool, minutes: f64) -> String {
         let choice = match self.narrowest {
-            false => "the most of 16 (the paper's), 8 and 4 with which time and memory allow a patch of",
-            true => "the least of 16 (the paper's), 8 and 4, since with none of them time and memory allow a patch of",
+            false => "the most of 32 (nnU-Net's), 16 and 8 with which time and memory allow a patch of",
+            true => "the least of 32 (nnU-Net's), 16 and 8, since with none of them time and memory allow a patch of",
         };
         let fast = if is_fast { "fast enough" } else { "too slow, like all others," };
         format!(
-            "channels of the finest level, {choice} {WORTHWHILE} voxels or the median volume. A step takes about {:.2} s \
+            "channels of the finest level, {choice} {WORTHWHILE} voxels or a quarter of the median volume. A step takes about {:.2} s \
              by the kind of the device, {fast} for {STEPS:.0} steps and {EPOCHS:.0} views of each training case within \
              {minutes} minutes. Peak memory {}.",
             self.seconds,
@@ -312,10 +367,10 @@ impl Shape {
     }
 
     fn reason_of_patch(&self, is_fast: bool) -> String {
-        let ([x, y, z], [px, py, pz], divisor) = (self.median, self.patch, self.divisor());
+        let ([x, y, z], [px, py, pz], divisor) = (self.median, self.patch, divisor(&self.strides));
         let Some(limit) = self.limit else {
             return format!(
-                "the median volume at this spacing, {x} x {y} x {z}, rounded up to multiples of {divisor}."
+                "the median volume at this spacing, {x} x {y} x {z}, rounded up to multiples of {divisor:?}."
             );
         };
         let share = 100.0 * self.voxels() as f64 / (x * y * z) as f64;
@@ -325,7 +380,7 @@ impl Shape {
         };
         format!(
             "{px} x {py} x {pz} voxels, {share:.0} % of the median volume at this spacing ({x} x {y} x {z}), as near to a \
-             cube in mm as multiples of {divisor} come: {end}."
+             cube in mm as multiples of {divisor:?} come: {end}."
         )
     }
 

@@ -1,5 +1,5 @@
 use super::choices::{Spacing, is_held, normalisation, target_spacing};
-use super::shape::{coarser, levels};
+use super::shape::{Levels, coarser, levels};
 use super::*;
 use crate::configure::document::Heading;
 use crate::configure::{CaseFacts, ChannelFacts};
@@ -46,10 +46,21 @@ fn chosen(fingerprint: &Fingerprint, budget: &Budget) -> Design {
 }
 
 #[test]
-fn levels_leave_four_voxels_on_the_coarsest() {
-    for (extents, expected) in [([128, 128, 64], 5), ([36, 50, 35], 4), ([160, 160, 24], 3), ([9, 90, 90], 2)] {
-        assert_eq!(levels(extents), expected, "{extents:?}");
-    }
+fn levels_follow_spacing_and_extents() {
+    let found = |spacing, extents| {
+        let Levels { kernels, strides, patch } = levels(spacing, extents);
+        assert_eq!(kernels.len(), strides.len());
+        (kernels[0], strides[1..].to_vec(), patch)
+    };
+    assert_eq!(found([1.0; 3], [36, 50, 35]), ([3; 3], vec![[2; 3]; 3], [40, 56, 40]));
+    // Slices of 3.6 mm: planes first, and z, y, x in place of x, y, z.
+    let thick = vec![[1, 2, 2], [2; 3], [2; 3], [1, 2, 2], [1, 2, 2]];
+    assert_eq!(found([1.25, 1.25, 3.6], [160, 160, 24]), ([1, 3, 3], thick, [160, 160, 24]));
+    // Too small to be halved by the rule.
+    assert_eq!(found([1.0; 3], [7, 6, 5]), ([3; 3], vec![[2; 3]], [8, 6, 6]));
+    assert_eq!(found([1.0; 3], [1, 2, 1]), ([3; 3], vec![[2; 3]], [4; 3]));
+    // No more levels than a network may have.
+    assert_eq!(levels([1.0, 8.0, 8.0], [64, 4096, 4096]).strides.len(), 8);
 }
 
 #[test]
@@ -134,21 +145,20 @@ fn labels_are_held_by_the_centred_patch_or_not() {
 }
 
 #[test]
-fn small_volumes_are_taken_whole_and_more_time_buys_a_wider_network() {
-    let short = chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30));
-    assert_eq!((short.config.network.architecture.values.count("base"), short.patch), (4, [40, 56, 40]));
-    assert_eq!(short.config.data.sampling, Sampling::Whole);
+fn more_time_buys_larger_patches_and_a_wider_network() {
+    let of = |minutes: f64, factor: f64| chosen(&small_crops(), &budget(minutes, factor, 8 << 30));
+    let features = |design: &Design| design.config.network.architecture.values.count("features");
+    let (short, longer, long) = (of(5.0, 1.0), of(15.0, 1.0), of(480.0, 100.0));
+    assert_eq!(short.config.network.architecture.values.counts("units"), [2; 4]);
     assert_eq!(short.config.data.spacing, TargetSpacing::Millimetres([1.0; 3]));
-    assert_eq!(short.config.network.architecture.values.counts("encoder"), [1, 2, 3, 3]);
-    assert!(!short.config.augmentation.enabled);
-    let long = chosen(&small_crops(), &budget(480.0, 100.0, 8 << 30));
-    assert_eq!((long.config.network.architecture.values.count("base"), long.config.training.batch), (16, 2));
-    assert!(long.config.augmentation.enabled);
-    assert_eq!(
-        short,
-        chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30)),
-        "a plan without its clock is always the same"
+    assert!(
+        features(&short) < 32 && short.config.data.sampling == Sampling::Patch && !short.config.augmentation.enabled
     );
+    let work = |design: &Design| design.patch.iter().product::<usize>() * features(design).pow(2);
+    assert!(work(&short) < work(&longer) && work(&longer) < work(&long));
+    assert_eq!((features(&long), long.config.training.batch, long.patch), (32, 2, [40, 56, 40]));
+    assert!(long.config.augmentation.enabled && long.config.data.sampling == Sampling::Whole);
+    assert_eq!(short, of(5.0, 1.0), "a plan without its clock is always the same");
 }
 
 #[test]
@@ -185,18 +195,18 @@ fn reasons_name_the_limit_that_decided() {
         assert!(text.contains(words), "{key}: {words:?} is not in {text:?}");
     };
     // Time is no limit: memory is.
-    let tight = chosen(&prostates(), &budget(1e5, 100.0, 1 << 29));
+    let tight = chosen(&prostates(), &budget(1e5, 100.0, 1 << 28));
     assert_eq!(tight.config.training.batch, 1);
     says(&tight, "training.batch", "two would take more than 80 % of the device's memory");
     says(&tight, "data.patch", "memory allows no more");
     let short = chosen(&small_crops(), &budget(15.0, 1.0, 8 << 30));
     says(&short, "training.batch", "too long for the budget");
-    says(&short, "network.base", "the most of 16 (the paper's), 8 and 4");
-    says(&short, "network.base", "fast enough");
+    says(&short, "network.features", "the most of 32 (nnU-Net's), 16 and 8");
+    says(&short, "network.features", "fast enough");
     // Not even the smallest patch is fast enough.
     let hopeless = chosen(&prostates(), &budget(0.1, 1.0, 8 << 30));
-    says(&hopeless, "network.base", "the least of 16 (the paper's), 8 and 4");
-    says(&hopeless, "network.base", "too slow");
+    says(&hopeless, "network.features", "the least of 32 (nnU-Net's), 16 and 8");
+    says(&hopeless, "network.features", "too slow");
     says(&hopeless, "data.patch", "the smallest, since time allows none");
     says(&hopeless, "training.batch", "too long for the budget");
 
@@ -204,8 +214,9 @@ fn reasons_name_the_limit_that_decided() {
     off_centre.cases.iter_mut().take(20).for_each(|case| {
         (case.extents, case.labelled) = ([80, 45, 31], Some([[0, 9], [10, 20], [10, 20]]));
     });
-    let found = chosen(&off_centre, &budget(15.0, 1.0, 8 << 30));
-    assert_eq!((found.config.data.sampling, found.patch), (Sampling::Patch, short.patch));
+    let long = budget(480.0, 100.0, 8 << 30);
+    let found = chosen(&off_centre, &long);
+    assert_eq!((found.config.data.sampling, found.patch), (Sampling::Patch, chosen(&small_crops(), &long).patch));
     says(&found, "data.sampling", "only 90 % of the cases have all labels in it, less than 95 %");
 
     let spacing = Spacing { coarsened: true, ..target_spacing(&prostates()) };
@@ -229,11 +240,11 @@ fn steps_validations_and_test_are_within_the_budget() {
         let training = design.config.training;
         (training.steps, training.steps.div_ceil(training.validate_every))
     };
-    // 900 s: all ten validations cost 300 s at most.
+    // 900 s: all ten validations and the test cost 180 s at most.
     assert_eq!(planned(0.0, 0.0), (900, 10));
-    assert_eq!(planned(20.0, 100.0), (600, 10));
-    // 8 x 30 s + 60 s are the third.
-    assert_eq!(planned(30.0, 60.0), (600, 8));
+    assert_eq!(planned(10.0, 80.0), (720, 10));
+    // 6 x 20 s + 60 s are the fifth.
+    assert_eq!(planned(20.0, 60.0), (720, 6));
     // One validation is made in any case.
     assert_eq!(planned(400.0, 60.0), (440, 1));
     // Fewer than 300 steps teach nothing.
@@ -287,7 +298,7 @@ fn every_key_has_its_reason_and_the_file_is_the_configuration() {
     }
     assert_eq!(keys, design.reasons.len());
     let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
-    assert_eq!(read, design.config);
+    assert_eq!(read.to_toml(), design.config.to_toml());
     // 900 s less ten validations of 2 s and 10 s of test, at 0.7 s.
     assert_eq!((read.training.steps, read.training.validate_every), (1200, 120));
 }
@@ -299,14 +310,14 @@ fn classes_that_were_given_are_in_the_plan() {
     let (text, design) = document_of(0.7, Some(&classes));
     assert!(text.contains("\n[data.labels]\n# as given"), "{text}");
     let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
-    assert_eq!(read, design.config);
+    assert_eq!(read.to_toml(), design.config.to_toml());
     assert_eq!(read.data.labels.0, Some(classes));
     let region = |name: &str, values: &[u16]| Region { name: name.to_owned(), values: values.to_vec() };
     let regions = vec![region("whole", &[1, 3]), region("core", &[3])];
     let classes = Classes::of_regions(0, regions).and_then(|classes| classes.ignoring(&[4])).expect("regions");
     let (text, design) = document_of(0.7, Some(&classes));
     let read = Config::from_text(Preset::Small, Some(("plan.toml", &text)), &[]).expect("valid");
-    assert_eq!(read, design.config);
+    assert_eq!(read.to_toml(), design.config.to_toml());
     assert_eq!(read.data.classes().expect("valid"), Some(classes));
 }
 
