@@ -184,9 +184,13 @@ impl Search<'_> {
 
     /// The same with the axis that is longest in mm shortened by one divisor; none if no axis can be shorter.
     fn shorter(&self, shape: &Shape) -> Result<Option<Shape>, TrainError> {
-        let Some(patch) = shape.shortened() else { return Ok(None) };
-        let Levels { kernels, strides, patch } = levels(shape.spacing.mm, patch);
-        self.timed(Shape { patch, kernels, strides, ..shape.clone() }).map(Some)
+        let Some(shortened) = shape.shortened() else { return Ok(None) };
+        let Levels { kernels, strides, patch } = levels(shape.spacing.mm, shortened);
+        let same_levels = Shape { patch: shortened, ..shape.clone() };
+        let shorter = Shape { patch, kernels, strides, ..shape.clone() };
+        // Other levels may round another axis up as far as this one was shortened.
+        let is_smaller = shorter.voxels() < shape.voxels();
+        self.timed(if is_smaller { shorter } else { same_levels }).map(Some)
     }
 
     /// The largest patch of this network within time and memory, if there is one.

@@ -64,6 +64,19 @@ fn levels_follow_spacing_and_extents() {
 }
 
 #[test]
+fn patches_of_any_volumes_become_shorter_until_no_axis_can() {
+    for extents in [[512, 512, 90], [40, 90, 300], [33, 34, 35], [1, 200, 200], [70, 9, 500]] {
+        for spacing in [[1.0; 3], [0.5, 0.7, 5.0], [9.0, 1.0, 2.0]] {
+            let data = data_set((0..10).map(|_| case(extents, spacing)).collect());
+            let found = chosen(&data, &budget(1e-6, 1.0, 1 << 40));
+            let says = reason(&found, "data.patch");
+            let is_whole = says.contains("the median volume at this spacing,");
+            assert!(is_whole || found.patch.iter().all(|&extent| extent < 64), "{extents:?} {spacing:?}: {says}");
+        }
+    }
+}
+
+#[test]
 fn the_spacing_is_the_median_and_finer_along_a_coarse_axis() {
     let mut cases: Vec<CaseFacts> =
         (0..21).map(|i| case([200, 200, 30], [0.5 + 0.01 * f64::from(i), 0.6, 2.0])).collect();
