@@ -23,8 +23,8 @@ pub struct PlanArguments {
     minutes: Option<f64>,
     /// Configurations to try for a minute each [default: 3]
     ///
-    /// That of the rules is the first; 1 tries none. A trial takes a fifteenth of the minutes, if that is less than a minute; below ten
-    /// seconds none are made unless they are asked for. The best on cases that were not trained on is kept.
+    /// That of the rules is the first; 1 tries none. A trial takes a fifteenth of the minutes, if that is less than a minute; below half
+    /// a minute none are made unless they are asked for. The best on cases that were not trained on is kept.
     #[arg(long, value_name = "N", value_parser = values::trials)]
     trials: Option<usize>,
     /// TOML file to write [default: DATA/plan.toml]

@@ -21,7 +21,7 @@ const TRIED: usize = 3;
 /// Time of a trial, at most, and as a part of the minutes of the training.
 const LONGEST: Duration = Duration::from_secs(60);
 const PART: f64 = 1.0 / 15.0;
-/// Time of a trial below which it tells nothing: it would end before a network has left background behind.
+/// Time of a trial below which it tells too little: a network begins by predicting background.
 const SHORTEST: Duration = Duration::from_secs(30);
 /// Steps of a trial, at least, and how far its time may be exceeded when the device is busier than before.
 const LEAST_STEPS: u64 = 10;

@@ -16,7 +16,7 @@ use crate::train::{Config, Forecast, Preset, TrainError};
 const FEATURES: [usize; 3] = [32, 16, 8];
 /// Batches to try: nnU-Net's smallest, which is also the paper's, then one sample.
 const BATCHES: [usize; 2] = [2, 1];
-/// Factor of the head's first weights: of 0.05, 0.3 and 1 the best (docs/recipe.md).
+/// Factor of the head's first weights (docs/recipe.md).
 const HEAD_GAIN: f32 = 0.3;
 /// Units per stage (nnU-Net's).
 const UNITS: usize = 2;
@@ -208,12 +208,18 @@ impl Search<'_> {
         }
     }
 
-    /// The smallest patch of the narrowest network, if memory allows it.
-    fn smallest(&self, spacing: &Spacing) -> Result<Option<Shape>, TrainError> {
+    /// The smallest patch of the narrowest network.
+    fn least(&self, spacing: &Spacing) -> Result<Shape, TrainError> {
         let mut shape = self.whole(spacing, FEATURES[2], BATCHES[1])?;
         while let Some(shorter) = self.shorter(&shape)? {
             shape = shorter;
         }
+        Ok(shape)
+    }
+
+    /// The same, if memory allows it.
+    fn smallest(&self, spacing: &Spacing) -> Result<Option<Shape>, TrainError> {
+        let mut shape = self.least(spacing)?;
         let limit = self.memory_limit(&mut shape)?;
         shape.limit = Some(Limit::Time);
         Ok(limit.is_none().then_some(shape))
@@ -262,10 +268,7 @@ impl Search<'_> {
 
     /// The error of a device on which nothing fits: that of the smallest network.
     fn too_large(&self, spacing: &Spacing) -> Result<Shape, TrainError> {
-        let mut smallest = self.whole(spacing, FEATURES[2], BATCHES[1])?;
-        while let Some(shorter) = self.shorter(&smallest)? {
-            smallest = shorter;
-        }
+        let smallest = self.least(spacing)?;
         let ([x, y, z], needed) = (smallest.patch, smallest.network(self.fingerprint));
         let forecast = Forecast::new(&needed, &Preset::Small.config().trainer_settings(), [z, y, x], self.target)?;
         let ways =
@@ -345,8 +348,8 @@ impl Shape {
         design.because("network.units", levels);
         design.because(
             "network.head_gain",
-            "the best of 0.05, 0.3 and 1 on hippocampus; with the presets' 0.05, which suits networks without normalisation, a \
-             U-Net on whole volumes stays at background (docs/recipe.md).",
+            "learns on small patches and on whole volumes. With the presets' 0.05, which suits networks without normalisation, a \
+             U-Net did not tell two classes apart on whole volumes (docs/recipe.md).",
         );
         design.because("network.kernels", "one tap along an axis until its spacing is less than twice the finest.");
         design.because("network.strides", "thick slices are not halved before the others are as coarse.");
