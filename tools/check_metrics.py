@@ -14,7 +14,7 @@ Compared are
 
 Needs Python 3.11 and
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy nibabel surface-distance panoptica netcal scipy
+    python3 -m venv venv && venv/bin/pip install numpy nibabel surface-distance panoptica netcal scipy
 
 netcal brings PyTorch along. Arrays are flat with x fastest in the golden data.
 """
