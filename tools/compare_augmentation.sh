@@ -3,7 +3,7 @@
 # and of both kinds.
 #
 #     tools/compare_augmentation.sh DATA OUT [PRESET] [STEPS] [SEEDS]
-#     tools/compare_augmentation.sh hippocampus /tmp/compare small 1000 "0 1 2"
+#     tools/compare_augmentation.sh hippocampus compare small 1000 "0 1 2"
 #
 # PRESET is small unless given, STEPS are the preset's, SEEDS are "0 1 2". A run that is finished is not repeated; one that
 # was interrupted goes on. Set ENGINE to the program [target/release/vnet-engine] and ADAPTER to what it is run through

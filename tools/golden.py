@@ -9,7 +9,7 @@
 Needs Python 3.11 and PyTorch; nothing here uses a GPU, but the Linux wheel on PyPI does not import without its
 CUDA dependencies, so install it whole (5.4 GB):
 
-    python3.11 -m venv /tmp/torchenv && /tmp/torchenv/bin/pip install torch numpy safetensors
+    python3.11 -m venv torchenv && torchenv/bin/pip install torch numpy safetensors
 
 The network is that of Milletari, Navab, Ahmadi, "V-Net", 2016 (arXiv:1606.04797). What is written down as truth is
 computed in float64 from float32 parameters; docs/numerics.md derives the bounds that are stored with it.

@@ -6,7 +6,7 @@ with zeros outside and Gaussian blur by scipy, histogram matching by scikit-imag
 
 Needs Python 3.11, numpy 2, scipy 1.17, SimpleITK 2.5 and scikit-image 0.26:
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy scipy SimpleITK scikit-image
+    python3 -m venv venv && venv/bin/pip install numpy scipy SimpleITK scikit-image
 
 All arrays are flat with x fastest; points and displacements are in the order z, y, x.
 """

@@ -9,7 +9,7 @@ and CharLS (JPEG-LS). Every file is read again by pydicom, which must find what 
 
 Needs Python 3.11 and
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pydicom numpy highdicom pyjpegls
+    python3 -m venv venv && venv/bin/pip install pydicom numpy highdicom pyjpegls
 """
 
 import hashlib

@@ -6,7 +6,7 @@
 Needs nnU-Net 2.8; its losses run on the processor, but the Linux wheel of PyTorch on PyPI does not import without its CUDA
 dependencies, so install it whole (5.4 GB):
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install "nnunetv2==2.8.*"
+    python3 -m venv venv && venv/bin/pip install "nnunetv2==2.8.*"
 
 `DC_and_CE_loss` and `DC_and_BCE_loss` are made with the settings of nnU-Net's own trainer (smooth 1e-5, no background for
 classes, MemoryEfficientSoftDiceLoss). Each term comes from the whole loss with the other's weight at 0. Logits and gradients are

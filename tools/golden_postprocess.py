@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden data for repairs of label maps, tests/golden/postprocess.json, by scipy.ndimage.
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install scipy==1.17.1 && /tmp/venv/bin/python tools/golden_postprocess.py
+    python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python tools/golden_postprocess.py
 
 Label maps are smoothed noise, cut into three classes, so that components touch over faces, edges and corners and enclose
 holes. Each case is a map and what is left of it after one list of repairs, as src/infer/postprocess.rs describes them:

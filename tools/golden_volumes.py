@@ -14,7 +14,7 @@
 Needs Python 3.11, numpy 2 and SimpleITK 2.5; nrrd also pynrrd 1.1 and slicerio 1.4; wilcoxon also scipy 1.17; metrics and scores also PyTorch, scipy and
 MONAI 1.6:
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy SimpleITK scipy torch monai pynrrd slicerio
+    python3 -m venv venv && venv/bin/pip install numpy SimpleITK scipy torch monai pynrrd slicerio
 
 All arrays are flat with x fastest.
 """
